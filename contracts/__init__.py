@@ -1,0 +1,1 @@
+"""The contracts: sources, committed artifacts, bindings and deployment."""

@@ -1,0 +1,1 @@
+"""The world around the protocol: processes, sockets, disks, chain and devices."""

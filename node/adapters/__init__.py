@@ -1,0 +1,1 @@
+"""One folder for each part of the outer world. No adapter imports another."""

@@ -1,0 +1,244 @@
+"""What the driver needs from the world, as small Protocols. Adapters implement them; nobody else does I/O.
+
+Rules for editors: no third-party type appears here; commands to the transport and engine never block and never
+raise for what a remote party did; every long-lived port has ``run``, which the composition root starts in a nursery
+and which ends only by cancellation or by a fault of ours.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from protocol.effects import Accepted, Lane, Offence, Refused, StartJob, Update
+from protocol.events import Event
+from protocol.gossip.verdict import Verdict
+from protocol.notes import NoteName
+from protocol.records import Record, TaskAccepted, TaskDone, TaskFailed
+from protocol.stake.standing import Standing
+from protocol.units import Digest, PeerId, TaskId, UnixMillis
+from protocol.wire.messages import TaskSpecification
+
+Ready = trio.TaskStatus[None]
+
+
+class EventSink(Protocol):
+    """Where adapters hand in what happened."""
+
+    async def post(self, event: Event) -> None:
+        """Queue the event; wait while the queue is full, so that a flood is held back at its socket."""
+        ...
+
+
+class Gatekeeper(Protocol):
+    """What the transport asks at once, without awaiting anything."""
+
+    def judge(self, topic: str, data: bytes, signer: PeerId) -> Verdict:
+        """Say what to do with a gossip message. ACCEPT also hands it to the core. Never raises for remote data."""
+        ...
+
+    def standing(self, peer: PeerId) -> Standing:
+        """Say who the peer is now."""
+        ...
+
+
+class Clock(Protocol):
+    """Wall time, moved by trio's clock so that tests can move both."""
+
+    def now(self) -> UnixMillis:
+        """Give the present moment. Never goes back during a run."""
+        ...
+
+
+Entropy = Callable[[int], bytes]
+"""Gives n unpredictable bytes."""
+
+
+class Journal(Protocol):
+    """Where domain events become log lines, metrics and traces."""
+
+    def note(self, name: NoteName, task: TaskId | None = None, **fields: str | int) -> None:
+        """Record one domain event. Field values are short and hold no prompt, key or password."""
+        ...
+
+
+class Transport(Protocol):
+    """The overlay: gossip, work streams, artifacts, DHT. Everything but ``run`` returns at once."""
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Our own peer id."""
+        ...
+
+    def addresses(self) -> tuple[str, ...]:
+        """Multiaddresses (with ``/p2p/<peer id>``) under which others can dial us; empty before ``run`` is ready."""
+        ...
+
+    async def run(
+        self, sink: EventSink, gatekeeper: Gatekeeper, *, task_status: Ready = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Listen, join by the bootstraps and serve; reports started once listening."""
+        ...
+
+    def subscribe(self, topic: str) -> None:
+        """Hear a gossip topic."""
+        ...
+
+    def publish(self, topic: str, data: bytes) -> None:
+        """Gossip bytes, signed by our key."""
+        ...
+
+    def connect(self, peer: PeerId) -> None:
+        """Try to have a connection to the peer; success posts ``PeerUp``."""
+        ...
+
+    def open_stream(self, peer: PeerId) -> None:
+        """Open the work stream; posts ``StreamOpened`` or ``StreamClosed``."""
+        ...
+
+    def send(self, peer: PeerId, data: bytes, lane: Lane) -> bool:
+        """Put a frame into the peer's bounded outbox; False when it was dropped."""
+        ...
+
+    def send_artifact(self, peer: PeerId, task: TaskId, attempt: int, digest: Digest, data: bytes) -> None:
+        """Send an artifact on a stream of its own; tries once."""
+        ...
+
+    def provide(self, key: str) -> None:
+        """Announce ourselves under the key in the DHT, now and again before the record expires."""
+        ...
+
+    def find_providers(self, key: str) -> None:
+        """Look the key up; posts one ``ProvidersFound``."""
+        ...
+
+    def judge_peer(self, peer: PeerId, offence: Offence, rule: str) -> None:
+        """Take credit from the peer; once it is spent, disconnect and ban it for a while."""
+        ...
+
+    def stake_changed(self) -> None:
+        """Check the standing of every open connection again."""
+        ...
+
+
+class Chain(Protocol):
+    """The follower of the staking contract."""
+
+    async def run(self, sink: EventSink, *, task_status: Ready = trio.TASK_STATUS_IGNORED) -> None:
+        """Post ``StakeChanged`` for the epochs around now, then ever the next, and ``BlockSeen`` for new heads.
+
+        Reports started once the first ``StakeChanged`` is posted. A node that does not answer is retried for ever.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """One device that makes pictures."""
+
+    async def run(self, sink: EventSink, *, task_status: Ready = trio.TASK_STATUS_IGNORED) -> None:
+        """Start the device's process, post ``EngineChanged``, and restart it when it dies."""
+        ...
+
+    def start(self, job: StartJob) -> None:
+        """Begin a job; it ends with exactly one ``JobFinished`` or ``JobFailed``."""
+        ...
+
+    def cancel(self, task: TaskId, attempt: int) -> None:
+        """Stop a job between two steps; nothing happens when it is unknown."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """What the store knows of one task."""
+
+    accepted: TaskAccepted
+    done: TaskDone | None
+    failed: TaskFailed | None
+
+
+class Store(Protocol):
+    """Durable memory of one node."""
+
+    def opened(self) -> AbstractAsyncContextManager[None]:
+        """Open, migrate and lock the store; a second process on the same folder is a ``ConfigError``."""
+        ...
+
+    async def load(self) -> tuple[Record, ...]:
+        """Give the records that a core needs to go on: last boot, unfinished tasks, vouchers, unsettled results."""
+        ...
+
+    async def persist(self, records: tuple[Record, ...]) -> None:
+        """Write all or none; on return they survive a power cut. A second ``TaskDone`` for a task raises."""
+        ...
+
+    async def task(self, task: TaskId) -> StoredTask | None:
+        """Find a task by id."""
+        ...
+
+    async def task_by_key(self, idempotency_key: str) -> StoredTask | None:
+        """Find a task by its idempotency key."""
+        ...
+
+    async def artifact(self, digest: Digest) -> bytes | None:
+        """Read an artifact; None when there is none or it has expired."""
+        ...
+
+    async def addresses(self) -> tuple[str, ...]:
+        """Give the multiaddresses that worked before, latest first, at most 256."""
+        ...
+
+    async def remember_address(self, address: str, at: UnixMillis) -> None:
+        """Keep an address that worked."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """A model that at least one connected miner serves now."""
+
+    model: str
+    sizes: tuple[tuple[int, int], ...]
+    max_steps: int
+    miners: int
+    warm_miners: int
+
+
+class Desk(Protocol):
+    """Where app-facing adapters hand in tasks and wait for pictures (implemented by ``node.desk``)."""
+
+    async def submit(
+        self, specification: TaskSpecification, *, detached: bool, idempotency_key: str | None = None
+    ) -> Accepted | Refused:
+        """Hand in one task; on ``Accepted`` it is on disk."""
+        ...
+
+    def watch(self, task: TaskId) -> AbstractAsyncContextManager[AsyncIterator[Update]]:
+        """Follow a task; the iterator ends after ``DONE`` or ``FAILED``, also for a task that ended before."""
+        ...
+
+    async def cancel(self, task: TaskId) -> None:
+        """Stop a task; nothing happens when it has ended or is unknown."""
+        ...
+
+    async def find(self, task: TaskId) -> StoredTask | None:
+        """Find a task by id."""
+        ...
+
+    async def find_by_key(self, idempotency_key: str) -> StoredTask | None:
+        """Find a task by its idempotency key."""
+        ...
+
+    async def artifact(self, digest: Digest) -> bytes | None:
+        """Read a picture."""
+        ...
+
+    def models(self) -> tuple[OfferedModel, ...]:
+        """List what the network offers through this coordinator now."""
+        ...
+
+    def ready(self) -> tuple[bool, str]:
+        """Say whether tasks can be served now, and if not why, in one line."""
+        ...

@@ -1,0 +1,1 @@
+"""Keys, addresses, peer ids and EIP-712: the only package that imports a crypto backend."""

@@ -1,0 +1,205 @@
+"""Everything that a core can hear, as one closed union.
+
+If a rule needs something that is not here, add a field: cores never reach out. Spec: SPEC.md §3.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from protocol.records import Record
+from protocol.stake.table import EpochView
+from protocol.units import BlockNumber, Digest, PeerId, TaskId, UnixMillis
+from protocol.wire.messages import Bulletin, TaskSpecification
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """First event of every run: what the store holds of earlier runs, empty on a new node."""
+
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GossipReceived:
+    """A bulletin that this core judged ACCEPT. ``signer`` is who published it, not who forwarded it."""
+
+    topic: str
+    message: Bulletin
+    signer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """The work stream with this peer is ready in both directions."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReceived:
+    """One frame from a work stream, not yet decoded, at most MAX_MESSAGE_BYTES."""
+
+    peer: PeerId
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClosed:
+    """The work stream with this peer is gone, for whatever reason."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactReceived:
+    """A whole artifact stream: the header's names and the bytes, whose SHA-256 equals the header's digest."""
+
+    peer: PeerId
+    task: TaskId
+    attempt: int
+    digest: Digest
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUp:
+    """A connection to this peer is authenticated. Its standing is read from the stake table."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDown:
+    """The last connection to this peer is gone."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class ProvidersFound:
+    """A DHT look-up ended. Records are hints: nobody here is known to be alive or honest."""
+
+    key: str
+    peers: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """A timer set by ``SetTimer`` is due."""
+
+    key: tuple[str, bytes, int]
+
+
+@dataclass(frozen=True, slots=True)
+class StakeChanged:
+    """The table and beacon of one epoch are fixed. Comes half an epoch before the epoch begins, and at start."""
+
+    view: EpochView
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSeen:
+    """The follower is at this canonical block."""
+
+    number: BlockNumber
+    timestamp: UnixMillis
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """What the engine can do with one model."""
+
+    model: str
+    digest: Digest
+    warm: bool
+    pixel_steps_per_s: int
+    max_batch: int
+    sizes: tuple[tuple[int, int], ...]
+    """(width, height) in pixels that it draws well."""
+    max_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChanged:
+    """The engine came up, loaded or lost a model, or went down (then both are empty and zero)."""
+
+    models: tuple[ModelState, ...]
+    places: int
+    """Jobs that it runs at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """The engine's child answered: this job is in this state."""
+
+    task: TaskId
+    attempt: int
+    state: Literal["queued", "loading", "step", "encoding"]
+    step: int
+    steps: int
+    step_ms: int
+    """Measured time of one step (ms), 0 while unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFinished:
+    """The picture is there. ``digest`` is the SHA-256 of ``data``."""
+
+    task: TaskId
+    attempt: int
+    data: bytes
+    digest: Digest
+    media_type: Literal["image/png"]
+    model: Digest
+    fingerprint: Digest
+    generation_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """The engine cannot make this picture; ``reason`` is a stable name."""
+
+    task: TaskId
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSubmitted:
+    """An app asks for one picture. Answered by exactly one ``Reply`` with the same request number."""
+
+    request: int
+    specification: TaskSpecification
+    detached: bool
+    """Survives a disconnect of the app and a restart of this node."""
+    idempotency_key: str | None = None
+    """Already scoped to the API key, at most 256 characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCancelled:
+    """The app no longer wants this task."""
+
+    task: TaskId
+
+
+Event = (
+    Restored
+    | GossipReceived
+    | StreamOpened
+    | StreamReceived
+    | StreamClosed
+    | ArtifactReceived
+    | PeerUp
+    | PeerDown
+    | ProvidersFound
+    | TimerFired
+    | StakeChanged
+    | BlockSeen
+    | EngineChanged
+    | JobProgress
+    | JobFinished
+    | JobFailed
+    | TaskSubmitted
+    | TaskCancelled
+)

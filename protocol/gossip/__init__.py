@@ -1,0 +1,1 @@
+"""What is done with gossip: verdicts, duplicates, quotas, reputation."""

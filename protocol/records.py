@@ -1,0 +1,147 @@
+"""What must be on disk before anything that follows from it leaves the node.
+
+The same records come back in ``Restored`` after a restart. Spec: SPEC.md §9.
+"""
+
+from dataclasses import dataclass
+
+from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
+
+
+@dataclass(frozen=True, slots=True)
+class BootStarted:
+    """A coordinator began a run. Task numbers restart at 0 under the new boot."""
+
+    boot: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAccepted:
+    """A task that the app may rely on from now on."""
+
+    task: TaskId
+    epoch: Epoch
+    boot: int
+    number: int
+    specification: bytes
+    """Encoded ``TaskSpecification``."""
+    salt: bytes
+    price: Wei
+    detached: bool
+    idempotency_key: str | None
+    accepted_at: UnixMillis
+    deadline: UnixMillis
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAwarded:
+    """An attempt was given to a miner: written before the award is sent, so that a claim has one award."""
+
+    task: TaskId
+    attempt: int
+    miner: StakingId
+    claim: Digest
+    award: bytes
+    """Encoded ``Award`` message, for sending again byte for byte."""
+    awarded_at: UnixMillis
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDone:
+    """The one result of a task, its receipt and voucher: one compare-and-set (done IS NULL)."""
+
+    task: TaskId
+    attempt: int
+    miner: StakingId
+    artifact: Digest
+    media_type: str
+    receipt: bytes
+    """Encoded ``Receipt`` message, sent again byte for byte on every reconnect."""
+    finished_at: UnixMillis
+    generation_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """The task ended without a picture, for a named reason."""
+
+    task: TaskId
+    reason: str
+    finished_at: UnixMillis
+
+
+@dataclass(frozen=True, slots=True)
+class VoucherIssued:
+    """Highest promise of this coordinator to one miner, and its running totals."""
+
+    miner: StakingId
+    cumulative: Wei
+    sequence: int
+    issued_total: Wei
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactStored:
+    """Bytes of a picture, kept as a file named by digest."""
+
+    digest: Digest
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSigned:
+    """A miner's nonce: only a claim that is in the present store may be followed by a commitment."""
+
+    task: TaskId
+    attempt: int
+    coordinator: StakingId
+    nonce: bytes
+    claim: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class ResultCommitted:
+    """The sign-once record of a miner: the only commitment that it ever signs for this award."""
+
+    award: Digest
+    task: TaskId
+    attempt: int
+    coordinator: StakingId
+    artifact: Digest
+    result: bytes
+    """Encoded ``Result`` message, sent again byte for byte until acknowledged."""
+    committed_at: UnixMillis
+
+
+@dataclass(frozen=True, slots=True)
+class ResultSettled:
+    """The coordinator acknowledged (or refused) a result: it need not be sent again."""
+
+    award: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class VoucherHeld:
+    """The highest voucher that a miner holds of one coordinator."""
+
+    coordinator: StakingId
+    cumulative: Wei
+    sequence: int
+    issued_total: Wei
+    signature: bytes
+
+
+Record = (
+    BootStarted
+    | TaskAccepted
+    | TaskAwarded
+    | TaskDone
+    | TaskFailed
+    | VoucherIssued
+    | ArtifactStored
+    | ClaimSigned
+    | ResultCommitted
+    | ResultSettled
+    | VoucherHeld
+)

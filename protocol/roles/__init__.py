@@ -1,0 +1,1 @@
+"""The state machines: ``handle(event, now) -> effects``."""

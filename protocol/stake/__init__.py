@@ -1,0 +1,1 @@
+"""Stake tables, epochs, the field and the lottery."""

@@ -1,0 +1,1 @@
+"""One task: its states, statements and checks."""

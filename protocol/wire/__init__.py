@@ -1,0 +1,1 @@
+"""What goes over the wire: codec, messages, signed statements, topics."""
