@@ -8,7 +8,7 @@ and which ends only by cancellation or by a fault of ours.
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import trio
 
@@ -21,7 +21,7 @@ from protocol.stake.standing import Standing
 from protocol.units import Digest, PeerId, TaskId, UnixMillis
 from protocol.wire.messages import TaskSpecification
 
-Ready = trio.TaskStatus[None]
+Ready: TypeAlias = trio.TaskStatus[None]
 
 
 class EventSink(Protocol):

@@ -7,7 +7,6 @@ different numbers do not mistake each other for peers of one network. Spec: SPEC
 import hashlib
 from typing import Annotated, Final, Self
 
-import msgpack
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from protocol.units import CAI, Digest, DurationMs
@@ -120,6 +119,6 @@ class Params(BaseModel):
 
     def network_id(self, chain_id: int, contract: bytes) -> Digest:
         """Name this network: all shared numbers, the chain and the staking contract in one hash."""
-        numbers = msgpack.packb(sorted(self.model_dump().items()))
+        numbers = self.model_dump_json().encode()
         head = b"cuckoo/1/network" + chain_id.to_bytes(32, "big") + contract
         return Digest(hashlib.sha256(head + numbers).digest())

@@ -4,7 +4,7 @@ Every length is bounded here, so that one decoded message can never be larger th
 Spec: SPEC.md §4.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
@@ -15,7 +15,7 @@ UINT32_MAX = 2**32 - 1
 WEI_BYTES = 32
 
 
-def _wei_from_wire(value: Any) -> Any:
+def _wei_from_wire(value: object) -> object:
     """Turn 32 big-endian bytes into an integer; anything else goes on to the strict integer check."""
     if isinstance(value, bytes):
         if len(value) != WEI_BYTES:

@@ -125,7 +125,7 @@ class ServedModel(Frozen):
 
 
 class Capability(Frozen):
-    """What a miner serves now. Signed as a domain-tagged envelope; the highest sequence that has not expired is true."""
+    """What a miner serves now. Signed as an envelope; the highest sequence not expired is true."""
 
     kind: Literal["capability"] = "capability"
     version: Literal[1] = 1

@@ -1,0 +1,1 @@
+"""The staking contract on any EVM chain, over web3 under trio."""

@@ -1,0 +1,1 @@
+"""Devices that make pictures: one child process each."""

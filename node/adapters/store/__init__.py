@@ -1,0 +1,1 @@
+"""Durable memory: SQLite and files named by digest."""
