@@ -4,9 +4,9 @@ Every length is bounded here, so that one decoded message can never be larger th
 Spec: SPEC.md §4.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo
 
 from protocol.units import Address, Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
 
@@ -14,9 +14,14 @@ UINT64_MAX = 2**64 - 1
 UINT32_MAX = 2**32 - 1
 WEI_BYTES = 32
 
+FROM_WIRE: Final = {"from_wire": True}
+"""Validation context of the codec: there an amount must stand as 32 bytes; our own code gives integers."""
 
-def _wei_from_wire(value: object) -> object:
-    """Turn 32 big-endian bytes into an integer; anything else goes on to the strict integer check."""
+
+def _wei_from_wire(value: object, info: ValidationInfo) -> object:
+    """Turn 32 big-endian bytes into an integer; an integer passes only where our own code builds a message."""
+    if info.context is FROM_WIRE and not isinstance(value, bytes):
+        raise ValueError("an amount is exactly 32 big-endian bytes")
     if isinstance(value, bytes):
         if len(value) != WEI_BYTES:
             raise ValueError("an amount is exactly 32 big-endian bytes")
@@ -45,7 +50,8 @@ MillisField = Annotated[UnixMillis, Field(ge=0, le=2**53)]
 DurationField = Annotated[int, Field(ge=0, le=86_400_000)]
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """A model of the catalog, as it stands in topics: lower case, no slash."""
-MultiaddressText = Annotated[str, Field(min_length=1, max_length=256)]
+MultiaddressText = Annotated[str, Field(pattern=r"^/[!-~]{1,255}$")]
+"""A multiaddress as text: ASCII without spaces, so that a character is one byte on the wire."""
 ReasonText = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,48}$")]
 """A stable name of a reason, as in metrics: ``early``, ``superseded``, ``out_of_memory``."""
 StepCount = Annotated[int, Field(ge=0, le=1000)]

@@ -1,0 +1,124 @@
+"""Turns messages into bytes and received bytes into messages, or into one of two named errors.
+
+A message is a msgpack map with ``kind`` and ``version``. What is received is measured (size, then shape) before
+any object is made, and then strictly validated: no coercion, no unknown key, every length bounded, every amount
+as 32 bytes. Signatures are never over what this module encodes, but over the bytes that were received.
+Spec: SPEC.md §4.2.
+"""
+
+from collections.abc import Callable
+from typing import Final, cast, get_args
+
+import msgpack
+from pydantic import ValidationError
+
+from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.params import MAX_MESSAGE_BYTES
+from protocol.wire.fields import FROM_WIRE, Frozen
+from protocol.wire.messages import Message, WorkMessage
+from protocol.wire.shape import MAX_ARRAY_ITEMS, MAX_MAP_ENTRIES, MAX_TEXT_BYTES, check_shape
+
+_pack: Final = cast("Callable[..., bytes]", msgpack.packb)
+_unpack_objects: Final = cast("Callable[..., object]", msgpack.unpackb)  # type: ignore[attr-defined]  # untyped package
+
+
+def _kind(message_type: type[Frozen]) -> str:
+    """Read the kind of a message class from its default."""
+    return cast("str", message_type.model_fields["kind"].default)
+
+
+_CLASSES: Final[dict[str, type[Frozen]]] = {_kind(message_type): message_type for message_type in get_args(Message)}
+_VERSIONS: Final[dict[str, int]] = {
+    kind: cast("int", message_type.model_fields["version"].default) for kind, message_type in _CLASSES.items()
+}
+
+GOSSIP_KINDS: Final = frozenset({"bulletin"})
+"""What may be gossiped."""
+WORK_KINDS: Final = frozenset(_kind(message_type) for message_type in get_args(WorkMessage))
+"""What may stand on a work stream."""
+ARTIFACT_KINDS: Final = frozenset({"artifact"})
+"""What may head an artifact stream."""
+CAPABILITY_KINDS: Final = frozenset({"capability"})
+"""What may be the body of a capability update."""
+SPECIFICATION_KINDS: Final = frozenset({"specification"})
+"""What may be the work inside an award."""
+
+
+def encode(message: Frozen) -> bytes:
+    """Give the bytes of a message of ours.
+
+    Raises:
+        ValueError: It is larger than any peer would read. Bounds of the fields make this impossible for the
+            messages of the protocol, so it is a fault of the caller.
+    """
+    data = _pack(message.model_dump(), use_bin_type=True)
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise ValueError(f"a {type(message).__name__} of {len(data)} bytes is over {MAX_MESSAGE_BYTES}")
+    return data
+
+
+def decode(data: bytes, allowed: frozenset[str]) -> Message:
+    """Read one received message.
+
+    Args:
+        data: The bytes as received, exactly one message.
+        allowed: The kinds that may stand where these bytes came from, one of the ``…_KINDS``.
+
+    Raises:
+        InvalidMessage: ``message.oversize``, ``message.malformed`` or ``message.unexpected_kind``: no honest peer
+            sends this here.
+        IgnoredMessage: ``message.unknown_kind`` or ``message.newer_version``: a newer peer may send this.
+    """
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise InvalidMessage("message.oversize", f"{len(data)} bytes")
+    check_shape(data)
+    fields = _unpack(data)
+    kind, version = fields.get("kind"), fields.get("version")
+    if not isinstance(kind, str) or type(version) is not int or version < 1:
+        raise InvalidMessage("message.malformed", "kind or version is missing")
+    message_type = _CLASSES.get(kind)
+    if message_type is None:
+        raise IgnoredMessage("message.unknown_kind", kind[:48])
+    if kind not in allowed:
+        raise InvalidMessage("message.unexpected_kind", kind)
+    if version > _VERSIONS[kind]:
+        raise IgnoredMessage("message.newer_version", f"{kind} {version}")
+    try:
+        return cast("Message", message_type.model_validate(fields, context=FROM_WIRE))
+    except ValidationError as error:
+        raise InvalidMessage("message.malformed", _first_fault(error)) from None
+
+
+def _unpack(data: bytes) -> dict[str, object]:
+    """Build the objects of bytes whose shape is checked; the limits stand here again as a second fence."""
+    try:
+        fields = _unpack_objects(
+            data,
+            use_list=False,
+            raw=False,
+            strict_map_key=True,
+            object_pairs_hook=_unique_keys,
+            max_map_len=MAX_MAP_ENTRIES,
+            max_array_len=MAX_ARRAY_ITEMS,
+            max_str_len=MAX_TEXT_BYTES,
+            max_bin_len=MAX_TEXT_BYTES,
+            max_ext_len=0,
+        )
+    except ValueError as error:  # also msgpack's own errors and text that is not UTF-8
+        raise InvalidMessage("message.malformed", type(error).__name__) from None
+    return cast("dict[str, object]", fields)
+
+
+def _unique_keys(pairs: list[tuple[object, object]]) -> dict[object, object]:
+    """Make a map; refuse a repeated key, of which two decoders could keep different ones."""
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
+        raise ValueError("a key stands twice")
+    return entries
+
+
+def _first_fault(error: ValidationError) -> str:
+    """Name the first wrong field, without the remote value."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(part)[:48] for part in first["loc"])
+    return f"{place}: {first['type']}"
