@@ -1,0 +1,166 @@
+"""Writes records as rows, inside a transaction that the caller began."""
+
+import sqlite3
+from typing import Final, assert_never
+
+from node.adapters.store.errors import StoreConflict
+from protocol.records import (
+    ArtifactStored,
+    BootStarted,
+    ClaimSigned,
+    Record,
+    ResultCommitted,
+    ResultSettled,
+    TaskAccepted,
+    TaskAwarded,
+    TaskDone,
+    TaskFailed,
+    VoucherHeld,
+    VoucherIssued,
+)
+from protocol.units import UnixMillis
+
+UNSIGNED_BYTES: Final = 8
+WEI_BYTES: Final = 32
+
+
+def unsigned(value: int) -> bytes:
+    """Give an unsigned 64-bit number as 8 big-endian bytes."""
+    return value.to_bytes(UNSIGNED_BYTES, "big")
+
+
+def amount(value: int) -> bytes:
+    """Give wei as 32 big-endian bytes."""
+    return value.to_bytes(WEI_BYTES, "big")
+
+
+def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> None:
+    """Write one record. Artifacts have no row: their files are written before the transaction.
+
+    Raises:
+        StoreConflict: the record contradicts a stored one.
+        sqlite3.Error: the database refuses.
+    """
+    match record:
+        case BootStarted():
+            _write_boot(connection, record)
+        case TaskAccepted():
+            _write_accepted(connection, record)
+        case TaskAwarded():
+            connection.execute(
+                "INSERT INTO attempts (task, attempt, miner, claim, award, awarded_at) VALUES (?, ?, ?, ?, ?, ?)",
+                (record.task, record.attempt, unsigned(record.miner), record.claim, record.award, record.awarded_at),
+            )
+        case TaskDone():
+            _write_done(connection, record)
+        case TaskFailed():
+            _write_failed(connection, record)
+        case VoucherIssued():
+            _write_voucher(connection, "vouchers_issued", "miner", unsigned(record.miner), record)
+        case VoucherHeld():
+            _write_voucher(connection, "vouchers_held", "coordinator", unsigned(record.coordinator), record)
+        case ArtifactStored():
+            pass
+        case ClaimSigned():
+            connection.execute(
+                "INSERT INTO claims (claim, task, attempt, coordinator, nonce, signed_at) VALUES (?, ?, ?, ?, ?, ?)",
+                (record.claim, record.task, record.attempt, unsigned(record.coordinator), record.nonce, now),
+            )
+        case ResultCommitted():
+            _write_result(connection, record)
+        case ResultSettled():
+            connection.execute(
+                "UPDATE results SET settled = ? WHERE award = ? AND settled IS NULL", (now, record.award)
+            )
+        case _:
+            assert_never(record)
+
+
+def _write_boot(connection: sqlite3.Connection, record: BootStarted) -> None:
+    """Move the boot number forward: a number used twice would give two tasks one name."""
+    changed = connection.execute(
+        "INSERT INTO meta (key, value) VALUES ('boot', ?) "
+        "ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE excluded.value > meta.value",
+        (record.boot,),
+    ).rowcount
+    if changed != 1:
+        raise StoreConflict(f"boot {record.boot} is not above the stored one")
+
+
+def _write_accepted(connection: sqlite3.Connection, record: TaskAccepted) -> None:
+    connection.execute(
+        "INSERT INTO tasks (task, epoch, boot, number, specification, salt, price, detached, idempotency_key, "
+        "accepted_at, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            record.task,
+            record.epoch,
+            unsigned(record.boot),
+            unsigned(record.number),
+            record.specification,
+            record.salt,
+            amount(record.price),
+            int(record.detached),
+            record.idempotency_key,
+            record.accepted_at,
+            record.deadline,
+        ),
+    )
+
+
+def _write_done(connection: sqlite3.Connection, record: TaskDone) -> None:
+    """Give the task its one result: the compare-and-set of DESIGN §5, Exactly once."""
+    changed = connection.execute(
+        "UPDATE tasks SET done = ?, done_attempt = ?, done_miner = ?, artifact = ?, media_type = ?, receipt = ?, "
+        "generation_ms = ? WHERE task = ? AND done IS NULL AND failed IS NULL",
+        (
+            record.finished_at,
+            record.attempt,
+            unsigned(record.miner),
+            record.artifact,
+            record.media_type,
+            record.receipt,
+            record.generation_ms,
+            record.task,
+        ),
+    ).rowcount
+    if changed != 1:
+        raise StoreConflict(f"task {record.task.hex()} is unknown or has ended already, it cannot be done now")
+
+
+def _write_failed(connection: sqlite3.Connection, record: TaskFailed) -> None:
+    changed = connection.execute(
+        "UPDATE tasks SET failed = ?, reason = ? WHERE task = ? AND done IS NULL AND failed IS NULL",
+        (record.finished_at, record.reason, record.task),
+    ).rowcount
+    if changed != 1:
+        raise StoreConflict(f"task {record.task.hex()} is unknown or has ended already, it cannot fail now")
+
+
+def _write_voucher(
+    connection: sqlite3.Connection, table: str, party: str, number: bytes, record: VoucherIssued | VoucherHeld
+) -> None:
+    """Keep the highest voucher of each pair; a lower one, as after a restored disk, changes nothing."""
+    connection.execute(
+        f"INSERT INTO {table} ({party}, cumulative, sequence, issued_total, signature) VALUES (?, ?, ?, ?, ?) "  # noqa: S608 - both names are literals of this module
+        f"ON CONFLICT ({party}) DO UPDATE SET cumulative = excluded.cumulative, sequence = excluded.sequence, "
+        "issued_total = excluded.issued_total, signature = excluded.signature "
+        f"WHERE (excluded.cumulative, excluded.sequence) > ({table}.cumulative, {table}.sequence)",
+        (number, amount(record.cumulative), unsigned(record.sequence), amount(record.issued_total), record.signature),
+    )
+
+
+def _write_result(connection: sqlite3.Connection, record: ResultCommitted) -> None:
+    """Keep the one commitment for an award. A second, different one would be double-signing."""
+    connection.execute(
+        "INSERT INTO results (award, task, attempt, coordinator, artifact, result, committed_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            record.award,
+            record.task,
+            record.attempt,
+            unsigned(record.coordinator),
+            record.artifact,
+            record.result,
+            record.committed_at,
+        ),
+    )

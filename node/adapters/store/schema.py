@@ -1,0 +1,149 @@
+"""The tables, and how an older database becomes a present one.
+
+Rules for editors: a migration that was released never changes; a new shape is a new function at the end of
+``MIGRATIONS``. Unsigned 64-bit numbers are 8 big-endian bytes, since SQLite integers are signed; amounts in wei are
+32 big-endian bytes, as on the wire; both sort as numbers. Moments are unix milliseconds.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from protocol.errors import ConfigError
+
+Migration = Callable[[sqlite3.Connection], None]
+
+_FIRST: Final = """
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tasks (
+    task BLOB PRIMARY KEY CHECK (length(task) = 32),
+    epoch INTEGER NOT NULL,
+    boot BLOB NOT NULL CHECK (length(boot) = 8),
+    number BLOB NOT NULL CHECK (length(number) = 8),
+    specification BLOB NOT NULL,
+    salt BLOB NOT NULL,
+    price BLOB NOT NULL CHECK (length(price) = 32),
+    detached INTEGER NOT NULL,
+    idempotency_key TEXT,
+    accepted_at INTEGER NOT NULL,
+    deadline INTEGER NOT NULL,
+    done INTEGER,
+    done_attempt INTEGER,
+    done_miner BLOB,
+    artifact BLOB,
+    media_type TEXT,
+    receipt BLOB,
+    generation_ms INTEGER,
+    failed INTEGER,
+    reason TEXT,
+    CHECK (done IS NULL OR failed IS NULL),
+    UNIQUE (boot, number)
+) STRICT;
+CREATE UNIQUE INDEX task_of_key ON tasks (idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX open_tasks ON tasks (boot, number) WHERE done IS NULL AND failed IS NULL;
+CREATE INDEX done_tasks ON tasks (done) WHERE done IS NOT NULL;
+CREATE INDEX failed_tasks ON tasks (failed) WHERE failed IS NOT NULL;
+
+CREATE TABLE attempts (
+    task BLOB NOT NULL REFERENCES tasks (task) ON DELETE CASCADE,
+    attempt INTEGER NOT NULL,
+    miner BLOB NOT NULL CHECK (length(miner) = 8),
+    claim BLOB NOT NULL UNIQUE,
+    award BLOB NOT NULL,
+    awarded_at INTEGER NOT NULL,
+    PRIMARY KEY (task, attempt)
+) STRICT;
+
+CREATE TABLE vouchers_issued (
+    miner BLOB PRIMARY KEY CHECK (length(miner) = 8),
+    cumulative BLOB NOT NULL CHECK (length(cumulative) = 32),
+    sequence BLOB NOT NULL CHECK (length(sequence) = 8),
+    issued_total BLOB NOT NULL CHECK (length(issued_total) = 32),
+    signature BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE vouchers_held (
+    coordinator BLOB PRIMARY KEY CHECK (length(coordinator) = 8),
+    cumulative BLOB NOT NULL CHECK (length(cumulative) = 32),
+    sequence BLOB NOT NULL CHECK (length(sequence) = 8),
+    issued_total BLOB NOT NULL CHECK (length(issued_total) = 32),
+    signature BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE claims (
+    claim BLOB PRIMARY KEY CHECK (length(claim) = 32),
+    task BLOB NOT NULL,
+    attempt INTEGER NOT NULL,
+    coordinator BLOB NOT NULL CHECK (length(coordinator) = 8),
+    nonce BLOB NOT NULL UNIQUE,
+    signed_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX claims_of_task ON claims (task, attempt);
+CREATE INDEX claims_by_time ON claims (signed_at);
+
+CREATE TABLE results (
+    award BLOB PRIMARY KEY CHECK (length(award) = 32),
+    task BLOB NOT NULL,
+    attempt INTEGER NOT NULL,
+    coordinator BLOB NOT NULL CHECK (length(coordinator) = 8),
+    artifact BLOB NOT NULL CHECK (length(artifact) = 32),
+    result BLOB NOT NULL,
+    committed_at INTEGER NOT NULL,
+    settled INTEGER
+) STRICT;
+CREATE INDEX unsettled_results ON results (committed_at) WHERE settled IS NULL;
+CREATE INDEX results_of_task ON results (task, attempt);
+CREATE INDEX settled_results ON results (settled) WHERE settled IS NOT NULL;
+
+CREATE TABLE addresses (
+    address TEXT PRIMARY KEY,
+    seen_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    """Version 1: the first tables."""
+    for statement in _FIRST.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_create,)
+"""Function i leads from version i to version i + 1."""
+
+
+def migrate(connection: sqlite3.Connection, folder: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Bring the database to the newest version, one transaction per step.
+
+    Raises:
+        ConfigError: it was written by a newer release than this one.
+    """
+    version = schema_version(connection)
+    if version > len(migrations):
+        raise ConfigError(
+            f"data folder {folder} was written by a newer release (schema {version}, this one knows "
+            f"{len(migrations)}): upgrade cuckoo-overlay, or choose another folder"
+        )
+    for number in range(version, len(migrations)):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            migrations[number](connection)
+            connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('schema', ?)", (number + 1,))
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Give the version of the database, 0 when it is empty."""
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone() is None:
+        return 0
+    row = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,211 @@
+"""The Store port over SQLite: one folder, one process, one thread that touches the disk.
+
+The write-ahead log with ``synchronous=FULL`` is flushed once per ``persist``: what it returned from survives a power
+cut. All database work runs in worker threads, one at a time and in order of call, so that the event loop never waits
+for a disk and no two statements meet.
+"""
+
+import os
+import sqlite3
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, TypeVar, final
+
+import trio
+
+from node.adapters.store import lock, recovery, rows, schema
+from node.adapters.store.artifacts import ArtifactFolder
+from node.adapters.store.errors import translated
+from node.ports import Clock, StoredTask
+from protocol.records import ArtifactStored, Record
+from protocol.units import Digest, TaskId, UnixMillis
+
+Answer = TypeVar("Answer")
+
+REPLAY_WINDOW_MS: Final = 3_600_000
+"""How long (ms) ended tasks and unused claims are still restored: longer than any task lives or a miner reconnects."""
+MAX_ADDRESSES: Final = 256
+"""Known addresses that are kept: enough to find the network again after months, small enough to try them all."""
+_BUSY_TIMEOUT_S: Final = 5.0
+"""How long to wait for a backup program that holds the database."""
+_CACHE_KIB: Final = 8 * 1024
+"""Page cache of SQLite (KiB): holds the open tasks, and keeps a node at rest small."""
+
+
+@final
+class SqliteStore:
+    """Durable memory of one node, in one folder."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        """Name the folder. ``clock`` dates artifacts and claims; nothing is touched before ``opened``."""
+        self._folder = folder
+        self._clock = clock
+        self._artifacts = ArtifactFolder(folder / "artifacts")
+        self._thread = trio.CapacityLimiter(1)
+        self._connection: sqlite3.Connection | None = None
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[None]:
+        """Open, migrate and lock the store for the time of the context.
+
+        Raises:
+            ConfigError: another process has the folder, it cannot be written, or a newer release wrote it.
+            Unavailable: the disk is full.
+        """
+        descriptor = lock.hold(self._folder)
+        try:
+            self._connection = await trio.to_thread.run_sync(self._open, limiter=self._thread)
+            try:
+                yield
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self._run(lambda connection: connection.close())
+                self._connection = None
+        finally:
+            os.close(descriptor)
+
+    async def load(self) -> tuple[Record, ...]:
+        """Give the records that a core needs to go on.
+
+        In this order: the last boot; unfinished tasks as accepted, each followed by its awards; tasks done within
+        the last hour; the highest voucher issued to each miner; claims of the last hour and of unsettled results;
+        unsettled results; the highest voucher held of each coordinator.
+        """
+        recent = UnixMillis(max(0, self._clock.now() - REPLAY_WINDOW_MS))
+        return await self._run(lambda connection: recovery.read_all(connection, recent))
+
+    async def persist(self, records: tuple[Record, ...]) -> None:
+        """Write all or none in one transaction; on return they survive a power cut.
+
+        Cancellation is taken before the write begins or after it ended, never between.
+
+        Raises:
+            StoreConflict: a record contradicts a stored one, such as a second end of a task.
+            Unavailable: the disk is full; nothing was written.
+        """
+        now = self._clock.now()
+        await self._run(lambda connection: self._write(connection, records, now))
+
+    async def task(self, task: TaskId) -> StoredTask | None:
+        """Find a task by id."""
+        return await self._run(lambda connection: recovery.read_task(connection, task))
+
+    async def task_by_key(self, idempotency_key: str) -> StoredTask | None:
+        """Find a task by its idempotency key."""
+        return await self._run(lambda connection: recovery.read_task_by_key(connection, idempotency_key))
+
+    async def artifact(self, digest: Digest) -> bytes | None:
+        """Read an artifact; None when there is none, it has expired, or its file was damaged."""
+        return await self._run(lambda _: self._artifacts.read(digest))
+
+    async def addresses(self) -> tuple[str, ...]:
+        """Give the multiaddresses that worked before, latest first, at most 256."""
+
+        def read(connection: sqlite3.Connection) -> tuple[str, ...]:
+            found = connection.execute(
+                "SELECT address FROM addresses ORDER BY seen_at DESC, address LIMIT ?", (MAX_ADDRESSES,)
+            )
+            return tuple(row["address"] for row in found)
+
+        return await self._run(read)
+
+    async def remember_address(self, address: str, at: UnixMillis) -> None:
+        """Keep an address that worked; the oldest beyond 256 are forgotten."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT INTO addresses (address, seen_at) VALUES (?, ?) "
+                "ON CONFLICT (address) DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)",
+                (address, at),
+            )
+            connection.execute(
+                "DELETE FROM addresses WHERE address NOT IN "
+                "(SELECT address FROM addresses ORDER BY seen_at DESC, address LIMIT ?)",
+                (MAX_ADDRESSES,),
+            )
+
+        await self._run(lambda connection: _transact(connection, write))
+
+    async def expire(self, before: UnixMillis) -> int:
+        """Remove artifacts stored before this moment, but none that an unfinished delivery needs; give the count."""
+
+        def remove(connection: sqlite3.Connection) -> int:
+            needed = connection.execute("SELECT artifact FROM results WHERE settled IS NULL")
+            return self._artifacts.expire(before, frozenset(row["artifact"] for row in needed))
+
+        return await self._run(remove)
+
+    async def forget(self, before: UnixMillis) -> None:
+        """Remove the history of tasks, settled results and unused claims that ended before this moment.
+
+        A claim goes before or with its result, so that what is forgotten can never be signed a second time.
+        """
+
+        def remove(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM tasks WHERE done < ?", (before,))
+            connection.execute("DELETE FROM tasks WHERE failed < ?", (before,))
+            connection.execute(
+                "DELETE FROM claims AS c WHERE signed_at < ? AND NOT EXISTS (SELECT 1 FROM results r "
+                "WHERE r.task = c.task AND r.attempt = c.attempt AND r.settled IS NULL)",
+                (before,),
+            )
+            connection.execute(
+                "DELETE FROM results AS r WHERE settled < ? AND NOT EXISTS (SELECT 1 FROM claims c "
+                "WHERE r.task = c.task AND r.attempt = c.attempt AND r.coordinator = c.coordinator)",
+                (before,),
+            )
+
+        await self._run(lambda connection: _transact(connection, remove))
+
+    async def _run(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        """Do this in the store's thread, after all that was asked before."""
+        connection = self._connection
+        if connection is None:
+            raise RuntimeError("the store is used outside of opened()")
+
+        def guarded() -> Answer:
+            with translated(self._folder):
+                return work(connection)
+
+        return await trio.to_thread.run_sync(guarded, limiter=self._thread)
+
+    def _open(self) -> sqlite3.Connection:
+        with translated(self._folder):
+            self._artifacts.prepare()
+            path = self._folder / "store.sqlite"
+            path.touch(mode=0o600)  # prompts are in it; SQLite gives its log files the same mode
+            # The limiter, not SQLite, keeps the threads apart: trio may use another worker thread each time.
+            connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            try:
+                connection.row_factory = sqlite3.Row
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA foreign_keys = ON")
+                connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+                schema.migrate(connection, self._folder)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+    def _write(self, connection: sqlite3.Connection, records: tuple[Record, ...], now: UnixMillis) -> None:
+        self._artifacts.write((record for record in records if isinstance(record, ArtifactStored)), now)
+
+        def write(connection: sqlite3.Connection) -> None:
+            for record in records:
+                rows.write(connection, record, now)
+
+        _transact(connection, write)
+
+
+def _transact(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], None]) -> None:
+    """Do the work in one transaction: all of it, or on any error none of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
