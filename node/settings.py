@@ -1,0 +1,215 @@
+"""This machine's choices for one node, as one frozen tree: the only thing that composition reads.
+
+What all nodes of a network share is in ``protocol.params``; here is what may differ between two machines.
+``node.configuration`` fills this tree from a TOML file, flags and the environment; nobody else reads those.
+Rules for editors: every field has a docstring that an operator understands, a bound, and a line in
+``configs/nodes/*.toml``; a field that nobody would change is a constant beside the code that uses it.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal, final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from protocol.params import Params
+from protocol.units import Address
+from protocol.wire.fields import ModelName
+
+DEFAULT_MODEL = "pocket-emoji"
+"""The model that comes with the package."""
+
+
+class NodeRole(StrEnum):
+    """What a process does on the network. Only miners and coordinators are registered on chain."""
+
+    BOOTSTRAP = "bootstrap"
+    COORDINATOR = "coordinator"
+    MINER = "miner"
+
+
+def _web_address(value: str) -> str:
+    """Accept an address that an HTTP client can use."""
+    if not value.startswith(("http://", "https://")) or not value.partition("://")[2].strip("/"):
+        raise ValueError(f"{value!r} is no HTTP address: write it as http://host:port or https://host/path")
+    return value
+
+
+def _ethereum_address(value: str) -> str:
+    """Accept an address in lower case, or in mixed case with its checksum right (EIP-55)."""
+    digits = value[2:]
+    if not value.startswith("0x") or len(digits) != 40 or not set(digits.lower()) <= set("0123456789abcdef"):
+        raise ValueError(f"{value!r} is no Ethereum address: write 0x and 40 hexadecimal digits")
+    if digits not in {digits.lower(), digits.upper()}:
+        from eth_utils.address import is_checksum_address  # imported here: costs 0.2 s, rarely needed
+
+        if not is_checksum_address(value):
+            raise ValueError(f"{value!r} has a wrong checksum: copy the address again, a character is off")
+    return value
+
+
+def _listening_multiaddress(value: str) -> str:
+    """Accept a multiaddress, as ``/ip4/0.0.0.0/tcp/4001``."""
+    from multiaddr.multiaddr import Multiaddr  # imported here: costs 0.1 s, so that --help does without
+
+    try:
+        Multiaddr(value)
+    except ValueError as error:
+        raise ValueError(f"{value!r} is no multiaddress: write it as /ip4/0.0.0.0/tcp/4001") from error
+    return value
+
+
+def _bootstrap_multiaddress(value: str) -> str:
+    """Accept a multiaddress that names its peer, as ``/ip4/…/tcp/…/p2p/16Uiu2HA…``."""
+    from multiaddr.multiaddr import Multiaddr  # imported here: costs 0.1 s, so that --help does without
+
+    advice = "write it as the bootstrap prints it: /ip4/HOST/tcp/PORT/p2p/PEER_ID"
+    try:
+        names = [protocol.name for protocol in Multiaddr(value).protocols()]
+    except ValueError as error:
+        raise ValueError(f"{value!r} is no multiaddress: {advice}") from error
+    if "p2p" not in names:
+        raise ValueError(f"{value!r} does not end in /p2p/PEER_ID: {advice}")
+    return value
+
+
+WebAddress = Annotated[str, Field(max_length=2048), AfterValidator(_web_address)]
+EthereumAddress = Annotated[str, AfterValidator(_ethereum_address)]
+ListenAddress = Annotated[str, Field(max_length=256), AfterValidator(_listening_multiaddress)]
+BootstrapAddress = Annotated[str, Field(max_length=256), AfterValidator(_bootstrap_multiaddress)]
+
+
+class Section(BaseModel):
+    """Base of the sections: immutable, strictly typed, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+@final
+class ChainSection(Section):
+    """The chain that holds the staking contract. Every role needs it: admission is by stake."""
+
+    rpc_urls: Annotated[tuple[WebAddress, ...], Field(min_length=1, max_length=16)]
+    """JSON-RPC addresses of chain nodes; the next one is asked when one fails."""
+    chain_id: Annotated[int, Field(ge=1, lt=2**63)]
+    """The chain's id. A chain node with another id is refused, so that a wrong address cannot mislead us."""
+    staking: EthereumAddress
+    """Address of the staking contract."""
+    start_block: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Block of the contract's deployment: nothing before it is read."""
+    poll_s: Annotated[float, Field(ge=0.05, le=60)] = 2.0
+    """Seconds between two questions for the chain's head. Half of the block time is enough."""
+
+    @property
+    def staking_address(self) -> Address:
+        """The staking contract's address as 20 bytes."""
+        return Address(bytes.fromhex(self.staking[2:]))
+
+
+@final
+class OverlaySection(Section):
+    """How this node takes part in the peer-to-peer network."""
+
+    listen: Annotated[tuple[ListenAddress, ...], Field(min_length=1, max_length=8)] = ("/ip4/127.0.0.1/tcp/0",)
+    """Where to listen. Port 0 takes a free one; a bootstrap or coordinator wants a fixed one."""
+    announce: Annotated[tuple[ListenAddress, ...], Field(max_length=8)] = ()
+    """Addresses to tell others instead of those listened on, for a node behind a port forwarding."""
+    bootstrap: Annotated[tuple[BootstrapAddress, ...], Field(max_length=32)] = ()
+    """Entry points with their peer ids. One that is alive is enough to join."""
+    max_connections: Annotated[int, Field(ge=8, le=10_000)] = 300
+    """Most connections at once; each costs about 1 MB of memory."""
+
+
+@final
+class KeySection(Section):
+    """The node's hot key: its libp2p identity and its registration in the staking contract."""
+
+    keystore: Path | None = None
+    """Encrypted key (Web3 secret storage v3); ``key.json`` in the data folder where left out."""
+    password_file: Path | None = None
+    """File with the keystore's password, readable by the owner only. Where left out: the systemd credential
+    ``cuckoo-password``, or a question on the terminal."""
+
+
+@final
+class HttpSection(Section):
+    """The HTTP gateway of a coordinator."""
+
+    host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
+    """Address to listen on. ``0.0.0.0`` serves other machines: put TLS in front and set ``require_key``."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    """TCP port, 0 for a free one."""
+    require_key: bool = False
+    """Serve only apps that send an API key of ``keys_file``; otherwise any key, or none, will do."""
+    keys_file: Path | None = None
+    """API keys, one a line; needed with ``require_key``."""
+    public_url: WebAddress | None = None
+    """Address under which apps reach this gateway, where it stands behind a proxy."""
+
+
+@final
+class EngineSection(Section):
+    """The generator of a miner."""
+
+    kind: Literal["diffusion", "instant"] = "diffusion"
+    """``diffusion`` runs models with diffusers; ``instant`` draws a tiny valid picture without GPU work, for
+    measuring and testing the network."""
+    models: Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=64)] = (DEFAULT_MODEL,)
+    """Models of the catalog to serve."""
+    model_folders: Annotated[tuple[Path, ...], Field(max_length=64)] = ()
+    """Folders that hold further models, each in a sub-folder of the model's name."""
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """CPU threads of the engine; 0 means cores ÷ ``engines_on_machine``, at least one."""
+    engines_on_machine: Annotated[int, Field(ge=1, le=1024)] = 1
+    """How many engines share this machine. Wrong on a CPU, it costs far more than it sounds: three engines
+    with two threads each on two cores take 40 s for what takes 1 s with one thread."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$")] = "auto"
+    """``auto`` takes the first GPU, or the CPU where there is none; ``cpu``, ``cuda``, ``cuda:1``."""
+    delay_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
+    """With ``instant``: how long a picture takes (ms)."""
+
+
+@final
+class MinerSection(Section):
+    """The business of a miner."""
+
+    price_floor_wei: Annotated[int, Field(ge=0, lt=2**64)] = 0
+    """Least price for one pixel in one step (wei): cheaper offers are left to others."""
+
+
+@final
+class LogsSection(Section):
+    """What the node writes to standard error."""
+
+    format: Literal["auto", "console", "json"] = "auto"
+    """``auto``: for people on a terminal, JSON lines everywhere else."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least important lines to write."""
+
+
+@final
+class Settings(Section):
+    """All choices for one node."""
+
+    role: NodeRole
+    """What this process does."""
+    data: Path
+    """Folder of this node's own state. One process at a time uses it. ``~/.cuckoo/ROLE`` where left out."""
+    params: Params
+    """The numbers that this node shares with its network; named in the file as ``params = "mainnet"``."""
+    catalog: Path | None = None
+    """Model catalog to read in addition to the one of the package."""
+    exit_with_stdin: bool = False
+    """Stop when standard input closes: for a child whose parent may be killed."""
+    chain: ChainSection
+    overlay: OverlaySection = OverlaySection()
+    key: KeySection = KeySection()
+    http: HttpSection = HttpSection()
+    engine: EngineSection = EngineSection()
+    miner: MinerSection = MinerSection()
+    logs: LogsSection = LogsSection()
+
+    @property
+    def keystore(self) -> Path:
+        """Where the node's key is."""
+        return self.key.keystore or self.data / "key.json"
