@@ -1,0 +1,201 @@
+"""Domain events as Prometheus metrics, with names that an operator of the network knows.
+
+Every label has few values: those that come from remote text are cut to the form of a stable name, and only the first
+``MAX_LABEL_VALUES`` of a metric are told apart, so that a hostile peer cannot fill the memory with label values.
+"""
+
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Final, final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.process_collector import ProcessCollector
+
+from protocol.notes import NoteName
+from protocol.units import CAI, TaskId
+
+MAX_LABEL_VALUES: Final = 64
+"""Different reasons that one metric tells apart; the protocol has about 40 in all."""
+MAX_TIMELINES: Final = 20_000
+"""Tasks whose stages are timed at once, the most that one coordinator queues by default."""
+BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""From one local message to the longest picture (s)."""
+_STABLE_NAME: Final = re.compile(r"[a-z0-9_.]{1,48}")
+_MILLIS_PER_S: Final = 1000
+
+_COUNTERS: Final[Mapping[NoteName, tuple[str, str, str]]] = {
+    NoteName.TASK_ACCEPTED: ("cuckoo_tasks", "outcome", "accepted"),
+    NoteName.TASK_REFUSED: ("cuckoo_tasks", "outcome", "refused"),
+    NoteName.TASK_DONE: ("cuckoo_tasks", "outcome", "done"),
+    NoteName.TASK_FAILED: ("cuckoo_tasks", "outcome", "failed"),
+    NoteName.CLAIM_SENT: ("cuckoo_claims", "direction", "sent"),
+    NoteName.CLAIM_RECEIVED: ("cuckoo_claims", "direction", "received"),
+    NoteName.TASK_AWARDED: ("cuckoo_awards", "direction", "given"),
+    NoteName.AWARD_RECEIVED: ("cuckoo_awards", "direction", "received"),
+    NoteName.JOB_STARTED: ("cuckoo_jobs", "outcome", "started"),
+    NoteName.JOB_FINISHED: ("cuckoo_jobs", "outcome", "finished"),
+    NoteName.JOB_FAILED: ("cuckoo_jobs", "outcome", "failed"),
+    NoteName.RESULT_SENT: ("cuckoo_results", "outcome", "sent"),
+    NoteName.RESULT_RECEIVED: ("cuckoo_results", "outcome", "received"),
+    NoteName.RESULT_REJECTED: ("cuckoo_results", "outcome", "rejected"),
+    NoteName.GOSSIP_ACCEPTED: ("cuckoo_gossip", "verdict", "accept"),
+    NoteName.GOSSIP_IGNORED: ("cuckoo_gossip", "verdict", "ignore"),
+    NoteName.GOSSIP_REJECTED: ("cuckoo_gossip", "verdict", "reject"),
+}
+"""Note -> (counter, label, value)."""
+
+_REASONS: Final[Mapping[NoteName, tuple[str, str, str]]] = {
+    NoteName.CLAIM_DECLINED: ("cuckoo_declines", "reason", "Claims declined, by reason"),
+    NoteName.TASK_REFUSED: ("cuckoo_refusals", "reason", "Tasks refused at submission, by reason"),
+    NoteName.TASK_FAILED: ("cuckoo_task_failures", "reason", "Tasks that ended without a picture, by reason"),
+    NoteName.TASK_ABANDONED: ("cuckoo_abandons", "reason", "Attempts given up by their miner, by reason"),
+    NoteName.TASK_LEASE_EXPIRED: ("cuckoo_lease_expiries", "reason", "Attempts taken from a miner, by reason"),
+    NoteName.RESULT_REJECTED: ("cuckoo_result_rejections", "reason", "Results not taken, by reason"),
+    NoteName.OFFER_SKIPPED: ("cuckoo_offers_skipped", "reason", "Offers that this miner left alone, by reason"),
+    NoteName.JOB_FAILED: ("cuckoo_job_failures", "reason", "Jobs that the engine could not do, by reason"),
+    NoteName.MESSAGE_DROPPED: ("cuckoo_messages_dropped", "reason", "Messages that did not fit a queue, by reason"),
+    NoteName.MESSAGE_IGNORED: ("cuckoo_messages_ignored", "rule", "Messages that could not be used, by rule"),
+    NoteName.GOSSIP_IGNORED: ("cuckoo_gossip_ignored", "rule", "Gossip not forwarded, by rule"),
+    NoteName.GOSSIP_REJECTED: ("cuckoo_gossip_rejected", "rule", "Gossip held against its publisher, by rule"),
+    NoteName.PEER_JUDGED: ("cuckoo_judgements", "rule", "Acts held against peers, by rule"),
+}
+"""Note -> (counter, label and field of the note, help)."""
+
+_EVENTS: Final[Mapping[NoteName, tuple[str, str]]] = {
+    NoteName.TASK_OFFERED: ("cuckoo_offers", "Offers published"),
+    NoteName.RECEIPT_RECEIVED: ("cuckoo_receipts", "Receipts received for finished work"),
+    NoteName.PEER_BANNED: ("cuckoo_bans", "Peers banned for a while"),
+    NoteName.CHAIN_STALLED: ("cuckoo_chain_stalls", "Times that the chain did not answer or its head stood still"),
+    NoteName.CHAIN_REORGANISED: ("cuckoo_chain_reorganisations", "Times that the chain replaced blocks we had seen"),
+}
+"""Note -> (counter without labels, help)."""
+
+_STAGES: Final = (
+    ("offer", NoteName.TASK_ACCEPTED, NoteName.TASK_OFFERED),
+    ("claim", NoteName.TASK_OFFERED, NoteName.CLAIM_RECEIVED),
+    ("award", NoteName.CLAIM_RECEIVED, NoteName.TASK_AWARDED),
+    ("execution", NoteName.TASK_AWARDED, NoteName.RESULT_RECEIVED),
+    ("delivery", NoteName.RESULT_RECEIVED, NoteName.TASK_DONE),
+    ("total", NoteName.TASK_ACCEPTED, NoteName.TASK_DONE),
+    ("answer", NoteName.CLAIM_SENT, NoteName.AWARD_RECEIVED),
+    ("generation", NoteName.JOB_STARTED, NoteName.JOB_FINISHED),
+    ("settlement", NoteName.RESULT_SENT, NoteName.RECEIPT_RECEIVED),
+)
+"""(stage, note that begins it, note that ends it)."""
+
+_LAST: Final = frozenset({NoteName.TASK_DONE, NoteName.TASK_FAILED, NoteName.RECEIPT_RECEIVED, NoteName.JOB_FAILED})
+"""After these nothing of a task is timed any more."""
+
+
+@final
+class DomainMetrics:
+    """All metrics of one node, in a registry of its own."""
+
+    def __init__(self, registry: CollectorRegistry, timer: Callable[[], float] = time.perf_counter) -> None:
+        """Register the metrics; ``timer`` gives seconds that never go back."""
+        self._timer = timer
+        names = {name: label for name, label, _ in _COUNTERS.values()}
+        counters = {
+            name: Counter(name, f"{_title(name)}, by {label}", [label], registry=registry)
+            for name, label in names.items()
+        }
+        self._counters = {note: counters[name].labels(value) for note, (name, _, value) in _COUNTERS.items()}
+        self._reasons = {
+            note: (label, _BoundedCounter(Counter(name, text, [label], registry=registry)))
+            for note, (name, label, text) in _REASONS.items()
+        }
+        self._events = {note: Counter(name, text, registry=registry) for note, (name, text) in _EVENTS.items()}
+        self._peers = Gauge("cuckoo_peers", "Peers connected now", registry=registry)
+        self._engine = Gauge("cuckoo_engine_up", "1 while the engine answers", registry=registry)
+        self._open = Gauge("cuckoo_tasks_open", "Tasks accepted in this run that have not ended", registry=registry)
+        self._earned = Counter("cuckoo_earned_cai", "CAI promised to this miner by receipts", registry=registry)
+        self._seconds = Histogram(
+            "cuckoo_task_seconds", "Time of one task, by stage", ["stage"], buckets=BUCKETS_S, registry=registry
+        )
+        self._timelines: OrderedDict[TaskId, dict[str, float]] = OrderedDict()
+        self._accepted: set[TaskId] = set()
+        ProcessCollector(registry=registry)
+
+    def count(self, name: NoteName, task: TaskId | None, fields: Mapping[str, str | int]) -> None:
+        """Take one domain event into account."""
+        if (counter := self._counters.get(name)) is not None:
+            counter.inc()
+        if (event := self._events.get(name)) is not None:
+            event.inc()
+        if (reason := self._reasons.get(name)) is not None:
+            label, bounded = reason
+            bounded.count(str(fields.get(label, "unknown")))
+        self._count_state(name, fields)
+        if task is not None:
+            self._time(name, task, fields)
+
+    def _count_state(self, name: NoteName, fields: Mapping[str, str | int]) -> None:
+        """Follow what goes up and down."""
+        match name:
+            case NoteName.PEER_UP:
+                self._peers.inc()
+            case NoteName.PEER_DOWN:
+                self._peers.dec()
+            case NoteName.ENGINE_UP:
+                self._engine.set(1)
+            case NoteName.ENGINE_DOWN:
+                self._engine.set(0)
+            case NoteName.RECEIPT_RECEIVED:
+                self._earned.inc(_whole(fields.get("price")) / CAI)
+            case _:
+                pass
+
+    def _time(self, name: NoteName, task: TaskId, fields: Mapping[str, str | int]) -> None:
+        """Measure the stages that this event begins and ends."""
+        now = self._timer()
+        timeline = self._timelines.get(task)
+        if timeline is None:
+            timeline = self._timelines[task] = {}
+            if len(self._timelines) > MAX_TIMELINES:
+                self._timelines.popitem(last=False)
+        for stage, begin, end in _STAGES:
+            if name is end and (begun := timeline.pop(stage, None)) is not None:
+                self._seconds.labels(stage).observe(now - begun)
+            # Several claims may come for one offer: the wait for the award counts from the first.
+            if name is begin and not (name is NoteName.CLAIM_RECEIVED and stage in timeline):
+                timeline[stage] = now
+        if name is NoteName.TASK_DONE and "generation_ms" in fields:
+            self._seconds.labels("generation").observe(_whole(fields["generation_ms"]) / _MILLIS_PER_S)
+        if name is NoteName.TASK_ACCEPTED:
+            self._accepted.add(task)
+        if name in _LAST:
+            del self._timelines[task]
+            self._accepted.discard(task)
+        self._open.set(len(self._accepted))
+
+
+@final
+class _BoundedCounter:
+    """A counter whose one label takes stable names only, and not too many of them."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._children: dict[str, Counter] = {}
+
+    def count(self, value: str) -> None:
+        """Count under this value, or under ``other`` when it is no stable name or one too many."""
+        child = self._children.get(value)
+        if child is None:
+            if len(self._children) >= MAX_LABEL_VALUES or not _STABLE_NAME.fullmatch(value):
+                self._counter.labels("other").inc()
+                return
+            child = self._children[value] = self._counter.labels(value)
+        child.inc()
+
+
+def _title(name: str) -> str:
+    return name.removeprefix("cuckoo_").replace("_", " ").capitalize()
+
+
+def _whole(value: str | int | None) -> int:
+    """Read a field that holds a whole number, also one too large for JSON and therefore text; 0 when it is none."""
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() else 0
+    return value or 0
