@@ -1,0 +1,134 @@
+"""The validator of gossip: may this bulletin be forwarded and heard?
+
+Answers at once from what is in memory. REJECT only where every honest node, whatever its view, finds the same
+fault, because a REJECT costs its publisher credit; whatever may be our own lag is IGNORE. The publisher is judged
+for its right to speak, not whoever forwarded it. What the offers inside say is for the miner's core to check.
+Spec: SPEC.md §4.3, where each rule name stands.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final, final
+
+from protocol.crypto.keys import address_of_peer_id
+from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.gossip.quota import Quota
+from protocol.gossip.seen import Seen
+from protocol.gossip.verdict import Verdict
+from protocol.params import Params
+from protocol.stake.book import StakeBook
+from protocol.stake.epoch import acceptable_epochs
+from protocol.stake.field import Field
+from protocol.stake.table import EpochView, StakeRow
+from protocol.units import DurationMs, PeerId, Role, UnixMillis
+from protocol.wire.codec import GOSSIP_KINDS, decode
+from protocol.wire.messages import Bulletin
+from protocol.wire.topics import offers_topic
+
+ACCEPTED: Final = "gossip.accepted"
+"""Rule name of an ACCEPT."""
+SEEN_MESSAGES: Final = 65_536
+"""Remembered bulletins: 180 messages/s over the 6 minutes in which the longest tolerance lets one be replayed."""
+SIGNERS: Final = 4096
+"""Coordinators with a bucket of their own; more are registered on no network in sight (2,000,000 CAI each)."""
+BURST_S: Final = 2
+"""Seconds' worth of bulletins that may come at once: what a network stall of that length holds back."""
+MAX_WEIGHT: Final = 4
+"""Most that stake multiplies a quota by: nobody buys the whole time of the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The answer to one gossip message."""
+
+    verdict: Verdict
+    rule: str
+    """Stable name of why, as in SPEC and metrics; ``gossip.accepted`` on ACCEPT."""
+    message: Bulletin | None
+    """The decoded bulletin, on ACCEPT only."""
+
+
+@final
+class Admission:
+    """Judges bulletins of one network for one node."""
+
+    def __init__(self, network: str, network_params: Params, book: StakeBook) -> None:
+        """Judge by this stake book, which the caller keeps up to date."""
+        self._network = network
+        self._params = network_params
+        self._book = book
+        self._seen = Seen(SEEN_MESSAGES, DurationMs(2 * network_params.boundary_tolerance_s * 1000))
+        rate_per_s = -(-1000 // network_params.publish_interval_ms)
+        self._quota = Quota(rate_per_s, BURST_S, SIGNERS)
+
+    def judge(self, topic: str, data: bytes, signer: PeerId, now: UnixMillis) -> Judgement:
+        """Say what to do with one message. Never raises for what a remote party did.
+
+        Args:
+            topic: The topic on which it came.
+            data: Its bytes, without the transport's frame.
+            signer: Whose signature the transport has verified: the publisher, not the forwarder.
+            now: The present moment.
+        """
+        try:
+            return Judgement(Verdict.ACCEPT, ACCEPTED, self._pass(topic, data, signer, now))
+        except InvalidMessage as error:
+            return Judgement(Verdict.REJECT, error.rule, None)
+        except IgnoredMessage as error:
+            return Judgement(Verdict.IGNORE, error.rule, None)
+
+    def _pass(self, topic: str, data: bytes, signer: PeerId, now: UnixMillis) -> Bulletin:
+        """Give the bulletin when every rule holds; the cheap and the damning ones come first."""
+        message = decode(data, GOSSIP_KINDS)
+        assert isinstance(message, Bulletin)
+        if topic != offers_topic(self._network, message.model):
+            raise InvalidMessage("gossip.topic", "another topic than its model's")
+        self._check_signer(message, signer, now)
+        view = self._view(message, now)
+        row = self._check_right_to_speak(message, view)
+        Field.from_bytes(message.field, len(view.table.miners))
+        if abs(now - message.sent_at) > self._params.boundary_tolerance_s * 1000:
+            raise IgnoredMessage("gossip.stale")
+        digest = hashlib.sha256(data).digest()
+        self._seen.forget_expired(now)
+        if digest in self._seen:
+            raise IgnoredMessage("gossip.duplicate")
+        if not self._quota.take(message.coordinator, self._weight(row), now):
+            raise IgnoredMessage("gossip.quota")
+        self._seen.add(digest, now)
+        return message
+
+    def _check_signer(self, message: Bulletin, signer: PeerId, now: UnixMillis) -> None:
+        """Pass a registered signer that speaks for itself."""
+        rows = self._book.rows_around(address_of_peer_id(signer), now)
+        if not rows:
+            if self._book.certain(now):
+                raise InvalidMessage("gossip.stranger")
+            raise IgnoredMessage("gossip.perhaps_stranger")
+        if all(row.id != message.coordinator for row in rows):
+            raise InvalidMessage("gossip.coordinator", "speaks for another")
+
+    def _view(self, message: Bulletin, now: UnixMillis) -> EpochView:
+        """Give the view that the message was made under, if it is ours too."""
+        if message.epoch not in acceptable_epochs(now, self._params):
+            raise IgnoredMessage("gossip.epoch")
+        view = self._book.view(message.epoch)
+        if view is None:
+            raise IgnoredMessage("gossip.no_table")
+        if view.table.root != message.root:
+            raise IgnoredMessage("gossip.root")
+        return view
+
+    def _check_right_to_speak(self, message: Bulletin, view: EpochView) -> StakeRow:
+        """Give the row of an active coordinator. The table is the sender's own, so a miner has no excuse."""
+        row = view.table.by_id.get(message.coordinator)
+        if row is None or not row.active:
+            raise IgnoredMessage("gossip.inactive")
+        if row.role is not Role.COORDINATOR:
+            raise InvalidMessage("gossip.not_coordinator")
+        return row
+
+    def _weight(self, row: StakeRow) -> int:
+        """Give how many times the base quota a stake earns: whole multiples of the minimum, within bounds."""
+        minimum = self._params.minimum_stake_wei(role_is_coordinator=True)
+        return max(1, min(MAX_WEIGHT, row.stake // minimum))

@@ -1,0 +1,95 @@
+"""The stake book: the tables of the epochs around now, and what they say about a peer.
+
+Everything is answered from memory at once; nobody waits for the chain to judge a message. Spec: SPEC.md §6.3.
+"""
+
+from typing import Final, final
+
+from protocol.crypto.keys import address_of_peer_id
+from protocol.errors import InvalidMessage
+from protocol.params import Params
+from protocol.stake.epoch import acceptable_epochs, beacon_cutoff, epoch_at
+from protocol.stake.standing import Standing
+from protocol.stake.table import EpochView, StakeRow
+from protocol.units import Address, Epoch, PeerId, Role, UnixMillis
+
+KEPT_EPOCHS: Final = 8
+"""Views in memory: those around now, and a few old ones for what was begun under them. 10,000 rows are about 3 MB."""
+
+_STANDING: Final = {Role.MINER: Standing.MINER, Role.COORDINATOR: Standing.COORDINATOR}
+
+
+@final
+class StakeBook:
+    """Tables by epoch. A table in use is never replaced: what was judged by it stays judged."""
+
+    def __init__(self, params: Params, bootstraps: frozenset[PeerId] = frozenset()) -> None:
+        """Begin empty. ``bootstraps`` are the peer ids that this node's operator has pinned."""
+        self._params = params
+        self._bootstraps = bootstraps
+        self._views: dict[Epoch, EpochView] = {}
+        self._head: UnixMillis | None = None
+
+    def add(self, view: EpochView) -> None:
+        """Take a view in. The first view of an epoch stays; the oldest epochs are forgotten."""
+        self._views.setdefault(view.epoch, view)
+        while len(self._views) > KEPT_EPOCHS:
+            del self._views[min(self._views)]
+
+    def view(self, epoch: Epoch) -> EpochView | None:
+        """Give the view of an epoch, if it is known and still kept."""
+        return self._views.get(epoch)
+
+    def current(self, now: UnixMillis) -> EpochView | None:
+        """Give the view of this moment's epoch, else the newest that is not of the future, else None."""
+        epoch = epoch_at(now, self._params)
+        return self._views.get(epoch) or self._views.get(
+            max((known for known in self._views if known < epoch), default=Epoch(-1))
+        )
+
+    def row(self, address: Address, now: UnixMillis) -> StakeRow | None:
+        """Give the node of this address in the current table."""
+        view = self.current(now)
+        return view.table.by_address.get(address) if view else None
+
+    def rows_around(self, address: Address, now: UnixMillis) -> tuple[StakeRow, ...]:
+        """Give what the tables of e-1, e and e+1 say of this address: empty when it is registered in none."""
+        epoch = epoch_at(now, self._params)
+        views = (self._views.get(Epoch(near)) for near in (epoch - 1, epoch, epoch + 1))
+        rows = (view.table.by_address.get(address) for view in views if view)
+        return tuple(row for row in rows if row)
+
+    def known(self, address: Address, now: UnixMillis) -> bool:
+        """Say whether the address is registered, active or not, in the table of e-1, e or e+1."""
+        return bool(self.rows_around(address, now))
+
+    def head_seen(self, timestamp: UnixMillis) -> None:
+        """Note the timestamp of the chain's head."""
+        self._head = timestamp
+
+    def healthy(self, now: UnixMillis) -> bool:
+        """Say whether our follower keeps up: its head is younger than ``head_max_age_s``."""
+        return self._head is not None and now - self._head <= self._params.head_max_age_s * 1000
+
+    def certain(self, now: UnixMillis) -> bool:
+        """Say whether an address that we do not find is a stranger to every honest node.
+
+        So it is when our follower keeps up and we hold every view that another node can hold and use by now: those
+        of the acceptable epochs, the next one only after its beacon is fixed.
+        """
+        if not self.healthy(now):
+            return False
+        return all(
+            epoch in self._views or now < beacon_cutoff(epoch, self._params)
+            for epoch in acceptable_epochs(now, self._params)
+        )
+
+    def standing(self, peer: PeerId, now: UnixMillis) -> Standing:
+        """Say who a peer is by the current table; an inactive node is a stranger. Never raises."""
+        try:
+            row = self.row(address_of_peer_id(peer), now)
+        except InvalidMessage:  # a key that no staker can have
+            row = None
+        if row and row.active:
+            return _STANDING[row.role]
+        return Standing.BOOTSTRAP if peer in self._bootstraps else Standing.STRANGER

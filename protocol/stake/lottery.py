@@ -1,0 +1,102 @@
+"""The lottery: for one task, the stake-weighted order of the miners, and when each rank may claim.
+
+Everybody computes the same order from the table, the field and the ticket. Each miner draws an exponential clock
+whose rate is its stake; the smallest reading is first (Efraimidis and Spirakis, "Weighted random sampling with a
+reservoir", 2006). This is weighted drawing without replacement, and splitting a stake over several nodes changes
+nothing. Nothing that an app or a coordinator can choose enters the ticket. Spec: SPEC.md §7.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from math import inf, log, log2
+from struct import Struct
+from typing import Final
+
+from protocol.params import Params
+from protocol.stake.field import MEMBER, WARM, Field
+from protocol.stake.table import StakeRow
+from protocol.units import Digest, StakingId, TaskId, UnixMillis
+
+_UNIT: Final = 2.0**-53
+"""Distance of the 2^53 points of the unit interval that a draw can take."""
+_DRAW: Final = Struct(">QI20x")
+"""How a miner's 32-byte hash is read: the first 53 bits draw its clock, bits 64 to 95 whether it is dropped."""
+_WARM: Final = MEMBER | WARM
+
+
+def _coordinates(coordinator: StakingId, boot: int, number: int) -> bytes:
+    """Give the place of a task in its coordinator's sequence as 24 bytes."""
+    return coordinator.to_bytes(8, "big") + boot.to_bytes(8, "big") + number.to_bytes(8, "big")
+
+
+def ticket(network: Digest, beacon: Digest, coordinator: StakingId, boot: int, number: int) -> Digest:
+    """Give the seed of one task's draw: fixed by the beacon and the task's place in its coordinator's sequence."""
+    data = b"cuckoo/1/ticket" + network + beacon + _coordinates(coordinator, boot, number)
+    return Digest(hashlib.sha256(data).digest())
+
+
+def task_id(network: Digest, coordinator: StakingId, boot: int, number: int) -> TaskId:
+    """Give the name of a task, which anybody can derive and nobody can choose."""
+    data = b"cuckoo/1/task" + network + _coordinates(coordinator, boot, number)
+    return TaskId(hashlib.sha256(data).digest())
+
+
+def ignores_warmth(ticket: Digest, params: Params) -> bool:
+    """Say whether this ticket is of the share that draws warm and cold alike, so that cold models get warm."""
+    return int.from_bytes(ticket[28:], "big") * 1000 < params.catalog_permille << 32
+
+
+def order(miners: Sequence[StakeRow], field: Field, ticket: Digest, params: Params) -> tuple[StakingId, ...]:
+    """Give the miners of the field in the order in which they may claim: warm ones, then cold ones.
+
+    Drawn once per task: a later attempt goes on down the same order. A share of the field
+    (``field_dropout_permille``) is dropped by the ticket. Ties, which do not occur in practice, go by address.
+
+    Args:
+        miners: ``StakeTable.miners``: active miners in address order.
+        field: Their field.
+        ticket: The task's ticket.
+        params: The network's numbers.
+
+    Raises:
+        ValueError: The field is of another table.
+    """
+    if len(field.codes) != len(miners):
+        raise ValueError(f"a field of {len(field.codes)} does not fit {len(miners)} miners")
+    present = [row for row, code in zip(miners, field.codes, strict=True) if code]
+    codes = field.codes.replace(b"\0", b"")
+    sha256 = hashlib.sha256  # a local name: this line is half the cost of a draw
+    digests = b"".join([sha256(ticket + row.id.to_bytes(8, "big")).digest() for row in present])
+    dropped_below = -(-(params.field_dropout_permille << 32) // 1000)
+    mixed = ignores_warmth(ticket, params)
+    blocks: tuple[tuple[list[float], list[StakingId]], ...] = (([], []), ([], []))
+    for row, code, (high, low) in zip(present, codes, _DRAW.iter_unpack(digests), strict=True):
+        if low >= dropped_below:
+            clocks, ids = blocks[0 if mixed or code == _WARM else 1]
+            clocks.append(-log(((high >> 11) + 0.5) * _UNIT) / row.stake if row.stake else inf)
+            ids.append(row.id)
+    ranking: list[StakingId] = []
+    for clocks, ids in blocks:
+        # sorting is stable, so equal clocks stay in address order
+        ranking += [ids[place] for place in sorted(range(len(ids)), key=clocks.__getitem__)]
+    return tuple(ranking)
+
+
+def slot_ms(rank: int, slot_step_ms: int) -> int:
+    """Give how long (ms) after publication rank r (from 0) may have its claim arrive: δ·log2(1+r), rounded."""
+    return round(slot_step_ms * log2(1 + rank))
+
+
+def award_at(rank: int, arrival: UnixMillis, t0: UnixMillis, slot_step_ms: int, allowance_ms: int) -> UnixMillis:
+    """Give when a claim may be awarded: rank 0 on arrival, others once every better rank had its slot and A.
+
+    Args:
+        rank: Rank of the claimant, from 0.
+        arrival: When its claim arrived, by the coordinator's clock.
+        t0: When the offer was published, by the same clock.
+        slot_step_ms: δ of the offer (ms).
+        allowance_ms: A of the offer (ms).
+    """
+    if rank == 0:
+        return arrival
+    return UnixMillis(max(arrival, t0 + round(slot_step_ms * log2(rank)) + allowance_ms))
