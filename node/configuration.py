@@ -178,8 +178,8 @@ def _anchor_paths(tree: Tree, folder: Path) -> None:
 
     for key in PATH_KEYS:
         value = _get(tree, key)
-        if isinstance(value, list | tuple):
-            _put(tree, key, [anchored(item) for item in value])
+        if isinstance(value, Mapping):
+            _put(tree, key, {name: anchored(item) for name, item in value.items()})
         elif value is not None:
             _put(tree, key, anchored(value))
 
@@ -237,9 +237,9 @@ def _check_role(settings: Settings, source: "_Source") -> None:
         raise ConfigError(f"{source.name('http.keys_file')}: {settings.http.keys_file} does not exist")
     if settings.catalog is not None and not settings.catalog.is_file():
         raise ConfigError(f"{source.name('catalog')}: {settings.catalog} does not exist")
-    for folder in settings.engine.model_folders:
+    for model, folder in settings.engine.model_folders.items():
         if not folder.is_dir():
-            raise ConfigError(f"{source.name('engine.model_folders')}: the folder {folder} does not exist")
+            raise ConfigError(f"{source.name('engine.model_folders')}: {model}: the folder {folder} does not exist")
     if settings.data.exists() and not settings.data.is_dir():
         raise ConfigError(f"{source.name('data')}: {settings.data} is a file; name a folder")
     if settings.role is NodeRole.COORDINATOR:

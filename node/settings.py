@@ -6,6 +6,7 @@ Rules for editors: every field has a docstring that an operator understands, a b
 ``configs/nodes/*.toml``; a field that nobody would change is a constant beside the code that uses it.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, final
@@ -156,8 +157,8 @@ class EngineSection(Section):
     measuring and testing the network."""
     models: Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=64)] = (DEFAULT_MODEL,)
     """Models of the catalog to serve."""
-    model_folders: Annotated[tuple[Path, ...], Field(max_length=64)] = ()
-    """Folders that hold further models, each in a sub-folder of the model's name."""
+    model_folders: Annotated[Mapping[ModelName, Path], Field(max_length=64)] = Field(default_factory=dict)
+    """Folder of a model, in diffusers layout, by its name: for models that do not come with the package."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads of the engine; 0 means cores ÷ ``engines_on_machine``, at least one."""
     engines_on_machine: Annotated[int, Field(ge=1, le=1024)] = 1
