@@ -196,6 +196,18 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Ports:
+    """The outer world of one node. Tests hand in memory adapters; people get the real ones."""
+
+    transport: Transport
+    chain: Chain
+    store: Store
+    engine: Engine | None
+    clock: Clock
+    journal: Journal
+
+
+@dataclass(frozen=True, slots=True)
 class OfferedModel:
     """A model that at least one connected miner serves now."""
 

@@ -1,0 +1,250 @@
+"""THE composition root: settings in, a running node out.
+
+Everything that a role means is in the table ``ROLES``; there is no ``if role`` anywhere else. Heavy packages are
+imported by the builders of the roles that need them, so a bootstrap never loads FastAPI and only a miner's child
+loads torch.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from node.adapters.system import SystemClock, system_entropy
+from node.api_keys import read_api_keys
+from node.catalog import load_catalog
+from node.desk import TaskDesk
+from node.driver import Driver
+from node.journal import StructuredJournal
+from node.ports import Clock, Engine, Journal, OfferedModel, Ports
+from node.settings import NodeRole, Settings
+from protocol.crypto.keys import NodeKey
+from protocol.crypto.typed_data import Domain
+from protocol.notes import NoteName
+from protocol.roles.bootstrap import BootstrapCore
+from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.core import Core, Identity
+from protocol.roles.miner import MinerCore
+from protocol.units import PeerId, StakingId, Wei
+
+Addresses = Callable[[], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """What a running node says of itself."""
+
+    role: NodeRole
+    peer_id: PeerId
+    address: str
+    """Ethereum address of the node key, ``0x…``."""
+    addresses: tuple[str, ...]
+    """Multiaddresses under which it can be dialled."""
+    staking_id: StakingId | None
+    """None while the current stake table does not list it as active."""
+    http_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSpec:
+    """What makes one role different from another."""
+
+    core: Callable[[Identity, Settings, Addresses], Core]
+    has_engine: bool = False
+    has_gateway: bool = False
+
+
+ROLES: Final[Mapping[NodeRole, RoleSpec]] = {
+    NodeRole.BOOTSTRAP: RoleSpec(core=lambda identity, _settings, _addresses: BootstrapCore(identity)),
+    NodeRole.COORDINATOR: RoleSpec(
+        core=lambda identity, _settings, addresses: CoordinatorCore(identity, addresses), has_gateway=True
+    ),
+    NodeRole.MINER: RoleSpec(
+        core=lambda identity, settings, addresses: MinerCore(identity, addresses, Wei(settings.miner.price_floor_wei)),
+        has_engine=True,
+    ),
+}
+
+
+def identity_of(settings: Settings, secret: bytes) -> Identity:
+    """Say who a node is: its key, and the numbers, contract and catalog of its network."""
+    contract = settings.chain.staking_address
+    return Identity(
+        network=settings.params.name,
+        network_id=settings.params.network_id(settings.chain.chain_id, contract),
+        params=settings.params,
+        domain=Domain(settings.chain.chain_id, contract),
+        catalog=load_catalog(settings.catalog),
+        key=NodeKey(secret),
+        entropy=system_entropy,
+        bootstraps=frozenset(PeerId(address.rsplit("/p2p/", 1)[1]) for address in settings.overlay.bootstrap),
+    )
+
+
+async def run_node(
+    settings: Settings, secret: bytes, *, task_status: "trio.TaskStatus[NodeInfo]" = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Run one node of any role until cancelled.
+
+    Args:
+        settings: All choices for it.
+        secret: Its 32-byte node key.
+        task_status: Reports started with the ``NodeInfo`` once it listens, and serves HTTP if its role does.
+
+    Raises:
+        ConfigError: a person must mend something; the text says what.
+    """
+    clock = SystemClock()
+    journal = StructuredJournal()
+    ports = real_ports(settings, secret, clock, journal)
+    await run_with(ports, settings, secret, journal, task_status=task_status)
+
+
+def real_ports(settings: Settings, secret: bytes, clock: Clock, journal: Journal) -> Ports:
+    """Build the real adapters of a role: sockets, chain, disk, device."""
+    from node.adapters.chain import ChainSettings, StakingChain
+    from node.adapters.libp2p import OverlaySettings, OverlayTransport
+    from node.adapters.store import SqliteStore
+
+    store = SqliteStore(settings.data, clock)
+    chain = StakingChain(
+        ChainSettings(
+            rpc_urls=settings.chain.rpc_urls,
+            chain_id=settings.chain.chain_id,
+            staking=settings.chain.staking_address,
+            start_block=settings.chain.start_block,
+            poll_s=settings.chain.poll_s,
+        ),
+        settings.params,
+        clock,
+        journal,
+    )
+    transport = OverlayTransport(
+        OverlaySettings(
+            listen=settings.overlay.listen,
+            announce=settings.overlay.announce,
+            bootstraps=settings.overlay.bootstrap,
+            max_connections=settings.overlay.max_connections,
+        ),
+        secret,
+        clock,
+        journal,
+        store,
+    )
+    engine = _engine(settings, clock, journal) if ROLES[settings.role].has_engine else None
+    return Ports(transport, chain, store, engine, clock, journal)
+
+
+def _engine(settings: Settings, clock: Clock, journal: Journal) -> Engine:
+    """Build the miner's generator. Torch is loaded in its child process only."""
+    from node.adapters.engine import EngineSettings, build_engine
+
+    section = settings.engine
+    return build_engine(
+        EngineSettings(
+            kind=section.kind,
+            models=section.models,
+            model_folders=section.model_folders,
+            threads=section.threads,
+            engines_on_machine=section.engines_on_machine,
+            device=section.device,
+            delay_ms=section.delay_ms,
+        ),
+        load_catalog(settings.catalog),
+        clock,
+        journal,
+    )
+
+
+async def run_with(
+    ports: Ports,
+    settings: Settings,
+    secret: bytes,
+    journal: StructuredJournal,
+    *,
+    task_status: "trio.TaskStatus[NodeInfo]" = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run one node over given ports: store, chain, transport, driver, engine, gateway, in this order."""
+    spec = ROLES[settings.role]
+    identity = identity_of(settings, secret)
+    core = spec.core(identity, settings, ports.transport.addresses)
+    async with ports.store.opened(), trio.open_nursery() as nursery:
+        desk = _desk(core, ports) if isinstance(core, CoordinatorCore) else None
+        driver = Driver(core, ports, desk)
+        if desk is not None:
+            desk.connect(driver.post)
+        await nursery.start(ports.chain.run, driver)
+        await nursery.start(ports.transport.run, driver, driver)
+        await nursery.start(driver.run)
+        if ports.engine is not None:
+            nursery.start_soon(ports.engine.run, driver)
+        url = None
+        if spec.has_gateway and desk is not None:
+            url = await nursery.start(_serve_http, settings, desk, identity, journal)
+        info = NodeInfo(
+            role=settings.role,
+            peer_id=ports.transport.peer_id,
+            address="0x" + identity.key.address.hex(),
+            addresses=ports.transport.addresses(),
+            staking_id=core.own_id(),
+            http_url=url,
+        )
+        journal.note(NoteName.NODE_READY, role=settings.role.value, peer=info.peer_id)
+        task_status.started(info)
+
+
+def _desk(core: CoordinatorCore, ports: Ports) -> TaskDesk:
+    """Build the desk of a coordinator, with what its core knows of the network."""
+
+    def models() -> tuple[OfferedModel, ...]:
+        now = ports.clock.now()
+        return tuple(
+            OfferedModel(
+                model=name,
+                sizes=model.sizes,
+                max_steps=model.max_steps,
+                miners=len(serving),
+                warm_miners=sum(1 for served in serving if served.warm),
+            )
+            for name, model in sorted(core.identity.catalog.models.items())
+            if (serving := [s for miner in core.roster if (s := miner.serves(name, now)) is not None])
+        )
+
+    def ready() -> tuple[bool, str]:
+        if core.own_id() is None:
+            return False, "this node is not an active coordinator in the stake table of the current epoch"
+        if not models():
+            return False, "no miner is connected yet"
+        return True, f"{len(core.roster)} miners connected"
+
+    return TaskDesk(ports.store, models, ready)
+
+
+async def _serve_http(
+    settings: Settings,
+    desk: TaskDesk,
+    identity: Identity,
+    journal: StructuredJournal,
+    *,
+    task_status: "trio.TaskStatus[str]" = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the HTTP gateway of a coordinator."""
+    from node.adapters.http import Gateway, HttpSettings
+
+    section = settings.http
+    keys = read_api_keys(section.keys_file)
+    gateway = Gateway(
+        HttpSettings(
+            host=section.host,
+            port=section.port,
+            require_key=section.require_key,
+            keys=keys,
+            public_url=section.public_url,
+        ),
+        desk,
+        identity.catalog,
+        journal.registry,
+        journal,
+    )
+    await gateway.run(task_status=task_status)

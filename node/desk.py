@@ -1,0 +1,182 @@
+"""The desk between app-facing adapters and the coordinator's core: hand in, follow, cancel, find.
+
+It turns the core's ``Reply`` and ``Deliver`` effects into answers for whoever waits. It decides nothing.
+"""
+
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, final
+
+import trio
+
+from node.ports import OfferedModel, Store, StoredTask
+from protocol.effects import Accepted, Refused, Stage, Update
+from protocol.events import Event, TaskCancelled, TaskSubmitted
+from protocol.units import Digest, TaskId
+from protocol.wire.messages import TaskSpecification
+
+WATCHER_UPDATES: Final = 256
+"""Updates that wait for one slow watcher; beyond it progress is skipped, ends never are."""
+ANSWER_LIMIT_S: Final = 5.0
+"""Longest wait (s) for the core's answer to a submission; it comes within milliseconds unless the node is stopping."""
+FINISHED_KEPT: Final = 1024
+"""Ended tasks whose whole story is kept in memory; of older ones the store knows the end."""
+LAST_STAGES: Final = frozenset({Stage.DONE, Stage.FAILED})
+
+
+@final
+class TaskDesk:
+    """Implements ``node.ports.Desk`` over one driver."""
+
+    def __init__(
+        self,
+        store: Store,
+        models: Callable[[], tuple[OfferedModel, ...]],
+        ready: Callable[[], tuple[bool, str]],
+    ) -> None:
+        """Read ended tasks from ``store``; ``models`` and ``ready`` ask the core. ``connect`` comes before use."""
+        self._store = store
+        self._models = models
+        self._ready = ready
+        self._requests = 0
+        self._waiting: dict[int, trio.Event] = {}
+        self._answers: dict[int, Accepted | Refused] = {}
+        self._stories: dict[TaskId, list[Update]] = {}
+        self._finished: OrderedDict[TaskId, list[Update]] = OrderedDict()
+        self._watchers: dict[TaskId, set[trio.MemorySendChannel[Update]]] = {}
+
+    def connect(self, post: Callable[[Event], Awaitable[None]]) -> None:
+        """Hand events in by ``post``: the driver, which in turn answers through this desk."""
+        self._post = post
+
+    # What apps call
+
+    async def submit(
+        self, specification: TaskSpecification, *, detached: bool, idempotency_key: str | None = None
+    ) -> Accepted | Refused:
+        """Hand in one task; on ``Accepted`` it is on disk."""
+        self._requests += 1
+        request = self._requests
+        answered = self._waiting[request] = trio.Event()
+        try:
+            # The app may leave before the answer: without waiting for it nobody would know what to cancel.
+            with trio.move_on_after(ANSWER_LIMIT_S, shield=True):
+                await self._post(TaskSubmitted(request, specification, detached, idempotency_key))
+                await answered.wait()
+            answer = self._answers.get(request, Refused("busy", "this coordinator is stopping", 5))
+        finally:
+            self._waiting.pop(request, None)
+            self._answers.pop(request, None)
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            if isinstance(answer, Accepted) and not detached:
+                with trio.move_on_after(ANSWER_LIMIT_S, shield=True):
+                    await self.cancel(answer.task)
+            raise
+        return answer
+
+    @asynccontextmanager
+    async def watch(self, task: TaskId) -> AsyncGenerator[AsyncIterator[Update], None]:
+        """Follow a task; the iterator ends after ``DONE`` or ``FAILED``, also for a task that ended before."""
+        send, receive = trio.open_memory_channel[Update](WATCHER_UPDATES)
+        stored = [] if task in self._stories or task in self._finished else await self._stored_story(task)
+        story = self._stories.get(task) or self._finished.get(task) or stored
+        for update in story[-WATCHER_UPDATES // 2 :]:
+            send.send_nowait(update)
+        if story and story[-1].stage not in LAST_STAGES:
+            self._stories.setdefault(task, story)
+            self._watchers.setdefault(task, set()).add(send)
+        else:
+            send.close()
+        try:
+            yield receive
+        finally:
+            receive.close()
+            send.close()
+            watchers = self._watchers.get(task)
+            if watchers is not None:
+                watchers.discard(send)
+                if not watchers:
+                    del self._watchers[task]
+
+    async def cancel(self, task: TaskId) -> None:
+        """Stop a task; nothing happens when it has ended or is unknown."""
+        await self._post(TaskCancelled(task))
+
+    async def find(self, task: TaskId) -> StoredTask | None:
+        """Find a task by id."""
+        return await self._store.task(task)
+
+    async def find_by_key(self, idempotency_key: str) -> StoredTask | None:
+        """Find a task by its idempotency key."""
+        return await self._store.task_by_key(idempotency_key)
+
+    async def artifact(self, digest: Digest) -> bytes | None:
+        """Read a picture."""
+        return await self._store.artifact(digest)
+
+    def models(self) -> tuple[OfferedModel, ...]:
+        """List what the network offers through this coordinator now."""
+        return self._models()
+
+    def ready(self) -> tuple[bool, str]:
+        """Say whether tasks can be served now, and if not why."""
+        return self._ready()
+
+    # What the driver calls
+
+    def reply(self, request: int, answer: Accepted | Refused) -> None:
+        """Answer one submission."""
+        waiting = self._waiting.get(request)
+        if waiting is not None:
+            self._answers[request] = answer
+            waiting.set()
+
+    def deliver(self, task: TaskId, update: Update) -> None:
+        """Tell everybody who follows the task, and keep its story for those who come later."""
+        story = self._stories.setdefault(task, [])
+        if story and story[-1].stage is Stage.PROGRESS and update.stage is Stage.PROGRESS:
+            story[-1] = update
+        else:
+            story.append(update)
+        last = update.stage in LAST_STAGES
+        for watcher in list(self._watchers.get(task, ())):
+            self._tell(watcher, update, last=last)
+        if last:
+            self._watchers.pop(task, None)
+            self._finished[task] = self._stories.pop(task)
+            while len(self._finished) > FINISHED_KEPT:
+                self._finished.popitem(last=False)
+
+    @staticmethod
+    def _tell(watcher: trio.MemorySendChannel[Update], update: Update, *, last: bool) -> None:
+        statistics = watcher.statistics()
+        full = statistics.current_buffer_used >= statistics.max_buffer_size - 1
+        if not full or last:
+            # One place is kept free for the end, so that a slow watcher misses progress but never the picture.
+            watcher.send_nowait(update)
+        if last:
+            watcher.close()
+
+    async def _stored_story(self, task: TaskId) -> list[Update]:
+        """Tell the end of a task that ended in an earlier run."""
+        stored = await self._store.task(task)
+        if stored is None:
+            return []
+        story = [Update(Stage.QUEUED, stored.accepted.accepted_at)]
+        if stored.done is not None:
+            done = stored.done
+            last = Update(
+                Stage.DONE,
+                done.finished_at,
+                done.attempt,
+                done.miner,
+                artifact=done.artifact,
+                receipt=done.receipt,
+            )
+            story.append(last)
+        if stored.failed is not None:
+            story.append(Update(Stage.FAILED, stored.failed.finished_at, reason=stored.failed.reason))
+        return story

@@ -1,0 +1,185 @@
+"""The driver: event in -> core.handle -> effects out.
+
+It handles all events that wait as one batch: one transaction makes everything durable that the batch must persist,
+then the other effects run in order. So ``Persist`` always precedes what follows it, and a burst of tasks costs one
+commit. The driver never waits for a peer: the transport's outboxes are bounded and every drop is noted.
+"""
+
+from typing import Final, assert_never, final
+
+import trio
+
+from node.desk import TaskDesk
+from node.ports import Ports
+from node.timers import Timers
+from protocol.effects import (
+    CancelJob,
+    CancelTimer,
+    Connect,
+    Deliver,
+    Effect,
+    FindProviders,
+    Judge,
+    Lane,
+    Note,
+    Offence,
+    OpenStream,
+    Persist,
+    Provide,
+    Publish,
+    Reply,
+    Send,
+    SendArtifact,
+    SendEncoded,
+    SetTimer,
+    StartJob,
+    Subscribe,
+)
+from protocol.events import Event, GossipReceived, Restored, StakeChanged, TimerFired
+from protocol.gossip.verdict import Verdict
+from protocol.notes import NoteName
+from protocol.roles.core import Core
+from protocol.stake.standing import Standing
+from protocol.units import PeerId
+from protocol.wire.codec import encode
+
+QUEUE_EVENTS: Final = 4096
+"""Events that may wait; beyond it sockets are read no further, and gossip is ignored."""
+BATCH_EVENTS: Final = 256
+"""Events handled with one commit: enough to share its cost, few enough to keep timers punctual."""
+MAX_ARTIFACT_READS: Final = 8
+"""Artifacts read from disk at once to be sent."""
+
+
+@final
+class Driver:
+    """Runs one core. Implements ``EventSink`` and ``Gatekeeper``."""
+
+    def __init__(self, core: Core, ports: Ports, desk: TaskDesk | None = None) -> None:
+        """Connect a core with its ports; only a coordinator has a desk."""
+        self._core = core
+        self._transport = ports.transport
+        self._store = ports.store
+        self._engine = ports.engine
+        self._desk = desk
+        self._clock = ports.clock
+        self._journal = ports.journal
+        self._timers = Timers(ports.clock)
+        self._send, self._receive = trio.open_memory_channel[Event](QUEUE_EVENTS)
+        self._artifact_reads = trio.CapacityLimiter(MAX_ARTIFACT_READS)
+
+    # What adapters call
+
+    async def post(self, event: Event) -> None:
+        """Queue an event; wait while the queue is full."""
+        await self._send.send(event)
+
+    def judge(self, topic: str, data: bytes, signer: PeerId) -> Verdict:
+        """Judge a gossip message at once, and queue what is accepted."""
+        judgement = self._core.judge(topic, data, signer, self._clock.now())
+        if judgement.verdict is Verdict.REJECT:
+            self._transport.judge_peer(signer, Offence.GRAVE, judgement.rule)
+        if judgement.verdict is not Verdict.ACCEPT or judgement.message is None:
+            return judgement.verdict
+        try:
+            self._send.send_nowait(GossipReceived(topic, judgement.message, signer))
+        except trio.WouldBlock:
+            self._journal.note(NoteName.MESSAGE_DROPPED, rule="driver.queue_full")
+            return Verdict.IGNORE
+        return Verdict.ACCEPT
+
+    def standing(self, peer: PeerId) -> Standing:
+        """Say who a peer is now."""
+        return self._core.standing(peer, self._clock.now())
+
+    # The loop
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Restore, then handle events until cancelled. Reports started once the core has its memory back."""
+        async with trio.open_nursery() as nursery:
+            records = await self._store.load()
+            await self._handle([Restored(records)], nursery)
+            task_status.started()
+            nursery.start_soon(self._timers.run, self._fire)
+            while True:
+                batch = [await self._receive.receive()]
+                while len(batch) < BATCH_EVENTS:
+                    try:
+                        batch.append(self._receive.receive_nowait())
+                    except trio.WouldBlock:
+                        break
+                await self._handle(batch, nursery)
+
+    async def _fire(self, key: tuple[str, bytes, int]) -> None:
+        await self._send.send(TimerFired(key))
+
+    async def _handle(self, batch: list[Event], nursery: trio.Nursery) -> None:
+        """Let the core take a batch, make it durable, then act."""
+        now = self._clock.now()
+        effects: list[Effect] = []
+        for event in batch:
+            effects.extend(self._core.handle(event, now))
+        records = tuple(record for effect in effects if isinstance(effect, Persist) for record in effect.records)
+        if records:
+            await self._store.persist(records)
+        for effect in effects:
+            self._perform(effect, nursery)
+        if any(isinstance(event, StakeChanged) for event in batch):
+            self._transport.stake_changed()
+
+    def _perform(self, effect: Effect, nursery: trio.Nursery) -> None:  # noqa: C901  # one line for each effect
+        match effect:
+            case Persist():
+                pass  # durable already: see _handle
+            case Note(name=name, task=task, fields=fields):
+                self._journal.note(name, task, **fields)
+            case Send(peer=peer, message=message, lane=lane):
+                self._send_frame(peer, encode(message), lane)
+            case SendEncoded(peer=peer, data=data):
+                self._send_frame(peer, data, Lane.PRIORITY)
+            case Publish(topic=topic, message=message):
+                self._transport.publish(topic, encode(message))
+            case SetTimer(key=key, at=at):
+                self._timers.set(key, at)
+            case CancelTimer(key=key):
+                self._timers.cancel(key)
+            case Deliver(task=task, update=update):
+                if self._desk is not None:
+                    self._desk.deliver(task, update)
+            case Reply(request=request, answer=answer):
+                if self._desk is not None:
+                    self._desk.reply(request, answer)
+            case StartJob():
+                if self._engine is not None:
+                    self._engine.start(effect)
+            case CancelJob(task=task, attempt=attempt):
+                if self._engine is not None:
+                    self._engine.cancel(task, attempt)
+            case SendArtifact():
+                nursery.start_soon(self._send_artifact, effect)
+            case Judge(peer=peer, offence=offence, rule=rule):
+                self._transport.judge_peer(peer, offence, rule)
+            case Connect(peer=peer):
+                self._transport.connect(peer)
+            case OpenStream(peer=peer):
+                self._transport.open_stream(peer)
+            case Subscribe(topic=topic):
+                self._transport.subscribe(topic)
+            case Provide(key=key):
+                self._transport.provide(key)
+            case FindProviders(key=key):
+                self._transport.find_providers(key)
+            case _:
+                assert_never(effect)
+
+    def _send_frame(self, peer: PeerId, data: bytes, lane: Lane) -> None:
+        if not self._transport.send(peer, data, lane):
+            self._journal.note(NoteName.MESSAGE_DROPPED, rule="outbox.closed_or_full")
+
+    async def _send_artifact(self, effect: SendArtifact) -> None:
+        async with self._artifact_reads:
+            data = await self._store.artifact(effect.digest)
+        if data is None:
+            self._journal.note(NoteName.MESSAGE_DROPPED, effect.task, rule="artifact.expired")
+            return
+        self._transport.send_artifact(effect.peer, effect.task, effect.attempt, effect.digest, data)

@@ -1,0 +1,258 @@
+"""From a public offer to a miner at work: claims by slot, the award, and the two clocks.
+
+Spec: SPEC.md §7 (lottery and slots), §9 (attempts), §10 (clocks).
+"""
+
+from typing import Final, final
+
+from protocol.crypto.typed_data import digest
+from protocol.effects import CancelTimer, Deliver, Persist, Send, Stage, Update
+from protocol.notes import NoteName
+from protocol.records import TaskAwarded
+from protocol.roles.core import Core
+from protocol.roles.offering import Offering
+from protocol.roles.roster import FALSE_WARM_MS, Roster
+from protocol.roles.settlement import Settlement
+from protocol.stake.lottery import award_at, slot_ms
+from protocol.task.specification import specification_digest
+from protocol.task.states import AwardedAttempt, OpenAttempt, PendingClaim, Task, TaskState
+from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
+from protocol.wire.codec import encode
+from protocol.wire.messages import Alive, Award, Cancel, Claim, Decline
+from protocol.wire.statements import AwardStatement, DeclineStatement
+
+NO_RANK: Final = 2**32 - 1
+"""Rank on a decline when nobody won, or the winner was outside the field."""
+RECONNECT_GRACE_MS: Final = 1000
+"""How long (ms) a miner whose stream broke may take to come back before its task is offered again."""
+
+
+@final
+class Assignment:
+    """Brings tasks to miners, one lease at a time."""
+
+    def __init__(
+        self, core: Core, tasks: dict[TaskId, Task], roster: Roster, settlement: Settlement, offering: Offering
+    ) -> None:
+        """Share the coordinator's tasks and miners."""
+        self._core = core
+        self._tasks = tasks
+        self._roster = roster
+        self._settlement = settlement
+        self._offering = offering
+
+    # Claims and awards
+
+    def on_claim(self, peer: PeerId, claim: Claim, claim_row_id: StakingId) -> None:
+        """Weigh a claim whose signature is checked: award, hold for a better rank, or decline with the reason."""
+        core, statement = self._core, claim.statement
+        claimed = digest(core.identity.domain, statement)
+        task = self._tasks.get(statement.task)
+        core.note(NoteName.CLAIM_RECEIVED, statement.task, miner=claim_row_id, attempt=statement.attempt)
+        if task is None:
+            self._decline(peer, claim, claimed, "closed")
+            return
+        attempt = task.open
+        if task.state is not TaskState.OFFERED or attempt is None or statement.attempt != task.attempt:
+            repeated = task.awards.get(statement.attempt)
+            if repeated is not None and repeated.award.statement.claim == claimed:
+                core.emit(Send(peer, repeated.award))
+                return
+            self._decline(peer, claim, claimed, "awarded" if task.holder else "stale", task)
+            return
+        if claim_row_id in task.excluded or claim_row_id in attempt.too_early:
+            self._decline(peer, claim, claimed, "excluded", task)
+            return
+        rank = attempt.order.index(claim_row_id) if claim_row_id in attempt.order else None
+        place = len(attempt.order) if rank is None else rank
+        slot = attempt.published_at + slot_ms(place, attempt.slot_step_ms)
+        if core.now < slot - core.params.early_tolerance_ms:
+            attempt.too_early.add(claim_row_id)
+            self._decline(peer, claim, claimed, "early", task)
+            return
+        at = award_at(place, core.now, attempt.published_at, attempt.slot_step_ms, attempt.allowance_ms)
+        attempt.claims[claim_row_id] = PendingClaim(peer, claim, claimed, rank, at)
+        self.award_if_due(task)
+
+    def award_if_due(self, task: Task) -> None:
+        """Award the best claim so far once no better rank is waited for."""
+        attempt = task.open
+        if attempt is None or not attempt.claims:
+            return
+        best = min(attempt.claims.values(), key=lambda claim: NO_RANK if claim.rank is None else claim.rank)
+        if best.award_at <= self._core.now:
+            self._award(task, attempt, best)
+        else:
+            self._core.set_timer(("award", task.id, 0), best.award_at)
+
+    def _award(self, task: Task, attempt: OpenAttempt, won: PendingClaim) -> None:
+        """Give the attempt away: on disk first, so that one claim never gets two awards."""
+        core, now = self._core, self._core.now
+        claim = won.claim.statement
+        statement = AwardStatement(
+            claim=won.digest,
+            task=task.id,
+            attempt=task.attempt,
+            coordinator=claim.coordinator,
+            miner=claim.miner,
+            specification=specification_digest(task.encoded, task.salt),
+            price=task.price,
+        )
+        message = Award(statement=statement, signature=core.sign(statement), specification=task.encoded, salt=task.salt)
+        awarded = AwardedAttempt(
+            attempt=task.attempt,
+            miner=claim.miner,
+            peer=won.peer,
+            award=message,
+            award_digest=digest(core.identity.domain, statement),
+            awarded_at=now,
+            rank=won.rank,
+            last_alive=now,
+            progress_deadline=UnixMillis(now + core.identity.catalog.models[task.specification.model].loading_limit_ms),
+        )
+        task.awards[task.attempt] = awarded
+        task.open = None
+        task.rounds = 0
+        task.move(TaskState.AWARDED)
+        record = TaskAwarded(task.id, task.attempt, claim.miner, won.digest, encode(message), now)
+        core.emit(Persist((record,)), Send(won.peer, message))
+        self._hold(task.id, claim.miner)
+        for loser in attempt.claims.values():
+            if loser is not won:
+                self._decline(loser.peer, loser.claim, loser.digest, "awarded", task)
+        core.emit(CancelTimer(("offer", task.id, 0)), CancelTimer(("award", task.id, 0)))
+        core.set_timer(("lease", task.id, 0), now + core.params.lease_ms)
+        core.emit(Deliver(task.id, Update(Stage.CLAIMED, now, task.attempt, claim.miner)))
+        rank = NO_RANK if won.rank is None else won.rank
+        waited = now - attempt.published_at
+        core.note(NoteName.TASK_AWARDED, task.id, miner=claim.miner, attempt=task.attempt, rank=rank, ms=waited)
+        self._offering.announce_award(task, claim.miner)
+
+    def _decline(self, peer: PeerId, claim: Claim, claimed: Digest, reason: str, task: Task | None = None) -> None:
+        """Say no, signed, with the winner if there is one."""
+        core = self._core
+        holder = task.holder if task is not None else None
+        statement = DeclineStatement(
+            claim=claimed,
+            task=claim.statement.task,
+            attempt=claim.statement.attempt,
+            coordinator=claim.statement.coordinator,
+            winner=holder.miner if holder is not None else StakingId(0),
+            rank=NO_RANK if holder is None or holder.rank is None else holder.rank,
+            reason=reason,
+        )
+        if task is not None:
+            task.count(reason)
+        core.emit(Send(peer, Decline(statement=statement, signature=core.sign(statement))))
+        core.note(NoteName.CLAIM_DECLINED, claim.statement.task, reason=reason, miner=claim.statement.miner)
+
+    # The two clocks
+
+    def on_alive(self, task: Task, award: AwardedAttempt, message: Alive) -> None:
+        """Renew the lease; a new state or step also moves the progress deadline."""
+        core, now = self._core, self._core.now
+        award.last_alive = now
+        progress = (message.state, message.step)
+        if progress != award.progress:
+            award.progress = progress
+            award.progress_deadline = UnixMillis(now + self._progress_limit_ms(task, message))
+            update = Update(
+                Stage.PROGRESS, now, award.attempt, award.miner, message.step, message.steps, reason=message.state
+            )
+            core.emit(Deliver(task.id, update))
+        self._set_lease_timer(task, award)
+
+    def _progress_limit_ms(self, task: Task, message: Alive) -> int:
+        """How long (ms) the stated state may last before the miner counts as hung."""
+        params = self._core.params
+        match message.state:
+            case "queued":
+                return 2 * message.wait_ms + params.lease_ms
+            case "loading":
+                return self._core.identity.catalog.models[task.specification.model].loading_limit_ms
+            case "step":
+                return 4 * message.wait_ms + params.step_grace_ms
+            case "encoding":
+                return params.step_grace_ms + params.lease_ms
+
+    def _set_lease_timer(self, task: Task, award: AwardedAttempt) -> None:
+        at = min(award.last_alive + self._core.params.lease_ms, award.progress_deadline)
+        self._core.set_timer(("lease", task.id, 0), at)
+
+    def on_lease_timer(self, task: Task) -> None:
+        """Take the task from a miner that is silent or hangs."""
+        award = task.holder
+        if award is None:
+            return
+        now = self._core.now
+        if now < award.last_alive + self._core.params.lease_ms and now < award.progress_deadline:
+            self._set_lease_timer(task, award)
+            return
+        silent = now >= award.last_alive + self._core.params.lease_ms
+        self._core.note(
+            NoteName.TASK_LEASE_EXPIRED,
+            task.id,
+            miner=award.miner,
+            attempt=award.attempt,
+            reason="silent" if silent else f"stuck_{award.progress[0]}",
+        )
+        self.take_back(task, award, "lease_expired")
+
+    def on_miner_gone(self, miner: StakingId) -> None:
+        """A work stream broke: its tasks are taken back soon unless it returns."""
+        for task in list(self._tasks.values()):
+            award = task.holder
+            if award is not None and award.miner == miner:
+                grace = self._core.now + RECONNECT_GRACE_MS - self._core.params.lease_ms
+                award.last_alive = UnixMillis(min(award.last_alive, grace))
+                self._set_lease_timer(task, award)
+
+    def on_miner_back(self, miner: StakingId, peer: PeerId) -> None:
+        """A work stream opened: the miner's tasks speak through it from now on."""
+        for task in self._tasks.values():
+            for award in task.awards.values():
+                if award.miner == miner:
+                    award.peer = peer
+            if task.holder is not None and task.holder.miner == miner:
+                self._hold(task.id, miner)
+
+    def cancel(self, task: Task, award: AwardedAttempt, reason: str) -> None:
+        """Stop a miner whose work is no longer wanted."""
+        self.release(task.id, award.miner)
+        self._core.emit(Send(award.peer, Cancel(task=task.id, attempt=award.attempt, reason=reason)))
+
+    def take_back(self, task: Task, award: AwardedAttempt, reason: str) -> None:
+        """End a lease, leave its miner out for this task, and offer it again, or fail it after too many."""
+        core = self._core
+        self.cancel(task, award, reason)
+        task.count(reason)
+        task.excluded |= {award.miner}
+        known = self._roster.id(award.miner)
+        if known is not None and award.progress[0] in {"awarded", "loading"}:
+            known.counts_as_cold_until = UnixMillis(core.now + FALSE_WARM_MS)
+        if award is not task.holder:
+            return
+        task.failures += 1
+        core.emit(CancelTimer(("lease", task.id, 0)))
+        if task.failures >= core.params.max_attempts:
+            self._settlement.fail(task, "attempts_exhausted")
+            self._offering.announce_end(task, "failed")
+            return
+        self._offering.requeue(task)
+        if not {miner.id for miner in self._roster.serving(task.specification.model, core.now)} - task.excluded:
+            # Everybody failed once: a second chance beats no chance.
+            task.excluded = frozenset()
+        core.emit(Deliver(task.id, Update(Stage.QUEUED, core.now, task.attempt, reason=reason)))
+        self._offering.offer(task)
+
+    def _hold(self, task: TaskId, miner: StakingId) -> None:
+        known = self._roster.id(miner)
+        if known is not None:
+            known.working_on.add(task)
+
+    def release(self, task: TaskId, miner: StakingId) -> None:
+        """Count a miner's place as free again."""
+        known = self._roster.id(miner)
+        if known is not None:
+            known.working_on.discard(task)
+            known.freed = True

@@ -1,0 +1,74 @@
+"""Packing offers, awards and closures into few gossip messages. Spec: SPEC.md §8.3.
+
+py-libp2p costs 1-4 ms of CPU per message and hop whatever its size up to about 16 KiB, so a coordinator sends at
+once when it has been quiet for B, and else packs what comes within B. B doubles under load and halves when idle.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from protocol.params import Params
+from protocol.units import TaskId, UnixMillis
+from protocol.wire.messages import AwardNotice, Closure
+
+MAX_NOTICES: Final = 64
+"""Awards or closures in one message, as the wire format bounds them."""
+
+
+@dataclass(slots=True)
+class Board:
+    """What waits to be published on the topic of one model."""
+
+    model: str
+    interval_ms: int
+    last_published: UnixMillis = UnixMillis(0)
+    timer_set: bool = False
+    offers: dict[TaskId, None] = field(default_factory=dict)
+    """Tasks to offer, oldest first."""
+    awards: list[AwardNotice] = field(default_factory=list)
+    closures: list[Closure] = field(default_factory=list)
+
+    def is_empty(self) -> bool:
+        """Say whether there is nothing to tell."""
+        return not (self.offers or self.awards or self.closures)
+
+
+class Boards:
+    """One board for each model, created when first used; models are bounded by the catalog."""
+
+    def __init__(self, params: Params) -> None:
+        """Take the pace from the network's parameters."""
+        self._params = params
+        self._boards: dict[str, Board] = {}
+
+    def board(self, model: str) -> Board:
+        """Give the board of a model."""
+        if model not in self._boards:
+            self._boards[model] = Board(model, self._params.publish_interval_ms)
+        return self._boards[model]
+
+    def due(self, board: Board) -> UnixMillis:
+        """Say from when on this board may be published."""
+        return UnixMillis(board.last_published + board.interval_ms)
+
+    def take_notices(self, board: Board) -> tuple[tuple[AwardNotice, ...], tuple[Closure, ...]]:
+        """Take as many awards and closures as one message holds."""
+        awards, board.awards = tuple(board.awards[:MAX_NOTICES]), board.awards[MAX_NOTICES:]
+        closures, board.closures = tuple(board.closures[:MAX_NOTICES]), board.closures[MAX_NOTICES:]
+        return awards, closures
+
+    def take_offers(self, board: Board) -> tuple[TaskId, ...]:
+        """Take as many offers as one message holds, oldest first."""
+        taken = tuple(board.offers)[: self._params.max_offers_per_message]
+        for task in taken:
+            del board.offers[task]
+        return taken
+
+    def published(self, board: Board, offers: int, now: UnixMillis) -> None:
+        """Remember a publication and let the pace follow the load."""
+        params = self._params
+        if offers * 2 >= params.max_offers_per_message:
+            board.interval_ms = min(board.interval_ms * 2, params.publish_interval_max_ms)
+        else:
+            board.interval_ms = max(board.interval_ms // 2, params.publish_interval_ms)
+        board.last_published = now

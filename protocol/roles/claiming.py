@@ -1,0 +1,247 @@
+"""The miner's half of the lottery: which offers it hears, when its slot comes, and what it may still promise.
+
+Spec: SPEC.md §7. Rules for editors: a claim is on disk before it leaves (sign-once); outstanding claims plus jobs
+never exceed the device's places plus the look-ahead that hides one award round trip.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, final
+
+from protocol.crypto.typed_data import digest
+from protocol.effects import CancelTimer, Connect, Persist, Send
+from protocol.errors import InvalidMessage
+from protocol.events import GossipReceived, ModelState
+from protocol.notes import NoteName
+from protocol.records import ClaimSigned
+from protocol.roles.core import Core
+from protocol.stake.field import Field
+from protocol.stake.lottery import order, slot_ms, ticket
+from protocol.stake.table import EpochView
+from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
+from protocol.wire.messages import Bulletin, Claim, Decline, Offer
+from protocol.wire.statements import AwardStatement, ClaimStatement
+
+MAX_OPEN_OFFERS: Final = 4096
+"""Offers remembered at once; beyond it the oldest are forgotten (their coordinators offer again)."""
+LOOK_AHEAD: Final = 1
+"""Jobs taken beyond the device's places, so that it never waits for an award round trip."""
+MAX_HEARD_PER_COORDINATOR: Final = 1024
+"""Open offers of one coordinator, so that none crowds out the others."""
+
+
+@dataclass(slots=True)
+class OpenOffer:
+    """An offer that we could serve and nobody has, as far as we heard."""
+
+    offer: Offer
+    model: str
+    coordinator: StakingId
+    peer: PeerId
+    heard_at: UnixMillis
+    slot_at: UnixMillis
+    """When our slot comes; after it the offer is backlog that a free place may take at once."""
+    rank: int | None
+
+
+@dataclass(slots=True)
+class OutstandingClaim:
+    """A signed claim that has no answer yet. It binds us until ``expires_at``."""
+
+    claim: Claim
+    digest: Digest
+    peer: PeerId
+    model: str
+    expires_at: UnixMillis
+
+
+@final
+class Claiming:
+    """Open offers and outstanding claims of one miner."""
+
+    def __init__(self, core: Core, price_floor: Wei) -> None:
+        """Claim nothing below ``price_floor`` (wei per pixel-step)."""
+        self._core = core
+        self._price_floor = price_floor
+        self._offers: dict[TaskId, OpenOffer] = {}
+        self._claims: dict[TaskId, OutstandingClaim] = {}
+        self._heard: dict[StakingId, int] = {}
+        self._served: dict[StakingId, float] = {}
+        """Work taken from each coordinator (wei) per wei of its stake: the least is served next."""
+        self.streams: dict[PeerId, StakingId] = {}
+        """Coordinators with an open work stream; kept by the miner core."""
+
+    def outstanding(self) -> int:
+        """Count the claims that bind us."""
+        return len(self._claims)
+
+    # Offers
+
+    def on_bulletin(self, event: GossipReceived, models: Mapping[str, ModelState]) -> None:
+        """Take the news of one coordinator: forget what is over, weigh what is new. ``fill`` claims afterwards."""
+        message = event.message
+        for notice in message.awards:
+            known = self._offers.get(notice.task)
+            if known is not None and known.offer.attempt <= notice.attempt and notice.task not in self._claims:
+                self._forget(notice.task)
+        for closure in message.closures:
+            self._forget(closure.task)
+        if not message.offers:
+            return
+        view = self._core.book.view(message.epoch)
+        served = models.get(message.model)
+        if view is None or served is None:
+            return
+        try:
+            field = Field.from_bytes(message.field, len(view.table.miners))
+        except InvalidMessage as problem:
+            self._core.on_bad_message(event.signer, problem)
+            return
+        for offer in message.offers:
+            self._weigh(offer, message, view, field, event.signer, served)
+
+    def _weigh(
+        self, offer: Offer, message: Bulletin, view: EpochView, field: Field, peer: PeerId, served: ModelState
+    ) -> None:
+        """Find our rank and wait for our slot, or skip the offer for a named reason."""
+        core, now = self._core, self._core.now
+        own = core.own_id()
+        reason = self._reason_to_skip(offer, message, served)
+        if own is None or reason is not None:
+            core.note(NoteName.OFFER_SKIPPED, offer.task, reason=reason or "not_registered")
+            return
+        drawn = ticket(core.identity.network_id, view.beacon, message.coordinator, offer.boot, offer.number)
+        ranking = order(view.table.miners, field, drawn, core.params)
+        rank = ranking.index(own) if own in ranking else None
+        if rank is None:
+            slot_at = now + slot_ms(len(ranking), offer.slot_step_ms) + offer.allowance_ms
+        else:
+            slot_at = now + slot_ms(rank, offer.slot_step_ms)
+        if offer.task not in self._offers:
+            self._heard[message.coordinator] = self._heard.get(message.coordinator, 0) + 1
+        self._offers[offer.task] = OpenOffer(
+            offer, message.model, message.coordinator, peer, now, UnixMillis(slot_at), rank
+        )
+        if len(self._offers) > MAX_OPEN_OFFERS:
+            self._forget(next(iter(self._offers)))
+        if slot_at > now:
+            core.set_timer(("slot", offer.task, 0), slot_at)
+        if peer not in self.streams:
+            core.emit(Connect(peer))
+
+    def _reason_to_skip(self, offer: Offer, message: Bulletin, served: ModelState) -> str | None:
+        """Say why we do not want an offer, None when we do."""
+        now = self._core.now
+        if offer.deadline <= now + 1000 * offer.pixel_steps // max(served.pixel_steps_per_s, 1):
+            return "deadline"
+        if offer.price < self._price_floor * offer.pixel_steps:
+            return "price"
+        claimed = self._claims.get(offer.task)
+        if claimed is not None and claimed.claim.statement.attempt >= offer.attempt:
+            return "claimed"
+        if self._heard.get(message.coordinator, 0) >= MAX_HEARD_PER_COORDINATOR and offer.task not in self._offers:
+            return "too_many_offers"
+        return None
+
+    def _forget(self, task: TaskId) -> None:
+        known = self._offers.pop(task, None)
+        if known is None:
+            return
+        left = self._heard.get(known.coordinator, 1) - 1
+        if left > 0:
+            self._heard[known.coordinator] = left
+        else:
+            self._heard.pop(known.coordinator, None)
+        self._core.emit(CancelTimer(("slot", task, 0)))
+
+    # Claims
+
+    def fill(self, places: int, busy: int) -> None:
+        """Claim from what is open as long as there is room: our slot has come, or every slot has passed.
+
+        ``busy`` counts jobs at the engine. Beyond ``places`` only the look-ahead is claimed, and only backlog: an
+        idle miner is better placed for a fresh offer than our queue.
+        """
+        while places > 0:
+            taken = busy + len(self._claims)
+            if taken >= places + LOOK_AHEAD:
+                return
+            best = self._next(fresh_too=taken < places)
+            if best is None:
+                return
+            self._claim(best)
+
+    def _next(self, *, fresh_too: bool) -> OpenOffer | None:
+        """Pick by stake-weighted fair queueing over coordinators, then the oldest of the one picked."""
+        now = self._core.now
+        candidates: dict[StakingId, OpenOffer] = {}
+        for open_offer in self._offers.values():
+            fresh = now - open_offer.heard_at < open_offer.offer.allowance_ms * 4
+            ready = open_offer.slot_at <= now and open_offer.peer in self.streams
+            if ready and (fresh_too or not fresh) and open_offer.offer.task not in self._claims:
+                candidates.setdefault(open_offer.coordinator, open_offer)
+        if not candidates:
+            return None
+        return candidates[min(candidates, key=lambda coordinator: (self._served.get(coordinator, 0.0), coordinator))]
+
+    def _claim(self, chosen: OpenOffer) -> None:
+        """Sign and send one claim; the nonce is on disk first."""
+        core, own = self._core, self._core.own_id()
+        offer = chosen.offer
+        self._forget(offer.task)
+        if own is None or offer.deadline <= core.now:
+            return
+        statement = ClaimStatement(
+            task=offer.task,
+            attempt=offer.attempt,
+            coordinator=chosen.coordinator,
+            miner=own,
+            nonce=core.identity.entropy(16),
+        )
+        claimed = digest(core.identity.domain, statement)
+        message = Claim(statement=statement, signature=core.sign(statement))
+        time_to_live = 2 * offer.allowance_ms + offer.slot_step_ms + core.params.claim_allowance_ms
+        expires_at = UnixMillis(core.now + max(time_to_live, 1000))
+        self._claims[offer.task] = OutstandingClaim(message, claimed, chosen.peer, chosen.model, expires_at)
+        record = ClaimSigned(offer.task, offer.attempt, chosen.coordinator, statement.nonce, claimed)
+        core.emit(Persist((record,)), Send(chosen.peer, message))
+        core.set_timer(("claim", offer.task, 0), expires_at)
+        rank = -1 if chosen.rank is None else chosen.rank
+        core.note(NoteName.CLAIM_SENT, offer.task, attempt=offer.attempt, rank=rank)
+
+    def take_award(self, award: AwardStatement, peer: PeerId) -> bool:
+        """Turn an outstanding claim into work; False when we made no such claim to this peer."""
+        known = self._claims.get(award.task)
+        if known is None or known.digest != award.claim or known.peer != peer:
+            return False
+        self._drop(award.task)
+        coordinator = known.claim.statement.coordinator
+        view = self._core.book.current(self._core.now)
+        row = view.table.by_id.get(coordinator) if view is not None else None
+        least = min(self._served.values(), default=0.0)
+        share = float(award.price) / float(row.stake) if row is not None and row.stake > 0 else 1.0
+        # A coordinator that was quiet does not save up a claim on the future: it starts level with the least served.
+        self._served[coordinator] = max(self._served.get(coordinator, least), least) + share
+        return True
+
+    def on_decline(self, peer: PeerId, message: Decline) -> None:
+        """A claim was refused: the place is free again. The offer comes again if its task still needs somebody."""
+        known = self._claims.get(message.statement.task)
+        if known is not None and known.digest == message.statement.claim and known.peer == peer:
+            self._drop(message.statement.task)
+            self._core.note(NoteName.CLAIM_DECLINED, message.statement.task, reason=message.statement.reason)
+
+    def on_claim_timer(self, task: TaskId) -> None:
+        """No answer in time: the claim binds us no longer."""
+        if task in self._claims:
+            self._drop(task)
+            self._core.note(NoteName.CLAIM_DECLINED, task, reason="unanswered")
+
+    def on_stream_closed(self, peer: PeerId) -> None:
+        """Claims to a coordinator that is gone bind nobody."""
+        for task in [task for task, claim in self._claims.items() if claim.peer == peer]:
+            self._drop(task)
+
+    def _drop(self, task: TaskId) -> None:
+        del self._claims[task]
+        self._core.emit(CancelTimer(("claim", task, 0)))

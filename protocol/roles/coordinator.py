@@ -1,0 +1,355 @@
+"""The coordinator's core: takes tasks from apps and brings them to an end.
+
+This file hears events and checks who speaks; ``offering`` makes tasks public, ``assignment`` brings them to miners,
+``settlement`` ends them. One straight line: on_submit -> offering.offer -> assignment.on_claim -> on_result ->
+settlement.complete. Spec: SPEC.md §9.
+"""
+
+from collections.abc import Callable
+from typing import final
+
+from protocol.crypto.envelope import opened_by
+from protocol.effects import (
+    Offence,
+    Provide,
+    Send,
+    Subscribe,
+)
+from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.events import (
+    ArtifactReceived,
+    Event,
+    PeerDown,
+    PeerUp,
+    ProvidersFound,
+    Restored,
+    StakeChanged,
+    StreamClosed,
+    StreamOpened,
+    StreamReceived,
+    TaskCancelled,
+    TaskSubmitted,
+    TimerFired,
+)
+from protocol.notes import NoteName
+from protocol.records import Record, VoucherIssued
+from protocol.roles.assignment import Assignment
+from protocol.roles.core import Core, Identity
+from protocol.roles.discovery import Discovery
+from protocol.roles.intake import Intake
+from protocol.roles.offering import Offering
+from protocol.roles.roster import Miner, Roster
+from protocol.roles.settlement import Settlement
+from protocol.stake.table import StakeRow
+from protocol.task.states import AwardedAttempt, Task
+from protocol.units import PeerId, Role, TaskId
+from protocol.wire.codec import CAPABILITY_KINDS, WORK_KINDS, decode
+from protocol.wire.messages import (
+    Abandon,
+    Alive,
+    Capability,
+    CapabilityUpdate,
+    Claim,
+    Hello,
+    Result,
+    WorkMessage,
+)
+from protocol.wire.topics import coordinator_key, model_key, offers_topic
+
+
+@final
+class CoordinatorCore(Core):
+    """One coordinator. Unfinished tasks, connected miners, and promises."""
+
+    def __init__(self, identity: Identity, addresses: Callable[[], tuple[str, ...]]) -> None:
+        """Start empty; ``addresses`` gives our own dialable multiaddresses at any time."""
+        super().__init__(identity)
+        self.roster = Roster()
+        self._tasks: dict[TaskId, Task] = {}
+        self._settlement = Settlement(self, self._tasks)
+        self._offering = Offering(self, self._tasks, self.roster, self._settlement, addresses)
+        self._assignment = Assignment(self, self._tasks, self.roster, self._settlement, self._offering)
+        self._searches = {
+            model_key(identity.network, model): Discovery(model_key(identity.network, model), identity.key.peer_id)
+            for model in sorted(identity.catalog.models)
+        }
+        self._intake = Intake(self, self._tasks, self.roster, self._settlement, self._offering)
+        self._streams: set[PeerId] = set()
+        self._saved: tuple[Record, ...] = ()
+
+    def on_event(self, event: Event) -> None:  # one line for each event reads best as one match
+        """Take one event."""
+        match event:
+            case Restored():
+                self._on_restored(event)
+            case TaskSubmitted():
+                self._intake.on_submitted(event)
+            case TaskCancelled(task=task):
+                self._on_cancelled(task)
+            case StreamReceived(peer=peer, data=data):
+                self._on_stream(peer, data)
+            case ArtifactReceived():
+                self._on_artifact(event)
+            case TimerFired(key=key):
+                self._on_timer(*key)
+            case StreamOpened(peer=peer):
+                self._on_stream_opened(peer)
+            case StreamClosed(peer=peer):
+                self._on_stream_closed(peer)
+            case StakeChanged():
+                self._on_stake_changed()
+            case ProvidersFound(key=key, peers=peers):
+                if key in self._searches:
+                    self.emit(*self._searches[key].found(peers, self.roster.peers(), self.now))
+            case PeerUp() | PeerDown() | _:
+                # A miner opens the work stream; connections alone mean nothing here.
+                pass
+
+    def waiting(self) -> int:
+        """Count the unfinished tasks."""
+        return len(self._tasks)
+
+    def task(self, task: TaskId) -> Task | None:
+        """Find an unfinished task."""
+        return self._tasks.get(task)
+
+    # Start
+
+    def _on_restored(self, event: Restored) -> None:
+        """Begin a run: take up what was accepted and not finished, and find the miners."""
+        identity = self.identity
+        for model in sorted(identity.catalog.models):
+            self.emit(Subscribe(offers_topic(identity.network, model)))
+        self.emit(Provide(coordinator_key(identity.network)))
+        for search in self._searches.values():
+            self.emit(*search.look_up())
+        self._saved = event.records
+        self._intake.restore(event.records)
+
+    def _on_stake_changed(self) -> None:
+        """A table came: promises of earlier runs get our id, open streams a greeting, waiting tasks their offer."""
+        own = self.own_id()
+        if own is None:
+            return
+        saved, self._saved = self._saved, ()
+        for record in saved:
+            if isinstance(record, VoucherIssued):
+                self._settlement.restore_voucher(record, own)
+        for peer in sorted(self._streams.difference(self.roster.peers())):
+            self._greet(peer)
+        self._offering.offer_waiting()
+
+    # Apps
+
+    def _on_cancelled(self, task_id_: TaskId) -> None:
+        """End a task that its app no longer wants; this reaches the GPU."""
+        task = self._tasks.get(task_id_)
+        if task is None:
+            return
+        award = task.holder
+        self._settlement.fail(task, "cancelled")
+        self._intake.forget_key(task)
+        if award is not None:
+            self._assignment.cancel(task, award, "cancelled")
+        self._offering.announce_end(task, "cancelled")
+
+    # Miners
+
+    def _on_stream_opened(self, peer: PeerId) -> None:
+        """A miner opened its work stream."""
+        self._streams.add(peer)
+        self._greet(peer)
+
+    def _greet(self, peer: PeerId) -> None:
+        """Take a registered miner into the roster and tell it its highest voucher."""
+        row, own = self.row_of_peer(peer), self.own_id()
+        if row is None or own is None or row.role is not Role.MINER or not row.active:
+            return
+        self.roster.add(peer, row.id)
+        self._assignment.on_miner_back(row.id, peer)
+        voucher = self._settlement.voucher_for(row.id)
+        self.emit(
+            Send(
+                peer,
+                Hello(
+                    network=self.identity.network_id,
+                    node=own,
+                    voucher=voucher[0] if voucher else None,
+                    voucher_signature=voucher[1] if voucher else None,
+                ),
+            )
+        )
+
+    def _on_stream_closed(self, peer: PeerId) -> None:
+        """A miner's work stream is gone."""
+        self._streams.discard(peer)
+        miner = self.roster.remove(peer)
+        if miner is None:
+            return
+        self._assignment.on_miner_gone(miner.id)
+        for search in self._searches.values():
+            self.emit(*search.soon(self.now))
+
+    def _on_stream(self, peer: PeerId, data: bytes) -> None:
+        """Decode one frame and hand it to whom it concerns; nothing remote raises beyond here."""
+        miner = self.roster.peer(peer)
+        row = self.row_of_peer(peer)
+        if miner is None or row is None or row.id != miner.id or not row.active:
+            self.note(NoteName.MESSAGE_IGNORED, rule="stream.standing")
+            return
+        try:
+            message = decode(data, WORK_KINDS)
+            self._on_message(miner, row, message)  # type: ignore[arg-type]  # WORK_KINDS decode to WorkMessage
+        except (InvalidMessage, IgnoredMessage) as problem:
+            self.on_bad_message(peer, problem)
+
+    def _on_message(self, miner: Miner, row: StakeRow, message: WorkMessage) -> None:
+        match message:
+            case Claim():
+                self._on_claim(miner, row, message)
+            case Alive(task=task_id_, attempt=attempt):
+                task = self._tasks.get(task_id_)
+                if task is None:
+                    return
+                holder = task.holder
+                if holder is not None and holder.attempt == attempt and holder.miner == miner.id:
+                    self._assignment.on_alive(task, holder, message)
+            case Result():
+                self._on_result(miner, message)
+            case Abandon(task=task_id_, attempt=attempt, reason=reason):
+                task = self._tasks.get(task_id_)
+                award = task.awards.get(attempt) if task else None
+                if task is not None and award is not None and award.miner == miner.id:
+                    self.note(NoteName.TASK_ABANDONED, task.id, miner=miner.id, attempt=attempt, reason=reason)
+                    self._assignment.take_back(task, award, reason)
+            case CapabilityUpdate():
+                self._on_capability(miner, row, message)
+            case Hello():
+                self._on_hello(miner, row, message)
+            case _:
+                raise InvalidMessage("message.unexpected_kind", message.kind)
+
+    def _on_hello(self, miner: Miner, row: StakeRow, message: Hello) -> None:
+        """Adopt a higher voucher of ours that the miner holds: then our store is an old copy."""
+        if message.network != self.identity.network_id or message.node != row.id:
+            raise InvalidMessage("hello.identity")
+        if message.voucher is None or message.voucher_signature is None:
+            return
+        own = self.own_row()
+        if own is None or message.voucher.coordinator != own.id or message.voucher.miner != miner.id:
+            raise InvalidMessage("hello.voucher")
+        self.check_signature(message.voucher, message.voucher_signature, own, "hello.voucher_signature")
+        self._settlement.adopt_voucher(message.voucher, message.voucher_signature)
+
+    def _on_capability(self, miner: Miner, row: StakeRow, message: CapabilityUpdate) -> None:
+        """Take what a miner says that it serves, if it is signed, newer and still valid."""
+        if opened_by(self.identity.network_id, message.body, message.signature) != row.address:
+            raise InvalidMessage("capability.signature")
+        capability = decode(message.body, CAPABILITY_KINDS)
+        if not isinstance(capability, Capability) or capability.miner != row.id:
+            raise InvalidMessage("capability.miner")
+        if capability.expires_at <= self.now:
+            raise IgnoredMessage("capability.expired")
+        if miner.capability is not None and capability.sequence <= miner.capability.sequence:
+            raise IgnoredMessage("capability.old")
+        had_place = miner.has_place()
+        miner.capability, miner.freed = capability, False
+        self.note(NoteName.CAPABILITY_RECEIVED, miner=miner.id, free=capability.free_places)
+        if not had_place and miner.has_place():
+            self._offering.offer_waiting()
+
+    def _on_claim(self, miner: Miner, row: StakeRow, message: Claim) -> None:
+        statement = message.statement
+        if statement.miner != miner.id or statement.coordinator != self.own_id():
+            raise InvalidMessage("claim.parties")
+        self.check_signature(statement, message.signature, row, "claim.signature")
+        self._assignment.on_claim(miner.peer, message, miner.id)
+
+    # Results
+
+    def _on_result(self, miner: Miner, message: Result) -> None:
+        """Take a commitment, of whatever attempt of ours."""
+        commitment = message.commitment
+        task = self._tasks.get(commitment.task)
+        award = task.awards.get(commitment.attempt) if task else None
+        if task is None or award is None or award.miner != miner.id:
+            if not self._settlement.send_known_receipt(miner.peer, commitment.task, commitment.attempt):
+                self._settlement.reject(miner.peer, commitment.task, commitment.attempt, "superseded")
+            return
+        try:
+            self._settlement.on_result(task, award, message, miner.peer)
+        except InvalidMessage as problem:
+            self._settlement.blame(miner.peer, task, award, problem)
+            self._assignment.take_back(task, award, "invalid_result")
+            return
+        if award is task.holder:
+            # The bytes are on their way: they have one more lease to arrive.
+            award.last_alive = self.now
+        self._complete(task, award)
+
+    def _on_artifact(self, event: ArtifactReceived) -> None:
+        """Take the bytes of a result; before its commitment they wait, without one they are nothing."""
+        task = self._tasks.get(event.task)
+        award = task.awards.get(event.attempt) if task else None
+        row = self.row_of_peer(event.peer)
+        if task is None or award is None or row is None or award.miner != row.id:
+            self.note(NoteName.MESSAGE_IGNORED, rule="artifact.unknown_task")
+            return
+        if award.result is not None and award.result.commitment.artifact != event.digest:
+            self.judge_peer(event.peer, Offence.GRAVE, "artifact.digest")
+            return
+        award.artifact = event.data
+        award.artifact_digest = event.digest
+        self._complete(task, award)
+
+    def _complete(self, task: Task, award: AwardedAttempt) -> None:
+        """End the task if everything is there; a result that no honest miner sends costs its miner the task."""
+        holder = task.holder
+        try:
+            if not self._settlement.complete(task, award):
+                return
+        except InvalidMessage as problem:
+            self._settlement.blame(award.peer, task, award, problem)
+            self._assignment.take_back(task, award, "invalid_artifact")
+            return
+        self._intake.forget_key(task)
+        self._assignment.release(task.id, award.miner)
+        if holder is not None and holder is not award:
+            # Another attempt was first: its holder stops, unpaid and not blamed.
+            self._assignment.cancel(task, holder, "superseded")
+        self._offering.announce_end(task, "done")
+
+    # Time
+
+    def _on_timer(self, what: str, subject: bytes, _attempt: int) -> None:
+        if what == "publish":
+            self._offering.on_publish_timer(subject.decode())
+            return
+        if what == "discover":
+            search = self._searches.get(subject.decode())
+            if search is not None:
+                self.emit(*search.look_up())
+            return
+        task = self._tasks.get(TaskId(subject))
+        if task is None:
+            return
+        match what:
+            case "offer":
+                self._offering.on_offer_timer(task)
+            case "award":
+                self._assignment.award_if_due(task)
+            case "lease":
+                self._assignment.on_lease_timer(task)
+            case "deadline":
+                self._on_deadline(task)
+            case _:
+                pass
+
+    def _on_deadline(self, task: Task) -> None:
+        """The task's life is over."""
+        holder = task.holder
+        self._settlement.fail(task, "deadline")
+        self._intake.forget_key(task)
+        if holder is not None:
+            self._assignment.cancel(task, holder, "deadline")
+        self._offering.announce_end(task, "failed")

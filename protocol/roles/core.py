@@ -1,0 +1,133 @@
+"""What all role cores share: who we are, whom we know by stake, and how remote bytes become messages.
+
+A core is a synchronous state machine: ``handle(event, now) -> effects``. It knows no socket, disk, clock or device.
+Rules for editors: remote input never raises out of ``handle``; iterate over sets only through ``sorted``; every
+dictionary that a remote party can grow has a bound. Spec: SPEC.md §3.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from protocol.crypto.keys import NodeKey, address_of_peer_id
+from protocol.crypto.typed_data import Domain, sign, signer
+from protocol.effects import Effect, Judge, Note, Offence, SetTimer, TimerKey
+from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.events import BlockSeen, Event, StakeChanged
+from protocol.gossip.admission import Admission, Judgement
+from protocol.notes import NoteName
+from protocol.params import Params
+from protocol.stake.book import StakeBook
+from protocol.stake.standing import Standing
+from protocol.stake.table import StakeRow
+from protocol.task.catalog import Catalog
+from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
+from protocol.wire.statements import Statement
+
+EMPTY = b""
+"""The task part of a timer that belongs to no task."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who this node is and what all nodes of its network share."""
+
+    network: str
+    network_id: Digest
+    params: Params
+    domain: Domain
+    catalog: Catalog
+    key: NodeKey
+    entropy: Callable[[int], bytes]
+    """Gives n unpredictable bytes; the simulator's are seeded."""
+    bootstraps: frozenset[PeerId] = frozenset()
+
+
+class Core(ABC):
+    """Base of the role cores. One instance is one run of one node."""
+
+    def __init__(self, identity: Identity) -> None:
+        """Start with an empty memory; the first event is ``Restored``."""
+        self.identity = identity
+        self.params = identity.params
+        self.book = StakeBook(identity.params, identity.bootstraps)
+        self.admission = Admission(identity.network, identity.params, self.book)
+        self.now = UnixMillis(0)
+        self._effects: list[Effect] = []
+
+    def handle(self, event: Event, now: UnixMillis) -> tuple[Effect, ...]:
+        """Take one event and give what to do about it, in order."""
+        self.now = now
+        self._effects = []
+        match event:
+            case StakeChanged(view=view):
+                self.book.add(view)
+                self.note(
+                    NoteName.STAKE_TABLE, epoch=view.epoch, nodes=len(view.table.rows), root=view.table.root.hex()
+                )
+            case BlockSeen(timestamp=timestamp):
+                self.book.head_seen(timestamp)
+            case _:
+                pass
+        self.on_event(event)
+        return tuple(self._effects)
+
+    @abstractmethod
+    def on_event(self, event: Event) -> None:
+        """Take one event; the stake book is up to date already."""
+
+    def judge(self, topic: str, data: bytes, author: PeerId, now: UnixMillis) -> Judgement:
+        """Say what to do with a gossip message, before it is forwarded. Never raises for remote data."""
+        return self.admission.judge(topic, data, author, now)
+
+    def standing(self, peer: PeerId, now: UnixMillis) -> Standing:
+        """Say who a peer is by the stake table."""
+        return self.book.standing(peer, now)
+
+    def emit(self, *effects: Effect) -> None:
+        """Ask for effects, in this order."""
+        self._effects.extend(effects)
+
+    def note(self, name: NoteName, task: TaskId | None = None, **fields: str | int) -> None:
+        """Tell people what happened."""
+        self._effects.append(Note(name, task, fields))
+
+    def set_timer(self, key: TimerKey, at: int) -> None:
+        """Be told at ``at`` (unix ms) or soon after."""
+        self._effects.append(SetTimer(key, UnixMillis(at)))
+
+    def judge_peer(self, peer: PeerId, offence: Offence, rule: str) -> None:
+        """Hold an act against a peer."""
+        self._effects.append(Judge(peer, offence, rule))
+
+    def on_bad_message(self, peer: PeerId, problem: InvalidMessage | IgnoredMessage) -> None:
+        """Count what cannot be used; hold against the peer what no honest peer sends."""
+        if isinstance(problem, InvalidMessage):
+            self.judge_peer(peer, Offence.GRAVE, problem.rule)
+        else:
+            self.note(NoteName.MESSAGE_IGNORED, rule=problem.rule)
+
+    def row_of_peer(self, peer: PeerId) -> StakeRow | None:
+        """Find the peer's row in the current table."""
+        try:
+            return self.book.row(address_of_peer_id(peer), self.now)
+        except InvalidMessage:
+            return None
+
+    def own_row(self) -> StakeRow | None:
+        """Find our own row in the current table."""
+        return self.book.row(self.identity.key.address, self.now)
+
+    def own_id(self) -> StakingId | None:
+        """Give our staking id, None while no table lists us as active."""
+        row = self.own_row()
+        return row.id if row is not None and row.active else None
+
+    def sign(self, statement: Statement) -> bytes:
+        """Sign a statement with our node key. Callers persist first what must be signed only once."""
+        return sign(self.identity.key, self.identity.domain, statement)
+
+    def check_signature(self, statement: Statement, signature: bytes, row: StakeRow, rule: str) -> None:
+        """Raise ``InvalidMessage(rule)`` unless the node of ``row`` signed the statement."""
+        if signer(self.identity.domain, statement, signature) != row.address:
+            raise InvalidMessage(rule)

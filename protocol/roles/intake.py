@@ -1,0 +1,136 @@
+"""The apps' side of a coordinator: what is taken, what is refused, and what an earlier run had taken.
+
+A task is on disk before it is acknowledged. Spec: SPEC.md §9.1, §9.4.
+"""
+
+from typing import Final, final
+
+from protocol.effects import Accepted, Deliver, Persist, Refused, Reply, Stage, Update
+from protocol.events import TaskSubmitted
+from protocol.notes import NoteName
+from protocol.records import BootStarted, Record, TaskAccepted, TaskAwarded, TaskDone
+from protocol.roles.core import Core
+from protocol.roles.offering import Offering
+from protocol.roles.recovery import restore_award, restore_task
+from protocol.roles.roster import Roster
+from protocol.roles.settlement import Settlement
+from protocol.stake.lottery import task_id
+from protocol.task.states import Task
+from protocol.units import TaskId, UnixMillis, Wei
+from protocol.wire.codec import encode
+
+BUSY_RETRY_S: Final = 5
+"""What an app is told to wait (s) when the queue is full."""
+NOT_READY_RETRY_S: Final = 10
+"""What an app is told to wait (s) while this coordinator knows no miner or no table that lists it."""
+
+
+@final
+class Intake:
+    """Accepts tasks in the order of their numbers, which nobody can choose."""
+
+    def __init__(
+        self, core: Core, tasks: dict[TaskId, Task], roster: Roster, settlement: Settlement, offering: Offering
+    ) -> None:
+        """Share the coordinator's tasks and miners."""
+        self._core = core
+        self._tasks = tasks
+        self._roster = roster
+        self._settlement = settlement
+        self._offering = offering
+        self._by_key: dict[str, TaskId] = {}
+        self._boot = 0
+        self._number = 0
+
+    def restore(self, records: tuple[Record, ...]) -> None:
+        """Begin a new boot, and take up whatever was accepted and not finished."""
+        core = self._core
+        boots = [record.boot for record in records if isinstance(record, BootStarted)]
+        self._boot = max([boot + 1 for boot in boots] + [core.now // 1000])
+        core.emit(Persist((BootStarted(self._boot),)))
+        for record in records:
+            match record:
+                case TaskAccepted():
+                    self._take(restore_task(record))
+                case TaskAwarded():
+                    task = self._tasks.get(record.task)
+                    if task is not None:
+                        restore_award(task, record, core.identity.domain, core.now)
+                case TaskDone():
+                    self._settlement.restore_receipt(record)
+                case _:
+                    pass
+        for task in list(self._tasks.values()):
+            if not task.detached:
+                self._settlement.fail(task, "client_gone")
+            elif task.holder is not None:
+                # Its miner may still be at work: it has one lease to come back and say so.
+                core.set_timer(("lease", task.id, 0), core.now + core.params.lease_ms)
+
+    def _take(self, task: Task) -> None:
+        self._tasks[task.id] = task
+        if task.idempotency_key is not None:
+            self._by_key[task.idempotency_key] = task.id
+        self._core.set_timer(("deadline", task.id, 0), task.deadline)
+
+    def forget_key(self, task: Task) -> None:
+        """The task has ended: from now on its key is found in the store."""
+        if task.idempotency_key is not None:
+            self._by_key.pop(task.idempotency_key, None)
+
+    def on_submitted(self, event: TaskSubmitted) -> None:
+        """Take a task or say why not. On ``Accepted`` it is on disk."""
+        specification, key = event.specification, event.idempotency_key
+        if key is not None and key in self._by_key:
+            self._core.emit(Reply(event.request, Accepted(self._by_key[key])))
+            return
+        refusal = self._refusal(event)
+        if refusal is not None:
+            self._core.emit(Reply(event.request, refusal))
+            self._core.note(NoteName.TASK_REFUSED, reason=refusal.code, model=specification.model)
+            return
+        own = self._core.own_id()
+        view = self._core.book.current(self._core.now)
+        assert own is not None, "checked by _refusal"
+        assert view is not None, "an id comes from a view"
+        price = Wei(specification.pixel_steps * self._core.params.price_per_pixel_step_wei)
+        record = TaskAccepted(
+            task=task_id(self._core.identity.network_id, own, self._boot, self._number),
+            epoch=view.epoch,
+            boot=self._boot,
+            number=self._number,
+            specification=encode(specification),
+            salt=self._core.identity.entropy(16),
+            price=price,
+            detached=event.detached,
+            idempotency_key=key,
+            accepted_at=self._core.now,
+            deadline=UnixMillis(self._core.now + self._core.params.task_limit_ms),
+        )
+        self._number += 1
+        task = restore_task(record)
+        self._core.emit(Persist((record,)), Reply(event.request, Accepted(task.id)))
+        self._core.emit(Deliver(task.id, Update(Stage.QUEUED, self._core.now)))
+        self._core.note(
+            NoteName.TASK_ACCEPTED, task.id, model=specification.model, pixel_steps=specification.pixel_steps
+        )
+        self._take(task)
+        self._offering.offer(task)
+
+    def _refusal(self, event: TaskSubmitted) -> Refused | None:
+        """Refuse what nobody can do, with the reason and what would be possible."""
+        specification = event.specification
+        impossible = self._core.identity.catalog.refusal(specification)
+        if impossible is not None:
+            return Refused(impossible.code, impossible.detail)
+        if self._core.own_id() is None:
+            detail = "this coordinator is not in the stake table of the current epoch"
+            return Refused("not_registered", detail, NOT_READY_RETRY_S)
+        if len(self._tasks) >= self._core.params.max_queued_tasks:
+            return Refused("busy", f"{len(self._tasks)} tasks are waiting here; try another coordinator", BUSY_RETRY_S)
+        if not self._roster.serving(specification.model, self._core.now):
+            served = sorted({m.model for miner in self._roster if miner.capability for m in miner.capability.models})
+            offered = ", ".join(served) or "none"
+            detail = f"no connected miner serves {specification.model}; served now: {offered}"
+            return Refused("no_miner", detail, NOT_READY_RETRY_S)
+        return None

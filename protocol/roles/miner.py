@@ -1,0 +1,284 @@
+"""The miner's core: finds coordinators, says what it serves, claims, works and is paid.
+
+This file hears events and checks who speaks; ``claiming`` weighs offers, ``working`` does awarded jobs.
+Spec: SPEC.md §8, §9.
+"""
+
+from collections.abc import Callable
+from typing import Final, final
+
+from protocol.crypto.envelope import seal
+from protocol.effects import Connect, Lane, OpenStream, Provide, Send, Subscribe
+from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.events import (
+    EngineChanged,
+    Event,
+    GossipReceived,
+    JobFailed,
+    JobFinished,
+    JobProgress,
+    ModelState,
+    PeerDown,
+    PeerUp,
+    ProvidersFound,
+    Restored,
+    StakeChanged,
+    StreamClosed,
+    StreamOpened,
+    StreamReceived,
+    TimerFired,
+)
+from protocol.notes import NoteName
+from protocol.records import Record
+from protocol.roles.claiming import Claiming
+from protocol.roles.core import EMPTY, Core, Identity
+from protocol.roles.discovery import Discovery
+from protocol.roles.working import Working
+from protocol.stake.standing import Standing
+from protocol.stake.table import StakeRow
+from protocol.units import PeerId, StakingId, TaskId, UnixMillis, Wei
+from protocol.wire.codec import WORK_KINDS, decode, encode
+from protocol.wire.messages import (
+    Award,
+    Cancel,
+    Capability,
+    CapabilityUpdate,
+    Decline,
+    Hello,
+    Receipt,
+    Reject,
+    ServedModel,
+    WorkMessage,
+)
+from protocol.wire.topics import coordinator_key, model_key, offers_topic
+
+MAX_COORDINATORS: Final = 16
+"""Work streams that a miner keeps: enough to be always busy, few enough to keep their clocks."""
+CAPABILITY_LIFE_MS: Final = 60_000
+"""How long (ms) a capability is valid; renewed after a third of it."""
+
+
+@final
+class MinerCore(Core):
+    """One miner with one engine."""
+
+    def __init__(self, identity: Identity, addresses: Callable[[], tuple[str, ...]], price_floor: Wei) -> None:
+        """Start empty; ``price_floor`` is the least price per pixel-step (wei)."""
+        super().__init__(identity)
+        self._addresses = addresses
+        self._price_floor = price_floor
+        self._connected: set[PeerId] = set()
+        self._streams: dict[PeerId, StakingId] = {}
+        self._opening: set[PeerId] = set()
+        self._models: dict[str, ModelState] = {}
+        self._places = 0
+        self._announced_free = -1
+        self._capability_sequence = 0
+        self._subscribed: set[str] = set()
+        self._claiming = Claiming(self, price_floor)
+        self._claiming.streams = self._streams
+        self._working = Working(self, self._streams)
+        self._search = Discovery(coordinator_key(identity.network), identity.key.peer_id)
+        self._saved: tuple[Record, ...] | None = None
+
+    def on_event(self, event: Event) -> None:  # noqa: C901  # one line for each event reads best as one match
+        """Take one event."""
+        match event:
+            case GossipReceived():
+                self._claiming.on_bulletin(event, self._models)
+            case StreamReceived(peer=peer, data=data):
+                self._on_stream(peer, data)
+            case JobProgress():
+                self._working.on_progress(event)
+            case JobFinished():
+                self._working.on_finished(event)
+            case JobFailed():
+                self._working.on_failed(event)
+            case TimerFired(key=key):
+                self._on_timer(*key)
+            case EngineChanged():
+                self._on_engine(event)
+            case PeerUp(peer=peer):
+                self._connected.add(peer)
+                self._open_streams()
+            case PeerDown(peer=peer):
+                self._connected.discard(peer)
+            case StreamOpened(peer=peer):
+                self._on_stream_opened(peer)
+            case StreamClosed(peer=peer):
+                self._on_stream_closed(peer)
+            case StakeChanged():
+                self._on_stake_changed()
+            case Restored(records=records):
+                self._saved = records
+                self.emit(*self._search.look_up())
+            case ProvidersFound(key=key, peers=peers):
+                if key == self._search.key:
+                    self.emit(*self._search.found(peers, self._connected, self.now))
+            case _:
+                pass
+        self._use_capacity()
+
+    def _use_capacity(self) -> None:
+        """After any event: claim what there is room for, and tell coordinators when places ran out or came back."""
+        self._claiming.fill(self._places, self._working.busy())
+        free = max(self._places - self._working.busy(), 0)
+        if (free > 0) != (self._announced_free > 0):
+            self._announce()
+
+    # Coordinators
+
+    def _open_streams(self) -> None:
+        """Open the work stream to every connected coordinator, up to the number that we serve."""
+        for peer in sorted(self._connected - self._streams.keys() - self._opening):
+            if len(self._streams) + len(self._opening) >= MAX_COORDINATORS:
+                return
+            if self.own_id() is not None and self.standing(peer, self.now) is Standing.COORDINATOR:
+                self._opening.add(peer)
+                self.emit(OpenStream(peer))
+
+    def _on_stake_changed(self) -> None:
+        """A table came: we may be in it, and peers may be coordinators by it."""
+        own = self.own_id()
+        if own is not None and self._saved is not None:
+            saved, self._saved = self._saved, None
+            self._working.restore(saved, own)
+        self._open_streams()
+
+    def _on_stream_opened(self, peer: PeerId) -> None:
+        """Greet a coordinator: who we are, and the highest voucher of its that we hold."""
+        self._opening.discard(peer)
+        row, own = self.row_of_peer(peer), self.own_id()
+        if row is None or own is None or self.standing(peer, self.now) is not Standing.COORDINATOR:
+            return
+        self._streams[peer] = row.id
+        voucher = self._working.voucher_of(row.id)
+        self.emit(
+            Send(
+                peer,
+                Hello(
+                    network=self.identity.network_id,
+                    node=own,
+                    voucher=voucher[0] if voucher else None,
+                    voucher_signature=voucher[1] if voucher else None,
+                ),
+            )
+        )
+
+    def _on_stream_closed(self, peer: PeerId) -> None:
+        """A coordinator is gone: its jobs go on for a while, since it may come back."""
+        self._opening.discard(peer)
+        if self._streams.pop(peer, None) is not None:
+            self._claiming.on_stream_closed(peer)
+        self.set_timer(("reopen", peer.encode(), 0), self.now + 500)
+        self.emit(*self._search.soon(self.now))
+
+    def _on_stream(self, peer: PeerId, data: bytes) -> None:
+        """Decode one frame of a coordinator; nothing remote raises beyond here."""
+        row = self.row_of_peer(peer)
+        if peer not in self._streams or row is None or row.id != self._streams[peer] or not row.active:
+            self.note(NoteName.MESSAGE_IGNORED, rule="stream.standing")
+            return
+        try:
+            message = decode(data, WORK_KINDS)
+            self._on_message(peer, row, message)  # type: ignore[arg-type]  # WORK_KINDS decode to WorkMessage
+        except (InvalidMessage, IgnoredMessage) as problem:
+            self.on_bad_message(peer, problem)
+
+    def _on_message(self, peer: PeerId, row: StakeRow, message: WorkMessage) -> None:
+        match message:
+            case Award():
+                self._on_award(peer, row, message)
+            case Decline():
+                self.check_signature(message.statement, message.signature, row, "decline.signature")
+                self._claiming.on_decline(peer, message)
+            case Receipt():
+                self._working.on_receipt(row, message)
+            case Reject():
+                self._working.on_reject(row.id, message)
+            case Cancel(task=task, attempt=attempt):
+                self._working.on_cancel(peer, task, attempt)
+            case Hello():
+                self._on_hello(peer, row, message)
+            case _:
+                raise InvalidMessage("message.unexpected_kind", message.kind)
+
+    def _on_hello(self, peer: PeerId, row: StakeRow, message: Hello) -> None:
+        """The coordinator knows us and listens: tell it what we serve and what it has not acknowledged."""
+        if message.network != self.identity.network_id or message.node != row.id:
+            raise InvalidMessage("hello.identity")
+        self._announce()
+        self._working.on_hello(peer, row.id)
+
+    def _on_award(self, peer: PeerId, row: StakeRow, message: Award) -> None:
+        """Begin what was claimed; give back by name what was not, or cannot be done any more."""
+        statement = message.statement
+        if not self._claiming.take_award(statement, peer):
+            self._working.abandon(peer, statement.task, statement.attempt, "no_claim")
+        elif not self._working.on_award(peer, row, message, self._models):
+            self._working.abandon(peer, statement.task, statement.attempt, "not_served")
+
+    # What we serve
+
+    def _on_engine(self, event: EngineChanged) -> None:
+        """The engine came, changed or went."""
+        self._models = {model.model: model for model in event.models}
+        self._places = event.places
+        network = self.identity.network
+        for model in sorted(self._models.keys() - self._subscribed):
+            self._subscribed.add(model)
+            self.emit(Subscribe(offers_topic(network, model)), Provide(model_key(network, model)))
+        self.note(NoteName.ENGINE_UP if event.models else NoteName.ENGINE_DOWN, models=len(event.models))
+        self._announce()
+
+    def _announce(self) -> None:
+        """Push a new signed capability to every coordinator that we serve."""
+        self._announced_free = max(self._places - self._working.busy(), 0)
+        own = self.own_id()
+        if own is None or not self._streams:
+            return
+        self._capability_sequence = max(self._capability_sequence + 1, self.now)
+        capability = Capability(
+            miner=own,
+            sequence=self._capability_sequence,
+            expires_at=UnixMillis(self.now + CAPABILITY_LIFE_MS),
+            models=tuple(
+                ServedModel(
+                    model=model.model,
+                    digest=model.digest,
+                    warm=model.warm,
+                    pixel_steps_per_s=model.pixel_steps_per_s,
+                    max_batch=model.max_batch,
+                )
+                for _, model in sorted(self._models.items())
+            ),
+            free_places=self._announced_free,
+            places=self._places,
+            price_floor=self._price_floor,
+            addresses=self._addresses()[:8],
+        )
+        body = encode(capability)
+        update = CapabilityUpdate(body=body, signature=seal(self.identity.key, self.identity.network_id, body))
+        for peer in sorted(self._streams):
+            self.emit(Send(peer, update, Lane.NORMAL))
+        self.set_timer(("capability", EMPTY, 0), self.now + CAPABILITY_LIFE_MS // 3)
+
+    def _on_timer(self, what: str, subject: bytes, attempt: int) -> None:
+        match what:
+            case "claim":
+                self._claiming.on_claim_timer(TaskId(subject))
+            case "resend":
+                self._working.on_resend_timer(TaskId(subject), attempt)
+            case "capability":
+                self._announce()
+            case "discover":
+                self.emit(*self._search.look_up())
+            case "reopen":
+                peer = PeerId(subject.decode())
+                if peer in self._connected:
+                    self._open_streams()
+                elif self.standing(peer, self.now) is Standing.COORDINATOR:
+                    self.emit(Connect(peer))
+            case _:
+                # "slot": our slot has come, and ``_use_capacity`` claims after every event.
+                pass

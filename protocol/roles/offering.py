@@ -1,0 +1,173 @@
+"""Making tasks public: one bulletin for all that a model's topic has to hear. Spec: SPEC.md §7, §8.3."""
+
+from collections.abc import Callable
+from typing import Final, final
+
+from protocol.effects import Deliver, Publish, Stage, Update
+from protocol.notes import NoteName
+from protocol.roles.bulletins import Board, Boards
+from protocol.roles.core import Core
+from protocol.roles.roster import Roster
+from protocol.roles.settlement import Settlement
+from protocol.stake.epoch import acceptable_epochs
+from protocol.stake.field import Field
+from protocol.stake.lottery import order, slot_ms, ticket
+from protocol.stake.table import EpochView
+from protocol.task.states import OpenAttempt, Task, TaskState
+from protocol.units import Epoch, StakingId, TaskId
+from protocol.wire.messages import AwardNotice, Bulletin, Closure, Offer
+from protocol.wire.topics import offers_topic
+
+FIRST_ROUND_PAUSE_MS: Final = 250
+"""Pause (ms) after an attempt that nobody claimed; doubles by round: an offer may be lost, so it is made again."""
+LAST_ROUND_PAUSE_MS: Final = 4000
+MAX_ATTEMPT: Final = 255
+"""Highest attempt number of the wire format; a task that comes so far fails by name."""
+
+
+@final
+class Offering:
+    """Puts queued tasks on the board of their model and publishes the boards."""
+
+    def __init__(
+        self,
+        core: Core,
+        tasks: dict[TaskId, Task],
+        roster: Roster,
+        settlement: Settlement,
+        addresses: Callable[[], tuple[str, ...]],
+    ) -> None:
+        """Share the coordinator's tasks and miners; ``addresses`` gives our own dialable ones."""
+        self._core = core
+        self._tasks = tasks
+        self._roster = roster
+        self._settlement = settlement
+        self._addresses = addresses
+        self._boards = Boards(core.params)
+
+    def offer(self, task: Task) -> None:
+        """Put a queued task on its topic's board, to be published with the next bulletin."""
+        if task.state is not TaskState.QUEUED or task.id not in self._tasks:
+            return
+        if task.attempt >= MAX_ATTEMPT:
+            self._settlement.fail(task, "attempts_exhausted")
+            return
+        board = self._boards.board(task.specification.model)
+        board.offers[task.id] = None
+        self._publish_or_wait(board)
+
+    def offer_waiting(self, model: str | None = None) -> None:
+        """Offer every queued task again, of one model or of all: something changed that may help."""
+        for task in list(self._tasks.values()):
+            if task.state is TaskState.QUEUED and model in (None, task.specification.model):
+                self.offer(task)
+
+    def on_publish_timer(self, model: str) -> None:
+        """The pause of a board is over."""
+        board = self._boards.board(model)
+        board.timer_set = False
+        self._publish_or_wait(board)
+
+    def _publish_or_wait(self, board: Board) -> None:
+        """Publish now when the board was quiet for long enough, else when its pause is over."""
+        core = self._core
+        own, current = core.own_id(), core.book.current(core.now)
+        if own is None or current is None or board.is_empty():
+            # While no table lists us, offers stay on the board; ``offer_waiting`` comes with the table that does.
+            return
+        if self._boards.due(board) <= core.now:
+            self._publish(board, own, current)
+        if not board.is_empty() and not board.timer_set:
+            board.timer_set = True
+            core.set_timer(("publish", board.model.encode(), 0), self._boards.due(board))
+
+    def _publish(self, board: Board, own: StakingId, current: EpochView) -> None:
+        """Send one message for each (epoch, excluded miners) among the offers; usually that is one."""
+        core = self._core
+        taken = [self._tasks[task] for task in self._boards.take_offers(board) if task in self._tasks]
+        groups: dict[tuple[Epoch, frozenset[StakingId]], list[Task]] = {}
+        for task in taken:
+            groups.setdefault((self._epoch_for(task, current), task.excluded), []).append(task)
+        if not groups:
+            groups[(current.epoch, frozenset())] = []
+        awards, closures = self._boards.take_notices(board)
+        for (epoch, excluded), tasks in groups.items():
+            view = core.book.view(epoch) or current
+            members, warm = self._roster.field_of(board.model, excluded, core.now)
+            field = Field.of(view.table.miners, members, warm)
+            message = Bulletin(
+                coordinator=own,
+                model=board.model,
+                addresses=self._addresses()[:8],
+                epoch=view.epoch,
+                root=view.table.root,
+                field=field.to_bytes(),
+                sent_at=core.now,
+                offers=tuple(self._open(task, view, field, own) for task in tasks),
+                awards=awards,
+                closures=closures,
+            )
+            awards, closures = (), ()
+            core.emit(Publish(offers_topic(core.identity.network, board.model), message))
+        self._boards.published(board, len(taken), core.now)
+
+    def _epoch_for(self, task: Task, current: EpochView) -> Epoch:
+        """Give the epoch that a task is drawn from: its own while others still accept it, else the current one."""
+        core = self._core
+        if core.book.view(task.epoch) is None or task.epoch not in acceptable_epochs(core.now, core.params):
+            task.epoch = current.epoch
+        return task.epoch
+
+    def _open(self, task: Task, view: EpochView, field: Field, own: StakingId) -> Offer:
+        """Make the next attempt public."""
+        core, params = self._core, self._core.params
+        drawn = ticket(core.identity.network_id, view.beacon, own, task.boot, task.number)
+        task.attempt += 1
+        task.rounds += 1
+        task.open = OpenAttempt(
+            published_at=core.now,
+            order=order(view.table.miners, field, drawn, params),
+            slot_step_ms=params.slot_step_ms,
+            allowance_ms=params.claim_allowance_ms,
+        )
+        task.move(TaskState.OFFERED)
+        last_slot = slot_ms(len(task.open.order), params.slot_step_ms) + params.claim_allowance_ms
+        pause = min(FIRST_ROUND_PAUSE_MS * 2 ** min(task.rounds - 1, 8), LAST_ROUND_PAUSE_MS)
+        core.set_timer(("offer", task.id, 0), core.now + last_slot + pause)
+        core.note(NoteName.TASK_OFFERED, task.id, attempt=task.attempt, miners=len(task.open.order))
+        core.emit(Deliver(task.id, Update(Stage.OFFERED, core.now, task.attempt)))
+        return Offer(
+            task=task.id,
+            boot=task.boot,
+            number=task.number,
+            attempt=task.attempt,
+            pixel_steps=task.specification.pixel_steps,
+            price=task.price,
+            deadline=task.deadline,
+            slot_step_ms=params.slot_step_ms,
+            allowance_ms=params.claim_allowance_ms,
+        )
+
+    def on_offer_timer(self, task: Task) -> None:
+        """Nobody claimed: the message may be lost, or all are busy. Offer again, always."""
+        if task.state is TaskState.OFFERED:
+            self.requeue(task)
+            self.offer(task)
+
+    def announce_end(self, task: Task, reason: str) -> None:
+        """Tell everybody that a task needs no more claims."""
+        board = self._boards.board(task.specification.model)
+        board.offers.pop(task.id, None)
+        board.closures.append(Closure.model_validate({"task": task.id, "reason": reason}))
+        self._publish_or_wait(board)
+
+    def announce_award(self, task: Task, winner: StakingId) -> None:
+        """Tell the others that the attempt has a winner."""
+        board = self._boards.board(task.specification.model)
+        board.awards.append(AwardNotice(task=task.id, attempt=task.attempt, winner=winner))
+        self._publish_or_wait(board)
+
+    def requeue(self, task: Task) -> None:
+        """Close the public attempt or the lease; the task waits for its next offer."""
+        task.open = None
+        task.move(TaskState.QUEUED)

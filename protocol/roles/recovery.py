@@ -1,0 +1,49 @@
+"""Records of an earlier run become living state again. Spec: SPEC.md §9.4."""
+
+from typing import cast
+
+from protocol.crypto.typed_data import Domain, digest
+from protocol.records import TaskAccepted, TaskAwarded
+from protocol.task.states import AwardedAttempt, Task, TaskState
+from protocol.units import PeerId, UnixMillis
+from protocol.wire.codec import SPECIFICATION_KINDS, WORK_KINDS, decode
+from protocol.wire.messages import Award, TaskSpecification
+
+
+def restore_task(record: TaskAccepted) -> Task:
+    """Make a task of its record: also how a new task begins, so that both are the same by construction."""
+    specification = cast("TaskSpecification", decode(record.specification, SPECIFICATION_KINDS))
+    return Task(
+        id=record.task,
+        epoch=record.epoch,
+        boot=record.boot,
+        number=record.number,
+        specification=specification,
+        encoded=record.specification,
+        salt=record.salt,
+        price=record.price,
+        detached=record.detached,
+        idempotency_key=record.idempotency_key,
+        accepted_at=record.accepted_at,
+        deadline=record.deadline,
+    )
+
+
+def restore_award(task: Task, record: TaskAwarded, domain: Domain, now: UnixMillis) -> None:
+    """Give a task back an award of an earlier run. The latest one holds the lease; any of them may still deliver."""
+    award = cast("Award", decode(record.award, WORK_KINDS))
+    task.awards[record.attempt] = AwardedAttempt(
+        attempt=record.attempt,
+        miner=record.miner,
+        peer=PeerId(""),
+        award=award,
+        award_digest=digest(domain, award.statement),
+        awarded_at=record.awarded_at,
+        rank=None,
+        last_alive=now,
+        progress_deadline=task.deadline,
+    )
+    if record.attempt >= task.attempt:
+        task.attempt = record.attempt
+        if task.state is TaskState.QUEUED:
+            task.move(TaskState.AWARDED)

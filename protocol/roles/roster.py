@@ -1,0 +1,100 @@
+"""What a coordinator knows of each connected miner: its capability and how much of it we use. Spec: SPEC.md §8.2."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from protocol.units import PeerId, StakingId, TaskId, UnixMillis
+from protocol.wire.messages import Capability, ServedModel
+
+FALSE_WARM_MS: Final = 3_600_000
+"""How long (ms) a miner that called a model warm and did not start in time counts as cold."""
+
+
+@dataclass(slots=True)
+class Miner:
+    """One miner with an open work stream."""
+
+    id: StakingId
+    peer: PeerId
+    capability: Capability | None = None
+    working_on: set[TaskId] = field(default_factory=set)
+    """Our own tasks that it holds."""
+    freed: bool = False
+    """It delivered after its last capability: its word about free places is out of date in our favour."""
+    counts_as_cold_until: UnixMillis = UnixMillis(0)
+
+    def serves(self, model: str, now: UnixMillis) -> ServedModel | None:
+        """Find the model in a capability that has not expired."""
+        if self.capability is None or self.capability.expires_at <= now:
+            return None
+        return next((served for served in self.capability.models if served.model == model), None)
+
+    def has_place(self) -> bool:
+        """Say whether it can begin at once, as far as we know: its own word less what we gave it."""
+        capability = self.capability
+        if capability is None:
+            return False
+        return (capability.free_places > 0 or self.freed) and len(self.working_on) < capability.places
+
+
+class Roster:
+    """All miners with an open work stream, by peer and by staking id."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._by_peer: dict[PeerId, Miner] = {}
+        self._by_id: dict[StakingId, Miner] = {}
+
+    def add(self, peer: PeerId, miner: StakingId) -> Miner:
+        """A work stream opened; its capability comes next."""
+        known = Miner(miner, peer)
+        self._by_peer[peer] = known
+        self._by_id[miner] = known
+        return known
+
+    def remove(self, peer: PeerId) -> Miner | None:
+        """The work stream is gone."""
+        miner = self._by_peer.pop(peer, None)
+        if miner is not None and self._by_id.get(miner.id) is miner:
+            del self._by_id[miner.id]
+        return miner
+
+    def peer(self, peer: PeerId) -> Miner | None:
+        """Find by peer id."""
+        return self._by_peer.get(peer)
+
+    def id(self, miner: StakingId) -> Miner | None:
+        """Find by staking id."""
+        return self._by_id.get(miner)
+
+    def __iter__(self) -> Iterator[Miner]:
+        """Go through all miners in the order of their staking ids."""
+        return iter([self._by_id[key] for key in sorted(self._by_id)])
+
+    def __len__(self) -> int:
+        """Count the miners."""
+        return len(self._by_id)
+
+    def peers(self) -> tuple[PeerId, ...]:
+        """List the peers with a work stream."""
+        return tuple(self._by_peer)
+
+    def serving(self, model: str, now: UnixMillis) -> tuple[Miner, ...]:
+        """List the miners that serve a model now, busy or not."""
+        return tuple(miner for miner in self if miner.serves(model, now))
+
+    def field_of(
+        self, model: str, excluded: frozenset[StakingId], now: UnixMillis
+    ) -> tuple[frozenset[StakingId], frozenset[StakingId]]:
+        """Give (members, warm): who is live, capable and free as we know it, and who of them has the model loaded."""
+        members: set[StakingId] = set()
+        warm: set[StakingId] = set()
+        for miner in self:
+            served = miner.serves(model, now)
+            if served is None or miner.id in excluded or not miner.has_place():
+                continue
+            members.add(miner.id)
+            if served.warm and miner.counts_as_cold_until <= now:
+                warm.add(miner.id)
+        return frozenset(members), frozenset(warm)

@@ -1,0 +1,213 @@
+"""How a task ends at its coordinator: result and artifact checked, receipt and voucher signed, told exactly once.
+
+check -> Persist -> Deliver to the app -> Send(receipt + voucher). Spec: SPEC.md §9, §11.
+"""
+
+from collections import OrderedDict
+from typing import Final, final
+
+from protocol.crypto.typed_data import digest
+from protocol.effects import CancelTimer, Deliver, Offence, Persist, Send, SendEncoded, Stage, Update
+from protocol.errors import InvalidMessage
+from protocol.notes import NoteName
+from protocol.records import ArtifactStored, Record, TaskDone, TaskFailed, VoucherIssued
+from protocol.roles.core import Core
+from protocol.task.artifact import check_png
+from protocol.task.states import AwardedAttempt, Task, TaskState
+from protocol.units import PeerId, StakingId, TaskId, Wei
+from protocol.wire.codec import encode
+from protocol.wire.messages import Receipt, Reject, Result
+from protocol.wire.statements import ReceiptStatement, VoucherStatement
+
+REMEMBERED_RECEIPTS: Final = 4096
+"""Receipts kept in memory for miners that did not hear them; older ones are in the store."""
+
+
+@final
+class Settlement:
+    """Ends tasks and keeps the running promises to miners."""
+
+    def __init__(self, core: Core, tasks: dict[TaskId, Task]) -> None:
+        """Share the coordinator's unfinished tasks."""
+        self._core = core
+        self._tasks = tasks
+        self._receipts: OrderedDict[tuple[TaskId, int], bytes] = OrderedDict()
+        self._vouchers: dict[StakingId, tuple[VoucherStatement, bytes]] = {}
+        self._sequence = 0
+        self._issued_total = 0
+
+    def restore_voucher(self, record: VoucherIssued, coordinator: StakingId) -> None:
+        """Take up a promise of an earlier run."""
+        statement = VoucherStatement(
+            coordinator=coordinator,
+            miner=record.miner,
+            cumulative=record.cumulative,
+            sequence=record.sequence,
+            issued_total=record.issued_total,
+        )
+        self._adopt(statement, record.signature)
+
+    def restore_receipt(self, record: TaskDone) -> None:
+        """Take up a receipt of an earlier run, to be sent again byte for byte."""
+        self._remember(record.task, record.attempt, record.receipt)
+
+    def adopt_voucher(self, statement: VoucherStatement, signature: bytes) -> None:
+        """Take up a higher voucher that a miner showed: our store is an old copy. The signature is checked already."""
+        held = self._vouchers.get(statement.miner)
+        if held is None or statement.cumulative > held[0].cumulative:
+            self._adopt(statement, signature)
+            record = VoucherIssued(
+                miner=statement.miner,
+                cumulative=statement.cumulative,
+                sequence=statement.sequence,
+                issued_total=statement.issued_total,
+                signature=signature,
+            )
+            self._core.emit(Persist((record,)))
+
+    def voucher_for(self, miner: StakingId) -> tuple[VoucherStatement, bytes] | None:
+        """Give the highest promise to a miner."""
+        return self._vouchers.get(miner)
+
+    def send_known_receipt(self, peer: PeerId, task: TaskId, attempt: int) -> bool:
+        """Answer a result of a task that has ended, if we still know how."""
+        receipt = self._receipts.get((task, attempt))
+        if receipt is None:
+            return False
+        self._core.emit(SendEncoded(peer, receipt))
+        return True
+
+    def on_result(self, task: Task, award: AwardedAttempt, message: Result, row_peer: PeerId) -> None:
+        """Take the miner's commitment; ``complete`` tells whether the artifact is there too."""
+        commitment = message.commitment
+        row = self._core.row_of_peer(row_peer)
+        if row is None or row.id != award.miner:
+            raise InvalidMessage("result.miner")
+        if commitment.award != award.award_digest or commitment.miner != award.miner:
+            raise InvalidMessage("result.award")
+        if commitment.specification != award.award.statement.specification or commitment.task != task.id:
+            raise InvalidMessage("result.specification")
+        if commitment.model != self._core.identity.catalog.models[task.specification.model].digest:
+            raise InvalidMessage("result.model")
+        self._core.check_signature(commitment, message.signature, row, "result.signature")
+        award.result = message
+        self._core.note(NoteName.RESULT_RECEIVED, task.id, miner=award.miner, attempt=award.attempt, bytes=message.size)
+
+    def complete(self, task: Task, award: AwardedAttempt) -> bool:
+        """End the task if commitment and artifact are both there.
+
+        Raises:
+            InvalidMessage: the artifact is not what was promised or not a picture of the asked size.
+        """
+        message, data = award.result, award.artifact
+        if message is None or data is None:
+            return False
+        if len(data) != message.size or award.artifact_digest != message.commitment.artifact:
+            raise InvalidMessage("artifact.mismatch")
+        check_png(data, task.specification.width, task.specification.height)
+        self._finish(task, award, message, data)
+        return True
+
+    def _finish(self, task: Task, award: AwardedAttempt, message: Result, data: bytes) -> None:
+        """Sign, persist, deliver, and only then tell the miner."""
+        core, now = self._core, self._core.now
+        coordinator = award.award.statement.coordinator
+        commitment = message.commitment
+        statement = ReceiptStatement(
+            commitment=digest(core.identity.domain, commitment),
+            task=task.id,
+            attempt=award.attempt,
+            coordinator=coordinator,
+            miner=award.miner,
+            artifact=commitment.artifact,
+            price=task.price,
+            accepted=now,
+        )
+        voucher = self._next_voucher(coordinator, award.miner, task.price)
+        receipt = Receipt(
+            statement=statement,
+            signature=core.sign(statement),
+            voucher=voucher,
+            voucher_signature=core.sign(voucher),
+        )
+        encoded = encode(receipt)
+        done = TaskDone(
+            task=task.id,
+            attempt=award.attempt,
+            miner=award.miner,
+            artifact=commitment.artifact,
+            media_type=message.media_type,
+            receipt=encoded,
+            finished_at=now,
+            generation_ms=message.generation_ms,
+        )
+        issued = VoucherIssued(
+            miner=award.miner,
+            cumulative=voucher.cumulative,
+            sequence=voucher.sequence,
+            issued_total=voucher.issued_total,
+            signature=receipt.voucher_signature,
+        )
+        self._adopt(voucher, receipt.voucher_signature)
+        self._remember(task.id, award.attempt, encoded)
+        self._close(task, TaskState.DONE, (ArtifactStored(commitment.artifact, data), done, issued))
+        update = Update(Stage.DONE, now, award.attempt, award.miner, artifact=commitment.artifact, receipt=encoded)
+        core.emit(Deliver(task.id, update), SendEncoded(award.peer, encoded))
+        core.note(
+            NoteName.TASK_DONE,
+            task.id,
+            miner=award.miner,
+            attempt=award.attempt,
+            ms=now - task.accepted_at,
+            generation_ms=message.generation_ms,
+        )
+
+    def fail(self, task: Task, reason: str) -> None:
+        """End the task without a picture, for a named reason."""
+        core = self._core
+        self._close(task, TaskState.FAILED, (TaskFailed(task.id, reason, core.now),))
+        core.emit(Deliver(task.id, Update(Stage.FAILED, core.now, max(task.attempt, 0), reason=reason)))
+        core.note(NoteName.TASK_FAILED, task.id, reason=reason, waiting=task.why_waiting())
+
+    def reject(self, peer: PeerId, task: TaskId, attempt: int, reason: str) -> None:
+        """Tell a miner that its result is not taken."""
+        self._core.emit(Send(peer, Reject(task=task, attempt=attempt, reason=reason)))
+        self._core.note(NoteName.RESULT_REJECTED, task, reason=reason, attempt=attempt)
+
+    def blame(self, peer: PeerId, task: Task, award: AwardedAttempt, problem: InvalidMessage) -> None:
+        """Refuse a result that no honest miner sends, and hold it against the sender."""
+        award.result = award.artifact = None
+        self._core.judge_peer(peer, Offence.GRAVE, problem.rule)
+        self.reject(peer, task.id, award.attempt, "invalid")
+
+    def _close(self, task: Task, state: TaskState, records: tuple[Record, ...]) -> None:
+        """Leave the last open state: persist, forget, and stop its clocks."""
+        task.move(state)
+        del self._tasks[task.id]
+        self._core.emit(Persist(records))
+        for what in ("offer", "award", "lease", "deadline"):
+            self._core.emit(CancelTimer((what, task.id, 0)))
+
+    def _next_voucher(self, coordinator: StakingId, miner: StakingId, price: Wei) -> VoucherStatement:
+        """Add one price to what is promised to the miner and to all."""
+        held = self._vouchers.get(miner)
+        before = held[0].cumulative if held else 0
+        return VoucherStatement(
+            coordinator=coordinator,
+            miner=miner,
+            cumulative=Wei(before + price),
+            sequence=self._sequence + 1,
+            issued_total=Wei(self._issued_total + price),
+        )
+
+    def _adopt(self, statement: VoucherStatement, signature: bytes) -> None:
+        """Make a voucher the highest of its miner, and keep the totals at least as high as it says."""
+        self._vouchers[statement.miner] = (statement, signature)
+        self._sequence = max(self._sequence, statement.sequence)
+        self._issued_total = max(self._issued_total, statement.issued_total)
+
+    def _remember(self, task: TaskId, attempt: int, receipt: bytes) -> None:
+        """Keep a receipt at hand, the oldest going first."""
+        self._receipts[(task, attempt)] = receipt
+        while len(self._receipts) > REMEMBERED_RECEIPTS:
+            self._receipts.popitem(last=False)

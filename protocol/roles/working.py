@@ -1,0 +1,311 @@
+"""The miner's half of an award: the job, its progress, the commitment, and the receipt.
+
+award -> StartJob -> progress* -> Persist(sign-once) -> Send(result) + artifact -> receipt. Spec: SPEC.md §9, §10.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, cast, final
+
+from protocol.crypto.typed_data import digest
+from protocol.effects import CancelJob, Lane, Persist, Send, SendArtifact, SendEncoded, StartJob
+from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.events import JobFailed, JobFinished, JobProgress, ModelState
+from protocol.notes import NoteName
+from protocol.records import ArtifactStored, Record, ResultCommitted, ResultSettled, VoucherHeld
+from protocol.roles.core import Core
+from protocol.stake.table import StakeRow
+from protocol.task.specification import specification_digest
+from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
+from protocol.wire.codec import SPECIFICATION_KINDS, WORK_KINDS, decode, encode
+from protocol.wire.messages import Abandon, Alive, Award, Receipt, Reject, Result, TaskSpecification
+from protocol.wire.statements import CommitmentStatement, VoucherStatement
+
+ALIVE_PACE_MS: Final = 200
+"""Least time (ms) between two ``alive`` of one job in one state: finer steps tell nobody more."""
+RESEND_MS: Final = 5000
+"""Pause (ms) before an unacknowledged result is sent again."""
+RESULT_KEPT_MS: Final = 3_600_000
+"""How long (ms) an unacknowledged result is kept and sent again."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One awarded attempt that the engine has."""
+
+    task: TaskId
+    attempt: int
+    coordinator: StakingId
+    peer: PeerId
+    award: Award
+    award_digest: Digest
+    specification: TaskSpecification
+    awarded_at: UnixMillis
+    said: tuple[str, int] = ("", -1)
+    said_at: UnixMillis = UnixMillis(0)
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A signed result that its coordinator has not acknowledged yet."""
+
+    award: Digest
+    task: TaskId
+    attempt: int
+    coordinator: StakingId
+    artifact: Digest
+    result: bytes
+    committed_at: UnixMillis
+
+
+@final
+class Working:
+    """Jobs at the engine, results on their way, vouchers held."""
+
+    def __init__(self, core: Core, streams: dict[PeerId, StakingId]) -> None:
+        """Share the open work streams of the miner core."""
+        self._core = core
+        self._streams = streams
+        self._jobs: dict[tuple[TaskId, int], Job] = {}
+        self._deliveries: dict[tuple[TaskId, int], Delivery] = {}
+        self._vouchers: dict[StakingId, tuple[VoucherStatement, bytes]] = {}
+
+    def busy(self) -> int:
+        """Count the jobs at the engine."""
+        return len(self._jobs)
+
+    def restore(self, records: tuple[Record, ...], own: StakingId) -> None:
+        """Take up undelivered results and vouchers of an earlier run."""
+        for record in records:
+            match record:
+                case ResultCommitted():
+                    delivery = Delivery(
+                        record.award,
+                        record.task,
+                        record.attempt,
+                        record.coordinator,
+                        record.artifact,
+                        record.result,
+                        record.committed_at,
+                    )
+                    self._deliveries[(record.task, record.attempt)] = delivery
+                case VoucherHeld():
+                    statement = VoucherStatement(
+                        coordinator=record.coordinator,
+                        miner=own,
+                        cumulative=record.cumulative,
+                        sequence=record.sequence,
+                        issued_total=record.issued_total,
+                    )
+                    self._vouchers[record.coordinator] = (statement, record.signature)
+                case _:
+                    pass
+
+    def voucher_of(self, coordinator: StakingId) -> tuple[VoucherStatement, bytes] | None:
+        """Give the highest voucher that we hold of a coordinator."""
+        return self._vouchers.get(coordinator)
+
+    # Awards
+
+    def on_award(self, peer: PeerId, coordinator: StakeRow, message: Award, models: Mapping[str, ModelState]) -> bool:
+        """Begin an awarded job whose claim is known. False when it must be abandoned.
+
+        Raises:
+            InvalidMessage: the award contradicts itself or is not signed by its coordinator.
+        """
+        core, statement = self._core, message.statement
+        if statement.coordinator != coordinator.id or statement.miner != core.own_id():
+            raise InvalidMessage("award.parties")
+        core.check_signature(statement, message.signature, coordinator, "award.signature")
+        if specification_digest(message.specification, message.salt) != statement.specification:
+            raise InvalidMessage("award.specification")
+        specification = cast("TaskSpecification", decode(message.specification, SPECIFICATION_KINDS))
+        core.note(NoteName.AWARD_RECEIVED, statement.task, attempt=statement.attempt, coordinator=coordinator.id)
+        if specification.model not in models or core.identity.catalog.refusal(specification) is not None:
+            return False
+        key = (statement.task, statement.attempt)
+        if key in self._jobs or key in self._deliveries:
+            return True
+        self._jobs[key] = Job(
+            task=statement.task,
+            attempt=statement.attempt,
+            coordinator=coordinator.id,
+            peer=peer,
+            award=message,
+            award_digest=digest(core.identity.domain, statement),
+            specification=specification,
+            awarded_at=core.now,
+        )
+        core.emit(StartJob(statement.task, statement.attempt, specification))
+        core.note(NoteName.JOB_STARTED, statement.task, attempt=statement.attempt, model=specification.model)
+        return True
+
+    def abandon(self, peer: PeerId, task: TaskId, attempt: int, reason: str) -> None:
+        """Give an attempt back by name."""
+        self._core.emit(Send(peer, Abandon(task=task, attempt=attempt, reason=reason)))
+
+    def on_cancel(self, peer: PeerId, task: TaskId, attempt: int) -> None:
+        """Stop a job that its coordinator no longer wants: the device is free at the next step."""
+        job = self._jobs.get((task, attempt))
+        if job is not None and job.peer == peer:
+            del self._jobs[(task, attempt)]
+            self._core.emit(CancelJob(task, attempt))
+
+    # The engine
+
+    def on_progress(self, event: JobProgress) -> None:
+        """Relay a sign of life: at most every ALIVE_PACE_MS, except when the state changes."""
+        job = self._jobs.get((event.task, event.attempt))
+        if job is None:
+            return
+        now = self._core.now
+        state_changed = job.said[0] != event.state
+        if not state_changed and now - job.said_at < ALIVE_PACE_MS:
+            return
+        job.said, job.said_at = (event.state, event.step), now
+        wait = event.step_ms if event.state == "step" else self._wait_ms(job) if event.state == "queued" else 0
+        alive = Alive(
+            task=job.task, attempt=job.attempt, state=event.state, step=event.step, steps=event.steps, wait_ms=wait
+        )
+        self._core.emit(Send(job.peer, alive, Lane.NORMAL))
+        if state_changed:
+            self._core.note(NoteName.JOB_PROGRESS, job.task, state=event.state, attempt=job.attempt)
+
+    def _wait_ms(self, job: Job) -> int:
+        """How long (ms) the jobs before this one may still take: stated, and held against us if it is a lie."""
+        before = [other for other in self._jobs.values() if other.awarded_at <= job.awarded_at and other is not job]
+        return min(sum(other.specification.steps for other in before) * 1000 + 1000, 600_000)
+
+    def on_finished(self, event: JobFinished) -> None:
+        """Sign for the picture once, on disk, and send it."""
+        job = self._jobs.pop((event.task, event.attempt), None)
+        if job is None:
+            return
+        core = self._core
+        own = core.own_id()
+        if own is None:
+            # We fell out of the table in the middle: nobody could check our signature.
+            self.abandon(job.peer, job.task, job.attempt, "not_registered")
+            return
+        commitment = CommitmentStatement(
+            award=job.award_digest,
+            task=job.task,
+            attempt=job.attempt,
+            miner=own,
+            specification=job.award.statement.specification,
+            model=event.model,
+            artifact=event.digest,
+            fingerprint=event.fingerprint,
+        )
+        result = Result(
+            commitment=commitment,
+            signature=core.sign(commitment),
+            media_type=event.media_type,
+            size=len(event.data),
+            generation_ms=event.generation_ms,
+        )
+        delivery = Delivery(
+            job.award_digest, job.task, job.attempt, job.coordinator, event.digest, encode(result), core.now
+        )
+        self._deliveries[(job.task, job.attempt)] = delivery
+        committed = ResultCommitted(
+            delivery.award,
+            delivery.task,
+            delivery.attempt,
+            delivery.coordinator,
+            delivery.artifact,
+            delivery.result,
+            delivery.committed_at,
+        )
+        core.emit(Persist((ArtifactStored(event.digest, event.data), committed)))
+        core.note(NoteName.JOB_FINISHED, job.task, ms=event.generation_ms, attempt=job.attempt)
+        self._send(job.peer, delivery)
+
+    def on_failed(self, event: JobFailed) -> None:
+        """Give an attempt back that the engine could not finish."""
+        job = self._jobs.pop((event.task, event.attempt), None)
+        if job is None:
+            return
+        self._core.note(NoteName.JOB_FAILED, job.task, reason=event.reason, attempt=job.attempt)
+        self.abandon(job.peer, job.task, job.attempt, event.reason)
+
+    # Results
+
+    def _send(self, peer: PeerId, delivery: Delivery) -> None:
+        core = self._core
+        core.emit(
+            SendArtifact(peer, delivery.task, delivery.attempt, delivery.artifact), SendEncoded(peer, delivery.result)
+        )
+        core.set_timer(("resend", delivery.task, delivery.attempt), core.now + RESEND_MS)
+        core.note(NoteName.RESULT_SENT, delivery.task, attempt=delivery.attempt)
+
+    def on_hello(self, peer: PeerId, coordinator: StakingId) -> None:
+        """A coordinator is (back) on the line: it gets what it has not acknowledged, and hears of its jobs."""
+        for job in self._jobs.values():
+            if job.coordinator == coordinator:
+                job.peer, job.said_at = peer, UnixMillis(0)
+        for delivery in self._deliveries.values():
+            if delivery.coordinator == coordinator:
+                self._send(peer, delivery)
+
+    def on_resend_timer(self, task: TaskId, attempt: int) -> None:
+        """No receipt yet: send again while there is a stream, and give up after an hour."""
+        delivery = self._deliveries.get((task, attempt))
+        if delivery is None:
+            return
+        if self._core.now - delivery.committed_at > RESULT_KEPT_MS:
+            self._settle(delivery)
+            return
+        peer = next((peer for peer, id_ in self._streams.items() if id_ == delivery.coordinator), None)
+        if peer is not None:
+            self._send(peer, delivery)
+        else:
+            self._core.set_timer(("resend", task, attempt), self._core.now + RESEND_MS)
+
+    def on_receipt(self, coordinator: StakeRow, message: Receipt) -> None:
+        """Take a receipt and its voucher, both signed by the coordinator and never less than before.
+
+        Raises:
+            InvalidMessage: a signature or figure is wrong.
+            IgnoredMessage: it is about nothing that we wait for.
+        """
+        core, statement, voucher = self._core, message.statement, message.voucher
+        delivery = self._deliveries.get((statement.task, statement.attempt))
+        if delivery is None:
+            raise IgnoredMessage("receipt.unknown")
+        result = cast("Result", decode(delivery.result, WORK_KINDS))
+        if statement.coordinator != coordinator.id or statement.miner != result.commitment.miner:
+            raise InvalidMessage("receipt.parties")
+        if statement.commitment != digest(core.identity.domain, result.commitment):
+            raise InvalidMessage("receipt.commitment")
+        if voucher.coordinator != coordinator.id or voucher.miner != statement.miner:
+            raise InvalidMessage("receipt.voucher")
+        core.check_signature(statement, message.signature, coordinator, "receipt.signature")
+        core.check_signature(voucher, message.voucher_signature, coordinator, "receipt.voucher_signature")
+        held = self._vouchers.get(coordinator.id)
+        records: list[Record] = [ResultSettled(delivery.award)]
+        if held is None or voucher.cumulative > held[0].cumulative:
+            self._vouchers[coordinator.id] = (voucher, message.voucher_signature)
+            records.append(
+                VoucherHeld(
+                    coordinator.id,
+                    voucher.cumulative,
+                    voucher.sequence,
+                    voucher.issued_total,
+                    message.voucher_signature,
+                )
+            )
+        del self._deliveries[(statement.task, statement.attempt)]
+        core.emit(Persist(tuple(records)))
+        core.note(NoteName.RECEIPT_RECEIVED, statement.task, coordinator=coordinator.id, wei=statement.price)
+
+    def on_reject(self, coordinator: StakingId, message: Reject) -> None:
+        """The coordinator does not take the result: nothing is owed, and it is not sent again."""
+        delivery = self._deliveries.get((message.task, message.attempt))
+        if delivery is not None and delivery.coordinator == coordinator:
+            self._settle(delivery)
+            self._core.note(NoteName.RESULT_REJECTED, message.task, reason=message.reason, attempt=message.attempt)
+
+    def _settle(self, delivery: Delivery) -> None:
+        del self._deliveries[(delivery.task, delivery.attempt)]
+        self._core.emit(Persist((ResultSettled(delivery.award),)))

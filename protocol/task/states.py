@@ -1,0 +1,135 @@
+"""The life of one task at its coordinator, as a table of states.
+
+Rules for editors: states change only through ``Task.move``; the table below is the specification. A task ends once.
+Spec: SPEC.md §9.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from protocol.units import Digest, Epoch, PeerId, StakingId, TaskId, UnixMillis, Wei
+from protocol.wire.messages import Award, Claim, Result, TaskSpecification
+
+
+class TaskState(Enum):
+    """Where a task stands."""
+
+    QUEUED = "queued"
+    """On disk, not offered at this moment."""
+    OFFERED = "offered"
+    """An attempt is public and nobody has it."""
+    AWARDED = "awarded"
+    """A miner holds a lease on it."""
+    DONE = "done"
+    FAILED = "failed"
+
+
+NEXT: Final[Mapping[TaskState, frozenset[TaskState]]] = {
+    TaskState.QUEUED: frozenset({TaskState.OFFERED, TaskState.AWARDED, TaskState.DONE, TaskState.FAILED}),
+    TaskState.OFFERED: frozenset({TaskState.QUEUED, TaskState.AWARDED, TaskState.DONE, TaskState.FAILED}),
+    TaskState.AWARDED: frozenset({TaskState.QUEUED, TaskState.DONE, TaskState.FAILED}),
+    TaskState.DONE: frozenset(),
+    TaskState.FAILED: frozenset(),
+}
+"""What may follow what. ``DONE`` is reachable from every open state: any awarded attempt may win, also a late one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingClaim:
+    """A valid claim that waits for a better rank to speak or pass."""
+
+    peer: PeerId
+    claim: Claim
+    digest: Digest
+    rank: int | None
+    """Place in the order; None outside the field."""
+    award_at: UnixMillis
+
+
+@dataclass(slots=True)
+class OpenAttempt:
+    """One public attempt of a task."""
+
+    published_at: UnixMillis
+    """t0: only the coordinator's clock counts."""
+    order: tuple[StakingId, ...]
+    slot_step_ms: int
+    allowance_ms: int
+    claims: dict[StakingId, PendingClaim] = field(default_factory=dict)
+    too_early: set[StakingId] = field(default_factory=set)
+    """Miners that raced and are out for this attempt."""
+
+
+@dataclass(slots=True)
+class AwardedAttempt:
+    """One attempt that a miner was given. It may deliver even after its lease ended."""
+
+    attempt: int
+    miner: StakingId
+    peer: PeerId
+    award: Award
+    award_digest: Digest
+    awarded_at: UnixMillis
+    rank: int | None
+    last_alive: UnixMillis
+    progress_deadline: UnixMillis
+    progress: tuple[str, int] = ("awarded", 0)
+    """Last (state, step) heard: a new one moves the progress deadline."""
+    result: Result | None = None
+    artifact: bytes | None = None
+    artifact_digest: Digest | None = None
+    """SHA-256 of ``artifact``."""
+
+
+@dataclass(slots=True)
+class Task:
+    """Everything a coordinator knows of one unfinished task."""
+
+    id: TaskId
+    epoch: Epoch
+    boot: int
+    number: int
+    specification: TaskSpecification
+    encoded: bytes
+    """The specification as persisted: its digest and the award are over these bytes."""
+    salt: bytes
+    price: Wei
+    detached: bool
+    idempotency_key: str | None
+    accepted_at: UnixMillis
+    deadline: UnixMillis
+    state: TaskState = TaskState.QUEUED
+    attempt: int = -1
+    """Number of the last attempt made public; -1 before the first."""
+    failures: int = 0
+    """Attempts that were awarded and did not deliver."""
+    rounds: int = 0
+    """Attempts since the last award or start that nobody claimed: sets the pause before the next."""
+    excluded: frozenset[StakingId] = frozenset()
+    """Miners that failed this task: their field bits are cleared for it."""
+    open: OpenAttempt | None = None
+    awards: dict[int, AwardedAttempt] = field(default_factory=dict)
+    declines: dict[str, int] = field(default_factory=dict)
+    """Why it waits: declines and abandons, counted by reason."""
+
+    def move(self, state: TaskState) -> None:
+        """Go to another state; a move that the table does not have is a fault of ours."""
+        assert state in NEXT[self.state], f"{self.state} -> {state}"
+        self.state = state
+
+    @property
+    def holder(self) -> AwardedAttempt | None:
+        """The attempt that holds the lease now."""
+        return self.awards.get(self.attempt) if self.state is TaskState.AWARDED else None
+
+    def count(self, reason: str) -> None:
+        """Remember one more reason for waiting."""
+        if reason in self.declines or len(self.declines) < 32:
+            self.declines[reason] = self.declines.get(reason, 0) + 1
+
+    def why_waiting(self) -> str:
+        """Say why nobody works on it yet, for people."""
+        counted = ", ".join(f"{reason} x{count}" for reason, count in sorted(self.declines.items()))
+        return counted or "no miner has claimed it yet"
