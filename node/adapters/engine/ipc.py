@@ -1,0 +1,219 @@
+"""What the node and its engine child say to each other, over the child's two pipes.
+
+A frame is its length in 4 big-endian bytes and a msgpack map with ``kind``. Both sides decode into frozen, strictly
+typed messages: the child runs foreign model code, so its output is checked like any other foreign input.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal, TypeVar
+
+import msgpack
+from pydantic import Field, TypeAdapter, ValidationError
+
+from protocol.params import MAX_ARTIFACT_BYTES, MAX_PROMPT_CHARACTERS
+from protocol.wire.fields import DigestField, DurationField, Frozen, ModelName, ReasonText, StepCount
+from protocol.wire.messages import Pixels
+
+LENGTH_BYTES: Final = 4
+MAX_COMMAND_BYTES: Final = 64 * 1024
+"""Largest frame to the child (bytes): two prompts of 2000 characters at 4 bytes each, and numbers."""
+MAX_REPORT_BYTES: Final = MAX_ARTIFACT_BYTES + 64 * 1024
+"""Largest frame from the child (bytes): one picture and numbers."""
+MAX_ITEMS: Final = 64
+"""Most entries of a map or list in a frame; the largest message has 12."""
+
+Message = TypeVar("Message")
+JobNumber = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
+class FrameError(Exception):
+    """The other end sent what is no frame: the pipe cannot be used any more."""
+
+
+class Load(Frozen):
+    """Check and load a model, warm it up, and answer ``Loaded`` or ``LoadFailed``."""
+
+    kind: Literal["load"] = "load"
+    model: ModelName
+    folder: Annotated[str, Field(min_length=1, max_length=4096)]
+    digest: DigestField
+    width: Pixels
+    height: Pixels
+    steps: Annotated[int, Field(ge=1, le=200)]
+    """Steps of a usual picture, for which the speed is stated."""
+    guidance: Annotated[float, Field(ge=0, le=50)]
+
+
+class Unload(Frozen):
+    """Forget a model; its memory becomes free."""
+
+    kind: Literal["unload"] = "unload"
+    model: ModelName
+
+
+class Run(Frozen):
+    """Draw one picture; answered by ``Progress`` and one ``Done`` or ``Failed``."""
+
+    kind: Literal["run"] = "run"
+    job: JobNumber
+    model: ModelName
+    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)]
+    negative_prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
+    width: Pixels
+    height: Pixels
+    steps: Annotated[int, Field(ge=1, le=200)]
+    guidance: Annotated[float, Field(ge=0, le=50)]
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
+class Cancel(Frozen):
+    """Stop this job between two steps; without effect once it has ended."""
+
+    kind: Literal["cancel"] = "cancel"
+    job: JobNumber
+
+
+class Ping(Frozen):
+    """Ask whether the child still runs; answered from a thread that no model holds up."""
+
+    kind: Literal["ping"] = "ping"
+    number: JobNumber
+
+
+class Started(Frozen):
+    """The libraries are imported and the device is there; from now on pings are answered in time."""
+
+    kind: Literal["started"] = "started"
+    device: Annotated[str, Field(min_length=1, max_length=128)]
+    threads: Annotated[int, Field(ge=1, le=4096)]
+
+
+class Loaded(Frozen):
+    """A model is in memory, warm and measured."""
+
+    kind: Literal["loaded"] = "loaded"
+    model: ModelName
+    load_ms: DurationField
+    pixel_steps_per_s: Annotated[int, Field(ge=1, le=2**48)]
+
+
+class LoadFailed(Frozen):
+    """A model cannot be used."""
+
+    kind: Literal["load_failed"] = "load_failed"
+    model: ModelName
+    reason: ReasonText
+
+
+class Progress(Frozen):
+    """A job is in this state now."""
+
+    kind: Literal["progress"] = "progress"
+    job: JobNumber
+    state: Literal["loading", "step", "encoding"]
+    step: StepCount
+    steps: StepCount
+    step_ms: DurationField
+
+
+class Done(Frozen):
+    """A job's picture as PNG bytes, with their SHA-256."""
+
+    kind: Literal["done"] = "done"
+    job: JobNumber
+    data: Annotated[bytes, Field(min_length=1, max_length=MAX_ARTIFACT_BYTES)]
+    digest: DigestField
+    generation_ms: DurationField
+
+
+class Failed(Frozen):
+    """A job has no picture, for this named reason."""
+
+    kind: Literal["failed"] = "failed"
+    job: JobNumber
+    reason: ReasonText
+
+
+class Pong(Frozen):
+    """The answer to a ``Ping``."""
+
+    kind: Literal["pong"] = "pong"
+    number: JobNumber
+
+
+Command = Load | Unload | Run | Cancel | Ping
+Report = Started | Loaded | LoadFailed | Progress | Done | Failed | Pong
+
+_COMMANDS: Final[TypeAdapter[Command]] = TypeAdapter(Annotated[Command, Field(discriminator="kind")])
+_REPORTS: Final[TypeAdapter[Report]] = TypeAdapter(Annotated[Report, Field(discriminator="kind")])
+
+
+def encode(message: Command | Report) -> bytes:
+    """Give the frame of a message."""
+    body: bytes = msgpack.packb(message.model_dump(), use_bin_type=True)  # type: ignore[no-untyped-call]
+    return len(body).to_bytes(LENGTH_BYTES, "big") + body
+
+
+def decode_command(body: bytes) -> Command:
+    """Read what the node says.
+
+    Raises:
+        FrameError: It is no command.
+    """
+    return _decode(body, _COMMANDS)
+
+
+def decode_report(body: bytes) -> Report:
+    """Read what the child says.
+
+    Raises:
+        FrameError: It is no report.
+    """
+    return _decode(body, _REPORTS)
+
+
+def _decode(body: bytes, adapter: TypeAdapter[Message]) -> Message:
+    """Decode and validate one body."""
+    try:
+        value = msgpack.unpackb(  # type: ignore[attr-defined, no-untyped-call]  # untyped upstream
+            body,
+            raw=False,
+            use_list=False,
+            strict_map_key=True,
+            max_map_len=MAX_ITEMS,
+            max_array_len=MAX_ITEMS,
+            max_ext_len=0,
+        )
+    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+        raise FrameError(f"not msgpack: {error}") from None
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        raise FrameError(f"no such message: {error.errors()[0]['msg']}") from None
+
+
+class FrameReader:
+    """Cuts a stream of bytes, in pieces of any size, into frame bodies. Does no I/O."""
+
+    def __init__(self, limit: int) -> None:
+        """Refuse frames of more than ``limit`` bytes before they are held in memory."""
+        self._limit = limit
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take more bytes and give the bodies that are complete now.
+
+        Raises:
+            FrameError: A frame is empty or longer than the limit.
+        """
+        self._buffer += data
+        while len(self._buffer) >= LENGTH_BYTES:
+            length = int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
+            if not 0 < length <= self._limit:
+                raise FrameError(f"a frame of {length} bytes, allowed are 1 to {self._limit}")
+            end = LENGTH_BYTES + length
+            if len(self._buffer) < end:
+                return
+            body = bytes(self._buffer[LENGTH_BYTES:end])
+            del self._buffer[:end]
+            yield body

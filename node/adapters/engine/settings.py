@@ -1,0 +1,91 @@
+"""What a person chooses about an engine, and the checks that need no device."""
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Literal
+
+from protocol.effects import StartJob
+from protocol.errors import ConfigError
+from protocol.task.catalog import Catalog, CatalogModel
+
+LIBRARIES: Final = ("torch", "diffusers", "transformers", "safetensors", "PIL")
+"""What the child imports; all come with the extra ``miner``."""
+
+QUEUE_BEYOND_PLACES: Final = 3
+"""Jobs that may wait beyond the device's places. A miner's core claims one beyond its places; the rest covers
+awards that cross a cancellation."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """One device of one miner."""
+
+    kind: Literal["diffusion", "instant"] = "diffusion"
+    models: tuple[str, ...] = ("pocket-emoji",)
+    """Models of the catalog to serve."""
+    model_folders: Mapping[str, Path] = MappingProxyType({})
+    """Folder of a model in diffusers layout, by its name, in place of the catalog's source."""
+    threads: int = 0
+    """CPU threads of the child; 0 for cores ÷ ``engines_on_machine``."""
+    engines_on_machine: int = 1
+    """Engines that share this machine's cores."""
+    device: str = "auto"
+    """``auto`` is CUDA where there is some, else the CPU; or a torch device name."""
+    startup_limit_s: float = 120.0
+    """Longest time (s) for a child to import its libraries and find its device: half a minute on a cold disk."""
+    places: int = 1
+    """``instant`` only: pictures at once."""
+    delay_ms: int = 0
+    """``instant`` only: how long a picture takes (ms)."""
+
+    def resolved_threads(self) -> int:
+        """Give the child's number of threads, ≥ 1.
+
+        Three engines with two threads each on two cores were measured at 40 s for what one thread each does in 1 s.
+        """
+        if self.threads > 0:
+            return self.threads
+        return max(1, len(os.sched_getaffinity(0)) // max(1, self.engines_on_machine))
+
+
+def served_models(settings: EngineSettings, catalog: Catalog) -> dict[str, CatalogModel]:
+    """Find the models to serve in the catalog.
+
+    Raises:
+        ConfigError: None is named, or one is not in the catalog.
+    """
+    if not settings.models:
+        raise ConfigError("engine.models: name at least one model of the catalog")
+    served: dict[str, CatalogModel] = {}
+    for name in settings.models:
+        model = catalog.models.get(name)
+        if model is None:
+            known = ", ".join(sorted(catalog.models))
+            raise ConfigError(f"engine.models: there is no model {name!r} in the catalog; there are: {known}")
+        served[name] = model
+    return served
+
+
+def require_libraries() -> None:
+    """Make sure that the child will find its libraries, without importing them here.
+
+    Raises:
+        ConfigError: One is not installed.
+    """
+    for library in LIBRARIES:
+        if importlib.util.find_spec(library) is None:
+            raise ConfigError(
+                f"engine.kind: diffusion needs {library}, which is not installed: pip install 'cuckoo-overlay[miner]'"
+            )
+
+
+def job_refusal(job: StartJob, served: Mapping[str, CatalogModel], catalog: Catalog) -> str | None:
+    """Give the reason for which a job must not reach a device, or None."""
+    if job.specification.model not in served:
+        return "unknown_model"
+    impossible = catalog.refusal(job.specification)
+    return None if impossible is None else impossible.code
