@@ -1,0 +1,111 @@
+"""A store that lasts as long as its object: handing it to a second run is a restart on the same disk."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import final
+
+from node.ports import StoredTask
+from protocol.records import (
+    ArtifactStored,
+    BootStarted,
+    ClaimSigned,
+    Record,
+    ResultCommitted,
+    ResultSettled,
+    TaskAccepted,
+    TaskAwarded,
+    TaskDone,
+    TaskFailed,
+    VoucherHeld,
+    VoucherIssued,
+)
+from protocol.units import Digest, StakingId, TaskId, UnixMillis
+
+
+@final
+class MemoryStore:
+    """Implements ``node.ports.Store`` without a disk."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._boot: BootStarted | None = None
+        self._tasks: dict[TaskId, StoredTask] = {}
+        self._awards: dict[TaskId, list[TaskAwarded]] = {}
+        self._issued: dict[StakingId, VoucherIssued] = {}
+        self._held: dict[StakingId, VoucherHeld] = {}
+        self._claims: dict[Digest, ClaimSigned] = {}
+        self._results: dict[Digest, ResultCommitted] = {}
+        self._artifacts: dict[Digest, bytes] = {}
+        self._addresses: dict[str, UnixMillis] = {}
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[None, None]:
+        """Nothing to open."""
+        yield
+
+    async def load(self) -> tuple[Record, ...]:
+        """Give the records that a core needs to go on."""
+        records: list[Record] = [self._boot] if self._boot else []
+        for stored in self._tasks.values():
+            if stored.done is not None:
+                records.append(stored.done)
+            elif stored.failed is None:
+                records.extend([stored.accepted, *self._awards.get(stored.accepted.task, ())])
+        records.extend([*self._issued.values(), *self._results.values(), *self._held.values()])
+        return tuple(records)
+
+    async def persist(self, records: tuple[Record, ...]) -> None:
+        """Write all or none."""
+        for record in records:
+            if isinstance(record, TaskDone | TaskFailed):
+                stored = self._tasks[record.task]
+                if stored.done is not None or stored.failed is not None:
+                    raise ValueError(f"task {record.task.hex()} has ended before")
+        for record in records:
+            self._write(record)
+
+    def _write(self, record: Record) -> None:  # one line for each record
+        match record:
+            case BootStarted():
+                self._boot = record
+            case TaskAccepted():
+                self._tasks[record.task] = StoredTask(record, None, None)
+            case TaskAwarded():
+                self._awards.setdefault(record.task, []).append(record)
+            case TaskDone():
+                self._tasks[record.task] = replace(self._tasks[record.task], done=record)
+            case TaskFailed():
+                self._tasks[record.task] = replace(self._tasks[record.task], failed=record)
+            case VoucherIssued():
+                self._issued[record.miner] = record
+            case ArtifactStored():
+                self._artifacts[record.digest] = record.data
+            case ClaimSigned():
+                self._claims[record.claim] = record
+            case ResultCommitted():
+                self._results[record.award] = record
+            case ResultSettled():
+                self._results.pop(record.award, None)
+            case VoucherHeld():
+                self._held[record.coordinator] = record
+
+    async def task(self, task: TaskId) -> StoredTask | None:
+        """Find a task by id."""
+        return self._tasks.get(task)
+
+    async def task_by_key(self, idempotency_key: str) -> StoredTask | None:
+        """Find a task by its idempotency key."""
+        return next((s for s in self._tasks.values() if s.accepted.idempotency_key == idempotency_key), None)
+
+    async def artifact(self, digest: Digest) -> bytes | None:
+        """Read an artifact."""
+        return self._artifacts.get(digest)
+
+    async def addresses(self) -> tuple[str, ...]:
+        """Give the addresses that worked before, latest first."""
+        return tuple(sorted(self._addresses, key=lambda address: -self._addresses[address]))
+
+    async def remember_address(self, address: str, at: UnixMillis) -> None:
+        """Keep an address that worked."""
+        self._addresses[address] = at
