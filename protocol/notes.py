@@ -14,6 +14,7 @@ class NoteName(StrEnum):
     NODE_STOPPING = "node.stopping"
     PEER_UP = "peer.up"
     PEER_DOWN = "peer.down"
+    PEER_UNREACHABLE = "peer.unreachable"
     PEER_JUDGED = "peer.judged"
     PEER_BANNED = "peer.banned"
     GOSSIP_ACCEPTED = "gossip.accepted"

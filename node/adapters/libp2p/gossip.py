@@ -1,0 +1,225 @@
+"""GossipSub with our verdicts: what is wrong in every view is dropped, what we cannot judge yet is let be.
+
+Upstream knows valid and invalid only, remembers "invalid" for 300 s, runs one task for each message of any peer,
+and lets a garbage frame or key end the whole node. Here one reader per peer judges message after message.
+"""
+
+import time
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from typing import Final, cast
+
+import trio
+from google.protobuf.message import DecodeError
+from libp2p.abc import IHost, INetStream
+from libp2p.custom_types import TProtocol
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.peer.id import ID
+from libp2p.pubsub.gossipsub import GossipSub
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.pubsub import Pubsub
+from libp2p.pubsub.validators import signature_validator
+from libp2p.tools.anyio_service.exceptions import LifecycleError
+
+from node.adapters.libp2p.framing import VarintFrames
+from node.adapters.libp2p.identity import from_libp2p, is_node_id, text_of
+from node.ports import Gatekeeper, Journal
+from protocol.crypto.keys import address_of_peer_id
+from protocol.effects import Offence
+from protocol.errors import InvalidMessage
+from protocol.gossip.verdict import Verdict
+from protocol.notes import NoteName
+from protocol.params import MAX_MESSAGE_BYTES
+from protocol.units import PeerId
+
+MESH_PROTOCOL: Final = TProtocol("/meshsub/1.1.0")
+"""1.1 only: IDONTWANT of 1.2 costs more CPU than it saves with messages of a few KiB."""
+MAX_RPC_BYTES: Final = 1024 * 1024
+"""Largest gossip frame (bytes), as in every implementation."""
+MAX_TOPICS: Final = 256
+"""Topics that one peer may subscribe to: one per model of a large catalog."""
+IGNORED_FOR_S: Final = 1.0
+"""Copies of an ignored message are dropped unread for this long (s), so that a mesh of six costs one look; later
+copies (IHAVE brings them each heartbeat) are judged afresh."""
+MAX_IGNORED: Final = 4096
+SEEN_S: Final = 120
+SEQNO_BYTES: Final = 8
+SIGNATURE_MAX_BYTES: Final = 80
+"""A DER signature of secp256k1 has at most 72 bytes."""
+
+Judge = Callable[[PeerId, Offence, str], None]
+
+
+class OverlayRouter(GossipSub):
+    """GossipSub 1.1 with a mesh of six and a heartbeat of a second; everything adaptive is off."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            protocols=[MESH_PROTOCOL],
+            degree=6,
+            degree_low=4,
+            degree_high=12,
+            heartbeat_initial_delay=0.1,
+            heartbeat_interval=1,
+            adaptive_gossip_enabled=False,
+            spam_protection_enabled=False,
+            eclipse_protection_enabled=False,
+            unsubscribe_back_off=1,
+            prune_back_off=10,
+            pending_messages_ttl=0.0,  # else 100 messages are held and swept for every peer outside a topic
+        )
+        # Upstream appends a time for each delivery and trims only in the adaptive mode, which is off.
+        self.recent_message_deliveries = cast("dict[str, list[float]]", defaultdict(lambda: deque[float](maxlen=1)))
+
+    def _check_equivocation(self, msg: rpc_pb2.Message) -> bool:
+        """Leave it to the seen table: upstream keeps whole messages here between heartbeats, without a limit."""
+        del msg
+        return True
+
+    async def _emit_control_msgs(
+        self,
+        peers_to_graft: dict[ID, list[str]],
+        peers_to_prune: dict[ID, list[str]],
+        peers_to_gossip: dict[ID, dict[str, list[bytes]]],
+    ) -> None:
+        """Send each peer its own.
+
+        Upstream does not empty its lists between peers, so with several topics peers got the GRAFTs of others.
+        """
+        for peer in dict.fromkeys([*peers_to_graft, *peers_to_prune, *peers_to_gossip]):
+            message = self.pack_control_msgs(
+                [
+                    rpc_pb2.ControlIHave(messageIDs=ids, topicID=topic)
+                    for topic, ids in peers_to_gossip.get(peer, {}).items()
+                ],
+                [rpc_pb2.ControlGraft(topicID=topic) for topic in peers_to_graft.get(peer, ())],
+                [rpc_pb2.ControlPrune(topicID=topic) for topic in peers_to_prune.get(peer, ())],
+            )
+            await self.emit_control_message(message, peer)
+
+
+class OverlayPubsub(Pubsub):
+    """The reading half of gossip, and the counting of what was read."""
+
+    def __init__(
+        self, host: IHost, router: OverlayRouter, gatekeeper: Gatekeeper, journal: Journal, judge: Judge
+    ) -> None:
+        super().__init__(
+            host,
+            router,
+            seen_ttl=SEEN_S,
+            strict_signing=True,
+            max_subscriptions_per_rpc=MAX_TOPICS,
+            max_subscriptions_per_peer=MAX_TOPICS,
+            max_inbound_rpc_size=MAX_RPC_BYTES,
+        )
+        # Upstream starts at unix seconds: after a restart within 120 s a quick publisher's messages count as seen.
+        self.counter = time.time_ns()
+        self._gatekeeper = gatekeeper
+        self._journal = journal
+        self._judge = judge
+        self._ignored: OrderedDict[bytes, float] = OrderedDict()
+
+    async def stream_handler(self, stream: INetStream) -> None:
+        """Read one peer's gossip stream to its end; nothing that it sends leaves this call as an exception."""
+        peer = stream.muxed_conn.peer_id
+        frames = VarintFrames(stream, MAX_RPC_BYTES)
+        try:
+            while self.manager.is_running:
+                await self._read_rpc(await frames.read(), peer)
+        except InvalidMessage as error:
+            self._judge(from_libp2p(peer), Offence.GRAVE, error.rule)
+            await self._drop(stream)
+        except (BaseLibp2pError, OSError, EOFError, LifecycleError):
+            await self._drop(stream)
+
+    async def _drop(self, stream: INetStream) -> None:
+        with trio.move_on_after(1, shield=True):
+            await stream.reset()
+
+    async def _read_rpc(self, data: bytes, peer: ID) -> None:
+        rpc = rpc_pb2.RPC()
+        try:
+            rpc.ParseFromString(data)
+        except DecodeError as error:
+            raise InvalidMessage("gossip.malformed", str(error)) from error
+        for message in rpc.publish:
+            await self.push_msg(peer, message)
+        if len(rpc.subscriptions) > MAX_TOPICS:
+            raise InvalidMessage("gossip.subscriptions", f"{len(rpc.subscriptions)} in one frame")
+        for subscription in rpc.subscriptions:
+            self.handle_subscription(peer, subscription)
+        if rpc.HasField("control"):
+            await self._control(rpc, peer)
+
+    async def _control(self, rpc: rpc_pb2.RPC, peer: ID) -> None:
+        try:
+            await self.router.handle_rpc(rpc, peer)
+        except BaseLibp2pError:
+            raise
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            # Upstream's control handlers trust what they parse; what they trip over is the peer's doing.
+            raise InvalidMessage("gossip.control", repr(error)) from error
+
+    async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
+        """Judge one message and forward it if it is ACCEPT; our own go out as they are."""
+        if msg_forwarder == self.my_id:
+            self._mark_msg_seen(msg)
+            await self.router.publish(msg_forwarder, msg)
+            return
+        if len(msg.topicIDs) != 1 or len(msg.data) > MAX_MESSAGE_BYTES or len(msg.seqno) != SEQNO_BYTES:
+            raise InvalidMessage("gossip.shape", f"{len(msg.topicIDs)} topics, {len(msg.data)} bytes")
+        topic = msg.topicIDs[0]
+        if topic not in self.topic_ids or msg.from_id == self.my_id.to_bytes():
+            return
+        identity = msg.from_id + msg.seqno
+        if self.seen_messages.has(identity) or self._was_ignored(identity):
+            return
+        signer = self._signer(msg)
+        verdict = self._gatekeeper.judge(topic, msg.data, signer)
+        match verdict:
+            case Verdict.ACCEPT:
+                self._mark_msg_seen(msg)
+                self._journal.note(NoteName.GOSSIP_ACCEPTED, topic=topic, signer=signer, bytes=len(msg.data))
+                await self.router.publish(msg_forwarder, msg)
+            case Verdict.IGNORE:
+                self._ignored[identity] = trio.current_time() + IGNORED_FOR_S
+                if len(self._ignored) > MAX_IGNORED:
+                    self._ignored.popitem(last=False)
+                self._journal.note(NoteName.GOSSIP_IGNORED, topic=topic, signer=signer, bytes=len(msg.data))
+            case Verdict.REJECT:
+                self._mark_msg_seen(msg)
+                self._journal.note(NoteName.GOSSIP_REJECTED, topic=topic, signer=signer, bytes=len(msg.data))
+
+    def _was_ignored(self, identity: bytes) -> bool:
+        until = self._ignored.get(identity)
+        if until is None:
+            return False
+        if until > trio.current_time():
+            return True
+        del self._ignored[identity]
+        return False
+
+    def _signer(self, msg: rpc_pb2.Message) -> PeerId:
+        """Say who published it.
+
+        Raises:
+            InvalidMessage: No node signed it so. The forwarder is to blame: honest ones check before they forward.
+        """
+        if not is_node_id(msg.from_id) or not 0 < len(msg.signature) <= SIGNATURE_MAX_BYTES:
+            raise InvalidMessage("gossip.signer", "not the id of a node, or no signature")
+        if msg.key and msg.key != msg.from_id[2:]:
+            raise InvalidMessage("gossip.key", "the key is not that of the publisher")
+        signer = text_of(msg.from_id)
+        address_of_peer_id(signer)  # raises for a point off the curve, on which upstream's check would
+        if not signature_validator(msg):
+            raise InvalidMessage("gossip.signature", f"of {signer}")
+        return signer
+
+
+def gossip_of(
+    host: IHost, gatekeeper: Gatekeeper, journal: Journal, judge: Judge
+) -> tuple[OverlayRouter, OverlayPubsub]:
+    """Build router and pubsub of a host; both are services to be run before the host listens."""
+    router = OverlayRouter()
+    return router, OverlayPubsub(host, router, gatekeeper, journal, judge)

@@ -1,0 +1,139 @@
+"""One libp2p host as we want it: TCP, Noise and Yamux only, with limits, and no stream that can end the node."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+from libp2p import new_host
+from libp2p.abc import INetStream
+from libp2p.crypto.keys import KeyPair
+from libp2p.crypto.x25519 import create_new_key_pair as new_noise_key
+from libp2p.custom_types import TProtocol
+from libp2p.host.basic_host import BasicHost
+from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.stream.net_stream import NetStream
+from libp2p.network.swarm import Swarm, _NegativePeerCache
+from libp2p.rcmgr.manager import ResourceLimits, ResourceManager
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
+from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
+from libp2p.transport.tcp.tcp import TCP
+
+from node.adapters.libp2p.framing import STREAM_ERRORS
+from node.adapters.libp2p.muxer import PulsedYamux
+from node.adapters.libp2p.settings import CheckedSettings
+
+HANDSHAKE_S: Final = 5.0
+"""Noise and Yamux must be agreed within this (s): five round trips around the world, on a loaded machine."""
+DIAL_S: Final = 3.0
+"""One TCP connect must succeed within this (s)."""
+NEGOTIATE_S: Final = 5.0
+"""A stream must say its protocol within this (s); half-open ones are gone after it."""
+FAILED_PEER_S: Final = 2.0
+"""Upstream refuses to dial a peer again for 60 s after one failure; we space our dials ourselves."""
+MAX_STREAMS: Final = 10_000
+MAX_STREAMS_PER_CONNECTION: Final = 96
+"""Streams on one connection; ours uses ten at most, and DHT look-ups come in threes."""
+CLOSE_S: Final = 1.0
+"""Closing everything at the end takes at most this long (s)."""
+
+_logger = logging.getLogger(__name__)
+
+
+def build_host(key_pair: KeyPair, settings: CheckedSettings) -> BasicHost:
+    """Make a host that does not listen yet."""
+    host = new_host(
+        key_pair=key_pair,
+        listen_addrs=settings.listen,
+        announce_addrs=settings.announce or None,
+        # Upstream's default offers secio and plaintext, too.
+        sec_opt={NOISE: NoiseTransport(key_pair, noise_privkey=new_noise_key().private_key)},
+        muxer_opt={TProtocol(YAMUX): PulsedYamux},
+        transports=[TCP()],
+        connection_config=ConnectionConfig(
+            max_connections=settings.max_connections,
+            min_connections=0,
+            low_watermark=0,  # upstream would dial whoever stands in the peerstore
+            high_watermark=settings.max_connections,
+            dial_timeout=DIAL_S,
+            inbound_upgrade_timeout=HANDSHAKE_S,
+            outbound_upgrade_timeout=HANDSHAKE_S,
+            outbound_stream_protocol_negotiation_timeout=NEGOTIATE_S,
+            inbound_stream_protocol_negotiation_timeout=NEGOTIATE_S,
+        ),
+        # Upstream's circuit breaker and memory guard let one bad peer stop everybody's connections.
+        resource_manager=ResourceManager(
+            limits=ResourceLimits(max_connections=4 * settings.max_connections, max_streams=MAX_STREAMS),
+            enable_metrics=False,
+            enable_connection_tracking=False,
+            enable_memory_limits=False,
+            enable_circuit_breaker=False,
+            enable_graceful_degradation=False,
+            enable_rate_limiting=False,
+        ),
+        disable_identify_address_discovery=True,
+    )
+    assert isinstance(host, BasicHost)
+    swarm = swarm_of(host)
+    swarm.retry_config = RetryConfig(max_retries=0)
+    swarm._negative_peer_cache = _NegativePeerCache(ttl=FAILED_PEER_S)
+    return host
+
+
+def swarm_of(host: BasicHost) -> Swarm:
+    """Give the host's network with its real type."""
+    network = host.get_network()
+    assert isinstance(network, Swarm)
+    return network
+
+
+def guard_streams(host: BasicHost, is_refused: Callable[[INetStream], bool]) -> None:
+    """Stand between the network and every protocol handler.
+
+    Upstream lets an exception of any handler, ours or its own, end the host. ``is_refused`` says which streams are
+    not served at all.
+    """
+    handle = host._swarm_stream_handler
+
+    async def guarded(stream: INetStream) -> None:
+        connection = stream.swarm_conn if isinstance(stream, NetStream) else None
+        crowded = connection is not None and len(connection.streams) > MAX_STREAMS_PER_CONNECTION
+        try:
+            if not crowded and not is_refused(stream):
+                await handle(stream)
+                return
+        except STREAM_ERRORS as error:
+            _logger.debug("stream ended: %r", error)
+        except Exception:
+            # What a remote party makes upstream's handlers raise has no bound; none of it may end the node.
+            _logger.debug("stream handler failed", exc_info=True)
+        with trio.move_on_after(0.5):
+            try:
+                await stream.reset()
+            except STREAM_ERRORS as error:
+                _logger.debug("stream was gone: %r", error)
+
+    swarm_of(host).set_stream_handler(guarded)
+
+
+async def close_everything(host: BasicHost) -> None:
+    """Close listeners and connections, all at once and within ``CLOSE_S``, also when already cancelled.
+
+    Upstream closes them one by one with a pause for each, and leaves listeners open when it is cancelled meanwhile.
+    """
+    swarm = swarm_of(host)
+
+    async def quietly(close: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await close()
+        except STREAM_ERRORS as error:
+            _logger.debug("closing: %r", error)
+
+    with trio.move_on_after(CLOSE_S, shield=True):
+        async with trio.open_nursery() as nursery:
+            for listener in list(swarm.listeners.values()):
+                nursery.start_soon(quietly, listener.close)
+            for connection in list(swarm.get_connections()):
+                nursery.start_soon(quietly, connection.close)
+    swarm.listeners.clear()

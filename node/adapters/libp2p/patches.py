@@ -1,0 +1,175 @@
+"""What we change inside py-libp2p 0.8.1 itself, each change with its reason upstream.
+
+Where a subclass is enough, there is a subclass (``gossip``, ``muxer``, ``routing``); here is only what cannot be
+reached by one. ``apply_patches`` is called by the transport before the first host and works once per process.
+Rules for editors: libp2p is pinned exactly; ``PATCHED`` names every symbol with the signature that the patch relies
+on, and a test compares both with the installed package.
+"""
+
+import inspect
+import logging
+import time
+from functools import partial
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+import trio
+from libp2p.abc import IHost
+from libp2p.io.abc import ReadWriteCloser
+from libp2p.network import swarm as swarm_module
+from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.network.exceptions import SwarmException
+from libp2p.network.swarm import Swarm
+from libp2p.peer import peerstore as peerstore_module
+from libp2p.peer.id import ID
+from libp2p.pubsub import gossipsub as gossipsub_module
+from libp2p.pubsub import pubsub as pubsub_module
+from libp2p.pubsub import utils as pubsub_utilities
+from libp2p.pubsub.pb.rpc_pb2 import RPC
+from libp2p.pubsub.rpc_queue import RpcQueue
+from libp2p.stream_muxer.yamux import yamux as yamux_module
+from libp2p.stream_muxer.yamux.yamux import Yamux, YamuxStream
+from multiaddr.multiaddr import Multiaddr
+
+LIBP2P_VERSION: Final = "0.8.1"
+GOSSIP_QUEUE: Final = 1024
+"""RPCs that wait for one peer. Upstream 32: a burst of 1000 messages lost two thirds without a trace."""
+MAX_STREAM_WINDOW: Final = 1024 * 1024
+"""Bytes that a peer may send ahead on one stream. Upstream grows it to 16 MiB a stream, 4 GiB a connection."""
+OWN_RECORD_LIFE_S: Final = 5.0
+"""How long our signed address record is reused (s) before it is compared with our addresses again."""
+REMEMBERED_RECORDS: Final = 1024
+"""Peers whose last verified record is kept; beyond it the oldest is verified once more."""
+
+PATCHED: Final[dict[str, tuple[Any, str, str]]] = {
+    "swarm._HAPPY_EYEBALLS_DELAY": (swarm_module, "_HAPPY_EYEBALLS_DELAY", "float"),
+    "Swarm._do_handle_inbound_connection": (
+        Swarm,
+        "_do_handle_inbound_connection",
+        "(self, read_write_closer, maddr, failure_event)",
+    ),
+    "YamuxStream._auto_tune_and_send_window_update": (
+        YamuxStream,
+        "_auto_tune_and_send_window_update",
+        "(self, *, bytes_read)",
+    ),
+    "yamux.MAX_WINDOW_SIZE": (yamux_module, "MAX_WINDOW_SIZE", "int"),
+    "pubsub.RpcQueue": (pubsub_module, "RpcQueue", "(max_size, max_message_size)"),
+    "pubsub.env_to_send_in_RPC": (pubsub_module, "env_to_send_in_RPC", "(host)"),
+    "gossipsub.env_to_send_in_RPC": (gossipsub_module, "env_to_send_in_RPC", "(host)"),
+    "pubsub.maybe_consume_signed_record": (pubsub_module, "maybe_consume_signed_record", "(msg, host, peer_id)"),
+    "gossipsub.maybe_consume_signed_record": (gossipsub_module, "maybe_consume_signed_record", "(msg, host, peer_id)"),
+    "Yamux._measure_rtt_loop": (Yamux, "_measure_rtt_loop", "(self)"),
+    "Yamux._read_data_body": (Yamux, "_read_data_body", "(self, length)"),
+}
+"""Symbol -> (where it lives, its name, its signature without annotations, or its type)."""
+
+_original_consume = pubsub_utilities.maybe_consume_signed_record
+_original_record = peerstore_module.env_to_send_in_RPC
+_own_records: "WeakKeyDictionary[IHost, tuple[bytes, float]]" = WeakKeyDictionary()
+_seen_records: "WeakKeyDictionary[IHost, dict[ID, bytes]]" = WeakKeyDictionary()
+
+
+def signature_of(holder: object, name: str) -> str:
+    """Describe a symbol as ``PATCHED`` does."""
+    symbol = getattr(holder, name)
+    if not callable(symbol):
+        return type(symbol).__name__
+    parameters = inspect.signature(symbol).parameters.values()
+    bare = [
+        parameter.replace(annotation=inspect.Parameter.empty, default=inspect.Parameter.empty)
+        for parameter in parameters
+    ]
+    return str(inspect.Signature(bare))
+
+
+async def _handle_inbound_connection(
+    self: Swarm, read_write_closer: ReadWriteCloser, maddr: Multiaddr, _failure_event: object
+) -> None:
+    """Upgrade an inbound connection and hold its slot until it ends.
+
+    Upstream holds the slot until the whole node ends, so every node stops accepting anybody after
+    ``max_connections`` inbound connections in its life (swarm.py, "Intentional barrier").
+    """
+    connection = RawConnection(read_write_closer, False)
+    try:
+        muxed = await self.upgrade_inbound_raw_conn(connection, maddr)
+    except (SwarmException, OSError, ValueError, trio.BrokenResourceError, trio.ClosedResourceError):
+        await connection.close()
+        return
+    except Exception:
+        # Handshakes of strangers fail in ways that no list covers (noise, protobuf, muxer); the socket is all we
+        # owe them, and upstream's caller would take any of these for the end of the node.
+        logging.getLogger(__name__).debug("inbound handshake failed", exc_info=True)
+        await connection.close()
+        return
+    if isinstance(muxed, Yamux):
+        await muxed.event_closed.wait()
+
+
+async def _send_window_update_in_batches(self: YamuxStream, *, bytes_read: int = 0) -> None:
+    """Grant window once half of it is used, as go-yamux does.
+
+    Upstream grants it again on nearly every read: 47,000 WINDOW_UPDATE frames for 210 gossip deliveries.
+    """
+    del bytes_read
+    async with self.window_lock:
+        buffered = len(self.conn.stream_buffers.get(self.stream_id, b""))
+        granted = 0
+        if self.target_recv_window - (self.recv_window + buffered) >= self._grow_threshold():
+            self._pending_recv_release = 0
+            granted = self._grow_to_delta(buffered) + self._apply_autotune_epoch(buffered)
+    if granted > 0:
+        await self.send_window_update(granted, skip_lock=True)
+
+
+def _own_record(host: IHost) -> tuple[bytes, bool]:
+    """Give our signed record from memory. Upstream compares all addresses and marshals it again for each RPC."""
+    known = _own_records.get(host)
+    now = time.monotonic()
+    if known is not None and known[1] > now:
+        return known[0], False
+    record, is_new = _original_record(host)
+    _own_records[host] = (record, now + OWN_RECORD_LIFE_S)
+    return record, is_new
+
+
+def _consume_record(msg: RPC, host: IHost, peer_id: ID) -> bool:
+    """Verify a peer's signed record, unless it is byte for byte the one verified last.
+
+    Upstream verifies the same signature on every RPC, twice where the RPC carries control messages.
+    """
+    if not msg.HasField("senderRecord"):
+        return True
+    seen = _seen_records.setdefault(host, {})
+    record = msg.senderRecord
+    if seen.get(peer_id) == record:
+        return True
+    if not _original_consume(msg, host, peer_id):
+        return False
+    seen.pop(peer_id, None)
+    seen[peer_id] = record
+    if len(seen) > REMEMBERED_RECORDS:
+        del seen[next(iter(seen))]
+    return True
+
+
+def _replace(holder: object, name: str, value: object) -> None:
+    if not hasattr(holder, name):
+        raise AttributeError(f"libp2p {LIBP2P_VERSION} has no {name} here; read patches.py before changing its version")
+    setattr(holder, name, value)
+
+
+def apply_patches() -> None:
+    """Change the installed py-libp2p in memory; a second call finds it changed already."""
+    for module in (pubsub_module, gossipsub_module):
+        _replace(module, "env_to_send_in_RPC", _own_record)
+        _replace(module, "maybe_consume_signed_record", _consume_record)
+    _replace(pubsub_module, "RpcQueue", partial(RpcQueue, max_size=GOSSIP_QUEUE))
+    # A dial that succeeded at once still waited out the head start for a second address: 250 ms for every dial.
+    _replace(swarm_module, "_HAPPY_EYEBALLS_DELAY", 0.0)
+    _replace(yamux_module, "MAX_WINDOW_SIZE", MAX_STREAM_WINDOW)
+    _replace(Swarm, "_do_handle_inbound_connection", _handle_inbound_connection)
+    _replace(YamuxStream, "_auto_tune_and_send_window_update", _send_window_update_in_batches)
+    # Upstream logs what strangers send as errors with tracebacks; our journal counts it instead.
+    logging.getLogger("libp2p").setLevel(logging.CRITICAL)

@@ -1,0 +1,161 @@
+"""What a person may set about the overlay, checked before anything is opened."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import base58
+from multiaddr.multiaddr import Multiaddr
+
+from node.adapters.libp2p.identity import is_node_id
+from protocol.errors import ConfigError
+from protocol.units import PeerId, UnixMillis
+
+HOST_PROTOCOLS: Final = frozenset({"ip4", "ip6", "dns4", "dns6"})
+EXAMPLE: Final = "/ip4/192.0.2.1/tcp/4001"
+
+
+class AddressBook(Protocol):
+    """Where addresses that worked survive a restart. ``node.ports.Store`` is one."""
+
+    async def addresses(self) -> tuple[str, ...]:
+        """Give the multiaddresses that worked before, latest first."""
+        ...
+
+    async def remember_address(self, address: str, at: UnixMillis) -> None:
+        """Keep an address that worked."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OverlaySettings:
+    """Settings of one overlay node."""
+
+    listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
+    """Multiaddresses to listen on; port 0 takes a free one."""
+    announce: tuple[str, ...] = ()
+    """Multiaddresses told to others in place of those listened on, for a node behind a port mapping."""
+    bootstraps: tuple[str, ...] = ()
+    """Multiaddresses with ``/p2p/<peer id>`` of nodes to join by; they are dialled for ever."""
+    dht_server: bool = True
+    """Answer DHT queries and hold records. False for a node that others cannot dial."""
+    max_connections: int = 256
+    """Connections at once; strangers get at most half of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A peer and one transport address of it (without the ``/p2p`` part)."""
+
+    peer: PeerId
+    address: Multiaddr
+
+    def __str__(self) -> str:
+        return f"{self.address}/p2p/{self.peer}"
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Read a full address of a node.
+
+    Raises:
+        ValueError: It is not ``/<host>/tcp/<port>/p2p/<peer id>``, or the peer id is of another kind of key.
+    """
+    head, separator, peer = text.rpartition("/p2p/")
+    if not separator or not head:
+        raise ValueError(f"it must end in /p2p/<peer id>, as {EXAMPLE}/p2p/16Uiu2HA…")
+    try:
+        raw = base58.b58decode(peer)
+    except ValueError as error:
+        raise ValueError(f"{peer!r} is not a peer id; copy it from the node's log line") from error
+    if not is_node_id(raw):
+        raise ValueError(f"{peer!r} is not the peer id of a secp256k1 key (those begin with 16Uiu2HA)")
+    return Endpoint(PeerId(peer), _transport_address(head))
+
+
+def _transport_address(text: str) -> Multiaddr:
+    try:
+        address = Multiaddr(text)
+        names = [protocol.name for protocol in address.protocols()]
+    except ValueError as error:
+        raise ValueError(f"it is not a multiaddress; write it as {EXAMPLE}") from error
+    if len(names) != 2 or names[0] not in HOST_PROTOCOLS or names[1] != "tcp":
+        raise ValueError(f"only TCP is spoken here; write it as {EXAMPLE}")
+    return address
+
+
+def _each(field: str, texts: Sequence[str]) -> tuple[Multiaddr, ...]:
+    parsed: list[Multiaddr] = []
+    for text in texts:
+        try:
+            parsed.append(_transport_address(text))
+        except ValueError as error:
+            raise ConfigError(f"{field}: {text!r}: {error}") from error
+    return tuple(parsed)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSettings:
+    """The same, parsed."""
+
+    listen: tuple[Multiaddr, ...]
+    announce: tuple[Multiaddr, ...]
+    bootstraps: tuple[Endpoint, ...]
+    dht_server: bool
+    max_connections: int
+
+
+def check(settings: OverlaySettings) -> CheckedSettings:
+    """Parse every address.
+
+    Raises:
+        ConfigError: One of them is wrong; the text names the field, the address and the fix.
+    """
+    if not settings.listen:
+        raise ConfigError(f"listen: at least one address is needed, as {EXAMPLE}")
+    if not 8 <= settings.max_connections <= 4096:
+        raise ConfigError(f"max_connections: {settings.max_connections} is not between 8 and 4096")
+    bootstraps: list[Endpoint] = []
+    for text in settings.bootstraps:
+        try:
+            bootstraps.append(parse_endpoint(text))
+        except ValueError as error:
+            raise ConfigError(f"bootstraps: {text!r}: {error}") from error
+    listen = _each("listen", settings.listen)
+    for address in listen:
+        if next(iter(address.protocols())).name not in {"ip4", "ip6"}:
+            raise ConfigError(f"listen: {str(address)!r}: write an address of this machine, as /ip4/0.0.0.0/tcp/4001")
+    return CheckedSettings(
+        listen,
+        _each("announce", settings.announce),
+        tuple(bootstraps),
+        settings.dht_server,
+        settings.max_connections,
+    )
+
+
+def check_ports_free(listen: Sequence[Multiaddr]) -> None:
+    """Try every fixed port once.
+
+    py-libp2p listens with SO_REUSEPORT, so a second node on the same port would silently get half of the first
+    one's connections; a plain bind finds the other listener.
+
+    Raises:
+        ConfigError: A port is taken or an address is not of this machine.
+    """
+    for address in listen:
+        kind, host = next(iter(address.items()))
+        port = int(address.value_for_protocol("tcp") or 0)
+        family = socket.AF_INET6 if kind.name == "ip6" else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                if port:
+                    probe.listen(1)
+            except OSError as error:
+                if error.errno in (98, 48):  # EADDRINUSE on Linux and macOS
+                    raise ConfigError(
+                        f"listen: {address} is in use by another program; choose another port, or 0 for a free one"
+                    ) from error
+                raise ConfigError(f"listen: cannot listen on {address}: {error.strerror}") from error

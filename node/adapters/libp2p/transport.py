@@ -1,0 +1,238 @@
+"""The overlay of one node over py-libp2p: what the rest of the program sees of it.
+
+Rules for editors: this file only puts the parts together. No libp2p type leaves this folder.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, final
+
+import trio
+from libp2p.abc import INetStream
+from libp2p.host.basic_host import BasicHost
+from libp2p.tools.anyio_service import background_trio_service
+
+from node.adapters.libp2p.artifacts import Artifacts
+from node.adapters.libp2p.dht import OverlayDht
+from node.adapters.libp2p.discovery import Discovery
+from node.adapters.libp2p.framing import STREAM_ERRORS
+from node.adapters.libp2p.gossip import OverlayPubsub, gossip_of
+from node.adapters.libp2p.host import build_host, close_everything, guard_streams, swarm_of
+from node.adapters.libp2p.identity import key_pair_of
+from node.adapters.libp2p.patches import apply_patches
+from node.adapters.libp2p.peers import Peers
+from node.adapters.libp2p.settings import AddressBook, OverlaySettings, check, check_ports_free
+from node.adapters.libp2p.work import WorkStreams
+from node.ports import Clock, EventSink, Gatekeeper, Journal, Ready
+from protocol.crypto.keys import NodeKey
+from protocol.effects import Lane, Offence
+from protocol.errors import ConfigError
+from protocol.notes import NoteName
+from protocol.params import MAX_MESSAGE_BYTES
+from protocol.units import Digest, PeerId, TaskId
+
+MAX_PUBLICATIONS: Final = 1024
+"""Messages of ours that wait to be signed and sent; a coordinator publishes a hundred a second at most."""
+
+
+class _Parts:
+    """What exists while the transport runs."""
+
+    def __init__(
+        self, peers: Peers, pubsub: OverlayPubsub, work: WorkStreams, artifacts: Artifacts, discovery: Discovery
+    ) -> None:
+        self.peers = peers
+        self.pubsub = pubsub
+        self.work = work
+        self.artifacts = artifacts
+        self.discovery = discovery
+
+
+@final
+class OverlayTransport:
+    """``node.ports.Transport`` over TCP, Noise, Yamux, GossipSub and Kademlia."""
+
+    def __init__(
+        self, settings: OverlaySettings, secret: bytes, clock: Clock, journal: Journal, address_book: AddressBook
+    ) -> None:
+        """Check the settings; nothing is opened before ``run``.
+
+        Args:
+            settings: Where to listen and whom to join.
+            secret: The 32-byte node key.
+            clock: For the times in the address book.
+            journal: Where everything is noted.
+            address_book: Where addresses that worked are kept; ``node.ports.Store`` will do.
+
+        Raises:
+            ConfigError: A setting is wrong; the text names it and the fix.
+            ValueError: The secret is no secp256k1 key.
+        """
+        self._settings = check(settings)
+        self._peer_id = NodeKey(secret).peer_id
+        self._key_pair = key_pair_of(secret)
+        self._clock = clock
+        self._journal = journal
+        self._book = address_book
+        self._addresses: tuple[str, ...] = ()
+        self._closing = False
+        self._parts: _Parts | None = None
+        self._early: list[Callable[[], None]] = []
+        self._publications, self._to_publish = trio.open_memory_channel[tuple[str, bytes]](MAX_PUBLICATIONS)
+        self._subscriptions, self._to_subscribe = trio.open_memory_channel[str](MAX_PUBLICATIONS)
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Our own peer id."""
+        return self._peer_id
+
+    def addresses(self) -> tuple[str, ...]:
+        """Multiaddresses under which others can dial us; empty before ``run`` is ready."""
+        return self._addresses
+
+    async def run(
+        self, sink: EventSink, gatekeeper: Gatekeeper, *, task_status: Ready = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Listen, join by the bootstraps and serve until cancelled.
+
+        Raises:
+            ConfigError: A port is in use, or an address is not of this machine.
+        """
+        check_ports_free(self._settings.listen)
+        apply_patches()
+        try:
+            await self._serve(sink, gatekeeper, task_status)
+        except BaseExceptionGroup as group:
+            _, rest = group.split(STREAM_ERRORS) if self._closing else (None, group)
+            while isinstance(rest, BaseExceptionGroup) and len(rest.exceptions) == 1:
+                rest = rest.exceptions[0]
+            if rest is not None:
+                raise rest from None
+        finally:
+            self._parts = None
+            self._addresses = ()
+
+    async def _serve(self, sink: EventSink, gatekeeper: Gatekeeper, task_status: Ready) -> None:
+        host = build_host(self._key_pair, self._settings)
+        peers = Peers(host, self._settings, self._peer_id, gatekeeper, sink, self._journal, self._clock, self._book)
+        router, pubsub = gossip_of(host, gatekeeper, self._journal, peers.judge)
+        dht = OverlayDht(host, self._settings.dht_server, peers.is_registered)
+
+        def is_refused(stream: INetStream) -> bool:
+            return self._closing or peers.is_banned(stream.muxed_conn.peer_id)
+
+        guard_streams(host, is_refused)
+        self._closing = False
+        async with (
+            trio.open_nursery() as nursery,
+            background_trio_service(router),
+            background_trio_service(pubsub),
+            background_trio_service(dht),
+        ):
+            await pubsub.wait_until_ready()
+            work = WorkStreams(host, peers, sink, self._journal, nursery)
+            peers.before_down = work.gone
+            discovery = Discovery(host, dht, peers, sink, nursery)
+            artifacts = Artifacts(host, peers, sink, self._journal, nursery)
+            async with host.run(listen_addrs=self._settings.listen):
+                try:
+                    self._require_listening(host)
+                    self._addresses = tuple(map(str, host.get_addrs()))
+                    self._parts = _Parts(peers, pubsub, work, artifacts, discovery)
+                    nursery.start_soon(peers.run)
+                    nursery.start_soon(discovery.run)
+                    nursery.start_soon(self._subscribe_all, pubsub)
+                    nursery.start_soon(self._publish_all, pubsub)
+                    self._replay()
+                    task_status.started()
+                    await trio.sleep_forever()
+                finally:
+                    self._closing = True
+                    self._parts = None
+                    await close_everything(host)
+                    nursery.cancel_scope.cancel()
+
+    def _require_listening(self, host: BasicHost) -> None:
+        if len(swarm_of(host).listeners) < len(set(self._settings.listen)):
+            raise ConfigError(f"listen: cannot listen on {', '.join(map(str, self._settings.listen))}")
+
+    def _replay(self) -> None:
+        """Do what was asked before we were ready."""
+        early, self._early = self._early, []
+        for command in early:
+            command()
+
+    async def _subscribe_all(self, pubsub: OverlayPubsub) -> None:
+        async for topic in self._to_subscribe:
+            await pubsub.subscribe(topic)
+
+    async def _publish_all(self, pubsub: OverlayPubsub) -> None:
+        async for topic, data in self._to_publish:
+            await pubsub.publish(topic, data)
+
+    def subscribe(self, topic: str) -> None:
+        """Hear a gossip topic."""
+        try:
+            self._subscriptions.send_nowait(topic)
+        except trio.WouldBlock:
+            self._journal.note(NoteName.MESSAGE_DROPPED, reason="subscriptions_full", topic=topic)
+
+    def publish(self, topic: str, data: bytes) -> None:
+        """Gossip bytes, signed by our key; dropped and noted when a thousand wait already."""
+        try:
+            if len(data) > MAX_MESSAGE_BYTES:
+                raise trio.WouldBlock
+            self._publications.send_nowait((topic, data))
+        except trio.WouldBlock:
+            self._journal.note(NoteName.MESSAGE_DROPPED, reason="publications_full", topic=topic, bytes=len(data))
+
+    def connect(self, peer: PeerId) -> None:
+        """Try to have a connection to the peer; success posts ``PeerUp``."""
+        if self._parts is None:
+            self._early.append(partial(self.connect, peer))
+        else:
+            self._parts.peers.connect(peer)
+
+    def open_stream(self, peer: PeerId) -> None:
+        """Open the work stream; posts ``StreamOpened`` or ``StreamClosed``."""
+        if self._parts is None:
+            self._early.append(partial(self.open_stream, peer))
+        else:
+            self._parts.work.open(peer)
+
+    def send(self, peer: PeerId, data: bytes, lane: Lane) -> bool:
+        """Put a frame into the peer's bounded outbox; False when it was dropped."""
+        return self._parts is not None and self._parts.work.send(peer, data, lane)
+
+    def send_artifact(self, peer: PeerId, task: TaskId, attempt: int, digest: Digest, data: bytes) -> None:
+        """Send an artifact on a stream of its own; tries once."""
+        if self._parts is None:
+            self._journal.note(NoteName.MESSAGE_DROPPED, task, reason="not_running", peer=peer)
+        else:
+            self._parts.artifacts.send(peer, task, attempt, digest, data)
+
+    def provide(self, key: str) -> None:
+        """Announce ourselves under the key in the DHT, now and again before the record expires."""
+        if self._parts is None:
+            self._early.append(partial(self.provide, key))
+        else:
+            self._parts.discovery.provide(key)
+
+    def find_providers(self, key: str) -> None:
+        """Look the key up; posts one ``ProvidersFound``."""
+        if self._parts is None:
+            self._early.append(partial(self.find_providers, key))
+        else:
+            self._parts.discovery.find(key)
+
+    def judge_peer(self, peer: PeerId, offence: Offence, rule: str) -> None:
+        """Take credit from the peer; once it is spent, disconnect and ban it for a while."""
+        if self._parts is not None:
+            self._parts.peers.judge(peer, offence, rule)
+
+    def stake_changed(self) -> None:
+        """Check the standing of every open connection again."""
+        if self._parts is not None:
+            self._parts.peers.recheck()
+            self._parts.work.recheck()
+            self._parts.discovery.recheck()
