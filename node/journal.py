@@ -79,7 +79,7 @@ def configure_logging(log_format: LogFormat = "auto", level: LogLevel = "info", 
     ]
     last: list[structlog.typing.Processor]
     if console:
-        last = [_shorten_task, structlog.dev.ConsoleRenderer(colors=target.isatty(), pad_event_to=20)]
+        last = [_shorten_task, _console_renderer(target)]
     else:
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(
@@ -98,6 +98,13 @@ def configure_logging(log_format: LogFormat = "auto", level: LogLevel = "info", 
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(number, logging.WARNING))
+
+
+def _console_renderer(target: TextIO) -> structlog.dev.ConsoleRenderer:
+    """Render for people. Tracebacks are plain: richer ones print local variables, where a prompt or key may be."""
+    return structlog.dev.ConsoleRenderer(
+        colors=target.isatty(), pad_event_to=20, exception_formatter=structlog.dev.plain_traceback
+    )
 
 
 def _shorten_task(

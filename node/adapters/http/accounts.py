@@ -1,0 +1,120 @@
+"""Who calls: an API key, or an address without one, and how often it may submit.
+
+An account owns the tasks that it hands in. Task ids are public (offers name them), so an id alone must not let
+anybody read, follow or cancel a task: the store keeps with each task the scope of the key that it came with.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, final
+
+from node.adapters.http.errors import ApiError
+from node.adapters.http.settings import HttpSettings, hash_of_key
+from node.ports import StoredTask
+
+MAX_BUCKETS: Final = 4096
+"""Callers whose rate is remembered; the longest silent one is forgotten first."""
+_SCOPE_DIGITS: Final = 32
+"""Hexadecimal digits of a key's hash that name its owner: 128 bits, never met by chance."""
+_NAME_DIGITS: Final = 32
+_SECONDS_PER_MINUTE: Final = 60
+_IPV6_SITE_BITS: Final = 64
+"""One site has at least this prefix, so its addresses count as one caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who sent a request."""
+
+    scope: str
+    """Owner of tasks: derived from the presented key, equal for all who present none."""
+    bucket: str
+    """Whose rate is counted: a known key's label, else the address."""
+
+    def storage_key(self, name: str, index: int) -> str:
+        """Give the store's key of the task ``index`` of the request that the app calls ``name``."""
+        return f"{self.scope}.{hashlib.sha256(name.encode()).hexdigest()[:_NAME_DIGITS]}.{index}"
+
+    def owns(self, task: StoredTask) -> bool:
+        """Say whether this account handed the task in."""
+        key = task.accepted.idempotency_key
+        return key is not None and hmac.compare_digest(key.partition(".")[0], self.scope)
+
+
+@final
+class Accounts:
+    """Tells accounts apart and limits their rate."""
+
+    def __init__(self, settings: HttpSettings, timer: Callable[[], float]) -> None:
+        """Serve the keys of ``settings``; ``timer`` gives seconds that never go back."""
+        self._settings = settings
+        self._timer = timer
+        self._known = tuple(settings.keys.items())
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def identify(self, authorization: str | None, address: str) -> Account:
+        """Find the account of a request.
+
+        Raises:
+            ApiError: 401, when a known key is required and this is none.
+        """
+        key = _bearer(authorization)
+        digest = hash_of_key(key)
+        label = None
+        for known, name in self._known:  # all are compared, so that the time taken tells nothing
+            if hmac.compare_digest(known.lower(), digest):
+                label = name
+        if label is None and self._settings.require_key:
+            problem = "this API key is not known" if key else "send an API key: Authorization: Bearer <key>"
+            raise ApiError(401, "invalid_api_key", problem)
+        return Account(digest[:_SCOPE_DIGITS], f"key {label}" if label is not None else f"from {_site(address)}")
+
+    def charge(self, account: Account) -> None:
+        """Count one submission.
+
+        Raises:
+            ApiError: 429, when the account submits too fast, with the time to wait.
+        """
+        now = self._timer()
+        burst = self._settings.requests_per_minute_per_key
+        rate = burst / _SECONDS_PER_MINUTE
+        bucket = self._buckets.pop(account.bucket, None) or _Bucket(burst, now)
+        self._buckets[account.bucket] = bucket
+        if len(self._buckets) > MAX_BUCKETS:
+            self._buckets.popitem(last=False)
+        bucket.tokens = min(burst, bucket.tokens + (now - bucket.at) * rate)
+        bucket.at = now
+        if bucket.tokens < 1:
+            wait = max(1, math.ceil((1 - bucket.tokens) / rate))
+            raise ApiError(429, "rate_limited", f"at most {burst} submissions a minute", retry_after_s=wait)
+        bucket.tokens -= 1
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Submissions that a caller may make at once, and when that was so."""
+
+    tokens: float
+    at: float
+
+
+def _bearer(authorization: str | None) -> str:
+    """Give the key of an Authorization header, empty when there is none."""
+    scheme, _, key = (authorization or "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def _site(address: str) -> str:
+    """Give the part of an address that one caller does not change at will."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if parsed.version == 4:
+        return address
+    return str(ipaddress.ip_network((parsed, _IPV6_SITE_BITS), strict=False))

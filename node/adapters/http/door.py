@@ -1,0 +1,156 @@
+"""What every request passes before the application sees it: key, rate, size of the body, and the count of it all.
+
+It is plain ASGI. The body is read here as a whole (it is small), so that what is too large or too slow never costs
+more than its limit, and so that the application can wait for the client to leave.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, final
+
+import trio
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from node.adapters.http.accounts import Accounts
+from node.adapters.http.errors import ApiError
+from node.adapters.http.settings import HttpSettings
+
+Message = MutableMapping[str, Any]  # the shape of ASGI messages, as starlette types them
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
+DRAIN_LIMIT_BYTES: Final = 8 * 1024 * 1024
+DRAIN_LIMIT_S: Final = 2.0
+"""How much of a refused body is read and thrown away, since a client that still sends does not hear our answer."""
+_METHODS: Final = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
+_PUBLIC_PREFIX: Final = "/v1/artifacts/"
+"""Pictures are fetched by browsers, which send no key; their digest is what one must know."""
+
+
+@final
+class Door:
+    """The outermost ASGI application."""
+
+    def __init__(
+        self, inner: Application, settings: HttpSettings, accounts: Accounts, registry: CollectorRegistry
+    ) -> None:
+        """Guard ``inner``."""
+        self._inner = inner
+        self._settings = settings
+        self._accounts = accounts
+        self._requests = Counter(
+            "cuckoo_http_requests", "Requests answered", ["method", "route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "cuckoo_http_seconds", "Time to the end of the answer", ["route"], buckets=BUCKETS_S, registry=registry
+        )
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Serve one request; anything but HTTP is turned away."""
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1003})
+            return
+        begun = time.perf_counter()
+        status = 0
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            try:
+                receive = await self._admit(scope, receive)
+            except ApiError as error:
+                await error.response()(scope, receive, note_status)
+                return
+            except _ClientGone:
+                return
+            await self._inner(scope, receive, note_status)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._requests.labels(method, route, str(status or "gone")).inc()
+            self._seconds.labels(route).observe(time.perf_counter() - begun)
+
+    async def _admit(self, scope: Message, receive: Receive) -> Receive:
+        """Check the caller and take the body in; give the channel by which the application hears of both.
+
+        Raises:
+            ApiError: the request ends here.
+        """
+        path: str = scope["path"]
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        problem: ApiError | None = None
+        if path.startswith("/v1/") and not path.startswith(_PUBLIC_PREFIX):
+            authorization = headers.get(b"authorization")
+            try:
+                account = self._accounts.identify(
+                    authorization.decode("latin-1") if authorization else None, (scope.get("client") or ("",))[0]
+                )
+                if scope["method"] == "POST":
+                    self._accounts.charge(account)
+                scope.setdefault("state", {})["account"] = account
+            except ApiError as error:
+                problem = error
+        length = headers.get(b"content-length", b"0")
+        if problem is None and length.isdigit() and int(length[:20]) > self._settings.max_body_bytes:
+            problem = self._too_large()
+        if problem is not None:
+            await _drain(receive)
+            raise problem
+        return _replay(await self._read(receive), receive)
+
+    async def _read(self, receive: Receive) -> bytes:
+        """Read the whole body.
+
+        Raises:
+            ApiError: it is too large, or takes too long.
+            _ClientGone: nobody waits for an answer.
+        """
+        body = bytearray()
+        with trio.move_on_after(self._settings.body_timeout_s):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _ClientGone
+                body += message.get("body", b"")
+                if len(body) > self._settings.max_body_bytes:
+                    if message.get("more_body", False):
+                        await _drain(receive)
+                    raise self._too_large()
+                if not message.get("more_body", False):
+                    return bytes(body)
+        raise ApiError(408, "timeout", f"the body did not arrive within {self._settings.body_timeout_s:g} s")
+
+    def _too_large(self) -> ApiError:
+        return ApiError(413, "body_too_large", f"a request body has at most {self._settings.max_body_bytes} bytes")
+
+
+class _ClientGone(Exception):
+    """The client closed the connection while it was sending."""
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Give the body once, then whatever comes after it: the news that the client left."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replayed
+
+
+async def _drain(receive: Receive) -> None:
+    """Read on and throw away, within limits, until the body ends or the client leaves."""
+    left = DRAIN_LIMIT_BYTES
+    with trio.move_on_after(DRAIN_LIMIT_S):
+        while left > 0:
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                return

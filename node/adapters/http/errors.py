@@ -1,0 +1,158 @@
+"""Every answer that is not a success, in the shape that OpenAI clients read.
+
+``{"error": {"message", "type", "param", "code"}}``; ``code`` is stable and says what went wrong, ``param`` which
+field. A message never repeats a prompt.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from protocol.effects import Refused
+from protocol.errors import Unavailable
+from protocol.task.catalog import Impossible
+
+MAX_MESSAGE_CHARACTERS: Final = 600
+"""Longest message: a list of models fits, an echo of the request does not."""
+RETRY_AFTER_S: Final = 5
+"""When to try again (s) where nothing better is known: a miner joins and claims within it."""
+
+_STATUS: Final = {
+    "unknown_model": 404,
+    "not_found": 404,
+    "busy": 429,
+    "rate_limited": 429,
+    "no_miner": 503,
+    "unavailable": 503,
+    "stopping": 503,
+    "not_ready": 503,
+    "not_registered": 503,
+}
+"""Code -> status; what stands here in no other place is a bad request, 400."""
+_PARAMETERS: Final = {
+    "unknown_model": "model",
+    "size_not_offered": "size",
+    "prompt_empty": "prompt",
+    "prompt_too_long": "prompt",
+    "steps_out_of_range": "steps",
+    "too_many_steps": "steps",
+    "guidance_out_of_range": "guidance",
+    "guidance_too_high": "guidance",
+    "seed_out_of_range": "seed",
+}
+
+
+@dataclass
+class ApiError(Exception):
+    """The request ends with this answer."""
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    retry_after_s: int | None = None
+
+    def response(self) -> Response:
+        """Give the answer as it goes out."""
+        headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+        if self.retry_after_s is None:
+            headers["x-should-retry"] = "false"  # OpenAI clients otherwise repeat 409 and 5xx by themselves
+        body = {
+            "error": {
+                "message": self.message[:MAX_MESSAGE_CHARACTERS],
+                "type": _kind(self.status),
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+        # ASCII escapes: a message may hold half a surrogate pair that a request brought in.
+        return Response(json.dumps(body), self.status, headers, media_type="application/json")
+
+
+def invalid(message: str, param: str | None = None) -> ApiError:
+    """Give the answer to a request that can never work."""
+    return ApiError(400, "invalid_request", message, param)
+
+
+def impossible(reason: Impossible) -> ApiError:
+    """Give the answer to a task that no miner can do."""
+    return ApiError(_STATUS.get(reason.code, 400), reason.code, reason.detail, _PARAMETERS.get(reason.code))
+
+
+def refused(answer: Refused) -> ApiError:
+    """Give the answer to a task that the coordinator did not take."""
+    status = _STATUS.get(answer.code, 400)
+    retry = answer.retry_after_s
+    if retry is None and status in {429, 503}:
+        retry = RETRY_AFTER_S
+    return ApiError(status, answer.code, answer.detail, _PARAMETERS.get(answer.code), retry)
+
+
+def not_found(what: str) -> ApiError:
+    """Give the answer to a name that leads nowhere, or to what belongs to another key."""
+    return ApiError(404, "not_found", f"there is no such {what}")
+
+
+def unavailable(error: Unavailable) -> ApiError:
+    """Give the answer while something inside the node does not answer."""
+    return ApiError(503, "unavailable", f"try again soon: {error}", retry_after_s=RETRY_AFTER_S)
+
+
+def install(app: FastAPI) -> None:
+    """Make every failure of ``app`` an answer in the one shape."""
+
+    @app.exception_handler(ApiError)
+    async def _(_request: Request, error: ApiError) -> Response:
+        return error.response()
+
+    @app.exception_handler(Unavailable)
+    async def _(_request: Request, error: Unavailable) -> Response:
+        return unavailable(error).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def _(_request: Request, error: RequestValidationError) -> Response:
+        return _first_fault(error).response()
+
+    @app.exception_handler(HTTPException)
+    async def _(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404:
+            return not_found("page; /docs lists all").response()
+        if error.status_code == 405:
+            answer = ApiError(405, "method_not_allowed", f"{request.method} is not offered here").response()
+            answer.headers.update(error.headers or {})
+            return answer
+        return ApiError(error.status_code, "invalid_request", str(error.detail)).response()
+
+    @app.exception_handler(Exception)
+    async def _(_request: Request, _error: Exception) -> Response:
+        # Starlette raises it again after this answer, so that the server logs the traceback.
+        return ApiError(500, "internal", "this node made a mistake; its log says which").response()
+
+
+def _first_fault(error: RequestValidationError) -> ApiError:
+    """Name the first wrong field. What the request held there is not repeated."""
+    fault = error.errors()[0]
+    place = [str(part) for part in fault["loc"]]
+    if fault["type"] == "json_invalid":
+        return invalid("the body is not valid JSON")
+    if place == ["body"]:
+        return invalid("the body must be a JSON object, sent with Content-Type: application/json")
+    name = ".".join(place[1:]) or place[0]
+    if fault["type"] == "extra_forbidden":
+        return invalid(f"{name} is not a field of this request", name)
+    if fault["type"] == "missing":
+        return invalid(f"{name} is required", name)
+    return invalid(f"{name}: {fault['msg']}", name)
+
+
+def _kind(status: int) -> str:
+    """Give the error type that OpenAI uses for a status."""
+    if status == 401:
+        return "authentication_error"
+    if status == 429:
+        return "rate_limit_error"
+    return "invalid_request_error" if status < 500 else "server_error"

@@ -1,0 +1,287 @@
+"""From a request to its pictures: complete it, hand in its tasks, and wait until they end or the app leaves."""
+
+import hashlib
+import secrets
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, final
+
+import trio
+from fastapi import Request
+
+from node.adapters.http.accounts import Account
+from node.adapters.http.errors import RETRY_AFTER_S, ApiError, impossible, invalid, refused, unavailable
+from node.adapters.http.requests import TaskRequest, parse_size
+from node.adapters.http.settings import HttpSettings
+from node.ports import Desk, Journal
+from protocol.effects import Accepted, Stage, Update
+from protocol.errors import Unavailable
+from protocol.notes import NoteName
+from protocol.task.catalog import Catalog, Impossible
+from protocol.units import Digest, StakingId, TaskId
+from protocol.wire.codec import encode
+from protocol.wire.messages import TaskSpecification
+
+MAX_KEY_CHARACTERS: Final = 255
+"""Longest Idempotency-Key, as other APIs have it."""
+CANCEL_LIMIT_S: Final = 1.0
+"""How long (s) a call that ends early tries to hand in the cancellation of its tasks."""
+_SEED_BITS: Final = 53
+"""Seeds that we draw are exact in the numbers of JavaScript too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One task that ended well."""
+
+    task: TaskId
+    miner: StakingId
+    attempt: int
+    artifact: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The tasks of one request, and what each asks for."""
+
+    specifications: tuple[TaskSpecification, ...]
+    tasks: tuple[TaskId, ...]
+    detached: bool
+
+
+class ClientGone(Exception):
+    """The app closed the connection: there is nobody to answer."""
+
+
+@final
+class Orders:
+    """Hands in tasks for apps."""
+
+    def __init__(
+        self, desk: Desk, catalog: Catalog, journal: Journal, settings: HttpSettings, stopping: trio.Event
+    ) -> None:
+        """Work with this desk; ``stopping`` ends all waiting."""
+        self._desk = desk
+        self._catalog = catalog
+        self._journal = journal
+        self._settings = settings
+        self._stopping = stopping
+        self._turns: dict[tuple[str, str], _Turn] = {}
+
+    async def place(
+        self, request: TaskRequest, account: Account, *, count: int, key: str | None, detached: bool
+    ) -> Order:
+        """Hand in ``count`` tasks with consecutive seeds.
+
+        ``key`` is the app's Idempotency-Key: the same key gives the same tasks again, also after a restart.
+        ``detached`` tasks go on when the app leaves; with a key they always do.
+
+        Raises:
+            ApiError: the request is wrong, impossible, or not taken now.
+        """
+        name = _check_key(key)
+        specifications = self._complete(request, count, _seed_of(account, name) if name else None)
+        if name is None:
+            # Each task has a key, drawn here, since the key in the store is what tells to whom it belongs.
+            name = f"drawn {secrets.token_hex(16)}"
+            tasks = await self._submit_all(specifications, account, name, detached=detached)
+            return Order(specifications, tasks, detached)
+        async with self._alone(account, name):
+            tasks = await self._submit_or_find(specifications, account, name)
+        return Order(specifications, tasks, detached=True)
+
+    async def collect(self, order: Order, request: Request) -> tuple[Picture, ...]:
+        """Wait for all pictures, in order; tasks that are not detached are cancelled when this does not succeed.
+
+        Raises:
+            ApiError: a task failed, the time is over, or the node stops.
+            ClientGone: the app left.
+        """
+        ended: dict[TaskId, Picture] = {}
+        try:
+            async with trio.open_nursery() as nursery:
+                wait = _Wait(nursery.cancel_scope)
+                nursery.start_soon(wait.hear_client, request)
+                nursery.start_soon(wait.hear_stop, self._stopping)
+                nursery.start_soon(wait.hear_time, self._settings.task_timeout_s)
+                async with trio.open_nursery() as followers:
+                    for task in set(order.tasks):
+                        followers.start_soon(self._follow, task, ended, wait)
+                nursery.cancel_scope.cancel()
+            if wait.problem is not None:
+                raise wait.problem
+            return tuple(ended[task] for task in order.tasks)
+        finally:
+            if not order.detached:
+                await self.cancel([task for task in order.tasks if task not in ended])
+
+    async def cancel(self, tasks: Sequence[TaskId]) -> None:
+        """Stop these tasks, also while we are being cancelled ourselves."""
+        with trio.move_on_after(CANCEL_LIMIT_S, shield=True):
+            for task in tasks:
+                await self._desk.cancel(task)
+
+    def _complete(self, request: TaskRequest, count: int, seed: int | None) -> tuple[TaskSpecification, ...]:
+        """Fill in what the app left out; ``seed`` stands in for one it did not give."""
+        size = parse_size(request.size)
+        first = request.seed if request.seed is not None else seed
+        if first is None:
+            first = secrets.randbits(_SEED_BITS)
+        specifications: list[TaskSpecification] = []
+        for index in range(count):
+            completed = self._catalog.complete(
+                request.prompt,
+                seed=first + index,
+                model=request.model,
+                negative_prompt=request.negative_prompt or "",
+                size=size,
+                steps=request.steps,
+                guidance=request.guidance,
+            )
+            if isinstance(completed, Impossible):
+                self._journal.note(NoteName.TASK_REFUSED, reason=completed.code)
+                raise impossible(completed)
+            specifications.append(completed)
+        return tuple(specifications)
+
+    async def _submit_all(
+        self, specifications: Sequence[TaskSpecification], account: Account, name: str, *, detached: bool
+    ) -> tuple[TaskId, ...]:
+        tasks: list[TaskId] = []
+        try:
+            for index, specification in enumerate(specifications):
+                key = account.storage_key(name, index)
+                tasks.append(await self._submit(specification, key, detached=detached))
+        except BaseException:
+            await self.cancel(tasks)
+            raise
+        return tuple(tasks)
+
+    async def _submit_or_find(
+        self, specifications: Sequence[TaskSpecification], account: Account, name: str
+    ) -> tuple[TaskId, ...]:
+        """Find the tasks of an earlier request with this key, or hand them in; a crash between two is mended."""
+        if await self._desk.find_by_key(account.storage_key(name, len(specifications))) is not None:
+            raise _conflict()
+        tasks: list[TaskId] = []
+        for index, specification in enumerate(specifications):
+            key = account.storage_key(name, index)
+            found = await self._desk.find_by_key(key)
+            if found is None:
+                tasks.append(await self._submit(specification, key, detached=True))
+            elif found.accepted.specification == encode(specification):
+                tasks.append(found.accepted.task)
+            else:
+                raise _conflict()
+        return tuple(tasks)
+
+    async def _submit(self, specification: TaskSpecification, key: str, *, detached: bool) -> TaskId:
+        try:
+            answer = await self._desk.submit(specification, detached=detached, idempotency_key=key)
+        except Unavailable as error:
+            raise unavailable(error) from error
+        if isinstance(answer, Accepted):
+            return answer.task
+        raise refused(answer)
+
+    async def _follow(self, task: TaskId, ended: dict[TaskId, Picture], wait: "_Wait") -> None:
+        """Wait for the end of one task; its failure ends the whole wait."""
+        try:
+            async with self._desk.watch(task) as updates:
+                async for update in updates:
+                    if update.stage is Stage.FAILED:
+                        wait.end(_failure(update))
+                        return
+                    if update.stage is Stage.DONE:
+                        assert update.artifact is not None, "DONE names its artifact"
+                        assert update.miner is not None, "DONE names its miner"
+                        ended[task] = Picture(task, update.miner, update.attempt, update.artifact)
+                        return
+        except Unavailable as error:
+            wait.end(unavailable(error))
+            return
+        wait.end(ApiError(502, "task_failed", "the task failed: unknown"))
+
+    @asynccontextmanager
+    async def _alone(self, account: Account, name: str) -> AsyncGenerator[None]:
+        """Let only one request at a time work under one key: two at once must not make two tasks."""
+        place = (account.scope, name)
+        turn = self._turns.setdefault(place, _Turn(trio.Lock()))
+        turn.users += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                del self._turns[place]
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Who waits to work under one key."""
+
+    lock: trio.Lock
+    users: int = 0
+
+
+@final
+class _Wait:
+    """One call that waits for its pictures, and what may end the wait before they come."""
+
+    def __init__(self, scope: trio.CancelScope) -> None:
+        self._scope = scope
+        self.problem: ApiError | ClientGone | None = None
+
+    def end(self, problem: ApiError | ClientGone) -> None:
+        """End the wait; the first reason counts."""
+        self.problem = self.problem or problem
+        self._scope.cancel()
+
+    async def hear_client(self, request: Request) -> None:
+        """End the wait when the app leaves."""
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        self.end(ClientGone())
+
+    async def hear_stop(self, stopping: trio.Event) -> None:
+        """End the wait when the node stops."""
+        await stopping.wait()
+        self.end(ApiError(503, "stopping", "this node is stopping", retry_after_s=RETRY_AFTER_S))
+
+    async def hear_time(self, limit_s: float) -> None:
+        """End the wait when it has lasted too long."""
+        await trio.sleep(limit_s)
+        self.end(ApiError(504, "timeout", f"no picture within {limit_s:g} s"))
+
+
+def _check_key(key: str | None) -> str | None:
+    """Check what the app sent as Idempotency-Key."""
+    if key is None:
+        return None
+    if not 0 < len(key) <= MAX_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
+        raise invalid(f"Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters", "Idempotency-Key")
+    return f"given {key}"
+
+
+def _seed_of(account: Account, name: str) -> int:
+    """Derive the seed of a request that has a key but no seed, so that a repeated request asks for the same."""
+    digest = hashlib.sha256(account.storage_key(name, 0).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> (64 - _SEED_BITS)
+
+
+def _conflict() -> ApiError:
+    return ApiError(
+        409, "idempotency_conflict", "this Idempotency-Key was used with another request", "Idempotency-Key"
+    )
+
+
+def _failure(update: Update) -> ApiError:
+    """Say why a task ended without a picture."""
+    reason = update.reason or "unknown"
+    if reason == "no_miner":
+        return ApiError(503, "no_miner", "no miner took the task in time", retry_after_s=RETRY_AFTER_S)
+    if reason in {"deadline", "timeout"}:
+        return ApiError(504, "timeout", f"the task did not end in time: {reason}")
+    return ApiError(502, "task_failed", f"the task failed: {reason}")

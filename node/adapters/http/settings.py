@@ -1,0 +1,38 @@
+"""What the gateway needs to know about this machine and its apps."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+def hash_of_key(key: str) -> str:
+    """Give the form in which API keys are kept: the hexadecimal SHA-256 of the key."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """Where the gateway listens, whom it serves, and how much of it one app may use."""
+
+    host: str = "127.0.0.1"
+    """Name or address to listen on."""
+    port: int = 8000
+    """TCP port; 0 takes a free one, which ``Gateway.run`` reports."""
+    require_key: bool = False
+    """Serve only the keys of ``keys``; otherwise any key, or none, will do."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """``hash_of_key`` of each API key -> a label for people."""
+    max_body_bytes: int = 64 * 1024
+    """Largest request body (bytes): two prompts of 2,000 characters, six bytes each as JSON escapes, fit twice."""
+    body_timeout_s: float = 15.0
+    """Longest time (s) that a request body may take to arrive."""
+    task_timeout_s: float = 600.0
+    """Longest time (s) that a call waits for its pictures; not below the life of a task, or it ends early."""
+    requests_per_minute_per_key: int = 6000
+    """Submissions a minute of one key, or of one address without a known key; they may come in one burst."""
+    max_connections: int = 1000
+    """Open connections; further ones are closed at once, so that files for the store and overlay remain."""
+    max_event_streams: int = 256
+    """Followers of ``/events`` at once; beyond it they hear ``busy``."""
+    public_url: str | None = None
+    """Address under which apps reach this gateway, where it stands behind a proxy; else as each request says."""

@@ -1,0 +1,126 @@
+"""What the gateway says about tasks and receipts, as JSON. Numbers that JSON readers may round are text."""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import cast
+
+from fastapi import Response
+
+from node.adapters.http.orders import Picture
+from node.ports import StoredTask
+from protocol.effects import Update
+from protocol.units import TaskId
+from protocol.wire.codec import SPECIFICATION_KINDS, WORK_KINDS, decode
+from protocol.wire.messages import Receipt, TaskSpecification
+from protocol.wire.statements import Statement
+
+Json = Mapping[str, object]
+
+
+def answer(body: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Give a JSON answer."""
+    return Response(json.dumps(body, separators=(",", ":")), status, headers, media_type="application/json")
+
+
+def picture_view(picture: Picture, specification: TaskSpecification) -> Json:
+    """Say who made a picture and what was asked for, without the prompt."""
+    task = picture.task.hex()
+    return {
+        "task": task,
+        "miner": str(picture.miner),
+        "attempt": picture.attempt,
+        "artifact": picture.artifact.hex(),
+        "receipt": f"/v1/receipts/{task}",
+        **_parameters(specification),
+    }
+
+
+def task_view(stored: StoredTask) -> Json:
+    """Say what is known of a task, without the prompt."""
+    accepted = stored.accepted
+    task = accepted.task.hex()
+    view: dict[str, object] = {
+        "task": task,
+        "status": "done" if stored.done else "failed" if stored.failed else "open",
+        "accepted_at": accepted.accepted_at,
+        "deadline": accepted.deadline,
+        "price_wei": str(accepted.price),
+        "events": f"/v1/tasks/{task}/events",
+        **_parameters(cast("TaskSpecification", decode(accepted.specification, SPECIFICATION_KINDS))),
+    }
+    if stored.done:
+        view |= {
+            "finished_at": stored.done.finished_at,
+            "generation_ms": stored.done.generation_ms,
+            "miner": str(stored.done.miner),
+            "attempt": stored.done.attempt,
+            "artifact": stored.done.artifact.hex(),
+            "url": f"/v1/artifacts/{stored.done.artifact.hex()}",
+            "receipt": f"/v1/receipts/{task}",
+        }
+    if stored.failed:
+        view |= {"finished_at": stored.failed.finished_at, "reason": stored.failed.reason}
+    return view
+
+
+def accepted_view(task: TaskId, specification: TaskSpecification) -> Json:
+    """Say that a task is on disk and where to hear of it."""
+    name = task.hex()
+    return {
+        "task": name,
+        "status": "open",
+        "url": f"/v1/tasks/{name}",
+        "events": f"/v1/tasks/{name}/events",
+        **_parameters(specification),
+    }
+
+
+def update_view(task: TaskId, update: Update) -> Json:
+    """Say one piece of news of a task; what does not apply to its stage is left out."""
+    view: dict[str, object] = {"task": task.hex(), "stage": update.stage.value, "at": update.at}
+    if update.miner is not None:
+        view |= {"miner": str(update.miner), "attempt": update.attempt}
+    if update.steps:
+        view |= {"step": update.step, "steps": update.steps}
+    if update.artifact is not None:
+        view |= {"artifact": update.artifact.hex(), "url": f"/v1/artifacts/{update.artifact.hex()}"}
+    if update.receipt is not None:
+        view["receipt"] = f"/v1/receipts/{task.hex()}"
+    if update.reason is not None:
+        view["reason"] = update.reason
+    return view
+
+
+def receipt_view(encoded: bytes) -> Json:
+    """Show a stored receipt: every signed field as hexadecimal or decimal text, and the bytes themselves."""
+    receipt = cast("Receipt", decode(encoded, WORK_KINDS))
+    return {
+        "kind": receipt.kind,
+        "version": receipt.version,
+        "task": receipt.statement.task.hex(),
+        "statement": statement_view(receipt.statement),
+        "signature": receipt.signature.hex(),
+        "voucher": statement_view(receipt.voucher),
+        "voucher_signature": receipt.voucher_signature.hex(),
+        "encoded": base64.b64encode(encoded).decode(),
+    }
+
+
+def statement_view(statement: Statement) -> Json:
+    """Show an EIP-712 struct: its type string as ``struct``, and its fields under their names here."""
+    view: dict[str, object] = {"struct": statement.TYPE}
+    for name in type(statement).model_fields:
+        value: object = getattr(statement, name)
+        view[name] = value.hex() if isinstance(value, bytes) else str(value)
+    return view
+
+
+def _parameters(specification: TaskSpecification) -> Json:
+    return {
+        "model": specification.model,
+        "size": f"{specification.width}x{specification.height}",
+        "steps": specification.steps,
+        "guidance": specification.guidance,
+        "seed": specification.seed,
+    }

@@ -1,0 +1,89 @@
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import httpx
+import pytest
+import trio
+from prometheus_client import CollectorRegistry
+
+from node.adapters.http import Gateway, HttpSettings
+from protocol.task.catalog import BuiltinSource, Catalog, CatalogModel
+from tests.support.desk import MemoryDesk
+from tests.support.journal import RecordingJournal
+from tests.support.records import digest_of
+
+
+def catalog() -> Catalog:
+    tiny = CatalogModel(
+        name="tiny",
+        title="A tiny model",
+        sizes=((64, 64), (128, 128)),
+        default_size=(128, 128),
+        default_steps=4,
+        max_steps=50,
+        default_guidance=2.0,
+        max_guidance=10.0,
+        loading_limit_ms=10_000,
+        digest=digest_of("tiny"),
+        licence="MIT",
+        source=BuiltinSource(kind="builtin", folder="tiny"),
+    )
+    other = tiny.model_copy(update={"name": "absent", "title": "Known, but nobody serves it"})
+    return Catalog(models={"tiny": tiny, "absent": other}, default="tiny", aliases={"gpt-image-1": "tiny"})
+
+
+@dataclass
+class Served:
+    """A gateway on a real loopback socket, and all that it talks to."""
+
+    url: str
+    port: int
+    desk: MemoryDesk
+    journal: RecordingJournal
+    registry: CollectorRegistry
+    http: httpx.AsyncClient
+    nursery: trio.Nursery
+
+    async def generate(self, key: str | None = None, **body: object) -> httpx.Response:
+        headers = {"Idempotency-Key": key} if key is not None else {}
+        return await self.http.post("/v1/images/generations", json={"prompt": "a red heart", **body}, headers=headers)
+
+
+Serve = Callable[..., Awaitable[Served]]
+
+
+@pytest.fixture
+async def serve(nursery) -> AsyncIterator[Serve]:
+    """Starts a gateway with these settings; stopped when the test ends."""
+    clients: list[httpx.AsyncClient] = []
+
+    async def start(desk: MemoryDesk | None = None, **settings: object) -> Served:
+        desk = desk or MemoryDesk()
+        journal = RecordingJournal()
+        registry = CollectorRegistry()
+        gateway = Gateway(replace(HttpSettings(port=0), **settings), desk, catalog(), registry, journal)
+        own = await nursery.start(_own_nursery)
+        port = await own.start(gateway.run)
+        url = f"http://127.0.0.1:{port}"
+        client = httpx.AsyncClient(base_url=url, headers={"Authorization": "Bearer alice"}, timeout=10)
+        clients.append(client)
+        return Served(url, port, desk, journal, registry, client, own)
+
+    yield start
+    for client in clients:
+        await client.aclose()
+
+
+async def _own_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    async with trio.open_nursery() as own:
+        task_status.started(own)
+        await trio.sleep_forever()
+
+
+def code_of(response: httpx.Response) -> tuple[int, str, str | None]:
+    """Status, code and param of an error, whose shape is checked."""
+    body = response.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert body["error"]["message"]
+    return response.status_code, body["error"]["code"], body["error"]["param"]
