@@ -20,7 +20,7 @@ from protocol.stake.book import StakeBook
 from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.field import Field
 from protocol.stake.table import EpochView, StakeRow
-from protocol.units import DurationMs, PeerId, Role, UnixMillis
+from protocol.units import Address, DurationMs, PeerId, Role, UnixMillis
 from protocol.wire.codec import GOSSIP_KINDS, decode
 from protocol.wire.messages import Bulletin
 from protocol.wire.topics import offers_topic
@@ -83,9 +83,10 @@ class Admission:
         assert isinstance(message, Bulletin)
         if topic != offers_topic(self._network, message.model):
             raise InvalidMessage("gossip.topic", "another topic than its model's")
-        self._check_signer(message, signer, now)
+        address = address_of_peer_id(signer)
+        self._check_signer(message, address, now)
         view = self._view(message, now)
-        row = self._check_right_to_speak(message, view)
+        row = _speaker(message, address, view)
         Field.from_bytes(message.field, len(view.table.miners))
         if abs(now - message.sent_at) > self._params.boundary_tolerance_s * 1000:
             raise IgnoredMessage("gossip.stale")
@@ -98,9 +99,9 @@ class Admission:
         self._seen.add(digest, now)
         return message
 
-    def _check_signer(self, message: Bulletin, signer: PeerId, now: UnixMillis) -> None:
+    def _check_signer(self, message: Bulletin, address: Address, now: UnixMillis) -> None:
         """Pass a registered signer that speaks for itself."""
-        rows = self._book.rows_around(address_of_peer_id(signer), now)
+        rows = self._book.rows_around(address, now)
         if not rows:
             if self._book.certain(now):
                 raise InvalidMessage("gossip.stranger")
@@ -119,16 +120,17 @@ class Admission:
             raise IgnoredMessage("gossip.root")
         return view
 
-    def _check_right_to_speak(self, message: Bulletin, view: EpochView) -> StakeRow:
-        """Give the row of an active coordinator. The table is the sender's own, so a miner has no excuse."""
-        row = view.table.by_id.get(message.coordinator)
-        if row is None or not row.active:
-            raise IgnoredMessage("gossip.inactive")
-        if row.role is not Role.COORDINATOR:
-            raise InvalidMessage("gossip.not_coordinator")
-        return row
-
     def _weight(self, row: StakeRow) -> int:
         """Give how many times the base quota a stake earns: whole multiples of the minimum, within bounds."""
         minimum = self._params.minimum_stake_wei(role_is_coordinator=True)
         return max(1, min(MAX_WEIGHT, row.stake // minimum))
+
+
+def _speaker(message: Bulletin, address: Address, view: EpochView) -> StakeRow:
+    """Give the row of an active coordinator. The table is the sender's own, so a miner has no excuse."""
+    row = view.table.by_address.get(address)
+    if row is None or row.id != message.coordinator or not row.active:
+        raise IgnoredMessage("gossip.inactive")  # jailed, under the minimum, or its key is not yet or no longer valid
+    if row.role is not Role.COORDINATOR:
+        raise InvalidMessage("gossip.not_coordinator")
+    return row

@@ -45,11 +45,11 @@ class Ledger:
 
         Args:
             peer: Who did it.
-            occurrences_to_ban: About how many such faults in quick succession end in a ban, ≥ 1.
+            occurrences_to_ban: How many such faults within half a minute end in a ban, 1 … 20.
             now: The present moment.
         """
         account = self._accounts.pop(peer, None) or _Account(0, now, UnixMillis(0))
-        account.spent = self._spent(account, now) + -(-FULL // max(1, occurrences_to_ban))
+        account.spent = self._spent(account, now) + FULL * 21 // (20 * max(1, occurrences_to_ban))
         account.at = now
         if account.spent >= FULL:
             account.spent = 0

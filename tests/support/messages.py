@@ -1,0 +1,116 @@
+"""Any message of the protocol, read off its own field bounds: the largest one, and Hypothesis strategies.
+
+A new field or message needs no line here; a new text pattern needs one, and its absence fails the tests.
+"""
+
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from hypothesis import strategies as st
+from pydantic.fields import FieldInfo
+
+from protocol.wire.fields import Frozen
+from protocol.wire.messages import Message
+from protocol.wire.statements import Statement
+
+MESSAGES: tuple[type[Frozen], ...] = get_args(Message)
+STATEMENTS: tuple[type[Statement], ...] = tuple(Statement.__subclasses__())
+
+_LONGEST_TEXT = {
+    r"^[a-z0-9][a-z0-9._-]{0,63}$": "m" * 64,
+    r"^/[!-~]{1,255}$": "/" + "a" * 255,
+    r"^[a-z0-9_]{1,48}$": "r" * 48,
+}
+_WIDE = "\N{GRINNING FACE}"  # four bytes in UTF-8
+
+
+def _bounds(metadata: list[Any]) -> dict[str, Any]:
+    """Collect ge, le, lengths and pattern of an annotation."""
+    bounds: dict[str, Any] = {}
+    for entry in metadata:
+        if isinstance(entry, FieldInfo):
+            bounds |= _bounds(entry.metadata)
+        for name in ("ge", "le", "gt", "lt", "min_length", "max_length", "pattern"):
+            value = getattr(entry, name, None)
+            if value is not None:
+                bounds[name] = value
+    return bounds
+
+
+def _plain(annotation: Any) -> Any:
+    """Look through NewType."""
+    return getattr(annotation, "__supertype__", annotation)
+
+
+def _split(annotation: Any) -> tuple[Any, list[Any]]:
+    """Take an Annotated apart."""
+    if get_origin(annotation) is Annotated:
+        inner, *metadata = get_args(annotation)
+        return inner, metadata
+    return annotation, []
+
+
+def largest(model: type[Frozen]) -> Frozen:
+    """The message of this class whose every field is as large on the wire as it may be."""
+    return model(**{name: _largest_value(info.annotation, info.metadata) for name, info in model.model_fields.items()})
+
+
+def _largest_value(annotation: Any, metadata: list[Any]) -> Any:
+    annotation, more = _split(_plain(annotation))
+    annotation, bounds = _plain(annotation), _bounds([*metadata, *more])
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return max(get_args(annotation), key=lambda choice: len(str(choice)))
+    if origin in (Union, types.UnionType):
+        return _largest_value(next(part for part in get_args(annotation) if part is not type(None)), metadata)
+    if origin is tuple:
+        return (_largest_value(get_args(annotation)[0], []),) * bounds["max_length"]
+    if annotation is bool:
+        return True
+    if annotation is int:
+        return bounds["le"] if "le" in bounds else bounds["lt"] - 1
+    if annotation is float:
+        return float(bounds["le"])
+    if annotation is bytes:
+        return b"\xff" * bounds["max_length"]
+    if annotation is str:
+        return _LONGEST_TEXT[bounds["pattern"]] if "pattern" in bounds else _WIDE * bounds["max_length"]
+    return largest(annotation)
+
+
+def messages(model: type[Frozen]) -> st.SearchStrategy[Frozen]:
+    """Strategy for any valid message of this class."""
+    return st.builds(model, **{name: _any_value(i.annotation, i.metadata) for name, i in model.model_fields.items()})
+
+
+def _any_value(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
+    annotation, more = _split(_plain(annotation))
+    annotation, bounds = _plain(annotation), _bounds([*metadata, *more])
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return st.sampled_from(get_args(annotation))
+    if origin in (Union, types.UnionType):
+        return st.one_of(
+            st.none() if part is type(None) else _any_value(part, metadata) for part in get_args(annotation)
+        )
+    if origin is tuple:
+        return st.lists(_any_value(get_args(annotation)[0], []), max_size=min(3, bounds["max_length"])).map(tuple)
+    if annotation is bool:
+        return st.booleans()
+    if annotation is int:
+        return st.integers(bounds.get("ge", 0), bounds["le"] if "le" in bounds else bounds["lt"] - 1)
+    if annotation is float:
+        return st.floats(bounds["ge"], bounds["le"], allow_nan=False)
+    if annotation is bytes:
+        return st.binary(min_size=bounds.get("min_length", 0), max_size=min(bounds["max_length"], 65))
+    if annotation is str:
+        if "pattern" in bounds:
+            return st.from_regex(_ascii(bounds["pattern"]), fullmatch=True)
+        text = st.characters(exclude_categories=("Cs",))
+        return st.text(text, min_size=bounds.get("min_length", 0), max_size=min(bounds["max_length"], 40))
+    return messages(annotation)
+
+
+def _ascii(pattern: str) -> str:
+    """Python's $ also matches before a last newline, the validator's does not."""
+    return pattern.removeprefix("^").removesuffix("$")
