@@ -1,0 +1,39 @@
+"""The compiled contracts as typed data, read from the installed package: no compiler is needed at run time.
+
+Rules for editors: this file must not import ``vyper``; nodes install without it.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Final, Literal, TypeAlias
+
+ContractName: TypeAlias = Literal["CAI", "Faucet", "Staking"]
+
+CONTRACT_NAMES: Final[tuple[ContractName, ...]] = ("CAI", "Faucet", "Staking")
+"""Every contract of the set, in the order of deployment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One compiled contract."""
+
+    name: ContractName
+    abi: tuple[dict[str, Any], ...]  # Any: the JSON that solidity tools agreed on, read by web3
+    bytecode: bytes
+    """Creation code, without constructor arguments."""
+    compiler: str
+    """Exact compiler version that made it."""
+
+
+def artifact_text(name: ContractName) -> str:
+    """Read the committed artifact of a contract as it lies on disk."""
+    return resources.files("contracts").joinpath("artifacts", f"{name}.json").read_text(encoding="utf-8")
+
+
+@cache
+def load(name: ContractName) -> Artifact:
+    """Give one compiled contract."""
+    raw = json.loads(artifact_text(name))
+    return Artifact(name, tuple(raw["abi"]), bytes.fromhex(raw["bytecode"].removeprefix("0x")), raw["compiler"])

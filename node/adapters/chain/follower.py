@@ -1,0 +1,192 @@
+"""Follows the staking contract's events through re-orgs, and finds blocks by time.
+
+Keeps anchors, blocks whose hash it has seen to be canonical, from the settled block up to the head. At each step it
+goes back to the last anchor that still holds and reads on from there: never from the block that was dropped, since
+the new fork may hold events below it. Tables come from events alone, so no archive node is needed.
+"""
+
+from dataclasses import dataclass
+from typing import Final, final
+
+from node.adapters.chain.rpc import CallRefused, Json, JsonRpc, octets, quantity
+from node.adapters.chain.tables import StakeHistory
+from protocol.crypto.keys import keccak256
+from protocol.errors import Unavailable
+from protocol.stake.table import StakeRow
+from protocol.units import Address, BlockNumber, Role, StakingId, UnixMillis, Wei
+
+NODE_CHANGED: Final = keccak256(b"NodeChanged(uint256,address,address,uint8,uint256,uint256,bool)")
+"""First topic of the one event that changes the stake table."""
+FIRST_CHUNK_BLOCKS: Final = 2000
+"""Blocks per request for events while catching up; large public nodes allow 2,000 to 10,000."""
+MAX_CHUNK_BLOCKS: Final = 10_000
+"""What the chunk may grow to while the node keeps answering."""
+_WORD: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What we need of a block."""
+
+    number: BlockNumber
+    hash: bytes
+    parent: bytes
+    timestamp: UnixMillis
+
+
+@final
+class Follower:
+    """The staking contract's history up to the head that we saw last."""
+
+    def __init__(self, rpc: JsonRpc, staking: Address, start_block: int) -> None:
+        """Follow the contract from its own block on: no event is older."""
+        self._rpc = rpc
+        self._address = "0x" + staking.hex()
+        self._start = BlockNumber(start_block)
+        self._next = self._start
+        self._chunk = FIRST_CHUNK_BLOCKS
+        self._anchors: list[Header] = []
+        self.history = StakeHistory()
+        self.head: Header | None = None
+        """Last head up to which all events are read."""
+
+    async def step(self) -> int:
+        """Read on to the present head. Gives the number of blocks that a re-org took back, 0 in most steps.
+
+        Raises:
+            Unavailable: The node does not answer, or re-organised while we read; what was read before is kept.
+        """
+        head = await self.header("latest")
+        if head is None:
+            raise Unavailable("the chain node does not know its latest block")
+        if self._anchors and head.hash == self._anchors[-1].hash:
+            self.head = head
+            return 0
+        dropped = 0
+        if not (self._anchors and head.parent == self._anchors[-1].hash):
+            dropped = await self._roll_back()
+        while self._next <= head.number:
+            await self._read_chunk(head)
+        self.head = head
+        return dropped
+
+    async def last_before(self, cutoff: UnixMillis) -> Header | None:
+        """Find the last canonical block with a timestamp before the cutoff; None when even the first is later.
+
+        Raises:
+            Unavailable: The node does not answer, or re-organised while we searched.
+        """
+        head = self.head
+        assert head is not None, "step() comes first"
+        if head.timestamp < cutoff:
+            return head
+        later, distance = head, 1
+        while True:  # gallop back: cutoffs are at most three epochs old, far fewer blocks than the chain has
+            if later.number == 0:
+                return None
+            earlier = await self._known(max(0, later.number - distance))
+            if earlier.timestamp < cutoff:
+                break
+            later, distance = earlier, distance * 2
+        while later.number - earlier.number > 1:
+            middle = await self._known((later.number + earlier.number) // 2)
+            earlier, later = (middle, later) if middle.timestamp < cutoff else (earlier, middle)
+        if later.parent != earlier.hash or (await self._known(head.number)).hash != head.hash:
+            raise Unavailable("the chain was re-organised during a search")
+        return earlier
+
+    def settle(self, block: Header) -> None:
+        """Give up the past before a block that tables were built from."""
+        if self._anchors and block.number <= self._anchors[-1].number:
+            self._anchors = [block, *(anchor for anchor in self._anchors if anchor.number > block.number)]
+            self.history.settle(block.number)
+
+    async def header(self, number: int | str) -> Header | None:
+        """Read a block's header; None when the node does not have it."""
+        raw = await self._rpc.call("eth_getBlockByNumber", hex(number) if isinstance(number, int) else number, False)
+        return None if raw is None else _header(raw)
+
+    async def _known(self, number: int) -> Header:
+        """Read the header of a block that must exist."""
+        found = await self.header(number)
+        if found is None:
+            raise Unavailable(f"the chain node does not know block {number} below its own head")
+        return found
+
+    async def _roll_back(self) -> int:
+        """Drop anchors until one is canonical; read on after it, or from the start when none is."""
+        before = self._next
+        while self._anchors:
+            anchor = self._anchors[-1]
+            current = await self.header(anchor.number)
+            if current is not None and current.hash == anchor.hash:
+                self.history.roll_back(anchor.number)
+                self._next = BlockNumber(anchor.number + 1)
+                return before - self._next
+            self._anchors.pop()
+        # Deeper than what is settled, which no honest chain does: nothing that we hold can be trusted.
+        self.history = StakeHistory()
+        self._next = self._start
+        return before - self._next
+
+    async def _read_chunk(self, head: Header) -> None:
+        """Read the events of the next blocks, all from the fork that ``head`` belongs to."""
+        last = BlockNumber(min(head.number, self._next + self._chunk - 1))
+        where: dict[str, Json] = {"address": self._address, "topics": ["0x" + NODE_CHANGED.hex()]}
+        single = last == self._next == head.number
+        if single:
+            where["blockHash"] = "0x" + head.hash.hex()
+        else:
+            where |= {"fromBlock": hex(self._next), "toBlock": hex(last)}
+        anchor = head if last == head.number else await self._known(last)
+        try:
+            logs = await self._rpc.call("eth_getLogs", where)
+        except CallRefused:
+            if last == self._next:
+                raise
+            self._chunk = max(1, self._chunk // 4)  # public nodes limit blocks or results, each in its own words
+            return
+        # The same hash before and after the request means that the events are those of one fork.
+        if not single and (await self._known(last)).hash != anchor.hash:
+            raise Unavailable("the chain was re-organised while its events were read")
+        if not isinstance(logs, list):
+            raise Unavailable("the chain node sent no list of events")
+        rows = sorted((_row(log) for log in logs), key=lambda entry: entry[0])
+        if rows and not (self._next <= rows[0][0][0] and rows[-1][0][0] <= last):
+            raise Unavailable("the chain node sent events of blocks that we did not ask for")
+        for (block, _index), row in rows:
+            self.history.apply(block, row)
+        self._anchors.append(anchor)
+        self._next = BlockNumber(last + 1)
+        self._chunk = min(MAX_CHUNK_BLOCKS, self._chunk * 2)
+
+
+def _header(raw: Json) -> Header:
+    """Read a block as the node sends it."""
+    if not isinstance(raw, dict):
+        raise Unavailable("the chain node sent no block")
+    return Header(
+        BlockNumber(quantity(raw.get("number"))),
+        octets(raw.get("hash"), 32),
+        octets(raw.get("parentHash"), 32),
+        UnixMillis(quantity(raw.get("timestamp")) * 1000),
+    )
+
+
+def _row(log: Json) -> tuple[tuple[BlockNumber, int], StakeRow]:
+    """Read one ``NodeChanged`` event: its place as (block, index), and the node's row after it."""
+    if not isinstance(log, dict) or not isinstance(topics := log.get("topics"), list) or len(topics) != 2:
+        raise Unavailable("the chain node sent an event that is not the staking contract's")
+    data = octets(log.get("data"), 6 * _WORD)
+    _owner, key, role, effective, _own, active = (data[start : start + _WORD] for start in range(0, len(data), _WORD))
+    try:
+        row = StakeRow(
+            id=StakingId(int.from_bytes(octets(topics[1], _WORD), "big")),
+            address=Address(key[-20:]),
+            role=Role(int.from_bytes(role, "big")),
+            stake=Wei(int.from_bytes(effective, "big")),
+            active=any(active),
+        )
+    except ValueError as error:
+        raise Unavailable("the chain node sent an event with an unknown role") from error
+    return (BlockNumber(quantity(log.get("blockNumber"))), quantity(log.get("logIndex"))), row

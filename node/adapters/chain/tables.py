@@ -1,0 +1,57 @@
+"""What the staking contract's table was after each recent block. Pure: no chain, no clock.
+
+Every event carries the whole row after the change, so undoing a re-organised block is to forget its rows.
+"""
+
+from typing import final
+
+from protocol.stake.table import StakeRow, StakeTable
+from protocol.units import BlockNumber, StakingId, UnixMillis
+
+
+@final
+class StakeHistory:
+    """Rows by block: a settled base, and the changes after it that can still be taken back."""
+
+    def __init__(self) -> None:
+        self._base: dict[StakingId, StakeRow] = {}
+        self._settled = BlockNumber(-1)
+        self._changes: list[tuple[BlockNumber, StakeRow]] = []
+
+    def apply(self, block: BlockNumber, row: StakeRow) -> None:
+        """Take in a node's row as an event in ``block`` left it; blocks come in ascending order."""
+        if block <= self._settled or (self._changes and block < self._changes[-1][0]):
+            raise ValueError(f"block {block} is not after what is known already")
+        self._changes.append((block, row))
+
+    def roll_back(self, block: BlockNumber) -> None:
+        """Forget everything after ``block``, which must not lie before the settled block."""
+        if block < self._settled:
+            raise ValueError(f"block {block} lies before the settled block {self._settled}")
+        while self._changes and self._changes[-1][0] > block:
+            self._changes.pop()
+
+    def settle(self, block: BlockNumber) -> None:
+        """Give up the past before ``block``: no table before it will be asked for, no re-org will reach it."""
+        if block <= self._settled:
+            return
+        kept = [change for change in self._changes if change[0] > block]
+        self._base |= {row.id: row for number, row in self._changes if number <= block}
+        self._changes = kept
+        self._settled = block
+
+    def table_at(self, block: BlockNumber) -> StakeTable:
+        """Give the table after ``block``, which must not lie before the settled block."""
+        if block < self._settled:
+            raise ValueError(f"block {block} lies before the settled block {self._settled}")
+        rows = self._base | {row.id: row for number, row in self._changes if number <= block}
+        return StakeTable.of(rows.values())
+
+
+def has_passed(cutoff: UnixMillis, *, head: UnixMillis, now: UnixMillis, quiet_ms: int) -> bool:
+    """Say whether no block before ``cutoff`` can come any more.
+
+    Either the chain's own time has reached the cutoff, or the chain is quiet: our clock is past the cutoff by
+    ``quiet_ms``, in which a block that was made before it would have reached us.
+    """
+    return head >= cutoff or now > cutoff + quiet_ms
