@@ -11,6 +11,7 @@ from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair as new_noise_key
 from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
+from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.network.swarm import Swarm, _NegativePeerCache
@@ -54,7 +55,7 @@ def build_host(key_pair: KeyPair, settings: CheckedSettings) -> BasicHost:
         connection_config=ConnectionConfig(
             max_connections=settings.max_connections,
             min_connections=0,
-            low_watermark=0,  # upstream would dial whoever stands in the peerstore
+            low_watermark=0,
             high_watermark=settings.max_connections,
             dial_timeout=DIAL_S,
             inbound_upgrade_timeout=HANDSHAKE_S,
@@ -76,9 +77,20 @@ def build_host(key_pair: KeyPair, settings: CheckedSettings) -> BasicHost:
     )
     assert isinstance(host, BasicHost)
     swarm = swarm_of(host)
+    swarm.auto_connector = _NoAutoConnector(swarm)
     swarm.retry_config = RetryConfig(max_retries=0)
     swarm._negative_peer_cache = _NegativePeerCache(ttl=FAILED_PEER_S)
     return host
+
+
+class _NoAutoConnector(AutoConnector):
+    """Dials nobody. Upstream's dials whoever stands in the peerstore until half of all slots are full."""
+
+    async def maybe_connect(self) -> None:
+        """Do nothing."""
+
+    async def run_background_task(self, nursery: trio.Nursery) -> None:
+        """Start nothing."""
 
 
 def swarm_of(host: BasicHost) -> Swarm:

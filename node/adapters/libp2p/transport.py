@@ -100,20 +100,32 @@ class OverlayTransport:
         """
         check_ports_free(self._settings.listen)
         apply_patches()
+        host = build_host(self._key_pair, self._settings)
+        self._closing = False
         try:
-            await self._serve(sink, gatekeeper, task_status)
+            async with trio.open_nursery() as outer:
+                # Cancelling py-libp2p in the midst of things leaves sockets open and peers guessing. So it runs behind
+                # a shield, and is cancelled once everything is closed.
+                shield = trio.CancelScope(shield=True)
+                outer.start_soon(self._serve, host, shield, sink, gatekeeper, task_status)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    self._closing = True
+                    self._parts = None
+                    self._addresses = ()
+                    await close_everything(host)
+                    shield.cancel()
         except BaseExceptionGroup as group:
             _, rest = group.split(STREAM_ERRORS) if self._closing else (None, group)
             while isinstance(rest, BaseExceptionGroup) and len(rest.exceptions) == 1:
                 rest = rest.exceptions[0]
             if rest is not None:
                 raise rest from None
-        finally:
-            self._parts = None
-            self._addresses = ()
 
-    async def _serve(self, sink: EventSink, gatekeeper: Gatekeeper, task_status: Ready) -> None:
-        host = build_host(self._key_pair, self._settings)
+    async def _serve(
+        self, host: BasicHost, shield: trio.CancelScope, sink: EventSink, gatekeeper: Gatekeeper, task_status: Ready
+    ) -> None:
         peers = Peers(host, self._settings, self._peer_id, gatekeeper, sink, self._journal, self._clock, self._book)
         router, pubsub = gossip_of(host, gatekeeper, self._journal, peers.judge)
         dht = OverlayDht(host, self._settings.dht_server, peers.is_registered)
@@ -122,20 +134,19 @@ class OverlayTransport:
             return self._closing or peers.is_banned(stream.muxed_conn.peer_id)
 
         guard_streams(host, is_refused)
-        self._closing = False
-        async with (
-            trio.open_nursery() as nursery,
-            background_trio_service(router),
-            background_trio_service(pubsub),
-            background_trio_service(dht),
-        ):
-            await pubsub.wait_until_ready()
-            work = WorkStreams(host, peers, sink, self._journal, nursery)
-            peers.before_down = work.gone
-            discovery = Discovery(host, dht, peers, sink, nursery)
-            artifacts = Artifacts(host, peers, sink, self._journal, nursery)
-            async with host.run(listen_addrs=self._settings.listen):
-                try:
+        with shield:
+            async with (
+                trio.open_nursery() as nursery,
+                background_trio_service(router),
+                background_trio_service(pubsub),
+                background_trio_service(dht),
+            ):
+                await pubsub.wait_until_ready()
+                work = WorkStreams(host, peers, sink, self._journal, nursery)
+                peers.before_down = work.gone
+                discovery = Discovery(host, dht, peers, sink, nursery)
+                artifacts = Artifacts(host, peers, sink, self._journal, nursery)
+                async with host.run(listen_addrs=self._settings.listen):
                     self._require_listening(host)
                     self._addresses = tuple(map(str, host.get_addrs()))
                     self._parts = _Parts(peers, pubsub, work, artifacts, discovery)
@@ -146,11 +157,6 @@ class OverlayTransport:
                     self._replay()
                     task_status.started()
                     await trio.sleep_forever()
-                finally:
-                    self._closing = True
-                    self._parts = None
-                    await close_everything(host)
-                    nursery.cancel_scope.cancel()
 
     def _require_listening(self, host: BasicHost) -> None:
         if len(swarm_of(host).listeners) < len(set(self._settings.listen)):
@@ -179,12 +185,14 @@ class OverlayTransport:
 
     def publish(self, topic: str, data: bytes) -> None:
         """Gossip bytes, signed by our key; dropped and noted when a thousand wait already."""
-        try:
-            if len(data) > MAX_MESSAGE_BYTES:
-                raise trio.WouldBlock
-            self._publications.send_nowait((topic, data))
-        except trio.WouldBlock:
-            self._journal.note(NoteName.MESSAGE_DROPPED, reason="publications_full", topic=topic, bytes=len(data))
+        reason = "oversize"
+        if len(data) <= MAX_MESSAGE_BYTES:
+            try:
+                self._publications.send_nowait((topic, data))
+                return
+            except trio.WouldBlock:
+                reason = "publications_full"
+        self._journal.note(NoteName.MESSAGE_DROPPED, reason=reason, topic=topic, bytes=len(data))
 
     def connect(self, peer: PeerId) -> None:
         """Try to have a connection to the peer; success posts ``PeerUp``."""

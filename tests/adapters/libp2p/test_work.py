@@ -1,0 +1,121 @@
+"""Work streams between real nodes."""
+
+import trio
+
+from protocol.effects import Lane
+from protocol.events import PeerDown, PeerUp, StreamClosed, StreamOpened, StreamReceived
+from protocol.notes import NoteName
+from protocol.params import MAX_MESSAGE_BYTES
+from protocol.stake.standing import Standing
+from tests.support.overlay import Overlay, Running, overlay, until
+
+
+async def _pair(place: Overlay) -> tuple[Running, Running]:
+    coordinator = await place.start(1, Standing.COORDINATOR)
+    miner = await place.start(2, Standing.MINER, [coordinator])
+    await until(lambda: miner.connected_to(coordinator) and coordinator.connected_to(miner), "a connection")
+    return coordinator, miner
+
+
+def _frames(node: Running) -> list[bytes]:
+    return [event.data for event in node.sink.of(StreamReceived)]
+
+
+async def test_send__both_directions__frames_arrive_whole_and_in_order() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        await miner.work_with(coordinator)
+        up = [bytes([number % 256]) * (1 + 37 * number) for number in range(200)]
+        down = [b"largest" + bytes(MAX_MESSAGE_BYTES - 7), b"x"]
+        assert all(miner.send(coordinator, data) for data in up)
+        assert all(coordinator.send(miner, data) for data in down)
+        await until(lambda: len(_frames(coordinator)) == 200 and len(_frames(miner)) == 2, "all frames")
+        assert _frames(coordinator) == up
+        assert _frames(miner) == down
+        kinds = [type(event) for event in coordinator.sink.events]
+        assert kinds.index(PeerUp) < kinds.index(StreamOpened) < kinds.index(StreamReceived)
+
+
+async def test_send__both_lanes_waiting__priority_first() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        await miner.work_with(coordinator)
+        for number in range(3):
+            assert miner.send(coordinator, b"n%d" % number, Lane.NORMAL)
+        assert miner.send(coordinator, b"p", Lane.PRIORITY)
+        await until(lambda: len(_frames(coordinator)) == 4, "all frames")
+        assert _frames(coordinator) == [b"p", b"n0", b"n1", b"n2"]
+
+
+async def test_send__no_stream_or_oversize__refused_and_noted() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        assert not miner.send(coordinator, b"x")
+        await miner.work_with(coordinator)
+        assert not miner.send(coordinator, bytes(MAX_MESSAGE_BYTES + 1))
+        reasons = [note.fields["reason"] for note in miner.journal.of(NoteName.MESSAGE_DROPPED)]
+        assert reasons == ["no_stream", "oversize"]
+
+
+async def test_send__receiver_takes_nothing__outbox_fills_others_flow_and_the_slow_one_is_cut() -> None:
+    async with overlay() as place:
+        coordinator, slow = await _pair(place)
+        quick = await place.start(3, Standing.MINER, [coordinator])
+        await slow.work_with(coordinator)
+        await quick.work_with(coordinator)
+        slow.sink.block()
+        with trio.fail_after(10):
+            while coordinator.send(slow, bytes(60_000)):
+                await trio.sleep(0.001)
+        assert coordinator.journal.of(NoteName.MESSAGE_DROPPED)[0].fields["reason"] == "outbox_full"
+        for number in range(50):
+            assert coordinator.send(quick, b"%d" % number)
+        await until(lambda: len(_frames(quick)) == 50, "the quick one's frames", 2)
+        await until(lambda: StreamClosed(slow.id) in coordinator.sink.events, "the end of the slow one", 12)
+        slow.sink.open.set()
+
+
+async def test_open_stream__peer_unknown__one_stream_closed() -> None:
+    async with overlay() as place:
+        alice = await place.start(1, Standing.COORDINATOR)
+        await place.start(9)
+        stranger = (await place.start(4, Standing.STRANGER)).id
+        alice.transport.open_stream(stranger)
+        await until(lambda: alice.sink.of(StreamClosed), "the failure")
+        assert alice.sink.events == [StreamClosed(stranger)]
+
+
+async def test_open_stream__both_at_once__one_stream_that_works_both_ways() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        miner.transport.open_stream(coordinator.id)
+        coordinator.transport.open_stream(miner.id)
+        await until(lambda: miner.has_stream(coordinator) and coordinator.has_stream(miner), "a stream")
+        await trio.sleep(0.3)
+        assert miner.send(coordinator, b"up")
+        assert coordinator.send(miner, b"down")
+        await until(lambda: _frames(coordinator) == [b"up"] and _frames(miner) == [b"down"], "one frame each way")
+        assert miner.has_stream(coordinator)
+        assert coordinator.has_stream(miner)
+
+
+async def test_stake_changed__registration_lost__stream_closed() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        await miner.work_with(coordinator)
+        del place.standings[miner.id]
+        coordinator.transport.stake_changed()
+        await until(lambda: not coordinator.has_stream(miner) and not miner.has_stream(coordinator), "the end")
+        miner.transport.open_stream(coordinator.id)
+        await until(lambda: "work.unregistered" in coordinator.rules_against(miner.id), "the refusal")
+
+
+async def test_close__node_stops__stream_closed_then_peer_down_exactly_once() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        await miner.work_with(coordinator)
+        await miner.close()
+        await until(lambda: coordinator.sink.of(PeerDown), "PeerDown")
+        await trio.sleep(0.1)
+        about = [type(event) for event in coordinator.sink.events if getattr(event, "peer", None) == miner.id]
+        assert about == [PeerUp, StreamOpened, StreamClosed, PeerDown]
