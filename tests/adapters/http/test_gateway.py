@@ -1,0 +1,185 @@
+"""The gateway as a server: health, metrics, hostile connections, start and stop."""
+
+import h2.config
+import h2.connection
+import httpx
+import pytest
+import trio
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from node.adapters.http import Gateway, HttpSettings
+from protocol.errors import ConfigError
+from protocol.notes import NoteName
+from tests.adapters.http.conftest import Serve, catalog, code_of
+from tests.support.desk import MemoryDesk
+from tests.support.journal import RecordingJournal
+
+
+async def test_health__not_ready__says_why(serve: Serve):
+    served = await serve()
+    assert (await served.http.get("/healthz")).json() == {"status": "ok"}
+    assert (await served.http.get("/readyz")).json() == {"status": "ready"}
+    served.desk.not_ready = "no stake table yet"
+    response = await served.http.get("/readyz")
+    assert (response.status_code, response.json()["reason"]) == (503, "no stake table yet")
+    assert (await served.http.get("/healthz")).status_code == 200
+
+
+async def test_metrics__after_requests__parse_and_count_by_route(serve: Serve):
+    served = await serve()
+    await served.generate()
+    await served.generate(size="1x1")
+    await served.http.get(f"/v1/artifacts/{'00' * 32}")
+    await served.http.get("/no/such/page")
+    await served.http.request("BREW", "/coffee")
+    text = (await served.http.get("/metrics")).text
+    counts = {
+        (sample.labels["method"], sample.labels["route"], sample.labels["status"]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "cuckoo_http_requests_total"
+    }
+    assert counts == {
+        ("POST", "/v1/images/generations", "200"): 1,
+        ("POST", "/v1/images/generations", "400"): 1,
+        ("GET", "/v1/artifacts/{digest}", "404"): 1,
+        ("GET", "other", "404"): 1,
+        ("other", "other", "404"): 1,
+    }
+
+
+async def test_openapi__complete__names_every_route_and_our_fields(serve: Serve):
+    served = await serve()
+    document = (await served.http.get("/openapi.json")).json()
+    assert {"/v1/images/generations", "/v1/tasks", "/v1/tasks/{task}/events", "/v1/receipts/{task}"} <= set(
+        document["paths"]
+    )
+    assert "negative_prompt" in document["components"]["schemas"]["ImagesRequest"]["properties"]
+    assert (await served.http.get("/docs")).status_code == 200
+
+
+async def test_artifact__known_digest__may_be_cached_for_ever(serve: Serve):
+    served = await serve()
+    digest = (await served.generate()).json()["data"][0]["cuckoo"]["artifact"]
+    first = await served.http.get(f"/v1/artifacts/{digest}")
+    assert first.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert first.headers["x-content-type-options"] == "nosniff"
+    again = await served.http.get(f"/v1/artifacts/{digest}", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_url__behind_a_proxy__is_the_public_one(serve: Serve):
+    served = await serve(public_url="https://pictures.example/")
+    (image,) = (await served.generate(response_format="url")).json()["data"]
+    assert image["url"].startswith("https://pictures.example/v1/artifacts/")
+
+
+def _http2_request_with_a_path_that_is_no_text() -> bytes:
+    connection = h2.connection.H2Connection(
+        h2.config.H2Configuration(validate_outbound_headers=False, normalize_outbound_headers=False)
+    )
+    connection.initiate_connection()
+    headers = [(b":method", b"GET"), (b":path", b"/\xff\xfe"), (b":scheme", b"http"), (b":authority", b"x")]
+    connection.send_headers(1, headers, end_stream=True)
+    return connection.data_to_send()
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b"\x00" * 1000,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 5000,
+        b"GET /%ff%fe HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\xff\xff\xff\xff",
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nHTTP2-Settings: !!!\r\nConnection: Upgrade\r\n\r\n",
+        b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999999\r\n\r\n",
+        b"GET /v1/models HTTP/1.1\r\nHost: \xff\xff\r\nAuthorization: Bearer \xff\xfe\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 500,
+        _http2_request_with_a_path_that_is_no_text(),
+    ],
+    ids=lambda data: repr(data[:24]),
+)
+async def test_connection__hostile_bytes__end_that_connection_only(serve: Serve, hostile):
+    served = await serve()
+    stream = await trio.open_tcp_stream("127.0.0.1", served.port)
+    async with stream:
+        await stream.send_all(hostile)
+        with trio.move_on_after(0.1):
+            while await stream.receive_some(65536):
+                pass
+    assert (await served.generate()).status_code == 200
+
+
+async def test_connection__breaks_the_server_library__is_noted(serve: Serve):
+    served = await serve()
+    stream = await trio.open_tcp_stream("127.0.0.1", served.port)
+    async with stream:
+        await stream.send_all(_http2_request_with_a_path_that_is_no_text())
+        with trio.fail_after(5):
+            while not served.journal.of(NoteName.MESSAGE_IGNORED):
+                await trio.sleep(0.001)
+    assert served.journal.notes[0].fields == {"rule": "http.connection"}
+
+
+async def test_connection__too_many__closed_at_once_and_noted(serve: Serve):
+    served = await serve(max_connections=1)
+    assert (await served.http.get("/healthz")).status_code == 200
+    async with httpx.AsyncClient(base_url=served.url) as second:
+        with pytest.raises(httpx.TransportError):
+            await second.get("/healthz")
+    assert served.journal.of(NoteName.MESSAGE_DROPPED)[0].fields == {"reason": "http_connections"}
+    assert (await served.http.get("/healthz")).status_code == 200
+
+
+async def test_run__port_in_use__names_it(serve: Serve):
+    served = await serve()
+    gateway = Gateway(HttpSettings(port=served.port), MemoryDesk(), catalog(), CollectorRegistry(), RecordingJournal())
+    with pytest.raises(ConfigError, match=rf"http.port {served.port} on 127.0.0.1 is in use"):
+        await gateway.run()
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no such host"])
+async def test_run__host_is_not_ours__names_it(host):
+    settings = HttpSettings(host=host, port=0)
+    gateway = Gateway(settings, MemoryDesk(), catalog(), CollectorRegistry(), RecordingJournal())
+    with pytest.raises(ConfigError, match=r"http\.host"):
+        await gateway.run()
+
+
+async def test_run__cancelled__answers_waiting_calls_and_ends_in_time(serve: Serve):
+    served = await serve(MemoryDesk(draws=False))
+    answers: list[httpx.Response] = []
+
+    async def wait_for_picture() -> None:
+        answers.append(await served.generate())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait_for_picture)
+        await served.desk.wait_for_tasks(1)
+        while not served.desk.watching:
+            await trio.sleep(0.001)
+        with trio.fail_after(3):
+            served.nursery.cancel_scope.cancel()
+            while not answers:
+                await trio.sleep(0.001)
+    assert code_of(answers[0]) == (503, "stopping", None)
+    assert served.desk.cancelled == list(served.desk.accepted)
+    with pytest.raises(OSError, match=r"refused|all attempts"):
+        await trio.open_tcp_stream("127.0.0.1", served.port)
+
+
+async def test_run__cancelled_with_idle_connections__ends_at_once():
+    gateway = Gateway(HttpSettings(port=0), MemoryDesk(), catalog(), CollectorRegistry(), RecordingJournal())
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(gateway.run)
+        async with httpx.AsyncClient() as client:
+            await client.get(f"http://127.0.0.1:{port}/healthz")
+            begun = trio.current_time()
+            nursery.cancel_scope.cancel()
+    assert trio.current_time() - begun < 1.0
