@@ -1,55 +1,24 @@
 """Reads settings: a TOML file, flags that override it, and systemd's credential folder. Nobody else reads those.
 
 A fault becomes one ``ConfigError`` line that names the file and key, or the flag, and says what would be right.
-Rules for editors: a key that a flag can set is in ``FLAGS``; a fault never shows a pydantic message as it is.
+``node.setting_faults`` words them.
 """
 
-import difflib
 import importlib.resources
 import importlib.util
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
+from node.setting_faults import FLAGS, Source, one_of
 from node.settings import NodeRole, Settings
 from protocol.errors import ConfigError
 from protocol.params import Params
-
-FLAGS: Final[Mapping[str, str]] = {
-    "role": "--role",
-    "data": "--data",
-    "params": "--params",
-    "catalog": "--catalog",
-    "exit_with_stdin": "--exit-with-stdin",
-    "chain.rpc_urls": "--chain-rpc",
-    "chain.chain_id": "--chain-id",
-    "chain.staking": "--staking",
-    "chain.start_block": "--start-block",
-    "overlay.listen": "--listen",
-    "overlay.announce": "--announce",
-    "overlay.bootstrap": "--bootstrap",
-    "key.keystore": "--keystore",
-    "key.password_file": "--password-file",
-    "http.host": "--http-host",
-    "http.port": "--http-port",
-    "http.require_key": "--require-key",
-    "http.keys_file": "--keys-file",
-    "engine.kind": "--engine",
-    "engine.models": "--model",
-    "engine.model_folders": "--model-folder",
-    "engine.threads": "--threads",
-    "engine.device": "--device",
-    "engine.delay_ms": "--delay-ms",
-    "logs.format": "--json-logs",
-    "logs.level": "--log-level",
-}
-"""Which flag of ``cuckoo node`` sets which key."""
 
 ONLY_FOR: Final[Mapping[str, NodeRole]] = {
     "http": NodeRole.COORDINATOR,
@@ -90,7 +59,7 @@ def load_settings(
     for key, value in given.items():
         _put(tree, key, value)
     _anchor_paths(tree, Path.cwd())
-    source = _Source(config, frozenset(given))
+    source = Source(config, frozenset(given))
     role = _role(tree, source)
     _refuse_foreign_sections(tree, role, source)
     _fill_in(tree, role, os.environ if environ is None else environ)
@@ -116,7 +85,7 @@ def load_params(name: str, base: Path | None = None) -> Params:
     if not name.endswith(".toml"):
         shipped = {path.name.removesuffix(".toml"): path for path in _shipped("params")}
         if name not in shipped:
-            raise ConfigError(f"params: no network is called {name!r}: give one of {_list(shipped)}, or FILE.toml")
+            raise ConfigError(f"params: no network is called {name!r}: give one of {one_of(shipped)}, or FILE.toml")
         path = shipped[name]
     else:
         path = (base or Path.cwd()) / Path(name).expanduser()
@@ -124,7 +93,24 @@ def load_params(name: str, base: Path | None = None) -> Params:
     try:
         return Params.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
-        raise ConfigError(_Source(path, frozenset()).explain(error.errors()[0], Params)) from None
+        raise ConfigError(Source(path, frozenset()).explain(error.errors()[0], Params)) from None
+
+
+def model_folders_from(pairs: Sequence[str] | None) -> dict[str, str] | None:
+    """Read ``MODEL=FOLDER`` flags.
+
+    Raises:
+        ConfigError: When one of them has another form.
+    """
+    if not pairs:
+        return None
+    folders: dict[str, str] = {}
+    for pair in pairs:
+        model, equals, folder = pair.partition("=")
+        if not (model and equals and folder):
+            raise ConfigError(f"--model-folder: {pair!r} does not have the form MODEL=FOLDER")
+        folders[model] = folder
+    return folders
 
 
 def _shipped(folder: str) -> list[Path]:
@@ -137,7 +123,7 @@ def example_file(name: str) -> Path:
     """Give the path of a commented example, as ``miner`` for ``configs/nodes/miner.toml``."""
     found = {path.name.removesuffix(".toml"): path for path in _shipped("nodes")}
     if name not in found:
-        raise ConfigError(f"no example is called {name!r}: give one of {_list(found)}")
+        raise ConfigError(f"no example is called {name!r}: give one of {one_of(found)}")
     return found[name]
 
 
@@ -184,7 +170,7 @@ def _anchor_paths(tree: Tree, folder: Path) -> None:
             _put(tree, key, anchored(value))
 
 
-def _role(tree: Tree, source: "_Source") -> NodeRole:
+def _role(tree: Tree, source: Source) -> NodeRole:
     """Read the role first: defaults and allowed sections depend on it."""
     value = tree.get("role")
     if value is None:
@@ -192,10 +178,10 @@ def _role(tree: Tree, source: "_Source") -> NodeRole:
     try:
         return NodeRole(str(value))
     except ValueError:
-        raise ConfigError(f"{source.name('role')}: {value!r} is not one of {_list(NodeRole)}") from None
+        raise ConfigError(f"{source.name('role')}: {value!r} is not one of {one_of(NodeRole)}") from None
 
 
-def _refuse_foreign_sections(tree: Tree, role: NodeRole, source: "_Source") -> None:
+def _refuse_foreign_sections(tree: Tree, role: NodeRole, source: Source) -> None:
     """Refuse settings that the role would never read."""
     for section, owner in ONLY_FOR.items():
         branch = tree.get(section)
@@ -217,7 +203,7 @@ def _fill_in(tree: Tree, role: NodeRole, environ: Mapping[str, str]) -> None:
             _put(tree, "key.password_file", str(credential))
 
 
-def _params_tree(tree: Tree, source: "_Source") -> Tree:
+def _params_tree(tree: Tree, source: Source) -> Tree:
     """Read the network's numbers that ``params`` names."""
     value = tree.get("params", "mainnet")
     if not isinstance(value, str | Path):
@@ -227,7 +213,7 @@ def _params_tree(tree: Tree, source: "_Source") -> Tree:
     return load_params(str(value), base).model_dump()
 
 
-def _check_role(settings: Settings, source: "_Source") -> None:
+def _check_role(settings: Settings, source: Source) -> None:
     """Check what hangs together: role, entry points, keys, installed extras, folders."""
     if settings.role is not NodeRole.BOOTSTRAP and not settings.overlay.bootstrap:
         raise ConfigError(source.missing("overlay.bootstrap"))
@@ -253,81 +239,3 @@ def _require_extra(role: NodeRole, extra: str, modules: tuple[str, ...]) -> None
     absent = [module for module in modules if importlib.util.find_spec(module) is None]
     if absent:
         raise ConfigError(f"role {role} needs {absent[0]}: install it with pip install 'cuckoo-overlay[{extra}]'")
-
-
-class _Source:
-    """Where values came from, so that a fault names the flag that was typed or the file and key."""
-
-    def __init__(self, config: Path | None, flags: frozenset[str]) -> None:
-        self.config = config
-        self.flags = flags
-
-    def name(self, key: str) -> str:
-        """Name a dotted key as the person who set it knows it."""
-        if key in self.flags:
-            return FLAGS.get(key, key)
-        return f"{self.config}: {key}" if self.config else key
-
-    def missing(self, key: str) -> str:
-        """Say that a key is needed, and the ways to give it."""
-        flag = FLAGS.get(key)
-        where = f"set it in {self.config}" if self.config else "set it in a --config file"
-        return f"{key} is missing: {where}" + (f", or give {flag}" if flag else "")
-
-    def explain(self, fault: ErrorDetails, model: type[BaseModel]) -> str:
-        """Turn the first fault that pydantic found into one line for people."""
-        parts = [str(part) for part in fault["loc"]]
-        key = ".".join(part for part in parts if not part.isdigit())
-        value = fault["input"]
-        context = fault.get("ctx", {})
-        match fault["type"]:
-            case "missing":
-                return self.missing(key)
-            case "extra_forbidden":
-                return f"{self.name(key)}: unknown key{_did_you_mean(parts, model)}"
-            case "value_error":
-                return f"{self.name(key)}: {context['error']}"
-            case "literal_error" | "enum":
-                return f"{self.name(key)}: {value!r} is not one of {context['expected'].replace(' or ', ', ')}"
-            case "greater_than_equal":
-                return f"{self.name(key)}: {value!r} is too small: at least {context['ge']}"
-            case "less_than_equal" | "less_than":
-                most = context.get("le", context.get("lt"))
-                return f"{self.name(key)}: {value!r} is too large: {'at most' if 'le' in context else 'below'} {most}"
-            case "too_short" | "string_too_short":
-                return self.missing(key)
-            case "string_pattern_mismatch":
-                return f"{self.name(key)}: {value!r} does not have the form {context['pattern']}"
-            case kind if kind in WANTED:
-                return f"{self.name(key)}: must be {WANTED[kind]}, not {value!r}"
-            case _:
-                return f"{self.name(key)}: {fault['msg']}"
-
-
-WANTED: Final[Mapping[str, str]] = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "string_type": "text in quotes",
-    "bool_type": "true or false",
-    "path_type": "a path in quotes",
-    "tuple_type": "a list in [ ]",
-    "model_type": "a [section]",
-    "model_attributes_type": "a [section]",
-}
-"""What each kind of pydantic's type faults asks for, in the words of TOML."""
-
-
-def _did_you_mean(parts: list[str], model: type[BaseModel]) -> str:
-    """Suggest the known key that is nearest to an unknown one."""
-    for part in parts[:-1]:
-        inner = model.model_fields[part].annotation if part in model.model_fields else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
-    near = difflib.get_close_matches(parts[-1], model.model_fields, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else f": known are {_list(model.model_fields)}"
-
-
-def _list(names: Iterable[object]) -> str:
-    """Write names one after another."""
-    return ", ".join(str(name) for name in names)

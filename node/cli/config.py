@@ -1,0 +1,45 @@
+"""``cuckoo config``: check and show settings before a node runs with them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+config_commands = typer.Typer(help="Check, show or begin a settings file.")
+
+FileArgument = Annotated[Path, typer.Argument(help="TOML file with a node's settings.", metavar="FILE")]
+
+
+@config_commands.command("check")
+def check(files: Annotated[list[Path], typer.Argument(help="TOML files to check.", metavar="FILE…")]) -> None:
+    """Say whether a node could start with these settings.
+
+    $ cuckoo config check miner.toml
+    """
+    from node.configuration import load_settings
+
+    for file in files:
+        settings = load_settings(file, {})
+        print(f"{file}: good for a {settings.role} on {settings.params.name}")
+
+
+@config_commands.command("show")
+def show(file: FileArgument) -> None:
+    """Show every setting as JSON, with defaults filled in and the network's numbers.
+
+    $ cuckoo config show miner.toml
+    """
+    from node.configuration import load_settings
+
+    print(load_settings(file, {}).model_dump_json(indent=2))
+
+
+@config_commands.command("example")
+def example(role: Annotated[str, typer.Argument(help="bootstrap, coordinator or miner.")]) -> None:
+    """Print a commented settings file to begin with.
+
+    $ cuckoo config example miner > miner.toml
+    """
+    from node.configuration import example_file
+
+    print(example_file(role).read_text(encoding="utf-8"), end="")

@@ -1,0 +1,91 @@
+"""``cuckoo devnet``: a whole network on this machine until Ctrl-C."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from node.devnet import Devnet
+
+STOP_SECONDS = 4.7
+"""How long (s) everything may take to stop: children have 3.5 of it, then the chain goes."""
+
+
+def devnet(
+    coordinators: Annotated[int, typer.Option(help="Coordinators, each with an API.")] = 1,
+    miners: Annotated[int, typer.Option(help="Miners, with different stakes.")] = 3,
+    model: Annotated[list[str] | None, typer.Option(help="Model that all miners serve. Repeatable.")] = None,
+    engine: Annotated[str, typer.Option(help="diffusion, or instant: tiny pictures without work.")] = "diffusion",
+    delay_ms: Annotated[int, typer.Option(help="Time of a picture with --engine instant.")] = 0,
+    port: Annotated[int, typer.Option(help="Port of the first coordinator's API; 0 for free ones.")] = 8000,
+    require_key: Annotated[bool, typer.Option("--require-key", help="Ask for an API key, which is printed.")] = False,
+    data: Annotated[Path | None, typer.Option(help="New folder for keys, settings and logs; it is kept.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Once ready, print one JSON line with every address.")
+    ] = False,
+) -> None:
+    """Run a whole network here until Ctrl-C: a chain, a bootstrap, coordinators and miners.
+
+    Each node is a `cuckoo node` process of its own that is told nothing but the bootstrap's address.
+
+      $ cuckoo devnet
+
+      $ cuckoo devnet --miners 8 --engine instant --port 9000
+
+      $ cuckoo submit "a red heart" --out heart.png          (in another terminal)
+    """
+    from node.cli.progress import Reporter
+    from node.cli.running import run_until_stopped
+    from node.devnet import DevnetOptions
+    from node.devnet import devnet as run_devnet
+    from node.settings import DEFAULT_MODEL
+
+    options = DevnetOptions(
+        coordinators=coordinators,
+        miners=miners,
+        models=tuple(model or (DEFAULT_MODEL,)),
+        engine=engine,
+        delay_ms=delay_ms,
+        port=port,
+        require_key=require_key,
+        data=data,
+        keep=keep,
+    )
+
+    async def run() -> None:
+        import trio
+
+        with Reporter().shown() as reporter:
+            async with run_devnet(options, reporter.say) as running:
+                reporter.stop()
+                print(json.dumps(running.describe()) if as_json else welcome(running), flush=True)
+                await trio.sleep_forever()
+
+    raise typer.Exit(run_until_stopped(run, stop_seconds=STOP_SECONDS))
+
+
+def welcome(network: "Devnet") -> str:
+    """Say how to use a network that serves."""
+    url = network.api_urls[0]
+    key = f"\n    -H 'Authorization: Bearer {network.api_key}' \\" if network.api_key else ""
+    nodes = "\n".join(
+        f"  {member.name:<14} pid {member.child.pid if member.child else 0:<8}"
+        + (f" stake {member.stake_cai:>9,} CAI" if member.stake_cai else "")
+        for member in network.members
+    )
+    return f"""The network serves:
+{nodes}
+
+API:   {"  ".join(network.api_urls)}   (documentation at {url}/docs)
+Logs:  {network.folder}/*/log
+Chain: {network.chain_url}, staking contract 0x{network.contracts.staking.hex()}
+
+Try it:
+  curl {url}/v1/images/generations \\{key}
+    -H 'Content-Type: application/json' -d '{{"prompt": "a red heart", "response_format": "url"}}'
+  cuckoo submit "a red heart" --out heart.png --api {url}{" --api-key " + network.api_key if network.api_key else ""}
+
+Ctrl-C stops everything."""

@@ -1,0 +1,72 @@
+"""``cuckoo key``: make and show the key of a node."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+key_commands = typer.Typer(help="Make or show a node's key.", no_args_is_help=False)
+
+KeystoreOption = Annotated[Path, typer.Option("--keystore", help="File of the encrypted key.")]
+PasswordOption = Annotated[
+    Path | None, typer.Option("--password-file", help="File with the password (chmod 600); else you are asked.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON line.")]
+
+DEFAULT_KEYSTORE = Path("key.json")
+
+
+@key_commands.command("new")
+def new(
+    keystore: KeystoreOption = DEFAULT_KEYSTORE,
+    password_file: PasswordOption = None,
+    light: Annotated[bool, typer.Option("--light", help="Weak and quick: for devnet keys only.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key, encrypted with a password (Web3 secret storage, as every Ethereum tool reads it).
+
+    It is the node's hot key: it identifies the node and signs its messages. Its owner's key, which can withdraw the
+    stake, is another one and never belongs on this machine.
+
+      $ cuckoo key new --keystore ~/.cuckoo/miner/key.json
+    """
+    from node import keystore as store
+    from protocol.errors import ConfigError
+
+    path = keystore.expanduser()
+    if path.exists():
+        raise ConfigError(f"--keystore: {path} exists already; keys are never overwritten: name another file")
+    secret = store.create(path, store.new_password(password_file), light=light)
+    if light:
+        print("warning: a light key is for a devnet only: its password can be guessed quickly", file=sys.stderr)
+    _print(path, secret, as_json)
+
+
+@key_commands.command("show")
+def show(
+    keystore: KeystoreOption = DEFAULT_KEYSTORE, password_file: PasswordOption = None, as_json: JsonOption = False
+) -> None:
+    """Show a key's address and peer id; the secret itself is never shown.
+
+    $ cuckoo key show --keystore ~/.cuckoo/miner/key.json
+    """
+    from node import keystore as store
+
+    path = keystore.expanduser()
+    secret = store.load(path, store.password_for(path, password_file))
+    _print(path, secret, as_json)
+
+
+def _print(path: Path, secret: bytes, as_json: bool) -> None:
+    """Print what may be known of a key."""
+    import json
+
+    from protocol.crypto.keys import NodeKey
+
+    key = NodeKey(secret)
+    known = {"address": "0x" + key.address.hex(), "peer_id": key.peer_id, "keystore": str(path.absolute())}
+    if as_json:
+        print(json.dumps(known))
+    else:
+        print("\n".join(f"{name.replace('_', ' '):<9} {value}" for name, value in known.items()))

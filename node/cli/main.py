@@ -1,0 +1,90 @@
+"""All commands in one application, and the one place where an error becomes a line and an exit code.
+
+Exit codes: 0 done; 1 something outside failed; 2 what was typed or configured is wrong; 130 Ctrl-C.
+"""
+
+import sys
+from typing import Annotated, Final
+
+import typer
+
+from node.cli.config import config_commands
+from node.cli.demo import demo
+from node.cli.devnet import devnet
+from node.cli.key import key_commands
+from node.cli.node import node
+from node.cli.submit import submit
+from node.cli.verify import verify
+from protocol.errors import ConfigError, OverlayError
+
+EXIT_FAILED: Final = 1
+EXIT_MISUSED: Final = 2
+EXIT_INTERRUPTED: Final = 130
+
+app = typer.Typer(name="cuckoo", rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+@app.callback(invoke_without_command=True)
+def cuckoo(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
+) -> None:
+    """Generative AI from other people's GPUs, over a peer-to-peer network.
+
+    [bold]Try it[/bold], the whole network on this machine:
+
+      $ cuckoo demo "a red heart" --out heart.png
+
+      $ cuckoo devnet
+
+    [bold]Ask a coordinator for a picture[/bold]:
+
+      $ cuckoo submit "a red heart" --out heart.png --api http://127.0.0.1:8000
+
+    [bold]Sell GPU time[/bold]:
+
+      $ cuckoo key new --keystore key.json
+
+      $ cuckoo node --config miner.toml
+    """
+    if show_version:
+        from importlib.metadata import version  # imported here: costs 40 ms
+
+        print(f"cuckoo {version('cuckoo-overlay')}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+app.command()(demo)
+app.command()(devnet)
+app.command()(node)
+app.command()(submit)
+app.command()(verify)
+app.add_typer(key_commands, name="key")
+app.add_typer(config_commands, name="config")
+
+
+def main() -> None:
+    """Run the command that the arguments name, and leave the process with its exit code."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    """Run a command; expected errors become one line on standard error."""
+    try:
+        code: object = app(standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except typer.TyperException as error:
+        print(f"error: {error.format_message()} (cuckoo --help shows what there is)", file=sys.stderr)
+        return error.exit_code
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_MISUSED
+    except OverlayError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left; Python would complain once more at exit
+        return EXIT_FAILED

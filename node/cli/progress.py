@@ -1,0 +1,76 @@
+"""Shows what is going on: a moving line on a terminal, plain lines elsewhere. Always on standard error."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+STAGE_WORDS: Final = {
+    "queued": "queued",
+    "offered": "offered to the miners",
+    "claimed": "claimed",
+    "done": "done",
+    "failed": "failed",
+}
+
+
+@final
+class Reporter:
+    """Tells what is being done now."""
+
+    def __init__(self) -> None:
+        """Begin on standard error."""
+        self._console = Console(stderr=True, highlight=False)
+        self._progress: Progress | None = None
+        self._line: Any = None  # rich's TaskID, a NewType that it does not export everywhere
+        self._last = ""
+
+    @contextmanager
+    def shown(self) -> Iterator["Reporter"]:
+        """Show a moving line for as long as this is open, if there is a terminal."""
+        if not self._console.is_terminal:
+            yield self
+            return
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            self._progress = progress
+            self._line = progress.add_task("", total=None)
+            try:
+                yield self
+            finally:
+                self._progress = None
+
+    def say(self, text: str) -> None:
+        """Tell what is done from now on."""
+        self._show(text, None, None)
+
+    def stop(self) -> None:
+        """Take the moving line away; what is told later becomes lines that stay."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def update(self, news: dict[str, Any]) -> None:  # Any: decoded JSON
+        """Tell one update of a task."""
+        stage = str(news["stage"])
+        if stage == "progress":
+            what = news.get("reason") or "step"
+            self._show(f"miner {news.get('miner')}: {what}", news.get("step"), news.get("steps"))
+            return
+        words = STAGE_WORDS.get(stage, stage)
+        if stage == "claimed":
+            words = f"claimed by miner {news.get('miner')}"
+        elif news.get("reason"):
+            words = f"{words}: {news['reason']}"
+        self._show(words, None, None)
+
+    def _show(self, text: str, step: int | None, steps: int | None) -> None:
+        """Move the line, or write one where it differs from the last."""
+        if self._progress is not None:
+            self._progress.update(self._line, description=text, completed=step or 0, total=steps)
+        elif text != self._last:
+            print(text, file=sys.stderr, flush=True)
+        self._last = text

@@ -1,0 +1,135 @@
+"""Runs a long-lived command until it ends or is told to stop, and makes sure that it does stop.
+
+A first SIGINT or SIGTERM, or the end of standard input where asked for, cancels everything; a second signal, or a
+stop that takes too long, ends the process at once. State on disk is safe at any instant, so this loses nothing.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, final
+
+import trio
+
+from protocol.errors import OverlayError
+
+STOP_SECONDS: Final = 3.0
+"""How long (s) a node may take to stop: a devnet waits for its children within its own five seconds."""
+
+
+def run_until_stopped(
+    main: Callable[[], Awaitable[None]], *, stop_seconds: float = STOP_SECONDS, exit_with_stdin: bool = False
+) -> int:
+    """Run ``main`` under trio until it returns or a signal comes.
+
+    Signals are taken also when they were inherited as ignored, as a shell does for what runs in the background.
+
+    Args:
+        main: What to run; it must end soon after it is cancelled.
+        stop_seconds: How long it may take to stop (s) before the process ends regardless.
+        exit_with_stdin: Take the end of standard input as a request to stop.
+
+    Returns:
+        Exit code: 0 when it returned, was terminated or its parent left; 130 after Ctrl-C.
+
+    Raises:
+        OverlayError: The first expected error that ``main`` ended with, out of its exception group.
+    """
+    stopping = _Stopping(stop_seconds)
+    try:
+        trio.run(_run, main, stopping, exit_with_stdin)
+    except BaseExceptionGroup as group:
+        expected, rest = group.split(OverlayError)
+        if expected is None or rest is not None:
+            raise
+        raise _first(expected) from None
+    finally:
+        stopping.finished()
+    return stopping.code
+
+
+async def _run(main: Callable[[], Awaitable[None]], stopping: "_Stopping", exit_with_stdin: bool) -> None:
+    """Run ``main`` in a scope that signals cancel, while listening for them to the very end."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_listen, signals, stopping)
+            if exit_with_stdin:
+                stopping.watch_stdin(trio.lowlevel.current_trio_token())
+            with stopping.scope:
+                await main()
+            nursery.cancel_scope.cancel()
+
+
+async def _listen(signals: AsyncIterator[int], stopping: "_Stopping") -> None:
+    """Stop on the first signal, leave on the second."""
+    async for number in signals:
+        if stopping.begun:
+            os._exit(128 + number)
+        print("stopping…", file=sys.stderr, flush=True)
+        stopping.begin(128 + number if number == signal.SIGINT else 0)
+
+
+def _first(group: BaseExceptionGroup[OverlayError]) -> OverlayError:
+    """Give the first error of a group of groups."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, OverlayError)
+    return error
+
+
+@final
+class _Stopping:
+    """Whether the process is stopping, and the timer that ends it when that takes too long."""
+
+    def __init__(self, stop_seconds: float) -> None:
+        self.scope = trio.CancelScope()
+        self.begun = False
+        self.code = 0
+        self._stop_seconds = stop_seconds
+        self._timer: threading.Timer | None = None
+
+    def begin(self, code: int) -> None:
+        """Cancel what runs, and set the timer. Once is enough."""
+        if not self.begun:
+            self.begun = True
+            self.code = code
+            self._start_timer(code)
+            self.scope.cancel()
+
+    def finished(self) -> None:
+        """Everything stopped in time."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def watch_stdin(self, token: trio.lowlevel.TrioToken) -> None:
+        """Begin to stop when standard input ends. A thread of its own sees that even while trio is held up."""
+
+        def read_to_end() -> None:
+            try:
+                while os.read(0, 4096):
+                    pass
+            except OSError:
+                pass  # a closed standard input has ended as well
+            try:
+                token.run_sync_soon(self.begin, 0)
+            except trio.RunFinishedError:
+                return
+            self._start_timer(0)
+
+        threading.Thread(target=read_to_end, name="standard input", daemon=True).start()
+
+    def _start_timer(self, code: int) -> None:
+        """Leave the process in a while, whatever is still running."""
+        if self._timer is None:
+            self._timer = threading.Timer(self._stop_seconds, _leave, (code,))
+            self._timer.daemon = True
+            self._timer.start()
+
+
+def _leave(code: int) -> None:
+    """End the process at once."""
+    print("some parts did not stop in time; leaving without them", file=sys.stderr, flush=True)
+    os._exit(code)

@@ -1,0 +1,135 @@
+"""``cuckoo submit``: one prompt to a coordinator, one picture back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from node.cli.api import ApiClient, Json
+    from node.cli.progress import Reporter
+    from node.receipts import ReceiptFindings
+
+DEFAULT_API = "http://127.0.0.1:8000"
+
+
+def submit(
+    prompt: Annotated[str, typer.Argument(help="What the picture shows.")],
+    out: Annotated[Path, typer.Option(help="Where to save the picture (PNG).")] = Path("picture.png"),
+    api: Annotated[str, typer.Option(help="A coordinator's API.", envvar="CUCKOO_API")] = DEFAULT_API,
+    api_key: Annotated[str | None, typer.Option(help="API key.", envvar="CUCKOO_API_KEY")] = None,
+    model: Annotated[str | None, typer.Option(help="Model; the network's default when left out.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Size in pixels, as 128x128.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same picture.")] = None,
+    negative: Annotated[str | None, typer.Option(help="What the picture should not show.")] = None,
+    chain_rpc: Annotated[
+        str | None, typer.Option(metavar="URL", help="Chain to check the receipt's signature against.")
+    ] = None,
+    staking: Annotated[str | None, typer.Option(metavar="0x…", help="Staking contract, with --chain-rpc.")] = None,
+) -> None:
+    """Have one picture made, watch its progress, and save it.
+
+    $ cuckoo submit "a red heart" --out heart.png
+
+    $ cuckoo submit "a green turtle" --api http://203.0.113.7:8000 --seed 7 --steps 20
+    """
+    from node.cli.api import ApiClient
+    from node.cli.progress import Reporter
+    from node.cli.running import run_until_stopped
+
+    check_output(out)
+    order = {"prompt": prompt, "model": model, "size": size, "steps": steps, "seed": seed, "negative_prompt": negative}
+
+    async def run() -> None:
+        reporter = Reporter()
+        async with ApiClient(api, api_key) as client:
+            with reporter.shown():
+                reporter.say("submitting")
+                last, picture = await draw(client, {k: v for k, v in order.items() if v is not None}, reporter)
+            save(out, picture)
+            findings = await receipt_findings(client, last["task"], picture, chain_rpc, staking)
+        print(f"saved {out} ({len(picture):,} bytes), made by miner {last['miner']}")
+        print_findings(findings)
+
+    raise typer.Exit(run_until_stopped(run))
+
+
+async def draw(client: "ApiClient", order: "Json", reporter: "Reporter") -> "tuple[Json, bytes]":
+    """Submit an order and follow it; give the last update and the picture.
+
+    Raises:
+        ConfigError, Unavailable: It was refused, or ended without a picture.
+    """
+    from contextlib import aclosing
+
+    from protocol.errors import Unavailable
+
+    accepted = await client.submit(order)
+    last: Json = {}
+    async with aclosing(client.updates(accepted["task"])) as updates:  # type: ignore[type-var]  # it is a generator
+        async for last in updates:
+            reporter.update(last)
+    if last.get("stage") != "done":
+        raise Unavailable(f"task {accepted['task'][:12]} ended without a picture: {last.get('reason', 'unknown')}")
+    return last, await client.picture(last["url"])
+
+
+async def receipt_findings(
+    client: "ApiClient", task: str, picture: bytes, chain_rpc: str | None, staking: str | None
+) -> "ReceiptFindings":
+    """Fetch and check the receipt of a task, against the chain where one is given."""
+    from node.receipts import check_receipt, decode_receipt, look_up_domain
+    from protocol.errors import ConfigError
+
+    receipt = decode_receipt(await client.receipt(task))
+    domain = key = None
+    if (chain_rpc is None) != (staking is None):
+        raise ConfigError("--chain-rpc and --staking belong together: give both, or neither")
+    if chain_rpc is not None and staking is not None:
+        domain, key = await look_up_domain(chain_rpc, staking, receipt.statement.coordinator)
+    return check_receipt(receipt, task=bytes.fromhex(task), picture=picture, domain=domain, registered_key=key)
+
+
+def print_findings(findings: "ReceiptFindings") -> None:
+    """Print what the check of a receipt found.
+
+    Raises:
+        Unavailable: The receipt cannot be believed.
+    """
+    from protocol.errors import Unavailable
+
+    if findings.problems:
+        raise Unavailable(f"receipt: not to be believed: {'; '.join(findings.problems)}")
+    lines = findings.lines()
+    print("receipt: good: " + ", ".join(lines))
+    if findings.signed_by is None:
+        print("receipt: its signature was not checked: give --chain-rpc and --staking")
+
+
+def check_output(out: Path) -> None:
+    """Refuse a place where no file can be written, before any work is paid for.
+
+    Raises:
+        ConfigError: Naming --out.
+    """
+    from protocol.errors import ConfigError
+
+    if out.is_dir():
+        raise ConfigError(f"--out: {out} is a folder: name a file, as {out / 'picture.png'}")
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"--out: the folder {out.absolute().parent} does not exist")
+
+
+def save(out: Path, picture: bytes) -> None:
+    """Save a picture.
+
+    Raises:
+        ConfigError: Naming --out.
+    """
+    from protocol.errors import ConfigError
+
+    try:
+        out.write_bytes(picture)
+    except OSError as error:
+        raise ConfigError(f"--out: {out} cannot be written: {error.strerror}") from None

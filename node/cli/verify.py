@@ -1,0 +1,44 @@
+"""``cuckoo verify``: check a receipt that was kept."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def verify(
+    receipt: Annotated[
+        Path, typer.Argument(help="A receipt, saved from GET /v1/receipts/TASK.", metavar="RECEIPT.json")
+    ],
+    artifact: Annotated[Path | None, typer.Option(help="The picture that it should be for.")] = None,
+    chain_rpc: Annotated[str | None, typer.Option(metavar="URL", help="Chain to check the signature against.")] = None,
+    staking: Annotated[str | None, typer.Option(metavar="0x…", help="Staking contract, with --chain-rpc.")] = None,
+) -> None:
+    """Check a coordinator's signed receipt: for which picture it is, and who signed it.
+
+    $ curl http://127.0.0.1:8000/v1/receipts/TASK > receipt.json
+
+    $ cuckoo verify receipt.json --artifact heart.png --chain-rpc http://127.0.0.1:8545 --staking 0x…
+    """
+    import json
+
+    import trio
+
+    from node.cli.submit import print_findings
+    from node.receipts import check_receipt, decode_receipt, look_up_domain
+    from protocol.errors import ConfigError
+
+    if (chain_rpc is None) != (staking is None):
+        raise ConfigError("--chain-rpc and --staking belong together: give both, or neither")
+    try:
+        view = json.loads(receipt.read_text(encoding="utf-8"))
+        picture = artifact.read_bytes() if artifact else None
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ConfigError(f"{receipt}: not JSON") from None
+    decoded = decode_receipt(view if isinstance(view, dict) else {})
+    domain = key = None
+    if chain_rpc is not None and staking is not None:
+        domain, key = trio.run(look_up_domain, chain_rpc, staking, decoded.statement.coordinator)
+    print_findings(check_receipt(decoded, picture=picture, domain=domain, registered_key=key))

@@ -1,0 +1,127 @@
+"""Checks a receipt as its holder: does it speak of this task and picture, and did a registered coordinator sign it?"""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from protocol.crypto.keys import keccak256
+from protocol.crypto.typed_data import Domain, signer
+from protocol.errors import ConfigError, IgnoredMessage, InvalidMessage
+from protocol.units import CAI, Address, StakingId
+from protocol.wire.codec import WORK_KINDS, decode
+from protocol.wire.messages import Receipt
+
+NODE_SELECTOR = keccak256(b"node(uint256)")[:4]
+"""First four bytes of a call to the staking contract's ``node(id)``."""
+NODE_WORDS = 6
+"""The contract's ``Node`` struct in words of 32 bytes: owner, key, role, active, own stake, effective stake."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptFindings:
+    """What a check of a receipt found."""
+
+    receipt: Receipt
+    problems: tuple[str, ...]
+    """Why it cannot be believed; empty when nothing speaks against it."""
+    signed_by: Address | None
+    """Whose key signed it; None when chain and contract, and so what was signed, are not known."""
+    signer_is_registered: bool | None
+    """Whether that key is the coordinator's in the staking contract; None when it was not asked."""
+
+    def lines(self) -> list[str]:
+        """Say it to a person."""
+        statement = self.receipt.statement
+        price = f"{statement.price / CAI:.6f} CAI"
+        found = [f"coordinator {statement.coordinator} owes miner {statement.miner} {price} for this picture"]
+        if self.signed_by is not None:
+            found.append(f"signed by 0x{self.signed_by.hex()}")
+        if self.signer_is_registered:
+            found.append("which is that coordinator's key in the staking contract")
+        return found
+
+
+def decode_receipt(view: Mapping[str, object]) -> Receipt:
+    """Read a receipt as ``GET /v1/receipts/{task}`` gives it.
+
+    Raises:
+        ConfigError: When it is no receipt.
+    """
+    encoded = view.get("encoded")
+    try:
+        message = decode(base64.b64decode(encoded, validate=True), WORK_KINDS) if isinstance(encoded, str) else None
+    except (binascii.Error, InvalidMessage, IgnoredMessage) as error:
+        raise ConfigError(f"receipt: cannot be read: {error}") from None
+    if not isinstance(message, Receipt):
+        raise ConfigError("receipt: this is no receipt as GET /v1/receipts/{task} gives it")
+    return message
+
+
+def check_receipt(
+    receipt: Receipt,
+    *,
+    task: bytes | None = None,
+    picture: bytes | None = None,
+    domain: Domain | None = None,
+    registered_key: Address | None = None,
+) -> ReceiptFindings:
+    """Compare a receipt with everything that is known.
+
+    Args:
+        receipt: What to check.
+        task: The task that was submitted.
+        picture: Bytes of the picture that was delivered.
+        domain: Chain and staking contract for which it should hold.
+        registered_key: Address of the key that the contract holds for the receipt's coordinator.
+    """
+    statement, voucher = receipt.statement, receipt.voucher
+    problems = []
+    if task is not None and statement.task != task:
+        problems.append("it is the receipt of another task")
+    if picture is not None and hashlib.sha256(picture).digest() != statement.artifact:
+        problems.append("it is the receipt of another picture")
+    if (voucher.coordinator, voucher.miner) != (statement.coordinator, statement.miner):
+        problems.append("its voucher is between others")
+    if voucher.cumulative < statement.price:
+        problems.append("its voucher promises less than the price")
+    signed_by = None
+    if domain is not None:
+        try:
+            signed_by = signer(domain, statement, receipt.signature)
+            if signer(domain, voucher, receipt.voucher_signature) != signed_by:
+                problems.append("receipt and voucher were signed by different keys")
+        except InvalidMessage as error:
+            problems.append(f"its signature is not valid: {error}")
+    registered = None
+    if registered_key is not None and signed_by is not None:
+        registered = signed_by == registered_key
+        if not registered:
+            problems.append(
+                f"0x{signed_by.hex()} signed it for this chain and contract, but coordinator {statement.coordinator} "
+                f"is registered with 0x{registered_key.hex()}"
+            )
+    return ReceiptFindings(receipt, tuple(problems), signed_by, registered)
+
+
+async def look_up_domain(rpc_url: str, staking: str, coordinator: StakingId) -> tuple[Domain, Address]:
+    """Ask a chain for its id, and the staking contract for a node's present key.
+
+    Raises:
+        Unavailable: The chain does not answer.
+        ConfigError: There is no such node, or no staking contract.
+    """
+    from node.adapters.chain.rpc import JsonRpc, octets, quantity  # imported here: most commands need no chain
+
+    contract = Address(bytes.fromhex(staking.removeprefix("0x")))
+    call = {"to": staking, "data": "0x" + (NODE_SELECTOR + coordinator.to_bytes(32, "big")).hex()}
+    async with JsonRpc([rpc_url]) as rpc:
+        chain_id = quantity(await rpc.call("eth_chainId"))
+        answer = octets(await rpc.call("eth_call", call, "latest"))
+    if len(answer) != NODE_WORDS * 32:
+        raise ConfigError(f"--staking: {staking} on {rpc_url} is no staking contract of ours")
+    key = Address(answer[44:64])
+    if not any(key):
+        raise ConfigError(f"--staking: no node {coordinator} is registered in {staking}: is it the right contract?")
+    return Domain(chain_id, contract), key
