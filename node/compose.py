@@ -26,6 +26,7 @@ from protocol.roles.bootstrap import BootstrapCore
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core, Identity
 from protocol.roles.miner import MinerCore
+from protocol.task.catalog import Catalog
 from protocol.units import PeerId, StakingId, Wei
 
 Addresses = Callable[[], tuple[str, ...]]
@@ -103,7 +104,7 @@ async def run_node(
 
 def real_ports(settings: Settings, secret: bytes, clock: Clock, journal: Journal) -> Ports:
     """Build the real adapters of a role: sockets, chain, disk, device."""
-    from node.adapters.chain import ChainSettings, StakingChain
+    from node.adapters.chain.chain import ChainSettings, StakingChain
     from node.adapters.libp2p import OverlaySettings, OverlayTransport
     from node.adapters.store import SqliteStore
 
@@ -137,24 +138,24 @@ def real_ports(settings: Settings, secret: bytes, clock: Clock, journal: Journal
 
 
 def _engine(settings: Settings, clock: Clock, journal: Journal) -> Engine:
-    """Build the miner's generator. Torch is loaded in its child process only."""
-    from node.adapters.engine import EngineSettings, build_engine
+    """Build the miner's generator. Torch is loaded in the child process of the diffusion engine only."""
+    from node.adapters.engine.diffusion import DiffusionEngine
+    from node.adapters.engine.instant import InstantEngine
+    from node.adapters.engine.settings import EngineSettings
 
+    EngineFactory = Callable[[EngineSettings, Catalog, Clock, Journal], Engine]  # noqa: N806  # a type
     section = settings.engine
-    return build_engine(
-        EngineSettings(
-            kind=section.kind,
-            models=section.models,
-            model_folders=section.model_folders,
-            threads=section.threads,
-            engines_on_machine=section.engines_on_machine,
-            device=section.device,
-            delay_ms=section.delay_ms,
-        ),
-        load_catalog(settings.catalog),
-        clock,
-        journal,
+    chosen = EngineSettings(
+        kind=section.kind,
+        models=section.models,
+        model_folders=section.model_folders,
+        threads=section.threads,
+        engines_on_machine=section.engines_on_machine,
+        device=section.device,
+        delay_ms=section.delay_ms,
     )
+    engines: Mapping[str, EngineFactory] = {"diffusion": DiffusionEngine, "instant": InstantEngine}
+    return engines[section.kind](chosen, load_catalog(settings.catalog), clock, journal)
 
 
 async def run_with(
@@ -181,7 +182,8 @@ async def run_with(
             nursery.start_soon(ports.engine.run, driver)
         url = None
         if spec.has_gateway and desk is not None:
-            url = await nursery.start(_serve_http, settings, desk, identity, journal)
+            port = await nursery.start(_serve_http, settings, desk, identity, journal)
+            url = f"http://{settings.http.host}:{port}"
         info = NodeInfo(
             role=settings.role,
             peer_id=ports.transport.peer_id,
@@ -227,9 +229,9 @@ async def _serve_http(
     identity: Identity,
     journal: StructuredJournal,
     *,
-    task_status: "trio.TaskStatus[str]" = trio.TASK_STATUS_IGNORED,
+    task_status: "trio.TaskStatus[int]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve the HTTP gateway of a coordinator."""
+    """Serve the HTTP gateway of a coordinator; reports started with its port."""
     from node.adapters.http import Gateway, HttpSettings
 
     section = settings.http

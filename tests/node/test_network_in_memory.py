@@ -1,0 +1,118 @@
+"""A coordinator and three miners through the real composition, driver, desk and gateway, over memory adapters."""
+
+import base64
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+
+from node.adapters.engine.instant import InstantEngine
+from node.adapters.engine.settings import EngineSettings
+from node.adapters.memory import MemoryChain, MemoryNetwork, MemoryStore
+from node.adapters.system import SystemClock
+from node.catalog import load_catalog
+from node.compose import NodeInfo, run_with
+from node.journal import StructuredJournal
+from node.ports import Ports
+from node.settings import ChainSection, HttpSection, NodeRole, Settings
+from protocol.crypto.keys import NodeKey
+from protocol.stake.epoch import epoch_at
+from protocol.task.artifact import check_png
+from protocol.units import Epoch
+from tests.support import networks
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:hypercorn")
+
+
+class Network:
+    """Alice and bob mine, carol coordinates."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.memory = MemoryNetwork(latency_s=0.002)
+        self.stores = {name: MemoryStore() for name in ("alice", "bob", "carol")}
+        self.keys = {"alice": networks.ALICE, "bob": networks.BOB, "carol": networks.CAROL}
+
+    def settings(self, role: NodeRole) -> Settings:
+        return Settings(
+            role=role,
+            data=self.folder,
+            params=networks.network_params(slot_step_ms=10, claim_allowance_ms=15),
+            chain=ChainSection(rpc_urls=("http://127.0.0.1:1",), chain_id=31337, staking="0x" + "11" * 20),
+            http=HttpSection(port=0),
+        )
+
+    async def start(self, nursery: trio.Nursery, name: str, role: NodeRole, delay_ms: int = 0) -> NodeInfo:
+        clock, journal = SystemClock(), StructuredJournal()
+        epoch = epoch_at(clock.now(), networks.network_params())
+        views = tuple(networks.view(Epoch(number)) for number in (epoch - 1, epoch, epoch + 1))
+        engine = InstantEngine(EngineSettings(kind="instant", delay_ms=delay_ms), load_catalog(), clock, journal)
+        key: NodeKey = self.keys[name]
+        ports = Ports(
+            transport=self.memory.transport(key.peer_id),
+            chain=MemoryChain(views),
+            store=self.stores[name],
+            engine=engine if role is NodeRole.MINER else None,
+            clock=clock,
+            journal=journal,
+        )
+        secret = {"alice": b"alice", "bob": b"bob", "carol": b"carol"}[name]
+        import hashlib
+
+        return await nursery.start(
+            run_with, ports, self.settings(role), hashlib.sha256(secret).digest(), journal
+        )
+
+
+async def serving(client: httpx.AsyncClient) -> None:
+    """Wait until the coordinator knows its miners."""
+    with trio.fail_after(10):
+        while (await client.get("/readyz")).status_code != 200:
+            await trio.sleep(0.05)
+
+
+async def test_generation__memory_network__is_a_picture_with_its_receipt(tmp_path: Path) -> None:
+    network = Network(tmp_path)
+    async with trio.open_nursery() as nursery:
+        for name in ("alice", "bob"):
+            await network.start(nursery, name, NodeRole.MINER)
+        info = await network.start(nursery, "carol", NodeRole.COORDINATOR)
+        assert info.http_url is not None
+        async with httpx.AsyncClient(base_url=info.http_url) as client:
+            await serving(client)
+            answer = await client.post(
+                "/v1/images/generations", json={"prompt": "a red heart", "response_format": "b64_json"}
+            )
+            assert answer.status_code == 200, answer.text
+            picture = base64.b64decode(answer.json()["data"][0]["b64_json"])
+            check_png(picture, 128, 128)
+        nursery.cancel_scope.cancel()
+    assert not network.memory.judged
+    done = [stored for stored in network.stores["carol"]._tasks.values() if stored.done]
+    assert len(done) == 1
+
+
+async def test_generation__miner_leaves_mid_job__another_makes_it(tmp_path: Path) -> None:
+    network = Network(tmp_path)
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as leaving:
+            await network.start(leaving, "alice", NodeRole.MINER, delay_ms=60_000)
+            info = await network.start(nursery, "carol", NodeRole.COORDINATOR)
+            assert info.http_url is not None
+            async with httpx.AsyncClient(base_url=info.http_url, timeout=30) as client:
+                await serving(client)
+                answer = await client.post("/v1/tasks", json={"prompt": "a red heart"})
+                assert answer.status_code == 202, answer.text
+                with trio.fail_after(10):
+                    while not network.stores["carol"]._awards:
+                        await trio.sleep(0.01)
+            leaving.cancel_scope.cancel()
+        await network.start(nursery, "bob", NodeRole.MINER)
+        with trio.fail_after(20):
+            while not any(stored.done for stored in network.stores["carol"]._tasks.values()):
+                await trio.sleep(0.05)
+        nursery.cancel_scope.cancel()
+    done = next(stored.done for stored in network.stores["carol"]._tasks.values())
+    assert done is not None
+    assert done.miner == 2
