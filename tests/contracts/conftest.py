@@ -1,0 +1,99 @@
+"""The contracts deployed once on a real anvil; each test gets them untouched."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from tests.support.anvil import Anvil, Contract, anvil_process  # noqa: F401 a fixture
+
+from contracts.bindings import load
+from protocol.crypto.keys import NodeKey
+from protocol.crypto.typed_data import Domain, sign
+from protocol.units import CAI, Address
+from protocol.wire.statements import Registration
+
+MINER_MINIMUM = 20_000 * CAI
+COORDINATOR_MINIMUM = 2_000_000 * CAI
+UNBONDING_DELAY_S = 1000
+FAR = 2**40
+"""A deadline (unix s) that never passes."""
+
+
+def raw(address: str) -> Address:
+    return Address(bytes.fromhex(address[2:]))
+
+
+@dataclass
+class World:
+    """One deployed network, and people with 10,000,000 CAI each who have approved the staking contract."""
+
+    anvil: Anvil
+    cai: Contract
+    staking: Contract
+    faucet: Contract
+    treasury: str
+    alice: str
+    bob: str
+    carol: str
+    keys: int = field(default=0)
+
+    def key(self) -> NodeKey:
+        """Make a fresh node key."""
+        self.keys += 1
+        return NodeKey(self.keys.to_bytes(32, "big"))
+
+    @property
+    def domain(self) -> Domain:
+        return Domain(31_337, raw(self.staking.address))
+
+    def consent(self, key: NodeKey, owner: str, role: int = 1, deadline: int = FAR) -> bytes:
+        return sign(key, self.domain, Registration(owner=raw(owner), role=role, deadline=deadline))
+
+    def register(self, owner: str, stake: int, role: int = 1, **changed: Any) -> list[dict[str, Any]]:
+        """Register a node as it should be, but for what is changed."""
+        key = changed.pop("node_key", None) or self.key()
+        arguments: dict[str, Any] = {
+            "role": role,
+            "key": "0x" + key.address.hex(),
+            "deadline": FAR,
+            "signature": changed["signature"] if "signature" in changed else self.consent(key, owner, role),
+            "amount": stake,
+            "profile": '{"name":"x"}',
+        } | changed
+        return self.anvil.send(owner, self.staking, "register", *arguments.values())
+
+    def vote(self, voter: str, id: int, amount: int) -> list[dict[str, Any]]:
+        return self.anvil.send(voter, self.staking, "vote", id, amount)
+
+    def unvote(self, voter: str, id: int, amount: int) -> list[dict[str, Any]]:
+        return self.anvil.send(voter, self.staking, "unvote", id, amount)
+
+    def withdraw(self, voter: str, index: int) -> list[dict[str, Any]]:
+        return self.anvil.send(voter, self.staking, "withdraw", index)
+
+    def node(self, id: int) -> dict[str, Any]:
+        names = ("owner", "key", "role", "active", "self_stake", "effective_stake")
+        return dict(zip(names, self.anvil.read(self.staking, "node", id), strict=True))
+
+    def balance(self, holder: str) -> int:
+        return self.anvil.read(self.cai, "balanceOf", holder)
+
+
+@pytest.fixture(scope="session")
+def deployed(anvil_process: Anvil) -> World:  # noqa: F811 the fixture
+    anvil = anvil_process
+    treasury, alice, bob, carol = anvil.accounts[:4]
+    cai = anvil.deploy(load("CAI"), treasury)
+    staking = anvil.deploy(load("Staking"), cai.address, MINER_MINIMUM, COORDINATOR_MINIMUM, UNBONDING_DELAY_S)
+    faucet = anvil.deploy(load("Faucet"), cai.address, 25_000 * CAI)
+    for person in (alice, bob, carol):
+        anvil.send(treasury, cai, "transfer", person, 10_000_000 * CAI)
+        anvil.send(person, cai, "approve", staking.address, 2**256 - 1)
+    return World(anvil, cai, staking, faucet, treasury, alice, bob, carol)
+
+
+@pytest.fixture
+def world(deployed: World) -> Iterator[World]:
+    with deployed.anvil.unchanged():
+        yield deployed

@@ -1,0 +1,35 @@
+"""The committed artifacts are those of the committed sources."""
+
+from pathlib import Path
+
+import pytest
+
+from contracts import compile as compiler
+from contracts.bindings import CONTRACT_NAMES, artifact_text, load
+
+
+def test_artifacts__equal_a_fresh_compile():
+    for name in CONTRACT_NAMES:
+        assert compiler.compile_contract(name) == artifact_text(name)
+
+
+def test_main__check_of_a_changed_artifact__says_so_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(compiler, "FOLDER", tmp_path)
+    monkeypatch.setattr(compiler, "compile_contract", lambda name: f"fresh {name}\n")
+    assert compiler.main(["--check"]) == 1
+    assert "run python -m contracts.compile" in capsys.readouterr().err
+    assert list((tmp_path / "artifacts").iterdir()) == []
+    assert compiler.main([]) == 0
+    assert compiler.main(["--check"]) == 0
+    (tmp_path / "artifacts" / "CAI.json").write_text("stale")
+    assert compiler.main(["--check"]) == 1
+    assert "CAI.json differ" in capsys.readouterr().err
+
+
+def test_load__every_contract__has_code_and_fits_the_evm():
+    for name in CONTRACT_NAMES:
+        artifact = load(name)
+        assert 0 < len(artifact.bytecode) < 24_576
+        assert "0.4.3" in artifact.compiler

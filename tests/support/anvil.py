@@ -1,0 +1,169 @@
+"""A real anvil for tests: one process per session, put back to the same state after each test.
+
+Driven by plain JSON-RPC and eth_abi, so that contract tests do not rest on the code that other tests examine.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from eth_abi import decode, encode
+from eth_utils import function_abi_to_4byte_selector, to_checksum_address
+from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
+
+from contracts.bindings import Artifact
+from node.adapters.chain.devchain import _free_port, find_anvil
+from protocol.errors import ConfigError
+
+
+class Reverted(Exception):
+    """The contract refused; the text is its reason."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A deployed contract."""
+
+    artifact: Artifact
+    address: str
+
+
+class Anvil:
+    """Transactions and reads on one anvil, with its unlocked accounts."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.client = httpx.Client(timeout=10, trust_env=False)
+        self.accounts: list[str] = [to_checksum_address(account) for account in self.rpc("eth_accounts")]
+
+    def rpc(self, method: str, *params: Any) -> Any:
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+        answer = self.client.post(self.url, json=body).json()
+        if "error" in answer:
+            message = answer["error"]["message"]
+            if "revert" in message:
+                raise Reverted(message)
+            raise RuntimeError(f"{method}: {message}")
+        return answer["result"]
+
+    def deploy(self, artifact: Artifact, *arguments: Any) -> Contract:
+        constructor = next((entry for entry in artifact.abi if entry["type"] == "constructor"), {"inputs": []})
+        data = artifact.bytecode + encode([collapse_if_tuple(i) for i in constructor["inputs"]], arguments)
+        receipt = self._mined({"from": self.accounts[0], "data": "0x" + data.hex()})
+        return Contract(artifact, to_checksum_address(receipt["contractAddress"]))
+
+    def send(self, sender: str, contract: Contract, function: str, *arguments: Any) -> list[dict[str, Any]]:
+        """Call in a transaction; gives the decoded events of this contract."""
+        data = _call_data(_function(contract.artifact, function, len(arguments)), arguments)
+        receipt = self._mined({"from": sender, "to": contract.address, "data": data})
+        logs = [log for log in receipt["logs"] if to_checksum_address(log["address"]) == contract.address]
+        return [_event(contract.artifact, log) for log in logs]
+
+    def read(self, contract: Contract, function: str, *arguments: Any, sender: str | None = None) -> Any:
+        entry = _function(contract.artifact, function, len(arguments))
+        call = {"to": contract.address, "data": _call_data(entry, arguments), **({"from": sender} if sender else {})}
+        raw = bytes.fromhex(self.rpc("eth_call", call, "latest")[2:])
+        values = decode([collapse_if_tuple(output) for output in entry["outputs"]], raw)
+        return values[0] if len(values) == 1 else values
+
+    def now(self) -> int:
+        return int(self.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+
+    def wait(self, seconds: int) -> None:
+        """Move chain time."""
+        self.rpc("evm_increaseTime", seconds)
+        self.rpc("evm_mine")
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Put the chain back afterwards."""
+        snapshot = self.rpc("evm_snapshot")
+        try:
+            yield
+        finally:
+            assert self.rpc("evm_revert", snapshot)
+
+    def _mined(self, transaction: dict[str, Any]) -> dict[str, Any]:
+        sent = self.rpc("eth_sendTransaction", transaction)
+        for _ in range(500):  # anvil may answer before the receipt exists
+            receipt = self.rpc("eth_getTransactionReceipt", sent)
+            if receipt is not None:
+                if receipt["status"] != "0x1":
+                    self.rpc("eth_call", transaction, "latest")  # nothing changed: the same call tells why
+                    raise AssertionError("reverted, and does not when called again")
+                return receipt
+            time.sleep(0.002)
+        raise AssertionError("no receipt")
+
+
+def _function(artifact: Artifact, name: str, arguments: int) -> dict[str, Any]:
+    return next(
+        entry
+        for entry in artifact.abi
+        if entry["type"] == "function" and entry["name"] == name and len(entry["inputs"]) == arguments
+    )
+
+
+def _call_data(entry: dict[str, Any], arguments: tuple[Any, ...]) -> str:
+    selector = function_abi_to_4byte_selector(entry)
+    return "0x" + (selector + encode([collapse_if_tuple(i) for i in entry["inputs"]], arguments)).hex()
+
+
+def _event(artifact: Artifact, log: dict[str, Any]) -> dict[str, Any]:
+    topic = bytes.fromhex(log["topics"][0][2:])
+    entry = next(e for e in artifact.abi if e["type"] == "event" and event_abi_to_log_topic(e) == topic)
+    indexed = [i for i in entry["inputs"] if i["indexed"]]
+    plain = [i for i in entry["inputs"] if not i["indexed"]]
+    values = {
+        i["name"]: decode([i["type"]], bytes.fromhex(word[2:]))[0]
+        for i, word in zip(indexed, log["topics"][1:], strict=True)
+    }
+    decoded = decode([i["type"] for i in plain], bytes.fromhex(log["data"][2:]))
+    return {"event": entry["name"], **values, **{i["name"]: v for i, v in zip(plain, decoded, strict=True)}}
+
+
+@contextmanager
+def running_anvil(*options: str) -> Iterator[Anvil]:
+    """Start anvil with automatic mining, under the guard that also serves devnets.
+
+    Without anvil the test is skipped, visibly; in CI that is an error.
+    """
+    try:
+        binary = find_anvil()
+    except ConfigError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    port = _free_port(0)
+    command = [sys.executable, "-m", "node.adapters.chain.guard", "--", str(binary)]
+    command += ["--port", str(port), "--quiet", *options]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE)
+    anvil = None
+    try:
+        for _ in range(500):
+            try:
+                anvil = Anvil(f"http://127.0.0.1:{port}")
+                break
+            except httpx.TransportError:
+                assert process.poll() is None, "anvil did not start"
+                time.sleep(0.02)
+        assert anvil is not None, "anvil did not answer"
+        yield anvil
+    finally:
+        if anvil is not None:
+            anvil.client.close()
+        process.communicate(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def anvil_process() -> Iterator[Anvil]:
+    """One anvil for all tests of a folder."""
+    with running_anvil() as anvil:
+        yield anvil
