@@ -3,9 +3,8 @@
 import importlib.util
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final, Literal
 
 from protocol.effects import StartJob
@@ -27,7 +26,7 @@ class EngineSettings:
     kind: Literal["diffusion", "instant"] = "diffusion"
     models: tuple[str, ...] = ("pocket-emoji",)
     """Models of the catalog to serve."""
-    model_folders: Mapping[str, Path] = MappingProxyType({})
+    model_folders: Mapping[str, Path] = field(default_factory=dict)
     """Folder of a model in diffusers layout, by its name, in place of the catalog's source."""
     threads: int = 0
     """CPU threads of the child; 0 for cores ÷ ``engines_on_machine``."""

@@ -1,0 +1,200 @@
+"""Real ends for engines under test: a sink that remembers, a clock, a journal, and one shared child process."""
+
+import dataclasses
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import trio
+
+from node.adapters.engine.child_process import child_environment
+from node.adapters.engine.ipc import (
+    MAX_REPORT_BYTES,
+    FrameReader,
+    Load,
+    Loaded,
+    LoadFailed,
+    Run,
+    Started,
+    decode_report,
+    encode,
+)
+from node.catalog import load_catalog
+from protocol.effects import StartJob
+from protocol.events import EngineChanged, JobFailed, JobFinished, JobProgress
+from protocol.units import TaskId, UnixMillis
+
+MODEL_FOLDER = Path(__file__).parents[3] / "node" / "models" / "pocket-emoji"
+
+
+class Recorder:
+    """An event sink that keeps everything and lets a test wait for what it needs."""
+
+    def __init__(self):
+        self.events = []
+        self._times = {}
+        self._news = trio.Event()
+
+    async def post(self, event):
+        await trio.lowlevel.checkpoint()
+        event = dataclasses.replace(event)  # an event that is posted again is another object here
+        self.events.append(event)
+        self._times[id(event)] = trio.current_time()
+        self._news.set()
+        self._news = trio.Event()
+
+    async def until(self, wanted, limit_s=60):
+        """Give the first event, old or new, for which ``wanted`` holds."""
+        with trio.fail_after(limit_s):
+            while True:
+                for event in self.events:
+                    if wanted(event):
+                        return event
+                await self._news.wait()
+
+    def time_of(self, event):
+        """Moment (trio time) at which this very event came."""
+        return self._times[id(event)]
+
+    async def until_end(self, job, limit_s=60):
+        return await self.until(lambda event: is_end(event) and event.task == job.task, limit_s)
+
+    async def until_up(self, limit_s=90):
+        return await self.until(lambda event: isinstance(event, EngineChanged) and event.models, limit_s)
+
+    def of(self, job):
+        return [
+            event
+            for event in self.events
+            if isinstance(event, JobProgress | JobFinished | JobFailed) and event.task == job.task
+        ]
+
+
+def is_end(event):
+    return isinstance(event, JobFinished | JobFailed)
+
+
+class TrioClock:
+    def now(self):
+        return UnixMillis(round(trio.current_time() * 1000))
+
+
+class Notes:
+    def __init__(self):
+        self.notes = []
+
+    def note(self, name, task=None, **fields):
+        self.notes.append((name, fields))
+
+
+class SharedChild:
+    """The real child process, driven over its real pipes."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "node.adapters.engine.child", "--device", "cpu", "--threads", "1"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=child_environment(1, os.environ),
+        )
+        self._frames = FrameReader(MAX_REPORT_BYTES)
+        self._ready = []
+        self._jobs = 0
+
+    def send(self, message):
+        self.process.stdin.write(encode(message))
+        self.process.stdin.flush()
+
+    def receive(self, limit_s=60):
+        deadline = time.monotonic() + limit_s
+        while not self._ready:
+            left = max(0, deadline - time.monotonic())
+            if not select.select([self.process.stdout], [], [], left)[0]:
+                raise TimeoutError(f"the child said nothing for {limit_s} s")
+            data = os.read(self.process.stdout.fileno(), 65536)
+            if not data:
+                raise EOFError("the child has ended")
+            self._ready += [decode_report(body) for body in self._frames.feed(data)]
+        return self._ready.pop(0)
+
+    def load(self, folder, digest, name="pocket-emoji"):
+        self.send(Load(model=name, folder=str(folder), digest=digest, width=128, height=128, steps=15, guidance=4.0))
+        report = self.receive()
+        assert isinstance(report, Loaded | LoadFailed)
+        return report
+
+    def begin(self, prompt="red heart", **changes):
+        self._jobs += 1
+        numbers = {"width": 128, "height": 128, "steps": 8, "guidance": 4.0, "seed": 1} | changes
+        self.send(Run(job=self._jobs, model="pocket-emoji", prompt=prompt, negative_prompt="", **numbers))
+        return self._jobs
+
+    def until_end(self):
+        """Give the progress of the running job and its end."""
+        progress = []
+        while (report := self.receive()).kind == "progress":
+            progress.append(report)
+        return progress, report
+
+
+@pytest.fixture(scope="module")
+def child():
+    shared = SharedChild()
+    try:
+        started = shared.receive(limit_s=90)
+        assert isinstance(started, Started)
+        loaded = shared.load(MODEL_FOLDER, load_catalog().models["pocket-emoji"].digest)
+        assert isinstance(loaded, Loaded), loaded
+        yield shared
+    finally:
+        shared.process.kill()
+        shared.process.wait()
+        shared.process.stdin.close()
+        shared.process.stdout.close()
+
+
+@pytest.fixture
+def model_folder():
+    return MODEL_FOLDER
+
+
+@pytest.fixture
+def catalog():
+    return load_catalog()
+
+
+@pytest.fixture
+def recorder():
+    return Recorder()
+
+
+@pytest.fixture
+def clock():
+    return TrioClock()
+
+
+@pytest.fixture
+def journal():
+    return Notes()
+
+
+@pytest.fixture
+def make_job(catalog):
+    """Builds jobs with tasks of their own."""
+    count = 0
+
+    def make(prompt="red heart", *, attempt=0, **changes):
+        nonlocal count
+        count += 1
+        changed = {key: changes.pop(key) for key in ("width", "height", "model") if key in changes}
+        if changes.get("steps", 0) > 50:
+            changed["steps"] = changes.pop("steps")
+        specification = catalog.complete(prompt, **({"seed": 1} | changes))
+        specification = specification.model_copy(update=changed)
+        return StartJob(TaskId(count.to_bytes(32, "big")), attempt, specification)
+
+    return make

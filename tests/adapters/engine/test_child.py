@@ -1,0 +1,216 @@
+"""The real child with the embedded model. One process serves the whole file, faults included."""
+
+import hashlib
+import io
+import json
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from node.adapters.engine.ipc import Cancel, Done, Failed, Ping, Pong
+from node.adapters.engine.weights import model_digest
+
+
+def pixels(data):
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def average_colour_of_the_subject(data):
+    """Mean red, green, blue where the picture is not its white background."""
+    values = pixels(data)
+    subject = values[values.min(axis=2) < 200]
+    assert len(subject) > 1000, "the picture is nearly empty"
+    return subject.mean(axis=0)
+
+
+def drawn(child, prompt="red heart", **changes):
+    child.begin(prompt, **changes)
+    _, end = child.until_end()
+    assert isinstance(end, Done), end
+    return end.data
+
+
+@pytest.fixture
+def broken_copy(tmp_path, model_folder):
+    """A copy of the embedded model for a fault to be put in."""
+    copy = tmp_path / "model"
+    shutil.copytree(model_folder, copy, ignore=shutil.ignore_patterns("training", "*.png", "*.md", "LICENSE*"))
+    return copy
+
+
+def test_run__red_heart__is_a_png_of_the_asked_size_without_text(child):
+    child.begin("red heart")
+    _, end = child.until_end()
+    picture = Image.open(io.BytesIO(end.data))
+    assert (picture.format, picture.size, picture.mode) == ("PNG", (128, 128), "RGB")
+    assert picture.info == {}
+    assert b"heart" not in end.data
+    assert end.digest == hashlib.sha256(end.data).digest()
+
+
+@pytest.mark.parametrize(("prompt", "strongest"), [("red heart", 0), ("green apple", 1), ("blue circle", 2)])
+def test_run__prompt_with_a_colour__the_subject_has_that_colour(child, prompt, strongest):
+    colour = average_colour_of_the_subject(drawn(child, prompt))
+    others = [colour[channel] for channel in range(3) if channel != strongest]
+    assert colour[strongest] > 1.3 * max(others)
+
+
+def test_run__same_seed_twice__gives_the_same_bytes_and_another_seed_others(child):
+    first, again, other = (drawn(child, seed=seed) for seed in (5, 5, 6))
+    assert first == again
+    assert first != other
+
+
+def test_run__eight_steps__reports_each_with_its_time(child):
+    child.begin(steps=8)
+    progress, _ = child.until_end()
+    assert [(report.state, report.step) for report in progress] == [
+        ("loading", 0),
+        *(("step", step) for step in range(1, 9)),
+        ("encoding", 8),
+    ]
+    assert all(report.step_ms > 0 for report in progress)
+
+
+def test_cancel__after_the_first_step__stops_before_the_next_few(child):
+    job = child.begin(steps=50)
+    while child.receive().state != "step":
+        pass
+    child.send(Cancel(job=job))
+    progress, end = child.until_end()
+    assert end == Failed(job=job, reason="cancelled")
+    assert len(progress) < 10
+
+
+def test_cancel__sent_with_the_job__is_not_lost(child):
+    job = child.begin(steps=50)
+    child.send(Cancel(job=job))
+    progress, end = child.until_end()
+    assert end == Failed(job=job, reason="cancelled")
+    assert len(progress) < 10
+
+
+def test_cancel__of_an_ended_job__does_not_stop_the_next(child):
+    job = child.begin(steps=1)
+    child.until_end()
+    child.send(Cancel(job=job))
+    assert drawn(child, steps=2)
+
+
+def test_ping__during_a_job__is_answered_at_once(child):
+    child.begin(steps=20)
+    child.receive()
+    begin = time.monotonic()
+    child.send(Ping(number=9))
+    while child.receive() != Pong(number=9):
+        pass
+    assert time.monotonic() - begin < 1
+    child.until_end()
+
+
+def test_load__weights_with_one_bit_flipped__is_model_corrupt(child, broken_copy):
+    digest = model_digest(broken_copy)
+    with (broken_copy / "vae" / "diffusion_pytorch_model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)[0]
+        file.seek(-1, 2)
+        file.write(bytes([last ^ 1]))
+    assert child.load(broken_copy, digest, "broken").reason == "model_corrupt"
+
+
+def test_load__weights_cut_off_but_digest_right__is_model_corrupt(child, broken_copy):
+    with (broken_copy / "vae" / "diffusion_pytorch_model.safetensors").open("r+b") as file:
+        file.truncate(1_000_000)
+    assert child.load(broken_copy, model_digest(broken_copy), "broken").reason == "model_corrupt"
+
+
+def test_load__part_missing__is_model_missing(child, broken_copy):
+    digest = model_digest(broken_copy)
+    shutil.rmtree(broken_copy / "unet")
+    assert child.load(broken_copy, digest, "broken").reason == "model_missing"
+
+
+def test_load__no_such_folder__is_model_missing(child, tmp_path):
+    assert child.load(tmp_path / "nowhere", bytes(32), "broken").reason == "model_missing"
+
+
+def test_load__class_that_is_no_picture_pipeline__is_model_corrupt(child, broken_copy):
+    index = json.loads((broken_copy / "model_index.json").read_text())
+    (broken_copy / "model_index.json").write_text(json.dumps(index | {"_class_name": "NoSuchPipeline"}))
+    assert child.load(broken_copy, model_digest(broken_copy), "broken").reason == "model_corrupt"
+
+
+def test_load__weights_that_are_not_numbers__is_nan_picture(child, broken_copy):
+    path = broken_copy / "vae" / "diffusion_pytorch_model.safetensors"
+    data = bytearray(path.read_bytes())
+    header = struct.unpack("<Q", data[:8])[0]
+    start, end = json.loads(data[8 : 8 + header])["decoder.conv_in.bias"]["data_offsets"]
+    data[8 + header + start : 8 + header + end] = struct.pack("<H", 0x7E00) * ((end - start) // 2)  # NaN in float16
+    path.write_bytes(data)
+    assert child.load(broken_copy, model_digest(broken_copy), "broken").reason == "nan_picture"
+
+
+def test_run__model_that_is_not_loaded__is_model_missing(child, broken_copy):
+    shutil.rmtree(broken_copy)
+    from node.adapters.engine.ipc import Run
+
+    child.send(
+        Run(
+            job=10**6, model="other", prompt="x", negative_prompt="", width=128, height=128, steps=1, guidance=1, seed=0
+        )
+    )
+    _, end = child.until_end()
+    assert end == Failed(job=10**6, reason="model_missing")
+
+
+def test_run__memory_is_refused__is_out_of_memory_and_the_next_job_works(child):
+    memory = psutil.Process(child.process.pid).memory_info().vms
+    before = resource.prlimit(child.process.pid, resource.RLIMIT_AS)
+    resource.prlimit(child.process.pid, resource.RLIMIT_AS, (memory + 16 * 2**20, before[1]))
+    try:
+        job = child.begin(width=2048, height=2048, steps=1)
+        _, end = child.until_end()
+    finally:
+        resource.prlimit(child.process.pid, resource.RLIMIT_AS, before)
+    assert end == Failed(job=job, reason="out_of_memory")
+    assert drawn(child, steps=2)
+
+
+def test_run__every_fault_above__left_the_same_process_alive(child):
+    assert child.process.poll() is None
+    assert drawn(child, seed=5) == drawn(child, seed=5)
+
+
+def test_interrupt__from_the_terminal__is_left_to_the_parent(child):
+    child.process.send_signal(signal.SIGINT)
+    assert drawn(child, steps=2)
+
+
+def test_read_commands__parent_closes_the_pipe_mid_job__the_child_ends_at_once(child):
+    child.begin(steps=50)
+    child.receive()
+    child.process.stdin.close()
+    begin = time.monotonic()
+    assert child.process.wait(timeout=5) == 0
+    assert time.monotonic() - begin < 2
+
+
+def test_private_pipes__library_that_prints__does_not_reach_the_frames():
+    code = (
+        "import os; from node.adapters.engine import child\n"
+        "commands, reports = child._private_pipes()\n"
+        "print('progress: 50 %', flush=True); os.system('echo from a subprocess')\n"
+        "os.write(reports, os.read(commands, 100)); assert os.read(0, 1) == b''"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], input=b"frame", capture_output=True, timeout=30, check=True)
+    assert ran.stdout == b"frame"
+    assert ran.stderr == b"progress: 50 %\nfrom a subprocess\n"

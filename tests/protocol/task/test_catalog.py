@@ -1,0 +1,146 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from protocol.task.catalog import BuiltinSource, Catalog, CatalogModel, FolderSource, Impossible
+from protocol.wire.messages import TaskSpecification
+
+
+def make_model(**changes):
+    fields = {
+        "name": "tiny",
+        "title": "Tiny",
+        "sizes": ((128, 128), (256, 128)),
+        "default_size": (128, 128),
+        "default_steps": 15,
+        "max_steps": 50,
+        "default_guidance": 4.0,
+        "max_guidance": 15.0,
+        "loading_limit_ms": 30_000,
+        "digest": "ab" * 32,
+        "licence": "MIT",
+        "source": BuiltinSource(kind="builtin", folder="tiny"),
+    }
+    return CatalogModel(**(fields | changes))
+
+
+CATALOG = Catalog(models={"tiny": make_model()}, default="tiny", aliases={"dall-e-3": "tiny"})
+
+
+def make_specification(**changes):
+    fields = {"model": "tiny", "prompt": "a cat", "width": 128, "height": 128, "steps": 15, "guidance": 4.0, "seed": 1}
+    return TaskSpecification(**(fields | changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"width": 256}, {"steps": 50}, {"steps": 1}, {"guidance": 15.0}, {"guidance": 0.0}],
+)
+def test_refusal__within_the_limits__is_none(changes):
+    assert CATALOG.refusal(make_specification(**changes)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "detail"),
+    [
+        ({"model": "flux"}, "unknown_model", "there is no model 'flux'; there are: tiny"),
+        ({"model": "dall-e-3"}, "unknown_model", "there is no model 'dall-e-3'; there are: tiny"),
+        ({"height": 256}, "size_not_offered", "tiny does not draw 128x256; it offers 128x128, 256x128"),
+        ({"steps": 51}, "too_many_steps", "tiny takes at most 50 steps, not 51"),
+        ({"guidance": 15.5}, "guidance_too_high", "tiny takes a guidance of at most 15, not 15.5"),
+    ],
+)
+def test_refusal__outside_the_limits__names_what_is_possible(changes, code, detail):
+    assert CATALOG.refusal(make_specification(**changes)) == Impossible(code, detail)
+
+
+def test_complete__prompt_alone__takes_the_models_defaults():
+    assert CATALOG.complete("a cat", seed=1) == make_specification()
+
+
+def test_complete__alias__becomes_the_models_name():
+    completed = CATALOG.complete("a cat", seed=1, model="dall-e-3", size=(256, 128), steps=7, guidance=2)
+    assert completed == make_specification(width=256, steps=7, guidance=2.0)
+
+
+def test_complete__zero_guidance__is_kept():
+    assert CATALOG.complete("a cat", seed=1, guidance=0.0) == make_specification(guidance=0.0)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "changes", "code"),
+    [
+        ("", {}, "prompt_empty"),
+        (" \n", {}, "prompt_empty"),
+        ("x" * 2001, {}, "prompt_too_long"),
+        ("a cat", {"negative_prompt": "x" * 2001}, "prompt_too_long"),
+        ("a cat", {"model": "flux"}, "unknown_model"),
+        ("a cat", {"size": (8, 8)}, "size_not_offered"),
+        ("a cat", {"size": (100_000, 100_000)}, "size_not_offered"),
+        ("a cat", {"steps": 0}, "steps_out_of_range"),
+        ("a cat", {"steps": 10**9}, "too_many_steps"),
+        ("a cat", {"guidance": -1.0}, "guidance_out_of_range"),
+        ("a cat", {"guidance": float("nan")}, "guidance_out_of_range"),
+        ("a cat", {"guidance": float("inf")}, "guidance_too_high"),
+        ("a cat", {"seed": -1}, "seed_out_of_range"),
+        ("a cat", {"seed": 2**63}, "seed_out_of_range"),
+    ],
+)
+def test_complete__wrong_value__is_impossible_by_name(prompt, changes, code):
+    answer = CATALOG.complete(prompt, **({"seed": 1} | changes))
+    assert isinstance(answer, Impossible)
+    assert answer.code == code
+
+
+@given(
+    prompt=st.text(max_size=2100),
+    seed=st.integers(),
+    model=st.none() | st.sampled_from(["tiny", "dall-e-3", "flux"]) | st.text(max_size=10),
+    size=st.none() | st.tuples(st.integers(), st.integers()) | st.just((256, 128)),
+    steps=st.none() | st.integers(),
+    guidance=st.none() | st.floats() | st.integers(-100, 100),
+)
+def test_complete__anything__is_a_possible_task_or_a_named_refusal(prompt, seed, model, size, steps, guidance):
+    answer = CATALOG.complete(prompt, seed=seed, model=model, size=size, steps=steps, guidance=guidance)
+    if isinstance(answer, Impossible):
+        assert answer.code
+        assert answer.detail
+    else:
+        assert CATALOG.refusal(answer) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"default_size": (64, 64)}, "default_size must be one of sizes"),
+        ({"default_steps": 51}, "default_steps must not exceed max_steps"),
+        ({"default_guidance": 16.0}, "default_guidance must not exceed max_guidance"),
+        ({"digest": "ab"}, "at least 32 items"),
+        ({"digest": "xy" * 32}, "64 hexadecimal digits"),
+        ({"name": "Tiny Model"}, "match pattern"),
+        ({"sizes": ()}, "at least 1 item"),
+    ],
+)
+def test_catalog_model__contradiction__is_refused(changes, said):
+    with pytest.raises(ValidationError, match=said):
+        make_model(**changes)
+
+
+def test_folder_source__relative_path__is_refused():
+    with pytest.raises(ValidationError, match="absolute"):
+        FolderSource(kind="folder", path="models/tiny")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"default": "flux"}, "default: there is no model 'flux'"),
+        ({"aliases": {"a": "flux"}}, "aliases.a: there is no model 'flux'"),
+        ({"aliases": {"tiny": "tiny"}}, "aliases.tiny: is the name of a model"),
+        ({"models": {"small": make_model()}}, "models.small: its name is 'tiny'"),
+    ],
+)
+def test_catalog__reference_that_leads_nowhere__is_refused(changes, said):
+    with pytest.raises(ValidationError, match=said):
+        Catalog(**({"models": {"tiny": make_model()}, "default": "tiny"} | changes))
