@@ -1,4 +1,4 @@
-"""Checks a receipt as anyone can who holds it: app, miner, or a person with the file. Spec: SPEC.md §9.5."""
+"""Checks a receipt as anyone can who holds it: app, miner, or a person with the file. Spec: SPEC.md §9.6."""
 
 import hashlib
 

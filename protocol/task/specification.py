@@ -1,4 +1,4 @@
-"""The digest that binds a task's work without showing it. Spec: SPEC.md §9.2."""
+"""The digest that binds a task's work without showing it. Spec: SPEC.md §9.3."""
 
 import hashlib
 
