@@ -85,6 +85,7 @@ _STAGES: Final = (
 )
 """(stage, note that begins it, note that ends it)."""
 
+_FIRST: Final = frozenset(begin for _, begin, _ in _STAGES)
 _LAST: Final = frozenset({NoteName.TASK_DONE, NoteName.TASK_FAILED, NoteName.RECEIPT_RECEIVED, NoteName.JOB_FAILED})
 """After these nothing of a task is timed any more."""
 
@@ -126,7 +127,7 @@ class DomainMetrics:
             event.inc()
         if (reason := self._reasons.get(name)) is not None:
             label, bounded = reason
-            bounded.count(str(fields.get(label, "unknown")))
+            bounded.count(str(fields.get(label) or fields.get("reason") or fields.get("rule") or "unknown"))
         self._count_state(name, fields)
         if task is not None:
             self._time(name, task, fields)
@@ -143,16 +144,16 @@ class DomainMetrics:
             case NoteName.ENGINE_DOWN:
                 self._engine.set(0)
             case NoteName.RECEIPT_RECEIVED:
-                self._earned.inc(_whole(fields.get("price")) / CAI)
+                self._earned.inc(_whole(fields.get("wei")) / CAI)
             case _:
                 pass
 
     def _time(self, name: NoteName, task: TaskId, fields: Mapping[str, str | int]) -> None:
         """Measure the stages that this event begins and ends."""
         now = self._timer()
-        timeline = self._timelines.get(task)
-        if timeline is None:
-            timeline = self._timelines[task] = {}
+        timeline = self._timelines.get(task, {})
+        if name in _FIRST and task not in self._timelines:
+            self._timelines[task] = timeline
             if len(self._timelines) > MAX_TIMELINES:
                 self._timelines.popitem(last=False)
         for stage, begin, end in _STAGES:
@@ -166,7 +167,7 @@ class DomainMetrics:
         if name is NoteName.TASK_ACCEPTED:
             self._accepted.add(task)
         if name in _LAST:
-            del self._timelines[task]
+            self._timelines.pop(task, None)
             self._accepted.discard(task)
         self._open.set(len(self._accepted))
 

@@ -181,6 +181,19 @@ def test_count__many_reasons_from_a_peer__labels_stay_bounded(timer):
     assert totals["other"] == 1 + 1000 - (MAX_LABEL_VALUES - 1)
 
 
+def test_count__note_without_its_own_field__takes_the_name_that_is_there(timer):
+    registry = CollectorRegistry()
+    DomainMetrics(registry, timer).count(NoteName.MESSAGE_DROPPED, None, {"rule": "driver.queue_full"})
+    assert sample(registry, "cuckoo_messages_dropped_total", reason="driver.queue_full") == 1
+
+
+def test_count__notes_that_begin_nothing__keep_no_memory(timer):
+    metrics = DomainMetrics(CollectorRegistry(), timer)
+    for name in (NoteName.OFFER_SKIPPED, NoteName.CLAIM_DECLINED, NoteName.TASK_DONE):
+        metrics.count(name, TASK, {"reason": "busy"})
+    assert len(metrics._timelines) == 0
+
+
 def test_count__tasks_that_never_end__memory_stays_bounded(timer):
     metrics = DomainMetrics(CollectorRegistry(), timer)
     for number in range(MAX_TIMELINES + 100):
@@ -192,7 +205,7 @@ def test_count__every_note__gives_text_that_prometheus_reads(timer):
     registry = CollectorRegistry()
     metrics = DomainMetrics(registry, timer)
     for name in NoteName:
-        metrics.count(name, TASK, {"reason": "busy", "rule": "offer.expired", "price": str(3 * 10**18)})
+        metrics.count(name, TASK, {"reason": "busy", "rule": "offer.expired", "wei": str(3 * 10**18)})
     families = {family.name: family for family in text_string_to_metric_families(generate_latest(registry).decode())}
     assert sample(registry, "cuckoo_earned_cai_total") == 3
     assert {"cuckoo_tasks", "cuckoo_gossip", "cuckoo_task_seconds", "process_resident_memory_bytes"} <= set(families)

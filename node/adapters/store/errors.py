@@ -16,7 +16,7 @@ _PRIMARY_CODE: Final = 0xFF
 """SQLite keeps the primary result code in the low byte of an extended one."""
 
 
-class StoreConflict(RuntimeError):
+class StoreConflict(ValueError):
     """Records contradict what is stored: a task that ends twice, a claim with two awards, a boot that goes back.
 
     Always a fault of ours, never of a peer or a person, so it is not an ``OverlayError`` and stops the node.
