@@ -61,7 +61,7 @@ class ApiClient:
         return await self._json("POST", "/v1/tasks", json=dict(order))
 
     async def generate(self, order: Mapping[str, object]) -> Json:
-        """Make one picture as OpenAI clients do, in one request; gives ``{"b64_json", "task", …}``.
+        """Make one picture as OpenAI clients do, in one request; gives ``{"b64_json", "cuckoo": {"task", …}}``.
 
         Raises:
             ConfigError, Unavailable: As ``submit``.

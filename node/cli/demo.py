@@ -34,8 +34,8 @@ def demo(
     from node.cli.progress import Reporter
     from node.cli.running import run_until_stopped
     from node.cli.submit import check_output, draw, save
-    from node.devnet import DevnetOptions
     from node.devnet import devnet as run_devnet
+    from node.devnet_plan import DevnetOptions
     from protocol.errors import ConfigError
 
     check_output(out)
@@ -129,7 +129,7 @@ async def measure(client: "ApiClient", order: "Json", count: int, reporter: "Rep
         begun = clock.now()
         answer = await client.generate(order)
         deliveries.append(clock.now() - begun)
-        news = [update async for update in client.updates(answer["task"])]
+        news = [update async for update in client.updates(answer["cuckoo"]["task"])]
         awards += [update["at"] - begun for update in news if update["stage"] == "claimed"]
     lines = [f"{count} idle tasks, one after another, over HTTP:"]
     for name, values in (("award", awards), ("delivered", deliveries)):

@@ -39,8 +39,8 @@ def devnet(
     """
     from node.cli.progress import Reporter
     from node.cli.running import run_until_stopped
-    from node.devnet import DevnetOptions
     from node.devnet import devnet as run_devnet
+    from node.devnet_plan import DevnetOptions
     from node.settings import DEFAULT_MODEL
 
     options = DevnetOptions(

@@ -1,0 +1,179 @@
+"""What a devnet consists of: its options, its nodes, and the files that each node is started with."""
+
+import secrets
+import socket
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from node import keystore
+from node.children import Child, Readiness
+from node.settings import DEFAULT_MODEL, NodeRole
+from node.toml_text import toml_text
+from protocol.errors import ConfigError
+
+COORDINATOR_STAKE_CAI: Final = 2_500_000
+"""Stake of each coordinator (CAI), above the minimum of 2,000,000."""
+
+MINER_STAKES_CAI: Final = (25_000, 50_000, 100_000)
+"""Stakes of the miners in turn (CAI), above the minimum of 20,000: different, so that the lottery has something to
+weigh."""
+
+MAX_NODES: Final = 64
+"""Most nodes of one devnet. Each is a process of some 100 MB and more with a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevnetOptions:
+    """What a devnet should be like."""
+
+    coordinators: int = 1
+    miners: int = 3
+    models: tuple[str, ...] = (DEFAULT_MODEL,)
+    engine: str = "diffusion"
+    delay_ms: int = 0
+    port: int = 8000
+    """Port of the first coordinator's API, 0 for free ones; the others follow it."""
+    require_key: bool = False
+    data: Path | None = None
+    """An empty or new folder that is kept; None for a temporary one."""
+    keep: bool = False
+    """Keep the temporary folder."""
+
+
+@dataclass(slots=True)
+class DevnetMember:
+    """One node of a devnet."""
+
+    name: str
+    role: NodeRole
+    folder: Path
+    secret: bytes = field(repr=False)
+    stake_cai: int
+    child: Child | None = None
+    readiness: Readiness | None = None
+
+    def describe(self) -> dict[str, object]:
+        """Say what a program needs to know of it."""
+        child, ready = self.child, self.readiness
+        assert child is not None
+        assert ready is not None
+        return {
+            "name": self.name,
+            "role": self.role.value,
+            "pid": child.pid,
+            "peer_id": ready.peer_id,
+            "address": ready.address,
+            "addresses": ready.addresses,
+            "http_url": ready.http_url,
+            "stake_cai": self.stake_cai,
+            "config": str(child.config),
+            "log": str(child.log),
+        }
+
+
+def check_options(options: DevnetOptions) -> None:
+    """Refuse what cannot run, before anything is started.
+
+    Raises:
+        ConfigError: Naming the flag.
+    """
+    if options.coordinators < 1:
+        raise ConfigError("--coordinators: at least 1, or nobody takes a task")
+    if options.miners < 1:
+        raise ConfigError("--miners: at least 1, or nobody makes a picture")
+    if options.coordinators + options.miners > MAX_NODES:
+        raise ConfigError(f"--miners: at most {MAX_NODES} nodes in all, as each is a process")
+    if options.engine not in {"diffusion", "instant"}:
+        raise ConfigError(f"--engine: {options.engine!r} is not one of diffusion, instant")
+    if not 0 <= options.port <= 65_535 - options.coordinators:
+        raise ConfigError(f"--port: {options.port} is not within 0 and {65_535 - options.coordinators}")
+    for number in range(options.coordinators) if options.port else ():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", options.port + number))
+            except OSError:
+                raise ConfigError(
+                    f"--port: {options.port + number} is in use: give another, or --port 0 for a free one"
+                ) from None
+
+
+def make_folder(options: DevnetOptions) -> Path:
+    """Make the folder of this network, private to its owner."""
+    if options.data is None:
+        return Path(tempfile.mkdtemp(prefix="cuckoo-devnet-"))
+    folder = options.data.expanduser().absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ConfigError(f"--data: {folder} is not empty; a devnet begins anew each time: name another folder")
+    except OSError as error:
+        raise ConfigError(f"--data: {folder} cannot be used: {error.strerror}") from None
+    return folder
+
+
+def make_members(options: DevnetOptions, folder: Path) -> list[DevnetMember]:
+    """Make a folder, a key and a password for each node."""
+    plan = [("bootstrap", NodeRole.BOOTSTRAP, 0)]
+    plan += [(f"coordinator-{n + 1}", NodeRole.COORDINATOR, COORDINATOR_STAKE_CAI) for n in range(options.coordinators)]
+    stakes = MINER_STAKES_CAI
+    plan += [(f"miner-{n + 1}", NodeRole.MINER, stakes[n % len(stakes)]) for n in range(options.miners)]
+    members = []
+    for name, role, stake in plan:
+        home = folder / name
+        password = secrets.token_urlsafe(16)
+        secret = keystore.create(home / "key.json", password, light=True)
+        keystore.write_private(home / "password", password + "\n")
+        members.append(DevnetMember(name, role, home, secret, stake))
+    return members
+
+
+def write_api_key(options: DevnetOptions, folder: Path) -> str | None:
+    """Make one API key for all coordinators, where they are to ask for one."""
+    if not options.require_key:
+        return None
+    key = "sk-cuckoo-" + secrets.token_urlsafe(24)
+    keystore.write_private(folder / "api-keys.txt", f"{key} devnet\n")
+    return key
+
+
+def write_config(
+    member: DevnetMember, options: DevnetOptions, chain: Mapping[str, object], entry: Sequence[str]
+) -> Path:
+    """Write the settings of one node, as a person would.
+
+    Args:
+        member: The node.
+        options: What its network is like.
+        chain: Its ``[chain]`` section.
+        entry: Addresses of the bootstrap, all that it is told of the others.
+    """
+    number = int(member.name.rpartition("-")[2]) - 1 if member.stake_cai else 0
+    settings: dict[str, object] = {
+        "role": member.role.value,
+        "data": str(member.folder),
+        "params": "minimal",
+        "exit_with_stdin": True,
+        "chain": dict(chain),
+        "overlay": {"listen": ["/ip4/127.0.0.1/tcp/0"], "bootstrap": list(entry)},
+        "key": {"keystore": str(member.folder / "key.json"), "password_file": str(member.folder / "password")},
+        "logs": {"format": "json"},
+    }
+    if member.role is NodeRole.COORDINATOR:
+        http: dict[str, object] = {"port": options.port + number if options.port else 0}
+        if options.require_key:
+            http |= {"require_key": True, "keys_file": str(member.folder.parent / "api-keys.txt")}
+        settings["http"] = http
+    if member.role is NodeRole.MINER:
+        settings["engine"] = {
+            "kind": options.engine,
+            "models": list(options.models),
+            "engines_on_machine": options.miners,
+            "delay_ms": options.delay_ms,
+        }
+    path = member.folder / "node.toml"
+    keystore.write_private(path, toml_text(settings))
+    return path
