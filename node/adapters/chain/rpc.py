@@ -5,7 +5,8 @@ The follower uses this alone, without web3: importing web3 costs 1.6 s of CPU an
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, final
 
@@ -17,7 +18,9 @@ from protocol.errors import ConfigError, Unavailable
 Json: TypeAlias = Any  # what a remote node sent: whoever reads a part of it checks that part
 
 REQUEST_TIMEOUT_S: Final = 10.0
-"""One HTTP request may take this long (s); `eth_getLogs` over a full chunk takes under 1 s on a healthy node."""
+"""Longest silence (s) within a request; `eth_getLogs` over a full chunk takes under 1 s on a healthy node."""
+WHOLE_REQUEST_TIMEOUT_S: Final = 30.0
+"""Longest request (s), so that a node that sends one byte at a time cannot hold us."""
 MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024
 """Largest answer that is read (bytes): 2,000 blocks full of events are below it."""
 FIRST_RETRY_S: Final = 0.1
@@ -51,6 +54,35 @@ def shown(url: str) -> str:
     """Give scheme, host and port of a URL: path and query often hold an API key and stay out of texts."""
     parsed = httpx.URL(url)
     return f"{parsed.scheme}://{parsed.netloc.decode('ascii').rpartition('@')[2]}"
+
+
+@final
+class _Body(httpx.AsyncByteStream):
+    """A request's body. httpx's own is a generator, which a failing connection leaves behind unfinished."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Give the whole body as one part."""
+        return _Once(self._data)
+
+
+@final
+class _Once:
+    """Iterates over one value."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data: bytes | None = data
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data, self._data = self._data, None
+        if data is None:
+            raise StopAsyncIteration
+        return data
 
 
 @final
@@ -164,15 +196,24 @@ class JsonRpc:
     async def _post(self, url: str, body: bytes) -> Json:
         """Send one HTTP request and decode the answer."""
         content = bytearray()
+        status = 0
         try:
-            async with self._client.stream("POST", url, content=body) as response:
-                async for part in response.aiter_bytes():
-                    content += part
-                    if len(content) > MAX_RESPONSE_BYTES:
-                        raise Unavailable(f"{shown(url)}: answer larger than {MAX_RESPONSE_BYTES} bytes")
-                status = response.status_code
+            # Left by cancellation, never by an exception inside the loop: httpx would leave its generators open.
+            with trio.move_on_after(WHOLE_REQUEST_TIMEOUT_S) as scope:
+                request = self._client.build_request("POST", url, content=body)
+                request.stream = _Body(body)
+                async with aclosing(await self._client.send(request, stream=True)) as response:
+                    async for part in response.aiter_bytes():
+                        content += part
+                        if len(content) > MAX_RESPONSE_BYTES:
+                            scope.cancel()
+                    status = response.status_code
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unavailable(f"{shown(url)}: {type(error).__name__}: {error}") from error
+        if len(content) > MAX_RESPONSE_BYTES:
+            raise Unavailable(f"{shown(url)}: answer larger than {MAX_RESPONSE_BYTES} bytes")
+        if scope.cancelled_caught:
+            raise Unavailable(f"{shown(url)}: no whole answer in {WHOLE_REQUEST_TIMEOUT_S:.0f} s")
         # Some providers send a JSON-RPC error with status 400, so only statuses that are theirs alone fail over.
         if status in {401, 403, 404, 429} or status >= 500:
             raise Unavailable(f"{shown(url)}: HTTP {status}")

@@ -1,0 +1,171 @@
+"""The follower on a real chain: history, re-orgs, restarts, blocks by time."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from eth_utils.abi import event_abi_to_log_topic
+
+from contracts.bindings import load
+from node.adapters.chain import follower as module
+from node.adapters.chain.follower import NODE_CHANGED, Follower
+from node.adapters.chain.rpc import JsonRpc
+from protocol.units import BlockNumber, Role, UnixMillis
+from tests.adapters.chain.conftest import MINER_STAKE, StakingOnAnvil
+
+
+@pytest.fixture
+async def rpc(staking: StakingOnAnvil) -> AsyncIterator[JsonRpc]:
+    async with JsonRpc([staking.anvil.url]) as client:
+        yield client
+
+
+@pytest.fixture
+def follower(rpc: JsonRpc, staking: StakingOnAnvil) -> Follower:
+    return Follower(rpc, staking.address, staking.start_block)
+
+
+def ids(follower: Follower) -> list[int]:
+    assert follower.head is not None
+    return [row.id for row in follower.history.table_at(follower.head.number).rows]
+
+
+def test_node_changed__is_the_contracts_event():
+    event = next(entry for entry in load("Staking").abi if entry.get("name") == "NodeChanged")
+    assert event_abi_to_log_topic(event) == NODE_CHANGED
+
+
+async def test_step__contract_without_nodes__has_an_empty_table(follower: Follower):
+    assert await follower.step() == 0
+    assert ids(follower) == []
+
+
+async def test_step__rows__are_those_of_the_contract(follower: Follower, staking: StakingOnAnvil):
+    keys = [staking.register(number) for number in (1, 2)]
+    staking.vote(2, 77)
+    await follower.step()
+    first, second = follower.history.table_at(BlockNumber(staking.height())).rows
+    assert (first.id, first.address, first.role, first.stake) == (1, keys[0].address, Role.MINER, MINER_STAKE)
+    assert (second.id, second.address, second.stake, second.active) == (2, keys[1].address, MINER_STAKE + 77, True)
+
+
+async def test_step__history__tells_the_table_after_each_block(follower: Follower, staking: StakingOnAnvil):
+    heights = []
+    for number in (1, 2, 3):
+        staking.register(number)
+        staking.anvil.rpc("evm_mine")
+        heights.append(staking.height())
+    await follower.step()
+    counts = [len(follower.history.table_at(BlockNumber(height)).rows) for height in heights]
+    assert counts == [1, 2, 3]
+    assert len(follower.history.table_at(BlockNumber(heights[2] - 2)).rows) == 2
+
+
+async def test_step__small_chunks__read_the_same(
+    rpc: JsonRpc, staking: StakingOnAnvil, monkeypatch: pytest.MonkeyPatch
+):
+    for number in range(1, 8):
+        staking.register(number)
+        staking.anvil.rpc("evm_mine")
+    monkeypatch.setattr(module, "FIRST_CHUNK_BLOCKS", 1)
+    monkeypatch.setattr(module, "MAX_CHUNK_BLOCKS", 3)
+    slow = Follower(rpc, staking.address, staking.start_block)
+    await slow.step()
+    assert ids(slow) == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_step__block_by_block__equals_one_read_from_the_start(
+    rpc: JsonRpc, follower: Follower, staking: StakingOnAnvil
+):
+    for number in (1, 2, 3):
+        staking.register(number)
+        assert await follower.step() == 0
+    restarted = Follower(rpc, staking.address, staking.start_block)
+    await restarted.step()
+    height = BlockNumber(staking.height())
+    assert follower.history.table_at(height).root == restarted.history.table_at(height).root
+
+
+async def test_step__reorganisation_without_the_event__forgets_the_node(follower: Follower, staking: StakingOnAnvil):
+    staking.register(1)
+    await follower.step()
+    staking.register(2)
+    staking.anvil.rpc("evm_mine")
+    await follower.step()
+    assert ids(follower) == [1, 2]
+    staking.anvil.rpc("anvil_reorg", 2, [])
+    assert await follower.step() > 0
+    assert ids(follower) == [1]
+
+
+async def test_step__new_fork_with_events_below_the_dropped_block__reads_them(
+    follower: Follower, staking: StakingOnAnvil
+):
+    await follower.step()
+    fork = staking.anvil.rpc("evm_snapshot")
+    for _ in range(4):
+        staking.anvil.rpc("evm_mine")
+    await follower.step()
+    staking.anvil.rpc("evm_revert", fork)
+    staking.register(5)
+    for _ in range(6):
+        staking.anvil.rpc("evm_mine")
+    assert await follower.step() > 0
+    assert ids(follower) == [1]
+
+
+async def test_step__shorter_chain__goes_back_with_it(follower: Follower, staking: StakingOnAnvil):
+    fork = staking.anvil.rpc("evm_snapshot")
+    staking.register(1)
+    staking.register(2)
+    await follower.step()
+    staking.anvil.rpc("evm_revert", fork)
+    await follower.step()
+    assert ids(follower) == []
+    assert follower.head is not None
+    assert follower.head.number == staking.height()
+
+
+async def test_step__reorganisation_below_the_settled_block__reads_all_again(
+    follower: Follower, staking: StakingOnAnvil
+):
+    fork = staking.anvil.rpc("evm_snapshot")
+    staking.register(1)
+    staking.anvil.rpc("evm_mine")
+    await follower.step()
+    assert follower.head is not None
+    follower.settle(follower.head)
+    staking.anvil.rpc("evm_revert", fork)
+    staking.register(9)
+    staking.register(8)
+    staking.register(7)
+    await follower.step()
+    assert ids(follower) == [1, 2, 3]
+    restarted_root = follower.history.table_at(BlockNumber(staking.height())).root
+    fresh = Follower(follower._rpc, staking.address, staking.start_block)
+    await fresh.step()
+    assert fresh.history.table_at(BlockNumber(staking.height())).root == restarted_root
+
+
+async def test_settle__then_a_shallow_reorganisation__keeps_the_settled_part(
+    follower: Follower, staking: StakingOnAnvil
+):
+    staking.register(1)
+    await follower.step()
+    assert follower.head is not None
+    follower.settle(follower.head)
+    staking.register(2)
+    await follower.step()
+    staking.anvil.rpc("anvil_reorg", 1, [])
+    assert await follower.step() == 1
+    assert ids(follower) == [1]
+
+
+async def test_last_before__every_cutoff__equals_a_plain_search(follower: Follower, staking: StakingOnAnvil):
+    for gap in (1, 5, 1, 1, 30, 2, 1, 8):
+        staking.anvil.wait(gap)
+    await follower.step()
+    blocks = [await follower.header(number) for number in range(staking.height() + 1)]
+    moments = [block.timestamp for block in blocks if block is not None]
+    for cutoff in {moment + shift for moment in moments[-12:] for shift in (-1, 0, 1)} | {moments[0], 0, 1}:
+        expected = [block for block in blocks if block is not None and block.timestamp < cutoff]
+        assert await follower.last_before(UnixMillis(cutoff)) == (expected[-1] if expected else None)

@@ -1,0 +1,196 @@
+"""JsonRpc against real HTTP servers, good and bad."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import trio
+
+from node.adapters.chain import rpc as module
+from node.adapters.chain.rpc import CallRefused, JsonRpc, WrongChain, octets, quantity, shown
+from protocol.errors import ConfigError, Unavailable
+
+Answer = tuple[int, bytes]
+DEAD = "http://127.0.0.1:1"
+
+
+def result(value: Any) -> Answer:
+    return 200, json.dumps({"jsonrpc": "2.0", "id": 1, "result": value}).encode()
+
+
+@contextmanager
+def serving(answer: Callable[[Any], Answer]) -> Iterator[str]:
+    """A chain node that answers what the test says."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status, content = answer(body)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_arguments: object) -> None:
+            """Stay silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "ftp://host", "http://", "127.0.0.1:8545"])
+def test_init__what_is_no_http_url__is_named(url: str):
+    with pytest.raises(ConfigError, match=r"chain\.rpc_urls"):
+        JsonRpc([url])
+
+
+def test_init__no_url__is_named():
+    with pytest.raises(ConfigError, match=r"chain\.rpc_urls is empty"):
+        JsonRpc([])
+
+
+def test_shown__url_with_secrets__hides_them():
+    assert shown("https://user:pass@node.example:8443/v2/api-key?x=1") == "https://node.example:8443"
+
+
+async def test_call__first_url_dead__fails_over_and_stays_with_the_good_one():
+    asked = []
+
+    def answer(body: Any) -> Answer:
+        asked.append(body["method"])
+        return result("0x10")
+
+    with serving(answer) as url:
+        async with JsonRpc([DEAD, url]) as rpc:
+            assert await rpc.call("eth_blockNumber") == "0x10"
+            assert await rpc.call("eth_blockNumber") == "0x10"
+    assert asked == ["eth_blockNumber"] * 2
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        (500, b"oops"),
+        (429, b"{}"),
+        (401, b"{}"),
+        (200, b"<html>not json</html>"),
+        (200, b"\xff\xfe"),
+    ],
+)
+async def test_call__url_answers_badly__takes_the_next(bad: Answer):
+    with serving(lambda _: bad) as broken, serving(lambda _: result("0x1")) as good:
+        async with JsonRpc([broken, good]) as rpc:
+            assert await rpc.call("eth_blockNumber") == "0x1"
+
+
+@pytest.mark.parametrize("bad", [b"[]", b"7", b"null", b"{}", b'{"id":1}'])
+async def test_call__json_that_is_no_answer__is_unavailable(bad: bytes):
+    with serving(lambda _: (200, bad)) as url:
+        async with JsonRpc([url]) as rpc:
+            with pytest.raises(Unavailable):
+                await rpc.call("eth_blockNumber")
+
+
+async def test_call__node_answers_an_error__is_refused_at_once_with_its_words():
+    asked = []
+
+    def answer(body: Any) -> Answer:
+        asked.append(body)
+        return 400, b'{"id":1,"error":{"code":-32005,"message":"query returned more than 10000 results"}}'
+
+    with serving(answer) as url:
+        async with JsonRpc([url]) as rpc:
+            with pytest.raises(CallRefused, match="more than 10000 results") as caught:
+                await rpc.call("eth_getLogs", {})
+    assert caught.value.code == -32005
+    assert len(asked) == 1
+
+
+async def test_call__nobody_answers__is_unavailable_after_all_rounds(autojump_clock: trio.testing.MockClock):
+    async with JsonRpc([DEAD, "http://127.0.0.1:2"]) as rpc:
+        with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1"):
+            await rpc.call("eth_blockNumber")
+
+
+async def test_call__not_to_be_repeated__is_sent_once():
+    asked = []
+
+    def answer(body: Any) -> Answer:
+        asked.append(body)
+        return 503, b""
+
+    with serving(answer) as url:
+        async with JsonRpc([url]) as rpc:
+            with pytest.raises(Unavailable):
+                await rpc.call("evm_mine", repeat=False)
+    assert len(asked) == 1
+
+
+async def test_call__answer_beyond_the_limit__is_not_read(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MAX_RESPONSE_BYTES", 1000)
+    monkeypatch.setattr(module, "ROUNDS", 1)
+    with serving(lambda _: result("x" * 2000)) as url:
+        async with JsonRpc([url]) as rpc:
+            with pytest.raises(Unavailable, match="larger than 1000 bytes"):
+                await rpc.call("eth_getLogs", {})
+
+
+async def test_call__fail_over_to_another_chain__is_never_believed():
+    with serving(lambda _: result("0x5")) as wrong:
+        async with JsonRpc([DEAD, wrong], chain_id=31_337) as rpc:
+            with pytest.raises(Unavailable):
+                await rpc.call("eth_blockNumber")
+        async with JsonRpc([wrong], chain_id=31_337) as rpc:
+            with pytest.raises(WrongChain, match="serves chain 5, not 31337"):
+                await rpc.call("eth_blockNumber")
+
+
+async def test_batch__answers_in_any_order__come_back_in_order():
+    def answer(body: Any) -> Answer:
+        answers = [{"id": one["id"], "result": one["params"][0]} for one in reversed(body)]
+        return 200, json.dumps(answers).encode()
+
+    with serving(answer) as url:
+        async with JsonRpc([url]) as rpc:
+            assert await rpc.batch([("eth_call", [number]) for number in range(5)]) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("content", [b'{"error":{"code":1,"message":"no batches"}}', b"[]", b"[1]"])
+async def test_batch__anything_else__is_unavailable(content: bytes):
+    with serving(lambda _: (200, content)) as url:
+        async with JsonRpc([url]) as rpc:
+            with pytest.raises(Unavailable):
+                await rpc.batch([("eth_call", [])])
+
+
+async def test_probe__tells_for_each_url():
+    with serving(lambda _: result("0x7a69")) as good:
+        async with JsonRpc([good, DEAD]) as rpc:
+            answers = await rpc.probe()
+    assert answers[good] == 31_337
+    assert isinstance(answers[DEAD], Unavailable)
+
+
+@pytest.mark.parametrize("value", [None, 7, "", "0x", "xyz", [], {}])
+def test_quantity__anything_but_hex__is_unavailable(value: Any):
+    with pytest.raises(Unavailable):
+        quantity(value)
+
+
+@pytest.mark.parametrize("value", [None, 7, "0x1", "0xzz", [], "0x0102"])
+def test_octets__anything_but_hex_of_the_length__is_unavailable(value: Any):
+    with pytest.raises(Unavailable):
+        octets(value, 3)
