@@ -1,0 +1,293 @@
+"""Every wrong setting is one line that names the flag or the file and key, and the fix."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from node.configuration import example_file, load_params, load_settings, model_folders_from
+from node.setting_faults import FLAGS
+from node.settings import NodeRole, Section, Settings
+from node.toml_text import toml_text
+from protocol.crypto.keys import NodeKey
+from protocol.errors import ConfigError
+from protocol.params import Params
+
+ROOT = Path(__file__).parents[2]
+ENTRY = f"/ip4/127.0.0.1/tcp/4001/p2p/{NodeKey(bytes([1]) * 32).peer_id}"
+STAKING = "0x5fbdb2315678afecb367f032d93f642f64180aa3"
+GOOD = f"""
+role = "miner"
+data = "state"
+params = "minimal"
+[chain]
+rpc_urls = ["http://127.0.0.1:8545"]
+chain_id = 31337
+staking = "{STAKING}"
+[overlay]
+bootstrap = ["{ENTRY}"]
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a settings file and gives its path."""
+
+    def write_file(text: str) -> Path:
+        path = tmp_path / "node.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write_file
+
+
+def fault_of(path: Path | None, flags: dict[str, object] | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path, flags or {}, {})
+    return str(caught.value)
+
+
+def test_load_settings__good_file__defaults_filled_in(write):
+    path = write(GOOD)
+    settings = load_settings(path, {}, {})
+    assert settings.role is NodeRole.MINER
+    assert settings.data == path.parent / "state"
+    assert settings.keystore == path.parent / "state" / "key.json"
+    assert settings.params.name == "devnet"
+    assert settings.engine.models == ("pocket-emoji",)
+    assert settings.chain.staking_address == bytes.fromhex(STAKING[2:])
+
+
+def test_load_settings__flags_and_file__flag_wins(write):
+    settings = load_settings(
+        write(GOOD), {"engine.kind": "instant", "overlay.listen": ["/ip4/0.0.0.0/tcp/7"], "data": Path("here")}, {}
+    )
+    assert settings.engine.kind == "instant"
+    assert settings.overlay.listen == ("/ip4/0.0.0.0/tcp/7",)
+    assert settings.data == Path.cwd() / "here"
+
+
+def test_load_settings__flags_alone__enough():
+    flags = {
+        "role": "bootstrap",
+        "chain.rpc_urls": ["http://a:1"],
+        "chain.chain_id": 1,
+        "chain.staking": STAKING,
+        "engine.models": None,
+    }
+    settings = load_settings(None, flags, {})
+    assert settings.data == Path.home() / ".cuckoo" / "bootstrap"
+    assert settings.params.name == "mainnet"
+
+
+REPLACEMENTS = [
+    # what, by what, the whole line behind the file's name
+    ('role = "miner"', 'role = "worker"', "role: 'worker' is not one of bootstrap, coordinator, miner"),
+    ('data = "state"', 'dat = "state"', "dat: unknown key (did you mean 'data'?)"),
+    ('params = "minimal"', "params = 3", "params: must be text: a network's name, or FILE.toml"),
+    ("chain_id = 31337", 'chain_id = "31337"', "chain.chain_id: must be a whole number, not '31337'"),
+    ("chain_id = 31337", "chain_id = 0", "chain.chain_id: 0 is too small: at least 1"),
+    ("chain_id = 31337", "chain_id = 1\nchainid = 1", "chain.chainid: unknown key (did you mean 'chain_id'?)"),
+    (f'"{STAKING}"', '"0x12"', "chain.staking: '0x12' is no Ethereum address: write 0x and 40 hexadecimal digits"),
+    (
+        f'"{STAKING}"',
+        '"0x5FbDB2315678afecb367f032d93F642f64180aa4"',
+        "chain.staking: '0x5FbDB2315678afecb367f032d93F642f64180aa4' has a wrong checksum: "
+        "copy the address again, a character is off",
+    ),
+    (
+        '"http://127.0.0.1:8545"',
+        '"127.0.0.1:8545"',
+        "chain.rpc_urls: '127.0.0.1:8545' is no HTTP address: write it as http://host:port or https://host/path",
+    ),
+    (
+        f'"{ENTRY}"',
+        '"localhost:4001"',
+        "overlay.bootstrap: 'localhost:4001' is no multiaddress: "
+        "write it as the bootstrap prints it: /ip4/HOST/tcp/PORT/p2p/PEER_ID",
+    ),
+    (
+        f'"{ENTRY}"',
+        '"/ip4/127.0.0.1/tcp/4001"',
+        "overlay.bootstrap: '/ip4/127.0.0.1/tcp/4001' does not end in /p2p/PEER_ID: "
+        "write it as the bootstrap prints it: /ip4/HOST/tcp/PORT/p2p/PEER_ID",
+    ),
+    (
+        "[overlay]",
+        '[overlay]\nlisten = ["0.0.0.0:1"]',
+        "overlay.listen: '0.0.0.0:1' is no multiaddress: write it as /ip4/0.0.0.0/tcp/4001",
+    ),
+    ("[overlay]", '[overlay]\nlisten = "x"', "overlay.listen: must be a list in [ ], not 'x'"),
+    ("[overlay]", '[engine]\nkind = "fast"\n[overlay]', "engine.kind: 'fast' is not one of 'diffusion', 'instant'"),
+    ("[overlay]", '[engine]\ndevice = "gpu"\n[overlay]', "engine.device: 'gpu' does not have the form ^(auto|cpu|cuda"),
+    ("[overlay]", "[engine]\nthreads = 1.5\n[overlay]", "engine.threads: must be a whole number, not 1.5"),
+    ("[overlay]", "[engine]\nthreads = true\n[overlay]", "engine.threads: must be a whole number, not True"),
+    (
+        "[overlay]",
+        "[http]\nport = 1\n[overlay]",
+        "http: only a coordinator reads this, and the role is miner: leave it out",
+    ),
+    ("[overlay]", "[what]\nport = 1\n[overlay]", "what: unknown key: known are role, data, params, catalog"),
+    ("[chain]", "logs = 3\n[chain]", "logs: must be a [section], not 3"),
+    ("[chain]", 'exit_with_stdin = "yes"\n[chain]', "exit_with_stdin: must be true or false, not 'yes'"),
+    ("[chain]", 'catalog = "none.toml"\n[chain]', "catalog: {folder}/none.toml does not exist"),
+    (
+        "[overlay]",
+        '[engine.model_folders]\npocket-emoji = "none"\n[overlay]',
+        "engine.model_folders: pocket-emoji: the folder {folder}/none does not exist",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"), REPLACEMENTS, ids=[new.split("\n")[-2:][0] for _, new, _ in REPLACEMENTS]
+)
+def test_load_settings__bad_value_in_file__one_line(write, old, new, line):
+    path = write(GOOD.replace(old, new, 1))
+    found = fault_of(path)
+    assert found.startswith(f"{path}: {line.format(folder=path.parent)}")
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize("key", ["role", "chain.staking", "chain.chain_id", "chain.rpc_urls", "overlay.bootstrap"])
+def test_load_settings__missing_key__says_where_to_set_it(write, key):
+    leaf = key.rpartition(".")[2]
+    path = write("\n".join(line for line in GOOD.splitlines() if not line.startswith(f"{leaf} ")))
+    assert fault_of(path) == f"{key} is missing: set it in {path}, or give {FLAGS[key]}"
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ({"role": "worker"}, "--role: 'worker' is not one of bootstrap, coordinator, miner"),
+        ({"http.port": 1}, "--http-port: only a coordinator reads this, and the role is miner: leave it out"),
+        ({"engine.threads": -1}, "--threads: -1 is too small: at least 0"),
+        ({"logs.level": "loud"}, "--log-level: 'loud' is not one of 'debug', 'info', 'warning', 'error'"),
+        (
+            {"params": "moon"},
+            "params: no network is called 'moon': give one of mainnet, minimal, testnet, or FILE.toml",
+        ),
+    ],
+)
+def test_load_settings__bad_flag__names_the_flag(write, flags, line):
+    assert fault_of(write(GOOD), flags) == line
+
+
+def test_load_settings__require_key_without_keys__says_what_to_add(write):
+    path = write(GOOD.replace('"miner"', '"coordinator"'))
+    line = "--require-key: needs API keys: set http.keys_file or --keys-file FILE"
+    assert fault_of(path, {"http.require_key": True}) == line
+
+
+def test_load_settings__no_such_file__one_line(tmp_path):
+    assert fault_of(tmp_path / "none.toml") == f"{tmp_path}/none.toml: no such file"
+
+
+def test_load_settings__not_toml__one_line_with_place(write):
+    path = write("role = miner\n")
+    assert fault_of(path).startswith(f"{path}: not valid TOML: ")
+
+
+def test_load_settings__binary_or_huge_file__one_line(write):
+    path = write("")
+    path.write_bytes(b"\xff\xfe\x00")
+    assert "not valid TOML" in fault_of(path)
+    path.write_bytes(b"#" * (1024 * 1024 + 1))
+    assert "no settings file is" in fault_of(path)
+
+
+def test_load_settings__systemd_credential__is_the_password_file(write, tmp_path):
+    (tmp_path / "cuckoo-password").write_text("secret")
+    settings = load_settings(write(GOOD), {}, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert settings.key.password_file == tmp_path / "cuckoo-password"
+    given = load_settings(write(GOOD), {"key.password_file": Path("/x")}, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert given.key.password_file == Path("/x")
+
+
+def test_load_settings__extra_not_installed__says_what_to_install(write, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    path = write(GOOD)
+    assert fault_of(path) == "role miner needs torch: install it with pip install 'cuckoo-overlay[miner]'"
+    found = fault_of(path, {"role": "coordinator"})
+    assert found == "role coordinator needs fastapi: install it with pip install 'cuckoo-overlay[coordinator]'"
+    assert load_settings(path, {"engine.kind": "instant"}, {}).engine.kind == "instant"
+
+
+@pytest.mark.parametrize("pair", ["a", "=b", "a="])
+def test_model_folders_from__wrong_form__one_line(pair):
+    with pytest.raises(ConfigError, match=r"^--model-folder: .* does not have the form MODEL=FOLDER$"):
+        model_folders_from([pair])
+
+
+@pytest.mark.parametrize("name", ["mainnet", "testnet", "minimal"])
+def test_load_params__shipped__states_every_number(name):
+    stated = tomllib.loads((ROOT / "configs/params" / f"{name}.toml").read_text(encoding="utf-8"))
+    assert set(stated) == set(Params.model_fields)
+    assert load_params(name).model_dump() == stated
+
+
+def test_load_params__shipped__customised_marks_what_differs_from_mainnet():
+    mainnet = load_params("mainnet").model_dump()
+    for name in ("testnet", "minimal"):
+        for line in (ROOT / "configs/params" / f"{name}.toml").read_text(encoding="utf-8").splitlines():
+            key, equals, _ = line.partition(" = ")
+            if equals and not line.startswith("#") and key != "name":
+                differs = load_params(name).model_dump()[key] != mainnet[key]
+                assert ("[customised]" in line) is differs, line
+
+
+def test_load_params__number_out_of_range__names_file_and_key(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text((ROOT / "configs/params/minimal.toml").read_text().replace("lease_ms = 3_000", "lease_ms = 3"))
+    with pytest.raises(ConfigError, match=r"own\.toml: lease_ms: 3 is too small: at least 500$"):
+        load_params(str(path))
+
+
+@pytest.mark.parametrize("name", ["bootstrap", "coordinator", "miner", "devnet"])
+def test_example_file__every_role__loads(name):
+    settings = load_settings(example_file(name), {}, {})
+    assert settings.role == ("miner" if name == "devnet" else name)
+
+
+def documented_keys() -> set[str]:
+    keys = set()
+    for path in (ROOT / "configs/nodes").glob("*.toml"):
+        section = ""
+        for raw in path.read_text(encoding="utf-8").splitlines():
+            line = raw.removeprefix("# ")
+            if line.startswith("["):
+                section = line.strip("[]") + "."
+            key, equals, _ = line.partition(" = ")
+            if equals and key.replace("_", "").isalpha():
+                keys.add(f"{section}{key}")
+    return keys
+
+
+def known_keys() -> set[str]:
+    keys = set()
+    for name, entry in Settings.model_fields.items():
+        kind = entry.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            keys |= {f"{name}.{leaf}" for leaf in kind.model_fields}
+        else:
+            keys.add(name)
+    return keys
+
+
+def test_examples__together__document_every_key():
+    missing = known_keys() - documented_keys() - {"engine.model_folders"}  # it is a section of its own there
+    assert not missing
+
+
+def test_flags__each__sets_a_known_key():
+    assert set(FLAGS) <= known_keys()
+
+
+def test_toml_text__awkward_values__read_back():
+    tree = {"a": 'q"\\\n\x7fü', "b": True, "c": 1.5, "d": ["x", 2], "s": {"path": "/tmp/with space"}}  # not a file
+    assert tomllib.loads(toml_text(tree)) == tree
+
+
+def test_toml_text__no_value_of_toml__type_error():
+    with pytest.raises(TypeError, match="NoneType"):
+        toml_text({"a": None})
