@@ -155,9 +155,12 @@ def write_private(path: Path, text: str) -> None:
     Raises:
         ConfigError: When the file exists already or cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: its folder cannot be made: {error.strerror}") from None
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

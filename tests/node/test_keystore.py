@@ -1,5 +1,6 @@
 """Keystores: a round trip, private files, and one line for each thing that may be wrong."""
 
+import io
 import json
 import stat
 
@@ -33,12 +34,16 @@ def test_create__then_load__same_key_private_file(path):
     assert secret.hex() not in path.read_text()
 
 
-def test_create__real_key__standard_scrypt_that_other_tools_read(path):
-    secret = keystore.create(path, PASSWORD)
+def test_create__key__other_tools_read_it(path):
+    secret = keystore.create(path, PASSWORD, light=True)
     content = json.loads(path.read_text())
     assert content["version"] == 3
-    assert content["crypto"]["kdfparams"]["n"] == 2**18
     assert bytes(Account.decrypt(content, PASSWORD)) == secret
+
+
+def test_create__real_key__standard_scrypt(path):
+    keystore.create(path, PASSWORD)
+    assert json.loads(path.read_text())["crypto"]["kdfparams"]["n"] == 2**18
 
 
 def test_create__existing_file__never_overwritten(path):
@@ -55,7 +60,9 @@ def test_create__short_password__refused_unless_light(path):
 
 def test_create__folder_is_a_file__one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    assert "cannot be written" in fault_of(keystore.create, tmp_path / "file" / "key.json", PASSWORD, light=True)
+    assert "its folder cannot be made" in fault_of(
+        keystore.create, tmp_path / "file" / "key.json", PASSWORD, light=True
+    )
 
 
 def test_load__wrong_password__one_line(path):
@@ -158,6 +165,6 @@ def test_new_password__typed_twice__taken():
 
 
 def test_password_for__no_terminal__says_what_to_give(path, monkeypatch):
-    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: SIM115 closed by the interpreter with the module
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     line = "password: nobody to ask, as this is no terminal: give --password-file FILE"
     assert fault_of(keystore.password_for, path, None) == line

@@ -284,7 +284,7 @@ def test_flags__each__sets_a_known_key():
 
 
 def test_toml_text__awkward_values__read_back():
-    tree = {"a": 'q"\\\n\x7fü', "b": True, "c": 1.5, "d": ["x", 2], "s": {"path": "/tmp/with space"}}  # not a file
+    tree = {"a": 'q"\\\n\x7fü', "b": True, "c": 1.5, "d": ["x", 2], "s": {"path": "/srv/with space"}}
     assert tomllib.loads(toml_text(tree)) == tree
 
 
