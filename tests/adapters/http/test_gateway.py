@@ -182,4 +182,4 @@ async def test_run__cancelled_with_idle_connections__ends_at_once():
             await client.get(f"http://127.0.0.1:{port}/healthz")
             begun = trio.current_time()
             nursery.cancel_scope.cancel()
-    assert trio.current_time() - begun < 1.0
+    assert trio.current_time() - begun < 1.4

@@ -187,7 +187,7 @@ async def test_key__app_leaves__the_task_goes_on(serve: Serve):
     served = await serve(MemoryDesk(draws=False))
     with pytest.raises(httpx.ReadTimeout):
         await served.http.post(
-            "/v1/images/generations", json={"prompt": "x"}, headers={"Idempotency-Key": "k"}, timeout=0.1
+            "/v1/images/generations", json={"prompt": "x"}, headers={"Idempotency-Key": "k"}, timeout=1.0
         )
     with trio.fail_after(5):
         while served.desk.watching:
