@@ -3,11 +3,13 @@
 import hashlib
 from collections import Counter
 from typing import Final, cast, final
+from weakref import WeakValueDictionary
 
 import trio
 from libp2p.abc import INetStream
 from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
+from libp2p.network.stream.exceptions import StreamEOF
 
 from node.adapters.libp2p.framing import STREAM_ERRORS, LengthFrames, frame
 from node.adapters.libp2p.identity import from_libp2p, to_libp2p
@@ -30,7 +32,9 @@ MAX_PER_PEER: Final = 8
 """Streams that one peer may have towards us at once: a batch of results of one GPU."""
 MAX_RECEIVING: Final = 16
 """Artifacts received at once from all peers: 384 MiB at most; the rest wait, unread, within their time limit."""
-MAX_SENDING: Final = 32
+MAX_SENDING_PER_PEER: Final = 4
+"""Artifacts that we send one peer at once; half of what it takes, so that an honest sender is never refused."""
+MAX_SENDING: Final = 64
 """Artifacts being sent or waiting; the next is dropped and counted."""
 CHUNK_BYTES: Final = 256 * 1024
 
@@ -47,6 +51,7 @@ class Artifacts:
         self._nursery = nursery
         self._receiving = trio.CapacityLimiter(MAX_RECEIVING)
         self._from: Counter[PeerId] = Counter()
+        self._lanes: WeakValueDictionary[PeerId, trio.CapacityLimiter] = WeakValueDictionary()
         self._sending = 0
         host.set_stream_handler(ARTIFACT, self.accept)
 
@@ -60,23 +65,30 @@ class Artifacts:
         self._nursery.start_soon(self._send, peer, header, data)
 
     async def _send(self, peer: PeerId, header: ArtifactHeader, data: bytes) -> None:
+        lane = self._lanes.setdefault(peer, trio.CapacityLimiter(MAX_SENDING_PER_PEER))
         try:
-            with trio.fail_after(TRANSFER_S):
-                await self._peers.reach(peer)
-                stream = await self._host.new_stream(to_libp2p(peer), [ARTIFACT])
-                try:
-                    await stream.write(frame(encode(header)))
-                    for start in range(0, len(data), CHUNK_BYTES):
-                        await stream.write(data[start : start + CHUNK_BYTES])
-                    await stream.close()
-                except BaseException:
-                    with trio.move_on_after(0.5, shield=True):
-                        await stream.reset()
-                    raise
+            async with lane:
+                with trio.fail_after(TRANSFER_S):
+                    await self._peers.reach(peer)
+                    await self._write(await self._host.new_stream(to_libp2p(peer), [ARTIFACT]), header, data)
         except (*STREAM_ERRORS, trio.TooSlowError) as error:
             self._dropped(peer, header.task, type(error).__name__)
         finally:
             self._sending -= 1
+
+    async def _write(self, stream: INetStream, header: ArtifactHeader, data: bytes) -> None:
+        """Write it all and wait for the end: closed when it was taken, reset when it was not."""
+        try:
+            await stream.write(frame(encode(header)))
+            for start in range(0, len(data), CHUNK_BYTES):
+                await stream.write(data[start : start + CHUNK_BYTES])
+            await stream.close_write()
+            await stream.read(1)
+        except StreamEOF:
+            return
+        finally:
+            with trio.move_on_after(0.5, shield=True):
+                await stream.reset()
 
     def _dropped(self, peer: PeerId, task: TaskId, reason: str) -> None:
         self._journal.note(NoteName.MESSAGE_DROPPED, task, reason=reason, peer=peer)
@@ -84,6 +96,7 @@ class Artifacts:
     async def accept(self, stream: INetStream) -> None:
         """Take one artifact; returns when it is posted or refused."""
         peer = from_libp2p(stream.muxed_conn.peer_id)
+        taken = False
         if self._peers.standing(peer) not in WORKERS:
             self._refuse(peer, Offence.MINOR, "artifact.unregistered")
         elif self._from[peer] >= MAX_PER_PEER:
@@ -91,15 +104,15 @@ class Artifacts:
         else:
             self._from[peer] += 1
             try:
-                await self._take(stream, peer)
+                taken = await self._take(stream, peer)
             finally:
                 self._from[peer] -= 1
                 if not self._from[peer]:
                     del self._from[peer]
         with trio.move_on_after(0.5):
-            await stream.reset()
+            await (stream.close() if taken else stream.reset())
 
-    async def _take(self, stream: INetStream, peer: PeerId) -> None:
+    async def _take(self, stream: INetStream, peer: PeerId) -> bool:
         try:
             with trio.fail_after(TRANSFER_S):
                 received = await self._read(stream, peer)
@@ -110,9 +123,11 @@ class Artifacts:
         except IgnoredMessage as error:
             self._journal.note(NoteName.MESSAGE_IGNORED, rule=error.rule, peer=peer)
         except STREAM_ERRORS:
-            return
+            return False
         else:
             await self._sink.post(received)
+            return True
+        return False
 
     async def _read(self, stream: INetStream, peer: PeerId) -> ArtifactReceived:
         frames = LengthFrames(stream, MAX_MESSAGE_BYTES)

@@ -15,8 +15,8 @@ from node.adapters.libp2p.framing import STREAM_ERRORS
 
 MAX_BUFFERED_BYTES: Final = 4 * 1024 * 1024
 """Unread bytes of all streams of one connection (bytes): four full windows; more is a peer that ignores windows."""
-WATCHED_PULSE_S: Final = 1.0
-"""Pulse (s) of a peer that we work with."""
+WATCHED_PULSE_S: Final = 0.75
+"""Pulse (s) of a peer that we work with, when it is silent: with ``PONG_S``, a frozen one is found in 3 s."""
 IDLE_PULSE_S: Final = 15.0
 """Pulse (s) of every other peer: only clears away what is dead."""
 PONG_S: Final = 2.0
@@ -65,17 +65,16 @@ class PulsedYamux(Yamux):
 
     async def _measure_rtt_loop(self) -> None:
         """Ping in the place of upstream's loop, which also measures but draws no conclusion."""
-        await trio.lowlevel.checkpoint()
+        checked = trio.current_time()
         while not self.event_shutting_down.is_set():
             self._wake = trio.Event()
-            with trio.move_on_after(WATCHED_PULSE_S if self.watched else IDLE_PULSE_S):
+            pulse = WATCHED_PULSE_S if self.watched else IDLE_PULSE_S
+            with trio.move_on_at(max(checked, self._heard) + pulse):
                 await self._wake.wait()
+            checked = trio.current_time()
             if self.event_shutting_down.is_set():
                 return
-            began = trio.current_time()
-            if began - self._heard < WATCHED_PULSE_S:
-                continue  # it has just spoken
-            if not await self._answers():
+            if checked - self._heard >= WATCHED_PULSE_S and not await self._answers():
                 await self._cleanup_on_error()
                 return
 

@@ -27,9 +27,12 @@ from libp2p.pubsub import pubsub as pubsub_module
 from libp2p.pubsub import utils as pubsub_utilities
 from libp2p.pubsub.pb.rpc_pb2 import RPC
 from libp2p.pubsub.rpc_queue import RpcQueue
+from libp2p.stream_muxer import muxer_multistream as muxer_multistream_module
 from libp2p.stream_muxer.yamux import yamux as yamux_module
 from libp2p.stream_muxer.yamux.yamux import Yamux, YamuxStream
 from multiaddr.multiaddr import Multiaddr
+
+from node.adapters.libp2p.muxer import PulsedYamux
 
 LIBP2P_VERSION: Final = "0.8.1"
 GOSSIP_QUEUE: Final = 1024
@@ -59,6 +62,7 @@ PATCHED: Final[dict[str, tuple[Any, str, str]]] = {
     "gossipsub.env_to_send_in_RPC": (gossipsub_module, "env_to_send_in_RPC", "(host)"),
     "pubsub.maybe_consume_signed_record": (pubsub_module, "maybe_consume_signed_record", "(msg, host, peer_id)"),
     "gossipsub.maybe_consume_signed_record": (gossipsub_module, "maybe_consume_signed_record", "(msg, host, peer_id)"),
+    "muxer_multistream.Yamux": (muxer_multistream_module, "Yamux", "(secured_conn, peer_id, is_initiator, on_close)"),
     "Yamux._measure_rtt_loop": (Yamux, "_measure_rtt_loop", "(self)"),
     "Yamux._read_data_body": (Yamux, "_read_data_body", "(self, length)"),
 }
@@ -169,6 +173,8 @@ def apply_patches() -> None:
     # A dial that succeeded at once still waited out the head start for a second address: 250 ms for every dial.
     _replace(swarm_module, "_HAPPY_EYEBALLS_DELAY", 0.0)
     _replace(yamux_module, "MAX_WINDOW_SIZE", MAX_STREAM_WINDOW)
+    # Upstream builds its own class for /yamux/1.0.0, whatever class it was given.
+    _replace(muxer_multistream_module, "Yamux", PulsedYamux)
     _replace(Swarm, "_do_handle_inbound_connection", _handle_inbound_connection)
     _replace(YamuxStream, "_auto_tune_and_send_window_update", _send_window_update_in_batches)
     # Upstream logs what strangers send as errors with tracebacks; our journal counts it instead.

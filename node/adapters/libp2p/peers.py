@@ -4,6 +4,7 @@ import random
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, final
+from weakref import WeakSet
 
 import trio
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
@@ -41,6 +42,8 @@ LAST_RETRY_S: Final = 30.0
 """Bootstraps are dialled again after 0.2 s, doubling to 30 s, each ± 25 % so that a restart is no stampede."""
 COMPANY: Final = 4
 """Without a bootstrap, remembered addresses are dialled until this many peers are connected."""
+WELCOME_S: Final = 5.0
+"""A connection that lasted less than this (s) was no success."""
 CLOSE_S: Final = 1.0
 DOWN_S: Final = 1.0
 """How long PeerDown waits (s) for the end of the peer's work stream to be told first."""
@@ -121,6 +124,7 @@ class Peers:
         self._wished = trio.Event()
         self._dialling: dict[PeerId, trio.Event] = {}
         self._to_close: deque[PeerId] = deque()
+        self._refused: WeakSet[INetConn] = WeakSet()
         self._random = random.SystemRandom()
         self._swarm.register_notifee(_Notifee(self))
         for endpoint in settings.bootstraps:
@@ -146,11 +150,16 @@ class Peers:
 
     def is_connected(self, peer: PeerId) -> bool:
         """Say whether there is a connection now."""
-        return any(not connection.is_closed for connection in self._swarm.get_connections(to_libp2p(peer)))
+        return any(map(self._counts, self._swarm.get_connections(to_libp2p(peer))))
 
     def connected(self) -> tuple[PeerId, ...]:
         """Give all connected peers."""
-        return tuple(from_libp2p(peer) for peer, open_ in list(self._swarm.connections.items()) if open_)
+        return tuple(
+            from_libp2p(peer) for peer, open_ in list(self._swarm.connections.items()) if any(map(self._counts, open_))
+        )
+
+    def _counts(self, connection: INetConn) -> bool:
+        return not connection.is_closed and connection not in self._refused
 
     def judge(self, peer: PeerId, offence: Offence, rule: str) -> None:
         """Take credit; ban and disconnect when it is spent."""
@@ -164,8 +173,9 @@ class Peers:
     def disconnect(self, peer: PeerId, reason: str) -> None:
         """Close every connection to the peer soon."""
         del reason
+        self._refused.update(self._swarm.get_connections(to_libp2p(peer)))
         self._to_close.append(peer)
-        self._signal()
+        self._touch(peer)
 
     def watch(self, peer: PeerId, on: bool) -> None:
         """Look for life quickly, because work depends on it."""
@@ -213,7 +223,9 @@ class Peers:
         peer = connection.muxed_conn.peer_id
         name = from_libp2p(peer)
         if self.is_banned(peer) or self._is_one_too_many(name):
-            self.disconnect(name, "refused")
+            self._refused.add(connection)
+            self._to_close.append(name)
+            self._signal()
             return
         if name in self._watched and isinstance(connection.muxed_conn, PulsedYamux):
             connection.muxed_conn.watch(True)
@@ -293,12 +305,12 @@ class Peers:
             await self._changed.wait()
 
     async def _close(self, peer: ID) -> None:
-        connections = list(self._swarm.get_connections(peer))
-        with trio.move_on_after(CLOSE_S) as patience:
-            await self._swarm.close_peer(peer)
-        if patience.cancelled_caught:  # its socket is full: a polite goodbye would wait behind what it does not read
-            for connection in connections:
-                if isinstance(connection.muxed_conn, PulsedYamux):
+        for connection in list(self._swarm.get_connections(peer)):
+            if connection in self._refused:
+                with trio.move_on_after(CLOSE_S) as patience:
+                    await connection.close()
+                # Its socket is full: a polite goodbye would wait behind what it does not read.
+                if patience.cancelled_caught and isinstance(connection.muxed_conn, PulsedYamux):
                     await connection.muxed_conn.abort()
         self._touch(from_libp2p(peer))
 
@@ -364,8 +376,12 @@ class Peers:
         failures = 0
         while True:
             if self.is_connected(endpoint.peer):
-                failures = 0
-                await self._changed.wait()
+                since = trio.current_time()
+                while self.is_connected(endpoint.peer):
+                    await self._changed.wait()
+                # Whoever cuts us at once does not want us now: come back as slowly as to one that does not answer.
+                failures = 0 if trio.current_time() - since > WELCOME_S else failures + 1
+                await trio.sleep(self._pause(failures))
                 continue
             self.learn(endpoint.peer, (endpoint.address,))
             if await self._dial(endpoint.peer, [endpoint.address]):

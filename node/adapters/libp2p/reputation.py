@@ -10,6 +10,8 @@ RECOVERY_S: Final = 600.0
 """Time (s) in which a peer that spent all its credit but a little has it all back."""
 BAN_S: Final = 600.0
 """Length of a ban (s): longer than a burst of faults, shorter than a repair by a person."""
+SPENT: Final = 0.99
+"""Credit is gone from here on: what came back between the offences of one burst does not count."""
 MAX_REMEMBERED: Final = 4096
 """Peers remembered in each of both tables; the least recent is forgotten first."""
 
@@ -25,7 +27,7 @@ class Reputation:
         """Take credit; True when that was the last of it and the peer is banned from ``now`` (s)."""
         spent, at = self._spent.pop(peer, (0.0, now))
         spent = max(0.0, spent - (now - at) / RECOVERY_S) + 1 / offence.value
-        if spent < 1 - 1e-9:
+        if spent < SPENT:
             self._spent[peer] = (spent, now)
             if len(self._spent) > MAX_REMEMBERED:
                 self._spent.popitem(last=False)

@@ -1,0 +1,50 @@
+"""The installed py-libp2p is the one that the patches were written for."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from node.adapters.libp2p.patches import LIBP2P_VERSION, PATCHED, signature_of
+
+UNPATCHED = """
+from node.adapters.libp2p.patches import PATCHED, signature_of
+for name, (holder, symbol, _) in PATCHED.items():
+    print(name, signature_of(holder, symbol), sep="\\t")
+"""
+
+
+def test_libp2p__installed__is_the_pinned_version() -> None:
+    assert version("libp2p") == LIBP2P_VERSION == "0.8.1"
+
+
+def test_patched__every_symbol__has_the_expected_signature_before_it_is_patched() -> None:
+    out = subprocess.run([sys.executable, "-c", UNPATCHED], capture_output=True, text=True, check=True, timeout=60)
+    found = dict(line.split("\t") for line in out.stdout.splitlines())
+    assert found == {name: expected for name, (_, _, expected) in PATCHED.items()}
+
+
+@pytest.mark.parametrize("name", [name for name in PATCHED if not name.startswith("Yamux.")])
+def test_apply_patches__any_symbol__is_ours_afterwards(name: str) -> None:
+    from node.adapters.libp2p import muxer, patches
+
+    patches.apply_patches()
+    holder, symbol, _ = PATCHED[name]
+    value = getattr(holder, symbol)
+    ours = {
+        "swarm._HAPPY_EYEBALLS_DELAY": 0.0,
+        "yamux.MAX_WINDOW_SIZE": patches.MAX_STREAM_WINDOW,
+    }
+    if name in ours:
+        assert value == ours[name]
+    else:
+        assert getattr(getattr(value, "func", value), "__module__", "") in {
+            patches.__name__,
+            "libp2p.pubsub.rpc_queue",
+            muxer.__name__,
+        }
+
+
+def test_signature_of__another_shape__differs() -> None:
+    assert signature_of(sys.modules[__name__], "test_signature_of__another_shape__differs") == "()"
