@@ -60,9 +60,7 @@ class Network:
         secret = {"alice": b"alice", "bob": b"bob", "carol": b"carol"}[name]
         import hashlib
 
-        return await nursery.start(
-            run_with, ports, self.settings(role), hashlib.sha256(secret).digest(), journal
-        )
+        return await nursery.start(run_with, ports, self.settings(role), hashlib.sha256(secret).digest(), journal)
 
 
 async def serving(client: httpx.AsyncClient) -> None:

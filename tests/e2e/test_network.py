@@ -1,0 +1,158 @@
+"""One devnet of real processes, chain and sockets with the instant engine, used as its users do."""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+
+from protocol.notes import NoteName
+from protocol.task.artifact import check_png
+from tests.support.devnet import Running, devnet, wait_until
+
+pytestmark = pytest.mark.e2e
+
+LINE = [
+    ("coordinator", NoteName.TASK_ACCEPTED),
+    ("coordinator", NoteName.TASK_OFFERED),
+    ("miner", NoteName.CLAIM_SENT),
+    ("coordinator", NoteName.CLAIM_RECEIVED),
+    ("coordinator", NoteName.TASK_AWARDED),
+    ("miner", NoteName.AWARD_RECEIVED),
+    ("miner", NoteName.JOB_STARTED),
+    ("miner", NoteName.JOB_FINISHED),
+    ("miner", NoteName.RESULT_SENT),
+    ("coordinator", NoteName.RESULT_RECEIVED),
+    ("coordinator", NoteName.TASK_DONE),
+    ("miner", NoteName.RECEIPT_RECEIVED),
+]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with devnet(tmp_path_factory.mktemp("devnet"), "--engine", "instant") as running:
+        yield running
+
+
+def submit(network: Running, **order: object) -> str:
+    """Have one picture made; gives its task."""
+    with network.client as client:
+        answer = client.post("/v1/images/generations", json={"prompt": "a red heart", **order})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"][0]["cuckoo"]["task"]
+
+
+def test_openai_client__unmodified__gets_pictures(network: Running) -> None:
+    with openai.OpenAI(base_url=f"{network.url}/v1", api_key="any", max_retries=0) as client:
+        answer = client.images.generate(model="dall-e-3", prompt="a red heart", n=2, response_format="b64_json")
+        assert answer.data is not None
+        pictures = [base64.b64decode(image.b64_json or "") for image in answer.data]
+        assert [model.id for model in client.models.list()] == ["pocket-emoji"]
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.images.generate(prompt="a red heart", size="1024x1024")
+    assert len(pictures) == 2
+    assert pictures[0] != pictures[1]
+    for picture in pictures:
+        check_png(picture, 128, 128)
+    assert refused.value.code == "size_not_offered"
+
+
+def test_task__over_real_processes__walks_the_straight_line(network: Running) -> None:
+    task = submit(network)
+    wait_until(lambda: any(n["event"] == NoteName.RECEIPT_RECEIVED for n in network.all_notes(task)), "the receipt")
+    winner = network.holder(task)["name"]
+    wanted = {name.value for _, name in LINE}
+    walked = [
+        (note["role"], note["event"])
+        for note in network.all_notes(task)
+        if note["event"] in wanted and note["node"] in (winner, "coordinator-1")
+    ]
+    own_claims = [step for step in walked if step[1] != NoteName.CLAIM_RECEIVED]
+    assert own_claims == [step for step in LINE if step[1] != NoteName.CLAIM_RECEIVED]
+    assert ("coordinator", NoteName.CLAIM_RECEIVED) in walked
+
+
+def test_receipt__of_a_task__verifies_and_a_changed_one_does_not(network: Running, tmp_path: Path) -> None:
+    task = submit(network)
+    with network.client as client:
+        receipt = client.get(f"/v1/receipts/{task}").json()
+    good, bad = tmp_path / "receipt.json", tmp_path / "changed.json"
+    good.write_text(json.dumps(receipt))
+    changed = re.sub(r'("price": ?"?)(\d)', lambda m: m[1] + str((int(m[2]) + 1) % 10), json.dumps(receipt), count=1)
+    assert changed != json.dumps(receipt)
+    bad.write_text(changed)
+    chain = network.description["chain"]
+    flags = ["--chain-rpc", chain["rpc_url"], "--staking", chain["staking"]]
+    results = [
+        subprocess.run(
+            [sys.executable, "-m", "node", "verify", str(path), *flags], capture_output=True, text=True, timeout=60
+        )
+        for path in (good, bad)
+    ]
+    assert results[0].returncode == 0, results[0].stderr
+    assert results[1].returncode != 0
+    assert "Traceback" not in results[1].stderr
+
+
+def test_memory__coordinator_and_bootstrap__hold_no_torch(network: Running) -> None:
+    for role in ("bootstrap", "coordinator", "miner"):
+        for node in network.nodes(role):
+            maps = Path(f"/proc/{node['pid']}/maps").read_text()
+            assert "libtorch" not in maps, role
+            assert "libcrypto" in maps or "secp256k1" in maps, "the process is a node"
+
+
+def test_processes__ps__shows_each_role(network: Running) -> None:
+    for node in network.description["nodes"]:
+        command = Path(f"/proc/{node['pid']}/cmdline").read_bytes().split(b"\0")
+        assert b"--role" in command
+        assert command[command.index(b"--role") + 1].decode() == node["role"]
+
+
+def test_discovery__configs__name_only_the_bootstrap(network: Running) -> None:
+    bootstrap = network.nodes("bootstrap")[0]
+    for node in network.nodes("miner") + network.nodes("coordinator"):
+        text = Path(node["config"]).read_text()
+        assert bootstrap["peer_id"] in text
+        others = [other["peer_id"] for other in network.description["nodes"] if other is not bootstrap]
+        assert not any(peer in text for peer in others)
+
+
+def test_stranger__runs_a_miner__never_gets_work(network: Running, tmp_path: Path) -> None:
+    miner = network.nodes("miner")[0]
+    (tmp_path / "password").write_text("a long password for a test")
+    (tmp_path / "password").chmod(0o600)
+    key = [sys.executable, "-m", "node", "key", "new", "--light", "--keystore", str(tmp_path / "key.json")]
+    made = subprocess.run(
+        [*key, "--password-file", str(tmp_path / "password")], capture_output=True, text=True, timeout=30
+    )
+    assert made.returncode == 0, made.stderr
+    flags = ["--data", str(tmp_path / "data"), "--keystore", str(tmp_path / "key.json"), "--json"]
+    flags += ["--password-file", str(tmp_path / "password"), "--listen", "/ip4/127.0.0.1/tcp/0"]
+    log = (tmp_path / "log").open("wb")
+    stranger = subprocess.Popen(
+        [sys.executable, "-m", "node", "node", "--config", miner["config"], "--log-level", "debug", *flags],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+    )  # fmt: skip
+    try:
+        assert stranger.stdout is not None
+        ready = json.loads(stranger.stdout.readline())
+        assert ready["staking_id"] is None
+        wait_until(lambda: b"peer.up" in (tmp_path / "log").read_bytes(), "the stranger is connected")
+        for _ in range(5):
+            submit(network)
+    finally:
+        stranger.terminate()
+        assert stranger.wait(8) == 0
+        for pipe in (stranger.stdin, stranger.stdout, log):
+            pipe.close()  # type: ignore[union-attr]
+    said = (tmp_path / "log").read_text()
+    assert "claim.sent" not in said
+    assert "Traceback" not in said
+    accused = [note for note in network.notes(network.nodes("coordinator")[0]) if note.get("peer") == ready["peer_id"]]
+    assert not any(note["event"] == NoteName.CAPABILITY_RECEIVED for note in accused)
