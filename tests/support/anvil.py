@@ -89,6 +89,7 @@ class Anvil:
             yield
         finally:
             assert self.rpc("evm_revert", snapshot)
+            self.rpc("anvil_dropAllTransactions")  # what waits in the pool is no state and survives the revert
 
     def _mined(self, transaction: dict[str, Any]) -> dict[str, Any]:
         sent = self.rpc("eth_sendTransaction", transaction)

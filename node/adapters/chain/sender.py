@@ -107,6 +107,25 @@ class Sender:
 
     async def _send(self, call: Any, gas: int) -> HexBytes:  # noqa: ANN401 as in _transact
         """Give the transaction its nonce, sign and send it. Runs under the lock."""
+        for again in (True, False):
+            signed = self._account.sign_transaction(await call.build_transaction(await self._fields(gas)))
+            try:
+                await self._web3.eth.send_raw_transaction(signed.raw_transaction)
+            except (Web3Exception, Unavailable) as error:
+                if "already known" in str(error):  # an earlier try reached the node, and all is well
+                    break
+                self._nonce = None
+                # Somebody else sent from this account: nothing of ours is on its way, so try once more.
+                if not (again and "nonce too low" in str(error)):
+                    raise
+            else:
+                break
+        assert self._nonce is not None, "counted when the fields were made"
+        self._nonce += 1
+        return signed.hash
+
+    async def _fields(self, gas: int) -> TxParams:
+        """Make the fields that every transaction has, with the next nonce."""
         if self._chain_id is None:
             self._chain_id = await self._web3.eth.chain_id
         if self._nonce is None:
@@ -123,15 +142,7 @@ class Sender:
             fields["maxFeePerGas"] = self._web3.to_wei(2 * block["baseFeePerGas"] + TIP_WEI, "wei")
         else:
             fields["gasPrice"] = await self._web3.eth.gas_price
-        signed = self._account.sign_transaction(await call.build_transaction(fields))
-        try:
-            await self._web3.eth.send_raw_transaction(signed.raw_transaction)
-        except (Web3Exception, Unavailable) as error:
-            if "already known" not in str(error):  # then an earlier try reached the node, and all is well
-                self._nonce = None
-                raise
-        self._nonce += 1
-        return signed.hash
+        return fields
 
     async def _receipt(self, sent: HexBytes) -> TxReceipt:
         """Poll for a receipt."""
@@ -144,7 +155,9 @@ class Sender:
                     await trio.sleep(pause)
                     pause = min(MAX_POLL_S, pause * 2)
         self._nonce = None
-        raise Unavailable(f"no receipt of transaction {sent.to_0x_hex()} in {self._receipt_limit_s:.0f} s")
+        raise Unavailable(
+            f"no receipt of transaction {sent.to_0x_hex()} in {self._receipt_limit_s:.0f} s: it may still be mined"
+        )
 
 
 def _reason(error: ContractLogicError) -> str:

@@ -1,0 +1,91 @@
+"""Transactions through the sender, and web3 under trio through the provider."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+from eth_account import Account
+from web3 import AsyncWeb3
+
+from contracts.bindings import load
+from contracts.deploy import Terms, deploy_all
+from node.adapters.chain.devchain import DEV_TREASURY_SECRET
+from node.adapters.chain.provider import TrioHTTPProvider
+from node.adapters.chain.registration import register_node
+from node.adapters.chain.rpc import JsonRpc
+from node.adapters.chain.sender import Sender, TransactionRefused
+from protocol.crypto.keys import NodeKey
+from protocol.errors import ConfigError, Unavailable
+from protocol.units import CAI, Role
+from tests.support.anvil import Anvil
+
+TERMS = Terms(miner_minimum_cai=20_000, coordinator_minimum_cai=2_000_000, unbonding_delay_s=60)
+FAR = 2**40
+
+
+@pytest.fixture
+async def sender(anvil_process: Anvil) -> AsyncIterator[Sender]:
+    with anvil_process.unchanged():
+        async with JsonRpc([anvil_process.url]) as rpc:
+            yield Sender(rpc, DEV_TREASURY_SECRET, receipt_limit_s=0.3)
+
+
+async def test_call__many_at_a_time__each_gets_its_own_nonce(sender: Sender):
+    cai = await sender.deploy(load("CAI"), sender.address)
+    receiver = Account.from_key(b"\x05" * 32).address
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(sender.call, load("CAI"), cai.address, "transfer", receiver, CAI)
+    assert await sender.read(load("CAI"), cai.address, "balanceOf", receiver) == 20 * CAI
+
+
+async def test_call__contract_refuses__gives_its_reason_and_the_next_call_works(sender: Sender):
+    deployed = await deploy_all(sender, TERMS)
+    assert deployed.faucet is None
+    with pytest.raises(TransactionRefused, match=r"^Staking: no node has this id$"):
+        await sender.call(load("Staking"), deployed.staking, "vote", 5, 1)
+    await sender.call(load("CAI"), deployed.cai, "approve", deployed.staking, 1)
+
+
+async def test_deploy__constructor_refuses__gives_its_reason(sender: Sender):
+    with pytest.raises(TransactionRefused, match="Staking: token is not a contract"):
+        await sender.deploy(load("Staking"), sender.address, 1, 2, 3)
+
+
+async def test_call__nonce_lost_in_a_reorganisation__recovers_after_one_failure(sender: Sender, anvil_process: Anvil):
+    cai = await sender.deploy(load("CAI"), sender.address)
+    snapshot = anvil_process.rpc("evm_snapshot")
+    for _ in range(3):
+        await sender.call(load("CAI"), cai.address, "transfer", sender.address, 1)
+    anvil_process.rpc("evm_revert", snapshot)
+    with pytest.raises(Unavailable, match="no receipt"):
+        await sender.call(load("CAI"), cai.address, "transfer", sender.address, 1)
+    await sender.call(load("CAI"), cai.address, "transfer", sender.address, 1)
+
+
+async def test_call__somebody_else_used_the_account__takes_the_next_nonce(sender: Sender, anvil_process: Anvil):
+    cai = await sender.deploy(load("CAI"), sender.address)
+    anvil_process.rpc("eth_sendTransaction", {"from": sender.address, "to": sender.address, "value": "0x1"})
+    receiver = Account.from_key(b"\x06" * 32).address
+    await sender.call(load("CAI"), cai.address, "transfer", receiver, CAI)
+    assert await sender.read(load("CAI"), cai.address, "balanceOf", receiver) == CAI
+
+
+async def test_register_node__good__gives_its_id_and_refusals_their_reason(sender: Sender):
+    deployed = await deploy_all(sender, TERMS)
+    fields = {"cai": deployed.cai, "staking": deployed.staking, "chain_id": 31_337, "role": Role.MINER, "deadline": FAR}
+    key = NodeKey(b"\x09" * 32)
+    assert await register_node(sender, **fields, key=key, stake_cai=20_001, profile={"name": "Ä"}) == 1
+    with pytest.raises(TransactionRefused, match="registered already"):
+        await register_node(sender, **fields, key=key, stake_cai=20_001, profile={})
+    with pytest.raises(ConfigError, match="the profile has"):
+        await register_node(sender, **fields, key=key, stake_cai=20_001, profile={"name": "x" * 513})
+
+
+async def test_provider__web3_under_trio__reads_and_tells_whether_it_is_connected(anvil_process: Anvil):
+    async with JsonRpc([anvil_process.url]) as rpc:
+        web3 = AsyncWeb3(TrioHTTPProvider(rpc))
+        assert await web3.eth.chain_id == 31_337
+        assert await web3.is_connected()
+    async with JsonRpc(["http://127.0.0.1:1"]) as rpc:
+        assert not await TrioHTTPProvider(rpc).is_connected()
