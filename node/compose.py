@@ -19,6 +19,7 @@ from node.driver import Driver
 from node.journal import StructuredJournal
 from node.ports import Clock, Engine, Journal, OfferedModel, Ports
 from node.settings import NodeRole, Settings
+from node.upkeep import keep_tidy
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain
 from protocol.notes import NoteName
@@ -178,6 +179,7 @@ async def run_with(
         await nursery.start(ports.chain.run, driver)
         await nursery.start(ports.transport.run, driver, driver)
         await nursery.start(driver.run)
+        nursery.start_soon(keep_tidy, ports.store, ports.clock)
         if ports.engine is not None:
             nursery.start_soon(ports.engine.run, driver)
         url = None

@@ -186,6 +186,14 @@ class Store(Protocol):
         """Read an artifact; None when there is none or it has expired."""
         ...
 
+    async def expire(self, before: UnixMillis) -> int:
+        """Delete artifacts stored before this moment, save those of undelivered results; gives how many."""
+        ...
+
+    async def forget(self, before: UnixMillis) -> None:
+        """Delete the history of tasks that ended before this moment."""
+        ...
+
     async def addresses(self) -> tuple[str, ...]:
         """Give the multiaddresses that worked before, latest first, at most 256."""
         ...

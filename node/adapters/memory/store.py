@@ -102,6 +102,23 @@ class MemoryStore:
         """Read an artifact."""
         return self._artifacts.get(digest)
 
+    async def expire(self, before: UnixMillis) -> int:
+        """Delete artifacts of tasks that ended before this moment, save those of undelivered results."""
+        ended = [stored.done for stored in self._tasks.values() if stored.done is not None]
+        old = {done.artifact for done in ended if done.finished_at < before}
+        gone = (old - {result.artifact for result in self._results.values()}) & self._artifacts.keys()
+        for digest in gone:
+            del self._artifacts[digest]
+        return len(gone)
+
+    async def forget(self, before: UnixMillis) -> None:
+        """Delete the history of tasks that ended before this moment."""
+        for task, stored in list(self._tasks.items()):
+            end = stored.done or stored.failed
+            if end is not None and end.finished_at < before:
+                del self._tasks[task]
+                self._awards.pop(task, None)
+
     async def addresses(self) -> tuple[str, ...]:
         """Give the addresses that worked before, latest first."""
         return tuple(sorted(self._addresses, key=lambda address: -self._addresses[address]))
