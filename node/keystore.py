@@ -90,6 +90,21 @@ def load(path: Path, password: str) -> bytes:
         raise ConfigError(f"{path}: damaged keystore: a field is missing or has the wrong type") from None
 
 
+def unlock(path: Path, password_file: Path | None, *, ask: Ask | None = None) -> bytes:
+    """Read a key with the password from a file, or from the person at the terminal.
+
+    The keystore is looked at first, so that nobody types a password for a file that is not there.
+
+    Returns:
+        The key, 32 bytes.
+
+    Raises:
+        ConfigError: As ``load`` and ``password_for``.
+    """
+    _read_keystore(path)
+    return load(path, password_for(path, password_file, ask=ask))
+
+
 def read_address(path: Path) -> str | None:
     """Give the address that a keystore states in plain, as ``0x…``; None where it states none. It proves nothing."""
     stated = _read_keystore(path).get("address")

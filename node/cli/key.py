@@ -54,7 +54,7 @@ def show(
     from node import keystore as store
 
     path = keystore.expanduser()
-    secret = store.load(path, store.password_for(path, password_file))
+    secret = store.unlock(path, password_file)
     _print(path, secret, as_json)
 
 

@@ -110,7 +110,7 @@ def run_settings(settings: "Settings", *, as_json: bool) -> int:
     from node.journal import configure_logging
 
     configure_logging(settings.logs.format, settings.logs.level)
-    secret = keystore.load(settings.keystore, keystore.password_for(settings.keystore, settings.key.password_file))
+    secret = keystore.unlock(settings.keystore, settings.key.password_file)
 
     async def run() -> None:
         import trio
