@@ -61,6 +61,11 @@ def test_check_png__pixels_in_several_chunks_and_some_text__passes():
     check_png(png(header(), chunk(b"tEXt", b"Software\0cuckoo"), *pieces, END), WIDTH, HEIGHT)
 
 
+def test_check_png__text_beside_the_picture__is_bounded_to_the_byte():
+    check_png(png(header(), chunk(b"tEXt", bytes(65_536)), PIXELS, END), WIDTH, HEIGHT)
+    assert rule_of(png(header(), chunk(b"tEXt", bytes(65_537)), PIXELS, END)) == "artifact.chunk"
+
+
 @pytest.mark.parametrize("data", [b"", b"\x89PNG", b"GIF89a" + bytes(40), b"\xff\xd8\xff" + bytes(40)])
 def test_check_png__another_format__is_rejected(data):
     assert rule_of(data) == "artifact.signature"
