@@ -19,7 +19,7 @@ from eth_utils import function_abi_to_4byte_selector, to_checksum_address
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
 
 from contracts.bindings import Artifact
-from node.adapters.chain.devchain import _free_port, find_anvil
+from node.adapters.chain.devchain import find_anvil, free_port
 from protocol.errors import ConfigError
 
 
@@ -142,7 +142,7 @@ def running_anvil(*options: str) -> Iterator[Anvil]:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
-    port = _free_port(0)
+    port = free_port(0)
     command = [sys.executable, "-m", "node.adapters.chain.guard", "--", str(binary)]
     command += ["--port", str(port), "--quiet", *options]
     process = subprocess.Popen(command, stdin=subprocess.PIPE)

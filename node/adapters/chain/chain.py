@@ -6,9 +6,10 @@ from typing import Final, final
 import trio
 
 from node.adapters.chain.follower import Follower, Header
-from node.adapters.chain.rpc import JsonRpc, WrongChain, shown
+from node.adapters.chain.rpc import CallRefused, JsonRpc, quantity, shown
 from node.adapters.chain.tables import has_passed
 from node.ports import Clock, EventSink, Journal, Ready
+from protocol.crypto.keys import keccak256
 from protocol.errors import ConfigError, Unavailable
 from protocol.events import BlockSeen, StakeChanged
 from protocol.notes import NoteName
@@ -17,6 +18,8 @@ from protocol.stake.epoch import beacon, beacon_cutoff, epoch_at, table_cutoff
 from protocol.stake.table import EpochView, StakeTable
 from protocol.units import Address, Epoch, UnixMillis
 
+NODE_COUNT: Final = "0x" + keccak256(b"node_count()")[:4].hex()
+"""Call data of the staking contract's `node_count`."""
 START_LIMIT_S: Final = 10.0
 """How long (s) a chain that does not answer is tried at start, before the person is told."""
 START_RETRY_S: Final = 0.5
@@ -68,12 +71,12 @@ class StakingChain:
         settings = self._settings
         async with JsonRpc(settings.rpc_urls, chain_id=settings.chain_id) as rpc:
             await self._check_urls(rpc)
-            await self._check_contract(rpc)
+            registered = await self._check_contract(rpc)
             follower = Follower(rpc, settings.staking, settings.start_block)
             pause, started = settings.poll_s, False
             while True:
                 try:
-                    await self._step(rpc, follower, sink)
+                    await self._step(rpc, follower, sink, registered)
                 except Unavailable as error:
                     self._note_outage(error)
                     pause = min(MAX_BACK_OFF_S, pause * 2)
@@ -84,11 +87,16 @@ class StakingChain:
                         task_status.started()
                 await trio.sleep(pause)
 
-    async def _step(self, rpc: JsonRpc, follower: Follower, sink: EventSink) -> None:
+    async def _step(self, rpc: JsonRpc, follower: Follower, sink: EventSink, registered: int) -> None:
         """Read what is new, then tell it."""
         dropped = await follower.step()
         head = follower.head
         assert head is not None
+        if self._seen is None and len(follower.history.table_at(head.number).rows) < registered:
+            raise ConfigError(
+                f"chain.start_block {self._settings.start_block} is later than the first registration: "
+                "give the block in which the staking contract was deployed"
+            )
         if dropped:
             self._journal.note(NoteName.CHAIN_REORGANISED, blocks=dropped, head=head.number)
         await self._post_epochs(rpc, follower, head, sink)
@@ -143,20 +151,35 @@ class StakingChain:
             f"chain.rpc_urls: no answer from {urls} in {START_LIMIT_S:.0f} s: start the chain node or correct the URL"
         )
 
-    async def _check_contract(self, rpc: JsonRpc) -> None:
-        """Make sure that there is a contract at the address."""
+    async def _check_contract(self, rpc: JsonRpc) -> int:
+        """Make sure that the staking contract is at the address; gives how many nodes are registered."""
         address = "0x" + self._settings.staking.hex()
         try:
             code = await rpc.call("eth_getCode", address, "latest")
-        except WrongChain as error:
-            raise ConfigError(f"chain.rpc_urls: {error}") from error
+            if not isinstance(code, str) or code in {"", "0x"}:
+                raise ConfigError(
+                    f"chain.staking: no contract at {address} on chain {self._settings.chain_id}: "
+                    "correct the address, or deploy the contracts first"
+                )
+            height = quantity(await rpc.call("eth_blockNumber"))
+            if self._settings.start_block > height:
+                raise ConfigError(
+                    f"chain.start_block is {self._settings.start_block}, but the chain is at block {height}: "
+                    "correct it, or wait until the chain node has caught up"
+                )
+            return await self._node_count(rpc, address)
         except Unavailable as error:
             raise ConfigError(f"chain.rpc_urls: {error}") from error
-        if not isinstance(code, str) or code in {"", "0x"}:
-            raise ConfigError(
-                f"chain.staking: no contract at {address} on chain {self._settings.chain_id}: "
-                "correct the address, or deploy the contracts first"
-            )
+
+    async def _node_count(self, rpc: JsonRpc, address: str) -> int:
+        """Read how many nodes are registered."""
+        try:
+            answer = await rpc.call("eth_call", {"to": address, "data": NODE_COUNT}, "latest")
+        except CallRefused:
+            answer = None
+        if not isinstance(answer, str) or len(answer) != len("0x") + 64:
+            raise ConfigError(f"chain.staking: the contract at {address} is no staking contract: correct the address")
+        return quantity(answer)
 
     def _note_outage(self, error: Unavailable) -> None:
         """Note an outage once, when it begins."""

@@ -103,7 +103,7 @@ async def devchain(*, port: int = 0, block_time_s: int = 1, log: Path) -> AsyncI
         ConfigError: anvil is not installed, the port is taken, or it does not start.
     """
     anvil = find_anvil()
-    port = _free_port(port)
+    port = free_port(port)
     url = f"http://127.0.0.1:{port}"
     # Wall time, since block times are compared with the clocks of nodes.
     genesis = int(time.time()) - HEAD_START_S
@@ -192,7 +192,7 @@ def _check_nodes(params: Params, nodes: Sequence[DevnetNode]) -> None:
             raise ConfigError(f"two nodes of the devnet have the same {what}")
 
 
-def _free_port(port: int) -> int:
+def free_port(port: int) -> int:
     """Make sure that a loopback port is free; 0 finds one."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

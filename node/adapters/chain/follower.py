@@ -5,6 +5,7 @@ goes back to the last anchor that still holds and reads on from there: never fro
 the new fork may hold events below it. Tables come from events alone, so no archive node is needed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -21,6 +22,8 @@ FIRST_CHUNK_BLOCKS: Final = 2000
 """Blocks per request for events while catching up; large public nodes allow 2,000 to 10,000."""
 MAX_CHUNK_BLOCKS: Final = 10_000
 """What the chunk may grow to while the node keeps answering."""
+SEARCH_WIDTH: Final = 16
+"""Headers read at once in a search by time: a cutoff 150 blocks ago takes three requests instead of fifteen."""
 _WORD: Final = 32
 
 
@@ -80,18 +83,25 @@ class Follower:
         assert head is not None, "step() comes first"
         if head.timestamp < cutoff:
             return head
-        later, distance = head, 1
-        while True:  # gallop back: cutoffs are at most three epochs old, far fewer blocks than the chain has
+        later, earlier = head, None
+        while earlier is None:  # gallop back: cutoffs are at most three epochs old, far fewer blocks than the chain has
             if later.number == 0:
                 return None
-            earlier = await self._known(max(0, later.number - distance))
-            if earlier.timestamp < cutoff:
-                break
-            later, distance = earlier, distance * 2
-        while later.number - earlier.number > 1:
-            middle = await self._known((later.number + earlier.number) // 2)
-            earlier, later = (middle, later) if middle.timestamp < cutoff else (earlier, middle)
-        if later.parent != earlier.hash or (await self._known(head.number)).hash != head.hash:
+            steps = {max(0, later.number - 2**power) for power in range(SEARCH_WIDTH)}
+            for block in await self._known(sorted(steps, reverse=True)):
+                if block.timestamp < cutoff:
+                    earlier = block
+                    break
+                later = block
+        while (gap := later.number - earlier.number) > 1:
+            steps = {earlier.number + gap * part // SEARCH_WIDTH for part in range(1, SEARCH_WIDTH)} - {earlier.number}
+            for block in await self._known(sorted(steps)):
+                if block.timestamp >= cutoff:
+                    later = block
+                    break
+                earlier = block
+        (again,) = await self._known([head.number])
+        if later.parent != earlier.hash or again.hash != head.hash:
             raise Unavailable("the chain was re-organised during a search")
         return earlier
 
@@ -106,12 +116,16 @@ class Follower:
         raw = await self._rpc.call("eth_getBlockByNumber", hex(number) if isinstance(number, int) else number, False)
         return None if raw is None else _header(raw)
 
-    async def _known(self, number: int) -> Header:
-        """Read the header of a block that must exist."""
-        found = await self.header(number)
-        if found is None:
-            raise Unavailable(f"the chain node does not know block {number} below its own head")
-        return found
+    async def _known(self, numbers: Sequence[int]) -> list[Header]:
+        """Read the headers of blocks that must exist, in one request where the node takes batches."""
+        calls = [("eth_getBlockByNumber", (hex(number), False)) for number in numbers]
+        try:
+            raws = await self._rpc.batch(calls)
+        except CallRefused:
+            raws = [await self._rpc.call(method, *params) for method, params in calls]
+        if None in raws:
+            raise Unavailable(f"the chain node does not know block {numbers[raws.index(None)]} below its own head")
+        return [_header(raw) for raw in raws]
 
     async def _roll_back(self) -> int:
         """Drop anchors until one is canonical; read on after it, or from the start when none is."""
@@ -138,7 +152,7 @@ class Follower:
             where["blockHash"] = "0x" + head.hash.hex()
         else:
             where |= {"fromBlock": hex(self._next), "toBlock": hex(last)}
-        anchor = head if last == head.number else await self._known(last)
+        anchor = head if last == head.number else (await self._known([last]))[0]
         try:
             logs = await self._rpc.call("eth_getLogs", where)
         except CallRefused:
@@ -147,7 +161,7 @@ class Follower:
             self._chunk = max(1, self._chunk // 4)  # public nodes limit blocks or results, each in its own words
             return
         # The same hash before and after the request means that the events are those of one fork.
-        if not single and (await self._known(last)).hash != anchor.hash:
+        if not single and (await self._known([last]))[0].hash != anchor.hash:
             raise Unavailable("the chain was re-organised while its events were read")
         if not isinstance(logs, list):
             raise Unavailable("the chain node sent no list of events")

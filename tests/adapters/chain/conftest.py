@@ -20,7 +20,7 @@ class StakingOnAnvil:
     def __init__(self, anvil: Anvil) -> None:
         self.anvil = anvil
         self.owner = anvil.accounts[0]
-        cai = anvil.deploy(load("CAI"), self.owner)
+        self.cai = cai = anvil.deploy(load("CAI"), self.owner)
         self.contract: Contract = anvil.deploy(load("Staking"), cai.address, 20_000 * CAI, 2_000_000 * CAI, 1000)
         anvil.send(self.owner, cai, "approve", self.contract.address, 2**256 - 1)
         self.start_block = self.height()

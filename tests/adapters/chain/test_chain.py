@@ -225,6 +225,23 @@ async def test_run__no_contract_at_the_address__is_refused(staking: StakingOnAnv
     assert text.startswith("chain.staking: no contract at 0x1111111111111111111111111111111111111111 on chain 31337")
 
 
+async def test_run__another_contract_at_the_address__is_refused(staking: StakingOnAnvil):
+    text = await refused(settings(staking, staking=Address(bytes.fromhex(staking.cai.address[2:]))))
+    assert "is no staking contract: correct the address" in text
+
+
+async def test_run__start_block_that_is_not_mined_yet__is_refused(staking: StakingOnAnvil):
+    text = await refused(settings(staking, start_block=10**9))
+    assert text.startswith("chain.start_block is 1000000000, but the chain is at block ")
+
+
+async def test_run__start_block_after_a_registration__is_refused(staking: StakingOnAnvil):
+    staking.register(1)
+    staking.anvil.rpc("evm_mine")
+    text = await refused(settings(staking, start_block=staking.height()))
+    assert "is later than the first registration" in text
+
+
 async def test_run__nobody_answers__is_refused_after_the_limit(
     staking: StakingOnAnvil, monkeypatch: pytest.MonkeyPatch
 ):

@@ -8,7 +8,7 @@ from eth_utils.abi import event_abi_to_log_topic
 from contracts.bindings import load
 from node.adapters.chain import follower as module
 from node.adapters.chain.follower import NODE_CHANGED, Follower
-from node.adapters.chain.rpc import JsonRpc
+from node.adapters.chain.rpc import CallRefused, JsonRpc
 from protocol.units import BlockNumber, Role, UnixMillis
 from tests.adapters.chain.conftest import MINER_STAKE, StakingOnAnvil
 
@@ -158,6 +158,36 @@ async def test_settle__then_a_shallow_reorganisation__keeps_the_settled_part(
     staking.anvil.rpc("anvil_reorg", 1, [])
     assert await follower.step() == 1
     assert ids(follower) == [1]
+
+
+@pytest.mark.parametrize("blocks", [1, 100])
+async def test_last_before__far_back__finds_the_block(follower: Follower, staking: StakingOnAnvil, blocks: int):
+    mark = staking.height()
+    staking.anvil.rpc("anvil_mine", hex(blocks), "0x3")
+    await follower.step()
+    marked = await follower.header(mark)
+    assert marked is not None
+    found = await follower.last_before(UnixMillis(marked.timestamp + 1))
+    assert found == marked
+
+
+async def test_last_before__node_without_batches__asks_one_by_one(follower: Follower, staking: StakingOnAnvil):
+    for gap in (5, 5, 5):
+        staking.anvil.wait(gap)
+    await follower.step()
+    expected = await follower.header(staking.height() - 2)
+    assert expected is not None
+
+    class Unbatched:
+        """A public node that refuses batches, in front of the real one."""
+
+        async def batch(self, calls: object) -> list[object]:
+            raise CallRefused("batch", -32600, "batches are not allowed")
+
+        call = follower._rpc.call
+
+    follower._rpc = Unbatched()
+    assert await follower.last_before(UnixMillis(expected.timestamp + 1)) == expected
 
 
 async def test_last_before__every_cutoff__equals_a_plain_search(follower: Follower, staking: StakingOnAnvil):
