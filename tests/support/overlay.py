@@ -20,8 +20,8 @@ from tests.support.journal import RecordingJournal
 
 E = TypeVar("E")
 
-PATIENCE_S = 8.0
-"""Longest wait for something that happens within milliseconds on an idle machine."""
+PATIENCE_S = 20.0
+"""Longest wait for something that takes milliseconds on an idle machine; crowded ones are slow, not wrong."""
 
 
 def secret_of(number: int) -> bytes:

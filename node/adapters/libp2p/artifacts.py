@@ -10,6 +10,7 @@ from libp2p.abc import INetStream
 from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
 from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.network.stream.net_stream import NetStream
 
 from node.adapters.libp2p.framing import STREAM_ERRORS, LengthFrames, frame
 from node.adapters.libp2p.identity import from_libp2p, to_libp2p
@@ -82,7 +83,7 @@ class Artifacts:
             await stream.write(frame(encode(header)))
             for start in range(0, len(data), CHUNK_BYTES):
                 await stream.write(data[start : start + CHUNK_BYTES])
-            await stream.close_write()
+            await cast("NetStream", stream).close_write()
             await stream.read(1)
         except StreamEOF:
             return
