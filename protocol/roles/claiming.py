@@ -16,7 +16,7 @@ from protocol.notes import NoteName
 from protocol.records import ClaimSigned
 from protocol.roles.core import Core
 from protocol.stake.field import Field
-from protocol.stake.lottery import order, slot_ms, ticket
+from protocol.stake.lottery import order, slot_ms, task_id, ticket
 from protocol.stake.table import EpochView
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import Bulletin, Claim, Decline, Offer
@@ -92,12 +92,13 @@ class Claiming:
         served = models.get(message.model)
         if view is None or served is None:
             return
-        try:
-            field = Field.from_bytes(message.field, len(view.table.miners))
-        except InvalidMessage as problem:
-            self._core.on_bad_message(event.signer, problem)
-            return
+        field = Field.from_bytes(message.field, len(view.table.miners))
+        network = self._core.identity.network_id
         for offer in message.offers:
+            if offer.task != task_id(network, message.coordinator, offer.boot, offer.number):
+                # Else a coordinator could try numbers until the draw pleases, and show them under any name.
+                self._core.on_bad_message(event.signer, InvalidMessage("offer.task"))
+                return
             self._weigh(offer, message, view, field, event.signer, served)
 
     def _weigh(
