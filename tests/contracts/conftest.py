@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from tests.support.anvil import Anvil, Contract, anvil_process  # noqa: F401 a fixture
 
 from contracts.bindings import load
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain, sign
 from protocol.units import CAI, Address
 from protocol.wire.statements import Registration
+from tests.support.anvil import Anvil, Contract, anvil_process  # noqa: F401 a fixture
 
 MINER_MINIMUM = 20_000 * CAI
 COORDINATOR_MINIMUM = 2_000_000 * CAI
@@ -63,18 +63,18 @@ class World:
         } | changed
         return self.anvil.send(owner, self.staking, "register", *arguments.values())
 
-    def vote(self, voter: str, id: int, amount: int) -> list[dict[str, Any]]:
-        return self.anvil.send(voter, self.staking, "vote", id, amount)
+    def vote(self, voter: str, node_id: int, amount: int) -> list[dict[str, Any]]:
+        return self.anvil.send(voter, self.staking, "vote", node_id, amount)
 
-    def unvote(self, voter: str, id: int, amount: int) -> list[dict[str, Any]]:
-        return self.anvil.send(voter, self.staking, "unvote", id, amount)
+    def unvote(self, voter: str, node_id: int, amount: int) -> list[dict[str, Any]]:
+        return self.anvil.send(voter, self.staking, "unvote", node_id, amount)
 
     def withdraw(self, voter: str, index: int) -> list[dict[str, Any]]:
         return self.anvil.send(voter, self.staking, "withdraw", index)
 
-    def node(self, id: int) -> dict[str, Any]:
+    def node(self, node_id: int) -> dict[str, Any]:
         names = ("owner", "key", "role", "active", "self_stake", "effective_stake")
-        return dict(zip(names, self.anvil.read(self.staking, "node", id), strict=True))
+        return dict(zip(names, self.anvil.read(self.staking, "node", node_id), strict=True))
 
     def balance(self, holder: str) -> int:
         return self.anvil.read(self.cai, "balanceOf", holder)

@@ -1,9 +1,9 @@
 """The faucet does not deploy where CAI has value."""
 
 import pytest
-from tests.support.anvil import Reverted, running_anvil
 
 from contracts.bindings import load
+from tests.support.anvil import Reverted, running_anvil
 
 
 def test_faucet__on_ethereum_mainnet__is_refused():

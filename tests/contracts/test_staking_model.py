@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from tests.contracts.conftest import MINER_MINIMUM, UNBONDING_DELAY_S, World
 from tests.support.anvil import Reverted
 
@@ -42,16 +43,16 @@ class Model:
         self._add(len(self.owners), person, amount)
         return True
 
-    def vote(self, person: str, id: int, amount: int) -> bool:
-        if id > len(self.owners) or amount == 0:
+    def vote(self, person: str, node_id: int, amount: int) -> bool:
+        if node_id > len(self.owners) or amount == 0:
             return False
-        self._add(id, person, amount)
+        self._add(node_id, person, amount)
         return True
 
-    def unvote(self, person: str, id: int, amount: int) -> bool:
-        if amount == 0 or self.stakes.get((id, person), 0) < amount:
+    def unvote(self, person: str, node_id: int, amount: int) -> bool:
+        if amount == 0 or self.stakes.get((node_id, person), 0) < amount:
             return False
-        self.stakes[id, person] -= amount
+        self.stakes[node_id, person] -= amount
         self.unbondings[person].append(Unbonding(amount, self.world.anvil.now()))
         return True
 
@@ -65,17 +66,17 @@ class Model:
         entry.amount = 0
         return True
 
-    def _add(self, id: int, person: str, amount: int) -> None:
-        self.stakes[id, person] = self.stakes.get((id, person), 0) + amount
+    def _add(self, node_id: int, person: str, amount: int) -> None:
+        self.stakes[node_id, person] = self.stakes.get((node_id, person), 0) + amount
         self.balances[person] -= amount
 
     def check(self) -> None:
         world = self.world
         rows = world.anvil.read(world.staking, "nodes", 1, 128)
         assert len(rows) == len(self.owners)
-        for id, (row, owner) in enumerate(zip(rows, self.owners, strict=True), start=1):
-            own = self.stakes.get((id, owner), 0)
-            effective = sum(stake for (node, _), stake in self.stakes.items() if node == id)
+        for node_id, (row, owner) in enumerate(zip(rows, self.owners, strict=True), start=1):
+            own = self.stakes.get((node_id, owner), 0)
+            effective = sum(stake for (node, _), stake in self.stakes.items() if node == node_id)
             assert row[3:] == (own > MINER_MINIMUM, own, effective)
         staked = sum(self.stakes.values())
         unbonding = sum(entry.amount for entries in self.unbondings.values() for entry in entries)

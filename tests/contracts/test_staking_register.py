@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from tests.contracts.conftest import COORDINATOR_MINIMUM, FAR, MINER_MINIMUM, World, raw
-from tests.support.anvil import Reverted
 
 from contracts.bindings import load
 from protocol.crypto.keys import CURVE_ORDER
 from protocol.crypto.typed_data import digest
 from protocol.wire.statements import Registration
+from tests.contracts.conftest import COORDINATOR_MINIMUM, FAR, MINER_MINIMUM, World, raw
+from tests.support.anvil import Reverted
 
 ZERO = "0x" + "00" * 20
 
@@ -115,9 +115,9 @@ def test_register__profile__up_to_512_bytes(world: World):
 
 def test_set_profile__by_the_owner_only(world: World):
     world.register(world.alice, MINER_MINIMUM + 1)
-    for stranger, id in ((world.bob, 1), (world.alice, 2)):
+    for stranger, node_id in ((world.bob, 1), (world.alice, 2)):
         with pytest.raises(Reverted, match="only the node's owner"):
-            world.anvil.send(stranger, world.staking, "set_profile", id, "mine")
+            world.anvil.send(stranger, world.staking, "set_profile", node_id, "mine")
     events = world.anvil.send(world.alice, world.staking, "set_profile", 1, "new")
     assert events == [{"event": "ProfileChanged", "id": 1, "profile": "new"}]
     assert world.anvil.read(world.staking, "profile", 1) == "new"

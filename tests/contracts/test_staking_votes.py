@@ -1,6 +1,7 @@
 """Votes, taking stake back, withdrawing, and when a node is active."""
 
 import pytest
+
 from tests.contracts.conftest import MINER_MINIMUM, UNBONDING_DELAY_S, World
 from tests.support.anvil import Reverted
 
@@ -33,9 +34,9 @@ def test_vote__by_the_owner__is_own_stake(node: World):
 
 
 def test_vote__unknown_node_or_nothing__is_refused(node: World):
-    for id in (0, 2, 2**64):
+    for node_id in (0, 2, 2**64):
         with pytest.raises(Reverted, match="no node has this id"):
-            node.vote(node.bob, id, 500)
+            node.vote(node.bob, node_id, 500)
     with pytest.raises(Reverted, match="amount is zero"):
         node.vote(node.bob, 1, 0)
 

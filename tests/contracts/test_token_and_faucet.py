@@ -2,11 +2,11 @@
 
 import pytest
 from eth_account import Account
-from tests.contracts.conftest import World
-from tests.support.anvil import Reverted
 
 from contracts.bindings import load
 from protocol.units import CAI
+from tests.contracts.conftest import World
+from tests.support.anvil import Reverted
 
 SUPPLY = 1_000_000_000 * CAI
 DAY = 86_400
