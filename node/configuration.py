@@ -196,6 +196,7 @@ def _refuse_foreign_sections(tree: Tree, role: NodeRole, source: Source) -> None
 def _fill_in(tree: Tree, role: NodeRole, environ: Mapping[str, str]) -> None:
     """Add what follows from the role and from systemd."""
     tree.setdefault("data", str(Path.home() / ".cuckoo" / role))
+    tree.setdefault("chain", {})  # so that what is missed is a key that can be given, not a section
     credentials = environ.get("CREDENTIALS_DIRECTORY")
     if credentials and _get(tree, "key.password_file") is None:
         credential = Path(credentials) / CREDENTIAL

@@ -1,0 +1,33 @@
+"""Children: their ready line, their death, and that they are stopped whatever they do."""
+
+import signal
+
+import pytest
+import trio
+
+from node.children import Child, outcome
+from protocol.errors import Unavailable
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "log"
+
+
+async def test_child__bad_settings__ready_says_how_it_ended_with_its_log(tmp_path, log):
+    config = tmp_path / "node.toml"
+    config.write_text("role = 3\n", encoding="utf-8")
+    child = await Child.start("miner-1", "miner", config, log)
+    with trio.fail_after(30), pytest.raises(Unavailable) as caught:
+        await child.ready()
+    text = str(caught.value)
+    assert text.startswith("miner-1 ended before it was ready, with exit code 2; the end of its log, ")
+    assert "\n  | error: chain.rpc_urls is missing" in text
+    assert await child.ended() == "exit code 2"
+    await child.stop(1.0)
+    await child.stop(1.0)
+
+
+@pytest.mark.parametrize(("code", "words"), [(0, "exit code 0"), (-signal.SIGKILL, "signal 9 (SIGKILL)")])
+def test_outcome__exit_or_signal__named(code, words):
+    assert outcome(code) == words
