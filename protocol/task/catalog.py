@@ -179,9 +179,8 @@ class Catalog(Frozen):
     ) -> TaskSpecification | Impossible:
         """Fill what an app left out with the model's defaults, or say what is wrong with what it gave.
 
-        Args:
-            seed: 0 ≤ seed < 2^63, drawn by the caller where the app gave none.
-            model: Catalog name or alias; None for the default model.
+        A ``model`` may be a catalog name or an alias, None is the default model; ``seed`` is 0 ≤ seed < 2^63, drawn
+        by the caller where the app gave none.
 
         Spec: SPEC.md §7 (prompt_empty, prompt_too_long, steps_out_of_range, guidance_out_of_range,
         seed_out_of_range, and those of ``refusal``)
@@ -228,7 +227,7 @@ def _refuse_text(prompt: str, negative_prompt: str) -> Impossible | None:
 
 
 def _refuse_numbers(model: CatalogModel, size: tuple[int, int], steps: int, guidance: float) -> Impossible | None:
-    """Check size, steps and guidance against the model's limits, also where ``TaskSpecification`` could not hold them."""
+    """Check the numbers against the model's limits, also those that ``TaskSpecification`` could not hold."""
     if size not in model.sizes:
         return Impossible(
             "size_not_offered", f"{model.name} does not draw {size[0]}x{size[1]}; it offers {model.sizes_text}"

@@ -165,6 +165,7 @@ def child_environment(threads: int, environment: Mapping[str, str]) -> dict[str,
         "OMP_NUM_THREADS": number,
         "MKL_NUM_THREADS": number,
         "OPENBLAS_NUM_THREADS": number,
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin at barriers cost 15 s a picture once others use the cores
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
