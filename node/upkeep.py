@@ -9,7 +9,7 @@ from protocol.units import UnixMillis
 
 HOUR_MS: Final = 3_600_000
 PICTURES_KEPT_MS: Final = 24 * HOUR_MS
-"""How long (ms) an artifact can be fetched: apps keep their own copies, and a busy coordinator makes gigabytes a day."""
+"""How long (ms) an artifact can be fetched: apps keep copies, and a busy coordinator makes gigabytes a day."""
 HISTORY_KEPT_MS: Final = 30 * 24 * HOUR_MS
 """How long (ms) ended tasks are remembered: well beyond any retry with the same idempotency key."""
 PAUSE_S: Final = 600.0
