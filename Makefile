@@ -32,6 +32,7 @@ $(STAMP): pyproject.toml constraints.txt package.json package-lock.json
 	  printf '#include <Python.h>\n#include <gmp.h>\nint main(void) { return 0; }\n' | $${CC:-gcc} -I"$$include" -x c - -lgmp -o "$$probe" 2>/dev/null || \
 	  { echo 'error: a C compiler, Python headers or gmp headers are missing. Install them, then run make again:' >&2; \
 	    echo '  apt-get install -y gcc python3-dev libgmp-dev     # Fedora: dnf install -y gcc python3-devel gmp-devel; macOS: brew install gmp' >&2; exit 1; }
+	@echo 'Installing into $(VENV): two to five minutes the first time, most of it torch.'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@# trio-typing, which an old dependency of libp2p pulls in, drops outdated stubs that shadow trio's own types.
