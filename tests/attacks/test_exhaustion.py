@@ -1,8 +1,10 @@
 """Peers that take what they are given and more: slots, streams, memory, patience."""
 
+import pytest
 import trio
 from libp2p.stream_muxer.yamux.yamux import YamuxStream
 
+from node.adapters.libp2p import framing
 from node.adapters.libp2p import host as host_limits
 from node.adapters.libp2p.muxer import MAX_BUFFERED_BYTES
 from protocol.stake.standing import Standing
@@ -74,13 +76,14 @@ async def test_yamux__data_beyond_every_window__connection_cut_before_memory_is_
             victim.sink.open.set()
 
 
-async def test_work__frame_begun_and_never_ended__judged_in_time() -> None:
+async def test_work__frame_begun_and_never_ended__judged_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "FRAME_S", 0.5)
     async with overlay() as place:
         victim = await place.start(1, Standing.COORDINATOR)
         async with adversary(victim) as enemy:
             place.standings[enemy.id] = Standing.MINER
             await enemy.say(WORK_PROTOCOL, (100).to_bytes(4, "big") + b"drip")
-            await until(lambda: victim.rules_against(enemy.id), "the end of patience", 14)
+            await until(lambda: victim.rules_against(enemy.id), "the end of patience", 5)
             assert victim.rules_against(enemy.id) == ["stream.slow"]
 
 

@@ -1,5 +1,6 @@
 """A peer that says what it likes, over a real connection."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -93,10 +94,8 @@ async def adversary(victim: Running, number: int = 666) -> AsyncIterator[Adversa
             yield enemy
         finally:
             with trio.move_on_after(2, shield=True):
-                try:
+                with contextlib.suppress(*STREAM_ERRORS):
                     await host.close()
-                except STREAM_ERRORS:
-                    pass
 
 
 async def serves(victim: Running, honest: Running, topic: str) -> None:

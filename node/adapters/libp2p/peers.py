@@ -7,7 +7,7 @@ from typing import Final, final
 from weakref import WeakSet
 
 import trio
-from libp2p.abc import INetConn, INetStream, INetwork, INotifee
+from libp2p.abc import INetConn
 from libp2p.host.basic_host import BasicHost
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
@@ -18,6 +18,7 @@ from node.adapters.libp2p.framing import STREAM_ERRORS
 from node.adapters.libp2p.host import swarm_of
 from node.adapters.libp2p.identity import from_libp2p, is_node_id, to_libp2p
 from node.adapters.libp2p.muxer import PulsedYamux
+from node.adapters.libp2p.notifee import ConnectionWatch
 from node.adapters.libp2p.reputation import Reputation
 from node.adapters.libp2p.settings import AddressBook, CheckedSettings, Endpoint, parse_endpoint
 from node.ports import Clock, EventSink, Gatekeeper, Journal
@@ -47,31 +48,6 @@ WELCOME_S: Final = 5.0
 CLOSE_S: Final = 1.0
 DOWN_S: Final = 1.0
 """How long PeerDown waits (s) for the end of the peer's work stream to be told first."""
-
-
-class _Notifee(INotifee):
-    """Passes on what the swarm tells."""
-
-    def __init__(self, peers: "Peers") -> None:
-        self._peers = peers
-
-    async def connected(self, network: INetwork, conn: INetConn) -> None:
-        self._peers.on_connected(conn)
-
-    async def disconnected(self, network: INetwork, conn: INetConn) -> None:
-        self._peers.on_disconnected(conn)
-
-    async def opened_stream(self, network: INetwork, stream: INetStream) -> None:
-        """Nothing to do."""
-
-    async def closed_stream(self, network: INetwork, stream: INetStream) -> None:
-        """Nothing to do."""
-
-    async def listen(self, network: INetwork, multiaddr: Multiaddr) -> None:
-        """Nothing to do."""
-
-    async def listen_close(self, network: INetwork, multiaddr: Multiaddr) -> None:
-        """Nothing to do."""
 
 
 async def _nothing(_peer: PeerId) -> None:
@@ -126,7 +102,7 @@ class Peers:
         self._to_close: deque[PeerId] = deque()
         self._refused: WeakSet[INetConn] = WeakSet()
         self._random = random.SystemRandom()
-        self._swarm.register_notifee(_Notifee(self))
+        self._swarm.register_notifee(ConnectionWatch(self.on_connected, self.on_disconnected))
         for endpoint in settings.bootstraps:
             self.learn(endpoint.peer, (endpoint.address,))
 
