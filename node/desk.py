@@ -22,6 +22,8 @@ ANSWER_LIMIT_S: Final = 5.0
 """Longest wait (s) for the core's answer to a submission; it comes within milliseconds unless the node is stopping."""
 FINISHED_KEPT: Final = 1024
 """Ended tasks whose whole story is kept in memory; of older ones the store knows the end."""
+REPEATED_STAGES: Final = frozenset({Stage.PROGRESS, Stage.OFFERED})
+"""Only the latest of these in a row is kept: a task in a long queue is offered again hundreds of times."""
 LAST_STAGES: Final = frozenset({Stage.DONE, Stage.FAILED})
 
 
@@ -42,6 +44,8 @@ class TaskDesk:
         self._requests = 0
         self._waiting: dict[int, trio.Event] = {}
         self._answers: dict[int, Accepted | Refused] = {}
+        self._given_up: set[int] = set()
+        """Attached submissions whose app was told that nobody answered."""
         self._stories: dict[TaskId, list[Update]] = {}
         self._finished: OrderedDict[TaskId, list[Update]] = OrderedDict()
         self._watchers: dict[TaskId, set[trio.MemorySendChannel[Update]]] = {}
@@ -59,11 +63,15 @@ class TaskDesk:
         self._requests += 1
         request = self._requests
         answered = self._waiting[request] = trio.Event()
+        posted = False
         try:
             # The app may leave before the answer: without waiting for it nobody would know what to cancel.
             with trio.move_on_after(ANSWER_LIMIT_S, shield=True):
                 await self._post(TaskSubmitted(request, specification, detached, idempotency_key))
+                posted = True
                 await answered.wait()
+            if not answered.is_set() and posted and not detached:
+                self._given_up.add(request)
             answer = self._answers.get(request, Refused("busy", "this coordinator is stopping", 5))
         finally:
             self._waiting.pop(request, None)
@@ -127,17 +135,22 @@ class TaskDesk:
 
     # What the driver calls
 
-    def reply(self, request: int, answer: Accepted | Refused) -> None:
-        """Answer one submission."""
+    def reply(self, request: int, answer: Accepted | Refused) -> TaskId | None:
+        """Answer one submission; gives the task that is to be cancelled when its app has given up waiting."""
         waiting = self._waiting.get(request)
         if waiting is not None:
             self._answers[request] = answer
             waiting.set()
+        elif request in self._given_up:
+            self._given_up.discard(request)
+            if isinstance(answer, Accepted):
+                return answer.task
+        return None
 
     def deliver(self, task: TaskId, update: Update) -> None:
         """Tell everybody who follows the task, and keep its story for those who come later."""
         story = self._stories.setdefault(task, [])
-        if story and story[-1].stage is Stage.PROGRESS and update.stage is Stage.PROGRESS:
+        if story and story[-1].stage is update.stage and update.stage in REPEATED_STAGES:
             story[-1] = update
         else:
             story.append(update)

@@ -35,10 +35,10 @@ from protocol.effects import (
     StartJob,
     Subscribe,
 )
-from protocol.events import Event, GossipReceived, Restored, StakeChanged, TimerFired
+from protocol.events import Event, GossipReceived, Restored, StakeChanged, TaskCancelled, TimerFired
 from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
-from protocol.roles.core import Core
+from protocol.roles.core import EPOCH_BEGINS, Core
 from protocol.stake.standing import Standing
 from protocol.units import PeerId
 from protocol.wire.codec import encode
@@ -124,7 +124,7 @@ class Driver:
             await self._store.persist(records)
         for effect in effects:
             self._perform(effect, nursery)
-        if any(isinstance(event, StakeChanged) for event in batch):
+        if any(_changes_standing(event) for event in batch):
             self._transport.stake_changed()
 
     def _perform(self, effect: Effect, nursery: trio.Nursery) -> None:  # noqa: C901  # one line for each effect
@@ -147,8 +147,9 @@ class Driver:
                 if self._desk is not None:
                     self._desk.deliver(task, update)
             case Reply(request=request, answer=answer):
-                if self._desk is not None:
-                    self._desk.reply(request, answer)
+                orphan = self._desk.reply(request, answer) if self._desk is not None else None
+                if orphan is not None:
+                    nursery.start_soon(self.post, TaskCancelled(orphan))
             case StartJob():
                 if self._engine is not None:
                     self._engine.start(effect)
@@ -183,3 +184,14 @@ class Driver:
             self._journal.note(NoteName.MESSAGE_DROPPED, effect.task, rule="artifact.expired")
             return
         self._transport.send_artifact(effect.peer, effect.task, effect.attempt, effect.digest, data)
+
+
+def _changes_standing(event: Event) -> bool:
+    """Say whether peers may have another standing after this event: a table came, or one begins to hold."""
+    match event:
+        case StakeChanged():
+            return True
+        case TimerFired(key=(what, _, _)):
+            return what == EPOCH_BEGINS
+        case _:
+            return False

@@ -49,6 +49,7 @@ class Timers:
                 if self._due.get(key) == at:
                     del self._due[key]
                     await fire(key)
-            wait_s = (self._heap[0][0] - now) / 1000 if self._heap else float("inf")
+            # Handing one over may have taken a while.
+            wait_s = (self._heap[0][0] - self._clock.now()) / 1000 if self._heap else float("inf")
             with trio.move_on_after(max(wait_s, 0)):
                 await self._changed.wait()

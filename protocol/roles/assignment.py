@@ -21,6 +21,8 @@ from protocol.wire.codec import encode
 from protocol.wire.messages import Alive, Award, Cancel, Claim, Decline
 from protocol.wire.statements import AwardStatement, DeclineStatement
 
+NO_CLAIM: Final = "no_claim"
+"""Reason of an ``abandon``: the award is for no claim that binds the miner now."""
 NO_RANK: Final = 2**32 - 1
 """Rank on a decline when nobody won, or the winner was outside the field."""
 RECONNECT_GRACE_MS: Final = 1000
@@ -198,9 +200,17 @@ class Assignment:
         )
         self.take_back(task, award, "lease_expired")
 
+    def on_result(self, task: Task, award: AwardedAttempt) -> None:
+        """The commitment is here and the bytes are on their way: they have one more lease to arrive."""
+        award.last_alive = self._core.now
+        award.progress_deadline = max(award.progress_deadline, UnixMillis(self._core.now + self._core.params.lease_ms))
+        self._set_lease_timer(task, award)
+
     def on_miner_gone(self, miner: StakingId) -> None:
-        """A work stream broke: its tasks are taken back soon unless it returns."""
+        """A work stream broke: its claims bind nobody, its tasks are taken back soon unless it returns."""
         for task in list(self._tasks.values()):
+            if task.open is not None:
+                task.open.claims.pop(miner, None)
             award = task.holder
             if award is not None and award.miner == miner:
                 grace = self._core.now + RECONNECT_GRACE_MS - self._core.params.lease_ms
@@ -213,35 +223,68 @@ class Assignment:
             for award in task.awards.values():
                 if award.miner == miner:
                     award.peer = peer
-            if task.holder is not None and task.holder.miner == miner:
+            holder = task.holder
+            if holder is not None and holder.miner == miner:
                 self._hold(task.id, miner)
+                # It has time for its next sign of life, and all together no more than a lease.
+                grace = self._core.now + 2 * self._core.params.alive_interval_ms - self._core.params.lease_ms
+                holder.last_alive = max(holder.last_alive, UnixMillis(grace))
+                self._set_lease_timer(task, holder)
 
     def cancel(self, task: Task, award: AwardedAttempt, reason: str) -> None:
-        """Stop a miner whose work is no longer wanted."""
+        """Stop a miner whose work is no longer wanted. One that is not on the line hears it when it speaks again."""
         self.release(task.id, award.miner)
-        self._core.emit(Send(award.peer, Cancel(task=task.id, attempt=award.attempt, reason=reason)))
+        if self._roster.id(award.miner) is not None:
+            self.stop(award.peer, task.id, award.attempt, reason)
+
+    def stop(self, peer: PeerId, task: TaskId, attempt: int, reason: str) -> None:
+        """Tell a miner that this attempt is not wanted (any more)."""
+        self._core.emit(Send(peer, Cancel(task=task, attempt=attempt, reason=reason)))
+
+    def close_claims(self, task: Task) -> None:
+        """The task ends before it was awarded: whoever waits for an answer is free."""
+        if task.open is not None:
+            for claim in task.open.claims.values():
+                self._decline(claim.peer, claim.claim, claim.digest, "closed")
+
+    def on_abandoned(self, task: Task, award: AwardedAttempt, reason: str) -> None:
+        """A miner gives its attempt back. What it does not hold it cannot give back."""
+        if award is not task.holder:
+            return
+        if reason == NO_CLAIM and award.miner not in task.forgiven:
+            # Its claim had expired when the award came: it is not to blame, and may claim again.
+            task.forgiven |= {award.miner}
+            self.cancel(task, award, reason)
+            task.count(reason)
+            self._offer_again(task, reason)
+        else:
+            self.take_back(task, award, reason)
 
     def take_back(self, task: Task, award: AwardedAttempt, reason: str) -> None:
         """End a lease, leave its miner out for this task, and offer it again, or fail it after too many."""
-        core = self._core
-        self.cancel(task, award, reason)
+        core, holder = self._core, task.holder
+        award.artifact = award.artifact_digest = None  # it comes again with its result, if ever
         task.count(reason)
         task.excluded |= {award.miner}
         known = self._roster.id(award.miner)
         if known is not None and award.progress[0] in {"awarded", "loading"}:
             known.counts_as_cold_until = UnixMillis(core.now + FALSE_WARM_MS)
-        if award is not task.holder:
+        if award is not holder:
+            self.stop(award.peer, task.id, award.attempt, reason)
             return
+        self.cancel(task, award, reason)
         task.failures += 1
-        core.emit(CancelTimer(("lease", task.id, 0)))
         if task.failures >= core.params.max_attempts:
             self._settlement.fail(task, "attempts_exhausted")
             self._offering.announce_end(task, "failed")
             return
+        self._offer_again(task, reason)
+
+    def _offer_again(self, task: Task, reason: str) -> None:
+        """The lease has ended: the task waits for its next offer."""
+        core = self._core
+        core.emit(CancelTimer(("lease", task.id, 0)))
         self._offering.requeue(task)
-        if not {miner.id for miner in self._roster.serving(task.specification.model, core.now)} - task.excluded:
-            # Everybody failed once: a second chance beats no chance.
-            task.excluded = frozenset()
         core.emit(Deliver(task.id, Update(Stage.QUEUED, core.now, task.attempt, reason=reason)))
         self._offering.offer(task)
 

@@ -24,8 +24,12 @@ from protocol.wire.statements import AwardStatement, ClaimStatement
 
 MAX_OPEN_OFFERS: Final = 4096
 """Offers remembered at once; beyond it the oldest are forgotten (their coordinators offer again)."""
+MAX_SERVED: Final = 1024
+"""Coordinators whose service is remembered; the least served is forgotten first, and starts level again."""
 LOOK_AHEAD: Final = 1
 """Jobs taken beyond the device's places, so that it never waits for an award round trip."""
+ANSWER_ALLOWANCES: Final = 4
+"""Allowances (A) after the last slot in which a claim and the news of its award have come through."""
 MAX_HEARD_PER_COORDINATOR: Final = 1024
 """Open offers of one coordinator, so that none crowds out the others."""
 
@@ -38,9 +42,10 @@ class OpenOffer:
     model: str
     coordinator: StakingId
     peer: PeerId
-    heard_at: UnixMillis
     slot_at: UnixMillis
-    """When our slot comes; after it the offer is backlog that a free place may take at once."""
+    """When our slot comes."""
+    backlog_at: UnixMillis
+    """When every slot has passed and an answer was due: from then on the look-ahead may take it too."""
     rank: int | None
 
 
@@ -51,7 +56,7 @@ class OutstandingClaim:
     claim: Claim
     digest: Digest
     peer: PeerId
-    model: str
+    price: Wei
     expires_at: UnixMillis
 
 
@@ -120,8 +125,9 @@ class Claiming:
             slot_at = now + slot_ms(rank, offer.slot_step_ms)
         if offer.task not in self._offers:
             self._heard[message.coordinator] = self._heard.get(message.coordinator, 0) + 1
+        backlog_at = now + slot_ms(len(ranking), offer.slot_step_ms) + ANSWER_ALLOWANCES * offer.allowance_ms
         self._offers[offer.task] = OpenOffer(
-            offer, message.model, message.coordinator, peer, now, UnixMillis(slot_at), rank
+            offer, message.model, message.coordinator, peer, UnixMillis(slot_at), UnixMillis(backlog_at), rank
         )
         if len(self._offers) > MAX_OPEN_OFFERS:
             self._forget(next(iter(self._offers)))
@@ -177,9 +183,8 @@ class Claiming:
         now = self._core.now
         candidates: dict[StakingId, OpenOffer] = {}
         for open_offer in self._offers.values():
-            fresh = now - open_offer.heard_at < open_offer.offer.allowance_ms * 4
-            ready = open_offer.slot_at <= now and open_offer.peer in self.streams
-            if ready and (fresh_too or not fresh) and open_offer.offer.task not in self._claims:
+            due_at = open_offer.slot_at if fresh_too else max(open_offer.slot_at, open_offer.backlog_at)
+            if due_at <= now and open_offer.peer in self.streams and open_offer.offer.task not in self._claims:
                 candidates.setdefault(open_offer.coordinator, open_offer)
         if not candidates:
             return None
@@ -203,7 +208,7 @@ class Claiming:
         message = Claim(statement=statement, signature=core.sign(statement))
         time_to_live = 2 * offer.allowance_ms + offer.slot_step_ms + core.params.claim_allowance_ms
         expires_at = UnixMillis(core.now + max(time_to_live, 1000))
-        self._claims[offer.task] = OutstandingClaim(message, claimed, chosen.peer, chosen.model, expires_at)
+        self._claims[offer.task] = OutstandingClaim(message, claimed, chosen.peer, offer.price, expires_at)
         record = ClaimSigned(offer.task, offer.attempt, chosen.coordinator, statement.nonce, claimed)
         core.emit(Persist((record,)), Send(chosen.peer, message))
         core.set_timer(("claim", offer.task, 0), expires_at)
@@ -216,14 +221,19 @@ class Claiming:
         if known is None or known.digest != award.claim or known.peer != peer:
             return False
         self._drop(award.task)
-        coordinator = known.claim.statement.coordinator
+        self._charge(known.claim.statement.coordinator, award.price)
+        return True
+
+    def _charge(self, coordinator: StakingId, price: Wei) -> None:
+        """Count a place that was kept for a coordinator, in wei per wei of its stake."""
         view = self._core.book.current(self._core.now)
         row = view.table.by_id.get(coordinator) if view is not None else None
         least = min(self._served.values(), default=0.0)
-        share = float(award.price) / float(row.stake) if row is not None and row.stake > 0 else 1.0
+        share = float(price) / float(row.stake) if row is not None and row.stake > 0 else 1.0
         # A coordinator that was quiet does not save up a claim on the future: it starts level with the least served.
         self._served[coordinator] = max(self._served.get(coordinator, least), least) + share
-        return True
+        if len(self._served) > MAX_SERVED:
+            del self._served[min(self._served, key=self._served.__getitem__)]
 
     def on_decline(self, peer: PeerId, message: Decline) -> None:
         """A claim was refused: the place is free again. The offer comes again if its task still needs somebody."""
@@ -233,8 +243,10 @@ class Claiming:
             self._core.note(NoteName.CLAIM_DECLINED, message.statement.task, reason=message.statement.reason)
 
     def on_claim_timer(self, task: TaskId) -> None:
-        """No answer in time: the claim binds us no longer."""
+        """No answer in time: the claim binds us no longer. It kept a place, so it counts as service."""
         if task in self._claims:
+            claimed = self._claims[task]
+            self._charge(claimed.claim.statement.coordinator, claimed.price)
             self._drop(task)
             self._core.note(NoteName.CLAIM_DECLINED, task, reason="unanswered")
 

@@ -40,9 +40,10 @@ from protocol.roles.intake import Intake
 from protocol.roles.offering import Offering
 from protocol.roles.roster import Miner, Roster
 from protocol.roles.settlement import Settlement
+from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
 from protocol.task.states import AwardedAttempt, Task
-from protocol.units import PeerId, Role, TaskId
+from protocol.units import PeerId, TaskId, UnixMillis
 from protocol.wire.codec import CAPABILITY_KINDS, WORK_KINDS, decode
 from protocol.wire.messages import (
     Abandon,
@@ -135,6 +136,9 @@ class CoordinatorCore(Core):
         for record in saved:
             if isinstance(record, VoucherIssued):
                 self._settlement.restore_voucher(record, own)
+        for peer in sorted(self.roster.peers()):
+            if self.standing(peer, self.now) is not Standing.MINER:
+                self._forget_miner(peer)
         for peer in sorted(self._streams.difference(self.roster.peers())):
             self._greet(peer)
         self._offering.offer_waiting()
@@ -147,8 +151,8 @@ class CoordinatorCore(Core):
         if task is None:
             return
         award = task.holder
+        self._assignment.close_claims(task)
         self._settlement.fail(task, "cancelled")
-        self._intake.forget_key(task)
         if award is not None:
             self._assignment.cancel(task, award, "cancelled")
         self._offering.announce_end(task, "cancelled")
@@ -163,7 +167,7 @@ class CoordinatorCore(Core):
     def _greet(self, peer: PeerId) -> None:
         """Take a registered miner into the roster and tell it its highest voucher."""
         row, own = self.row_of_peer(peer), self.own_id()
-        if row is None or own is None or row.role is not Role.MINER or not row.active:
+        if row is None or own is None or self.standing(peer, self.now) is not Standing.MINER:
             return
         self.roster.add(peer, row.id)
         self._assignment.on_miner_back(row.id, peer)
@@ -183,12 +187,17 @@ class CoordinatorCore(Core):
     def _on_stream_closed(self, peer: PeerId) -> None:
         """A miner's work stream is gone."""
         self._streams.discard(peer)
-        miner = self.roster.remove(peer)
-        if miner is None:
+        if not self._forget_miner(peer):
             return
-        self._assignment.on_miner_gone(miner.id)
         for search in self._searches.values():
             self.emit(*search.soon(self.now))
+
+    def _forget_miner(self, peer: PeerId) -> bool:
+        """Count on a peer no longer; False when we did not. Its successor under the same id keeps its tasks."""
+        miner = self.roster.remove(peer)
+        if miner is not None and self.roster.id(miner.id) is None:
+            self._assignment.on_miner_gone(miner.id)
+        return miner is not None
 
     def _on_stream(self, peer: PeerId, data: bytes) -> None:
         """Decode one frame and hand it to whom it concerns; nothing remote raises beyond here."""
@@ -209,11 +218,12 @@ class CoordinatorCore(Core):
                 self._on_claim(miner, row, message)
             case Alive(task=task_id_, attempt=attempt):
                 task = self._tasks.get(task_id_)
-                if task is None:
+                holder = task.holder if task is not None else None
+                if task is None or holder is None or holder.attempt != attempt or holder.miner != miner.id:
+                    # It did not hear that its attempt is over, or that was before we restarted.
+                    self._assignment.stop(miner.peer, task_id_, attempt, "superseded" if task else "closed")
                     return
-                holder = task.holder
-                if holder is not None and holder.attempt == attempt and holder.miner == miner.id:
-                    self._assignment.on_alive(task, holder, message)
+                self._assignment.on_alive(task, holder, message)
             case Result():
                 self._on_result(miner, message)
             case Abandon(task=task_id_, attempt=attempt, reason=reason):
@@ -221,7 +231,7 @@ class CoordinatorCore(Core):
                 award = task.awards.get(attempt) if task else None
                 if task is not None and award is not None and award.miner == miner.id:
                     self.note(NoteName.TASK_ABANDONED, task.id, miner=miner.id, attempt=attempt, reason=reason)
-                    self._assignment.take_back(task, award, reason)
+                    self._assignment.on_abandoned(task, award, reason)
             case CapabilityUpdate():
                 self._on_capability(miner, row, message)
             case Hello():
@@ -236,9 +246,13 @@ class CoordinatorCore(Core):
         if message.voucher is None or message.voucher_signature is None:
             return
         own = self.own_row()
-        if own is None or message.voucher.coordinator != own.id or message.voucher.miner != miner.id:
+        if own is None:
+            raise IgnoredMessage("stream.standing")
+        if message.voucher.coordinator != own.id or message.voucher.miner != miner.id:
             raise InvalidMessage("hello.voucher")
-        self.check_signature(message.voucher, message.voucher_signature, own, "hello.voucher_signature")
+        if not self.is_signed(message.voucher, message.voucher_signature, own):
+            # Perhaps by a key that we had before: nobody is to blame, and nothing is adopted.
+            raise IgnoredMessage("hello.voucher_signature")
         self._settlement.adopt_voucher(message.voucher, message.voucher_signature)
 
     def _on_capability(self, miner: Miner, row: StakeRow, message: CapabilityUpdate) -> None:
@@ -248,19 +262,22 @@ class CoordinatorCore(Core):
         capability = decode(message.body, CAPABILITY_KINDS)
         if not isinstance(capability, Capability) or capability.miner != row.id:
             raise InvalidMessage("capability.miner")
-        if capability.expires_at <= self.now:
+        serves_until = UnixMillis(capability.expires_at + self.params.boundary_tolerance_s * 1000)
+        if serves_until <= self.now:
             raise IgnoredMessage("capability.expired")
         if miner.capability is not None and capability.sequence <= miner.capability.sequence:
             raise IgnoredMessage("capability.old")
         had_place = miner.has_place()
-        miner.capability, miner.freed = capability, False
+        miner.capability, miner.serves_until, miner.freed = capability, serves_until, False
         self.note(NoteName.CAPABILITY_RECEIVED, miner=miner.id, free=capability.free_places)
         if not had_place and miner.has_place():
             self._offering.offer_waiting()
 
     def _on_claim(self, miner: Miner, row: StakeRow, message: Claim) -> None:
-        statement = message.statement
-        if statement.miner != miner.id or statement.coordinator != self.own_id():
+        statement, own = message.statement, self.own_id()
+        if own is None:
+            raise IgnoredMessage("stream.standing")
+        if statement.miner != miner.id or statement.coordinator != own:
             raise InvalidMessage("claim.parties")
         self.check_signature(statement, message.signature, row, "claim.signature")
         self._assignment.on_claim(miner.peer, message, miner.id)
@@ -273,7 +290,7 @@ class CoordinatorCore(Core):
         task = self._tasks.get(commitment.task)
         award = task.awards.get(commitment.attempt) if task else None
         if task is None or award is None or award.miner != miner.id:
-            if not self._settlement.send_known_receipt(miner.peer, commitment.task, commitment.attempt):
+            if not self._settlement.send_known_receipt(miner.peer, miner.id, commitment.task, commitment.attempt):
                 self._settlement.reject(miner.peer, commitment.task, commitment.attempt, "superseded")
             return
         try:
@@ -283,8 +300,7 @@ class CoordinatorCore(Core):
             self._assignment.take_back(task, award, "invalid_result")
             return
         if award is task.holder:
-            # The bytes are on their way: they have one more lease to arrive.
-            award.last_alive = self.now
+            self._assignment.on_result(task, award)
         self._complete(task, award)
 
     def _on_artifact(self, event: ArtifactReceived) -> None:
@@ -312,7 +328,7 @@ class CoordinatorCore(Core):
             self._settlement.blame(award.peer, task, award, problem)
             self._assignment.take_back(task, award, "invalid_artifact")
             return
-        self._intake.forget_key(task)
+        self._assignment.close_claims(task)
         self._assignment.release(task.id, award.miner)
         if holder is not None and holder is not award:
             # Another attempt was first: its holder stops, unpaid and not blamed.
@@ -348,8 +364,8 @@ class CoordinatorCore(Core):
     def _on_deadline(self, task: Task) -> None:
         """The task's life is over."""
         holder = task.holder
+        self._assignment.close_claims(task)
         self._settlement.fail(task, "deadline")
-        self._intake.forget_key(task)
         if holder is not None:
             self._assignment.cancel(task, holder, "deadline")
         self._offering.announce_end(task, "failed")

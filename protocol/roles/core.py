@@ -13,19 +13,22 @@ from protocol.crypto.keys import NodeKey, address_of_peer_id
 from protocol.crypto.typed_data import Domain, sign, signer
 from protocol.effects import Effect, Judge, Note, Offence, SetTimer, TimerKey
 from protocol.errors import IgnoredMessage, InvalidMessage
-from protocol.events import BlockSeen, Event, StakeChanged
+from protocol.events import BlockSeen, Event, StakeChanged, TimerFired
 from protocol.gossip.admission import Admission, Judgement
 from protocol.notes import NoteName
 from protocol.params import Params
 from protocol.stake.book import StakeBook
+from protocol.stake.epoch import epoch_start
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
 from protocol.task.catalog import Catalog
-from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
+from protocol.units import Digest, Epoch, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.statements import Statement
 
 EMPTY = b""
 """The task part of a timer that belongs to no task."""
+EPOCH_BEGINS = "epoch"
+"""Timer: the table of the epoch in its last part holds from now on; cores hear it as one more ``StakeChanged``."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,14 @@ class Core(ABC):
                 self.note(
                     NoteName.STAKE_TABLE, epoch=view.epoch, nodes=len(view.table.rows), root=view.table.root.hex()
                 )
+                begins = epoch_start(view.epoch, self.params)
+                if begins > now:
+                    self.set_timer((EPOCH_BEGINS, EMPTY, view.epoch), begins)
+            case TimerFired(key=(what, _, number)) if what == EPOCH_BEGINS:
+                # A table comes half an epoch early; who it lets in or shuts out changes only now.
+                begun = self.book.view(Epoch(number))
+                if begun is not None:
+                    event = StakeChanged(begun)
             case BlockSeen(timestamp=timestamp):
                 self.book.head_seen(timestamp)
             case _:
@@ -127,7 +138,14 @@ class Core(ABC):
         """Sign a statement with our node key. Callers persist first what must be signed only once."""
         return sign(self.identity.key, self.identity.domain, statement)
 
+    def is_signed(self, statement: Statement, signature: bytes, row: StakeRow) -> bool:
+        """Say whether the node of ``row`` signed the statement with its present key."""
+        try:
+            return signer(self.identity.domain, statement, signature) == row.address
+        except InvalidMessage:
+            return False
+
     def check_signature(self, statement: Statement, signature: bytes, row: StakeRow, rule: str) -> None:
         """Raise ``InvalidMessage(rule)`` unless the node of ``row`` signed the statement."""
-        if signer(self.identity.domain, statement, signature) != row.address:
+        if not self.is_signed(statement, signature, row):
             raise InvalidMessage(rule)

@@ -26,6 +26,7 @@ class Discovery:
         self._own = own
         self._pause_ms = FIRST_PAUSE_MS
         self._known: frozenset[PeerId] = frozenset()
+        self._dialled_last = PeerId("")
 
     @property
     def timer(self) -> TimerKey:
@@ -46,5 +47,11 @@ class Discovery:
         present = frozenset(peers) - {self._own}
         self._pause_ms = FIRST_PAUSE_MS * 2 if present - self._known else min(self._pause_ms * 2, LAST_PAUSE_MS)
         self._known = present
-        dials = tuple(Connect(peer) for peer in sorted(present - frozenset(connected))[:MAX_DIALS])
+        missing = sorted(present - frozenset(connected), key=lambda peer: (peer <= self._dialled_last, peer))[
+            :MAX_DIALS
+        ]
+        if missing:
+            # The next round goes on where this one ends, so that dead records hide nobody behind them.
+            self._dialled_last = missing[-1]
+        dials = tuple(Connect(peer) for peer in missing)
         return (*dials, SetTimer(self.timer, UnixMillis(now + self._pause_ms)))

@@ -38,7 +38,7 @@ class Intake:
         self._roster = roster
         self._settlement = settlement
         self._offering = offering
-        self._by_key: dict[str, TaskId] = {}
+        self._by_key = settlement.keys
         self._boot = 0
         self._number = 0
 
@@ -61,8 +61,12 @@ class Intake:
                 case _:
                     pass
         for task in list(self._tasks.values()):
+            refusal = core.identity.catalog.refusal(task.specification)
             if not task.detached:
                 self._settlement.fail(task, "client_gone")
+            elif refusal is not None:
+                # The catalog has changed since it was accepted: nobody can be asked for this any more.
+                self._settlement.fail(task, refusal.code)
             elif task.holder is not None:
                 # Its miner may still be at work: it has one lease to come back and say so.
                 core.set_timer(("lease", task.id, 0), core.now + core.params.lease_ms)
@@ -72,11 +76,6 @@ class Intake:
         if task.idempotency_key is not None:
             self._by_key[task.idempotency_key] = task.id
         self._core.set_timer(("deadline", task.id, 0), task.deadline)
-
-    def forget_key(self, task: Task) -> None:
-        """The task has ended: from now on its key is found in the store."""
-        if task.idempotency_key is not None:
-            self._by_key.pop(task.idempotency_key, None)
 
     def on_submitted(self, event: TaskSubmitted) -> None:
         """Take a task or say why not. On ``Accepted`` it is on disk."""

@@ -54,6 +54,10 @@ from protocol.wire.topics import coordinator_key, model_key, offers_topic
 
 MAX_COORDINATORS: Final = 16
 """Work streams that a miner keeps: enough to be always busy, few enough to keep their clocks."""
+FIRST_REOPEN_MS: Final = 500
+"""Pause (ms) before a work stream that broke is opened again: within the grace that its coordinator gives."""
+LAST_REOPEN_MS: Final = 30_000
+"""Longest pause (ms): a coordinator that will not have us is not knocked at twice a second for ever."""
 CAPABILITY_LIFE_MS: Final = 60_000
 """How long (ms) a capability is valid; renewed after a third of it."""
 
@@ -70,6 +74,8 @@ class MinerCore(Core):
         self._connected: set[PeerId] = set()
         self._streams: dict[PeerId, StakingId] = {}
         self._opening: set[PeerId] = set()
+        self._reopen_pause_ms: dict[PeerId, int] = {}
+        """Pause before the next try, of coordinators whose stream closed before they had greeted us."""
         self._models: dict[str, ModelState] = {}
         self._places = 0
         self._announced_free = -1
@@ -170,8 +176,14 @@ class MinerCore(Core):
         self._opening.discard(peer)
         if self._streams.pop(peer, None) is not None:
             self._claiming.on_stream_closed(peer)
-        self.set_timer(("reopen", peer.encode(), 0), self.now + 500)
-        self.emit(*self._search.soon(self.now))
+        if self.standing(peer, self.now) is not Standing.COORDINATOR:
+            self._reopen_pause_ms.pop(peer, None)
+            return
+        pause = self._reopen_pause_ms.get(peer, FIRST_REOPEN_MS)
+        self._reopen_pause_ms[peer] = min(pause * 2, LAST_REOPEN_MS)
+        self.set_timer(("reopen", peer.encode(), 0), self.now + pause)
+        if pause == FIRST_REOPEN_MS:
+            self.emit(*self._search.soon(self.now))
 
     def _on_stream(self, peer: PeerId, data: bytes) -> None:
         """Decode one frame of a coordinator; nothing remote raises beyond here."""
@@ -207,13 +219,32 @@ class MinerCore(Core):
         """The coordinator knows us and listens: tell it what we serve and what it has not acknowledged."""
         if message.network != self.identity.network_id or message.node != row.id:
             raise InvalidMessage("hello.identity")
+        self._reopen_pause_ms.pop(peer, None)
+        self._adopt_voucher(row, message)
         self._announce()
         self._working.on_hello(peer, row.id)
+
+    def _adopt_voucher(self, row: StakeRow, message: Hello) -> None:
+        """Take up a higher voucher that the coordinator shows: our store is an old copy, or a receipt was lost."""
+        voucher, signature, own = message.voucher, message.voucher_signature, self.own_id()
+        if voucher is None or signature is None or own is None:
+            return
+        if voucher.coordinator != row.id or voucher.miner != own:
+            raise InvalidMessage("hello.voucher")
+        if self.is_signed(voucher, signature, row):
+            self._working.adopt_voucher(voucher, signature)
+        else:
+            # Perhaps by a key that it had before: nobody is to blame, and nothing is adopted.
+            self.note(NoteName.MESSAGE_IGNORED, rule="hello.voucher_signature")
 
     def _on_award(self, peer: PeerId, row: StakeRow, message: Award) -> None:
         """Begin what was claimed; give back by name what was not, or cannot be done any more."""
         statement = message.statement
-        if not self._claiming.take_award(statement, peer):
+        if self._working.knows(statement):
+            return
+        if self.own_id() is None:
+            self._working.abandon(peer, statement.task, statement.attempt, "not_registered")
+        elif not self._claiming.take_award(statement, peer):
             self._working.abandon(peer, statement.task, statement.attempt, "no_claim")
         elif not self._working.on_award(peer, row, message, self._models):
             self._working.abandon(peer, statement.task, statement.attempt, "not_served")

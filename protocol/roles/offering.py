@@ -51,7 +51,12 @@ class Offering:
             return
         if task.attempt >= MAX_ATTEMPT:
             self._settlement.fail(task, "attempts_exhausted")
+            self.announce_end(task, "failed")
             return
+        serving = {miner.id for miner in self._roster.serving(task.specification.model, self._core.now)}
+        if serving and serving <= task.excluded:
+            # Everybody who is left failed once: a second chance beats no chance.
+            task.excluded = frozenset()
         board = self._boards.board(task.specification.model)
         board.offers[task.id] = None
         self._publish_or_wait(board)

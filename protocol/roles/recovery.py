@@ -32,10 +32,12 @@ def restore_task(record: TaskAccepted) -> Task:
 def restore_award(task: Task, record: TaskAwarded, domain: Domain, now: UnixMillis) -> None:
     """Give a task back an award of an earlier run. The latest one holds the lease; any of them may still deliver."""
     award = cast("Award", decode(record.award, WORK_KINDS))
+    task.failures = len(task.awards)
+    task.excluded = frozenset(earlier.miner for earlier in task.awards.values()) - {record.miner}
     task.awards[record.attempt] = AwardedAttempt(
         attempt=record.attempt,
         miner=record.miner,
-        peer=PeerId(""),
+        peer=PeerId(""),  # not on the line yet; see Assignment.on_miner_back
         award=award,
         award_digest=digest(domain, award.statement),
         awarded_at=record.awarded_at,

@@ -18,6 +18,8 @@ class Miner:
     id: StakingId
     peer: PeerId
     capability: Capability | None = None
+    serves_until: UnixMillis = UnixMillis(0)
+    """When the capability ends, with allowance for clocks that differ."""
     working_on: set[TaskId] = field(default_factory=set)
     """Our own tasks that it holds."""
     freed: bool = False
@@ -26,7 +28,7 @@ class Miner:
 
     def serves(self, model: str, now: UnixMillis) -> ServedModel | None:
         """Find the model in a capability that has not expired."""
-        if self.capability is None or self.capability.expires_at <= now:
+        if self.capability is None or self.serves_until <= now:
             return None
         return next((served for served in self.capability.models if served.model == model), None)
 

@@ -31,7 +31,9 @@ class Settlement:
         """Share the coordinator's unfinished tasks."""
         self._core = core
         self._tasks = tasks
-        self._receipts: OrderedDict[tuple[TaskId, int], bytes] = OrderedDict()
+        self._receipts: OrderedDict[tuple[TaskId, int], tuple[StakingId, bytes]] = OrderedDict()
+        self.keys: dict[str, TaskId] = {}
+        """Unfinished tasks by idempotency key; of ended ones the store knows."""
         self._vouchers: dict[StakingId, tuple[VoucherStatement, bytes]] = {}
         self._sequence = 0
         self._issued_total = 0
@@ -49,7 +51,7 @@ class Settlement:
 
     def restore_receipt(self, record: TaskDone) -> None:
         """Take up a receipt of an earlier run, to be sent again byte for byte."""
-        self._remember(record.task, record.attempt, record.receipt)
+        self._remember(record.task, record.attempt, record.miner, record.receipt)
 
     def adopt_voucher(self, statement: VoucherStatement, signature: bytes) -> None:
         """Take up a higher voucher that a miner showed: our store is an old copy. The signature is checked already."""
@@ -69,10 +71,10 @@ class Settlement:
         """Give the highest promise to a miner."""
         return self._vouchers.get(miner)
 
-    def send_known_receipt(self, peer: PeerId, task: TaskId, attempt: int) -> bool:
-        """Answer a result of a task that has ended, if we still know how."""
-        receipt = self._receipts.get((task, attempt))
-        if receipt is None:
+    def send_known_receipt(self, peer: PeerId, miner: StakingId, task: TaskId, attempt: int) -> bool:
+        """Answer a result of a task that has ended, if its receipt is this miner's and we still know it."""
+        owner, receipt = self._receipts.get((task, attempt), (None, b""))
+        if owner != miner:
             return False
         self._core.emit(SendEncoded(peer, receipt))
         return True
@@ -149,7 +151,7 @@ class Settlement:
             signature=receipt.voucher_signature,
         )
         self._adopt(voucher, receipt.voucher_signature)
-        self._remember(task.id, award.attempt, encoded)
+        self._remember(task.id, award.attempt, award.miner, encoded)
         self._close(task, TaskState.DONE, (ArtifactStored(commitment.artifact, data), done, issued))
         update = Update(Stage.DONE, now, award.attempt, award.miner, artifact=commitment.artifact, receipt=encoded)
         core.emit(Deliver(task.id, update), SendEncoded(award.peer, encoded))
@@ -184,6 +186,8 @@ class Settlement:
         """Leave the last open state: persist, forget, and stop its clocks."""
         task.move(state)
         del self._tasks[task.id]
+        if task.idempotency_key is not None:
+            self.keys.pop(task.idempotency_key, None)
         self._core.emit(Persist(records))
         for what in ("offer", "award", "lease", "deadline"):
             self._core.emit(CancelTimer((what, task.id, 0)))
@@ -206,8 +210,8 @@ class Settlement:
         self._sequence = max(self._sequence, statement.sequence)
         self._issued_total = max(self._issued_total, statement.issued_total)
 
-    def _remember(self, task: TaskId, attempt: int, receipt: bytes) -> None:
+    def _remember(self, task: TaskId, attempt: int, miner: StakingId, receipt: bytes) -> None:
         """Keep a receipt at hand, the oldest going first."""
-        self._receipts[(task, attempt)] = receipt
+        self._receipts[(task, attempt)] = (miner, receipt)
         while len(self._receipts) > REMEMBERED_RECEIPTS:
             self._receipts.popitem(last=False)

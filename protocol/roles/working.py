@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, cast, final
 
 from protocol.crypto.typed_data import digest
-from protocol.effects import CancelJob, Lane, Persist, Send, SendArtifact, SendEncoded, StartJob
+from protocol.effects import CancelJob, CancelTimer, Lane, Persist, Send, SendArtifact, SendEncoded, StartJob
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import JobFailed, JobFinished, JobProgress, ModelState
 from protocol.notes import NoteName
@@ -16,10 +16,10 @@ from protocol.records import ArtifactStored, Record, ResultCommitted, ResultSett
 from protocol.roles.core import Core
 from protocol.stake.table import StakeRow
 from protocol.task.specification import specification_digest
-from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
+from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import SPECIFICATION_KINDS, WORK_KINDS, decode, encode
 from protocol.wire.messages import Abandon, Alive, Award, Receipt, Reject, Result, TaskSpecification
-from protocol.wire.statements import CommitmentStatement, VoucherStatement
+from protocol.wire.statements import AwardStatement, CommitmentStatement, VoucherStatement
 
 ALIVE_PACE_MS: Final = 200
 """Least time (ms) between two ``alive`` of one job in one state: finer steps tell nobody more."""
@@ -56,6 +56,8 @@ class Delivery:
     artifact: Digest
     result: bytes
     committed_at: UnixMillis
+    price: Wei | None = None
+    """What the award promised (wei); of an earlier run only the coordinator's receipt says it."""
 
 
 @final
@@ -89,6 +91,8 @@ class Working:
                         record.committed_at,
                     )
                     self._deliveries[(record.task, record.attempt)] = delivery
+                    # Also for a coordinator that never comes back: it is kept for an hour, not for ever.
+                    self._core.set_timer(("resend", record.task, record.attempt), self._core.now + RESEND_MS)
                 case VoucherHeld():
                     statement = VoucherStatement(
                         coordinator=record.coordinator,
@@ -105,7 +109,27 @@ class Working:
         """Give the highest voucher that we hold of a coordinator."""
         return self._vouchers.get(coordinator)
 
+    def adopt_voucher(self, statement: VoucherStatement, signature: bytes) -> None:
+        """Take up a higher voucher that its coordinator showed: our store is an old copy. It is checked already."""
+        record = self._higher(statement, signature)
+        if record is not None:
+            self._core.emit(Persist((record,)))
+
+    def _higher(self, voucher: VoucherStatement, signature: bytes) -> VoucherHeld | None:
+        """Hold a voucher if it is higher than what we held, and give the record of it."""
+        held = self._vouchers.get(voucher.coordinator)
+        if held is not None and voucher.cumulative <= held[0].cumulative:
+            return None
+        self._vouchers[voucher.coordinator] = (voucher, signature)
+        return VoucherHeld(voucher.coordinator, voucher.cumulative, voucher.sequence, voucher.issued_total, signature)
+
     # Awards
+
+    def knows(self, award: AwardStatement) -> bool:
+        """Say whether this very award is being worked on or delivered already."""
+        key, named = (award.task, award.attempt), digest(self._core.identity.domain, award)
+        job, delivery = self._jobs.get(key), self._deliveries.get(key)
+        return (job is not None and job.award_digest == named) or (delivery is not None and delivery.award == named)
 
     def on_award(self, peer: PeerId, coordinator: StakeRow, message: Award, models: Mapping[str, ModelState]) -> bool:
         """Begin an awarded job whose claim is known. False when it must be abandoned.
@@ -123,10 +147,7 @@ class Working:
         core.note(NoteName.AWARD_RECEIVED, statement.task, attempt=statement.attempt, coordinator=coordinator.id)
         if specification.model not in models or core.identity.catalog.refusal(specification) is not None:
             return False
-        key = (statement.task, statement.attempt)
-        if key in self._jobs or key in self._deliveries:
-            return True
-        self._jobs[key] = Job(
+        self._jobs[(statement.task, statement.attempt)] = Job(
             task=statement.task,
             attempt=statement.attempt,
             coordinator=coordinator.id,
@@ -205,7 +226,14 @@ class Working:
             generation_ms=event.generation_ms,
         )
         delivery = Delivery(
-            job.award_digest, job.task, job.attempt, job.coordinator, event.digest, encode(result), core.now
+            job.award_digest,
+            job.task,
+            job.attempt,
+            job.coordinator,
+            event.digest,
+            encode(result),
+            core.now,
+            job.award.statement.price,
         )
         self._deliveries[(job.task, job.attempt)] = delivery
         committed = ResultCommitted(
@@ -283,20 +311,17 @@ class Working:
         core.check_signature(statement, message.signature, coordinator, "receipt.signature")
         core.check_signature(voucher, message.voucher_signature, coordinator, "receipt.voucher_signature")
         held = self._vouchers.get(coordinator.id)
-        records: list[Record] = [ResultSettled(delivery.award)]
-        if held is None or voucher.cumulative > held[0].cumulative:
-            self._vouchers[coordinator.id] = (voucher, message.voucher_signature)
-            records.append(
-                VoucherHeld(
-                    coordinator.id,
-                    voucher.cumulative,
-                    voucher.sequence,
-                    voucher.issued_total,
-                    message.voucher_signature,
-                )
-            )
-        del self._deliveries[(statement.task, statement.attempt)]
-        core.emit(Persist(tuple(records)))
+        before = held[0] if held is not None else None
+        promised = voucher.cumulative - (before.cumulative if before is not None else 0)
+        if (before is None or voucher.sequence > before.sequence) and promised < statement.price:
+            # A later voucher adds at least this price. An earlier one comes with a receipt that was lost before.
+            raise InvalidMessage("receipt.underpaid")
+        if delivery.price is not None and statement.price != delivery.price:
+            raise InvalidMessage("receipt.price")
+        higher = self._higher(voucher, message.voucher_signature)
+        records: tuple[Record, ...] = (ResultSettled(delivery.award), *((higher,) if higher is not None else ()))
+        self._forget(delivery)
+        core.emit(Persist(records))
         core.note(NoteName.RECEIPT_RECEIVED, statement.task, coordinator=coordinator.id, wei=statement.price)
 
     def on_reject(self, coordinator: StakingId, message: Reject) -> None:
@@ -307,5 +332,9 @@ class Working:
             self._core.note(NoteName.RESULT_REJECTED, message.task, reason=message.reason, attempt=message.attempt)
 
     def _settle(self, delivery: Delivery) -> None:
-        del self._deliveries[(delivery.task, delivery.attempt)]
+        self._forget(delivery)
         self._core.emit(Persist((ResultSettled(delivery.award),)))
+
+    def _forget(self, delivery: Delivery) -> None:
+        del self._deliveries[(delivery.task, delivery.attempt)]
+        self._core.emit(CancelTimer(("resend", delivery.task, delivery.attempt)))

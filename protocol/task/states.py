@@ -109,6 +109,8 @@ class Task:
     """Attempts since the last award or start that nobody claimed: sets the pause before the next."""
     excluded: frozenset[StakingId] = frozenset()
     """Miners that failed this task: their field bits are cleared for it."""
+    forgiven: frozenset[StakingId] = frozenset()
+    """Miners whose claim had expired when its award came: once is the network's fault, twice is theirs."""
     open: OpenAttempt | None = None
     awards: dict[int, AwardedAttempt] = field(default_factory=dict)
     declines: dict[str, int] = field(default_factory=dict)
