@@ -27,7 +27,6 @@ from protocol.roles.bootstrap import BootstrapCore
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core, Identity
 from protocol.roles.miner import MinerCore
-from protocol.task.catalog import Catalog
 from protocol.units import PeerId, StakingId, Wei
 
 Addresses = Callable[[], tuple[str, ...]]
@@ -140,11 +139,8 @@ def real_ports(settings: Settings, secret: bytes, clock: Clock, journal: Journal
 
 def _engine(settings: Settings, clock: Clock, journal: Journal) -> Engine:
     """Build the miner's generator. Torch is loaded in the child process of the diffusion engine only."""
-    from node.adapters.engine.diffusion import DiffusionEngine
-    from node.adapters.engine.instant import InstantEngine
-    from node.adapters.engine.settings import EngineSettings
+    from node.adapters.engine import EngineSettings, build_engine
 
-    EngineFactory = Callable[[EngineSettings, Catalog, Clock, Journal], Engine]  # noqa: N806  # a type
     section = settings.engine
     chosen = EngineSettings(
         kind=section.kind,
@@ -155,8 +151,7 @@ def _engine(settings: Settings, clock: Clock, journal: Journal) -> Engine:
         device=section.device,
         delay_ms=section.delay_ms,
     )
-    engines: Mapping[str, EngineFactory] = {"diffusion": DiffusionEngine, "instant": InstantEngine}
-    return engines[section.kind](chosen, load_catalog(settings.catalog), clock, journal)
+    return build_engine(chosen, load_catalog(settings.catalog), clock, journal)
 
 
 async def run_with(

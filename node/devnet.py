@@ -6,7 +6,7 @@ are light, the chain is thrown away, and so is the folder unless somebody wants 
 
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,12 +20,14 @@ from node.devnet_plan import (
     DevnetMember,
     DevnetOptions,
     check_options,
+    free_port,
     make_folder,
     make_members,
     write_api_key,
     write_config,
 )
 from node.settings import NodeRole
+from protocol.crypto.keys import NodeKey
 from protocol.errors import Unavailable
 from protocol.units import Role
 
@@ -67,6 +69,16 @@ class Devnet:
         """List the registered members with their staking ids."""
         return list(zip((m for m in self.members if m.stake_cai), self.contracts.ids, strict=True))
 
+    def chain_section(self) -> dict[str, object]:
+        """The ``[chain]`` section of every node's settings."""
+        return {
+            "rpc_urls": [self.chain_url],
+            "chain_id": self.contracts.chain_id,
+            "staking": "0x" + self.contracts.staking.hex(),
+            "start_block": self.contracts.start_block,
+            "poll_s": CHAIN_POLL_SECONDS,
+        }
+
     def describe(self) -> dict[str, object]:
         """Say what a program needs to know of the network."""
         ids = {member.name: staking_id for member, staking_id in self.registered()}
@@ -99,31 +111,56 @@ async def devnet(options: DevnetOptions, report: Report) -> AsyncIterator[Devnet
         ConfigError: An option is wrong, or a port in use.
         Unavailable: The chain or a node did not start; the text says why.
     """
+    async with registered_network(options, report) as network, trio.open_nursery() as nursery:
+        members = list(network.members)
+        try:
+            await _start_all(network, options, report)
+            for member in members:
+                nursery.start_soon(_tell_when_ended, member, report)
+            await _wait_until_serving(network, options, report)
+            yield network
+        finally:
+            await _stop_all(members)
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def by_hand(options: DevnetOptions, report: Report) -> AsyncIterator[tuple[Devnet, tuple[Path, ...]]]:
+    """Run only the chain, with every node registered and none started; gives the settings file of each node.
+
+    The files are as a person would write them: started in their order, each with ``cuckoo node --config FILE``, they
+    make the same network as ``devnet``.
+
+    Raises:
+        ConfigError, Unavailable: As ``devnet``.
+    """
+    async with registered_network(options, report) as network:
+        port = free_port()
+        bootstrap, *others = network.members
+        entry = f"/ip4/127.0.0.1/tcp/{port}/p2p/{NodeKey(bootstrap.secret).peer_id}"
+        chain = network.chain_section()
+        configs = [write_config(bootstrap, options, chain, (), port=port, supervised=False)]
+        configs += [write_config(member, options, chain, (entry,), supervised=False) for member in others]
+        yield network, tuple(configs)
+
+
+@asynccontextmanager
+async def registered_network(options: DevnetOptions, report: Report) -> AsyncIterator[Devnet]:
+    """Run a chain on which all nodes of a devnet are registered; its folder goes with the context unless kept."""
     from node.adapters.chain.devchain import deploy_devnet, devchain  # imported here: web3 takes a second
 
     check_options(options)
     folder = make_folder(options)
     failed = False
     try:
-        async with AsyncExitStack() as stack:
-            report("starting the chain")
-            chain_url = await stack.enter_async_context(devchain(log=folder / "anvil.log"))
+        report("starting the chain")
+        async with devchain(log=folder / "anvil.log") as chain_url:
             members = make_members(options, folder)
             report("deploying the contracts, registering the nodes")
             params = load_params("minimal")
             contracts = await deploy_devnet(chain_url, params, [_entry(m) for m in members if m.stake_cai])
             api_key = write_api_key(options, folder)
-            network = Devnet(folder, chain_url, contracts, tuple(members), api_key)
-            async with trio.open_nursery() as nursery:
-                try:
-                    await _start_all(network, options, report)
-                    for member in members:
-                        nursery.start_soon(_tell_when_ended, member, report)
-                    await _wait_until_serving(network, options, report)
-                    yield network
-                finally:
-                    await _stop_all(members)
-                    nursery.cancel_scope.cancel()
+            yield Devnet(folder, chain_url, contracts, tuple(members), api_key)
     except Exception:
         failed = True  # its logs are wanted, and the error names them
         raise
@@ -155,14 +192,7 @@ async def _start_all(network: Devnet, options: DevnetOptions, report: Report) ->
 
 async def _start(member: DevnetMember, network: Devnet, options: DevnetOptions, entry: tuple[str, ...]) -> None:
     """Start one node and wait until it is ready."""
-    chain = {
-        "rpc_urls": [network.chain_url],
-        "chain_id": network.contracts.chain_id,
-        "staking": "0x" + network.contracts.staking.hex(),
-        "start_block": network.contracts.start_block,
-        "poll_s": CHAIN_POLL_SECONDS,
-    }
-    config = write_config(member, options, chain, entry)
+    config = write_config(member, options, network.chain_section(), entry)
     member.child = await Child.start(member.name, member.role, config, member.folder / "log")
     member.readiness = await member.child.ready()
 

@@ -101,6 +101,14 @@ def check_options(options: DevnetOptions) -> None:
                 ) from None
 
 
+def free_port() -> int:
+    """Find a TCP port of this machine that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def make_folder(options: DevnetOptions) -> Path:
     """Make the folder of this network, private to its owner."""
     if options.data is None:
@@ -141,7 +149,13 @@ def write_api_key(options: DevnetOptions, folder: Path) -> str | None:
 
 
 def write_config(
-    member: DevnetMember, options: DevnetOptions, chain: Mapping[str, object], entry: Sequence[str]
+    member: DevnetMember,
+    options: DevnetOptions,
+    chain: Mapping[str, object],
+    entry: Sequence[str],
+    *,
+    port: int = 0,
+    supervised: bool = True,
 ) -> Path:
     """Write the settings of one node, as a person would.
 
@@ -150,17 +164,19 @@ def write_config(
         options: What its network is like.
         chain: Its ``[chain]`` section.
         entry: Addresses of the bootstrap, all that it is told of the others.
+        port: TCP port of its overlay, 0 for a free one.
+        supervised: A devnet starts it: it stops when the devnet is gone, and logs for programs.
     """
     number = int(member.name.rpartition("-")[2]) - 1 if member.stake_cai else 0
     settings: dict[str, object] = {
         "role": member.role.value,
         "data": str(member.folder),
         "params": "minimal",
-        "exit_with_stdin": True,
+        "exit_with_stdin": supervised,
         "chain": dict(chain),
-        "overlay": {"listen": ["/ip4/127.0.0.1/tcp/0"], "bootstrap": list(entry)},
+        "overlay": {"listen": [f"/ip4/127.0.0.1/tcp/{port}"], "bootstrap": list(entry)},
         "key": {"keystore": str(member.folder / "key.json"), "password_file": str(member.folder / "password")},
-        "logs": {"format": "json"},
+        "logs": {"format": "json" if supervised else "auto"},
     }
     if member.role is NodeRole.COORDINATOR:
         http: dict[str, object] = {"port": options.port + number if options.port else 0}

@@ -56,6 +56,13 @@ def decode_receipt(view: Mapping[str, object]) -> Receipt:
         raise ConfigError(f"receipt: cannot be read: {error}") from None
     if not isinstance(message, Receipt):
         raise ConfigError("receipt: this is no receipt as GET /v1/receipts/{task} gives it")
+    for part, statement in (("statement", message.statement), ("voucher", message.voucher)):
+        shown = view.get(part, {})
+        for name in type(statement).model_fields:
+            value: object = getattr(statement, name)
+            signed = value.hex() if isinstance(value, bytes) else str(value)
+            if isinstance(shown, Mapping) and shown.get(name, signed) != signed:
+                raise ConfigError(f"receipt: {part}.{name} reads {shown[name]!r}, but {signed!r} is what was signed")
     return message
 
 

@@ -23,6 +23,9 @@ def devnet(
     require_key: Annotated[bool, typer.Option("--require-key", help="Ask for an API key, which is printed.")] = False,
     data: Annotated[Path | None, typer.Option(help="New folder for keys, settings and logs; it is kept.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder.")] = False,
+    by_hand: Annotated[
+        bool, typer.Option("--by-hand", help="Only the chain and the registrations: print how to start each node.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Once ready, print one JSON line with every address.")
     ] = False,
@@ -55,6 +58,17 @@ def devnet(
         keep=keep,
     )
 
+    async def run_chain_only() -> None:
+        import trio
+
+        from node.devnet import by_hand as run_by_hand
+
+        with Reporter().shown() as reporter:
+            async with run_by_hand(options, reporter.say) as (network, configs):
+                reporter.stop()
+                print(steps_by_hand(network, configs), flush=True)
+                await trio.sleep_forever()
+
     async def run() -> None:
         import trio
 
@@ -64,7 +78,18 @@ def devnet(
                 print(json.dumps(running.describe()) if as_json else welcome(running), flush=True)
                 await trio.sleep_forever()
 
-    raise typer.Exit(run_until_stopped(run, stop_seconds=STOP_SECONDS))
+    raise typer.Exit(run_until_stopped(run_chain_only if by_hand else run, stop_seconds=STOP_SECONDS))
+
+
+def steps_by_hand(network: "Devnet", configs: tuple[Path, ...]) -> str:
+    """Say which command starts each node of a network whose chain runs."""
+    commands = "\n".join(f"  cuckoo node --config {config}" for config in configs)
+    return f"""The chain runs at {network.chain_url}, and every node is registered.
+Start each node in a terminal of its own, the bootstrap first:
+
+{commands}
+
+The coordinator prints the address of its API. Ctrl-C here stops the chain."""
 
 
 def welcome(network: "Devnet") -> str:

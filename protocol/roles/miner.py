@@ -259,7 +259,6 @@ class MinerCore(Core):
         for model in sorted(self._models.keys() - self._subscribed):
             self._subscribed.add(model)
             self.emit(Subscribe(offers_topic(network, model)), Provide(model_key(network, model)))
-        self.note(NoteName.ENGINE_UP if event.models else NoteName.ENGINE_DOWN, models=len(event.models))
         self._announce()
 
     def _announce(self) -> None:

@@ -90,6 +90,15 @@ def test_decode_receipt__as_the_api_gives_it__same_receipt():
     assert decode_receipt({"encoded": base64.b64encode(encode(receipt())).decode()}) == receipt()
 
 
+def test_decode_receipt__readable_field_that_was_not_signed__is_named():
+    signed = receipt()
+    view = {"encoded": base64.b64encode(encode(signed)).decode(), "statement": {"price": str(signed.statement.price)}}
+    assert decode_receipt(view) == signed
+    view["statement"] = {"price": str(signed.statement.price + 1)}
+    with pytest.raises(ConfigError, match=r"statement\.price"):
+        decode_receipt(view)
+
+
 @pytest.mark.parametrize(
     "encoded", [None, 3, "", "!", "AAAA", base64.b64encode(encode(Cancel(task=TASK, attempt=0, reason="x"))).decode()]
 )

@@ -177,7 +177,8 @@ class Discovery:
             try:
                 async with self._limit:
                     for pause in FIND_PAUSES_S:
-                        await trio.sleep(pause)
+                        with trio.move_on_after(pause):
+                            await self._wait_for_news()
                         found = await self._find_once(record_key(key))
                         if found:
                             break
@@ -186,6 +187,13 @@ class Discovery:
         for peer, provider in found.items():
             self._peers.learn(from_libp2p(peer), map(_bare, provider.addrs))
         await self._sink.post(ProvidersFound(key, tuple(sorted(from_libp2p(peer) for peer in found))))
+
+    async def _wait_for_news(self) -> None:
+        """Wait for the first peer while there is none, else for ever: asking the same peers at once is no use."""
+        table = self._dht.routing_table
+        if table.get_peer_ids():
+            await trio.sleep_forever()
+        await table.grown.wait()
 
     async def _find_once(self, record: bytes) -> dict[ID, PeerInfo]:
         """Ask the closest peers.

@@ -1,6 +1,7 @@
 """One libp2p host as we want it: TCP, Noise and Yamux only, with limits, and no stream that can end the node."""
 
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -20,6 +21,7 @@ from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.transport.tcp.tcp import TCP
+from multiaddr.multiaddr import Multiaddr
 
 from node.adapters.libp2p.framing import STREAM_ERRORS
 from node.adapters.libp2p.muxer import PulsedYamux
@@ -47,7 +49,7 @@ def build_host(key_pair: KeyPair, settings: CheckedSettings) -> BasicHost:
     host = new_host(
         key_pair=key_pair,
         listen_addrs=settings.listen,
-        announce_addrs=settings.announce or None,
+        addrs_factory=lambda listened: list(settings.announce) or [_dialable(address) for address in listened],
         # Upstream's default offers secio and plaintext, too.
         sec_opt={NOISE: NoiseTransport(key_pair, noise_privkey=new_noise_key().private_key)},
         muxer_opt={TProtocol(YAMUX): PulsedYamux},
@@ -81,6 +83,23 @@ def build_host(key_pair: KeyPair, settings: CheckedSettings) -> BasicHost:
     swarm.retry_config = RetryConfig(max_retries=0)
     swarm._negative_peer_cache = _NegativePeerCache(ttl=FAILED_PEER_S)
     return host
+
+
+def _dialable(address: Multiaddr) -> Multiaddr:
+    """Give the address of this machine's outward interface in place of "all interfaces", which nobody can dial."""
+    text = str(address)
+    for wildcard, family, outside in (
+        ("/ip4/0.0.0.0/", socket.AF_INET, "192.0.2.1"),
+        ("/ip6/::/", socket.AF_INET6, "2001:db8::1"),
+    ):
+        if text.startswith(wildcard):
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                try:
+                    probe.connect((outside, 9))  # sends nothing: it only asks the routing table
+                except OSError:
+                    return address
+                return Multiaddr(f"{wildcard[:5]}{probe.getsockname()[0]}/{text[len(wildcard) :]}")
+    return address
 
 
 class _NoAutoConnector(AutoConnector):
