@@ -1,8 +1,8 @@
 """The overlay on py-libp2p 0.8.1: TCP, Noise, Yamux, GossipSub 1.1, Kademlia, identify, ping.
 
 py-libp2p is a guest here. Out of the box one bad frame from anybody stops the node; this folder owns it so that
-nothing else has to know: ``patches``, ``muxer``, ``host`` and ``gossip`` harden it, ``peers`` and ``reputation``
-decide who stays, ``work`` and ``artifacts`` carry bytes, ``dht`` and ``discovery`` find peers, and ``transport`` puts
+nothing else has to know: ``patches``, ``muxer``, ``host`` and ``gossip`` harden it, ``peers`` decides
+who stays, ``work`` and ``artifacts`` carry bytes, ``dht`` and ``discovery`` find peers, and ``transport`` puts
 them together as ``node.ports.Transport``. The rest of the program never sees a libp2p type.
 """
 

@@ -19,11 +19,11 @@ from node.adapters.libp2p.host import swarm_of
 from node.adapters.libp2p.identity import from_libp2p, is_node_id, to_libp2p
 from node.adapters.libp2p.muxer import PulsedYamux
 from node.adapters.libp2p.notifee import ConnectionWatch
-from node.adapters.libp2p.reputation import Reputation
 from node.adapters.libp2p.settings import AddressBook, CheckedSettings, Endpoint, parse_endpoint
 from node.ports import Clock, EventSink, Gatekeeper, Journal
 from protocol.effects import Offence
 from protocol.events import PeerDown, PeerUp
+from protocol.gossip.reputation import Ledger
 from protocol.notes import NoteName
 from protocol.stake.standing import Standing
 from protocol.units import PeerId
@@ -89,7 +89,7 @@ class Peers:
         self._journal = journal
         self._clock = clock
         self._book = book
-        self._reputation = Reputation()
+        self._ledger = Ledger()
         self._up: set[PeerId] = set()
         self._dirty: OrderedDict[PeerId, None] = OrderedDict()
         self._changed = trio.Event()
@@ -122,7 +122,7 @@ class Peers:
 
     def is_banned(self, peer: ID) -> bool:
         """Say whether we serve this peer nothing."""
-        return self._reputation.is_banned(from_libp2p(peer), trio.current_time())
+        return self._ledger.banned(from_libp2p(peer), self._clock.now())
 
     def is_connected(self, peer: PeerId) -> bool:
         """Say whether there is a connection now."""
@@ -142,7 +142,8 @@ class Peers:
         if peer == self.own_id:
             return
         self._journal.note(NoteName.PEER_JUDGED, peer=peer, offence=offence.name.lower(), rule=rule)
-        if self._reputation.offend(peer, offence, trio.current_time()):
+        before = self._ledger.banned(peer, self._clock.now())
+        if self._ledger.judge(peer, offence.value, self._clock.now()) and not before:
             self._journal.note(NoteName.PEER_BANNED, peer=peer, rule=rule)
             self.disconnect(peer, "banned")
 
