@@ -264,6 +264,8 @@ class MinerCore(Core):
     def _announce(self) -> None:
         """Push a new signed capability to every coordinator that we serve."""
         self._announced_free = max(self._places - self._working.busy(), 0)
+        # Also while nobody listens or no table lists us: that may change without a greeting.
+        self.set_timer(("capability", EMPTY, 0), self.now + CAPABILITY_LIFE_MS // 3)
         own = self.own_id()
         if own is None or not self._streams:
             return
@@ -291,7 +293,6 @@ class MinerCore(Core):
         update = CapabilityUpdate(body=body, signature=seal(self.identity.key, self.identity.network_id, body))
         for peer in sorted(self._streams):
             self.emit(Send(peer, update, Lane.NORMAL))
-        self.set_timer(("capability", EMPTY, 0), self.now + CAPABILITY_LIFE_MS // 3)
 
     def _on_timer(self, what: str, subject: bytes, attempt: int) -> None:
         match what:

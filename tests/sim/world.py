@@ -10,11 +10,9 @@ import itertools
 import random
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import trio
 
-from node.adapters.memory.store import MemoryStore
 from node.catalog import load_catalog
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain
@@ -66,13 +64,14 @@ from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
 from protocol.params import Params
 from protocol.roles.coordinator import CoordinatorCore
-from protocol.roles.core import Core, Identity
+from protocol.roles.core import Identity
 from protocol.roles.miner import MinerCore
 from protocol.stake.epoch import epoch_at
 from protocol.stake.table import EpochView, StakeRow, StakeTable
 from protocol.units import CAI, Address, BlockNumber, Digest, Epoch, PeerId, Role, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import encode
 from protocol.wire.messages import TaskSpecification
+from tests.sim.machine import Machine
 from tests.support.networks import network_params
 from tests.support.pictures import png
 
@@ -80,28 +79,6 @@ START = UnixMillis(1_700_000_040_000)
 """Start of an epoch of the test network."""
 CATALOG = load_catalog()
 MODEL = CATALOG.models["pocket-emoji"]
-
-
-@dataclass
-class Machine:
-    """One node: a core, its disk, and what outlives neither."""
-
-    name: str
-    key: NodeKey
-    role: Role
-    store: MemoryStore = field(default_factory=MemoryStore)
-    core: Core | None = None
-    life: int = 0
-    """Counts starts: what was scheduled for an earlier life never happens."""
-    topics: set[str] = field(default_factory=set)
-    connected: set[PeerId] = field(default_factory=set)
-    streams: set[PeerId] = field(default_factory=set)
-    timers: dict[TimerKey, UnixMillis] = field(default_factory=dict)
-    jobs: set[tuple[TaskId, int]] = field(default_factory=set)
-    hangs: bool = False
-    """Its engine is silent."""
-    places: int = 1
-    step_ms: int = 20
 
 
 class World:
@@ -123,6 +100,8 @@ class World:
         self.now = START
         self.latency_ms = latency_ms
         self.lose = lose or (lambda _sender, _receiver, _message: False)
+        self.repeat: Callable[[], bool] = lambda: False
+        self._views: dict[Epoch, EpochView] = {}
         self.digest = hashlib.sha256()
         self.notes: list[tuple[UnixMillis, str, Note]] = []
         self.updates: dict[TaskId, list[Update]] = defaultdict(list)
@@ -157,7 +136,22 @@ class World:
 
     def _view(self, epoch: Epoch) -> EpochView:
         beacon = Digest(hashlib.sha256(b"beacon" + epoch.to_bytes(8, "big")).digest())
-        return EpochView(epoch, StakeTable.of(self.rows), beacon)
+        return self._views.setdefault(epoch, EpochView(epoch, StakeTable.of(self.rows), beacon))
+
+    def follow_chain(self) -> None:
+        """Give everybody a new head every 5 s, and the next epoch's table half an epoch before it begins."""
+        epoch_ms = self.params.epoch_s * 1000
+
+        def tick() -> None:
+            number = epoch_at(UnixMillis(self.now + epoch_ms // 2), self.params)
+            fresh = number not in self._views
+            for machine in self.machines.values():
+                if fresh:
+                    self.post(machine, StakeChanged(self._view(number)))
+                self.post(machine, BlockSeen(BlockNumber(1), UnixMillis(self.now + machine.skew_ms)))
+            self.at(min(5000, epoch_ms // 4), tick)
+
+        self.at(0, tick)
 
     # Life of machines
 
@@ -213,8 +207,8 @@ class World:
         left.connected.discard(peer)
         if peer in left.streams:
             left.streams.discard(peer)
-            self.post(left, StreamClosed(peer), self._latency())
-        self.post(left, PeerDown(peer), self._latency())
+            self._in_order(gone, left, StreamClosed(peer))
+        self._in_order(gone, left, PeerDown(peer))
 
     # Time
 
@@ -249,7 +243,7 @@ class World:
 
     def _handle(self, machine: Machine, event: Event) -> None:
         assert machine.core is not None
-        effects = machine.core.handle(event, self.now)
+        effects = machine.core.handle(event, UnixMillis(self.now + machine.skew_ms))
         self.digest.update(f"{self.now} {machine.name} {type(event).__name__} {len(effects)}\n".encode())
         for effect in effects:
             changed = self.tamper(machine.name, effect)
@@ -275,7 +269,7 @@ class World:
             case SetTimer(key=key, at=at):
                 machine.timers[key] = at
                 life = machine.life
-                self.at(max(at - self.now, 0), lambda: self._fire(machine, key, at, life))
+                self.at(max(at - machine.skew_ms - self.now, 0), lambda: self._fire(machine, key, at, life))
             case CancelTimer(key=key):
                 machine.timers.pop(key, None)
             case Subscribe(topic=topic):
@@ -289,12 +283,12 @@ class World:
                 if other is not None and other.core is not None and peer not in machine.connected:
                     machine.connected.add(peer)
                     other.connected.add(me)
-                    self.post(machine, PeerUp(peer), self._latency())
-                    self.post(other, PeerUp(me), self._latency())
+                    self._in_order(other, machine, PeerUp(peer))
+                    self._in_order(machine, other, PeerUp(me))
             case OpenStream(peer=peer):
                 other = self.by_peer[peer]
                 if other.core is None or peer not in machine.connected:
-                    self.post(machine, StreamClosed(peer), self._latency())
+                    self._in_order(other, machine, StreamClosed(peer))
                 else:
                     machine.streams.add(peer)
                     other.streams.add(me)
@@ -327,7 +321,8 @@ class World:
         other = self.by_peer.get(peer)
         if other is None or peer not in machine.streams or self.lose(machine.name, other.name, message):
             return
-        self._in_order(machine, other, StreamReceived(machine.key.peer_id, data))
+        for _ in range(2 if self.repeat() else 1):
+            self._in_order(machine, other, StreamReceived(machine.key.peer_id, data))
 
     def _in_order(self, sender: Machine, receiver: Machine, event: Event) -> None:
         pair = (sender.key.peer_id, receiver.key.peer_id)
@@ -345,7 +340,7 @@ class World:
     def _hear(self, machine: Machine, life: int, topic: str, data: bytes, publisher: Machine) -> None:
         if machine.life != life or machine.core is None:
             return
-        judgement = machine.core.judge(topic, data, publisher.key.peer_id, self.now)
+        judgement = machine.core.judge(topic, data, publisher.key.peer_id, UnixMillis(self.now + machine.skew_ms))
         if judgement.verdict is Verdict.ACCEPT and judgement.message is not None:
             self._handle(machine, GossipReceived(topic, judgement.message, publisher.key.peer_id))
         elif judgement.verdict is Verdict.REJECT:
