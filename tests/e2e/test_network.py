@@ -156,3 +156,66 @@ def test_stranger__runs_a_miner__never_gets_work(network: Running, tmp_path: Pat
     assert "Traceback" not in said
     accused = [note for note in network.notes(network.nodes("coordinator")[0]) if note.get("peer") == ready["peer_id"]]
     assert not any(note["event"] == NoteName.CAPABILITY_RECEIVED for note in accused)
+
+
+def bad_starts(network: Running, folder: Path) -> dict[str, tuple[list[str], str]]:
+    """What people get wrong when they start a node: (flags, the words that must stand in the one line)."""
+    miner, coordinator = network.nodes("miner")[0]["config"], network.nodes("coordinator")[0]["config"]
+    wrong = folder / "wrong-password"
+    wrong.write_text("not the password")
+    wrong.chmod(0o600)
+    taken = network.nodes("bootstrap")[0]["addresses"][0].split("/p2p/")[0]
+    return {
+        "unknown role": (["--role", "dancer"], "--role: 'dancer' is not one of bootstrap, coordinator, miner"),
+        "bootstrap without peer id": (["--config", miner, "--bootstrap", "/ip4/1.2.3.4/tcp/1"], "/p2p/PEER_ID"),
+        "bootstrap is nonsense": (["--config", miner, "--bootstrap", "nonsense"], "no multiaddress"),
+        "wrong password": (["--config", miner, "--password-file", str(wrong)], "wrong password"),
+        "overlay port in use": (["--config", miner, "--listen", taken], "in use"),
+        "http port in use": (["--config", coordinator, "--http-port", network.url.rsplit(":", 1)[1]], "in use"),
+        "chain unreachable": (["--config", miner, "--chain-rpc", "http://127.0.0.1:9"], "chain.rpc_urls"),
+        "another chain": (["--config", miner, "--chain-id", "5"], "chain.chain_id"),
+        "folder in use": (["--config", miner], "in use"),
+        "model folder missing": (
+            ["--config", miner, "--engine", "diffusion", "--model-folder", "pocket-emoji=/does/not/exist"],
+            "/does/not/exist",
+        ),
+        "unknown model": (["--config", miner, "--model", "mona-lisa"], "pocket-emoji"),
+    }
+
+
+def test_start__with_what_people_get_wrong__is_one_clear_line(network: Running, tmp_path: Path) -> None:
+    cases = bad_starts(network, tmp_path)
+    running = {}
+    for number, (name, (flags, _)) in enumerate(cases.items()):
+        own = [] if name == "folder in use" else ["--data", str(tmp_path / str(number))]
+        command = [sys.executable, "-m", "node", "node", *flags, *own]
+        running[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for name, process in running.items():
+        process.wait(60)
+        assert process.stdin is not None
+        assert process.stderr is not None
+        with process.stdin, process.stderr as stderr:
+            said = stderr.read()
+        errors = [line for line in said.splitlines() if not line.startswith("{")]
+        assert process.returncode == 2, (name, said)
+        assert len(errors) == 1, (name, said)
+        assert errors[0].startswith("error: "), (name, said)
+        assert cases[name][1] in errors[0], (name, said)
+
+
+@pytest.mark.parametrize(
+    ("order", "status", "code"),
+    [
+        ({"prompt": ""}, 400, "prompt_empty"),
+        ({"prompt": "x" * 2001}, 400, "prompt_too_long"),
+        ({"prompt": "a red heart", "size": "640x480"}, 400, "size_not_offered"),
+        ({"prompt": "a red heart", "model": "mona-lisa"}, 404, "unknown_model"),
+        ({"prompt": "a red heart", "steps": 5000}, 400, "too_many_steps"),
+    ],
+)
+def test_order__nobody_can_do__is_refused_by_code(
+    network: Running, order: dict[str, object], status: int, code: str
+) -> None:
+    with network.client as client:
+        answer = client.post("/v1/images/generations", json=order)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
