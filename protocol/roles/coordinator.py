@@ -225,7 +225,7 @@ class CoordinatorCore(Core):
                     return
                 self._assignment.on_alive(task, holder, message)
             case Result():
-                self._on_result(miner, message)
+                self._on_result(miner, row, message)
             case Abandon(task=task_id_, attempt=attempt, reason=reason):
                 task = self._tasks.get(task_id_)
                 award = task.awards.get(attempt) if task else None
@@ -284,7 +284,7 @@ class CoordinatorCore(Core):
 
     # Results
 
-    def _on_result(self, miner: Miner, message: Result) -> None:
+    def _on_result(self, miner: Miner, row: StakeRow, message: Result) -> None:
         """Take a commitment, of whatever attempt of ours."""
         commitment = message.commitment
         task = self._tasks.get(commitment.task)
@@ -294,7 +294,7 @@ class CoordinatorCore(Core):
                 self._settlement.reject(miner.peer, commitment.task, commitment.attempt, "superseded")
             return
         try:
-            self._settlement.on_result(task, award, message, miner.peer)
+            self._settlement.on_result(task, award, message, row)
         except InvalidMessage as problem:
             self._settlement.blame(miner.peer, task, award, problem)
             self._assignment.take_back(task, award, "invalid_result")

@@ -12,6 +12,7 @@ from protocol.errors import InvalidMessage
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored, Record, TaskDone, TaskFailed, VoucherIssued
 from protocol.roles.core import Core
+from protocol.stake.table import StakeRow
 from protocol.task.artifact import check_png
 from protocol.task.states import AwardedAttempt, Task, TaskState
 from protocol.units import PeerId, StakingId, TaskId, Wei
@@ -79,15 +80,12 @@ class Settlement:
         self._core.emit(SendEncoded(peer, receipt))
         return True
 
-    def on_result(self, task: Task, award: AwardedAttempt, message: Result, row_peer: PeerId) -> None:
+    def on_result(self, task: Task, award: AwardedAttempt, message: Result, row: StakeRow) -> None:
         """Take the miner's commitment; ``complete`` tells whether the artifact is there too."""
         commitment = message.commitment
-        row = self._core.row_of_peer(row_peer)
-        if row is None or row.id != award.miner:
-            raise InvalidMessage("result.miner")
         if commitment.award != award.award_digest or commitment.miner != award.miner:
             raise InvalidMessage("result.award")
-        if commitment.specification != award.award.statement.specification or commitment.task != task.id:
+        if commitment.specification != award.award.statement.specification:
             raise InvalidMessage("result.specification")
         if commitment.model != self._core.identity.catalog.models[task.specification.model].digest:
             raise InvalidMessage("result.model")
