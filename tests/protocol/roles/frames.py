@@ -40,7 +40,8 @@ from tests.support.pictures import png
 
 NOW = UnixMillis(1_700_000_040_000)
 """Start of an epoch of the test network."""
-PARAMS = network_params()
+PARAMS = network_params(claim_allowance_ms=150)
+"""A is longer than the step from rank 0 to rank 1, so that a claim of rank 1 is held for a while."""
 EPOCH = NOW // (PARAMS.epoch_s * 1000)
 DOMAIN = Domain(31337, Address(b"\x11" * 20))
 NETWORK_ID = PARAMS.network_id(31337, b"\x11" * 20)

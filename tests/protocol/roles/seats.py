@@ -162,11 +162,18 @@ class CoordinatorSeat(Seat):
         for miner in miners:
             self.greet(miner)
 
+    def hear_restored(self, records: tuple[Record, ...]) -> tuple[Effect, ...]:
+        """Begin again on these records, and give what that brings."""
+        self.core = CoordinatorCore(self.identity, tuple)
+        return self.hear(Restored(records))
+
     def greet(self, miner: NodeKey) -> tuple[Effect, ...]:
         """A miner opens its stream, greets and says what it serves."""
         effects = self.hear(StreamOpened(miner.peer_id))
         effects += self.say(miner, hello(self.number(miner)))
-        return effects + self.say(miner, capability(miner, self.number(miner), sequence=self.now))
+        return effects + self.say(
+            miner, capability(miner, self.number(miner), sequence=self.now, expires_at=self.now + 60_000)
+        )
 
     @staticmethod
     def number(key: NodeKey) -> StakingId:
