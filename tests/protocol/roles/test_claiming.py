@@ -1,0 +1,205 @@
+"""Which offers a miner takes, when, and for whom."""
+
+from protocol.effects import Connect, FindProviders, OpenStream, SendArtifact, SetTimer
+from protocol.events import PeerDown, PeerUp, ProvidersFound, StakeChanged, StreamClosed, StreamOpened, TimerFired
+from protocol.records import ResultCommitted, ResultSettled
+from protocol.roles.claiming import MAX_HEARD_PER_COORDINATOR, OpenOffer
+from protocol.roles.discovery import MAX_DIALS, Discovery
+from protocol.roles.miner import FIRST_REOPEN_MS, LAST_REOPEN_MS
+from protocol.roles.working import RESULT_KEPT_MS
+from protocol.units import PeerId, StakingId, UnixMillis
+from protocol.wire.codec import encode
+from protocol.wire.messages import CapabilityUpdate, Claim
+from protocol.wire.topics import coordinator_key
+from tests.protocol.roles.frames import CAROL_ID, EPOCH, NOW, PARAMS, award_of, bulletin, hello, receipt_of, result_of
+from tests.protocol.roles.seats import MinerSeat, judged, of_kind, persisted
+from tests.support import networks
+from tests.support.networks import ALICE, BOB, CAROL, coordinator, row
+
+SLOTS_MS = 4 * PARAMS.claim_allowance_ms
+"""After so long an offer with one rank is backlog."""
+
+
+def test_fill__busy_miner__leaves_a_fresh_offer_to_idle_ones_and_takes_one_of_the_backlog() -> None:
+    seat = MinerSeat()
+    seat.say(CAROL, award_of(seat.claimed()))
+    assert of_kind(seat.offer(), Claim) == [], "an idle miner is better placed"
+    seat.offer()
+    seat.wait(SLOTS_MS)
+    effects = seat.say(CAROL, hello(CAROL_ID)) + seat.say(CAROL, hello(CAROL_ID))
+    assert len(of_kind(effects, Claim)) == 1, "no more than the look-ahead"
+
+
+def test_fill__freed_miner__takes_the_oldest_first_also_when_it_was_offered_again() -> None:
+    seat = MinerSeat()
+    seat.say(CAROL, award := award_of(seat.claimed()))
+    for number in (1, 2, 3):
+        seat.offer(number)
+    seat.offer(1, attempt=1)
+    result = result_of(award)
+    effects = seat.finish(award) + seat.say(CAROL, receipt_of(result))
+    claims = [claim.statement for claim in of_kind(effects, Claim)]
+    oldest = bulletin(NOW, 1).offers[0].task
+    assert (claims[0].task, claims[0].attempt) == (oldest, 1)
+
+
+def test_fill__claim_never_answered__counts_as_service_of_that_coordinator() -> None:
+    seat = MinerSeat()
+    seat.offer()
+    assert CAROL_ID not in seat.core._claiming._served
+    seat.wait(2000)
+    assert seat.core._claiming._served[CAROL_ID] > 0
+    assert not seat.core._claiming._claims
+
+
+def test_next__two_coordinators__serves_the_one_that_was_served_least() -> None:
+    seat = MinerSeat()
+    claiming = seat.core._claiming
+    seat.say(CAROL, award_of(seat.claimed()))
+    seat.offer(1)
+    mine = next(iter(claiming._offers.values()))
+    other = StakingId(9)
+    claiming.streams[PeerId("other")] = other
+    claiming._offers = {}
+    for coordinator_, peer in ((CAROL_ID, CAROL.peer_id), (other, PeerId("other"))):
+        offer = mine.offer.model_copy(update={"task": bytes([coordinator_]) * 32})
+        claiming._offers[offer.task] = OpenOffer(
+            offer, mine.model, coordinator_, peer, UnixMillis(NOW), UnixMillis(NOW), None
+        )
+    chosen = claiming._next(fresh_too=True)
+    assert chosen is not None
+    assert chosen.coordinator == other
+
+
+def test_on_bulletin__flood_of_one_coordinator__is_bounded_and_counted_right() -> None:
+    seat = MinerSeat()
+    seat.say(CAROL, award_of(seat.claimed()))
+    claiming = seat.core._claiming
+    for number in range(1, 4):
+        seat.offer(number)
+    assert sum(claiming._heard.values()) == len(claiming._offers) == 3
+    claiming._heard[CAROL_ID] = MAX_HEARD_PER_COORDINATOR
+    seat.offer(50)
+    assert len(claiming._offers) == 3
+
+
+def test_receipt__ends_the_timer_of_its_result() -> None:
+    seat = MinerSeat()
+    _, result = seat.delivered()
+    assert any(what == "resend" for what, _, _ in seat.timers)
+    seat.say(CAROL, receipt_of(result))
+    assert {what for what, _, _ in seat.timers} <= {"capability", "discover", "epoch", "reopen"}
+
+
+def test_restored_result__its_coordinator_never_returns__is_given_up_after_an_hour() -> None:
+    seat = MinerSeat()
+    award = award_of(seat.claimed())
+    result = result_of(award)
+    record = ResultCommitted(
+        result.commitment.award, award.statement.task, 0, StakingId(99), result.commitment.artifact, encode(result), NOW
+    )
+    again = MinerSeat((record,))
+    effects = again.wait(RESULT_KEPT_MS + 10_000)
+    assert len(persisted(effects, ResultSettled)) == 1
+    assert not again.core._working._deliveries
+
+
+def test_restored_result__its_coordinator_greets__is_sent_again_unchanged() -> None:
+    seat = MinerSeat()
+    award, result = seat.delivered()
+    record = ResultCommitted(
+        result.commitment.award, award.statement.task, 0, CAROL_ID, result.commitment.artifact, encode(result), NOW
+    )
+    again = MinerSeat((record,))
+    effects = again.say(CAROL, hello(CAROL_ID))
+    assert of_kind(effects, type(result)) == [result]
+    assert [e.digest for e in effects if isinstance(e, SendArtifact)] == [result.commitment.artifact]
+    paid = again.say(CAROL, receipt_of(result))
+    assert judged(paid) == []
+    assert len(persisted(paid, ResultSettled)) == 1
+
+
+# Streams and tables
+
+
+def test_stream__coordinator_that_never_greets__is_tried_ever_more_rarely() -> None:
+    seat = MinerSeat()
+    pauses = []
+    for _ in range(12):
+        effects = seat.hear(StreamClosed(CAROL.peer_id))
+        pauses += [e.at - seat.now for e in effects if isinstance(e, SetTimer) and e.key[0] == "reopen"]
+        reopened = seat.hear(TimerFired(("reopen", CAROL.peer_id.encode(), 0)))
+        assert [e.peer for e in reopened if isinstance(e, OpenStream)] == [CAROL.peer_id]
+    assert pauses[0] == FIRST_REOPEN_MS
+    assert pauses[-1] == LAST_REOPEN_MS
+    assert pauses == sorted(pauses)
+    seat.hear(StreamOpened(CAROL.peer_id))
+    seat.say(CAROL, hello(CAROL_ID))
+    effects = seat.hear(StreamClosed(CAROL.peer_id))
+    assert [e.at - seat.now for e in effects if isinstance(e, SetTimer) and e.key[0] == "reopen"] == [FIRST_REOPEN_MS]
+
+
+def test_stream__of_a_stranger_closes__leaves_no_timer() -> None:
+    seat = MinerSeat()
+    effects = seat.hear(StreamClosed(PeerId("whatever a peer says")))
+    assert not [effect for effect in effects if isinstance(effect, SetTimer)]
+
+
+def test_table__registered_from_the_next_epoch_on__opens_streams_when_that_begins() -> None:
+    seat = MinerSeat()
+    seat.hear(StreamClosed(CAROL.peer_id))
+    seat.hear(PeerDown(CAROL.peer_id))
+    without = (row(ALICE, 1), row(BOB, 2))
+    seat.hear(StakeChanged(networks.view(EPOCH + 2, without)))
+    seat.hear(StakeChanged(networks.view(EPOCH + 3, (*without, coordinator(CAROL, 3)))))
+    epoch_ms = PARAMS.epoch_s * 1000
+    seat.wait((EPOCH + 2) * epoch_ms - seat.now)
+    assert not [e for e in seat.hear(PeerUp(CAROL.peer_id)) if isinstance(e, OpenStream)]
+    effects = seat.wait(epoch_ms)
+    assert [e.peer for e in effects if isinstance(e, OpenStream)] == [CAROL.peer_id]
+
+
+def test_capability__is_renewed_also_after_we_were_out_of_the_table_for_a_while() -> None:
+    seat = MinerSeat()
+    seat.hear(StakeChanged(networks.view(EPOCH + 2, (row(ALICE, 1, active=False), coordinator(CAROL, 3)))))
+    seat.hear(StakeChanged(networks.view(EPOCH + 3)))
+    epoch_ms = PARAMS.epoch_s * 1000
+    seat.wait((EPOCH + 2) * epoch_ms - seat.now)
+    assert of_kind(seat.wait(epoch_ms - 1), CapabilityUpdate) == []
+    assert len(of_kind(seat.wait(25_000), CapabilityUpdate)) >= 1
+
+
+# Discovery
+
+
+def test_found__more_than_one_round_dials__goes_on_behind_them_and_comes_back() -> None:
+    search = Discovery("key", PeerId("own"))
+    peers = [PeerId(f"p{index:03}") for index in range(MAX_DIALS + 10)]
+    rounds = [[e.peer for e in search.found(peers, (), NOW) if isinstance(e, Connect)] for _ in range(2)]
+    assert len(rounds[0]) == len(rounds[1]) == MAX_DIALS
+    assert set(rounds[0]) | set(rounds[1]) == set(peers)
+
+
+def test_found__peer_that_never_connects__is_dialled_again_with_growing_pauses() -> None:
+    search = Discovery("key", PeerId("own"))
+    pauses = []
+    for _ in range(9):
+        effects = search.found([PeerId("dead")], (), NOW)
+        assert [e.peer for e in effects if isinstance(e, Connect)] == ["dead"]
+        pauses += [e.at - NOW for e in effects if isinstance(e, SetTimer)]
+    assert pauses[0] == 1000
+    assert pauses[-1] == 60_000
+    assert pauses == sorted(pauses)
+
+
+def test_found__peer_that_is_connected_or_ourselves__is_not_dialled() -> None:
+    search = Discovery("key", PeerId("own"))
+    effects = search.found([PeerId("own"), PeerId("here")], [PeerId("here")], NOW)
+    assert not [effect for effect in effects if isinstance(effect, Connect)]
+
+
+def test_miner__look_up__is_asked_again_after_its_pause() -> None:
+    seat = MinerSeat()
+    seat.hear(ProvidersFound(coordinator_key(PARAMS.name), (CAROL.peer_id,)))
+    effects = seat.wait(1000)
+    assert [e.key for e in effects if isinstance(e, FindProviders)] == [coordinator_key(PARAMS.name)]
