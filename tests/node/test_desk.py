@@ -1,0 +1,192 @@
+"""The desk: every app hears the whole story once, and nobody who left keeps a GPU busy."""
+
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from node.adapters.memory.store import MemoryStore
+from node.desk import ANSWER_LIMIT_S, FINISHED_KEPT, WATCHER_UPDATES, TaskDesk
+from protocol.effects import Accepted, Refused, Stage, Update
+from protocol.events import Event, TaskCancelled, TaskSubmitted
+from protocol.units import TaskId
+from tests.protocol.roles.frames import SPECIFICATION
+from tests.support.records import NOW, accepted, done, failed, task_id
+
+TASK = task_id(1)
+
+
+class Bench:
+    """A desk whose core is the test: it sees what is posted and answers."""
+
+    def __init__(self, store: MemoryStore | None = None) -> None:
+        self.posted: list[Event] = []
+        self.desk = TaskDesk(store or MemoryStore(), tuple, lambda: (True, ""))
+        self.desk.connect(self._post)
+        self.answers = True
+        self.stuck = False
+
+    async def _post(self, event: Event) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.stuck:
+            await trio.sleep_forever()
+        self.posted.append(event)
+        if isinstance(event, TaskSubmitted) and self.answers:
+            self.desk.reply(event.request, Accepted(TASK))
+
+    def tell(self, *stages: Stage, task: TaskId = TASK) -> None:
+        for number, stage in enumerate(stages):
+            self.desk.deliver(task, Update(stage, NOW, step=number))
+
+    async def story(self, task: TaskId = TASK) -> list[Stage]:
+        async with self.desk.watch(task) as updates:
+            return [update.stage async for update in updates]
+
+    @property
+    def cancelled(self) -> list[TaskId]:
+        return [event.task for event in self.posted if isinstance(event, TaskCancelled)]
+
+
+# Submit
+
+
+async def test_submit__core_answers__gives_its_answer() -> None:
+    assert await Bench().desk.submit(SPECIFICATION, detached=False) == Accepted(TASK)
+
+
+async def test_submit__app_leaves_before_the_answer__its_attached_task_is_cancelled() -> None:
+    bench = Bench()
+    bench.answers = False
+    async with trio.open_nursery() as nursery:
+
+        async def submit() -> None:
+            await bench.desk.submit(SPECIFICATION, detached=False)
+
+        nursery.start_soon(submit)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+        assert isinstance(bench.posted[0], TaskSubmitted)
+        bench.desk.reply(bench.posted[0].request, Accepted(TASK))
+    assert bench.cancelled == [TASK]
+
+
+async def test_submit__app_leaves_before_the_answer__its_detached_task_goes_on() -> None:
+    bench = Bench()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await bench.desk.submit(SPECIFICATION, detached=True)
+    assert scope.cancelled_caught
+    assert bench.cancelled == []
+
+
+async def test_submit__answer_comes_too_late__attached_task_is_to_be_cancelled_by_the_driver(
+    autojump_clock: MockClock,
+) -> None:
+    for detached in (False, True):
+        bench = Bench()
+        bench.answers = False
+        answer = await bench.desk.submit(SPECIFICATION, detached=detached)
+        assert isinstance(answer, Refused)
+        assert answer.code == "busy"
+        request = next(event.request for event in bench.posted if isinstance(event, TaskSubmitted))
+        assert bench.desk.reply(request, Accepted(TASK)) == (None if detached else TASK)
+        assert bench.desk.reply(request, Accepted(TASK)) is None
+
+
+async def test_submit__queue_stays_full__is_refused_and_never_handed_in(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    bench.stuck = True
+    before = trio.current_time()
+    assert isinstance(await bench.desk.submit(SPECIFICATION, detached=False), Refused)
+    assert trio.current_time() - before == ANSWER_LIMIT_S
+    assert bench.posted == []
+    assert not bench.desk._given_up
+
+
+# Watch
+
+
+async def test_watch__from_the_start__hears_everything_and_ends() -> None:
+    bench = Bench()
+    bench.tell(Stage.QUEUED)
+    heard: list[Stage] = []
+    async with trio.open_nursery() as nursery:
+
+        async def follow() -> None:
+            heard.extend(await bench.story())
+
+        nursery.start_soon(follow)
+        await wait_all_tasks_blocked()
+        bench.tell(Stage.OFFERED, Stage.CLAIMED, Stage.PROGRESS, Stage.PROGRESS, Stage.DONE)
+    assert heard == [Stage.QUEUED, Stage.OFFERED, Stage.CLAIMED, Stage.PROGRESS, Stage.PROGRESS, Stage.DONE]
+    assert not bench.desk._watchers
+
+
+async def test_watch__after_the_end__hears_the_story_in_short() -> None:
+    bench = Bench()
+    bench.tell(Stage.QUEUED, Stage.OFFERED, Stage.CLAIMED, Stage.PROGRESS, Stage.PROGRESS, Stage.DONE)
+    assert await bench.story() == [Stage.QUEUED, Stage.OFFERED, Stage.CLAIMED, Stage.PROGRESS, Stage.DONE]
+
+
+async def test_watch__task_of_an_earlier_run__hears_its_end_from_the_store() -> None:
+    store = MemoryStore()
+    await store.persist((accepted(1), accepted(2), accepted(3)))
+    await store.persist((done(1), failed(2, "deadline")))
+    bench = Bench(store)
+    assert await bench.story(task_id(1)) == [Stage.QUEUED, Stage.DONE]
+    assert await bench.story(task_id(2)) == [Stage.QUEUED, Stage.FAILED]
+
+
+async def test_watch__restored_task_that_goes_on__hears_how_it_goes_on() -> None:
+    store = MemoryStore()
+    await store.persist((accepted(1),))
+    bench = Bench(store)
+    heard: list[Stage] = []
+    async with trio.open_nursery() as nursery:
+
+        async def follow() -> None:
+            heard.extend(await bench.story())
+
+        nursery.start_soon(follow)
+        await wait_all_tasks_blocked()
+        bench.tell(Stage.OFFERED, Stage.DONE)
+    assert heard == [Stage.QUEUED, Stage.OFFERED, Stage.DONE]
+
+
+async def test_watch__unknown_task__ends_at_once() -> None:
+    assert await Bench().story() == []
+
+
+async def test_watch__slow_watcher__misses_progress_but_not_the_end() -> None:
+    bench = Bench()
+    bench.tell(Stage.QUEUED)
+    async with bench.desk.watch(TASK) as updates:
+        bench.tell(*[Stage.PROGRESS] * (2 * WATCHER_UPDATES), Stage.DONE)
+        heard = [update.stage async for update in updates]
+    assert len(heard) == WATCHER_UPDATES
+    assert heard[-1] is Stage.DONE
+
+
+async def test_watch__left_in_the_middle__keeps_nothing_for_it() -> None:
+    bench = Bench()
+    bench.tell(Stage.QUEUED)
+    async with bench.desk.watch(TASK):
+        assert len(bench.desk._watchers[TASK]) == 1
+    assert not bench.desk._watchers
+    bench.tell(Stage.DONE)
+
+
+# Memory
+
+
+async def test_deliver__offered_again_for_hours__keeps_one_line_of_it() -> None:
+    bench = Bench()
+    bench.tell(Stage.QUEUED, *[Stage.OFFERED] * 255)
+    assert len(bench.desk._stories[TASK]) == 2
+    assert bench.desk._stories[TASK][-1].step == 255
+
+
+async def test_deliver__many_ended_tasks__only_the_latest_stories_stay() -> None:
+    bench = Bench()
+    for number in range(FINISHED_KEPT + 10):
+        bench.tell(Stage.QUEUED, Stage.DONE, task=task_id(number))
+    assert len(bench.desk._finished) == FINISHED_KEPT
+    assert not bench.desk._stories

@@ -1,0 +1,294 @@
+"""The driver: durable before anything leaves, in order, and never blocked by a flood."""
+
+from collections.abc import Callable
+
+import pytest
+import trio
+import trio.testing
+
+from node import driver as driver_module
+from node.adapters.memory.store import MemoryStore
+from node.desk import TaskDesk
+from node.driver import Driver
+from node.ports import EventSink, Gatekeeper, Ports
+from protocol.effects import (
+    Accepted,
+    CancelTimer,
+    Effect,
+    Lane,
+    Note,
+    Offence,
+    Persist,
+    Publish,
+    Reply,
+    Send,
+    SendArtifact,
+    SetTimer,
+    Subscribe,
+)
+from protocol.errors import Unavailable
+from protocol.events import BlockSeen, Event, PeerUp, Restored, StakeChanged, TaskCancelled, TaskSubmitted, TimerFired
+from protocol.gossip.verdict import Verdict
+from protocol.notes import NoteName
+from protocol.records import BootStarted, Record
+from protocol.roles.core import EPOCH_BEGINS, Core, Identity
+from protocol.units import BlockNumber, Digest, PeerId, TaskId, UnixMillis
+from protocol.wire.codec import encode
+from protocol.wire.messages import Cancel
+from protocol.wire.topics import offers_topic
+from tests.protocol.roles.frames import CATALOG, DOMAIN, EPOCH, MODEL, NETWORK_ID, NOW, PARAMS, SPECIFICATION, bulletin
+from tests.support import networks
+from tests.support.clock import HandClock
+from tests.support.journal import RecordingJournal
+from tests.support.networks import ALICE, CAROL, DAVE
+from tests.support.records import committed, picture
+
+TASK = TaskId(b"t" * 32)
+FRAME = Cancel(task=TASK, attempt=0, reason="cancelled")
+
+
+class Script(Core):
+    """Answers each event with what the test says, and remembers what it heard."""
+
+    def __init__(self, answer: Callable[[Event], tuple[Effect, ...]]) -> None:
+        super().__init__(Identity(PARAMS.name, NETWORK_ID, PARAMS, DOMAIN, CATALOG, ALICE, bytes))
+        self.answer = answer
+        self.heard: list[Event] = []
+
+    def on_event(self, event: Event) -> None:
+        self.heard.append(event)
+        self.emit(*self.answer(event))
+
+
+class World:
+    """A transport and a store that write down what happens to them, in one list."""
+
+    def __init__(self) -> None:
+        self.acts: list[str] = []
+        self.takes_frames = True
+        self.failure: Exception | None = None
+        self.disk = MemoryStore()
+        self.arrived = trio.Event()
+
+    @property
+    def peer_id(self) -> PeerId:
+        return ALICE.peer_id
+
+    def addresses(self) -> tuple[str, ...]:
+        return ()
+
+    async def run(
+        self, sink: EventSink, gatekeeper: Gatekeeper, *, task_status: object = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        await trio.sleep_forever()
+
+    def subscribe(self, topic: str) -> None:
+        self.acts.append(f"subscribe {topic}")
+
+    def publish(self, topic: str, data: bytes) -> None:
+        self.acts.append("publish")
+
+    def connect(self, peer: PeerId) -> None:
+        self.acts.append("connect")
+
+    def open_stream(self, peer: PeerId) -> None:
+        self.acts.append("open_stream")
+
+    def send(self, peer: PeerId, data: bytes, lane: Lane) -> bool:
+        self.acts.append("send")
+        return self.takes_frames
+
+    def send_artifact(self, peer: PeerId, task: TaskId, attempt: int, digest: Digest, data: bytes) -> None:
+        self.acts.append(f"artifact {len(data)}")
+        self.arrived.set()
+
+    def provide(self, key: str) -> None:
+        self.acts.append("provide")
+
+    def find_providers(self, key: str) -> None:
+        self.acts.append("find")
+
+    def judge_peer(self, peer: PeerId, offence: Offence, rule: str) -> None:
+        self.acts.append(f"judge {rule}")
+
+    def stake_changed(self) -> None:
+        self.acts.append("stake_changed")
+
+    # As a store
+
+    async def load(self) -> tuple[Record, ...]:
+        return await self.disk.load()
+
+    async def persist(self, records: tuple[Record, ...]) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.failure is not None:
+            raise self.failure
+        self.acts.append(f"persist {len(records)}")
+        await self.disk.persist(records)
+
+    async def artifact(self, digest: Digest) -> bytes | None:
+        return await self.disk.artifact(digest)
+
+
+class Bench:
+    """A driver over a script."""
+
+    def __init__(
+        self, answer: Callable[[Event], tuple[Effect, ...]] = lambda _: (), desk: TaskDesk | None = None
+    ) -> None:
+        self.world, self.journal, self.clock = World(), RecordingJournal(), HandClock(NOW)
+        self.core = Script(answer)
+        ports = Ports(
+            transport=self.world,  # type: ignore[arg-type]
+            chain=None,  # type: ignore[arg-type]  # the driver does not speak to it
+            store=self.world,  # type: ignore[arg-type]  # load, persist and artifact are all that the driver uses
+            engine=None,
+            clock=self.clock,
+            journal=self.journal,
+        )
+        self.driver = Driver(self.core, ports, desk)
+
+    async def handle(self, *events: Event) -> list[str]:
+        """Run, hand in events, and give what was done until all were handled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.driver.run)
+            for event in events:
+                await self.driver.post(event)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        return self.world.acts
+
+
+def on(kind: type, *effects: Effect) -> Callable[[Event], tuple[Effect, ...]]:
+    return lambda event: effects if isinstance(event, kind) else ()
+
+
+def send() -> Send:
+    return Send(CAROL.peer_id, FRAME)
+
+
+async def test_run__first_event__is_what_the_store_holds() -> None:
+    bench = Bench()
+    await bench.world.disk.persist((BootStarted(7),))
+    await bench.handle()
+    assert bench.core.heard == [Restored((BootStarted(7),))]
+
+
+async def test_handle__a_batch__is_durable_in_one_commit_before_anything_leaves() -> None:
+    bench = Bench(on(PeerUp, send(), Persist((BootStarted(1), BootStarted(2))), send(), Subscribe("news")))
+    acts = await bench.handle(PeerUp(CAROL.peer_id), PeerUp(ALICE.peer_id))
+    assert acts == ["persist 4", "send", "send", "subscribe news", "send", "send", "subscribe news"]
+
+
+async def test_handle__store_fails__nothing_leaves_and_the_node_stops_with_its_reason() -> None:
+    bench = Bench(on(PeerUp, send(), Persist((BootStarted(1),)), send()))
+    bench.world.failure = Unavailable("disk full: state.db")
+    with pytest.raises(ExceptionGroup) as stopped:
+        await bench.handle(PeerUp(CAROL.peer_id))
+    assert stopped.group_contains(Unavailable, match="disk full")
+    assert bench.world.acts == []
+
+
+async def test_handle__frame_that_is_not_taken__is_noted() -> None:
+    bench = Bench(on(PeerUp, send()))
+    bench.world.takes_frames = False
+    await bench.handle(PeerUp(CAROL.peer_id))
+    assert [noted.fields["rule"] for noted in bench.journal.of(NoteName.MESSAGE_DROPPED)] == ["outbox.closed_or_full"]
+
+
+async def test_handle__artifact__is_read_beside_the_loop_and_a_lost_one_is_noted() -> None:
+    stored, result = picture(), committed()
+    gone = SendArtifact(CAROL.peer_id, TASK, 0, Digest(bytes(32)))
+    bench = Bench(on(PeerUp, SendArtifact(CAROL.peer_id, TASK, 0, result.artifact), gone))
+    await bench.world.disk.persist((stored,))
+    acts = await bench.handle(PeerUp(CAROL.peer_id))
+    assert acts == [f"artifact {len(stored.data)}"]
+    assert [noted.fields["rule"] for noted in bench.journal.of(NoteName.MESSAGE_DROPPED)] == ["artifact.expired"]
+
+
+async def test_handle__table_or_beginning_epoch__has_standings_checked_again() -> None:
+    bench = Bench()
+    events = (StakeChanged(networks.view(EPOCH)), TimerFired((EPOCH_BEGINS, b"", EPOCH)))
+    for event in events:
+        bench.world.acts.clear()
+        assert await bench.handle(event) == ["stake_changed"]
+    bench.world.acts.clear()
+    assert await bench.handle(TimerFired(("offer", TASK, 0)), BlockSeen(BlockNumber(1), NOW)) == []
+
+
+async def test_timers__set_by_the_core__come_back_unless_cancelled() -> None:
+    past = UnixMillis(NOW - 1)
+    later, never = ("later", TASK, 1), ("never", TASK, 1)
+    bench = Bench(on(PeerUp, SetTimer(never, past), SetTimer(later, past), CancelTimer(never)))
+    await bench.handle(PeerUp(CAROL.peer_id))
+    assert bench.core.heard[-1] == TimerFired(later)
+    assert TimerFired(never) not in bench.core.heard
+
+
+def taught(bench: Bench) -> bytes:
+    """Teach the core who coordinates, and give an honest bulletin."""
+    bench.core.handle(StakeChanged(networks.view(EPOCH)), NOW)
+    bench.core.handle(StakeChanged(networks.view(EPOCH - 1)), NOW)
+    bench.core.handle(StakeChanged(networks.view(EPOCH + 1)), NOW)
+    bench.core.handle(BlockSeen(BlockNumber(1), NOW), NOW)
+    return encode(bulletin(NOW, 1))
+
+
+async def test_judge__honest_bulletin__is_accepted_and_heard() -> None:
+    bench = Bench()
+    data = taught(bench)
+    topic = offers_topic(PARAMS.name, MODEL.name)
+    assert bench.driver.judge(topic, data, CAROL.peer_id) is Verdict.ACCEPT
+    await bench.handle()
+    assert type(bench.core.heard[-1]).__name__ == "GossipReceived"
+
+
+async def test_judge__wrong_in_every_view__costs_its_publisher_credit() -> None:
+    bench = Bench()
+    data = taught(bench)
+    assert bench.driver.judge("/cuckoo/1/test/offers/other", data, CAROL.peer_id) is Verdict.REJECT
+    assert bench.driver.judge(offers_topic(PARAMS.name, MODEL.name), data, DAVE.peer_id) is Verdict.REJECT
+    assert bench.world.acts == ["judge gossip.topic", "judge gossip.stranger"]
+
+
+async def test_judge__queue_full__ignores_and_notes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "QUEUE_EVENTS", 2)
+    bench = Bench()
+    data = taught(bench)
+    for _ in range(2):
+        await bench.driver.post(PeerUp(CAROL.peer_id))
+    assert bench.driver.judge(offers_topic(PARAMS.name, MODEL.name), data, CAROL.peer_id) is Verdict.IGNORE
+    assert [noted.fields["rule"] for noted in bench.journal.of(NoteName.MESSAGE_DROPPED)] == ["driver.queue_full"]
+
+
+async def test_post__queue_full__waits_until_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    monkeypatch.setattr(driver_module, "QUEUE_EVENTS", 2)
+    bench = Bench()
+    for _ in range(2):
+        await bench.driver.post(PeerUp(CAROL.peer_id))
+    with trio.move_on_after(1) as scope:
+        await bench.driver.post(PeerUp(ALICE.peer_id))
+    assert scope.cancelled_caught
+    await bench.handle(PeerUp(ALICE.peer_id))
+    assert bench.core.heard.count(PeerUp(ALICE.peer_id)) == 1
+
+
+async def test_handle__more_than_a_batch__all_are_handled_in_order() -> None:
+    bench = Bench(
+        lambda event: (Note(NoteName.PEER_UP), Publish("topic", bulletin(NOW, 1)))[: isinstance(event, PeerUp)]
+    )
+    peers = [PeerId(f"peer{number}") for number in range(3 * driver_module.BATCH_EVENTS)]
+    await bench.handle(*(PeerUp(peer) for peer in peers))
+    assert [event.peer for event in bench.core.heard if isinstance(event, PeerUp)] == peers
+    assert len(bench.journal.of(NoteName.PEER_UP)) == len(peers)
+
+
+async def test_reply__nobody_waits_any_more__attached_task_is_cancelled(autojump_clock: trio.testing.MockClock) -> None:
+    desk = TaskDesk(MemoryStore(), tuple, lambda: (True, ""))
+    bench = Bench(lambda event: (Reply(1, Accepted(TASK)),) if isinstance(event, TaskSubmitted) else (), desk)
+    desk.connect(bench.driver.post)
+    await desk.submit(SPECIFICATION, detached=False)
+    await bench.handle()
+    assert bench.core.heard[-1] == TaskCancelled(TASK)
