@@ -72,7 +72,7 @@ class Chaos:
         for _ in range(self.random.randrange(4, 24)):
             self.world.at(self.random.randrange(STORM_MS), self.random.choice(faults))
         if self.random.random() < 0.4:
-            self._leave_table(self.random.choice(self.names))
+            self.leave_table(self.random.choice(self.names), self.random.randrange(14_000, 30_000))
         self.world.run(STORM_MS)
         self.storm = False
         self.world.run(CALM_MS)
@@ -128,8 +128,8 @@ class Chaos:
             for name in self.names:
                 self.world.post(self.world.machines[name], TaskCancelled(task))
 
-    def _leave_table(self, name: str) -> None:
-        """A node is inactive from the epoch after the next on, for one or two epochs."""
+    def leave_table(self, name: str, for_ms: int) -> None:
+        """A node is inactive in the tables that are fixed from now on, for a while."""
         rows, address = self.world.rows, self.world.machines[name].key.address
         self.world.rows = tuple(
             row if row.address != address else type(row)(row.id, row.address, row.role, row.stake, active=False)
@@ -139,7 +139,7 @@ class Chaos:
         def come_back() -> None:
             self.world.rows = rows
 
-        self.world.at(self.random.randrange(14_000, 30_000), come_back)
+        self.world.at(for_ms, come_back)
 
     # Invariants
 

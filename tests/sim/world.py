@@ -93,6 +93,7 @@ class World:
         params: Params | None = None,
         latency_ms: tuple[int, int] = (2, 8),
         lose: Callable[[str, str, object], bool] | None = None,
+        skews: dict[str, int] | None = None,
     ) -> None:
         """Register everybody and start them all. ``lose(sender, receiver, message)`` drops a message."""
         self.random = random.Random(seed)
@@ -120,7 +121,8 @@ class World:
             self._register(f"miner{index}", Role.MINER)
         self.by_peer = {machine.key.peer_id: machine for machine in self.machines.values()}
         self.rows = tuple(self._row(index, machine) for index, machine in enumerate(self.machines.values()))
-        for name in self.machines:
+        for name, machine in self.machines.items():
+            machine.skew_ms = (skews or {}).get(name, 0)
             self.start(name)
 
     def _register(self, name: str, role: Role) -> None:
