@@ -53,10 +53,11 @@ class Offering:
             self._settlement.fail(task, "attempts_exhausted")
             self.announce_end(task, "failed")
             return
-        serving = {miner.id for miner in self._roster.serving(task.specification.model, self._core.now)}
-        if serving and serving <= task.excluded:
-            # Everybody who is left failed once: a second chance beats no chance.
-            task.excluded = frozenset()
+        if task.excluded:
+            serving = {miner.id for miner in self._roster.serving(task.specification.model, self._core.now)}
+            if serving and serving <= task.excluded:
+                # Everybody who is left failed once: a second chance beats no chance.
+                task.excluded = frozenset()
         board = self._boards.board(task.specification.model)
         board.offers[task.id] = None
         self._publish_or_wait(board)
