@@ -37,7 +37,7 @@ class Chaos:
             miners=miners,
             coordinators=coordinators,
             seed=seed,
-            latency_ms=self.random.choice([(2, 8), (10, 75), (2, 400)]),
+            latency_ms=self.random.choice([(2, 8), (10, 75), (2, 400), (100, 900)]),
             params=network_params(epoch_s=12, boundary_tolerance_s=3),
         )
         self.names = sorted(self.world.machines)
