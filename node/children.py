@@ -60,7 +60,7 @@ class Child:
     @classmethod
     async def start(cls, name: str, role: str, config: Path, log: Path) -> "Child":
         """Start a node; its role and settings stand in its command line, and so in ``ps``."""
-        command = [sys.executable, "-m", "node", "node", "--role", role, "--config", str(config), "--json"]
+        command = [*own_command(), "node", "--role", role, "--config", str(config), "--json"]
         with log.open("ab") as output:
             process = await trio.lowlevel.open_process(
                 command,
@@ -139,6 +139,12 @@ class Child:
             lines = []
         indented = "".join(f"\n  | {line.rstrip()}" for line in lines)
         return f"; the end of its log, {self.log}:{indented}" if indented else f"; its log {self.log} is empty"
+
+
+def own_command() -> list[str]:
+    """Give the command that runs this program: ``cuckoo`` beside the interpreter, else the module."""
+    script = Path(sys.executable).with_name("cuckoo")
+    return [str(script)] if script.is_file() else [sys.executable, "-m", "node"]
 
 
 def outcome(code: int) -> str:

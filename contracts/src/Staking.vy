@@ -149,6 +149,8 @@ def register(
     assert key != msg.sender, "Staking: the node key must differ from the owner's"
     assert self.id_by_key[key] == 0, "Staking: this node key is registered already"
     assert block.timestamp <= deadline, "Staking: the registration's deadline has passed"
+    # One form only: snekmate would take the 64 bytes of EIP-2098 as well.
+    assert len(signature) == 65, "Staking: a signature has 65 bytes"
     digest: bytes32 = self._registration_digest(msg.sender, role, deadline)
     assert ecdsa._recover_sig(digest, signature) == key, "Staking: not signed by the node key"
     assert amount > self._minimum(role), "Staking: own stake must be above the minimum"

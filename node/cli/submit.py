@@ -101,10 +101,11 @@ def print_findings(findings: "ReceiptFindings") -> None:
 
     if findings.problems:
         raise Unavailable(f"receipt: not to be believed: {'; '.join(findings.problems)}")
-    lines = findings.lines()
-    print("receipt: good: " + ", ".join(lines))
+    says = ", ".join(findings.lines())
     if findings.signed_by is None:
-        print("receipt: its signature was not checked: give --chain-rpc and --staking")
+        print(f"receipt: says that {says}; SIGNATURE NOT CHECKED: give --chain-rpc and --staking")
+    else:
+        print(f"receipt: good: {says}")
 
 
 def check_output(out: Path) -> None:

@@ -16,6 +16,8 @@ def verify(
 ) -> None:
     """Check a coordinator's signed receipt: for which picture it is, and who signed it.
 
+    Without --chain-rpc and --staking the signature cannot be checked, and the exit code is 1.
+
     $ curl http://127.0.0.1:8000/v1/receipts/TASK > receipt.json
 
     $ cuckoo verify receipt.json --artifact heart.png --chain-rpc http://127.0.0.1:8545 --staking 0x…
@@ -41,4 +43,7 @@ def verify(
     domain = key = None
     if chain_rpc is not None and staking is not None:
         domain, key = trio.run(look_up_domain, chain_rpc, staking, decoded.statement.coordinator)
-    print_findings(check_receipt(decoded, picture=picture, domain=domain, registered_key=key))
+    findings = check_receipt(decoded, picture=picture, domain=domain, registered_key=key)
+    print_findings(findings)
+    if findings.signed_by is None:
+        raise typer.Exit(1)

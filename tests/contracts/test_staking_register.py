@@ -82,11 +82,18 @@ def test_register__signature_for_something_else__is_refused(world: World):
         "another role": world.consent(key, world.alice, role=2),
         "another deadline": world.consent(key, world.alice, deadline=FAR - 1),
         "another key": world.consent(other, world.alice),
-        "nothing": b"",
     }
     for signature in wrong.values():
         with pytest.raises(Reverted, match="not signed by the node key"):
             world.register(world.alice, MINER_MINIMUM + 1, node_key=key, signature=signature)
+
+
+def test_register__compact_form_of_a_good_signature__is_refused(world: World):
+    key = world.key()
+    good = world.consent(key, world.alice)
+    compact = good[:32] + (int.from_bytes(good[32:64], "big") | (good[64] - 27) << 255).to_bytes(32, "big")
+    with pytest.raises(Reverted, match="a signature has 65 bytes"):
+        world.register(world.alice, MINER_MINIMUM + 1, node_key=key, signature=compact)
 
 
 def test_register__signature_with_high_s__is_refused(world: World):

@@ -16,21 +16,21 @@ from protocol.notes import NoteName
 from protocol.params import Params
 from protocol.stake.epoch import beacon, beacon_cutoff, epoch_at, table_cutoff
 from protocol.stake.table import EpochView, StakeTable
-from protocol.units import Address, Epoch, UnixMillis
+from protocol.units import CAI, Address, Epoch, Role, UnixMillis
 
 NODE_COUNT: Final = "0x" + keccak256(b"node_count()")[:4].hex()
 """Call data of the staking contract's `node_count`."""
+MINIMUM_STAKE: Final = "0x" + keccak256(b"minimum_stake(uint8)")[:4].hex()
+"""Call data of its `minimum_stake`, less the role."""
 START_LIMIT_S: Final = 10.0
 """How long (s) a chain that does not answer is tried at start, before the person is told."""
 START_RETRY_S: Final = 0.5
 """Pause (s) between two tries at start."""
 MAX_BACK_OFF_S: Final = 30.0
 """Longest pause (s) between two tries during an outage."""
-QUIET_POLLS: Final = 5
-"""A chain is quiet when it had this many polls to show a block …"""
 QUIET_EPOCH_SHARE: Final = 8
-"""… and an epoch's share of 1/8 has gone by: a block may be made before a cutoff and reach us after it. Tables and
-beacons have half an epoch to spare, so the wait costs nothing."""
+"""A chain is quiet when 1/8 of an epoch has gone by without a block: one may be made before a cutoff and reach us
+after it. The share is the same for every node, so that all fix the same table; half an epoch is to spare. SPEC.md §6.2"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class StakingChain:
         self._params = params
         self._clock = clock
         self._journal = journal
-        self._quiet_ms = int(max(QUIET_POLLS * settings.poll_s, params.epoch_s / QUIET_EPOCH_SHARE) * 1000)
+        self._quiet_ms = params.epoch_s * 1000 // QUIET_EPOCH_SHARE
         self._next_epoch = Epoch(0)
         self._seen: Header | None = None
         self._stalled = False
@@ -167,14 +167,27 @@ class StakingChain:
                     f"chain.start_block is {self._settings.start_block}, but the chain is at block {height}: "
                     "correct it, or wait until the chain node has caught up"
                 )
-            return await self._node_count(rpc, address)
+            registered = await self._read_number(rpc, address, NODE_COUNT)
+            await self._check_minimum(rpc, address, Role.MINER, "miner_minimum_cai", self._params.miner_minimum_cai)
+            minimum = self._params.coordinator_minimum_cai
+            await self._check_minimum(rpc, address, Role.COORDINATOR, "coordinator_minimum_cai", minimum)
+            return registered
         except Unavailable as error:
             raise ConfigError(f"chain.rpc_urls: {error}") from error
 
-    async def _node_count(self, rpc: JsonRpc, address: str) -> int:
-        """Read how many nodes are registered."""
+    async def _check_minimum(self, rpc: JsonRpc, address: str, role: Role, name: str, cai: int) -> None:
+        """Make sure that contract and network mean the same by a registered node."""
+        minimum = await self._read_number(rpc, address, MINIMUM_STAKE + role.to_bytes(32, "big").hex())
+        if minimum != cai * CAI:
+            raise ConfigError(
+                f"params: {name} is {cai}, but the staking contract at {address} asks for {minimum / CAI:g}: "
+                "name the parameters of this contract's network"
+            )
+
+    async def _read_number(self, rpc: JsonRpc, address: str, data: str) -> int:
+        """Call a view of the staking contract that gives one number."""
         try:
-            answer = await rpc.call("eth_call", {"to": address, "data": NODE_COUNT}, "latest")
+            answer = await rpc.call("eth_call", {"to": address, "data": data}, "latest")
         except CallRefused:
             answer = None
         if not isinstance(answer, str) or len(answer) != len("0x") + 64:
