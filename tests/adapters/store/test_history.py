@@ -61,7 +61,7 @@ class Expected:
 
 
 @given(st.lists(st.one_of(actions, st.just(RESTART)), max_size=25))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_store__any_history__agrees_with_the_plain_form(history):
     async def main() -> None:
         expected = Expected()
