@@ -2,13 +2,13 @@
 
 import base64
 import binascii
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from protocol.crypto.keys import keccak256
 from protocol.crypto.typed_data import Domain, signer
 from protocol.errors import ConfigError, IgnoredMessage, InvalidMessage
+from protocol.task.receipt import receipt_problems
 from protocol.units import CAI, Address, StakingId
 from protocol.wire.codec import WORK_KINDS, decode
 from protocol.wire.messages import Receipt
@@ -25,9 +25,9 @@ class ReceiptFindings:
 
     receipt: Receipt
     problems: tuple[str, ...]
-    """Why it cannot be believed; empty when nothing speaks against it."""
+    """Why it cannot be believed, each beginning with its rule's name; empty when nothing speaks against it."""
     signed_by: Address | None
-    """Whose key signed it; None when chain and contract, and so what was signed, are not known."""
+    """Whose key signed it; None when nobody's did, or chain and contract, and so what was signed, are not known."""
     signer_is_registered: bool | None
     """Whether that key is the coordinator's in the staking contract; None when it was not asked."""
 
@@ -74,7 +74,7 @@ def check_receipt(
     domain: Domain | None = None,
     registered_key: Address | None = None,
 ) -> ReceiptFindings:
-    """Compare a receipt with everything that is known.
+    """Compare a receipt with everything that is known, by the rules of SPEC §9.6 (``protocol.task.receipt``).
 
     Args:
         receipt: What to check.
@@ -83,33 +83,21 @@ def check_receipt(
         domain: Chain and staking contract for which it should hold.
         registered_key: Address of the key that the contract holds for the receipt's coordinator.
     """
-    statement, voucher = receipt.statement, receipt.voucher
-    problems = []
-    if task is not None and statement.task != task:
-        problems.append("it is the receipt of another task")
-    if picture is not None and hashlib.sha256(picture).digest() != statement.artifact:
-        problems.append("it is the receipt of another picture")
-    if (voucher.coordinator, voucher.miner) != (statement.coordinator, statement.miner):
-        problems.append("its voucher is between others")
-    if voucher.cumulative < statement.price:
-        problems.append("its voucher promises less than the price")
-    signed_by = None
-    if domain is not None:
-        try:
-            signed_by = signer(domain, statement, receipt.signature)
-            if signer(domain, voucher, receipt.voucher_signature) != signed_by:
-                problems.append("receipt and voucher were signed by different keys")
-        except InvalidMessage as error:
-            problems.append(f"its signature is not valid: {error}")
-    registered = None
-    if registered_key is not None and signed_by is not None:
-        registered = signed_by == registered_key
-        if not registered:
-            problems.append(
-                f"0x{signed_by.hex()} signed it for this chain and contract, but coordinator {statement.coordinator} "
-                f"is registered with 0x{registered_key.hex()}"
-            )
+    faults = receipt_problems(receipt, domain=domain, coordinator=registered_key, artifact=picture)
+    problems = [str(fault) for fault in faults]
+    if task is not None and receipt.statement.task != task:
+        problems.append("receipt.task: it is the receipt of another task")
+    signed_by = _signer(domain, receipt) if domain is not None else None
+    registered = signed_by == registered_key if signed_by is not None and registered_key is not None else None
     return ReceiptFindings(receipt, tuple(problems), signed_by, registered)
+
+
+def _signer(domain: Domain, receipt: Receipt) -> Address | None:
+    """Give whose key signed a receipt; None when nobody's did, which is one of its problems then."""
+    try:
+        return signer(domain, receipt.statement, receipt.signature)
+    except InvalidMessage:
+        return None
 
 
 async def look_up_domain(rpc_url: str, staking: str, coordinator: StakingId) -> tuple[Domain, Address]:

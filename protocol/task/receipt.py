@@ -1,6 +1,7 @@
 """Checks a receipt as anyone can who holds it: app, miner, or a person with the file. Spec: SPEC.md §9.6."""
 
 import hashlib
+from collections.abc import Iterator
 
 from protocol.crypto.typed_data import Domain, signer
 from protocol.errors import InvalidMessage
@@ -19,26 +20,56 @@ def verify_receipt(domain: Domain, receipt: Receipt, *, coordinator: Address, ar
         artifact: The picture's bytes, or None to leave them unchecked.
 
     Raises:
-        InvalidMessage: ``receipt.signature``, ``receipt.voucher_signature``: another key, or none, signed it.
-            ``receipt.mismatch``: statement and voucher name other parties, or the voucher promises less than this
-            task is worth. ``receipt.artifact``: these are not the bytes that were accepted.
+        InvalidMessage: The first of ``receipt_problems``.
+    """
+    for problem in receipt_problems(receipt, domain=domain, coordinator=coordinator, artifact=artifact):
+        raise problem
+
+
+def receipt_problems(
+    receipt: Receipt, *, domain: Domain | None, coordinator: Address | None, artifact: bytes | None
+) -> Iterator[InvalidMessage]:
+    """Give everything that speaks against a receipt, the signatures first; what is None is left unchecked.
+
+    Args:
+        receipt: The receipt.
+        domain: Chain and contract for which it must hold; without it no signature can be checked.
+        coordinator: Address of the coordinator's hot key; without it both signatures must only be of one key.
+        artifact: The picture's bytes.
+
+    Yields:
+        One fault each, not raised. ``receipt.signature``, ``receipt.voucher_signature``: another key, or none, signed
+        it. ``receipt.mismatch``: statement and voucher name other parties, or the voucher promises less than this
+        task is worth, or more than it says was promised to all. ``receipt.artifact``: these are not the bytes that
+        were accepted.
     """
     statement, voucher = receipt.statement, receipt.voucher
-    _require_signer(domain, statement, receipt.signature, coordinator, "receipt.signature")
-    _require_signer(domain, voucher, receipt.voucher_signature, coordinator, "receipt.voucher_signature")
+    if domain is not None:
+        found, problem = _signed_by(domain, statement, receipt.signature, coordinator, "receipt.signature")
+        if problem is not None:
+            yield problem
+        expected = coordinator if coordinator is not None else found
+        _, problem = _signed_by(domain, voucher, receipt.voucher_signature, expected, "receipt.voucher_signature")
+        if problem is not None:
+            yield problem
     if (statement.coordinator, statement.miner) != (voucher.coordinator, voucher.miner):
-        raise InvalidMessage("receipt.mismatch", "receipt and voucher name other parties")
-    if not statement.price <= voucher.cumulative <= voucher.issued_total:
-        raise InvalidMessage("receipt.mismatch", "the voucher promises less than the receipt")
+        yield InvalidMessage("receipt.mismatch", "receipt and voucher name other parties")
+    if voucher.cumulative < statement.price:
+        yield InvalidMessage("receipt.mismatch", "the voucher promises less than the receipt")
+    if voucher.issued_total < voucher.cumulative:
+        yield InvalidMessage("receipt.mismatch", "the voucher promises more than was promised to all together")
     if artifact is not None and hashlib.sha256(artifact).digest() != statement.artifact:
-        raise InvalidMessage("receipt.artifact", "other bytes")
+        yield InvalidMessage("receipt.artifact", "other bytes")
 
 
-def _require_signer(domain: Domain, statement: Statement, signature: bytes, expected: Address, rule: str) -> None:
-    """Pass only a statement that the expected address signed."""
+def _signed_by(
+    domain: Domain, statement: Statement, signature: bytes, expected: Address | None, rule: str
+) -> tuple[Address | None, InvalidMessage | None]:
+    """Give who signed a statement, None where nobody did, and what is wrong with that."""
     try:
         found = signer(domain, statement, signature)
     except InvalidMessage as error:
-        raise InvalidMessage(rule, str(error)) from None
-    if found != expected:
-        raise InvalidMessage(rule, f"signed by 0x{found.hex()}")
+        return None, InvalidMessage(rule, str(error))
+    if expected is not None and found != expected:
+        return found, InvalidMessage(rule, f"signed by 0x{found.hex()}, not by 0x{expected.hex()}")
+    return found, None

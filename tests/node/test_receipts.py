@@ -18,10 +18,16 @@ ALICE, MALLORY = NodeKey(bytes([1]) * 32), NodeKey(bytes([2]) * 32)
 DOMAIN = Domain(31337, Address(bytes([9]) * 20))
 TASK = bytes([7]) * 32
 PICTURE = b"a picture"
+BY_MALLORY = f"0x{MALLORY.address.hex()}, not by 0x{ALICE.address.hex()}"
 
 
 def receipt(
-    signer: NodeKey = ALICE, voucher_signer: NodeKey | None = None, *, voucher_miner: int = 2, cumulative: int = 10
+    signer: NodeKey = ALICE,
+    voucher_signer: NodeKey | None = None,
+    *,
+    voucher_miner: int = 2,
+    cumulative: int = 10,
+    issued_total: int = 10,
 ) -> Receipt:
     statement = ReceiptStatement(
         commitment=bytes(32),
@@ -33,7 +39,9 @@ def receipt(
         price=10,
         accepted=1,
     )
-    voucher = VoucherStatement(coordinator=1, miner=voucher_miner, cumulative=cumulative, sequence=1, issued_total=10)
+    voucher = VoucherStatement(
+        coordinator=1, miner=voucher_miner, cumulative=cumulative, sequence=1, issued_total=issued_total
+    )
     return Receipt(
         statement=statement,
         signature=sign(signer, DOMAIN, statement),
@@ -65,25 +73,53 @@ def test_check_receipt__chain_unknown__says_that_no_signature_was_checked():
 @pytest.mark.parametrize(
     ("found", "known", "problem"),
     [
-        (receipt(), {"task": bytes(32)}, "it is the receipt of another task"),
-        (receipt(), {"picture": b"another"}, "it is the receipt of another picture"),
-        (receipt(voucher_miner=3), {}, "its voucher is between others"),
-        (receipt(cumulative=9), {}, "its voucher promises less than the price"),
-        (receipt(ALICE, MALLORY), {}, "receipt and voucher were signed by different keys"),
+        (receipt(), {"task": bytes(32)}, "receipt.task: it is the receipt of another task"),
+        (receipt(), {"picture": b"another"}, "receipt.artifact: other bytes"),
+        (receipt(voucher_miner=3), {}, "receipt.mismatch: receipt and voucher name other parties"),
+        (receipt(cumulative=9), {}, "receipt.mismatch: the voucher promises less than the receipt"),
+        (receipt(issued_total=9), {}, "receipt.mismatch: the voucher promises more than was promised to all together"),
+        (receipt(ALICE, MALLORY), {}, f"receipt.voucher_signature: signed by {BY_MALLORY}"),
+        (receipt(ALICE, MALLORY), {"registered_key": None}, f"receipt.voucher_signature: signed by {BY_MALLORY}"),
     ],
 )
-def test_check_receipt__one_thing_wrong__named(found, known, problem):
+def test_check_receipt__one_thing_wrong__named_as_the_protocol_does(found, known, problem):
     assert problems_of(found, **known) == (problem,)
 
 
+def test_check_receipt__without_the_chain__the_voucher_is_still_compared():
+    findings = check_receipt(receipt(cumulative=1000, issued_total=0))
+    assert [problem.partition(":")[0] for problem in findings.problems] == ["receipt.mismatch"]
+
+
+def test_check_receipt__several_things_wrong__all_named():
+    found = receipt(MALLORY, voucher_miner=3, cumulative=9)
+    problems = problems_of(found, task=bytes(32), picture=b"another")
+    assert [problem.partition(":")[0] for problem in problems] == [
+        "receipt.signature",
+        "receipt.voucher_signature",
+        "receipt.mismatch",
+        "receipt.mismatch",
+        "receipt.artifact",
+        "receipt.task",
+    ]
+
+
 def test_check_receipt__signed_by_somebody_else__not_registered():
-    (problem,) = problems_of(receipt(MALLORY))
-    assert f"0x{MALLORY.address.hex()} signed it" in problem
+    findings = check_receipt(receipt(MALLORY), domain=DOMAIN, registered_key=ALICE.address)
+    assert findings.problems[0] == f"receipt.signature: signed by {BY_MALLORY}"
+    assert findings.signed_by == MALLORY.address
+    assert findings.signer_is_registered is False
 
 
 def test_check_receipt__signed_for_another_chain__not_registered():
-    (problem, *_) = problems_of(receipt(), domain=Domain(1, DOMAIN.contract))
-    assert "different keys" in problem or "coordinator 1 is registered with" in problem
+    rules = {problem.partition(":")[0] for problem in problems_of(receipt(), domain=Domain(1, DOMAIN.contract))}
+    assert rules == {"receipt.signature", "receipt.voucher_signature"}
+
+
+def test_check_receipt__no_signature_at_all__signed_by_nobody():
+    findings = check_receipt(receipt().model_copy(update={"signature": bytes(65)}), domain=DOMAIN)
+    assert findings.problems[0].startswith("receipt.signature: ")
+    assert findings.signed_by is None
 
 
 def test_decode_receipt__as_the_api_gives_it__same_receipt():

@@ -5,7 +5,7 @@ import pytest
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain, sign
 from protocol.errors import InvalidMessage
-from protocol.task.receipt import verify_receipt
+from protocol.task.receipt import receipt_problems, verify_receipt
 from protocol.units import Address
 from protocol.wire.messages import Receipt
 from protocol.wire.statements import ReceiptStatement, VoucherStatement
@@ -78,3 +78,33 @@ def test_verify_receipt__voucher_that_does_not_fit__is_rejected(change):
 
 def test_verify_receipt__other_bytes__is_rejected():
     assert rule_of(receipt(), PICTURE + b"!") == "receipt.artifact"
+
+
+def test_receipt_problems__everything_wrong__all_in_order_and_verify_raises_the_first():
+    forged = receipt(
+        voucher=VOUCHER.model_copy(update={"miner": 2, "cumulative": 699, "issued_total": 0}),
+        key=ALICE,
+        voucher_key=ALICE,
+    )
+    found = list(receipt_problems(forged, domain=DOMAIN, coordinator=CAROL.address, artifact=b"other"))
+    assert [problem.rule for problem in found] == [
+        "receipt.signature",
+        "receipt.voucher_signature",
+        *["receipt.mismatch"] * 3,
+        "receipt.artifact",
+    ]
+    with pytest.raises(InvalidMessage) as caught:
+        verify_receipt(DOMAIN, forged, coordinator=CAROL.address, artifact=b"other")
+    assert str(caught.value) == str(found[0])
+
+
+def test_receipt_problems__nothing_known__only_the_voucher_is_compared():
+    unsigned = receipt(key=ALICE, voucher_key=CAROL)
+    assert list(receipt_problems(unsigned, domain=None, coordinator=None, artifact=None)) == []
+
+
+def test_receipt_problems__key_not_known__both_signatures_must_be_of_one_key():
+    rules = [
+        problem.rule for problem in receipt_problems(receipt(key=ALICE), domain=DOMAIN, coordinator=None, artifact=None)
+    ]
+    assert rules == ["receipt.voucher_signature"]
