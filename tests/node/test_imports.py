@@ -1,10 +1,14 @@
-"""Our import names are ours alone, and each role loads only what it needs."""
+"""Our import names are ours alone, each folder imports only what it may, and each role loads only what it needs."""
 
+import ast
 import importlib
 import importlib.metadata
 import json
+import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -80,3 +84,148 @@ def test_compose__each_role__loads_what_it_needs_and_no_more(role, needed, forbi
     loaded = loaded_by(role, tmp_path)
     assert needed <= loaded
     assert not loaded & forbidden
+
+
+PURE = frozenset(
+    {"abc", "collections", "dataclasses", "enum", "functools", "hashlib", "math", "pathlib", "re", "struct", "typing"}
+    | {"zlib"}
+)
+"""Of the standard library, what the protocol may use: no file, clock, randomness, log, thread or process."""
+PURE_NAMES = {"pathlib": {"PurePosixPath", "PurePath"}}
+"""Of those, where only a part is pure."""
+
+MAY_IMPORT = {
+    "protocol": {"msgpack", "pydantic", "protocol"},
+    "protocol/crypto": {"coincurve", "eth_hash", "base58", "pydantic", "protocol"},
+    "contracts": {"contracts", "vyper"},
+    "node": {"trio", "pydantic", "node", "protocol"},
+    "node/cli": {"trio", "typer", "rich", "httpx", "node", "protocol"},
+    "node/adapters": set(),
+    "node/adapters/chain": {"trio", "httpx", "contracts"},
+    "node/adapters/engine": {"trio", "msgpack", "pydantic"},
+    "node/adapters/http": {"trio", "pydantic", "fastapi", "starlette", "hypercorn", "prometheus_client"},
+    "node/adapters/libp2p": {"trio", "libp2p", "multiaddr", "base58", "google"},
+    "node/adapters/memory": {"trio"},
+    "node/adapters/store": {"trio"},
+    "node/adapters/system": {"trio"},
+}
+"""What each folder may import beside the standard library. An adapter also imports ``protocol``, the ports, itself."""
+
+MAY_ALSO_IMPORT = {
+    "node/adapters/chain/provider.py": {"web3"},
+    "node/adapters/chain/sender.py": {"web3", "eth_account", "hexbytes"},
+    "node/adapters/engine/pipeline.py": {"torch", "diffusers", "transformers", "numpy", "PIL"},
+    "node/compose.py": {"node.adapters"},
+    "node/devnet.py": {"node.adapters.chain", "httpx"},
+    "node/receipts.py": {"node.adapters.chain"},
+    "node/cli/demo.py": {"node.adapters.system"},
+    "node/journal.py": {"structlog", "prometheus_client"},
+    "node/metrics.py": {"prometheus_client"},
+    "node/keystore.py": {"coincurve", "eth_account"},
+    "node/setting_faults.py": {"pydantic_core"},
+    "node/settings.py": {"eth_utils", "multiaddr"},
+}
+"""What single files may import besides: heavy libraries stay where they are needed, adapters are put together there."""
+
+
+def sources() -> list[Path]:
+    """Every module that is installed, without the scripts that trained the embedded model."""
+    found = [path for name in OURS[:3] for path in (ROOT / name).rglob("*.py") if "training" not in path.parts]
+    return sorted(path.relative_to(ROOT) for path in found)
+
+
+def imported(source: str) -> Iterator[str]:
+    """Full dotted names that a module imports anywhere in it, also inside functions and under TYPE_CHECKING."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                yield from (name.name for name in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                yield from (f"{'.' * level}{module or ''}.{name.name}" for name in names)
+            case ast.Name(id="__import__") | ast.Attribute(attr="import_module"):
+                yield "an import by name"
+            case _:
+                pass
+
+
+def is_within(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def forbidden_imports(path: Path, source: str) -> list[str]:
+    """Give what a module of ours imports and may not."""
+    folder = next(str(parent) for parent in path.parents if str(parent) in MAY_IMPORT)
+    own = MAY_ALSO_IMPORT.get(str(path), set())
+    allowed = MAY_IMPORT[folder] | own
+    if folder.startswith("node/adapters/"):
+        allowed |= {"protocol", "node.ports", folder.replace("/", ".")}
+    found = []
+    for name in imported(source):
+        top, _, rest = name.partition(".")
+        if top in sys.stdlib_module_names:
+            pure = top in PURE and rest.partition(".")[0] in PURE_NAMES.get(top, {rest.partition(".")[0]})
+            good = pure or not folder.startswith("protocol")
+        elif folder in {"node", "node/cli"} and is_within(name, {"node.adapters"}):
+            good = is_within(name, own)
+        else:
+            good = is_within(name, allowed)
+        if not good:
+            found.append(name)
+    return found
+
+
+def test_imports__every_module__only_what_its_folder_may():
+    found = {str(path): forbidden_imports(path, (ROOT / path).read_text()) for path in sources()}
+    assert {path: names for path, names in found.items() if names} == {}
+    assert len(found) > 100
+    assert set(MAY_ALSO_IMPORT) <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "statement"),
+    [
+        ("protocol/units.py", "import sqlite3"),
+        ("protocol/units.py", "import os"),
+        ("protocol/roles/miner.py", "from secrets import token_bytes"),
+        ("protocol/stake/book.py", "import urllib.request"),
+        ("protocol/stake/book.py", "from datetime import datetime"),
+        ("protocol/task/catalog.py", "from pathlib import Path"),
+        ("protocol/task/catalog.py", "import pathlib"),
+        ("protocol/task/catalog.py", "import trio"),
+        ("protocol/gossip/seen.py", "import coincurve"),
+        ("protocol/gossip/seen.py", "from node import ports"),
+        ("protocol/gossip/seen.py", "from . import verdict"),
+        ("contracts/deploy.py", "import node.journal"),
+        ("node/adapters/store/rows.py", "from node.journal import StructuredJournal"),
+        ("node/adapters/store/rows.py", "from node import desk"),
+        ("node/adapters/libp2p/host.py", "import node.keystore"),
+        ("node/adapters/libp2p/host.py", "from node.adapters import http"),
+        ("node/adapters/libp2p/host.py", "from contracts import bindings"),
+        ("node/adapters/chain/follower.py", "def f():\n    import web3"),
+        ("node/adapters/engine/child.py", "def f():\n    import torch"),
+        ("node/adapters/engine/child.py", "import importlib\nimportlib.import_module('torch')"),
+        ("node/adapters/store/rows.py", "__import__('torch')"),
+        ("node/keystore.py", "import torch"),
+        ("node/journal.py", "from libp2p.crypto import keys"),
+        ("node/cli/node.py", "from hypercorn.config import Config"),
+        ("node/cli/node.py", "from fastapi import FastAPI"),
+        ("node/desk.py", "from node.adapters.store import SqliteStore"),
+    ],
+)
+def test_imports__one_that_is_not_allowed__is_found(path, statement):
+    assert len(forbidden_imports(Path(path), statement)) == 1
+
+
+def test_imports__third_parties__are_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    declared = {canonical(re.split(r"[^\w.-]", requirement)[0]) for requirement in listed}
+    known = importlib.metadata.packages_distributions()
+    tops = {name.partition(".")[0] for path in sources() for name in imported((ROOT / path).read_text())}
+    theirs = tops - set(sys.stdlib_module_names) - set(OURS) - {"__future__"}
+    undeclared = {top for top in theirs if not {canonical(name) for name in known[top]} & declared}
+    assert undeclared == set()
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
