@@ -2,7 +2,7 @@
 
 It handles all events that wait as one batch: one transaction makes everything durable that the batch must persist,
 then the other effects run in order. So ``Persist`` always precedes what follows it, and a burst of tasks costs one
-commit. The driver never waits for a peer: the transport's outboxes are bounded and every drop is noted.
+commit. The driver never waits for a peer: the transport's outboxes are bounded, and whoever drops something notes it.
 """
 
 from typing import Final, assert_never, final
@@ -12,6 +12,7 @@ import trio
 from node.desk import TaskDesk
 from node.ports import Ports
 from node.timers import Timers
+from protocol.crypto.keys import address_of_peer_id
 from protocol.effects import (
     CancelJob,
     CancelTimer,
@@ -35,12 +36,13 @@ from protocol.effects import (
     StartJob,
     Subscribe,
 )
+from protocol.errors import InvalidMessage
 from protocol.events import Event, GossipReceived, Restored, StakeChanged, TaskCancelled, TimerFired
 from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
 from protocol.roles.core import EPOCH_BEGINS, Core
 from protocol.stake.standing import Standing
-from protocol.units import PeerId
+from protocol.units import PeerId, TaskId
 from protocol.wire.codec import encode
 
 QUEUE_EVENTS: Final = 4096
@@ -84,13 +86,26 @@ class Driver:
         try:
             self._send.send_nowait(GossipReceived(topic, judgement.message, signer))
         except trio.WouldBlock:
-            self._journal.note(NoteName.MESSAGE_DROPPED, rule="driver.queue_full")
+            self._journal.note(NoteName.MESSAGE_DROPPED, reason="events_full", topic=topic)
             return Verdict.IGNORE
         return Verdict.ACCEPT
 
     def standing(self, peer: PeerId) -> Standing:
         """Say who a peer is now."""
         return self._core.standing(peer, self._clock.now())
+
+    def is_stranger(self, peer: PeerId) -> bool:
+        """Say whether a peer is registered in no table that an honest node may use now."""
+        now = self._clock.now()
+        try:
+            address = address_of_peer_id(peer)
+        except InvalidMessage:  # a key that no staker can have
+            return True
+        return self._core.book.certain(now) and not self._core.book.known(address, now)
+
+    def expects_artifact(self, peer: PeerId, task: TaskId, attempt: int, size: int) -> bool:
+        """Say whether the core awaits these bytes from this peer now."""
+        return self._core.expects_artifact(peer, task, attempt, size, self._clock.now())
 
     # The loop
 
@@ -134,9 +149,9 @@ class Driver:
             case Note(name=name, task=task, fields=fields):
                 self._journal.note(name, task, **fields)
             case Send(peer=peer, message=message, lane=lane):
-                self._send_frame(peer, encode(message), lane)
+                self._transport.send(peer, encode(message), lane)
             case SendEncoded(peer=peer, data=data):
-                self._send_frame(peer, data, Lane.PRIORITY)
+                self._transport.send(peer, data, Lane.PRIORITY)
             case Publish(topic=topic, message=message):
                 self._transport.publish(topic, encode(message))
             case SetTimer(key=key, at=at):
@@ -173,15 +188,11 @@ class Driver:
             case _:
                 assert_never(effect)
 
-    def _send_frame(self, peer: PeerId, data: bytes, lane: Lane) -> None:
-        if not self._transport.send(peer, data, lane):
-            self._journal.note(NoteName.MESSAGE_DROPPED, rule="outbox.closed_or_full")
-
     async def _send_artifact(self, effect: SendArtifact) -> None:
         async with self._artifact_reads:
             data = await self._store.artifact(effect.digest)
         if data is None:
-            self._journal.note(NoteName.MESSAGE_DROPPED, effect.task, rule="artifact.expired")
+            self._journal.note(NoteName.MESSAGE_DROPPED, effect.task, reason="artifact_expired", peer=effect.peer)
             return
         self._transport.send_artifact(effect.peer, effect.task, effect.attempt, effect.digest, data)
 

@@ -43,6 +43,17 @@ class Gatekeeper(Protocol):
         """Say who the peer is now."""
         ...
 
+    def is_stranger(self, peer: PeerId) -> bool:
+        """Say whether no honest node knows the peer: registered in no table that anybody may use now.
+
+        False while our own tables leave a doubt. Never raises for an id that is no key.
+        """
+        ...
+
+    def expects_artifact(self, peer: PeerId, task: TaskId, attempt: int, size: int) -> bool:
+        """Say whether these bytes are awaited from this peer now; asked before the body is read."""
+        ...
+
 
 class Clock(Protocol):
     """Wall time, moved by trio's clock so that tests can move both."""
@@ -98,8 +109,8 @@ class Transport(Protocol):
         """Open the work stream; posts ``StreamOpened`` or ``StreamClosed``."""
         ...
 
-    def send(self, peer: PeerId, data: bytes, lane: Lane) -> bool:
-        """Put a frame into the peer's bounded outbox; False when it was dropped."""
+    def send(self, peer: PeerId, data: bytes, lane: Lane) -> None:
+        """Put a frame into the peer's bounded outbox; one that has no place there is dropped and noted."""
         ...
 
     def send_artifact(self, peer: PeerId, task: TaskId, attempt: int, digest: Digest, data: bytes) -> None:

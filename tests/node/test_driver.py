@@ -11,6 +11,7 @@ from node.adapters.memory.store import MemoryStore
 from node.desk import TaskDesk
 from node.driver import Driver
 from node.ports import EventSink, Gatekeeper, Ports
+from protocol.crypto.keys import NodeKey
 from protocol.effects import (
     Accepted,
     CancelTimer,
@@ -54,6 +55,10 @@ class Script(Core):
         super().__init__(Identity(PARAMS.name, NETWORK_ID, PARAMS, DOMAIN, CATALOG, ALICE, bytes))
         self.answer = answer
         self.heard: list[Event] = []
+        self.awaited: tuple[PeerId, TaskId, int, int, UnixMillis] | None = None
+
+    def expects_artifact(self, peer: PeerId, task: TaskId, attempt: int, size: int, now: UnixMillis) -> bool:
+        return self.awaited == (peer, task, attempt, size, now)
 
     def on_event(self, event: Event) -> None:
         self.heard.append(event)
@@ -65,7 +70,6 @@ class World:
 
     def __init__(self) -> None:
         self.acts: list[str] = []
-        self.takes_frames = True
         self.failure: Exception | None = None
         self.disk = MemoryStore()
         self.arrived = trio.Event()
@@ -94,9 +98,8 @@ class World:
     def open_stream(self, peer: PeerId) -> None:
         self.acts.append("open_stream")
 
-    def send(self, peer: PeerId, data: bytes, lane: Lane) -> bool:
+    def send(self, peer: PeerId, data: bytes, lane: Lane) -> None:
         self.acts.append("send")
-        return self.takes_frames
 
     def send_artifact(self, peer: PeerId, task: TaskId, attempt: int, digest: Digest, data: bytes) -> None:
         self.acts.append(f"artifact {len(data)}")
@@ -149,10 +152,17 @@ class Bench:
         self.driver = Driver(self.core, ports, desk)
 
     async def handle(self, *events: Event) -> list[str]:
-        """Run, hand in events, and give what was done until all were handled."""
+        """Hand in events, run, and give what was done until all were handled.
+
+        The first events wait already when the driver starts, so it takes them as one batch.
+        """
         async with trio.open_nursery() as nursery:
+            room = self.driver._send.statistics()
+            waiting = int(room.max_buffer_size) - room.current_buffer_used
+            for event in events[:waiting]:
+                await self.driver.post(event)
             await nursery.start(self.driver.run)
-            for event in events:
+            for event in events[waiting:]:
                 await self.driver.post(event)
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
@@ -189,11 +199,10 @@ async def test_handle__store_fails__nothing_leaves_and_the_node_stops_with_its_r
     assert bench.world.acts == []
 
 
-async def test_handle__frame_that_is_not_taken__is_noted() -> None:
+async def test_handle__frame__is_left_to_the_transport_to_note_when_it_drops_it() -> None:
     bench = Bench(on(PeerUp, send()))
-    bench.world.takes_frames = False
-    await bench.handle(PeerUp(CAROL.peer_id))
-    assert [noted.fields["rule"] for noted in bench.journal.of(NoteName.MESSAGE_DROPPED)] == ["outbox.closed_or_full"]
+    assert await bench.handle(PeerUp(CAROL.peer_id)) == ["send"]
+    assert bench.journal.of(NoteName.MESSAGE_DROPPED) == []
 
 
 async def test_handle__artifact__is_read_beside_the_loop_and_a_lost_one_is_noted() -> None:
@@ -203,7 +212,7 @@ async def test_handle__artifact__is_read_beside_the_loop_and_a_lost_one_is_noted
     await bench.world.disk.persist((stored,))
     acts = await bench.handle(PeerUp(CAROL.peer_id))
     assert acts == [f"artifact {len(stored.data)}"]
-    assert [noted.fields["rule"] for noted in bench.journal.of(NoteName.MESSAGE_DROPPED)] == ["artifact.expired"]
+    assert [noted.fields["reason"] for noted in bench.journal.of(NoteName.MESSAGE_DROPPED)] == ["artifact_expired"]
 
 
 async def test_handle__table_or_beginning_epoch__has_standings_checked_again() -> None:
@@ -258,7 +267,24 @@ async def test_judge__queue_full__ignores_and_notes_it(monkeypatch: pytest.Monke
     for _ in range(2):
         await bench.driver.post(PeerUp(CAROL.peer_id))
     assert bench.driver.judge(offers_topic(PARAMS.name, MODEL.name), data, CAROL.peer_id) is Verdict.IGNORE
-    assert [noted.fields["rule"] for noted in bench.journal.of(NoteName.MESSAGE_DROPPED)] == ["driver.queue_full"]
+    assert [noted.fields["reason"] for noted in bench.journal.of(NoteName.MESSAGE_DROPPED)] == ["events_full"]
+
+
+async def test_is_stranger__by_certain_tables__only_who_is_in_none() -> None:
+    bench = Bench()
+    nobody = NodeKey(b"\x09" * 32).peer_id
+    assert not bench.driver.is_stranger(nobody), "without tables nobody is a stranger for sure"
+    taught(bench)
+    assert bench.driver.is_stranger(nobody)
+    assert not bench.driver.is_stranger(CAROL.peer_id)
+    assert bench.driver.is_stranger(PeerId("no key"))
+
+
+async def test_expects_artifact__core_is_asked_with_the_present_moment() -> None:
+    bench = Bench()
+    bench.core.awaited = (CAROL.peer_id, TASK, 1, 500, NOW)
+    assert bench.driver.expects_artifact(CAROL.peer_id, TASK, 1, 500)
+    assert not bench.driver.expects_artifact(CAROL.peer_id, TASK, 1, 501)
 
 
 async def test_post__queue_full__waits_until_there_is_room(

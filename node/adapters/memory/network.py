@@ -39,6 +39,8 @@ class MemoryNetwork:
     providers: dict[str, set[PeerId]] = field(default_factory=lambda: defaultdict(set))
     judged: list[tuple[PeerId, PeerId, Offence, str]] = field(default_factory=list)
     """(judge, judged, offence, rule)."""
+    dropped: list[tuple[PeerId, PeerId]] = field(default_factory=list)
+    """(sender, receiver) of each frame for which there was no stream."""
 
     def transport(self, peer: PeerId) -> "MemoryTransport":
         """Give one node its place in the network."""
@@ -134,20 +136,22 @@ class MemoryTransport:
         self._arrive(StreamOpened(peer))
         node._arrive(StreamOpened(self._peer))
 
-    def send(self, peer: PeerId, data: bytes, lane: Lane) -> bool:
-        """Send a frame; it may be lost, but never out of order."""
+    def send(self, peer: PeerId, data: bytes, lane: Lane) -> None:
+        """Send a frame; it may be lost, but never out of order. Without a stream it is dropped and recorded."""
         del lane  # nothing ever waits here
         node = self._network.nodes.get(peer)
         if node is None or peer not in self._streams:
-            return False
-        if not self._network.lose(self._peer, peer, data):
+            self._network.dropped.append((self._peer, peer))
+        elif not self._network.lose(self._peer, peer, data):
             node._arrive(StreamReceived(self._peer, data))
-        return True
 
     def send_artifact(self, peer: PeerId, task: TaskId, attempt: int, digest: Digest, data: bytes) -> None:
-        """Send an artifact."""
+        """Send an artifact; who does not expect it reads none of it."""
         node = self._network.nodes.get(peer)
-        if node is not None and peer in self._connected and not self._network.lose(self._peer, peer, data):
+        if node is None or peer not in self._connected or self._network.lose(self._peer, peer, data):
+            return
+        assert node._gatekeeper is not None, "part of the network only while it runs"
+        if node._gatekeeper.expects_artifact(self._peer, task, attempt, len(data)):
             node._arrive(ArtifactReceived(self._peer, task, attempt, digest, data))
 
     def provide(self, key: str) -> None:
