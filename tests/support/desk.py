@@ -1,15 +1,17 @@
-"""A Desk in memory whose miners are the test: it holds tasks until told, or draws at once."""
+"""The real desk over a store in memory. The core behind it is a script: it holds tasks until told, or draws at once."""
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+import itertools
 
 import trio
 
-from node.ports import OfferedModel, StoredTask
+from node.adapters.memory.store import MemoryStore
+from node.desk import TaskDesk
+from node.ports import OfferedModel
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.errors import Unavailable
-from protocol.records import TaskAccepted, TaskDone, TaskFailed
+from protocol.events import Event, TaskCancelled, TaskSubmitted
+from protocol.records import ArtifactStored, TaskAccepted, TaskDone, TaskFailed
 from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import encode
 from protocol.wire.messages import Receipt, TaskSpecification
@@ -18,14 +20,20 @@ from tests.support.records import NOW, SIGNATURE, digest_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
 MINER = StakingId(7)
+_boots = itertools.count(1)
 
 
-class MemoryDesk:
-    """``draws`` makes every task end at once; otherwise the test calls ``finish`` and ``fail``."""
+class Workbench:
+    """``draws`` makes every task end at once; otherwise the test calls ``finish`` and ``fail``.
 
-    def __init__(self, *, draws: bool = True) -> None:
+    A second workbench over the ``store`` of a first is the coordinator after a restart.
+    """
+
+    def __init__(self, *, draws: bool = True, store: MemoryStore | None = None) -> None:
         self.draws = draws
         self.refusal: Refused | None = None
+        self.takes: int | None = None
+        """How many tasks are taken before ``refusal`` holds; None: it holds from the start."""
         self.broken: Unavailable | None = None
         self.not_ready = ""
         self.specifications: dict[TaskId, TaskSpecification] = {}
@@ -33,81 +41,90 @@ class MemoryDesk:
         self.cancelled: list[TaskId] = []
         self.accepted: dict[TaskId, TaskAccepted] = {}
         self.ends: dict[TaskId, TaskDone | TaskFailed] = {}
-        self.stories: dict[TaskId, list[Update]] = {}
-        self.artifacts: dict[Digest, bytes] = {}
-        self.watching = 0
+        self.store = store or MemoryStore()
+        self.desk = TaskDesk(
+            self.store,
+            lambda: (OfferedModel("tiny", ((64, 64), (128, 128)), 50, 3, 2),),
+            lambda: (not self.not_ready, self.not_ready),
+        )
+        self.desk.connect(self._post)
+        self._by_key: dict[str, TaskId] = {}
+        self._boot = next(_boots)
         self._news = trio.Event()
 
-    async def submit(
-        self, specification: TaskSpecification, *, detached: bool, idempotency_key: str | None = None
-    ) -> Accepted | Refused:
+    @property
+    def watching(self) -> int:
+        """Who follows a task that goes on."""
+        return sum(len(watchers) for watchers in self.desk._watchers.values())
+
+    async def _post(self, event: Event) -> None:
         await trio.lowlevel.checkpoint()
         if self.broken is not None:
             raise self.broken
-        if self.refusal is not None:
-            return self.refusal
+        if isinstance(event, TaskSubmitted):
+            await self._take(event)
+        elif isinstance(event, TaskCancelled):
+            self.cancelled.append(event.task)
+            if event.task in self.accepted and event.task not in self.ends:
+                await self.fail(event.task, "cancelled")
+        self._tell_news()
+
+    async def _take(self, event: TaskSubmitted) -> None:
+        key = event.idempotency_key
+        if key is not None and key in self._by_key:
+            self.desk.reply(event.request, Accepted(self._by_key[key]))
+            return
+        if self.refusal is not None and len(self.accepted) >= (self.takes or 0):
+            self.desk.reply(event.request, self.refusal)
+            return
         number = len(self.accepted)
-        task = TaskId(digest_of("desk", number))
-        assert idempotency_key is None or len(idempotency_key) <= 256
-        assert await self.find_by_key(idempotency_key or "") is None, "two tasks under one key"
-        self.specifications[task] = specification
-        self.detached[task] = detached
-        self.accepted[task] = TaskAccepted(
+        task = TaskId(digest_of("desk", self._boot, number))
+        record = TaskAccepted(
             task=task,
             epoch=Epoch(1),
-            boot=1,
+            boot=self._boot,
             number=number,
-            specification=encode(specification),
+            specification=encode(event.specification),
             salt=b"s" * 16,
             price=Wei(10**18),
-            detached=detached,
-            idempotency_key=idempotency_key,
+            detached=event.detached,
+            idempotency_key=key,
             accepted_at=NOW,
             deadline=UnixMillis(NOW + 600_000),
         )
-        self.tell(task, Update(Stage.QUEUED, NOW))
+        await self.store.persist((record,))
+        self.specifications[task] = event.specification
+        self.detached[task] = event.detached
+        self.accepted[task] = record
+        if key is not None:
+            self._by_key[key] = task
+        self.desk.reply(event.request, Accepted(task))
+        self.desk.deliver(task, Update(Stage.QUEUED, NOW))
         if self.draws:
-            self.finish(task)
-        return Accepted(task)
+            await self.finish(task)
 
-    def tell(self, task: TaskId, update: Update) -> None:
-        self.stories.setdefault(task, []).append(update)
+    def _tell_news(self) -> None:
         news, self._news = self._news, trio.Event()
         news.set()
 
-    def finish(self, task: TaskId) -> None:
+    async def finish(self, task: TaskId) -> None:
+        """Let a miner draw it."""
         data = PNG + encode(self.specifications[task])
         artifact = Digest(hashlib.sha256(data).digest())
-        self.artifacts[artifact] = data
         receipt = encode(receipt_for(task, artifact))
-        self.ends[task] = TaskDone(task, 1, MINER, artifact, "image/png", receipt, NOW, 412)
-        self.tell(task, Update(Stage.CLAIMED, NOW, 1, MINER))
-        self.tell(task, Update(Stage.PROGRESS, NOW, 1, MINER, step=2, steps=4))
-        self.tell(task, Update(Stage.DONE, NOW, 1, MINER, artifact=artifact, receipt=receipt))
+        end = TaskDone(task, 1, MINER, artifact, "image/png", receipt, NOW, 412)
+        self.desk.deliver(task, Update(Stage.CLAIMED, NOW, 1, MINER))
+        self.desk.deliver(task, Update(Stage.PROGRESS, NOW, 1, MINER, step=2, steps=4))
+        await self.store.persist((ArtifactStored(artifact, data), end))
+        self.ends[task] = end
+        self.desk.deliver(task, Update(Stage.DONE, NOW, 1, MINER, artifact=artifact, receipt=receipt))
 
-    def fail(self, task: TaskId, reason: str) -> None:
-        self.ends[task] = TaskFailed(task, reason, NOW)
-        self.tell(task, Update(Stage.FAILED, NOW, reason=reason))
-
-    @asynccontextmanager
-    async def watch(self, task: TaskId) -> AsyncGenerator[AsyncIterator[Update]]:
-        self.watching += 1
-        try:
-            async with aclosing(self._follow(task)) as updates:
-                yield updates
-        finally:
-            self.watching -= 1
-
-    async def _follow(self, task: TaskId) -> AsyncGenerator[Update]:
-        told = 0
-        while True:
-            news = self._news
-            for update in self.stories.get(task, [])[told:]:
-                told += 1
-                yield update
-                if update.stage in {Stage.DONE, Stage.FAILED}:
-                    return
-            await news.wait()
+    async def fail(self, task: TaskId, reason: str) -> None:
+        """End it without a picture."""
+        end = TaskFailed(task, reason, NOW)
+        await self.store.persist((end,))
+        self.ends[task] = end
+        self.desk.deliver(task, Update(Stage.FAILED, NOW, reason=reason))
 
     async def wait_for_tasks(self, count: int) -> list[TaskId]:
         """Wait until so many tasks were handed in."""
@@ -116,42 +133,10 @@ class MemoryDesk:
         return list(self.accepted)
 
     async def wait_for_cancelled(self, count: int) -> list[TaskId]:
+        """Wait until so many cancellations were handed in."""
         while len(self.cancelled) < count:
             await self._news.wait()
         return self.cancelled
-
-    async def cancel(self, task: TaskId) -> None:
-        await trio.lowlevel.checkpoint()
-        self.cancelled.append(task)
-        if task not in self.ends:
-            self.fail(task, "cancelled")
-
-    async def find(self, task: TaskId) -> StoredTask | None:
-        await trio.lowlevel.checkpoint()
-        accepted = self.accepted.get(task)
-        end = self.ends.get(task)
-        if accepted is None:
-            return None
-        return StoredTask(
-            accepted, end if isinstance(end, TaskDone) else None, end if isinstance(end, TaskFailed) else None
-        )
-
-    async def find_by_key(self, idempotency_key: str) -> StoredTask | None:
-        for task, accepted in self.accepted.items():
-            if accepted.idempotency_key == idempotency_key:
-                return await self.find(task)
-        await trio.lowlevel.checkpoint()
-        return None
-
-    async def artifact(self, digest: Digest) -> bytes | None:
-        await trio.lowlevel.checkpoint()
-        return self.artifacts.get(digest)
-
-    def models(self) -> tuple[OfferedModel, ...]:
-        return (OfferedModel("tiny", ((64, 64), (128, 128)), 50, 3, 2),)
-
-    def ready(self) -> tuple[bool, str]:
-        return (not self.not_ready, self.not_ready)
 
 
 def receipt_for(task: TaskId, artifact: Digest) -> Receipt:

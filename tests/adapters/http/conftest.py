@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from node.adapters.http import Gateway, HttpSettings
 from protocol.task.catalog import BuiltinSource, Catalog, CatalogModel
-from tests.support.desk import MemoryDesk
+from tests.support.desk import Workbench
 from tests.support.journal import RecordingJournal
 from tests.support.records import digest_of
 
@@ -38,11 +38,12 @@ class Served:
 
     url: str
     port: int
-    desk: MemoryDesk
+    desk: Workbench
     journal: RecordingJournal
     registry: CollectorRegistry
     http: httpx.AsyncClient
     nursery: trio.Nursery
+    gateway: Gateway
 
     async def generate(self, key: str | None = None, **body: object) -> httpx.Response:
         headers = {"Idempotency-Key": key} if key is not None else {}
@@ -57,17 +58,17 @@ async def serve(nursery) -> AsyncIterator[Serve]:
     """Starts a gateway with these settings; stopped when the test ends."""
     clients: list[httpx.AsyncClient] = []
 
-    async def start(desk: MemoryDesk | None = None, **settings: object) -> Served:
-        desk = desk or MemoryDesk()
+    async def start(desk: Workbench | None = None, **settings: object) -> Served:
+        desk = desk or Workbench()
         journal = RecordingJournal()
         registry = CollectorRegistry()
-        gateway = Gateway(replace(HttpSettings(port=0), **settings), desk, catalog(), registry, journal)
+        gateway = Gateway(replace(HttpSettings(port=0), **settings), desk.desk, catalog(), registry, journal)
         own = await nursery.start(_own_nursery)
         port = await own.start(gateway.run)
         url = f"http://127.0.0.1:{port}"
         client = httpx.AsyncClient(base_url=url, headers={"Authorization": "Bearer alice"}, timeout=10)
         clients.append(client)
-        return Served(url, port, desk, journal, registry, client, own)
+        return Served(url, port, desk, journal, registry, client, own, gateway)
 
     yield start
     for client in clients:

@@ -10,7 +10,7 @@ from node.adapters.http import hash_of_key
 from protocol.effects import Refused
 from protocol.errors import Unavailable
 from tests.adapters.http.conftest import Serve, code_of
-from tests.support.desk import MemoryDesk
+from tests.support.desk import Workbench
 
 GENERATIONS = "/v1/images/generations"
 
@@ -129,12 +129,12 @@ async def test_generate__disk_full__is_unavailable(serve: Serve):
     ],
 )
 async def test_generate__task_fails__says_why_and_stops_the_others(serve: Serve, reason, expected):
-    served = await serve(MemoryDesk(draws=False))
+    served = await serve(Workbench(draws=False))
     async with trio.open_nursery() as nursery:
 
         async def fail_one() -> None:
             first, _ = await served.desk.wait_for_tasks(2)
-            served.desk.fail(first, reason)
+            await served.desk.fail(first, reason)
 
         nursery.start_soon(fail_one)
         response = await served.generate(n=2)
@@ -144,7 +144,7 @@ async def test_generate__task_fails__says_why_and_stops_the_others(serve: Serve,
 
 
 async def test_generate__nobody_draws__times_out_and_cancels(serve: Serve):
-    served = await serve(MemoryDesk(draws=False), task_timeout_s=0.05)
+    served = await serve(Workbench(draws=False), task_timeout_s=0.05)
     response = await served.generate()
     assert code_of(response) == (504, "timeout", None)
     assert response.headers["x-should-retry"] == "false"

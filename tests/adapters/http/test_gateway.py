@@ -12,7 +12,7 @@ from node.adapters.http import Gateway, HttpSettings
 from protocol.errors import ConfigError
 from protocol.notes import NoteName
 from tests.adapters.http.conftest import Serve, catalog, code_of
-from tests.support.desk import MemoryDesk
+from tests.support.desk import Workbench
 from tests.support.journal import RecordingJournal
 
 
@@ -139,7 +139,9 @@ async def test_connection__too_many__closed_at_once_and_noted(serve: Serve):
 
 async def test_run__port_in_use__names_it(serve: Serve):
     served = await serve()
-    gateway = Gateway(HttpSettings(port=served.port), MemoryDesk(), catalog(), CollectorRegistry(), RecordingJournal())
+    gateway = Gateway(
+        HttpSettings(port=served.port), Workbench().desk, catalog(), CollectorRegistry(), RecordingJournal()
+    )
     with pytest.raises(ConfigError, match=rf"http.port {served.port} on 127.0.0.1 is in use"):
         await gateway.run()
 
@@ -147,13 +149,13 @@ async def test_run__port_in_use__names_it(serve: Serve):
 @pytest.mark.parametrize("host", ["203.0.113.7", "no such host"])
 async def test_run__host_is_not_ours__names_it(host):
     settings = HttpSettings(host=host, port=0)
-    gateway = Gateway(settings, MemoryDesk(), catalog(), CollectorRegistry(), RecordingJournal())
+    gateway = Gateway(settings, Workbench().desk, catalog(), CollectorRegistry(), RecordingJournal())
     with pytest.raises(ConfigError, match=r"http\.host"):
         await gateway.run()
 
 
 async def test_run__cancelled__answers_waiting_calls_and_ends_in_time(serve: Serve):
-    served = await serve(MemoryDesk(draws=False))
+    served = await serve(Workbench(draws=False))
     answers: list[httpx.Response] = []
 
     async def wait_for_picture() -> None:
@@ -175,7 +177,7 @@ async def test_run__cancelled__answers_waiting_calls_and_ends_in_time(serve: Ser
 
 
 async def test_run__cancelled_with_idle_connections__ends_at_once():
-    gateway = Gateway(HttpSettings(port=0), MemoryDesk(), catalog(), CollectorRegistry(), RecordingJournal())
+    gateway = Gateway(HttpSettings(port=0), Workbench().desk, catalog(), CollectorRegistry(), RecordingJournal())
     async with trio.open_nursery() as nursery:
         port = await nursery.start(gateway.run)
         async with httpx.AsyncClient() as client:

@@ -9,7 +9,7 @@ import trio
 
 from protocol.effects import Refused
 from tests.adapters.http.conftest import Serve, Served
-from tests.support.desk import PNG, MemoryDesk
+from tests.support.desk import PNG, Workbench
 
 
 async def call(served: Served, work, **options):
@@ -109,7 +109,7 @@ async def test_images_generate__busy__is_a_rate_limit_error(serve: Serve):
 
 
 async def test_images_generate__client_gives_up__the_task_is_cancelled(serve: Serve):
-    served = await serve(MemoryDesk(draws=False))
+    served = await serve(Workbench(draws=False))
 
     def impatient(client: openai.OpenAI) -> None:
         with pytest.raises(openai.APITimeoutError):

@@ -7,10 +7,13 @@ import httpx
 import pytest
 import trio
 
+from protocol.effects import Refused
+from protocol.units import UnixMillis
 from protocol.wire.codec import WORK_KINDS, decode
 from protocol.wire.messages import Receipt
 from tests.adapters.http.conftest import Serve, Served, code_of
-from tests.support.desk import MINER, MemoryDesk
+from tests.support.desk import MINER, Workbench
+from tests.support.records import NOW
 
 BOB = {"Authorization": "Bearer bob"}
 
@@ -22,7 +25,7 @@ async def submit(served: Served, **body: object) -> dict:
 
 
 async def test_submit__native__is_detached_and_answers_at_once(serve: Serve):
-    served = await serve(MemoryDesk(draws=False))
+    served = await serve(Workbench(draws=False))
     answer = await submit(served, seed=9)
     (task,) = served.desk.accepted
     assert answer["task"] == task.hex()
@@ -34,11 +37,11 @@ async def test_submit__native__is_detached_and_answers_at_once(serve: Serve):
 
 
 async def test_show__ended_tasks__say_how(serve: Serve):
-    served = await serve(MemoryDesk(draws=False))
+    served = await serve(Workbench(draws=False))
     good, bad = (await submit(served))["task"], (await submit(served))["task"]
     first, second = served.desk.accepted
-    served.desk.finish(first)
-    served.desk.fail(second, "attempts_exhausted")
+    await served.desk.finish(first)
+    await served.desk.fail(second, "attempts_exhausted")
     done = (await served.http.get(f"/v1/tasks/{good}")).json()
     assert (done["status"], done["miner"], done["generation_ms"]) == ("done", str(MINER), 412)
     assert (await served.http.get(done["url"])).headers["content-type"] == "image/png"
@@ -48,7 +51,7 @@ async def test_show__ended_tasks__say_how(serve: Serve):
 
 
 async def test_events__whole_life__comes_in_order_and_ends(serve: Serve):
-    served = await serve(MemoryDesk(draws=False))
+    served = await serve(Workbench(draws=False))
     answer = await submit(served)
     (task,) = served.desk.accepted
     events = []
@@ -59,7 +62,7 @@ async def test_events__whole_life__comes_in_order_and_ends(serve: Serve):
                 if line.startswith("event: "):
                     events.append(line.removeprefix("event: "))
                     if events == ["queued"]:
-                        served.desk.finish(task)
+                        await served.desk.finish(task)
                 if line.startswith("data: "):
                     last = json.loads(line.removeprefix("data: "))
     assert events == ["queued", "claimed", "progress", "done"]
@@ -68,7 +71,7 @@ async def test_events__whole_life__comes_in_order_and_ends(serve: Serve):
 
 
 async def test_events__listener_leaves__nobody_follows_and_the_task_lives(serve: Serve):
-    served = await serve(MemoryDesk(draws=False), max_event_streams=1)
+    served = await serve(Workbench(draws=False), max_event_streams=1)
     answer = await submit(served)
     listener = await trio.open_tcp_stream("127.0.0.1", served.port)
     async with listener:
@@ -82,12 +85,12 @@ async def test_events__listener_leaves__nobody_follows_and_the_task_lives(serve:
         while served.desk.watching:
             await trio.sleep(0.001)
     assert served.desk.cancelled == []
-    served.desk.finish(next(iter(served.desk.accepted)))
+    await served.desk.finish(next(iter(served.desk.accepted)))
     assert (await served.http.get(answer["events"])).text.count("event: ") == 4
 
 
 async def test_cancel__open_task__stops_it_and_an_ended_one_stays(serve: Serve):
-    served = await serve(MemoryDesk(draws=False))
+    served = await serve(Workbench(draws=False))
     first = (await submit(served))["task"]
     assert (await served.http.delete(f"/v1/tasks/{first}")).json() == {"task": first, "cancelled": True}
     assert (await served.http.delete(f"/v1/tasks/{first}")).json() == {"task": first, "cancelled": False}
@@ -130,7 +133,7 @@ async def test_key__same_request__same_task_on_both_faces_and_after_restart(serv
     body = {"prompt": "a red heart"}
     first = (await served.http.post("/v1/tasks", json=body, headers=headers)).json()
     second = (await served.generate(key="order 66")).json()["data"][0]["cuckoo"]
-    restarted = await serve(served.desk)
+    restarted = await serve(Workbench(store=served.desk.store))
     third = (await restarted.generate(key="order 66")).json()["data"][0]["cuckoo"]
     assert first["task"] == second["task"] == third["task"]
     assert first["seed"] == third["seed"]
@@ -157,7 +160,7 @@ async def test_key__two_apps__do_not_meet(serve: Serve):
 
 
 async def test_key__many_at_once__are_one_task(serve: Serve):
-    served = await serve(MemoryDesk(draws=False))
+    served = await serve(Workbench(draws=False))
     answers: list[str] = []
 
     async def one() -> None:
@@ -169,22 +172,23 @@ async def test_key__many_at_once__are_one_task(serve: Serve):
         (task,) = await served.desk.wait_for_tasks(1)
         while served.desk.watching < 10:
             await trio.sleep(0.001)
-        served.desk.finish(task)
+        await served.desk.finish(task)
     assert answers == [task.hex()] * 10
 
 
 async def test_key__crash_between_two_pictures__the_rest_is_made(serve: Serve):
     served = await serve()
-    await served.generate(key="k", n=2, seed=1)
-    lost = list(served.desk.accepted)[1]
-    del served.desk.accepted[lost]
-    again = await served.generate(key="k", n=2, seed=1)
+    served.desk.refusal, served.desk.takes = Refused("busy", "full", 1), 1
+    assert code_of(await served.generate(key="k", n=2, seed=1)) == (429, "busy", None)
+    restarted = await serve(Workbench(store=served.desk.store))
+    again = await restarted.generate(key="k", n=2, seed=1)
     assert again.status_code == 200
     assert [image["cuckoo"]["seed"] for image in again.json()["data"]] == [1, 2]
+    assert len(served.desk.accepted) == len(restarted.desk.accepted) == 1
 
 
 async def test_key__app_leaves__the_task_goes_on(serve: Serve):
-    served = await serve(MemoryDesk(draws=False))
+    served = await serve(Workbench(draws=False))
     with pytest.raises(httpx.ReadTimeout):
         await served.http.post(
             "/v1/images/generations", json={"prompt": "x"}, headers={"Idempotency-Key": "k"}, timeout=1.0
@@ -194,7 +198,7 @@ async def test_key__app_leaves__the_task_goes_on(serve: Serve):
             await trio.sleep(0.001)
     (task,) = served.desk.accepted
     assert served.desk.cancelled == []
-    served.desk.finish(task)
+    await served.desk.finish(task)
     assert (await served.generate(key="k", prompt="x")).status_code == 200
 
 
@@ -208,5 +212,5 @@ async def test_key__malformed__is_named(serve: Serve, key):
 async def test_key__picture_expired__says_so(serve: Serve):
     served = await serve()
     await served.generate(key="k")
-    served.desk.artifacts.clear()
+    assert await served.desk.store.expire(UnixMillis(NOW + 1)) == 1
     assert code_of(await served.generate(key="k")) == (410, "artifact_expired", None)
