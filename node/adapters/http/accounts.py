@@ -72,7 +72,7 @@ class Accounts:
         if label is None and self._settings.require_key:
             problem = "this API key is not known" if key else "send an API key: Authorization: Bearer <key>"
             raise ApiError(401, "invalid_api_key", problem)
-        return Account(digest[:_SCOPE_DIGITS], f"key {label}" if label is not None else f"from {_site(address)}")
+        return Account(digest[:_SCOPE_DIGITS], f"key {label}" if label is not None else f"from {site_of(address)}")
 
     def charge(self, account: Account) -> None:
         """Count one submission.
@@ -109,12 +109,27 @@ def _bearer(authorization: str | None) -> str:
     return key.strip() if scheme.lower() == "bearer" else ""
 
 
-def _site(address: str) -> str:
-    """Give the part of an address that one caller does not change at will."""
+def site_of(address: str) -> str:
+    """Give the part of an address that one caller does not change at will; all of loopback is one site."""
+    parsed = _parsed(address)
+    if parsed is None:
+        return "unknown"
+    if parsed.is_loopback:
+        return "loopback"
+    if parsed.version == 4:
+        return str(parsed)
+    return str(ipaddress.ip_network((int(parsed), _IPV6_SITE_BITS), strict=False))
+
+
+def is_near(address: str) -> bool:
+    """Say whether an address is of this machine or its own network, where a proxy speaks for many."""
+    parsed = _parsed(address)
+    return parsed is not None and parsed.is_private
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return "unknown"
-    if parsed.version == 4:
-        return address
-    return str(ipaddress.ip_network((parsed, _IPV6_SITE_BITS), strict=False))
+        return None
+    return parsed if parsed.version == 4 else parsed.ipv4_mapped or parsed

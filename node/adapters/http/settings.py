@@ -32,6 +32,9 @@ class HttpSettings:
     """Submissions a minute of one key, or of one address without a known key; they may come in one burst."""
     max_connections: int = 1000
     """Open connections; further ones are closed at once, so that files for the store and overlay remain."""
+    max_connections_per_site: int = 64
+    """Open connections of one remote address (IPv6: /64). Loopback and private networks, where proxies are, may take
+    half of all."""
     max_event_streams: int = 256
     """Followers of ``/events`` at once; beyond it they hear ``busy``."""
     public_url: str | None = None
