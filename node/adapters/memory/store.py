@@ -125,4 +125,4 @@ class MemoryStore:
 
     async def remember_address(self, address: str, at: UnixMillis) -> None:
         """Keep an address that worked."""
-        self._addresses[address] = at
+        self._addresses[address] = max(at, self._addresses.get(address, at))

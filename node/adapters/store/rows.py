@@ -108,7 +108,7 @@ def _write_accepted(connection: sqlite3.Connection, record: TaskAccepted) -> Non
 
 
 def _write_done(connection: sqlite3.Connection, record: TaskDone) -> None:
-    """Give the task its one result: the compare-and-set of DESIGN §5, Exactly once."""
+    """Give the task its one result: a second one changes no row and is refused. SPEC.md §9.5."""
     changed = connection.execute(
         "UPDATE tasks SET done = ?, done_attempt = ?, done_miner = ?, artifact = ?, media_type = ?, receipt = ?, "
         "generation_ms = ? WHERE task = ? AND done IS NULL AND failed IS NULL",

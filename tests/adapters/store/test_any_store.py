@@ -83,3 +83,10 @@ async def test_addresses__seen_again__latest_first(store: Store):
         for moment, address in enumerate(("/a", "/b", "/a")):
             await store.remember_address(address, UnixMillis(NOW + moment))
         assert await store.addresses() == ("/a", "/b")
+
+
+async def test_addresses__word_of_an_older_moment__does_not_make_an_address_older(store: Store):
+    async with store.opened():
+        for address, moment in (("/a", 30), ("/b", 20), ("/a", 10)):
+            await store.remember_address(address, UnixMillis(NOW + moment))
+        assert await store.addresses() == ("/a", "/b")
