@@ -10,7 +10,7 @@ from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
 
 @dataclass(frozen=True, slots=True)
 class BootStarted:
-    """A coordinator began a run. Task numbers restart at 0 under the new boot."""
+    """A coordinator began a run. Task numbers restart at 0 under the new boot, and in each epoch of it."""
 
     boot: int
 
@@ -21,8 +21,10 @@ class TaskAccepted:
 
     task: TaskId
     epoch: Epoch
+    """Epoch of acceptance."""
     boot: int
     number: int
+    """Place among the tasks accepted in this boot and epoch, from 0."""
     specification: bytes
     """Encoded ``TaskSpecification``."""
     salt: bytes

@@ -7,6 +7,7 @@ from typing import Final, final
 
 from protocol.crypto.typed_data import digest
 from protocol.effects import CancelTimer, Deliver, Persist, Send, Stage, Update
+from protocol.errors import InvalidMessage
 from protocol.notes import NoteName
 from protocol.records import TaskAwarded
 from protocol.roles.core import Core
@@ -46,7 +47,11 @@ class Assignment:
     # Claims and awards
 
     def on_claim(self, peer: PeerId, claim: Claim, claim_row_id: StakingId) -> None:
-        """Weigh a claim whose signature is checked: award, hold for a better rank, or decline with the reason."""
+        """Weigh a claim whose signature is checked: award, hold for a better rank, or decline with the reason.
+
+        Raises:
+            InvalidMessage: it names another offer than the one that we published.
+        """
         core, statement = self._core, claim.statement
         claimed = digest(core.identity.domain, statement)
         task = self._tasks.get(statement.task)
@@ -61,6 +66,12 @@ class Assignment:
                 core.emit(Send(peer, repeated.award))
                 return
             self._decline(peer, claim, claimed, "awarded" if task.holder else "stale", task)
+            return
+        if statement.offer != attempt.offer:
+            if task.boot == self._settlement.boot:
+                raise InvalidMessage("claim.offer")
+            # Attempts that nobody was awarded are not on disk: an earlier run may have published this number too.
+            self._decline(peer, claim, claimed, "stale", task)
             return
         if claim_row_id in task.excluded or claim_row_id in attempt.too_early:
             self._decline(peer, claim, claimed, "excluded", task)
@@ -97,6 +108,7 @@ class Assignment:
             attempt=task.attempt,
             coordinator=claim.coordinator,
             miner=claim.miner,
+            offer=attempt.offer,
             specification=specification_digest(task.encoded, task.salt),
             price=task.price,
         )

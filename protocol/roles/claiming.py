@@ -15,9 +15,11 @@ from protocol.events import GossipReceived, ModelState
 from protocol.notes import NoteName
 from protocol.records import ClaimSigned
 from protocol.roles.core import Core
+from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.field import Field
 from protocol.stake.lottery import order, slot_ms, task_id, ticket
 from protocol.stake.table import EpochView
+from protocol.task.offer import offer_digest
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import Bulletin, Claim, Decline, Offer
 from protocol.wire.statements import AwardStatement, ClaimStatement
@@ -47,6 +49,8 @@ class OpenOffer:
     backlog_at: UnixMillis
     """When every slot has passed and an answer was due: from then on the look-ahead may take it too."""
     rank: int | None
+    digest: Digest
+    """What a claim of it names."""
 
 
 @dataclass(slots=True)
@@ -56,7 +60,9 @@ class OutstandingClaim:
     claim: Claim
     digest: Digest
     peer: PeerId
-    price: Wei
+    offer: Offer
+    """What was offered: an award for anything else is no award."""
+    model: str
     expires_at: UnixMillis
 
 
@@ -100,7 +106,7 @@ class Claiming:
         field = Field.from_bytes(message.field, len(view.table.miners))
         network = self._core.identity.network_id
         for offer in message.offers:
-            if offer.task != task_id(network, message.coordinator, offer.boot, offer.number):
+            if offer.task != task_id(network, message.coordinator, offer.accepted_epoch, offer.boot, offer.number):
                 # Else a coordinator could try numbers until the draw pleases, and show them under any name.
                 self._core.on_bad_message(event.signer, InvalidMessage("offer.task"))
                 return
@@ -116,7 +122,8 @@ class Claiming:
         if own is None or reason is not None:
             core.note(NoteName.OFFER_SKIPPED, offer.task, reason=reason or "not_registered")
             return
-        drawn = ticket(core.identity.network_id, view.beacon, message.coordinator, offer.boot, offer.number)
+        place = (message.coordinator, offer.accepted_epoch, offer.boot, offer.number)
+        drawn = ticket(core.identity.network_id, view.beacon, *place)
         ranking = order(view.table.miners, field, drawn, core.params)
         rank = ranking.index(own) if own in ranking else None
         if rank is None:
@@ -127,7 +134,14 @@ class Claiming:
             self._heard[message.coordinator] = self._heard.get(message.coordinator, 0) + 1
         backlog_at = now + slot_ms(len(ranking), offer.slot_step_ms) + ANSWER_ALLOWANCES * offer.allowance_ms
         self._offers[offer.task] = OpenOffer(
-            offer, message.model, message.coordinator, peer, UnixMillis(slot_at), UnixMillis(backlog_at), rank
+            offer,
+            message.model,
+            message.coordinator,
+            peer,
+            UnixMillis(slot_at),
+            UnixMillis(backlog_at),
+            rank,
+            offer_digest(message.coordinator, message.epoch, message.root, message.model, offer),
         )
         if len(self._offers) > MAX_OPEN_OFFERS:
             self._forget(next(iter(self._offers)))
@@ -139,6 +153,13 @@ class Claiming:
     def _reason_to_skip(self, offer: Offer, message: Bulletin, served: ModelState) -> str | None:
         """Say why we do not want an offer, None when we do."""
         now = self._core.now
+        if offer.accepted_epoch != message.epoch and (
+            offer.accepted_epoch > message.epoch or offer.accepted_epoch in acceptable_epochs(now, self._core.params)
+        ):
+            # Else a coordinator could choose between the draws of two epochs.
+            return "early_redraw"
+        if offer.work != "text_to_image":
+            return "work"
         if offer.deadline <= now + 1000 * offer.pixel_steps // max(served.pixel_steps_per_s, 1):
             return "deadline"
         if offer.price < self._price_floor * offer.pixel_steps:
@@ -202,27 +223,28 @@ class Claiming:
             attempt=offer.attempt,
             coordinator=chosen.coordinator,
             miner=own,
+            offer=chosen.digest,
             nonce=core.identity.entropy(16),
         )
         claimed = digest(core.identity.domain, statement)
         message = Claim(statement=statement, signature=core.sign(statement))
         time_to_live = 2 * offer.allowance_ms + offer.slot_step_ms + core.params.claim_allowance_ms
         expires_at = UnixMillis(core.now + max(time_to_live, 1000))
-        self._claims[offer.task] = OutstandingClaim(message, claimed, chosen.peer, offer.price, expires_at)
+        self._claims[offer.task] = OutstandingClaim(message, claimed, chosen.peer, offer, chosen.model, expires_at)
         record = ClaimSigned(offer.task, offer.attempt, chosen.coordinator, statement.nonce, claimed)
         core.emit(Persist((record,)), Send(chosen.peer, message))
         core.set_timer(("claim", offer.task, 0), expires_at)
         rank = -1 if chosen.rank is None else chosen.rank
         core.note(NoteName.CLAIM_SENT, offer.task, attempt=offer.attempt, rank=rank)
 
-    def take_award(self, award: AwardStatement, peer: PeerId) -> bool:
-        """Turn an outstanding claim into work; False when we made no such claim to this peer."""
+    def take_award(self, award: AwardStatement, peer: PeerId) -> OutstandingClaim | None:
+        """Turn an outstanding claim into work and give it; None when we made no such claim to this peer."""
         known = self._claims.get(award.task)
         if known is None or known.digest != award.claim or known.peer != peer:
-            return False
+            return None
         self._drop(award.task)
-        self._charge(known.claim.statement.coordinator, award.price)
-        return True
+        self._charge(known.claim.statement.coordinator, known.offer.price)
+        return known
 
     def _charge(self, coordinator: StakingId, price: Wei) -> None:
         """Count a place that was kept for a coordinator, in wei per wei of its stake."""
@@ -246,7 +268,7 @@ class Claiming:
         """No answer in time: the claim binds us no longer. It kept a place, so it counts as service."""
         if task in self._claims:
             claimed = self._claims[task]
-            self._charge(claimed.claim.statement.coordinator, claimed.price)
+            self._charge(claimed.claim.statement.coordinator, claimed.offer.price)
             self._drop(task)
             self._core.note(NoteName.CLAIM_DECLINED, task, reason="unanswered")
 

@@ -16,7 +16,7 @@ from protocol.roles.roster import Roster
 from protocol.roles.settlement import Settlement
 from protocol.stake.lottery import task_id
 from protocol.task.states import Task
-from protocol.units import TaskId, UnixMillis, Wei
+from protocol.units import Epoch, TaskId, UnixMillis, Wei
 from protocol.wire.codec import encode
 
 BUSY_RETRY_S: Final = 5
@@ -40,13 +40,15 @@ class Intake:
         self._offering = offering
         self._by_key = settlement.keys
         self._boot = 0
+        self._epoch = Epoch(0)
         self._number = 0
+        """Of the next task accepted in this boot and epoch."""
 
     def restore(self, records: tuple[Record, ...]) -> None:
         """Begin a new boot, and take up whatever was accepted and not finished."""
         core = self._core
         boots = [record.boot for record in records if isinstance(record, BootStarted)]
-        self._boot = max([boot + 1 for boot in boots] + [core.now // 1000])
+        self._boot = self._settlement.boot = max([boot + 1 for boot in boots] + [core.now // 1000])
         core.emit(Persist((BootStarted(self._boot),)))
         for record in records:
             match record:
@@ -92,10 +94,13 @@ class Intake:
         view = self._core.book.current(self._core.now)
         assert own is not None, "checked by _refusal"
         assert view is not None, "an id comes from a view"
+        if view.epoch > self._epoch:
+            # Never back, also when the clock goes back: a number of an epoch is given once.
+            self._epoch, self._number = view.epoch, 0
         price = Wei(specification.pixel_steps * self._core.params.price_per_pixel_step_wei)
         record = TaskAccepted(
-            task=task_id(self._core.identity.network_id, own, self._boot, self._number),
-            epoch=view.epoch,
+            task=task_id(self._core.identity.network_id, own, self._epoch, self._boot, self._number),
+            epoch=self._epoch,
             boot=self._boot,
             number=self._number,
             specification=encode(specification),

@@ -244,9 +244,9 @@ class MinerCore(Core):
             return
         if self.own_id() is None:
             self._working.abandon(peer, statement.task, statement.attempt, "not_registered")
-        elif not self._claiming.take_award(statement, peer):
+        elif (claimed := self._claiming.take_award(statement, peer)) is None:
             self._working.abandon(peer, statement.task, statement.attempt, "no_claim")
-        elif not self._working.on_award(peer, row, message, self._models):
+        elif not self._working.on_award(peer, row, message, claimed, self._models):
             self._working.abandon(peer, statement.task, statement.attempt, "not_served")
 
     # What we serve

@@ -13,6 +13,7 @@ from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.field import Field
 from protocol.stake.lottery import order, slot_ms, ticket
 from protocol.stake.table import EpochView
+from protocol.task.offer import offer_digest
 from protocol.task.states import OpenAttempt, Task, TaskState
 from protocol.units import Epoch, StakingId, TaskId
 from protocol.wire.messages import AwardNotice, Bulletin, Closure, Offer
@@ -118,20 +119,35 @@ class Offering:
         self._boards.published(board, len(taken), core.now)
 
     def _epoch_for(self, task: Task, current: EpochView) -> Epoch:
-        """Give the epoch that a task is drawn from: its own while others still accept it, else the current one."""
+        """Give the epoch that a task is drawn from: that of its acceptance while acceptable, else the current one."""
         core = self._core
         if core.book.view(task.epoch) is None or task.epoch not in acceptable_epochs(core.now, core.params):
-            task.epoch = current.epoch
+            return current.epoch
         return task.epoch
 
     def _open(self, task: Task, view: EpochView, field: Field, own: StakingId) -> Offer:
         """Make the next attempt public."""
         core, params = self._core, self._core.params
-        drawn = ticket(core.identity.network_id, view.beacon, own, task.boot, task.number)
+        drawn = ticket(core.identity.network_id, view.beacon, own, task.epoch, task.boot, task.number)
         task.attempt += 1
         task.rounds += 1
+        offer = Offer(
+            task=task.id,
+            accepted_epoch=task.epoch,
+            boot=task.boot,
+            number=task.number,
+            attempt=task.attempt,
+            work=task.specification.work,
+            pixels=task.specification.pixels,
+            pixel_steps=task.specification.pixel_steps,
+            price=task.price,
+            deadline=task.deadline,
+            slot_step_ms=params.slot_step_ms,
+            allowance_ms=params.claim_allowance_ms,
+        )
         task.open = OpenAttempt(
             published_at=core.now,
+            offer=offer_digest(own, view.epoch, view.table.root, task.specification.model, offer),
             order=order(view.table.miners, field, drawn, params),
             slot_step_ms=params.slot_step_ms,
             allowance_ms=params.claim_allowance_ms,
@@ -142,17 +158,7 @@ class Offering:
         core.set_timer(("offer", task.id, 0), core.now + last_slot + pause)
         core.note(NoteName.TASK_OFFERED, task.id, attempt=task.attempt, miners=len(task.open.order))
         core.emit(Deliver(task.id, Update(Stage.OFFERED, core.now, task.attempt)))
-        return Offer(
-            task=task.id,
-            boot=task.boot,
-            number=task.number,
-            attempt=task.attempt,
-            pixel_steps=task.specification.pixel_steps,
-            price=task.price,
-            deadline=task.deadline,
-            slot_step_ms=params.slot_step_ms,
-            allowance_ms=params.claim_allowance_ms,
-        )
+        return offer
 
     def on_offer_timer(self, task: Task) -> None:
         """Nobody claimed: the message may be lost, or all are busy. Offer again, always."""

@@ -36,6 +36,8 @@ class Settlement:
         self.keys: dict[str, TaskId] = {}
         """Unfinished tasks by idempotency key; of ended ones the store knows."""
         self._vouchers: dict[StakingId, tuple[VoucherStatement, bytes]] = {}
+        self.boot = 0
+        """This run, set by the intake before anything else happens."""
         self._sequence = 0
         self._issued_total = 0
 

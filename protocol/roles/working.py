@@ -13,6 +13,7 @@ from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import JobFailed, JobFinished, JobProgress, ModelState
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored, Record, ResultCommitted, ResultSettled, VoucherHeld
+from protocol.roles.claiming import OutstandingClaim
 from protocol.roles.core import Core
 from protocol.stake.table import StakeRow
 from protocol.task.specification import specification_digest
@@ -131,11 +132,18 @@ class Working:
         job, delivery = self._jobs.get(key), self._deliveries.get(key)
         return (job is not None and job.award_digest == named) or (delivery is not None and delivery.award == named)
 
-    def on_award(self, peer: PeerId, coordinator: StakeRow, message: Award, models: Mapping[str, ModelState]) -> bool:
-        """Begin an awarded job whose claim is known. False when it must be abandoned.
+    def on_award(
+        self,
+        peer: PeerId,
+        coordinator: StakeRow,
+        message: Award,
+        claimed: OutstandingClaim,
+        models: Mapping[str, ModelState],
+    ) -> bool:
+        """Begin an awarded job that we claimed. False when it must be abandoned.
 
         Raises:
-            InvalidMessage: the award contradicts itself or is not signed by its coordinator.
+            InvalidMessage: the award contradicts itself or what was offered, or is not signed by its coordinator.
         """
         core, statement = self._core, message.statement
         if statement.coordinator != coordinator.id or statement.miner != core.own_id():
@@ -144,6 +152,7 @@ class Working:
         if specification_digest(message.specification, message.salt) != statement.specification:
             raise InvalidMessage("award.specification")
         specification = cast("TaskSpecification", decode(message.specification, SPECIFICATION_KINDS))
+        self._check_as_offered(peer, statement, specification, claimed)
         core.note(NoteName.AWARD_RECEIVED, statement.task, attempt=statement.attempt, coordinator=coordinator.id)
         if specification.model not in models or core.identity.catalog.refusal(specification) is not None:
             return False
@@ -160,6 +169,24 @@ class Working:
         core.emit(StartJob(statement.task, statement.attempt, specification))
         core.note(NoteName.JOB_STARTED, statement.task, attempt=statement.attempt, model=specification.model)
         return True
+
+    def _check_as_offered(
+        self, peer: PeerId, statement: AwardStatement, specification: TaskSpecification, claimed: OutstandingClaim
+    ) -> None:
+        """Pass only an award of the very offer that we claimed; give any other back."""
+        offer = claimed.offer
+        offered = (claimed.model, offer.work, offer.pixels, offer.pixel_steps)
+        asked = (specification.model, specification.work, specification.pixels, specification.pixel_steps)
+        broken = None
+        if statement.offer != claimed.claim.statement.offer:
+            broken = InvalidMessage("award.offer")
+        elif statement.price != offer.price:
+            broken = InvalidMessage("award.price")
+        elif asked != offered:
+            broken = InvalidMessage("award.work")
+        if broken is not None:
+            self.abandon(peer, statement.task, statement.attempt, "not_as_offered")
+            raise broken
 
     def abandon(self, peer: PeerId, task: TaskId, attempt: int, reason: str) -> None:
         """Give an attempt back by name."""

@@ -15,7 +15,7 @@ from typing import Final
 from protocol.params import Params
 from protocol.stake.field import MEMBER, WARM, Field
 from protocol.stake.table import StakeRow
-from protocol.units import Digest, StakingId, TaskId, UnixMillis
+from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis
 
 _UNIT: Final = 2.0**-53
 """Distance of the 2^53 points of the unit interval that a draw can take."""
@@ -24,20 +24,22 @@ _DRAW: Final = Struct(">QI20x")
 _WARM: Final = MEMBER | WARM
 
 
-def _coordinates(coordinator: StakingId, boot: int, number: int) -> bytes:
-    """Give the place of a task in its coordinator's sequence as 24 bytes."""
-    return coordinator.to_bytes(8, "big") + boot.to_bytes(8, "big") + number.to_bytes(8, "big")
+def _coordinates(coordinator: StakingId, accepted_epoch: Epoch, boot: int, number: int) -> bytes:
+    """Give the place of a task in its coordinator's sequence as 32 bytes."""
+    return b"".join(value.to_bytes(8, "big") for value in (coordinator, accepted_epoch, boot, number))
 
 
-def ticket(network: Digest, beacon: Digest, coordinator: StakingId, boot: int, number: int) -> Digest:
+def ticket(
+    network: Digest, beacon: Digest, coordinator: StakingId, accepted_epoch: Epoch, boot: int, number: int
+) -> Digest:
     """Give the seed of one task's draw: fixed by the beacon and the task's place in its coordinator's sequence."""
-    data = b"cuckoo/1/ticket" + network + beacon + _coordinates(coordinator, boot, number)
+    data = b"cuckoo/1/ticket" + network + beacon + _coordinates(coordinator, accepted_epoch, boot, number)
     return Digest(hashlib.sha256(data).digest())
 
 
-def task_id(network: Digest, coordinator: StakingId, boot: int, number: int) -> TaskId:
+def task_id(network: Digest, coordinator: StakingId, accepted_epoch: Epoch, boot: int, number: int) -> TaskId:
     """Give the name of a task, which anybody can derive and nobody can choose."""
-    data = b"cuckoo/1/task" + network + _coordinates(coordinator, boot, number)
+    data = b"cuckoo/1/task" + network + _coordinates(coordinator, accepted_epoch, boot, number)
     return TaskId(hashlib.sha256(data).digest())
 
 
@@ -49,7 +51,8 @@ def ignores_warmth(ticket: Digest, params: Params) -> bool:
 def order(miners: Sequence[StakeRow], field: Field, ticket: Digest, params: Params) -> tuple[StakingId, ...]:
     """Give the miners of the field in the order in which they may claim: warm ones, then cold ones.
 
-    Drawn once per task: a later attempt goes on down the same order. A share of the field
+    Computed for each attempt: while a task is drawn from its epoch of acceptance its ticket stays the same, so any
+    two miners keep their places; only who is in the field, and warm, may change. A share of the field
     (``field_dropout_permille``) is dropped by the ticket. Ties, which do not occur in practice, go by address.
 
     Args:

@@ -54,6 +54,8 @@ class OpenAttempt:
 
     published_at: UnixMillis
     """t0: only the coordinator's clock counts."""
+    offer: Digest
+    """Digest of the offer as published: a claim must name it."""
     order: tuple[StakingId, ...]
     slot_step_ms: int
     allowance_ms: int
@@ -89,6 +91,7 @@ class Task:
 
     id: TaskId
     epoch: Epoch
+    """Epoch of acceptance: part of its name, and what it is drawn from as long as that is acceptable."""
     boot: int
     number: int
     specification: TaskSpecification

@@ -43,6 +43,8 @@ ARTIFACT_PROTOCOL: Final = "/cuckoo/1/artifact"
 """One stream per artifact, so that a large picture never holds up a claim."""
 
 Pixels = Annotated[int, Field(ge=16, le=4096)]
+Work = Literal["text_to_image", "image_to_image", "inpaint"]
+"""Kinds of work that the wire format can name; the catalog says which a network offers."""
 
 
 class TaskSpecification(Frozen):
@@ -61,19 +63,29 @@ class TaskSpecification(Frozen):
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
 
     @property
+    def pixels(self) -> int:
+        """Size of the picture: width × height."""
+        return self.width * self.height
+
+    @property
     def pixel_steps(self) -> int:
         """Size of the work: pixels × steps."""
-        return self.width * self.height * self.steps
+        return self.pixels * self.steps
 
 
 class Offer(Frozen):
     """The public header of one task. Nothing here tells what the picture will show."""
 
     task: TaskIdField
+    accepted_epoch: EpochField
+    """Epoch in which the task was accepted; part of its name. Another than the bulletin's: it was drawn again."""
     boot: SequenceField
     number: SequenceField
+    """Place among the tasks accepted in this boot and epoch, from 0."""
     attempt: AttemptField
-    work: Literal["text_to_image"] = "text_to_image"
+    work: Work = "text_to_image"
+    pixels: Annotated[int, Field(ge=256, le=2**24)]
+    """Width × height of one picture."""
     pixel_steps: Annotated[int, Field(ge=1, le=2**48)]
     price: WeiField
     deadline: MillisField

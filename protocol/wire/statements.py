@@ -44,11 +44,13 @@ class Registration(Statement):
 class ClaimStatement(Statement):
     """A miner will do this attempt if it is awarded. The nonce is fresh, so each claim is one of a kind."""
 
-    TYPE = "Claim(bytes32 task,uint32 attempt,uint64 coordinator,uint64 miner,bytes16 nonce)"
+    TYPE = "Claim(bytes32 task,uint32 attempt,uint64 coordinator,uint64 miner,bytes32 offer,bytes16 nonce)"
     task: TaskIdField
     attempt: AttemptField
     coordinator: StakingIdField
     miner: StakingIdField
+    offer: DigestField
+    """Digest of the public offer that it claims, as ``protocol.task.offer`` computes it."""
     nonce: NonceField
 
 
@@ -57,13 +59,15 @@ class AwardStatement(Statement):
 
     TYPE = (
         "Award(bytes32 claim,bytes32 task,uint32 attempt,uint64 coordinator,uint64 miner,"
-        "bytes32 specification,uint256 price)"
+        "bytes32 offer,bytes32 specification,uint256 price)"
     )
     claim: DigestField
     task: TaskIdField
     attempt: AttemptField
     coordinator: StakingIdField
     miner: StakingIdField
+    offer: DigestField
+    """The claim's: the award is for what was offered, or for nothing."""
     specification: DigestField
     """Salted digest of the task specification: binds the work without showing it."""
     price: WeiField

@@ -56,13 +56,21 @@ def _slot(rank: int, arrival: int) -> Json:
 
 STATEMENTS: dict[str, dict[str, Any]] = {
     "Registration": {"owner": CONTRACT[::-1], "role": 2, "deadline": 1_700_003_600},
-    "ClaimStatement": {"task": TASK, "attempt": 1, "coordinator": 900, "miner": 2, "nonce": b"n" * 16},
+    "ClaimStatement": {
+        "task": TASK,
+        "attempt": 1,
+        "coordinator": 900,
+        "miner": 2,
+        "offer": b"o" * 32,
+        "nonce": b"n" * 16,
+    },
     "AwardStatement": {
         "claim": b"c" * 32,
         "task": TASK,
         "attempt": 1,
         "coordinator": 900,
         "miner": 2,
+        "offer": b"o" * 32,
         "specification": b"p" * 32,
         "price": 19 * CAI,
     },
@@ -103,6 +111,19 @@ STATEMENTS: dict[str, dict[str, Any]] = {
         "issued_total": 900 * MILLION,
     },
 }
+OFFER: dict[str, Any] = {
+    "task": TASK,
+    "accepted_epoch": 2_833_333,
+    "boot": 1_700_000_000,
+    "number": 6,
+    "attempt": 0,
+    "pixels": 16_384,
+    "pixel_steps": 327_680,
+    "price": (19 * CAI).to_bytes(32, "big"),
+    "deadline": 1_700_000_060_000,
+    "slot_step_ms": 100,
+    "allowance_ms": 150,
+}
 _SIGNATURE = bytes(range(65))
 _ON_WIRE = {
     name: {key: value.to_bytes(32, "big") if key in AMOUNTS else value for key, value in fields.items()}
@@ -127,19 +148,7 @@ MESSAGES: dict[str, dict[str, Any]] = {
         "root": b"r" * 32,
         "field": b"\xff\x03",
         "sent_at": 1_700_000_000_000,
-        "offers": [
-            {
-                "task": TASK,
-                "boot": 1_700_000_000,
-                "number": 6,
-                "attempt": 0,
-                "pixel_steps": 327_680,
-                "price": (19 * CAI).to_bytes(32, "big"),
-                "deadline": 1_700_000_060_000,
-                "slot_step_ms": 100,
-                "allowance_ms": 150,
-            }
-        ],
+        "offers": [OFFER],
         "awards": [_TASK_AND_ATTEMPT | {"winner": 2}],
         "closures": [{"task": TASK, "reason": "done"}],
     },
@@ -186,6 +195,10 @@ MESSAGES: dict[str, dict[str, Any]] = {
 }
 
 
+def _offer(epoch: int, **changes: Any) -> Json:
+    return {"coordinator": 900, "epoch": epoch, "root": b"r" * 32, "model": "pocket-emoji", "offer": OFFER | changes}
+
+
 def _statement(name: str, fields: dict[str, Any]) -> Json:
     return {
         "statement": name,
@@ -213,14 +226,23 @@ CASES: dict[str, dict[str, Json]] = {
             "network": NETWORK,
             "beacon": BEACON,
             "coordinator": 900,
+            "accepted_epoch": 2_833_333,
             "boot": 1_700_000_000,
             "number": 0,
         },
-        "seventh": {"network": NETWORK, "beacon": BEACON, "coordinator": 900, "boot": 1_700_000_000, "number": 6},
+        "seventh": {
+            "network": NETWORK,
+            "beacon": BEACON,
+            "coordinator": 900,
+            "accepted_epoch": 2_833_333,
+            "boot": 1_700_000_000,
+            "number": 6,
+        },
         "largest": {
             "network": NETWORK,
             "beacon": BEACON,
             "coordinator": 2**64 - 1,
+            "accepted_epoch": 2**32 - 1,
             "boot": 2**64 - 1,
             "number": 2**64 - 1,
         },
@@ -248,6 +270,11 @@ CASES: dict[str, dict[str, Json]] = {
         "text": {"secret": SECRETS["alice"], "network": NETWORK, "body": b"a body"},
     },
     "specifications": {"short": {"encoded": b"encoded", "salt": b"s" * 16}},
+    "offers": {
+        "first attempt": _offer(2_833_333),
+        "second attempt, drawn again": _offer(2_833_335, attempt=1),
+        "other work": _offer(2_833_333, work="inpaint"),
+    },
     "messages": {
         **{name: {"message": name, "fields": fields} for name, fields in MESSAGES.items()},
         "Hello without voucher": {

@@ -14,10 +14,12 @@ from protocol.stake.epoch import acceptable_epochs, beacon, beacon_cutoff, epoch
 from protocol.stake.field import Field
 from protocol.stake.lottery import award_at, ignores_warmth, order, slot_ms, task_id, ticket
 from protocol.stake.table import StakeRow, StakeTable
+from protocol.task.offer import offer_digest
 from protocol.task.specification import specification_digest
 from protocol.units import Address, Digest, Epoch, Role, StakingId, UnixMillis, Wei
 from protocol.wire import codec
 from protocol.wire.fields import Frozen
+from protocol.wire.messages import Offer
 from tests.support.messages import MESSAGES, STATEMENTS
 from tests.support.networks import network_params
 
@@ -93,7 +95,8 @@ def _tables(given: Json) -> Json:
 
 
 def _tickets(given: Json) -> Json:
-    network, place = Digest(given["network"]), (StakingId(given["coordinator"]), given["boot"], given["number"])
+    network = Digest(given["network"])
+    place = (StakingId(given["coordinator"]), Epoch(given["accepted_epoch"]), given["boot"], given["number"])
     drawn = ticket(network, Digest(given["beacon"]), *place)
     params = network_params(catalog_permille=50)
     return {
@@ -143,6 +146,12 @@ def _specifications(given: Json) -> Json:
     return {"digest": specification_digest(given["encoded"], given["salt"])}
 
 
+def _offers(given: Json) -> Json:
+    offer = Offer.model_validate(given["offer"])
+    place = (StakingId(given["coordinator"]), Epoch(given["epoch"]), Digest(given["root"]), given["model"])
+    return {"digest": offer_digest(*place, offer)}
+
+
 def _messages(given: Json) -> Json:
     message = model_named(given["message"]).model_validate(given["fields"])
     return {"encoded": codec.encode(message)}
@@ -169,6 +178,7 @@ FAMILIES: Final[dict[str, Callable[[Json], Json]]] = {
     "statements": _statements,
     "envelopes": _envelopes,
     "specifications": _specifications,
+    "offers": _offers,
     "messages": _messages,
     "refusals": _refusals,
 }

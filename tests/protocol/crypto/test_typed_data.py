@@ -16,7 +16,7 @@ from tests.support.messages import STATEMENTS, largest, messages
 from tests.support.networks import ALICE, BOB
 
 DOMAIN = Domain(31337, Address(b"\x11" * 20))
-CLAIM = ClaimStatement(task=b"t" * 32, attempt=0, coordinator=3, miner=1, nonce=b"n" * 16)
+CLAIM = ClaimStatement(task=b"t" * 32, attempt=0, coordinator=3, miner=1, offer=b"o" * 32, nonce=b"n" * 16)
 
 domains = st.builds(Domain, st.integers(0, 2**256 - 1), st.binary(min_size=20, max_size=20).map(Address))
 any_statement = st.sampled_from(STATEMENTS).flatmap(messages)

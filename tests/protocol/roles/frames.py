@@ -92,25 +92,32 @@ def capability(
     return CapabilityUpdate(body=body, signature=seal(by, NETWORK_ID, body))
 
 
-def bulletin(now: int, number: int, *, task: bytes | None = None, attempt: int = 0) -> Bulletin:
-    table = networks.view(EPOCH).table
-    offer = Offer(
-        task=task or task_id(NETWORK_ID, CAROL_ID, 1, number),
-        boot=1,
-        number=number,
-        attempt=attempt,
-        pixel_steps=SPECIFICATION.pixel_steps,
-        price=PRICE,
-        deadline=UnixMillis(now + 600_000),
-        slot_step_ms=PARAMS.slot_step_ms,
-        allowance_ms=PARAMS.claim_allowance_ms,
-    )
+def bulletin(
+    now: int, number: int, *, task: bytes | None = None, attempt: int = 0, epoch: int = EPOCH, **changes: object
+) -> Bulletin:
+    """One offer, accepted in ``EPOCH``; ``changes`` are fields of it."""
+    table = networks.view(epoch).table
+    accepted = changes.get("accepted_epoch", EPOCH)
+    fields: dict[str, object] = {
+        "task": task or task_id(NETWORK_ID, CAROL_ID, accepted, 1, number),  # type: ignore[arg-type]
+        "accepted_epoch": accepted,
+        "boot": 1,
+        "number": number,
+        "attempt": attempt,
+        "pixels": SPECIFICATION.pixels,
+        "pixel_steps": SPECIFICATION.pixel_steps,
+        "price": PRICE,
+        "deadline": UnixMillis(now + 600_000),
+        "slot_step_ms": PARAMS.slot_step_ms,
+        "allowance_ms": PARAMS.claim_allowance_ms,
+    }
+    offer = Offer.model_validate(fields | changes)
     field = Field.of(table.miners, {ALICE_ID}, {ALICE_ID})
     return Bulletin(
         coordinator=CAROL_ID,
         model=MODEL.name,
         addresses=(),
-        epoch=EPOCH,
+        epoch=epoch,
         root=table.root,
         field=field.to_bytes(),
         sent_at=UnixMillis(now),
@@ -120,9 +127,11 @@ def bulletin(now: int, number: int, *, task: bytes | None = None, attempt: int =
     )
 
 
-def award_of(claim: Claim, /, *, by: NodeKey = CAROL, **changes: object) -> Award:
+def award_of(
+    claim: Claim, /, *, by: NodeKey = CAROL, work: TaskSpecification = SPECIFICATION, **changes: object
+) -> Award:
     """The coordinator's yes to a claim; ``changes`` are fields of the statement."""
-    encoded, salt = encode(SPECIFICATION), b"s" * 16
+    encoded, salt = encode(work), b"s" * 16
     named = claim.statement
     fields: dict[str, object] = {
         "claim": digest(DOMAIN, named),
@@ -130,6 +139,7 @@ def award_of(claim: Claim, /, *, by: NodeKey = CAROL, **changes: object) -> Awar
         "attempt": named.attempt,
         "coordinator": CAROL_ID,
         "miner": ALICE_ID,
+        "offer": named.offer,
         "specification": specification_digest(encoded, salt),
         "price": PRICE,
     }

@@ -5,7 +5,7 @@ Alice (1) and bob (2) mine, carol (3) coordinates, as in ``tests.support.network
 
 import hashlib
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from protocol.crypto.keys import NodeKey
 from protocol.effects import Accepted, Effect, Judge, Note, Persist, Reply, Send, SendEncoded, SetTimer
@@ -193,6 +193,7 @@ class CoordinatorSeat(Seat):
             attempt=max(known.attempt, 0) if known else 0,
             coordinator=CAROL_ID,
             miner=self.number(miner),
+            offer=known.open.offer if known and known.open else NOTHING,
             nonce=nonce,
         )
         return Claim(statement=statement, signature=signed(miner, statement))
@@ -218,14 +219,16 @@ class MinerSeat(Seat):
         self.say(CAROL, hello(CAROL_ID))
         self.offers = 0
 
-    def offer(self, number: int | None = None, *, task: bytes | None = None, attempt: int = 0) -> tuple[Effect, ...]:
+    def offer(
+        self, number: int | None = None, *, task: bytes | None = None, attempt: int = 0, **changes: Any
+    ) -> tuple[Effect, ...]:
         """Hear a bulletin with one offer of carol's, and wait for the slot."""
         number = self.offers if number is None else number
         self.offers += 1
         effects = self.hear(
             GossipReceived(
                 offers_topic(PARAMS.name, MODEL.name),
-                bulletin(self.now, number, task=task, attempt=attempt),
+                bulletin(self.now, number, task=task, attempt=attempt, **changes),
                 CAROL.peer_id,
             )
         )

@@ -11,7 +11,18 @@ from protocol.units import PeerId, StakingId, UnixMillis
 from protocol.wire.codec import encode
 from protocol.wire.messages import CapabilityUpdate, Claim
 from protocol.wire.topics import coordinator_key
-from tests.protocol.roles.frames import CAROL_ID, EPOCH, NOW, PARAMS, award_of, bulletin, hello, receipt_of, result_of
+from tests.protocol.roles.frames import (
+    CAROL_ID,
+    EPOCH,
+    NOTHING,
+    NOW,
+    PARAMS,
+    award_of,
+    bulletin,
+    hello,
+    receipt_of,
+    result_of,
+)
 from tests.protocol.roles.seats import MinerSeat, judged, of_kind, persisted
 from tests.support import networks
 from tests.support.networks import ALICE, BOB, CAROL, coordinator, row
@@ -64,7 +75,7 @@ def test_next__two_coordinators__serves_the_one_that_was_served_least() -> None:
     for coordinator_, peer in ((CAROL_ID, CAROL.peer_id), (other, PeerId("other"))):
         offer = mine.offer.model_copy(update={"task": bytes([coordinator_]) * 32})
         claiming._offers[offer.task] = OpenOffer(
-            offer, mine.model, coordinator_, peer, UnixMillis(NOW), UnixMillis(NOW), None
+            offer, mine.model, coordinator_, peer, UnixMillis(NOW), UnixMillis(NOW), None, NOTHING
         )
     chosen = claiming._next(fresh_too=True)
     assert chosen is not None

@@ -11,12 +11,13 @@ from scipy.stats import binomtest, chisquare
 from protocol.stake.field import Field
 from protocol.stake.lottery import award_at, ignores_warmth, order, slot_ms, task_id, ticket
 from protocol.stake.table import StakeRow, StakeTable
-from protocol.units import CAI, Address, Digest, Role, StakingId, UnixMillis, Wei
+from protocol.units import CAI, Address, Digest, Epoch, Role, StakingId, UnixMillis, Wei
 from tests.support.networks import NETWORK, network_params
 
 BEACON = Digest(b"\5" * 32)
 CAROL = StakingId(1000)
 PLAIN = network_params(field_dropout_permille=0, catalog_permille=0)
+EPOCH = Epoch(5)
 SIGNIFICANCE = 0.01  # seeds are fixed: these tests give the same figures on every run
 
 
@@ -31,7 +32,7 @@ def miners(*stakes_cai: int) -> tuple[StakeRow, ...]:
 
 
 def tickets(count: int) -> list[Digest]:
-    return [ticket(NETWORK, BEACON, CAROL, 1, number) for number in range(count)]
+    return [ticket(NETWORK, BEACON, CAROL, EPOCH, 1, number) for number in range(count)]
 
 
 def everyone(rows: tuple[StakeRow, ...], code: int = 3) -> Field:
@@ -43,21 +44,25 @@ any_ticket = st.binary(min_size=32, max_size=32).map(Digest)
 
 
 def test_ticket__public_inputs__is_their_tagged_hash():
-    tail = (1000).to_bytes(8, "big") + (7).to_bytes(8, "big") + (9).to_bytes(8, "big")
-    assert ticket(NETWORK, BEACON, CAROL, 7, 9) == hashlib.sha256(b"cuckoo/1/ticket" + NETWORK + BEACON + tail).digest()
-    assert task_id(NETWORK, CAROL, 7, 9) == hashlib.sha256(b"cuckoo/1/task" + NETWORK + tail).digest()
+    tail = (1000).to_bytes(8, "big") + (5).to_bytes(8, "big") + (7).to_bytes(8, "big") + (9).to_bytes(8, "big")
+    assert (
+        ticket(NETWORK, BEACON, CAROL, EPOCH, 7, 9)
+        == hashlib.sha256(b"cuckoo/1/ticket" + NETWORK + BEACON + tail).digest()
+    )
+    assert task_id(NETWORK, CAROL, EPOCH, 7, 9) == hashlib.sha256(b"cuckoo/1/task" + NETWORK + tail).digest()
 
 
 def test_ticket__any_input_changed__is_another():
-    base = (NETWORK, BEACON, CAROL, 1, 2)
+    base = (NETWORK, BEACON, CAROL, EPOCH, 1, 2)
     others = [
-        (BEACON, BEACON, CAROL, 1, 2),
-        (NETWORK, NETWORK, CAROL, 1, 2),
-        (NETWORK, BEACON, StakingId(1001), 1, 2),
-        (NETWORK, BEACON, CAROL, 2, 2),
-        (NETWORK, BEACON, CAROL, 1, 3),
+        (BEACON, BEACON, CAROL, EPOCH, 1, 2),
+        (NETWORK, NETWORK, CAROL, EPOCH, 1, 2),
+        (NETWORK, BEACON, StakingId(1001), EPOCH, 1, 2),
+        (NETWORK, BEACON, CAROL, Epoch(6), 1, 2),
+        (NETWORK, BEACON, CAROL, EPOCH, 2, 2),
+        (NETWORK, BEACON, CAROL, EPOCH, 1, 3),
     ]
-    assert len({ticket(*inputs) for inputs in (base, *others)}) == 6
+    assert len({ticket(*inputs) for inputs in (base, *others)}) == 7
 
 
 def test_order__first_place__falls_by_share_of_stake():

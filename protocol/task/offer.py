@@ -1,0 +1,43 @@
+"""The digest that binds claim and award to one public offer, so that nobody can say later it was another.
+
+Spec: SPEC.md §7.4.
+"""
+
+import hashlib
+
+from protocol.units import Digest, Epoch, StakingId
+from protocol.wire.messages import Offer
+
+
+def offer_digest(coordinator: StakingId, drawn_epoch: Epoch, root: Digest, model: str, offer: Offer) -> Digest:
+    """Hash everything that a miner agrees to when it claims.
+
+    Args:
+        coordinator: Who offers.
+        drawn_epoch: The bulletin's epoch: whose table and beacon the order is drawn from.
+        root: The bulletin's table root.
+        model: The bulletin's model.
+        offer: The offer; its epoch of acceptance is one of its own fields.
+    """
+    work, name = offer.work.encode(), model.encode()
+    return Digest(
+        hashlib.sha256(
+            b"cuckoo/1/offer"
+            + coordinator.to_bytes(8, "big")
+            + offer.accepted_epoch.to_bytes(8, "big")
+            + drawn_epoch.to_bytes(8, "big")
+            + root
+            + offer.task
+            + offer.boot.to_bytes(8, "big")
+            + offer.number.to_bytes(8, "big")
+            + offer.attempt.to_bytes(4, "big")
+            + hashlib.sha256(work).digest()
+            + offer.pixels.to_bytes(8, "big")
+            + offer.pixel_steps.to_bytes(8, "big")
+            + offer.price.to_bytes(32, "big")
+            + offer.deadline.to_bytes(8, "big")
+            + offer.slot_step_ms.to_bytes(4, "big")
+            + offer.allowance_ms.to_bytes(4, "big")
+            + name
+        ).digest()
+    )
