@@ -12,7 +12,7 @@ from protocol.notes import NoteName
 from protocol.records import TaskAwarded
 from protocol.roles.core import Core
 from protocol.roles.offering import Offering
-from protocol.roles.roster import FALSE_WARM_MS, Roster
+from protocol.roles.roster import FALSE_WARM_MS, LOOK_AHEAD, Roster
 from protocol.roles.settlement import Settlement
 from protocol.stake.lottery import award_at, slot_ms
 from protocol.task.specification import specification_digest
@@ -28,6 +28,21 @@ NO_RANK: Final = 2**32 - 1
 """Rank on a decline when nobody won, or the winner was outside the field."""
 RECONNECT_GRACE_MS: Final = 1000
 """How long (ms) a miner whose stream broke may take to come back before its task is offered again."""
+
+
+MAX_PLACES: Final = 64
+"""Tasks that one miner may hold of us at once, whatever it says: one device runs no more."""
+MAX_WAIT_MS: Final = 60_000
+"""Longest wait (ms) in a miner's queue that we believe: with one job ahead it is one job's time."""
+MAX_STEP_MS: Final = 30_000
+"""Longest step (ms) that we believe: minutes for a picture are no paid service."""
+STATES: Final = ("awarded", "queued", "loading", "step", "encoding")
+"""States of an attempt in the order in which it goes through them."""
+
+
+def _place_in_work(progress: tuple[str, int]) -> tuple[int, int]:
+    """Give how far an attempt is: only what is further than before counts as progress."""
+    return STATES.index(progress[0]), progress[1]
 
 
 @final
@@ -76,6 +91,9 @@ class Assignment:
         if claim_row_id in task.excluded or claim_row_id in attempt.too_early:
             self._decline(peer, claim, claimed, "excluded", task)
             return
+        if not self._has_room(claim_row_id):
+            self._decline(peer, claim, claimed, "no_place", task)
+            return
         rank = attempt.order.index(claim_row_id) if claim_row_id in attempt.order else None
         place = len(attempt.order) if rank is None else rank
         slot = attempt.published_at + slot_ms(place, attempt.slot_step_ms)
@@ -94,9 +112,23 @@ class Assignment:
             return
         best = min(attempt.claims.values(), key=lambda claim: NO_RANK if claim.rank is None else claim.rank)
         if best.award_at <= self._core.now:
+            if not self._has_room(best.claim.statement.miner):
+                # It won another of our tasks since it claimed this one.
+                del attempt.claims[best.claim.statement.miner]
+                self._decline(best.peer, best.claim, best.digest, "no_place", task)
+                self.award_if_due(task)
+                return
             self._award(task, attempt, best)
         else:
             self._core.set_timer(("award", task.id, 0), best.award_at)
+
+    def _has_room(self, miner: StakingId) -> bool:
+        """Say whether a miner may hold one more of our tasks: its places and the look-ahead, no more."""
+        known = self._roster.id(miner)
+        if known is None:
+            return False
+        places = known.capability.places if known.capability is not None else 1
+        return len(known.working_on) < min(places, MAX_PLACES) + LOOK_AHEAD
 
     def _award(self, task: Task, attempt: OpenAttempt, won: PendingClaim) -> None:
         """Give the attempt away: on disk first, so that one claim never gets two awards."""
@@ -166,8 +198,8 @@ class Assignment:
         """Renew the lease; a new state or step also moves the progress deadline."""
         core, now = self._core, self._core.now
         award.last_alive = now
-        progress = (message.state, message.step)
-        if progress != award.progress:
+        progress = (message.state, min(message.step, task.specification.steps))
+        if _place_in_work(progress) > _place_in_work(award.progress):
             award.progress = progress
             award.progress_deadline = UnixMillis(now + self._progress_limit_ms(task, message))
             update = Update(
@@ -181,11 +213,11 @@ class Assignment:
         params = self._core.params
         match message.state:
             case "queued":
-                return 2 * message.wait_ms + params.lease_ms
+                return 2 * min(message.wait_ms, MAX_WAIT_MS) + params.lease_ms
             case "loading":
                 return self._core.identity.catalog.models[task.specification.model].loading_limit_ms
             case "step":
-                return 4 * message.wait_ms + params.step_grace_ms
+                return 4 * min(message.wait_ms, MAX_STEP_MS) + params.step_grace_ms
             case "encoding":
                 return params.step_grace_ms + params.lease_ms
 

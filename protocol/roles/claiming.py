@@ -4,7 +4,7 @@ Spec: SPEC.md §7. Rules for editors: a claim is on disk before it leaves (sign-
 never exceed the device's places plus the look-ahead that hides one award round trip.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -15,6 +15,7 @@ from protocol.events import GossipReceived, ModelState
 from protocol.notes import NoteName
 from protocol.records import ClaimSigned
 from protocol.roles.core import Core
+from protocol.roles.roster import LOOK_AHEAD
 from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.field import Field
 from protocol.stake.lottery import order, slot_ms, task_id, ticket
@@ -28,10 +29,13 @@ MAX_OPEN_OFFERS: Final = 4096
 """Offers remembered at once; beyond it the oldest are forgotten (their coordinators offer again)."""
 MAX_SERVED: Final = 1024
 """Coordinators whose service is remembered; the least served is forgotten first, and starts level again."""
-LOOK_AHEAD: Final = 1
-"""Jobs taken beyond the device's places, so that it never waits for an award round trip."""
 ANSWER_ALLOWANCES: Final = 4
 """Allowances (A) after the last slot in which a claim and the news of its award have come through."""
+MAX_STRETCH: Final = 8
+"""How many times the network's δ and A an offer may ask for: they follow latency, but a claim binds us that long."""
+FIRST_QUIET_MS: Final = 1000
+"""How long (ms) a coordinator that left a claim unanswered is not heard; doubles each time until it answers one."""
+LAST_QUIET_MS: Final = 300_000
 MAX_HEARD_PER_COORDINATOR: Final = 1024
 """Open offers of one coordinator, so that none crowds out the others."""
 
@@ -70,15 +74,18 @@ class OutstandingClaim:
 class Claiming:
     """Open offers and outstanding claims of one miner."""
 
-    def __init__(self, core: Core, price_floor: Wei) -> None:
-        """Claim nothing below ``price_floor`` (wei per pixel-step)."""
+    def __init__(self, core: Core, price_floor: Wei, in_hand: Callable[[TaskId], bool]) -> None:
+        """Claim nothing below ``price_floor`` (wei per pixel-step), and no task that we have ``in_hand`` already."""
         self._core = core
+        self._in_hand = in_hand
         self._price_floor = price_floor
         self._offers: dict[TaskId, OpenOffer] = {}
         self._claims: dict[TaskId, OutstandingClaim] = {}
         self._heard: dict[StakingId, int] = {}
         self._served: dict[StakingId, float] = {}
         """Work taken from each coordinator (wei) per wei of its stake: the least is served next."""
+        self._quiet_until: dict[StakingId, tuple[int, int]] = {}
+        """Coordinators that left claims unanswered: (heard again from, last pause in ms)."""
         self.streams: dict[PeerId, StakingId] = {}
         """Coordinators with an open work stream; kept by the miner core."""
 
@@ -93,10 +100,14 @@ class Claiming:
         message = event.message
         for notice in message.awards:
             known = self._offers.get(notice.task)
-            if known is not None and known.offer.attempt <= notice.attempt and notice.task not in self._claims:
+            ours = known is not None and known.coordinator == message.coordinator
+            if known is not None and ours and known.offer.attempt <= notice.attempt and notice.task not in self._claims:
                 self._forget(notice.task)
         for closure in message.closures:
-            self._forget(closure.task)
+            known = self._offers.get(closure.task)
+            if known is not None and known.coordinator == message.coordinator:
+                # Nobody but its coordinator can withdraw an offer.
+                self._forget(closure.task)
         if not message.offers:
             return
         view = self._core.book.view(message.epoch)
@@ -164,6 +175,16 @@ class Claiming:
             return "deadline"
         if offer.price < self._price_floor * offer.pixel_steps:
             return "price"
+        params = self._core.params
+        if (
+            offer.slot_step_ms > MAX_STRETCH * params.slot_step_ms
+            or offer.allowance_ms > MAX_STRETCH * params.claim_allowance_ms
+        ):
+            return "slots"
+        if self._quiet_until.get(message.coordinator, (0, 0))[0] > now:
+            return "unanswered"
+        if self._in_hand(offer.task):
+            return "in_hand"
         claimed = self._claims.get(offer.task)
         if claimed is not None and claimed.claim.statement.attempt >= offer.attempt:
             return "claimed"
@@ -243,11 +264,16 @@ class Claiming:
         if known is None or known.digest != award.claim or known.peer != peer:
             return None
         self._drop(award.task)
-        self._charge(known.claim.statement.coordinator, known.offer.price)
+        self._quiet_until.pop(known.claim.statement.coordinator, None)
+        self._charge(known.claim.statement.coordinator, known.offer)
         return known
 
-    def _charge(self, coordinator: StakingId, price: Wei) -> None:
-        """Count a place that was kept for a coordinator, in wei per wei of its stake."""
+    def _charge(self, coordinator: StakingId, offer: Offer) -> None:
+        """Count a place that was kept for a coordinator, in wei per wei of its stake.
+
+        Work counts at the network's price at least: whoever offers it for nothing must not be served first for that.
+        """
+        price = max(offer.price, offer.pixel_steps * self._core.params.price_per_pixel_step_wei)
         view = self._core.book.current(self._core.now)
         row = view.table.by_id.get(coordinator) if view is not None else None
         least = min(self._served.values(), default=0.0)
@@ -262,14 +288,21 @@ class Claiming:
         known = self._claims.get(message.statement.task)
         if known is not None and known.digest == message.statement.claim and known.peer == peer:
             self._drop(message.statement.task)
+            self._quiet_until.pop(message.statement.coordinator, None)
             self._core.note(NoteName.CLAIM_DECLINED, message.statement.task, reason=message.statement.reason)
 
     def on_claim_timer(self, task: TaskId) -> None:
         """No answer in time: the claim binds us no longer. It kept a place, so it counts as service."""
         if task in self._claims:
             claimed = self._claims[task]
-            self._charge(claimed.claim.statement.coordinator, claimed.offer.price)
+            coordinator = claimed.claim.statement.coordinator
+            self._charge(coordinator, claimed.offer)
             self._drop(task)
+            pause = min(max(2 * self._quiet_until.get(coordinator, (0, 0))[1], FIRST_QUIET_MS), LAST_QUIET_MS)
+            self._quiet_until.pop(coordinator, None)
+            self._quiet_until[coordinator] = (self._core.now + pause, pause)
+            if len(self._quiet_until) > MAX_SERVED:
+                del self._quiet_until[next(iter(self._quiet_until))]
             self._core.note(NoteName.CLAIM_DECLINED, task, reason="unanswered")
 
     def on_stream_closed(self, peer: PeerId) -> None:

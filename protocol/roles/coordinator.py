@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import final
 
 from protocol.crypto.envelope import opened_by
+from protocol.crypto.keys import address_of_peer_id
 from protocol.effects import (
     Offence,
     Provide,
@@ -42,6 +43,7 @@ from protocol.roles.roster import Miner, Roster
 from protocol.roles.settlement import Settlement
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
+from protocol.task.artifact import largest_png
 from protocol.task.states import AwardedAttempt, Task
 from protocol.units import PeerId, TaskId, UnixMillis
 from protocol.wire.codec import CAPABILITY_KINDS, WORK_KINDS, decode
@@ -113,6 +115,17 @@ class CoordinatorCore(Core):
     def task(self, task: TaskId) -> Task | None:
         """Find an unfinished task."""
         return self._tasks.get(task)
+
+    def expects_artifact(self, peer: PeerId, task: TaskId, attempt: int, size: int, now: UnixMillis) -> bool:
+        """Say whether these bytes are awaited: of an award of this very miner, once, no larger than such a picture."""
+        known = self._tasks.get(task)
+        award = known.awards.get(attempt) if known is not None else None
+        row = self.book.row(address_of_peer_id(peer), now)
+        if known is None or award is None or row is None or row.id != award.miner or award.artifact is not None:
+            return False
+        if award.result is not None and award.result.size != size:
+            return False
+        return size <= largest_png(known.specification.width, known.specification.height)
 
     # Start
 
@@ -314,6 +327,9 @@ class CoordinatorCore(Core):
         if award.result is not None and award.result.commitment.artifact != event.digest:
             self.judge_peer(event.peer, Offence.GRAVE, "artifact.digest")
             return
+        if not self.expects_artifact(event.peer, event.task, event.attempt, len(event.data), self.now):
+            self.note(NoteName.MESSAGE_IGNORED, rule="artifact.unexpected")
+            return
         award.artifact = event.data
         award.artifact_digest = event.digest
         self._complete(task, award)
@@ -340,6 +356,9 @@ class CoordinatorCore(Core):
     def _on_timer(self, what: str, subject: bytes, _attempt: int) -> None:
         if what == "publish":
             self._offering.on_publish_timer(subject.decode())
+            return
+        if what == "waiting":
+            self._offering.offer_waiting()
             return
         if what == "discover":
             search = self._searches.get(subject.decode())

@@ -91,6 +91,11 @@ class Core(ABC):
         """Say what to do with a gossip message, before it is forwarded. Never raises for remote data."""
         return self.admission.judge(topic, data, author, now)
 
+    def expects_artifact(self, peer: PeerId, task: TaskId, attempt: int, size: int, now: UnixMillis) -> bool:
+        """Say whether these bytes are awaited from this peer, before they are read. Only a coordinator awaits any."""
+        del peer, task, attempt, size, now
+        return False
+
     def standing(self, peer: PeerId, now: UnixMillis) -> Standing:
         """Say who a peer is by the stake table."""
         return self.book.standing(peer, now)

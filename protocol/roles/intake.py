@@ -82,8 +82,9 @@ class Intake:
     def on_submitted(self, event: TaskSubmitted) -> None:
         """Take a task or say why not. On ``Accepted`` it is on disk."""
         specification, key = event.specification, event.idempotency_key
-        if key is not None and key in self._by_key:
-            self._core.emit(Reply(event.request, Accepted(self._by_key[key])))
+        known = self._by_key.get(key) or self._settlement.ended_keys.get(key) if key is not None else None
+        if known is not None:
+            self._core.emit(Reply(event.request, Accepted(known)))
             return
         refusal = self._refusal(event)
         if refusal is not None:

@@ -58,6 +58,8 @@ FIRST_REOPEN_MS: Final = 500
 """Pause (ms) before a work stream that broke is opened again: within the grace that its coordinator gives."""
 LAST_REOPEN_MS: Final = 30_000
 """Longest pause (ms): a coordinator that will not have us is not knocked at twice a second for ever."""
+HELLO_PACE_MS: Final = 1000
+"""Least time (ms) between two greetings of one coordinator that we act upon."""
 CAPABILITY_LIFE_MS: Final = 60_000
 """How long (ms) a capability is valid; renewed after a third of it."""
 
@@ -74,6 +76,8 @@ class MinerCore(Core):
         self._connected: set[PeerId] = set()
         self._streams: dict[PeerId, StakingId] = {}
         self._opening: set[PeerId] = set()
+        self._greeted: dict[PeerId, UnixMillis] = {}
+        """When each coordinator with a work stream last said hello."""
         self._reopen_pause_ms: dict[PeerId, int] = {}
         """Pause before the next try, of coordinators whose stream closed before they had greeted us."""
         self._models: dict[str, ModelState] = {}
@@ -81,7 +85,7 @@ class MinerCore(Core):
         self._announced_free = -1
         self._capability_sequence = 0
         self._subscribed: set[str] = set()
-        self._claiming = Claiming(self, price_floor)
+        self._claiming = Claiming(self, price_floor, lambda task: self._working.has(task))
         self._claiming.streams = self._streams
         self._working = Working(self, self._streams)
         self._search = Discovery(coordinator_key(identity.network), identity.key.peer_id)
@@ -173,6 +177,7 @@ class MinerCore(Core):
 
     def _on_stream_closed(self, peer: PeerId) -> None:
         """A coordinator is gone: its jobs go on for a while, since it may come back."""
+        self._greeted.pop(peer, None)
         self._opening.discard(peer)
         if self._streams.pop(peer, None) is not None:
             self._claiming.on_stream_closed(peer)
@@ -221,6 +226,10 @@ class MinerCore(Core):
             raise InvalidMessage("hello.identity")
         self._reopen_pause_ms.pop(peer, None)
         self._adopt_voucher(row, message)
+        if self.now < self._greeted.get(peer, UnixMillis(0)) + HELLO_PACE_MS:
+            # Each greeting makes us send everything that is owed: none may ask for that again and again.
+            raise IgnoredMessage("hello.repeated")
+        self._greeted[peer] = self.now
         self._announce()
         self._working.on_hello(peer, row.id)
 

@@ -6,7 +6,7 @@ from typing import Final, final
 from protocol.effects import Deliver, Publish, Stage, Update
 from protocol.notes import NoteName
 from protocol.roles.bulletins import Board, Boards
-from protocol.roles.core import Core
+from protocol.roles.core import EMPTY, Core
 from protocol.roles.roster import Roster
 from protocol.roles.settlement import Settlement
 from protocol.stake.epoch import acceptable_epochs
@@ -15,13 +15,15 @@ from protocol.stake.lottery import order, slot_ms, ticket
 from protocol.stake.table import EpochView
 from protocol.task.offer import offer_digest
 from protocol.task.states import OpenAttempt, Task, TaskState
-from protocol.units import Epoch, StakingId, TaskId
+from protocol.units import Epoch, StakingId, TaskId, UnixMillis
 from protocol.wire.messages import AwardNotice, Bulletin, Closure, Offer
 from protocol.wire.topics import offers_topic
 
 FIRST_ROUND_PAUSE_MS: Final = 250
 """Pause (ms) after an attempt that nobody claimed; doubles by round: an offer may be lost, so it is made again."""
 LAST_ROUND_PAUSE_MS: Final = 4000
+WAITING_PACE_MS: Final = 100
+"""Least time (ms) between two passes over all waiting tasks."""
 MAX_ATTEMPT: Final = 255
 """Highest attempt number of the wire format; a task that comes so far fails by name."""
 
@@ -45,6 +47,7 @@ class Offering:
         self._settlement = settlement
         self._addresses = addresses
         self._boards = Boards(core.params)
+        self._last_pass = UnixMillis(0)
 
     def offer(self, task: Task) -> None:
         """Put a queued task on its topic's board, to be published with the next bulletin."""
@@ -63,10 +66,19 @@ class Offering:
         board.offers[task.id] = None
         self._publish_or_wait(board)
 
-    def offer_waiting(self, model: str | None = None) -> None:
-        """Offer every queued task again, of one model or of all: something changed that may help."""
+    def offer_waiting(self) -> None:
+        """Offer every queued task again: something changed that may help.
+
+        A pass goes through all tasks, so it comes at most once in WAITING_PACE_MS, whatever miners say how often.
+        """
+        core = self._core
+        due = self._last_pass + WAITING_PACE_MS
+        if core.now < due:
+            core.set_timer(("waiting", EMPTY, 0), due)
+            return
+        self._last_pass = core.now
         for task in list(self._tasks.values()):
-            if task.state is TaskState.QUEUED and model in (None, task.specification.model):
+            if task.state is TaskState.QUEUED:
                 self.offer(task)
 
     def on_publish_timer(self, model: str) -> None:

@@ -7,6 +7,8 @@ from typing import Final
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.messages import Capability, ServedModel
 
+LOOK_AHEAD: Final = 1
+"""Jobs that a miner takes beyond its device's places, so that it never waits for an award round trip."""
 FALSE_WARM_MS: Final = 3_600_000
 """How long (ms) a miner that called a model warm and did not start in time counts as cold."""
 

@@ -20,6 +20,8 @@ from protocol.wire.codec import encode
 from protocol.wire.messages import Receipt, Reject, Result
 from protocol.wire.statements import ReceiptStatement, VoucherStatement
 
+REMEMBERED_KEYS: Final = 4096
+"""Idempotency keys of ended tasks kept in memory: minutes of full load; older ones are found in the store first."""
 REMEMBERED_RECEIPTS: Final = 4096
 """Receipts kept in memory for miners that did not hear them; older ones are in the store."""
 
@@ -34,6 +36,8 @@ class Settlement:
         self._tasks = tasks
         self._receipts: OrderedDict[tuple[TaskId, int], tuple[StakingId, bytes]] = OrderedDict()
         self.keys: dict[str, TaskId] = {}
+        self.ended_keys: OrderedDict[str, TaskId] = OrderedDict()
+        """Keys of tasks that ended lately: a submission that crossed the end finds its task, not a second one."""
         """Unfinished tasks by idempotency key; of ended ones the store knows."""
         self._vouchers: dict[StakingId, tuple[VoucherStatement, bytes]] = {}
         self.boot = 0
@@ -188,6 +192,9 @@ class Settlement:
         del self._tasks[task.id]
         if task.idempotency_key is not None:
             self.keys.pop(task.idempotency_key, None)
+            self.ended_keys[task.idempotency_key] = task.id
+            if len(self.ended_keys) > REMEMBERED_KEYS:
+                self.ended_keys.popitem(last=False)
         self._core.emit(Persist(records))
         for what in ("offer", "award", "lease", "deadline"):
             self._core.emit(CancelTimer((what, task.id, 0)))

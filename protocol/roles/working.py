@@ -26,6 +26,8 @@ ALIVE_PACE_MS: Final = 200
 """Least time (ms) between two ``alive`` of one job in one state: finer steps tell nobody more."""
 RESEND_MS: Final = 5000
 """Pause (ms) before an unacknowledged result is sent again."""
+LAST_RESEND_MS: Final = 80_000
+"""The pause doubles up to this (ms): a coordinator that takes nothing does not fill our line for the others."""
 RESULT_KEPT_MS: Final = 3_600_000
 """How long (ms) an unacknowledged result is kept and sent again."""
 
@@ -59,6 +61,8 @@ class Delivery:
     committed_at: UnixMillis
     price: Wei | None = None
     """What the award promised (wei); of an earlier run only the coordinator's receipt says it."""
+    pause_ms: int = RESEND_MS
+    """Until it is sent again."""
 
 
 @final
@@ -72,6 +76,12 @@ class Working:
         self._jobs: dict[tuple[TaskId, int], Job] = {}
         self._deliveries: dict[tuple[TaskId, int], Delivery] = {}
         self._vouchers: dict[StakingId, tuple[VoucherStatement, bytes]] = {}
+        self._earned: dict[StakingId, int] = {}
+        """What each coordinator gave receipts for in this run (wei): its highest voucher covers at least that."""
+
+    def has(self, task: TaskId) -> bool:
+        """Say whether we work on a task, or have a result of it that is not acknowledged: it is claimed but once."""
+        return any(key[0] == task for key in (*self._jobs, *self._deliveries))
 
     def busy(self) -> int:
         """Count the jobs at the engine."""
@@ -156,7 +166,11 @@ class Working:
         core.note(NoteName.AWARD_RECEIVED, statement.task, attempt=statement.attempt, coordinator=coordinator.id)
         if specification.model not in models or core.identity.catalog.refusal(specification) is not None:
             return False
-        self._jobs[(statement.task, statement.attempt)] = Job(
+        key = (statement.task, statement.attempt)
+        if key in self._jobs or key in self._deliveries:
+            # Another award for an attempt that we have: one of the two would be signed for the other's work.
+            return False
+        self._jobs[key] = Job(
             task=statement.task,
             attempt=statement.attempt,
             coordinator=coordinator.id,
@@ -291,7 +305,8 @@ class Working:
         core.emit(
             SendArtifact(peer, delivery.task, delivery.attempt, delivery.artifact), SendEncoded(peer, delivery.result)
         )
-        core.set_timer(("resend", delivery.task, delivery.attempt), core.now + RESEND_MS)
+        core.set_timer(("resend", delivery.task, delivery.attempt), core.now + delivery.pause_ms)
+        delivery.pause_ms = min(2 * delivery.pause_ms, LAST_RESEND_MS)
         core.note(NoteName.RESULT_SENT, delivery.task, attempt=delivery.attempt)
 
     def on_hello(self, peer: PeerId, coordinator: StakingId) -> None:
@@ -338,15 +353,16 @@ class Working:
         core.check_signature(statement, message.signature, coordinator, "receipt.signature")
         core.check_signature(voucher, message.voucher_signature, coordinator, "receipt.voucher_signature")
         held = self._vouchers.get(coordinator.id)
-        before = held[0] if held is not None else None
-        promised = voucher.cumulative - (before.cumulative if before is not None else 0)
-        if (before is None or voucher.sequence > before.sequence) and promised < statement.price:
-            # A later voucher adds at least this price. An earlier one comes with a receipt that was lost before.
+        known = held[0].cumulative if held is not None else 0
+        earned = self._earned.get(coordinator.id, 0) + statement.price
+        if max(known, voucher.cumulative) < earned:
+            # The highest voucher covers all that was receipted: showing an old one again pays nothing.
             raise InvalidMessage("receipt.underpaid")
         if delivery.price is not None and statement.price != delivery.price:
             raise InvalidMessage("receipt.price")
         higher = self._higher(voucher, message.voucher_signature)
         records: tuple[Record, ...] = (ResultSettled(delivery.award), *((higher,) if higher is not None else ()))
+        self._earned[coordinator.id] = earned
         self._forget(delivery)
         core.emit(Persist(records))
         core.note(NoteName.RECEIPT_RECEIVED, statement.task, coordinator=coordinator.id, wei=statement.price)

@@ -21,8 +21,19 @@ _CHUNKS: Final = 16_384
 """Most chunks of a file: writers cut the data every 8 KiB at the least."""
 _PIECE_BYTES: Final = 256 * 1024
 """Inflated at a time."""
+_LARGEST_OVERHEAD: Final = _ANCILLARY_BYTES + _CHUNKS * _FRAME_BYTES + 1024
+"""Most bytes of a file that are not pixels."""
 _FILTERS: Final = 5
 """Filter types of a row are 0 … 4."""
+
+
+def largest_png(width: int, height: int) -> int:
+    """Give the most bytes (≥ any honest picture's) that a PNG of this size in pixels may have.
+
+    Uncompressed RGBA rows, zlib's and the chunks' own overhead, and the side chunks that ``check_png`` admits.
+    """
+    rows = height * (1 + 4 * width)
+    return min(rows + rows // 100 + _LARGEST_OVERHEAD, MAX_ARTIFACT_BYTES)
 
 
 def check_png(data: bytes, width: int, height: int) -> None:

@@ -122,6 +122,7 @@ def test_restored_result__its_coordinator_greets__is_sent_again_unchanged() -> N
         result.commitment.award, award.statement.task, 0, CAROL_ID, result.commitment.artifact, encode(result), NOW
     )
     again = MinerSeat((record,))
+    again.wait(1000)
     effects = again.say(CAROL, hello(CAROL_ID))
     assert of_kind(effects, type(result)) == [result]
     assert [e.digest for e in effects if isinstance(e, SendArtifact)] == [result.commitment.artifact]

@@ -107,7 +107,9 @@ def test_miner__hello_with_a_higher_voucher__adopts_it() -> None:
 
 
 def test_miner__hello_with_a_voucher_of_another_key__is_not_adopted_and_nobody_is_blamed() -> None:
-    effects = MinerSeat().say(CAROL, hello(CAROL_ID, voucher_of(PRICE), by=DAVE))
+    seat = MinerSeat()
+    seat.wait(1000)
+    effects = seat.say(CAROL, hello(CAROL_ID, voucher_of(PRICE), by=DAVE))
     assert ignored(effects) == ["hello.voucher_signature"]
     assert judged(effects) == persisted(effects, VoucherHeld) == []
 
