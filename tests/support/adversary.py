@@ -85,7 +85,7 @@ async def adversary(victim: Running, number: int = 666) -> AsyncIterator[Adversa
     """An adversary with its own key, connected."""
     apply_patches()
     keys = key_pair_of(secret_of(number))
-    settings = check(OverlaySettings())
+    settings = check(OverlaySettings(listen=("/ip4/127.0.0.1/tcp/0",), announce=(), bootstraps=(), max_connections=64))
     host = build_host(keys, settings)
     async with host.run(listen_addrs=settings.listen):
         enemy = Adversary(host, keys, victim)

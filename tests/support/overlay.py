@@ -15,7 +15,7 @@ from protocol.events import Event
 from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
 from protocol.stake.standing import Standing
-from protocol.units import PeerId, UnixMillis
+from protocol.units import PeerId, TaskId, UnixMillis
 from tests.support.journal import RecordingJournal
 
 E = TypeVar("E")
@@ -60,6 +60,10 @@ class Gate:
         self.standings = standings
         self.verdict = Verdict.ACCEPT
         self.judged: list[tuple[str, bytes, PeerId]] = []
+        self.certain = False
+        """Whether everybody without a standing is a stranger for sure."""
+        self.expects = True
+        self.asked: list[tuple[PeerId, TaskId, int, int]] = []
 
     def judge(self, topic: str, data: bytes, signer: PeerId) -> Verdict:
         self.judged.append((topic, data, signer))
@@ -67,6 +71,13 @@ class Gate:
 
     def standing(self, peer: PeerId) -> Standing:
         return self.standings.get(peer, Standing.STRANGER)
+
+    def is_stranger(self, peer: PeerId) -> bool:
+        return self.certain and peer not in self.standings
+
+    def expects_artifact(self, peer: PeerId, task: TaskId, attempt: int, size: int) -> bool:
+        self.asked.append((peer, task, attempt, size))
+        return self.expects
 
 
 class Sink:
@@ -142,7 +153,10 @@ class Running:
         return opened > sum(isinstance(event, StreamClosed) for event in ours)
 
     def send(self, other: "Running", data: bytes, lane: Lane = Lane.PRIORITY) -> bool:
-        return self.transport.send(other.id, data, lane)
+        """Queue a frame and say whether it was taken: whoever drops one notes it at once."""
+        known = len(self.journal.of(NoteName.MESSAGE_DROPPED))
+        self.transport.send(other.id, data, lane)
+        return len(self.journal.of(NoteName.MESSAGE_DROPPED)) == known
 
 
 class Overlay:
@@ -166,6 +180,7 @@ class Overlay:
             self.standings[peer_of(number)] = standing
         settings = OverlaySettings(
             listen=(listen,),
+            announce=(),
             bootstraps=tuple(node if isinstance(node, str) else node.address for node in bootstraps),
             max_connections=max_connections,
         )

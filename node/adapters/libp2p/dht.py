@@ -140,10 +140,10 @@ class OverlayDht(KadDHT):
     peer_routing: GatedRouting
     provider_store: ProviderRecords
 
-    def __init__(self, host: BasicHost, server: bool, gate: Gate) -> None:
+    def __init__(self, host: BasicHost, gate: Gate) -> None:
         super().__init__(
             host,
-            DHTMode.SERVER if server else DHTMode.CLIENT,
+            DHTMode.SERVER,
             validator=NamespacedValidator({}, strict_validation=True),
             validator_changed=True,
             strict_validation=True,

@@ -18,6 +18,7 @@ from libp2p.peer.peerstore import PeerStoreError
 from multiaddr.multiaddr import Multiaddr
 
 from node.adapters.libp2p.dht import KAD, OverlayDht
+from node.adapters.libp2p.dialling import Dialler
 from node.adapters.libp2p.identity import from_libp2p, is_node_id, to_libp2p
 from node.adapters.libp2p.peers import Peers
 from node.ports import EventSink
@@ -53,10 +54,19 @@ def record_key(key: str) -> bytes:
 class Discovery:
     """What the transport does with the DHT."""
 
-    def __init__(self, host: BasicHost, dht: OverlayDht, peers: Peers, sink: EventSink, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        host: BasicHost,
+        dht: OverlayDht,
+        peers: Peers,
+        dialler: Dialler,
+        sink: EventSink,
+        nursery: trio.Nursery,
+    ) -> None:
         self._host = host
         self._dht = dht
         self._peers = peers
+        self._dialler = dialler
         self._sink = sink
         self._nursery = nursery
         self._provided: dict[str, dict[ID, float]] = {}
@@ -65,7 +75,7 @@ class Discovery:
         self._random = random.SystemRandom()
         peers.on_up = self._on_up
         peers.on_down = self._on_down
-        peers.look_up = self._look_up
+        dialler.look_up = self._look_up
 
     async def run(self) -> None:
         """Keep our place in the network."""
@@ -109,7 +119,7 @@ class Discovery:
             except PeerStoreError:
                 addresses = []
             if addresses:
-                self._peers.learn(from_libp2p(peer), map(_bare, addresses))
+                self._dialler.learn(from_libp2p(peer), map(_bare, addresses))
                 await self._dht.routing_table.add_peer(PeerInfo(peer, addresses))
 
     def _serves_dht(self, peer: ID) -> bool:
@@ -127,7 +137,7 @@ class Discovery:
         if self._dht.routing_table.get_peer_ids():
             await self._dht.closest(target.to_bytes())
             try:
-                self._peers.learn(peer, map(_bare, self._host.get_peerstore().addrs(target)))
+                self._dialler.learn(peer, map(_bare, self._host.get_peerstore().addrs(target)))
             except PeerStoreError:
                 return
 
@@ -185,7 +195,7 @@ class Discovery:
             finally:
                 self._waiting -= 1
         for peer, provider in found.items():
-            self._peers.learn(from_libp2p(peer), map(_bare, provider.addrs))
+            self._dialler.learn(from_libp2p(peer), map(_bare, provider.addrs))
         await self._sink.post(ProvidersFound(key, tuple(sorted(from_libp2p(peer) for peer in found))))
 
     async def _wait_for_news(self) -> None:

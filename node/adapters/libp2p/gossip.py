@@ -21,6 +21,7 @@ from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.validators import signature_validator
 from libp2p.tools.anyio_service.exceptions import LifecycleError
 
+from node.adapters.libp2p.budget import Budgets
 from node.adapters.libp2p.framing import VarintFrames
 from node.adapters.libp2p.identity import from_libp2p, is_node_id, text_of
 from node.ports import Gatekeeper, Journal
@@ -30,6 +31,7 @@ from protocol.errors import InvalidMessage
 from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
 from protocol.params import MAX_MESSAGE_BYTES
+from protocol.stake.standing import Standing
 from protocol.units import PeerId
 
 MESH_PROTOCOL: Final = TProtocol("/meshsub/1.1.0")
@@ -42,6 +44,10 @@ IGNORED_FOR_S: Final = 1.0
 """Copies of an ignored message are dropped unread for this long (s), so that the copies of a mesh cost one look; later
 copies (IHAVE brings them each heartbeat) are judged afresh."""
 MAX_IGNORED: Final = 4096
+REFUSED_PER_S: Final = 50
+REFUSED_BURST: Final = 200
+"""Messages that one peer may forward to us and that we do not ACCEPT, because they are by strangers or wrong: honest
+peers forward none but at the edge of an epoch. Each batch of ``REFUSED_PER_S`` beyond it is an offence."""
 SEEN_S: Final = 120
 SEQNO_BYTES: Final = 8
 SIGNATURE_MAX_BYTES: Final = 80
@@ -123,6 +129,7 @@ class OverlayPubsub(Pubsub):
         self._journal = journal
         self._judge = judge
         self._ignored: OrderedDict[bytes, float] = OrderedDict()
+        self._refused = Budgets(REFUSED_PER_S, REFUSED_BURST)
 
     async def stream_handler(self, stream: INetStream) -> None:
         """Read one peer's gossip stream to its end; nothing that it sends leaves this call as an exception."""
@@ -179,8 +186,12 @@ class OverlayPubsub(Pubsub):
         identity = msg.from_id + msg.seqno
         if self.seen_messages.has(identity) or self._was_ignored(identity):
             return
-        signer = self._signer(msg)
+        signer = _named_signer(msg)
+        if not self._is_worth_verifying(signer, from_libp2p(msg_forwarder)):
+            return
+        _check_signature(msg, signer)
         verdict = self._gatekeeper.judge(topic, msg.data, signer)
+        self._count(verdict, signer, from_libp2p(msg_forwarder))
         match verdict:
             case Verdict.ACCEPT:
                 self._mark_msg_seen(msg)
@@ -195,6 +206,29 @@ class OverlayPubsub(Pubsub):
                 self._mark_msg_seen(msg)
                 self._journal.note(NoteName.GOSSIP_REJECTED, topic=topic, signer=signer, bytes=len(msg.data))
 
+    def _is_worth_verifying(self, signer: PeerId, forwarder: PeerId) -> bool:
+        """Say whether a signature by this key may matter: keys are free, and looking at one costs a millisecond."""
+        if self._gatekeeper.is_stranger(signer):
+            self._count_refused(forwarder)
+            return False
+        # Who stands in no table of ours is perhaps a stranger, perhaps we lag: bounded, and nobody's fault.
+        known = self._gatekeeper.standing(signer) is not Standing.STRANGER
+        return known or not self._refused.of(forwarder).is_empty()
+
+    def _count(self, verdict: Verdict, signer: PeerId, forwarder: PeerId) -> None:
+        """Take from the forwarder's budget what was verified in vain; what a registered signer repeats is not."""
+        if verdict is Verdict.REJECT:
+            self._count_refused(forwarder)
+        elif verdict is Verdict.IGNORE and self._gatekeeper.standing(signer) is Standing.STRANGER:
+            self._refused.of(forwarder).take()
+
+    def _count_refused(self, forwarder: PeerId) -> None:
+        """Count a message that no honest peer forwards."""
+        budget = self._refused.of(forwarder)
+        if not budget.take():
+            budget.refill(REFUSED_PER_S)
+            self._judge(forwarder, Offence.MINOR, "gossip.refused")
+
     def _was_ignored(self, identity: bytes) -> bool:
         until = self._ignored.get(identity)
         if until is None:
@@ -204,21 +238,30 @@ class OverlayPubsub(Pubsub):
         del self._ignored[identity]
         return False
 
-    def _signer(self, msg: rpc_pb2.Message) -> PeerId:
-        """Say who published it.
 
-        Raises:
-            InvalidMessage: No node signed it so. The forwarder is to blame: honest ones check before they forward.
-        """
-        if not is_node_id(msg.from_id) or not 0 < len(msg.signature) <= SIGNATURE_MAX_BYTES:
-            raise InvalidMessage("gossip.signer", "not the id of a node, or no signature")
-        if msg.key and msg.key != msg.from_id[2:]:
-            raise InvalidMessage("gossip.key", "the key is not that of the publisher")
-        signer = text_of(msg.from_id)
-        address_of_peer_id(signer)  # raises for a point off the curve, on which upstream's check would
-        if not signature_validator(msg):
-            raise InvalidMessage("gossip.signature", f"of {signer}")
-        return signer
+def _named_signer(msg: rpc_pb2.Message) -> PeerId:
+    """Say who is said to have published it; nothing is proven yet.
+
+    Raises:
+        InvalidMessage: It names no node. The forwarder is to blame: honest ones check before they forward.
+    """
+    if not is_node_id(msg.from_id) or not 0 < len(msg.signature) <= SIGNATURE_MAX_BYTES:
+        raise InvalidMessage("gossip.signer", "not the id of a node, or no signature")
+    if msg.key and msg.key != msg.from_id[2:]:
+        raise InvalidMessage("gossip.key", "the key is not that of the publisher")
+    signer = text_of(msg.from_id)
+    address_of_peer_id(signer)  # raises for a point off the curve, on which upstream's check would
+    return signer
+
+
+def _check_signature(msg: rpc_pb2.Message, signer: PeerId) -> None:
+    """Let pass what the signer signed.
+
+    Raises:
+        InvalidMessage: It did not. The forwarder is to blame.
+    """
+    if not signature_validator(msg):
+        raise InvalidMessage("gossip.signature", f"of {signer}")
 
 
 def gossip_of(

@@ -67,7 +67,9 @@ def build_host(key_pair: KeyPair, settings: CheckedSettings) -> BasicHost:
         ),
         # Upstream's circuit breaker and memory guard let one bad peer stop everybody's connections.
         resource_manager=ResourceManager(
-            limits=ResourceLimits(max_connections=4 * settings.max_connections, max_streams=MAX_STREAMS),
+            limits=ResourceLimits(
+                max_connections=4 * settings.max_connections, max_streams=max(MAX_STREAMS, 8 * settings.max_connections)
+            ),
             enable_metrics=False,
             enable_connection_tracking=False,
             enable_memory_limits=False,

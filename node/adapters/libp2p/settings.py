@@ -1,5 +1,6 @@
 """What a person may set about the overlay, checked before anything is opened."""
 
+import errno
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from protocol.errors import ConfigError
 from protocol.units import PeerId, UnixMillis
 
 HOST_PROTOCOLS: Final = frozenset({"ip4", "ip6", "dns4", "dns6"})
+MIN_CONNECTIONS: Final = 8
+"""Fewer leave no room for a mesh of gossip beside the strangers' half."""
+MAX_CONNECTIONS: Final = 10_000
+"""Each costs about 1 MB of memory; the settings of a node have the same bounds."""
 EXAMPLE: Final = "/ip4/192.0.2.1/tcp/4001"
 
 
@@ -28,19 +33,17 @@ class AddressBook(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OverlaySettings:
-    """Settings of one overlay node."""
+    """Settings of one overlay node. What a person leaves out is filled in before it comes here."""
 
-    listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
+    listen: tuple[str, ...]
     """Multiaddresses to listen on; port 0 takes a free one."""
-    announce: tuple[str, ...] = ()
+    announce: tuple[str, ...]
     """Multiaddresses told to others in place of those listened on, for a node behind a port mapping."""
-    bootstraps: tuple[str, ...] = ()
+    bootstraps: tuple[str, ...]
     """Multiaddresses with ``/p2p/<peer id>`` of nodes to join by; they are dialled for ever."""
-    dht_server: bool = True
-    """Answer DHT queries and hold records. False for a node that others cannot dial."""
-    max_connections: int = 256
+    max_connections: int
     """Connections at once; strangers get at most half of them."""
 
 
@@ -101,7 +104,6 @@ class CheckedSettings:
     listen: tuple[Multiaddr, ...]
     announce: tuple[Multiaddr, ...]
     bootstraps: tuple[Endpoint, ...]
-    dht_server: bool
     max_connections: int
 
 
@@ -113,8 +115,10 @@ def check(settings: OverlaySettings) -> CheckedSettings:
     """
     if not settings.listen:
         raise ConfigError(f"listen: at least one address is needed, as {EXAMPLE}")
-    if not 8 <= settings.max_connections <= 4096:
-        raise ConfigError(f"max_connections: {settings.max_connections} is not between 8 and 4096")
+    if not MIN_CONNECTIONS <= settings.max_connections <= MAX_CONNECTIONS:
+        raise ConfigError(
+            f"max_connections: {settings.max_connections} is not between {MIN_CONNECTIONS} and {MAX_CONNECTIONS}"
+        )
     bootstraps: list[Endpoint] = []
     for text in settings.bootstraps:
         try:
@@ -129,7 +133,6 @@ def check(settings: OverlaySettings) -> CheckedSettings:
         listen,
         _each("announce", settings.announce),
         tuple(bootstraps),
-        settings.dht_server,
         settings.max_connections,
     )
 
@@ -154,7 +157,7 @@ def check_ports_free(listen: Sequence[Multiaddr]) -> None:
                 if port:
                     probe.listen(1)
             except OSError as error:
-                if error.errno in (98, 48):  # EADDRINUSE on Linux and macOS
+                if error.errno == errno.EADDRINUSE:
                     raise ConfigError(
                         f"listen: {address} is in use by another program; choose another port, or 0 for a free one"
                     ) from error

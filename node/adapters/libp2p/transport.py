@@ -14,6 +14,7 @@ from libp2p.tools.anyio_service import background_trio_service
 
 from node.adapters.libp2p.artifacts import Artifacts
 from node.adapters.libp2p.dht import OverlayDht
+from node.adapters.libp2p.dialling import Dialler
 from node.adapters.libp2p.discovery import Discovery
 from node.adapters.libp2p.framing import STREAM_ERRORS
 from node.adapters.libp2p.gossip import OverlayPubsub, gossip_of
@@ -29,6 +30,7 @@ from protocol.effects import Lane, Offence
 from protocol.errors import ConfigError
 from protocol.notes import NoteName
 from protocol.params import MAX_MESSAGE_BYTES
+from protocol.stake.standing import Standing
 from protocol.units import Digest, PeerId, TaskId
 
 MAX_PUBLICATIONS: Final = 1024
@@ -39,9 +41,16 @@ class _Parts:
     """What exists while the transport runs."""
 
     def __init__(
-        self, peers: Peers, pubsub: OverlayPubsub, work: WorkStreams, artifacts: Artifacts, discovery: Discovery
+        self,
+        peers: Peers,
+        dialler: Dialler,
+        pubsub: OverlayPubsub,
+        work: WorkStreams,
+        artifacts: Artifacts,
+        discovery: Discovery,
     ) -> None:
         self.peers = peers
+        self.dialler = dialler
         self.pubsub = pubsub
         self.work = work
         self.artifacts = artifacts
@@ -126,9 +135,10 @@ class OverlayTransport:
     async def _serve(
         self, host: BasicHost, shield: trio.CancelScope, sink: EventSink, gatekeeper: Gatekeeper, task_status: Ready
     ) -> None:
-        peers = Peers(host, self._settings, self._peer_id, gatekeeper, sink, self._journal, self._clock, self._book)
+        peers = Peers(host, self._settings, self._peer_id, gatekeeper, sink, self._journal, self._clock)
+        dialler = Dialler(host, self._settings, peers, self._journal, self._clock, self._book)
         router, pubsub = gossip_of(host, gatekeeper, self._journal, peers.judge)
-        dht = OverlayDht(host, self._settings.dht_server, peers.is_registered)
+        dht = OverlayDht(host, peers.is_registered)
 
         def is_refused(stream: INetStream) -> bool:
             return self._closing or peers.is_banned(stream.muxed_conn.peer_id)
@@ -142,15 +152,16 @@ class OverlayTransport:
                 background_trio_service(dht),
             ):
                 await pubsub.wait_until_ready()
-                work = WorkStreams(host, peers, sink, self._journal, nursery)
+                work = WorkStreams(host, peers, dialler, sink, self._journal, nursery)
                 peers.before_down = work.gone
-                discovery = Discovery(host, dht, peers, sink, nursery)
-                artifacts = Artifacts(host, peers, sink, self._journal, nursery)
+                discovery = Discovery(host, dht, peers, dialler, sink, nursery)
+                artifacts = Artifacts(host, peers, dialler, gatekeeper, sink, self._journal, nursery)
                 async with host.run(listen_addrs=self._settings.listen):
                     self._require_listening(host)
                     self._addresses = tuple(map(str, host.get_addrs()))
-                    self._parts = _Parts(peers, pubsub, work, artifacts, discovery)
+                    self._parts = _Parts(peers, dialler, pubsub, work, artifacts, discovery)
                     nursery.start_soon(peers.run)
+                    nursery.start_soon(dialler.run)
                     nursery.start_soon(discovery.run)
                     nursery.start_soon(self._subscribe_all, pubsub)
                     nursery.start_soon(self._publish_all, pubsub)
@@ -199,7 +210,7 @@ class OverlayTransport:
         if self._parts is None:
             self._early.append(partial(self.connect, peer))
         else:
-            self._parts.peers.connect(peer)
+            self._parts.dialler.connect(peer)
 
     def open_stream(self, peer: PeerId) -> None:
         """Open the work stream; posts ``StreamOpened`` or ``StreamClosed``."""
@@ -208,9 +219,12 @@ class OverlayTransport:
         else:
             self._parts.work.open(peer)
 
-    def send(self, peer: PeerId, data: bytes, lane: Lane) -> bool:
-        """Put a frame into the peer's bounded outbox; False when it was dropped."""
-        return self._parts is not None and self._parts.work.send(peer, data, lane)
+    def send(self, peer: PeerId, data: bytes, lane: Lane) -> None:
+        """Put a frame into the peer's bounded outbox; one that has no place there is dropped and noted."""
+        if self._parts is None:
+            self._journal.note(NoteName.MESSAGE_DROPPED, reason="not_running", peer=peer, bytes=len(data))
+        else:
+            self._parts.work.send(peer, data, lane)
 
     def send_artifact(self, peer: PeerId, task: TaskId, attempt: int, digest: Digest, data: bytes) -> None:
         """Send an artifact on a stream of its own; tries once."""
@@ -234,9 +248,15 @@ class OverlayTransport:
             self._parts.discovery.find(key)
 
     def judge_peer(self, peer: PeerId, offence: Offence, rule: str) -> None:
-        """Take credit from the peer; once it is spent, disconnect and ban it for a while."""
-        if self._parts is not None:
-            self._parts.peers.judge(peer, offence, rule)
+        """Take credit from the peer; once it is spent, disconnect and ban it for a while.
+
+        Who is neither registered nor connected has nothing to lose: keys cost nothing, places in the ledger do.
+        """
+        if self._parts is None:
+            return
+        peers = self._parts.peers
+        if peers.is_connected(peer) or peers.standing(peer) is not Standing.STRANGER:
+            peers.judge(peer, offence, rule)
 
     def stake_changed(self) -> None:
         """Check the standing of every open connection again."""

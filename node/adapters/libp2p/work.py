@@ -12,6 +12,8 @@ from libp2p.abc import INetStream
 from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
 
+from node.adapters.libp2p.budget import Budgets
+from node.adapters.libp2p.dialling import Dialler
 from node.adapters.libp2p.framing import STREAM_ERRORS, LengthFrames, Outbox
 from node.adapters.libp2p.identity import from_libp2p, to_libp2p
 from node.adapters.libp2p.peers import Peers
@@ -36,6 +38,17 @@ STUCK_S: Final = 4.0
 """A write that failed after this long (s) failed because the peer did not read."""
 CROSSING_S: Final = 2.0
 """Two streams opened towards each other within this time (s) are one wish, not a reconnect."""
+FRAMES_PER_S: Final = 1000
+"""Frames that one peer may send for long (1/s). The goal of 500 tasks/s at one coordinator over 8 miners is 3000 frames
+of both directions, 375 a second with each miner; should all of them go one way, or one miner do the work of three,
+it is still below this."""
+BURST_FRAMES: Final = 2000
+"""Frames that may come at once: a full outbox that waited while the network did not move, twice."""
+PAUSE_S: Final = 0.05
+"""How long (s) we stop reading a peer that has used up its frames."""
+SATURATED_S: Final = 10.0
+"""A peer that sends more than we read for this long (s), without a time in which its allowance grew half full again,
+floods; outboxes of honest peers are empty long before."""
 MAX_OPENING: Final = 32
 """Streams being opened at once; the rest wait."""
 
@@ -58,19 +71,29 @@ class _Work:
 class WorkStreams:
     """All work streams of this node."""
 
-    def __init__(self, host: BasicHost, peers: Peers, sink: EventSink, journal: Journal, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        host: BasicHost,
+        peers: Peers,
+        dialler: Dialler,
+        sink: EventSink,
+        journal: Journal,
+        nursery: trio.Nursery,
+    ) -> None:
         self._host = host
         self._peers = peers
+        self._dialler = dialler
         self._sink = sink
         self._journal = journal
         self._nursery = nursery
         self._current: dict[PeerId, _Work] = {}
         self._opening: set[PeerId] = set()
+        self._budgets = Budgets(FRAMES_PER_S, BURST_FRAMES)
         self._slots = trio.CapacityLimiter(MAX_OPENING)
         host.set_stream_handler(WORK, self.accept)
 
-    def send(self, peer: PeerId, data: bytes, lane: Lane) -> bool:
-        """Queue a frame; False when there is no stream or its outbox is full, or the frame is over the limit."""
+    def send(self, peer: PeerId, data: bytes, lane: Lane) -> None:
+        """Queue a frame; dropped and noted when there is no stream, its outbox is full or the frame over the limit."""
         work = self._current.get(peer)
         if work is None:
             reason = "no_stream"
@@ -79,9 +102,8 @@ class WorkStreams:
         elif not work.outbox.put(data, lane):
             reason = "outbox_full"
         else:
-            return True
+            return
         self._journal.note(NoteName.MESSAGE_DROPPED, reason=reason, peer=peer, bytes=len(data))
-        return False
 
     def open(self, peer: PeerId) -> None:
         """Open a stream to the peer unless there is one or one is being opened."""
@@ -131,7 +153,7 @@ class WorkStreams:
         try:
             async with self._slots:
                 with trio.move_on_after(OPEN_S):
-                    if await self._peers.reach(peer):
+                    if await self._dialler.reach(peer):
                         stream = await self._host.new_stream(to_libp2p(peer), [WORK])
         except STREAM_ERRORS as error:
             self._journal.note(NoteName.PEER_UNREACHABLE, peer=peer, reason=type(error).__name__)
@@ -181,11 +203,22 @@ class WorkStreams:
         frames = LengthFrames(work.stream, MAX_MESSAGE_BYTES)
         try:
             while True:
-                await self._sink.post(StreamReceived(work.peer, await frames.read()))
+                data = await frames.read()
+                await self._allowance(work.peer)
+                await self._sink.post(StreamReceived(work.peer, data))
         except InvalidMessage as error:
             self._peers.judge(work.peer, Offence.GRAVE, error.rule)
         except STREAM_ERRORS:
             return
+
+    async def _allowance(self, peer: PeerId) -> None:
+        """Wait until the peer may have one more frame read; its window fills meanwhile."""
+        budget = self._budgets.of(peer)
+        while not budget.take():
+            if budget.dry_s() >= SATURATED_S:
+                budget.forgive()
+                self._peers.judge(peer, Offence.MINOR, "work.flood")
+            await trio.sleep(PAUSE_S)
 
     async def _write(self, work: _Work) -> None:
         while True:

@@ -5,21 +5,32 @@ import os
 
 import pytest
 import trio
+from libp2p.abc import INetStream
 
 from node.adapters.libp2p import artifacts as limits
+from node.adapters.libp2p.identity import to_libp2p
 from protocol.events import ArtifactReceived
 from protocol.notes import NoteName
 from protocol.params import MAX_ARTIFACT_BYTES
 from protocol.stake.standing import Standing
-from protocol.units import Digest, TaskId
+from protocol.units import Digest, PeerId, TaskId
+from tests.support.adversary import adversary
 from tests.support.overlay import Overlay, Running, overlay, until
 
 TASK = TaskId(bytes(32))
 
 
-def _send(node: Running, to: Running, data: bytes, digest: bytes | None = None) -> None:
+def _send(node: Running, to: PeerId, data: bytes, digest: bytes | None = None, attempt: int = 1) -> None:
     named = digest if digest is not None else hashlib.sha256(data).digest()
-    node.transport.send_artifact(to.id, TASK, 1, Digest(named), data)
+    node.transport.send_artifact(to, TASK, attempt, Digest(named), data)
+
+
+def _dropped(node: Running) -> list[str | int]:
+    return [note.fields["reason"] for note in node.journal.of(NoteName.MESSAGE_DROPPED)]
+
+
+def _ignored(node: Running) -> list[str | int]:
+    return [note.fields["rule"] for note in node.journal.of(NoteName.MESSAGE_IGNORED)]
 
 
 async def _pair(place: Overlay, standing: Standing = Standing.MINER) -> tuple[Running, Running]:
@@ -32,31 +43,71 @@ async def _pair(place: Overlay, standing: Standing = Standing.MINER) -> tuple[Ru
 async def test_send_artifact__a_picture_and_the_largest__arrive_whole() -> None:
     async with overlay() as place:
         coordinator, miner = await _pair(place)
-        for data in (os.urandom(1_500_000), os.urandom(1), bytes(MAX_ARTIFACT_BYTES)):
+        for number, data in enumerate((os.urandom(1_500_000), os.urandom(1), bytes(MAX_ARTIFACT_BYTES))):
             coordinator.sink.events.clear()
-            _send(miner, coordinator, data)
+            _send(miner, coordinator.id, data, attempt=number)
             await until(lambda: coordinator.sink.of(ArtifactReceived), "the artifact", 15)
             received = coordinator.sink.of(ArtifactReceived)
             assert received == [
-                ArtifactReceived(miner.id, TASK, 1, Digest(hashlib.sha256(data).digest()), data),
+                ArtifactReceived(miner.id, TASK, number, Digest(hashlib.sha256(data).digest()), data),
             ]
 
 
-async def test_send_artifact__twenty_at_once__all_arrive() -> None:
+async def test_send_artifact__as_many_as_may_wait__all_arrive_and_the_next_is_dropped() -> None:
     async with overlay() as place:
         coordinator, miner = await _pair(place)
-        sent = [os.urandom(100_000) for _ in range(20)]
-        for data in sent:
-            _send(miner, coordinator, data)
-        await until(lambda: len(coordinator.sink.of(ArtifactReceived)) == 20, "twenty artifacts")
+        most = limits.MAX_SENDING_PER_PEER + limits.MAX_WAITING_PER_PEER
+        sent = [os.urandom(100_000 if number % 2 else 1_000_000) for number in range(most)]
+        for number, data in enumerate([*sent, b"one too many"]):
+            _send(miner, coordinator.id, data, attempt=number)
+        await until(lambda: len(coordinator.sink.of(ArtifactReceived)) == most, "all that may wait")
         assert {event.data for event in coordinator.sink.of(ArtifactReceived)} == set(sent)
         assert coordinator.rules_against(miner.id) == []
+        assert _dropped(miner) == ["artifact_queue_full"]
+
+
+async def test_send_artifact__same_attempt_while_it_is_on_its_way__sent_once() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        for _ in range(3):
+            _send(miner, coordinator.id, b"picture")
+        await until(lambda: coordinator.sink.of(ArtifactReceived), "the artifact")
+        await until(lambda: not _sending(miner), "the end of the transfer")
+        assert _dropped(miner) == ["artifact_on_its_way"] * 2
+        _send(miner, coordinator.id, b"picture")
+        await until(lambda: len(coordinator.sink.of(ArtifactReceived)) == 2, "the artifact again, once it had ended")
+
+
+def _sending(node: Running) -> int:
+    parts = node.transport._parts
+    assert parts is not None
+    return parts.artifacts._sending
+
+
+async def test_send_artifact__reader_that_takes_nothing__given_up_and_nobody_else_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "WRITE_S", 0.7)
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        async with adversary(miner) as enemy:
+
+            async def never_reads(_stream: INetStream) -> None:
+                await trio.sleep_forever()
+
+            enemy.host.set_stream_handler(limits.ARTIFACT, never_reads)
+            for number in range(limits.MAX_SENDING):
+                _send(miner, enemy.id, bytes(1_000_000), attempt=number)
+            assert set(_dropped(miner)) == {"artifact_queue_full"}
+            _send(miner, coordinator.id, b"for the honest")
+            await until(lambda: coordinator.sink.of(ArtifactReceived), "the delivery to the honest", 3)
+            await until(lambda: "TooSlowError" in _dropped(miner), "the end of patience", 5)
 
 
 async def test_accept__digest_of_other_bytes__judged_and_not_posted() -> None:
     async with overlay() as place:
         coordinator, miner = await _pair(place)
-        _send(miner, coordinator, b"one", hashlib.sha256(b"other").digest())
+        _send(miner, coordinator.id, b"one", hashlib.sha256(b"other").digest())
         await until(lambda: coordinator.rules_against(miner.id), "the judgement")
         assert coordinator.rules_against(miner.id) == ["artifact.digest"]
         assert coordinator.sink.of(ArtifactReceived) == []
@@ -65,38 +116,102 @@ async def test_accept__digest_of_other_bytes__judged_and_not_posted() -> None:
 async def test_accept__stranger__refused_and_judged() -> None:
     async with overlay() as place:
         coordinator, stranger = await _pair(place, Standing.STRANGER)
-        _send(stranger, coordinator, b"one")
+        _send(stranger, coordinator.id, b"one")
         await until(lambda: coordinator.rules_against(stranger.id), "the judgement")
         assert coordinator.rules_against(stranger.id) == ["artifact.unregistered"]
         assert coordinator.sink.of(ArtifactReceived) == []
 
 
 async def test_accept__bytes_stop_coming__given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "TRANSFER_S", 0.5)
+    monkeypatch.setattr(limits, "STEP_S", 0.5)
     async with overlay() as place:
         coordinator, miner = await _pair(place)
-        parts = miner.transport._parts
-        assert parts is not None
-        stream = await parts.artifacts._host.new_stream(_id(coordinator), [limits.ARTIFACT])
-        header = limits.ArtifactHeader(task=TASK, attempt=0, digest=Digest(bytes(32)), size=1000)
-        await stream.write(limits.frame(limits.encode(header)) + bytes(999))
+        await _say(miner, coordinator, size=1000, body=bytes(999))
         await until(lambda: coordinator.rules_against(miner.id), "the end of patience", 3)
         assert coordinator.rules_against(miner.id) == ["artifact.slow"]
 
 
-def _id(node: Running) -> object:
-    from node.adapters.libp2p.identity import to_libp2p
+async def test_accept__header_never_comes__given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HEADER_S", 0.3)
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        await (await _open(miner, coordinator)).write(b"\x00")
+        await until(lambda: coordinator.rules_against(miner.id), "the end of patience", 3)
+        assert coordinator.rules_against(miner.id) == ["artifact.slow"]
 
-    return to_libp2p(node.id)
+
+async def test_accept__headers_without_bodies__free_their_places_and_the_waiting_is_not_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "STEP_S", 0.6)
+    monkeypatch.setattr(limits, "MAX_RECEIVING", 2)
+    async with overlay() as place:
+        coordinator, liar = await _pair(place)
+        honest = await place.start(3, Standing.MINER, [coordinator])
+        await until(lambda: coordinator.connected_to(honest), "the honest connection")
+        for number in range(4):
+            await _say(liar, coordinator, size=1000, attempt=number)
+        await until(lambda: len(coordinator.gate.asked) >= 4, "the headers")
+        _send(honest, coordinator.id, b"picture")
+        await until(lambda: coordinator.sink.of(ArtifactReceived), "the honest artifact", 4)
+        assert coordinator.rules_against(honest.id) == []
+        await until(lambda: coordinator.rules_against(liar.id) == ["artifact.slow"] * 4, "the judgement of the liar", 4)
+
+
+async def test_accept__one_peer__never_takes_more_than_its_places() -> None:
+    async with overlay() as place:
+        coordinator, liar = await _pair(place)
+        parts = coordinator.transport._parts
+        assert parts is not None
+        for number in range(6):
+            await _say(liar, coordinator, size=1000, attempt=number)
+        await until(lambda: len(coordinator.gate.asked) >= 6 + limits.MAX_RECEIVING_PER_PEER, "the headers")
+        assert parts.artifacts._receiving.borrowed_tokens == limits.MAX_RECEIVING_PER_PEER
+
+
+async def test_accept__not_expected__reset_unread_and_not_judged() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        coordinator.gate.expects = False
+        _send(miner, coordinator.id, bytes(2_000_000))
+        await until(lambda: _dropped(miner), "the sender's notice")
+        assert coordinator.gate.asked == [(miner.id, TASK, 1, 2_000_000)]
+        assert _ignored(coordinator) == ["artifact.unexpected"]
+        assert coordinator.rules_against(miner.id) == []
+        assert coordinator.sink.of(ArtifactReceived) == []
+
+
+async def test_accept__not_expected_again_and_again__judged_beyond_what_lateness_explains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "UNEXPECTED_PER_MINUTE", 3)
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        coordinator.gate.expects = False
+        for number in range(4):
+            assert coordinator.rules_against(miner.id) == []
+            await _say(miner, coordinator, size=1000, attempt=number)
+            await until(lambda expected=number + 1: len(_ignored(coordinator)) == expected, "the refusal")
+        assert coordinator.rules_against(miner.id) == ["artifact.unexpected"]
+
+
+async def _open(node: Running, to: Running) -> INetStream:
+    parts = node.transport._parts
+    assert parts is not None
+    return await parts.artifacts._host.new_stream(to_libp2p(to.id), [limits.ARTIFACT])
+
+
+async def _say(node: Running, to: Running, *, size: int, body: bytes = b"", attempt: int = 0) -> None:
+    header = limits.ArtifactHeader(task=TASK, attempt=attempt, digest=Digest(bytes(32)), size=size)
+    await (await _open(node, to)).write(limits.frame(limits.encode(header)) + body)
 
 
 async def test_send_artifact__empty_or_nobody_there__dropped_and_noted() -> None:
     async with overlay() as place:
         coordinator, miner = await _pair(place)
-        _send(miner, coordinator, b"")
+        _send(miner, coordinator.id, b"")
         await coordinator.close()
         await until(lambda: not miner.connected_to(coordinator), "the end of the connection")
-        _send(miner, coordinator, b"x")
-        await until(lambda: len(miner.journal.of(NoteName.MESSAGE_DROPPED)) == 2, "two notes")
-        assert miner.journal.of(NoteName.MESSAGE_DROPPED)[0].fields["reason"] == "artifact_empty"
-        await trio.sleep(0)
+        _send(miner, coordinator.id, b"x")
+        await until(lambda: len(_dropped(miner)) == 2, "two notes")
+        assert _dropped(miner)[0] == "artifact_empty"

@@ -14,7 +14,7 @@ from protocol.errors import ConfigError
 from protocol.events import PeerDown, PeerUp
 from protocol.notes import NoteName
 from protocol.stake.standing import Standing
-from tests.support.overlay import Running, overlay, until
+from tests.support.overlay import Running, overlay, peer_of, until
 
 
 def _free_port() -> int:
@@ -39,6 +39,7 @@ async def test_run__bootstrap_restarts__connected_again_and_told_in_order() -> N
         await until(lambda: _up(node) == [boot.id], "the first connection")
         await boot.close()
         await until(lambda: _down(node) == [boot.id], "the loss")
+        assert [note.fields["reason"] for note in node.journal.of(NoteName.PEER_DOWN)] == ["lost"]
         await place.start(1, Standing.BOOTSTRAP, listen=f"/ip4/127.0.0.1/tcp/{port}")
         await until(lambda: _up(node) == [boot.id, boot.id], "the second connection")
         assert [type(event) for event in node.sink.events] == [PeerUp, PeerDown, PeerUp]
@@ -56,8 +57,6 @@ async def test_run__bootstrap_not_there_yet__noted_and_joined_later() -> None:
 
 
 def _boot_id() -> str:
-    from tests.support.overlay import peer_of
-
     return peer_of(1)
 
 
@@ -91,10 +90,27 @@ async def test_judge_peer__credit_spent__cut_and_refused() -> None:
         boot.transport.judge_peer(node.id, Offence.GRAVE, "test.rule")
         await until(lambda: _down(boot) == [node.id], "the cut")
         assert [note.fields["peer"] for note in boot.journal.of(NoteName.PEER_BANNED)] == [node.id]
+        assert [note.fields["reason"] for note in boot.journal.of(NoteName.PEER_DOWN)] == ["banned"]
         await trio.sleep(1.0)
         assert _up(boot) == [node.id]
         boot.transport.connect(node.id)
         await until(lambda: boot.journal.of(NoteName.PEER_UNREACHABLE), "the refusal to dial")
+
+
+async def test_judge_peer__neither_registered_nor_connected__no_account_is_opened() -> None:
+    async with overlay() as place:
+        node = await place.start(1, Standing.COORDINATOR)
+        away = await place.start(2, Standing.MINER)
+        guest = await place.start(3, Standing.STRANGER, [node])
+        await until(lambda: node.connected_to(guest), "the guest")
+        parts = node.transport._parts
+        assert parts is not None
+        for number in range(50, 60):
+            node.transport.judge_peer(peer_of(number), Offence.GRAVE, "test.rule")
+        assert len(parts.peers._ledger) == 0
+        for known in (away, guest):
+            node.transport.judge_peer(known.id, Offence.GRAVE, "test.rule")
+        assert len(parts.peers._ledger) == 2
 
 
 async def test_on_connected__too_many_strangers__staked_peers_still_come_in() -> None:
@@ -145,8 +161,6 @@ async def test_watch__process_stopped_or_killed__peer_down_in_time(stop: signal.
         try:
             assert child.stdout is not None
             address = (await trio.to_thread.run_sync(child.stdout.readline)).decode().strip()
-            from tests.support.overlay import peer_of
-
             async with overlay() as place:
                 place.standings[peer_of(2)] = Standing.MINER
                 node = await place.start(1, Standing.COORDINATOR, book=[address])

@@ -1,8 +1,12 @@
 """Bad settings: one clear line each, naming the field."""
 
+import socket
+
 import pytest
+from annotated_types import Ge, Le
 
 from node.adapters.libp2p.settings import OverlaySettings, check, check_ports_free
+from node.settings import OverlaySection
 from protocol.errors import ConfigError
 from tests.support.overlay import peer_of
 
@@ -10,20 +14,29 @@ GOOD = f"/ip4/192.0.2.1/tcp/4001/p2p/{peer_of(1)}"
 ED25519 = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
 
 
+def _settings(
+    listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",),
+    announce: tuple[str, ...] = (),
+    bootstraps: tuple[str, ...] = (),
+    max_connections: int = 64,
+) -> OverlaySettings:
+    return OverlaySettings(listen=listen, announce=announce, bootstraps=bootstraps, max_connections=max_connections)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (OverlaySettings(listen=()), "listen: at least one"),
-        (OverlaySettings(listen=("nonsense",)), "listen: 'nonsense'.*not a multiaddress"),
-        (OverlaySettings(listen=("/ip4/127.0.0.1/udp/1/quic-v1",)), "listen: .*only TCP"),
-        (OverlaySettings(listen=("/dns4/example.org/tcp/1",)), "listen: .*of this machine"),
-        (OverlaySettings(listen=("/ip4/127.0.0.1/tcp/99999",)), "listen: .*not a multiaddress"),
-        (OverlaySettings(announce=("/ip4/1.2.3.4",)), "announce: .*only TCP"),
-        (OverlaySettings(bootstraps=("/ip4/192.0.2.1/tcp/4001",)), "bootstraps: .*must end in /p2p/"),
-        (OverlaySettings(bootstraps=("/ip4/192.0.2.1/tcp/4001/p2p/0OIl",)), "bootstraps: .*is not a peer id"),
-        (OverlaySettings(bootstraps=(f"/ip4/192.0.2.1/tcp/4001/p2p/{ED25519}",)), "bootstraps: .*16Uiu2HA"),
-        (OverlaySettings(bootstraps=(GOOD, f"/p2p/{peer_of(1)}")), "bootstraps: .*must end in"),
-        (OverlaySettings(max_connections=1), "max_connections: 1"),
+        (_settings(listen=()), "listen: at least one"),
+        (_settings(listen=("nonsense",)), "listen: 'nonsense'.*not a multiaddress"),
+        (_settings(listen=("/ip4/127.0.0.1/udp/1/quic-v1",)), "listen: .*only TCP"),
+        (_settings(listen=("/dns4/example.org/tcp/1",)), "listen: .*of this machine"),
+        (_settings(listen=("/ip4/127.0.0.1/tcp/99999",)), "listen: .*not a multiaddress"),
+        (_settings(announce=("/ip4/1.2.3.4",)), "announce: .*only TCP"),
+        (_settings(bootstraps=("/ip4/192.0.2.1/tcp/4001",)), "bootstraps: .*must end in /p2p/"),
+        (_settings(bootstraps=("/ip4/192.0.2.1/tcp/4001/p2p/0OIl",)), "bootstraps: .*is not a peer id"),
+        (_settings(bootstraps=(f"/ip4/192.0.2.1/tcp/4001/p2p/{ED25519}",)), "bootstraps: .*16Uiu2HA"),
+        (_settings(bootstraps=(GOOD, f"/p2p/{peer_of(1)}")), "bootstraps: .*must end in"),
+        (_settings(max_connections=1), "max_connections: 1"),
     ],
 )
 def test_check__bad_setting__config_error_names_it(settings: OverlaySettings, words: str) -> None:
@@ -33,11 +46,31 @@ def test_check__bad_setting__config_error_names_it(settings: OverlaySettings, wo
 
 
 def test_check__good_settings__parsed() -> None:
-    checked = check(OverlaySettings(bootstraps=(GOOD,), announce=("/dns4/node.example.org/tcp/4001",)))
+    checked = check(_settings(bootstraps=(GOOD,), announce=("/dns4/node.example.org/tcp/4001",)))
     assert [str(endpoint) for endpoint in checked.bootstraps] == [GOOD]
     check_ports_free(checked.listen)
 
 
 def test_check_ports_free__not_our_address__config_error() -> None:
     with pytest.raises(ConfigError, match=r"listen: cannot listen on /ip4/192\.0\.2\.1/tcp/4001"):
-        check_ports_free(check(OverlaySettings(listen=("/ip4/192.0.2.1/tcp/4001",))).listen)
+        check_ports_free(check(_settings(listen=("/ip4/192.0.2.1/tcp/4001",))).listen)
+
+
+def test_check__bounds_of_max_connections__are_those_of_the_nodes_settings() -> None:
+    bounds = OverlaySection.model_fields["max_connections"].metadata
+    least = next(bound.ge for bound in bounds if isinstance(bound, Ge))
+    most = next(bound.le for bound in bounds if isinstance(bound, Le))
+    for allowed in (least, most):
+        assert check(_settings(max_connections=allowed)).max_connections == allowed
+    for beyond in (least - 1, most + 1):
+        with pytest.raises(ConfigError, match="max_connections"):
+            check(_settings(max_connections=beyond))
+
+
+def test_check_ports_free__taken__config_error_says_what_to_do() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        taken = f"/ip4/127.0.0.1/tcp/{other.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=f"listen: {taken} is in use.*0 for a free one"):
+            check_ports_free(check(_settings(listen=(taken,))).listen)

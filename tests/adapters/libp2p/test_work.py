@@ -1,7 +1,9 @@
 """Work streams between real nodes."""
 
+import pytest
 import trio
 
+from node.adapters.libp2p import work
 from protocol.effects import Lane
 from protocol.events import PeerDown, PeerUp, StreamClosed, StreamOpened, StreamReceived
 from protocol.notes import NoteName
@@ -73,6 +75,47 @@ async def test_send__receiver_takes_nothing__outbox_fills_others_flow_and_the_sl
         await until(lambda: len(_frames(quick)) == 50, "the quick one's frames", 2)
         await until(lambda: StreamClosed(slow.id) in coordinator.sink.events, "the end of the slow one", 12)
         slow.sink.open.set()
+
+
+async def test_read__ten_times_the_goal_of_one_pair__taken_at_once_and_not_judged() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        await miner.work_with(coordinator)
+        sent = 0
+        began = trio.current_time()
+        while sent < work.BURST_FRAMES:
+            if miner.send(coordinator, b"%04d" % sent):
+                sent += 1
+            else:
+                await trio.sleep(0.005)
+        await until(lambda: len(_frames(coordinator)) == sent, "all frames")
+        assert trio.current_time() - began < 5
+        assert _frames(coordinator) == [b"%04d" % number for number in range(sent)]
+        assert coordinator.rules_against(miner.id) == []
+
+
+async def test_read__more_frames_than_allowed__slowed_and_judged_others_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(work, "FRAMES_PER_S", 100)
+    monkeypatch.setattr(work, "BURST_FRAMES", 200)
+    monkeypatch.setattr(work, "SATURATED_S", 0.5)
+    async with overlay() as place:
+        coordinator, flooder = await _pair(place)
+        quick = await place.start(3, Standing.MINER, [coordinator])
+        await flooder.work_with(coordinator)
+        await quick.work_with(coordinator)
+        began = trio.current_time()
+        for number in range(1000):
+            assert flooder.send(coordinator, b"%d" % number)
+        await until(lambda: coordinator.rules_against(flooder.id), "the judgement")
+        elapsed = trio.current_time() - began
+        flood = [event for event in coordinator.sink.of(StreamReceived) if event.peer == flooder.id]
+        assert len(flood) <= 200 + 100 * elapsed + 1
+        assert quick.send(coordinator, b"work")
+        await until(lambda: StreamReceived(quick.id, b"work") in coordinator.sink.events, "the honest frame", 2)
+        assert set(coordinator.rules_against(flooder.id)) == {"work.flood"}
+        assert coordinator.rules_against(quick.id) == []
 
 
 async def test_open_stream__peer_unknown__one_stream_closed() -> None:
