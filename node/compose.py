@@ -150,6 +150,7 @@ def _engine(settings: Settings, clock: Clock, journal: Journal) -> Engine:
         engines_on_machine=section.engines_on_machine,
         device=section.device,
         delay_ms=section.delay_ms,
+        places=section.places,
     )
     return build_engine(chosen, load_catalog(settings.catalog), clock, journal)
 

@@ -8,7 +8,6 @@ import importlib.resources
 import importlib.util
 import json
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 
 from node.setting_faults import FLAGS, Source, one_of
 from node.settings import NodeRole, Settings
+from node.toml_file import read_toml
 from protocol.errors import ConfigError
 from protocol.params import Params
 
@@ -32,9 +32,6 @@ PATH_KEYS: Final = ("data", "catalog", "key.keystore", "key.password_file", "htt
 
 CREDENTIAL: Final = "cuckoo-password"
 """Name of the systemd credential with the keystore's password: ``LoadCredential=cuckoo-password:/etc/…``."""
-
-MAX_FILE_BYTES: Final = 1024 * 1024
-"""Largest settings or parameter file (bytes); a larger one is some other file, named by mistake."""
 
 Tree = dict[str, object]
 
@@ -52,7 +49,7 @@ def load_settings(
     Raises:
         ConfigError: With one line that names what is wrong and what would be right.
     """
-    tree = _read_toml(config) if config else {}
+    tree = read_toml(config) if config else {}
     if config:
         _anchor_paths(tree, config.absolute().parent)
     given = {key: value for key, value in flags.items() if value is not None}
@@ -89,7 +86,7 @@ def load_params(name: str, base: Path | None = None) -> Params:
         path = shipped[name]
     else:
         path = (base or Path.cwd()) / Path(name).expanduser()
-    tree = _read_toml(path)
+    tree = read_toml(path)
     try:
         return Params.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
@@ -125,20 +122,6 @@ def example_file(name: str) -> Path:
     if name not in found:
         raise ConfigError(f"no example is called {name!r}: give one of {one_of(found)}")
     return found[name]
-
-
-def _read_toml(path: Path) -> Tree:
-    """Read a TOML file of sane size."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes, which no settings file is")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {str(error).splitlines()[0]}") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _get(tree: Tree, key: str) -> object:
@@ -224,6 +207,8 @@ def _check_role(settings: Settings, source: Source) -> None:
         raise ConfigError(f"{source.name('http.keys_file')}: {settings.http.keys_file} does not exist")
     if settings.catalog is not None and not settings.catalog.is_file():
         raise ConfigError(f"{source.name('catalog')}: {settings.catalog} does not exist")
+    if settings.engine.places > 1 and settings.engine.kind != "instant":
+        raise ConfigError(f"{source.name('engine.places')}: only instant draws several pictures at once: leave it out")
     for model, folder in settings.engine.model_folders.items():
         if not folder.is_dir():
             raise ConfigError(f"{source.name('engine.model_folders')}: {model}: the folder {folder} does not exist")

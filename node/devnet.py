@@ -20,7 +20,6 @@ from node.devnet_plan import (
     DevnetMember,
     DevnetOptions,
     check_options,
-    free_port,
     make_folder,
     make_members,
     write_api_key,
@@ -134,8 +133,10 @@ async def by_hand(options: DevnetOptions, report: Report) -> AsyncIterator[tuple
     Raises:
         ConfigError, Unavailable: As ``devnet``.
     """
+    from node.adapters.chain.devchain import free_port  # imported here: as in registered_network
+
     async with registered_network(options, report) as network:
-        port = free_port()
+        port = free_port(0)
         bootstrap, *others = network.members
         entry = f"/ip4/127.0.0.1/tcp/{port}/p2p/{NodeKey(bootstrap.secret).peer_id}"
         chain = network.chain_section()

@@ -21,6 +21,9 @@ MINER_STAKES_CAI: Final = (25_000, 50_000, 100_000)
 """Stakes of the miners in turn (CAI), above the minimum of 20,000: different, so that the lottery has something to
 weigh."""
 
+MAX_PLACES: Final = 64
+"""Most pictures at once of one miner, as ``engine.places`` allows."""
+
 MAX_NODES: Final = 64
 """Most nodes of one devnet. Each is a process of some 100 MB and more with a model."""
 
@@ -34,6 +37,8 @@ class DevnetOptions:
     models: tuple[str, ...] = (DEFAULT_MODEL,)
     engine: str = "diffusion"
     delay_ms: int = 0
+    places: int = 1
+    """Pictures that each miner draws at once, with ``instant`` only."""
     port: int = 8000
     """Port of the first coordinator's API, 0 for free ones; the others follow it."""
     require_key: bool = False
@@ -88,6 +93,10 @@ def check_options(options: DevnetOptions) -> None:
         raise ConfigError(f"--miners: at most {MAX_NODES} nodes in all, as each is a process")
     if options.engine not in {"diffusion", "instant"}:
         raise ConfigError(f"--engine: {options.engine!r} is not one of diffusion, instant")
+    if not 1 <= options.places <= MAX_PLACES:
+        raise ConfigError(f"--places: {options.places} is not within 1 and {MAX_PLACES}")
+    if options.places > 1 and options.engine != "instant":
+        raise ConfigError("--places: only --engine instant draws several pictures at once")
     if not 0 <= options.port <= 65_535 - options.coordinators:
         raise ConfigError(f"--port: {options.port} is not within 0 and {65_535 - options.coordinators}")
     for number in range(options.coordinators) if options.port else ():
@@ -99,14 +108,6 @@ def check_options(options: DevnetOptions) -> None:
                 raise ConfigError(
                     f"--port: {options.port + number} is in use: give another, or --port 0 for a free one"
                 ) from None
-
-
-def free_port() -> int:
-    """Find a TCP port of this machine that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def make_folder(options: DevnetOptions) -> Path:
@@ -189,6 +190,7 @@ def write_config(
             "models": list(options.models),
             "engines_on_machine": options.miners,
             "delay_ms": options.delay_ms,
+            "places": options.places,
         }
     path = member.folder / "node.toml"
     keystore.write_private(path, toml_text(settings))

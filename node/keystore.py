@@ -105,12 +105,15 @@ def unlock(path: Path, password_file: Path | None, *, ask: Ask | None = None) ->
     return load(path, password_for(path, password_file, ask=ask))
 
 
-def read_address(path: Path) -> str | None:
-    """Give the address that a keystore states in plain, as ``0x…``; None where it states none. It proves nothing."""
-    stated = _read_keystore(path).get("address")
-    if not isinstance(stated, str):
-        return None
-    return stated if stated.startswith("0x") else "0x" + stated
+def require_files(path: Path, password_file: Path | None) -> None:
+    """Make sure, without decrypting, that a keystore and its password file are there and private.
+
+    Raises:
+        ConfigError: As ``unlock``, but for a wrong password.
+    """
+    _read_keystore(path)
+    if password_file is not None:
+        read_password_file(password_file)
 
 
 def password_for(path: Path, password_file: Path | None, *, ask: Ask | None = None) -> str:

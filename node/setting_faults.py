@@ -37,6 +37,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "engine.threads": "--threads",
     "engine.device": "--device",
     "engine.delay_ms": "--delay-ms",
+    "engine.places": "--places",
     "logs.format": "--json-logs",
     "logs.level": "--log-level",
 }

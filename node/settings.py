@@ -168,6 +168,8 @@ class EngineSection(Section):
     """``auto`` takes the first GPU, or the CPU where there is none; ``cpu``, ``cuda``, ``cuda:1``."""
     delay_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
     """With ``instant``: how long a picture takes (ms)."""
+    places: Annotated[int, Field(ge=1, le=64)] = 1
+    """With ``instant``: how many pictures it draws at once, for measuring networks larger than the machine."""
 
 
 @final

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 STOP_SECONDS: Final = 4.7
 """How long (s) everything may take to stop, as for a devnet."""
 
-MILLIS: Final = 1000
-
 
 def demo(
     prompt: Annotated[str, typer.Argument(help="What the picture shows.")] = "a red heart",

@@ -47,7 +47,7 @@ def test_load_catalog__extra_file__adds_to_ours(tmp_path):
     ("text", "said"),
     [
         ("models = 3", "models: must be a table"),
-        ("[models.tiny\n", "not TOML"),
+        ("[models.tiny\n", "not valid TOML"),
         ("[models.tiny]\nname = 'tiny'", "models.tiny.title: Field required"),
         (ENTRY.format(digest="ab"), "models.tiny.digest"),
         (ENTRY.format(digest="ab" * 32) + "colour = 1", "models.tiny.colour: Extra inputs"),
@@ -65,5 +65,5 @@ def test_load_catalog__wrong_file__config_error_names_file_and_key(tmp_path, tex
 
 
 def test_load_catalog__file_missing__config_error_names_it(tmp_path):
-    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot read the model catalog: No such file"):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: no such file"):
         load_catalog(tmp_path / "nowhere.toml")

@@ -107,9 +107,14 @@ def test_load__others_can_read_it__refused(path):
     assert fault_of(keystore.load, path, PASSWORD) == f"{path}: every user can read this keystore: chmod 600 {path}"
 
 
-def test_read_address__stated__as_the_key_says(path):
-    secret = keystore.create(path, PASSWORD, light=True)
-    assert keystore.read_address(path) == Account.from_key(secret).address
+def test_require_files__keystore_or_password_file_missing__named(path, tmp_path):
+    assert fault_of(keystore.require_files, path, None).startswith(
+        f"{path}: no such keystore: make one with cuckoo key"
+    )
+    keystore.create(path, PASSWORD, light=True)
+    keystore.require_files(path, None)
+    absent = tmp_path / "absent"
+    assert fault_of(keystore.require_files, path, absent) == f"--password-file: {absent} does not exist"
 
 
 def test_read_password_file__first_line(tmp_path):

@@ -193,7 +193,7 @@ def test_load_settings__binary_or_huge_file__one_line(write):
     path.write_bytes(b"\xff\xfe\x00")
     assert "not valid TOML" in fault_of(path)
     path.write_bytes(b"#" * (1024 * 1024 + 1))
-    assert "no settings file is" in fault_of(path)
+    assert "which no settings file or catalog is" in fault_of(path)
 
 
 def test_load_settings__systemd_credential__is_the_password_file(write, tmp_path):
@@ -291,3 +291,11 @@ def test_toml_text__awkward_values__read_back():
 def test_toml_text__no_value_of_toml__type_error():
     with pytest.raises(TypeError, match="NoneType"):
         toml_text({"a": None})
+
+
+def test_load_settings__several_places__only_with_instant(write):
+    path = write(GOOD + '[engine]\nkind = "instant"\nplaces = 64\n')
+    assert load_settings(path, {}, {}).engine.places == 64
+    assert fault_of(path, {"engine.places": 65}).startswith("--places: ")
+    path = write(GOOD + "[engine]\nplaces = 2\n")
+    assert fault_of(path) == f"{path}: engine.places: only instant draws several pictures at once: leave it out"

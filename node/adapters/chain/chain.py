@@ -30,7 +30,8 @@ MAX_BACK_OFF_S: Final = 30.0
 """Longest pause (s) between two tries during an outage."""
 QUIET_EPOCH_SHARE: Final = 8
 """A chain is quiet when 1/8 of an epoch has gone by without a block: one may be made before a cutoff and reach us
-after it. The share is the same for every node, so that all fix the same table; half an epoch is to spare. SPEC.md §6.2"""
+after it. The share is the same for every node, so that all fix the same table; half an epoch is to spare.
+SPEC.md §6.2"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,6 @@ class CallRefused(Unavailable):
         """Keep what the node said; the message is remote text and is cut."""
         super().__init__(f"{method}: {message[:300]} (code {code})")
         self.code = code
-        self.remote_message = message
 
 
 class WrongChain(Unavailable):

@@ -35,7 +35,6 @@ from node.adapters.engine.ipc import (
     Report,
     Run,
     Started,
-    Unload,
     decode_command,
     encode,
 )
@@ -65,7 +64,7 @@ class Child:
         self._commands = commands
         self._reports = reports
         self._write_lock = threading.Lock()
-        self._work: queue.Queue[Load | Unload | Run] = queue.Queue(QUEUE_LIMIT)
+        self._work: queue.Queue[Load | Run] = queue.Queue(QUEUE_LIMIT)
         self._open: set[int] = set()
         self._cancelled: set[int] = set()
         self._jobs_lock = threading.Lock()
@@ -124,8 +123,6 @@ class Child:
             match command:
                 case Load():
                     self._load(command, chosen)
-                case Unload():
-                    self._painters.pop(command.model, None)
                 case Run():
                     self._run(command)
 

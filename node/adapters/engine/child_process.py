@@ -34,13 +34,15 @@ STOP_LIMIT_S: Final = 1.0
 """How long (s) a child whose input was closed may take to end; it does so at once unless the device holds it."""
 KILL_LIMIT_S: Final = 5.0
 """How long (s) we wait for a killed child; one that a driver holds in the kernel is left behind."""
+STARTUP_LIMIT_S: Final = 120.0
+"""Longest time (s) for a child to import its libraries and find its device: half a minute on a cold disk."""
 CHILD_MODULE: Final = "node.adapters.engine.child"
 
 
 class ChildProcess:
     """A running child. ``serve`` ends when the child does, or when it must be given up."""
 
-    def __init__(self, process: trio.Process, startup_limit_s: float) -> None:
+    def __init__(self, process: trio.Process) -> None:
         """Take over a process whose two pipes are trio streams."""
         self._process = process
         self._send, self._outgoing = trio.open_memory_channel[Command](COMMAND_LIMIT)
@@ -49,7 +51,7 @@ class ChildProcess:
         self._numbers = 0
         self.lost_reason = "engine_down"
         """Stable name of why ``serve`` ended."""
-        self.deadline = trio.current_time() + startup_limit_s
+        self.deadline = trio.current_time() + STARTUP_LIMIT_S
         """Moment (trio time) by which the child must have reached its next stage; whoever gives it work moves it."""
 
     @property
@@ -175,13 +177,13 @@ def child_environment(threads: int, environment: Mapping[str, str]) -> dict[str,
 
 
 @asynccontextmanager
-async def open_child(device: str, threads: int, startup_limit_s: float) -> AsyncIterator[ChildProcess]:
+async def open_child(device: str, threads: int) -> AsyncIterator[ChildProcess]:
     """Start a child; it is gone when the block is left, however that happens."""
     command = [sys.executable, "-P", "-m", CHILD_MODULE, "--device", device, "--threads", str(threads)]
     process = await trio.lowlevel.open_process(
         command, stdin=PIPE, stdout=PIPE, env=child_environment(threads, os.environ)
     )
-    child = ChildProcess(process, startup_limit_s)
+    child = ChildProcess(process)
     try:
         yield child
     finally:

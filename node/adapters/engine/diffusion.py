@@ -117,9 +117,7 @@ class DiffusionEngine:
 
     async def _live(self) -> None:
         """Start one child and serve until it is lost."""
-        async with open_child(
-            self._settings.device, self._settings.resolved_threads(), self._settings.startup_limit_s
-        ) as child:
+        async with open_child(self._settings.device, self._settings.resolved_threads()) as child:
             self._child = child
             try:
                 await child.serve(self._on_report, self._on_tick)

@@ -44,13 +44,6 @@ class Load(Frozen):
     guidance: Annotated[float, Field(ge=0, le=50)]
 
 
-class Unload(Frozen):
-    """Forget a model; its memory becomes free."""
-
-    kind: Literal["unload"] = "unload"
-    model: ModelName
-
-
 class Run(Frozen):
     """Draw one picture; answered by ``Progress`` and one ``Done`` or ``Failed``."""
 
@@ -141,7 +134,7 @@ class Pong(Frozen):
     number: JobNumber
 
 
-Command = Load | Unload | Run | Cancel | Ping
+Command = Load | Run | Cancel | Ping
 Report = Started | Loaded | LoadFailed | Progress | Done | Failed | Pong
 
 _COMMANDS: Final[TypeAdapter[Command]] = TypeAdapter(Annotated[Command, Field(discriminator="kind")])

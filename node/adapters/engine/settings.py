@@ -34,10 +34,8 @@ class EngineSettings:
     """Engines that share this machine's cores."""
     device: str = "auto"
     """``auto`` is CUDA where there is some, else the CPU; or a torch device name."""
-    startup_limit_s: float = 120.0
-    """Longest time (s) for a child to import its libraries and find its device: half a minute on a cold disk."""
     places: int = 1
-    """``instant`` only: pictures at once."""
+    """``instant`` only: pictures at once, 1 to 64."""
     delay_ms: int = 0
     """``instant`` only: how long a picture takes (ms)."""
 

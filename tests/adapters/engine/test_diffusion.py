@@ -31,7 +31,7 @@ import sys, trio
 from node.adapters.engine.child_process import open_child
 
 async def main():
-    async with open_child("cpu", 1, 60) as child:
+    async with open_child("cpu", 1) as child:
         print(child.pid, flush=True)
         await child.serve(lambda report: None, lambda: None)
 

@@ -20,7 +20,6 @@ from node.adapters.engine.ipc import (
     Progress,
     Run,
     Started,
-    Unload,
     decode_command,
     decode_report,
     encode,
@@ -32,7 +31,6 @@ RUN = Run(
 )  # fmt: skip
 COMMANDS = [
     Load(model="m", folder="/models/m", digest=bytes(32), width=128, height=128, steps=15, guidance=4.0),
-    Unload(model="m"),
     RUN,
     Cancel(job=7),
     Ping(number=3),

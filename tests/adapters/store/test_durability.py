@@ -79,6 +79,9 @@ async def test_load__tasks_of_several_boots__in_the_order_of_acceptance(store):
     async with store.opened():
         await store.persist((*ordered[6:], *ordered[2:6], ordered[1], ordered[0]))
         assert await store.load() == tuple(ordered)
+        # The index has the same order: without it, only what the query asks for is left.
+        await store._run(lambda connection: connection.execute("DROP INDEX open_tasks"))
+        assert await store.load() == tuple(ordered)
 
 
 async def test_load__awards__in_the_order_of_attempts_whatever_came_first(store):
