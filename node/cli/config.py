@@ -12,14 +12,16 @@ FileArgument = Annotated[Path, typer.Argument(help="TOML file with a node's sett
 
 @config_commands.command("check")
 def check(files: Annotated[list[Path], typer.Argument(help="TOML files to check.", metavar="FILE…")]) -> None:
-    """Say whether a node could start with these settings.
+    """Say whether a node could start with these settings: also its keystore and password file must be there.
 
     $ cuckoo config check miner.toml
     """
+    from node import keystore
     from node.configuration import load_settings
 
     for file in files:
         settings = load_settings(file, {})
+        keystore.require_files(settings.keystore, settings.key.password_file)
         print(f"{file}: good for a {settings.role} on {settings.params.name}")
 
 

@@ -1,6 +1,7 @@
 """``cuckoo devnet``: a whole network on this machine until Ctrl-C."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ def devnet(
     model: Annotated[list[str] | None, typer.Option(help="Model that all miners serve. Repeatable.")] = None,
     engine: Annotated[str, typer.Option(help="diffusion, or instant: tiny pictures without work.")] = "diffusion",
     delay_ms: Annotated[int, typer.Option(help="Time of a picture with --engine instant.")] = 0,
+    places: Annotated[int, typer.Option(help="Pictures at once of each miner with --engine instant.")] = 1,
     port: Annotated[int, typer.Option(help="Port of the first coordinator's API; 0 for free ones.")] = 8000,
     require_key: Annotated[bool, typer.Option("--require-key", help="Ask for an API key, which is printed.")] = False,
     data: Annotated[Path | None, typer.Option(help="New folder for keys, settings and logs; it is kept.")] = None,
@@ -52,6 +54,7 @@ def devnet(
         models=tuple(model or (DEFAULT_MODEL,)),
         engine=engine,
         delay_ms=delay_ms,
+        places=places,
         port=port,
         require_key=require_key,
         data=data,
@@ -83,7 +86,10 @@ def devnet(
 
 def steps_by_hand(network: "Devnet", configs: tuple[Path, ...]) -> str:
     """Say which command starts each node of a network whose chain runs."""
-    commands = "\n".join(f"  cuckoo node --config {config}" for config in configs)
+    from node.children import shown_command
+
+    cuckoo = shown_command()
+    commands = "\n".join(f"  {cuckoo} node --config {shlex.quote(str(config))}" for config in configs)
     return f"""The chain runs at {network.chain_url}, and every node is registered.
 Start each node in a terminal of its own, the bootstrap first:
 
@@ -94,7 +100,12 @@ The coordinator prints the address of its API. Ctrl-C here stops the chain."""
 
 def welcome(network: "Devnet") -> str:
     """Say how to use a network that serves."""
+    from node.children import shown_command
+
     url = network.api_urls[0]
+    submit = f'{shown_command()} submit "a red heart" --out heart.png --api {url}'
+    if network.api_key:
+        submit += f" --api-key {network.api_key}"
     key = f"\n    -H 'Authorization: Bearer {network.api_key}' \\" if network.api_key else ""
     nodes = "\n".join(
         f"  {member.name:<14} pid {member.child.pid if member.child else 0:<8}"
@@ -111,6 +122,6 @@ Chain: {network.chain_url}, staking contract 0x{network.contracts.staking.hex()}
 Try it:
   curl {url}/v1/images/generations \\{key}
     -H 'Content-Type: application/json' -d '{{"prompt": "a red heart", "response_format": "url"}}'
-  cuckoo submit "a red heart" --out heart.png --api {url}{" --api-key " + network.api_key if network.api_key else ""}
+  {submit}
 
 Ctrl-C stops everything."""

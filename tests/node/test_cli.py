@@ -1,5 +1,7 @@
 """The command line: quick help, one line and an exit code for each mistake, and a stop that works however it comes."""
 
+import base64
+import hashlib
 import json
 import os
 import resource
@@ -12,7 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from node import keystore
 from node.cli.main import main
+from protocol.crypto.keys import NodeKey
+from protocol.crypto.typed_data import Domain, sign
+from protocol.units import Address
+from protocol.wire.codec import encode
+from protocol.wire.messages import Receipt
+from protocol.wire.statements import ReceiptStatement, VoucherStatement
 
 CUCKOO = [sys.executable, "-m", "node"]
 HELP_SECONDS = 0.3
@@ -105,6 +114,8 @@ def test_version__shows_it(cuckoo):
         (["devnet", "--miners", "0"], "error: --miners: at least 1, or nobody makes a picture"),
         (["devnet", "--coordinators", "0"], "error: --coordinators: at least 1, or nobody takes a task"),
         (["devnet", "--miners", "100"], "error: --miners: at most 64 nodes in all, as each is a process"),
+        (["devnet", "--places", "2"], "error: --places: only --engine instant draws several pictures at once"),
+        (["devnet", "--engine", "instant", "--places", "65"], "error: --places: 65 is not within 1 and 64"),
         (["devnet", "--engine", "fast"], "error: --engine: 'fast' is not one of diffusion, instant"),
         (["devnet", "--port", "70000"], "error: --port: 70000 is not within 0 and 65534"),
         (["demo", " "], "error: PROMPT: is empty: say what the picture shows"),
@@ -156,6 +167,71 @@ def test_verify__no_receipt__one_line(cuckoo, tmp_path):
     assert err.startswith("error: receipt: ")
 
 
+def signed_receipt(path: Path, **changes: object) -> Path:
+    """A receipt as the API gives it, saved by an app."""
+    alice, domain = NodeKey(bytes([1]) * 32), Domain(31337, Address(bytes([9]) * 20))
+    statement = ReceiptStatement(
+        commitment=bytes(32),
+        task=bytes(32),
+        attempt=0,
+        coordinator=1,
+        miner=2,
+        artifact=hashlib.sha256(b"picture").digest(),
+        price=10,
+        accepted=1,
+    )
+    voucher = VoucherStatement(
+        **({"coordinator": 1, "miner": 2, "cumulative": 10, "sequence": 1, "issued_total": 10} | changes)
+    )
+    receipt = Receipt(
+        statement=statement,
+        signature=sign(alice, domain, statement),
+        voucher=voucher,
+        voucher_signature=sign(alice, domain, voucher),
+    )
+    path.write_text(json.dumps({"encoded": base64.b64encode(encode(receipt)).decode()}))
+    return path
+
+
+def test_verify__without_the_chain__says_that_the_signature_was_not_checked_and_fails(cuckoo, tmp_path):
+    path, picture = signed_receipt(tmp_path / "receipt.json"), tmp_path / "picture.png"
+    picture.write_bytes(b"picture")
+    code, out, err = cuckoo("verify", str(path), "--artifact", str(picture))
+    assert (code, err) == (1, "")
+    assert "SIGNATURE NOT CHECKED: give --chain-rpc and --staking" in out
+    assert "good" not in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "picture", "problem"),
+    [
+        ({"cumulative": 1000, "issued_total": 0}, b"picture", "receipt.mismatch: "),
+        ({"miner": 3}, b"picture", "receipt.mismatch: "),
+        ({}, b"another", "receipt.artifact: "),
+    ],
+)
+def test_verify__not_to_be_believed__one_line_that_names_the_rule(cuckoo, tmp_path, changes, picture, problem):
+    path, artifact = signed_receipt(tmp_path / "receipt.json", **changes), tmp_path / "picture.png"
+    artifact.write_bytes(picture)
+    code, out, err = cuckoo("verify", str(path), "--artifact", str(artifact))
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: receipt: not to be believed: {problem}")
+    assert err.count("\n") == 1
+
+
+def test_verify__chain_without_staking__one_line(cuckoo, tmp_path):
+    path = signed_receipt(tmp_path / "receipt.json")
+    code, _, err = cuckoo("verify", str(path), "--chain-rpc", "http://127.0.0.1:9")
+    assert (code, err) == (2, "error: --chain-rpc and --staking belong together: give both, or neither\n")
+
+
+def test_verify__chain_does_not_answer__one_line_and_exit_code_one(cuckoo, tmp_path):
+    path = signed_receipt(tmp_path / "receipt.json")
+    code, out, err = cuckoo("verify", str(path), "--chain-rpc", "http://127.0.0.1:9", "--staking", STAKING)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: http://127.0.0.1:9: ")
+
+
 def test_key__new_then_show__same_key(cuckoo, tmp_path):
     password = tmp_path / "password"
     password.write_text("correct horse\n")
@@ -185,11 +261,14 @@ def test_node__wrong_password__one_line(cuckoo, tmp_path):
     assert err == f"error: {tmp_path}/key.json: wrong password for this keystore\n"
 
 
-def test_config__example_then_check__is_good(cuckoo, tmp_path):
+def test_config__example_then_check__is_good_once_there_is_a_key(cuckoo, tmp_path):
     code, out, _ = cuckoo("config", "example", "miner")
-    path = tmp_path / "miner.toml"
-    path.write_text(out)
+    path, key = tmp_path / "miner.toml", tmp_path / "key.json"
+    path.write_text(out.replace("[key]\n", f'[key]\nkeystore = "{key}"\n'))
     assert code == 0
+    line = f"error: {key}: no such keystore: make one with cuckoo key new --keystore {key}\n"
+    assert cuckoo("config", "check", str(path)) == (2, "", line)
+    keystore.create(key, "correct horse", light=True)
     assert cuckoo("config", "check", str(path)) == (0, f"{path}: good for a miner on testnet\n", "")
     code, out, _ = cuckoo("config", "show", str(path))
     assert json.loads(out)["params"]["name"] == "testnet"

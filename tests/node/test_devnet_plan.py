@@ -1,8 +1,11 @@
 """What a devnet writes before anything starts: settings that a node accepts, keys that open, different stakes."""
 
+import hashlib
+
 import pytest
 
 from node import keystore
+from node.api_keys import read_api_keys
 from node.configuration import load_settings
 from node.devnet_plan import DevnetOptions, make_folder, make_members, write_api_key, write_config
 from node.settings import NodeRole
@@ -14,8 +17,11 @@ CHAIN = {"rpc_urls": ["http://127.0.0.1:9"], "chain_id": 31337, "staking": "0x" 
 
 
 def test_write_config__every_member__is_accepted_and_its_key_opens(tmp_path):
-    options = DevnetOptions(coordinators=2, miners=2, engine="instant", port=9000, require_key=True)
-    write_api_key(options, tmp_path)
+    options = DevnetOptions(
+        coordinators=2, miners=2, engine="instant", delay_ms=30, places=5, port=9000, require_key=True
+    )
+    key = write_api_key(options, tmp_path)
+    assert key is not None
     members = make_members(options, tmp_path)
     assert [member.role for member in members] == [
         NodeRole.BOOTSTRAP,
@@ -31,8 +37,14 @@ def test_write_config__every_member__is_accepted_and_its_key_opens(tmp_path):
         assert path.stat().st_mode & 0o077 == 0
     ports = [load_settings(m.folder / "node.toml", {}, {}).http.port for m in members if m.role == "coordinator"]
     assert ports == [9000, 9001]
+    for member in members:
+        http = load_settings(member.folder / "node.toml", {}, {}).http
+        assert http.require_key is (member.role is NodeRole.COORDINATOR)
+        if http.require_key:
+            assert read_api_keys(http.keys_file) == {hashlib.sha256(key.encode()).hexdigest(): "devnet"}
     miner = load_settings(members[-1].folder / "node.toml", {}, {})
     assert miner.engine.engines_on_machine == 2
+    assert (miner.engine.kind, miner.engine.delay_ms, miner.engine.places) == ("instant", 30, 5)
 
 
 def test_make_members__three_miners__different_stakes_above_the_minimum(tmp_path):
@@ -45,3 +57,12 @@ def test_make_folder__path_is_a_file__one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"^--data: .*file cannot be used: "):
         make_folder(DevnetOptions(data=tmp_path / "file"))
+
+
+def test_write_config__no_key_required__serves_everybody(tmp_path):
+    options = DevnetOptions()
+    assert write_api_key(options, tmp_path) is None
+    coordinator = make_members(options, tmp_path)[1]
+    http = load_settings(write_config(coordinator, options, CHAIN, ENTRY), {}, {}).http
+    assert (http.require_key, http.keys_file) == (False, None)
+    assert not (tmp_path / "api-keys.txt").exists()
