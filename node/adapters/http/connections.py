@@ -54,8 +54,6 @@ class Connection(TCPServer):
                 await super().protocol_send(event)
         else:
             await super().protocol_send(event)
-            # The reader may wait for the application to take more of a body that nobody takes any more.
-            self._reading.cancel()
 
     async def _send(self, data: bytes) -> None:
         async with self.send_lock:
@@ -65,6 +63,7 @@ class Connection(TCPServer):
                     with trio.fail_after(SEND_LIMIT_S, shield=True):
                         await self.stream.send_all(data[start : start + SEND_PIECE_BYTES])
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+                # The reader may wait for this answer to end, before it reads the request behind it.
                 self._reading.cancel()
                 await trio.aclose_forcefully(self.stream)
                 await self.protocol.handle(Closed())

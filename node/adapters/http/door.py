@@ -66,7 +66,11 @@ class Door:
             try:
                 receive = await self._admit(scope, receive)
             except ApiError as error:
-                await error.response()(scope, receive, note_status)
+                async with trio.open_nursery() as nursery:
+                    # Hypercorn ends an answer only once it could hand on what it still holds of the body.
+                    nursery.start_soon(_swallow, receive)
+                    await error.response()(scope, receive, note_status)
+                    nursery.cancel_scope.cancel()
                 return
             except _ClientGone:
                 return
@@ -154,3 +158,9 @@ async def _drain(receive: Receive) -> None:
             left -= len(message.get("body", b""))
             if message["type"] == "http.disconnect" or not message.get("more_body", False):
                 return
+
+
+async def _swallow(receive: Receive) -> None:
+    """Throw away all that comes, until the client leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
