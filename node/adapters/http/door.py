@@ -66,11 +66,7 @@ class Door:
             try:
                 receive = await self._admit(scope, receive)
             except ApiError as error:
-                async with trio.open_nursery() as nursery:
-                    # Hypercorn ends an answer only once it could hand on what it still holds of the body.
-                    nursery.start_soon(_swallow, receive)
-                    await error.response()(scope, receive, note_status)
-                    nursery.cancel_scope.cancel()
+                await error.response()(scope, receive, note_status)
                 return
             except _ClientGone:
                 return
@@ -158,9 +154,3 @@ async def _drain(receive: Receive) -> None:
             left -= len(message.get("body", b""))
             if message["type"] == "http.disconnect" or not message.get("more_body", False):
                 return
-
-
-async def _swallow(receive: Receive) -> None:
-    """Throw away all that comes, until the client leaves."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -7,13 +7,13 @@ from typing import Final, cast, final
 import trio
 from fastapi import FastAPI
 from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import Framework
+from hypercorn.typing import ConnectionState, Framework
 from hypercorn.utils import wrap_app
 from prometheus_client import CollectorRegistry
 
 from node.adapters.http.accounts import Accounts
-from node.adapters.http.connections import Connection, Places
 from node.adapters.http.door import Application, Door
 from node.adapters.http.errors import install
 from node.adapters.http.health import health_routes
@@ -28,6 +28,8 @@ from protocol.task.catalog import Catalog
 
 GRACE_S: Final = 1.5
 """How long (s) open calls may still write their answer when the node stops."""
+_KEEP_ALIVE_S: Final = 75.0
+"""How long (s) an idle connection stays open: connecting anew costs an app more than a socket costs us."""
 _MAX_HEADER_BYTES: Final = 16 * 1024
 _BACKLOG: Final = 512
 """Connections that wait to be accepted: a burst of apps."""
@@ -44,8 +46,7 @@ class Gateway:
         self._settings = settings
         self._journal = journal
         self._stopping = trio.Event()
-        self._places = Places(settings)
-        self._streams: set[trio.SocketStream] = set()
+        self._connections = 0
         orders = Orders(desk, catalog, journal, settings, self._stopping)
         app = FastAPI(title="Cuckoo", description="Pictures from other people's GPUs.", version="1", redoc_url=None)
         install(app)
@@ -99,8 +100,8 @@ class Gateway:
                 problem = f"http.host {host!r} is no address of this machine ({error.strerror}): try 127.0.0.1"
             raise ConfigError(problem) from error
 
+    @staticmethod
     async def _hold_connections(
-        self,
         grace: trio.CancelScope,
         finished: trio.Event,
         *,
@@ -108,41 +109,29 @@ class Gateway:
     ) -> None:
         """Keep connections alive when the gateway is cancelled, until the grace is over."""
         with grace:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._cut_when_cancelled)
-                async with trio.open_nursery() as connections:
-                    task_status.started(connections)
-                    await finished.wait()
-                nursery.cancel_scope.cancel()
-
-    async def _cut_when_cancelled(self) -> None:
-        """End what cannot be cancelled: an answer that is half written to a client that does not read."""
-        try:
-            await trio.sleep_forever()
-        finally:
-            for stream in self._streams:
-                stream.socket.close()
+            async with trio.open_nursery() as connections:
+                task_status.started(connections)
+                await finished.wait()
 
     async def _serve(self, stream: trio.SocketStream, context: WorkerContext) -> None:
         """Serve one connection. Hypercorn's own loop would end with the first one that it cannot parse."""
-        try:
-            address: str = stream.socket.getpeername()[0]
-        except OSError:  # it has left already
+        if self._connections >= self._settings.max_connections:
+            self._journal.note(NoteName.MESSAGE_DROPPED, reason="http_connections")
             await trio.aclose_forcefully(stream)
             return
-        problem = self._places.take(address)
-        if problem is not None:
-            self._journal.note(NoteName.MESSAGE_DROPPED, reason=problem)
-            await trio.aclose_forcefully(stream)
-            return
-        self._streams.add(stream)
+        self._connections += 1
         try:
-            await Connection(self._app, self._hypercorn, context, stream)
+            await TCPServer(
+                self._app,
+                self._hypercorn,
+                context,
+                ConnectionState({}),
+                cast("trio.SSLStream[trio.SocketStream]", stream),
+            )
         except* Exception:  # noqa: BLE001 - whatever a client sends ends its own connection only
             self._journal.note(NoteName.MESSAGE_IGNORED, rule="http.connection")
         finally:
-            self._places.release(address)
-            self._streams.discard(stream)
+            self._connections -= 1
             await trio.aclose_forcefully(stream)
 
 
@@ -151,6 +140,7 @@ def _hypercorn_config() -> Config:
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
     config.include_server_header = False
+    config.keep_alive_timeout = _KEEP_ALIVE_S
     config.h11_max_incomplete_size = _MAX_HEADER_BYTES
     config.h2_max_header_list_size = _MAX_HEADER_BYTES
     return config

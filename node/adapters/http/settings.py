@@ -19,7 +19,7 @@ class HttpSettings:
     port: int = 8000
     """TCP port; 0 takes a free one, which ``Gateway.run`` reports."""
     require_key: bool = False
-    """Serve only the keys of ``keys``; otherwise any key will do, or none: then one address is one account."""
+    """Serve only the keys of ``keys``; otherwise any key, or none, will do."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """``hash_of_key`` of each API key -> a label for people."""
     max_body_bytes: int = 64 * 1024
@@ -32,12 +32,7 @@ class HttpSettings:
     """Submissions a minute of one key, or of one address without a known key; they may come in one burst."""
     max_connections: int = 1000
     """Open connections; further ones are closed at once, so that files for the store and overlay remain."""
-    max_connections_per_site: int = 64
-    """Open connections of one remote address (IPv6: /64). Loopback and private networks, where proxies are, may take
-    half of all."""
     max_event_streams: int = 256
     """Followers of ``/events`` at once; beyond it they hear ``busy``."""
-    max_event_streams_per_caller: int = 32
-    """Of these, followers of one known key, or of one address without a known key."""
     public_url: str | None = None
     """Address under which apps reach this gateway, where it stands behind a proxy; else as each request says."""
