@@ -75,9 +75,6 @@ class Params(BaseModel):
     alive_interval_ms: Annotated[int, Field(ge=100, le=20_000)] = 1000
     """How often (ms) a miner says that it is alive; three of them fit into a lease."""
 
-    loading_limit_ms: Annotated[int, Field(ge=1000)] = 120_000
-    """Longest time (ms) in the state ``loading`` where the catalog names no other."""
-
     step_grace_ms: Annotated[int, Field(ge=100)] = 2000
     """A step may take 4 × its measured time plus this (ms)."""
 
@@ -95,9 +92,6 @@ class Params(BaseModel):
 
     max_queued_tasks: Annotated[int, Field(ge=1)] = 20_000
     """Unfinished tasks that one coordinator holds; beyond it apps hear ``busy``."""
-
-    voucher_exposure_max: Annotated[int, Field(ge=1, le=1024)] = 16
-    """Most unpaid tasks of one coordinator that a miner carries; starts at one, doubles by paid receipt."""
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:

@@ -78,6 +78,7 @@ class VoucherIssued:
 
     miner: StakingId
     cumulative: Wei
+    boot: int
     sequence: int
     issued_total: Wei
     signature: bytes
@@ -129,6 +130,7 @@ class VoucherHeld:
 
     coordinator: StakingId
     cumulative: Wei
+    boot: int
     sequence: int
     issued_total: Wei
     signature: bytes

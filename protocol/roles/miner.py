@@ -253,6 +253,9 @@ class MinerCore(Core):
             return
         if self.own_id() is None:
             self._working.abandon(peer, statement.task, statement.attempt, "not_registered")
+        elif message.sealed_key is not None:
+            # No capability of ours names a sealing key.
+            self._working.abandon(peer, statement.task, statement.attempt, "sealed")
         elif (claimed := self._claiming.take_award(statement, peer)) is None:
             self._working.abandon(peer, statement.task, statement.attempt, "no_claim")
         elif not self._working.on_award(peer, row, message, claimed, self._models):

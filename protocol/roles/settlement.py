@@ -51,6 +51,7 @@ class Settlement:
             coordinator=coordinator,
             miner=record.miner,
             cumulative=record.cumulative,
+            boot=record.boot,
             sequence=record.sequence,
             issued_total=record.issued_total,
         )
@@ -68,6 +69,7 @@ class Settlement:
             record = VoucherIssued(
                 miner=statement.miner,
                 cumulative=statement.cumulative,
+                boot=statement.boot,
                 sequence=statement.sequence,
                 issued_total=statement.issued_total,
                 signature=signature,
@@ -150,6 +152,7 @@ class Settlement:
         issued = VoucherIssued(
             miner=award.miner,
             cumulative=voucher.cumulative,
+            boot=voucher.boot,
             sequence=voucher.sequence,
             issued_total=voucher.issued_total,
             signature=receipt.voucher_signature,
@@ -207,6 +210,7 @@ class Settlement:
             coordinator=coordinator,
             miner=miner,
             cumulative=Wei(before + price),
+            boot=self.boot,
             sequence=self._sequence + 1,
             issued_total=Wei(self._issued_total + price),
         )

@@ -109,6 +109,7 @@ class Working:
                         coordinator=record.coordinator,
                         miner=own,
                         cumulative=record.cumulative,
+                        boot=record.boot,
                         sequence=record.sequence,
                         issued_total=record.issued_total,
                     )
@@ -132,7 +133,14 @@ class Working:
         if held is not None and voucher.cumulative <= held[0].cumulative:
             return None
         self._vouchers[voucher.coordinator] = (voucher, signature)
-        return VoucherHeld(voucher.coordinator, voucher.cumulative, voucher.sequence, voucher.issued_total, signature)
+        return VoucherHeld(
+            coordinator=voucher.coordinator,
+            cumulative=voucher.cumulative,
+            boot=voucher.boot,
+            sequence=voucher.sequence,
+            issued_total=voucher.issued_total,
+            signature=signature,
+        )
 
     # Awards
 

@@ -158,13 +158,16 @@ class Catalog(Frozen):
     def refusal(self, specification: TaskSpecification) -> Impossible | None:
         """Say why no miner can do this, or None. ``model`` must be a catalog name: aliases end at the gateway.
 
-        Spec: SPEC.md §7 (unknown_model, size_not_offered, too_many_steps, guidance_too_high)
+        Spec: SPEC.md §7.5 (unknown_model, work_not_offered, scheduler_not_offered, numerics_not_offered,
+        size_not_offered, too_many_steps, guidance_too_high)
         """
         model = self.models.get(specification.model)
         if model is None:
             return self._unknown(specification.model)
         size = (specification.width, specification.height)
-        return _refuse_numbers(model, size, specification.steps, specification.guidance)
+        return _refuse_kind(model, specification) or _refuse_numbers(
+            model, size, specification.steps, specification.guidance
+        )
 
     def complete(
         self,
@@ -212,6 +215,18 @@ class Catalog(Frozen):
         return Impossible(
             "unknown_model", f"there is no model {name[:64]!r}; there are: {', '.join(sorted(self.models))}"
         )
+
+
+def _refuse_kind(model: CatalogModel, specification: TaskSpecification) -> Impossible | None:
+    """Check what the wire format can name and no model of a present catalog does."""
+    if specification.work != "text_to_image":
+        return Impossible("work_not_offered", f"{model.name} does text_to_image, not {specification.work}")
+    if specification.scheduler not in ("", model.default_scheduler):
+        own = model.default_scheduler or "its own"
+        return Impossible("scheduler_not_offered", f"{model.name} draws with {own}, not {specification.scheduler}")
+    if specification.numerics != "any":
+        return Impossible("numerics_not_offered", f"{model.name} offers the class any, not {specification.numerics}")
+    return None
 
 
 def _refuse_text(prompt: str, negative_prompt: str) -> Impossible | None:

@@ -54,6 +54,10 @@ MultiaddressText = Annotated[str, Field(pattern=r"^/[!-~]{1,255}$")]
 """A multiaddress as text: ASCII without spaces, so that a character is one byte on the wire."""
 ReasonText = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,48}$")]
 """A stable name of a reason, as in metrics: ``early``, ``superseded``, ``out_of_memory``."""
+Numerics = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+"""Class of arithmetic within which results are compared; ``any`` compares nothing bit by bit."""
+SealingKey = Annotated[bytes, Field(min_length=32, max_length=32)]
+"""X25519 public key."""
 StepCount = Annotated[int, Field(ge=0, le=1000)]
 
 

@@ -4,9 +4,9 @@ A message is a msgpack map with ``kind`` and ``version``. A new field is a new v
 version is ignored and counted; what is malformed is rejected and judged. Spec: SPEC.md §4.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from protocol.params import MAX_ARTIFACT_BYTES, MAX_PROMPT_CHARACTERS
 from protocol.wire.fields import (
@@ -19,7 +19,9 @@ from protocol.wire.fields import (
     ModelName,
     MultiaddressText,
     NonceField,
+    Numerics,
     ReasonText,
+    SealingKey,
     SequenceField,
     SignatureField,
     StakingIdField,
@@ -52,7 +54,7 @@ class TaskSpecification(Frozen):
 
     kind: Literal["specification"] = "specification"
     version: Literal[1] = 1
-    work: Literal["text_to_image"] = "text_to_image"
+    work: Work = "text_to_image"
     model: ModelName
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)]
     negative_prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)] = ""
@@ -61,6 +63,26 @@ class TaskSpecification(Frozen):
     steps: Annotated[int, Field(ge=1, le=200)]
     guidance: Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)]
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    source: DigestField | None = None
+    """SHA-256 of the picture to begin from; needed by all work but text_to_image."""
+    mask: DigestField | None = None
+    """SHA-256 of the mask; needed by inpaint."""
+    strength: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    """How far the source may be left behind; None leaves it to the model."""
+    scheduler: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{0,64}$")] = ""
+    """Class name of a diffusers scheduler; empty is the model's own."""
+    numerics: Numerics = "any"
+
+    @model_validator(mode="after")
+    def _check_inputs(self) -> Self:
+        """Refuse inputs that the kind of work does not have, and the lack of those that it needs."""
+        if (self.source is not None) != (self.work != "text_to_image"):
+            raise ValueError("source belongs to image_to_image and inpaint")
+        if (self.mask is not None) != (self.work == "inpaint"):
+            raise ValueError("mask belongs to inpaint")
+        if self.strength is not None and self.work == "text_to_image":
+            raise ValueError("strength belongs to image_to_image and inpaint")
+        return self
 
     @property
     def pixels(self) -> int:
@@ -132,6 +154,8 @@ class ServedModel(Frozen):
     model: ModelName
     digest: DigestField
     warm: bool
+    works: Annotated[tuple[Work, ...], Field(min_length=1, max_length=3)] = ("text_to_image",)
+    numerics: Numerics = "any"
     pixel_steps_per_s: Annotated[int, Field(ge=1, le=2**48)]
     max_batch: Annotated[int, Field(ge=1, le=256)]
 
@@ -150,6 +174,8 @@ class Capability(Frozen):
     price_floor: WeiField
     """Least price per pixel-step (wei) for which this miner claims."""
     addresses: Annotated[tuple[MultiaddressText, ...], Field(max_length=8)]
+    sealing_key: SealingKey | None = None
+    """Key to which specifications may be sealed; None: this miner takes none that are."""
 
 
 class Hello(Frozen):
@@ -168,7 +194,7 @@ class CapabilityUpdate(Frozen):
 
     kind: Literal["capability_update"] = "capability_update"
     version: Literal[1] = 1
-    body: Annotated[bytes, Field(max_length=16 * 1024)]
+    body: Annotated[bytes, Field(max_length=20 * 1024)]
     signature: SignatureField
 
 
@@ -188,9 +214,11 @@ class Award(Frozen):
     version: Literal[1] = 1
     statement: AwardStatement
     signature: SignatureField
-    specification: Annotated[bytes, Field(min_length=1, max_length=16 * 1024)]
+    specification: Annotated[bytes, Field(min_length=1, max_length=20 * 1024)]
     """An encoded ``TaskSpecification``."""
     salt: NonceField
+    sealed_key: Annotated[bytes, Field(max_length=128)] | None = None
+    """Key of a sealed specification, sealed to the miner; None: the specification is plain."""
 
 
 class Decline(Frozen):

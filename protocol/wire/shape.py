@@ -17,7 +17,7 @@ MAX_MAP_ENTRIES: Final = 32
 """Entries of one map; the widest message has 12 fields."""
 MAX_ARRAY_ITEMS: Final = 64
 """Elements of one array; the longest sequence of a message has 64."""
-MAX_TEXT_BYTES: Final = 16 * 1024
+MAX_TEXT_BYTES: Final = 20 * 1024
 """Bytes of one string or byte string; the longest field is an encoded specification."""
 
 _LENGTH_BYTES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4, 0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4}

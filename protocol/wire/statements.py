@@ -129,12 +129,14 @@ class VoucherStatement(Statement):
     """The coordinator owes the miner ``cumulative`` wei in all. The latest replaces all before.
 
     ``issued_total`` is the sum of all that the coordinator has promised to anyone at ``sequence``: the miner
-    compares it with the escrow, and understating it contradicts another voucher.
+    compares it with the escrow, and understating it contradicts another voucher of the same ``boot``. A coordinator
+    that lost its disk counts anew under a new boot, and contradicts nobody.
     """
 
-    TYPE = "Voucher(uint64 coordinator,uint64 miner,uint256 cumulative,uint64 sequence,uint256 issuedTotal)"
+    TYPE = "Voucher(uint64 coordinator,uint64 miner,uint256 cumulative,uint64 boot,uint64 sequence,uint256 issuedTotal)"
     coordinator: StakingIdField
     miner: StakingIdField
     cumulative: WeiField
+    boot: SequenceField
     sequence: SequenceField
     issued_total: WeiField

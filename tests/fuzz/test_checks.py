@@ -16,7 +16,7 @@ from protocol.wire.statements import VoucherStatement
 from tests.support.networks import NETWORK
 
 PNG_HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-VOUCHER = VoucherStatement(coordinator=3, miner=1, cumulative=5, sequence=1, issued_total=5)
+VOUCHER = VoucherStatement(coordinator=3, miner=1, cumulative=5, boot=1, sequence=1, issued_total=5)
 
 
 @settings(max_examples=300)

@@ -40,7 +40,7 @@ def receipt(
         accepted=1,
     )
     voucher = VoucherStatement(
-        coordinator=1, miner=voucher_miner, cumulative=cumulative, sequence=1, issued_total=issued_total
+        coordinator=1, miner=voucher_miner, cumulative=cumulative, boot=1, sequence=1, issued_total=issued_total
     )
     return Receipt(
         statement=statement,

@@ -154,7 +154,7 @@ def receipt_for(task: TaskId, artifact: Digest) -> Receipt:
         ),
         signature=SIGNATURE,
         voucher=VoucherStatement(
-            coordinator=coordinator, miner=MINER, cumulative=Wei(2**200), sequence=5, issued_total=Wei(2**201)
+            coordinator=coordinator, miner=MINER, cumulative=Wei(2**200), boot=1, sequence=5, issued_total=Wei(2**201)
         ),
         voucher_signature=SIGNATURE,
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
 from protocol.wire.fields import Frozen
-from protocol.wire.messages import Message
+from protocol.wire.messages import Message, TaskSpecification
 from protocol.wire.statements import Statement
 
 MESSAGES: tuple[type[Frozen], ...] = get_args(Message)
@@ -21,6 +21,7 @@ _LONGEST_TEXT = {
     r"^/[!-~]{1,255}$": "/" + "a" * 255,
     r"^[a-z0-9_]{1,48}$": "r" * 48,
 }
+_LONGEST_TEXT |= {r"^[A-Za-z0-9]{0,64}$": "S" * 64, r"^[a-z0-9-]{1,32}$": "n" * 32}
 _WIDE = "\N{GRINNING FACE}"  # four bytes in UTF-8
 
 
@@ -52,7 +53,9 @@ def _split(annotation: Any) -> tuple[Any, list[Any]]:
 
 def largest(model: type[Frozen]) -> Frozen:
     """The message of this class whose every field is as large on the wire as it may be."""
-    return model(**{name: _largest_value(info.annotation, info.metadata) for name, info in model.model_fields.items()})
+    fields = {name: _largest_value(info.annotation, info.metadata) for name, info in model.model_fields.items()}
+    # A map of fields that stand only together with another: the largest valid message has all of them.
+    return model(**fields | ({"work": "inpaint"} if model is TaskSpecification else {}))
 
 
 def _largest_value(annotation: Any, metadata: list[Any]) -> Any:
@@ -80,7 +83,21 @@ def _largest_value(annotation: Any, metadata: list[Any]) -> Any:
 
 def messages(model: type[Frozen]) -> st.SearchStrategy[Frozen]:
     """Strategy for any valid message of this class."""
-    return st.builds(model, **{name: _any_value(i.annotation, i.metadata) for name, i in model.model_fields.items()})
+    fields = {name: _any_value(info.annotation, info.metadata) for name, info in model.model_fields.items()}
+    if model is TaskSpecification:
+        return st.fixed_dictionaries(fields).map(_consistent)
+    return st.builds(model, **fields)
+
+
+def _consistent(fields: dict[str, Any]) -> Frozen:
+    """Give a specification just the inputs that its kind of work has."""
+    drawn = fields["work"] == "text_to_image"
+    inputs = {
+        "source": None if drawn else fields["source"] or bytes(32),
+        "mask": (fields["mask"] or bytes(32)) if fields["work"] == "inpaint" else None,
+        "strength": None if drawn else fields["strength"],
+    }
+    return TaskSpecification(**fields | inputs)
 
 
 def _any_value(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
@@ -94,7 +111,11 @@ def _any_value(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
             st.none() if part is type(None) else _any_value(part, metadata) for part in get_args(annotation)
         )
     if origin is tuple:
-        return st.lists(_any_value(get_args(annotation)[0], []), max_size=min(3, bounds["max_length"])).map(tuple)
+        return st.lists(
+            _any_value(get_args(annotation)[0], []),
+            min_size=bounds.get("min_length", 0),
+            max_size=min(3, bounds["max_length"]),
+        ).map(tuple)
     if annotation is bool:
         return st.booleans()
     if annotation is int:

@@ -99,9 +99,9 @@ def committed(number: int = 1, attempt: int = 0, artifact: bytes = b"picture") -
     )
 
 
-def issued(cumulative: int, sequence: int, miner: int = 9) -> VoucherIssued:
-    return VoucherIssued(StakingId(miner), Wei(cumulative), sequence, Wei(cumulative * 2), SIGNATURE)
+def issued(cumulative: int, sequence: int, miner: int = 9, boot: int = 1) -> VoucherIssued:
+    return VoucherIssued(StakingId(miner), Wei(cumulative), boot, sequence, Wei(cumulative * 2), SIGNATURE)
 
 
-def held(cumulative: int, sequence: int, coordinator: int = 4) -> VoucherHeld:
-    return VoucherHeld(StakingId(coordinator), Wei(cumulative), sequence, Wei(cumulative * 2), SIGNATURE)
+def held(cumulative: int, sequence: int, coordinator: int = 4, boot: int = 1) -> VoucherHeld:
+    return VoucherHeld(StakingId(coordinator), Wei(cumulative), boot, sequence, Wei(cumulative * 2), SIGNATURE)

@@ -107,6 +107,7 @@ STATEMENTS: dict[str, dict[str, Any]] = {
         "coordinator": 900,
         "miner": 2,
         "cumulative": 20 * CAI,
+        "boot": 1_700_000_000,
         "sequence": 7,
         "issued_total": 900 * MILLION,
     },
@@ -277,6 +278,26 @@ CASES: dict[str, dict[str, Json]] = {
     },
     "messages": {
         **{name: {"message": name, "fields": fields} for name, fields in MESSAGES.items()},
+        "TaskSpecification to inpaint": {
+            "message": "TaskSpecification",
+            "fields": MESSAGES["TaskSpecification"]
+            | {
+                "work": "inpaint",
+                "source": b"i" * 32,
+                "mask": b"k" * 32,
+                "strength": 0.5,
+                "scheduler": "DPMSolverMultistepScheduler",
+                "numerics": "fp16-cuda",
+            },
+        },
+        "Capability with a sealing key": {
+            "message": "Capability",
+            "fields": MESSAGES["Capability"] | {"sealing_key": b"x" * 32},
+        },
+        "Award of a sealed specification": {
+            "message": "Award",
+            "fields": MESSAGES["Award"] | {"sealed_key": b"y" * 80},
+        },
         "Hello without voucher": {
             "message": "Hello",
             "fields": {"network": NETWORK, "node": 900, "voucher": None, "voucher_signature": None},

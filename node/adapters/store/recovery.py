@@ -109,7 +109,7 @@ def _open_tasks(connection: sqlite3.Connection) -> tuple[TaskAccepted | TaskAwar
         )
     found: list[TaskAccepted | TaskAwarded] = []
     for row in connection.execute(
-        f"SELECT {_TASK_COLUMNS} FROM tasks WHERE done IS NULL AND failed IS NULL ORDER BY boot, number"  # noqa: S608 - constant columns
+        f"SELECT {_TASK_COLUMNS} FROM tasks WHERE done IS NULL AND failed IS NULL ORDER BY boot, epoch, number"  # noqa: S608 - constant columns
     ):
         found.append(_accepted(row))
         found.extend(awards.get(row["task"], ()))
@@ -126,6 +126,7 @@ def _vouchers_issued(connection: sqlite3.Connection) -> tuple[VoucherIssued, ...
         VoucherIssued(
             miner=StakingId(_number(row["miner"])),
             cumulative=Wei(_number(row["cumulative"])),
+            boot=_number(row["boot"]),
             sequence=_number(row["sequence"]),
             issued_total=Wei(_number(row["issued_total"])),
             signature=row["signature"],
@@ -139,6 +140,7 @@ def _vouchers_held(connection: sqlite3.Connection) -> tuple[VoucherHeld, ...]:
         VoucherHeld(
             coordinator=StakingId(_number(row["coordinator"])),
             cumulative=Wei(_number(row["cumulative"])),
+            boot=_number(row["boot"]),
             sequence=_number(row["sequence"]),
             issued_total=Wei(_number(row["issued_total"])),
             signature=row["signature"],

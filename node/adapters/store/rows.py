@@ -141,11 +141,20 @@ def _write_voucher(
 ) -> None:
     """Keep the highest voucher of each pair; a lower one, as after a restored disk, changes nothing."""
     connection.execute(
-        f"INSERT INTO {table} ({party}, cumulative, sequence, issued_total, signature) VALUES (?, ?, ?, ?, ?) "  # noqa: S608 - both names are literals of this module
-        f"ON CONFLICT ({party}) DO UPDATE SET cumulative = excluded.cumulative, sequence = excluded.sequence, "
+        f"INSERT INTO {table} ({party}, cumulative, boot, sequence, issued_total, signature) VALUES (?, ?, ?, ?, ?, ?) "  # noqa: S608 - both names are literals of this module
+        f"ON CONFLICT ({party}) DO UPDATE SET cumulative = excluded.cumulative, boot = excluded.boot, "
+        "sequence = excluded.sequence, "
         "issued_total = excluded.issued_total, signature = excluded.signature "
-        f"WHERE (excluded.cumulative, excluded.sequence) > ({table}.cumulative, {table}.sequence)",
-        (number, amount(record.cumulative), unsigned(record.sequence), amount(record.issued_total), record.signature),
+        f"WHERE (excluded.cumulative, excluded.boot, excluded.sequence) > "
+        f"({table}.cumulative, {table}.boot, {table}.sequence)",
+        (
+            number,
+            amount(record.cumulative),
+            unsigned(record.boot),
+            unsigned(record.sequence),
+            amount(record.issued_total),
+            record.signature,
+        ),
     )
 
 

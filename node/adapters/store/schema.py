@@ -42,10 +42,10 @@ CREATE TABLE tasks (
     failed INTEGER,
     reason TEXT,
     CHECK (done IS NULL OR failed IS NULL),
-    UNIQUE (boot, number)
+    UNIQUE (boot, epoch, number)
 ) STRICT;
 CREATE UNIQUE INDEX task_of_key ON tasks (idempotency_key) WHERE idempotency_key IS NOT NULL;
-CREATE INDEX open_tasks ON tasks (boot, number) WHERE done IS NULL AND failed IS NULL;
+CREATE INDEX open_tasks ON tasks (boot, epoch, number) WHERE done IS NULL AND failed IS NULL;
 CREATE INDEX done_tasks ON tasks (done) WHERE done IS NOT NULL;
 CREATE INDEX failed_tasks ON tasks (failed) WHERE failed IS NOT NULL;
 
@@ -62,6 +62,7 @@ CREATE TABLE attempts (
 CREATE TABLE vouchers_issued (
     miner BLOB PRIMARY KEY CHECK (length(miner) = 8),
     cumulative BLOB NOT NULL CHECK (length(cumulative) = 32),
+    boot BLOB NOT NULL CHECK (length(boot) = 8),
     sequence BLOB NOT NULL CHECK (length(sequence) = 8),
     issued_total BLOB NOT NULL CHECK (length(issued_total) = 32),
     signature BLOB NOT NULL
@@ -70,6 +71,7 @@ CREATE TABLE vouchers_issued (
 CREATE TABLE vouchers_held (
     coordinator BLOB PRIMARY KEY CHECK (length(coordinator) = 8),
     cumulative BLOB NOT NULL CHECK (length(cumulative) = 32),
+    boot BLOB NOT NULL CHECK (length(boot) = 8),
     sequence BLOB NOT NULL CHECK (length(sequence) = 8),
     issued_total BLOB NOT NULL CHECK (length(issued_total) = 32),
     signature BLOB NOT NULL

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from node.adapters.store import SqliteStore, StoreConflict
 from node.adapters.store.errors import translated
 from node.adapters.store.schema import MIGRATIONS, migrate, schema_version
 from protocol.errors import ConfigError, Unavailable
-from protocol.records import BootStarted, ResultSettled, TaskDone
-from protocol.units import UnixMillis
+from protocol.records import BootStarted, ResultSettled, TaskAccepted, TaskDone
+from protocol.units import Epoch, UnixMillis
 from tests.support.clock import HandClock
 from tests.support.records import (
     NOW,
@@ -348,3 +349,20 @@ def test_store__killed_at_any_moment__keeps_all_that_was_acknowledged(tmp_path):
                 assert await store.artifact(picture(b"picture %d" % number).digest) == b"picture %d" % number
 
     trio.run(check)
+
+
+async def test_persist__same_number_in_another_epoch__is_another_task_and_comes_back_in_order(store):
+    async with store.opened():
+        later = replace(accepted(2), number=1, epoch=Epoch(8))
+        await store.persist((accepted(1), later))
+        assert [record.task for record in await store.load() if isinstance(record, TaskAccepted)] == [
+            task_id(1),
+            task_id(2),
+        ]
+
+
+async def test_persist__voucher_of_a_later_boot__replaces_one_as_high(store):
+    async with store.opened():
+        await store.persist((issued(10, 9, boot=1), held(20, 9, boot=1)))
+        await store.persist((issued(10, 1, boot=2), held(20, 1, boot=2)))
+        assert set(await store.load()) == {issued(10, 1, boot=2), held(20, 1, boot=2)}

@@ -171,3 +171,12 @@ def test_miner__offer_of_work_that_is_not_built__is_skipped_by_name() -> None:
     effects = MinerSeat().offer(work="inpaint")
     assert [note.fields["reason"] for note in noted(effects, NoteName.OFFER_SKIPPED)] == ["work"]
     assert of_kind(effects, Claim) == []
+
+
+def test_miner__award_of_a_sealed_specification__is_given_back_by_name() -> None:
+    seat = MinerSeat()
+    sealed = award_of(seat.claimed()).model_copy(update={"sealed_key": b"k" * 80})
+    effects = seat.say(CAROL, sealed)
+    assert [abandon.reason for abandon in of_kind(effects, Abandon)] == ["sealed"]
+    assert not [effect for effect in effects if isinstance(effect, StartJob)]
+    assert judged(effects) == []

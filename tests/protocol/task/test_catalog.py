@@ -144,3 +144,27 @@ def test_folder_source__relative_path__is_refused():
 def test_catalog__reference_that_leads_nowhere__is_refused(changes, said):
     with pytest.raises(ValidationError, match=said):
         Catalog(**({"models": {"tiny": make_model()}, "default": "tiny"} | changes))
+
+
+SOURCE = {"source": b"i" * 32}
+
+
+@pytest.mark.parametrize(
+    ("code", "changes"),
+    [
+        ("work_not_offered", {"work": "image_to_image", **SOURCE}),
+        ("work_not_offered", {"work": "inpaint", "mask": b"k" * 32, **SOURCE}),
+        ("scheduler_not_offered", {"scheduler": "EulerDiscreteScheduler"}),
+        ("numerics_not_offered", {"numerics": "fp16-cuda"}),
+    ],
+)
+def test_refusal__what_the_format_names_and_nobody_builds__is_refused_by_name(code, changes):
+    refused = CATALOG.refusal(make_specification(**changes))
+    assert refused is not None
+    assert refused.code == code
+
+
+@pytest.mark.parametrize("scheduler", ["", "DDIMScheduler"])
+def test_refusal__the_models_own_scheduler__is_none(scheduler):
+    catalog = Catalog(models={"tiny": make_model(default_scheduler="DDIMScheduler")}, default="tiny")
+    assert catalog.refusal(make_specification(scheduler=scheduler)) is None

@@ -25,7 +25,7 @@ STATEMENT = ReceiptStatement(
     price=700,
     accepted=1_700_000_000_000,
 )
-VOUCHER = VoucherStatement(coordinator=3, miner=1, cumulative=700, sequence=1, issued_total=900)
+VOUCHER = VoucherStatement(coordinator=3, miner=1, cumulative=700, boot=1, sequence=1, issued_total=900)
 
 
 def receipt(

@@ -85,7 +85,7 @@ def test_check_shape__at_the_value_limit__is_passed_and_beyond_rejected():
         b"\xdc\x00\x41",
         b"\xde\x00\x21",
         b"\xdb\xff\xff\xff\xff",
-        b"\xc6\x00\x00\x40\x01",
+        b"\xc6\x00\x00\x50\x01",
     ],
 )
 def test_check_shape__announces_more_than_allowed__is_rejected_without_memory(body):
