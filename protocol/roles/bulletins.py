@@ -1,7 +1,8 @@
 """Packing offers, awards and closures into few gossip messages. Spec: SPEC.md §8.3.
 
 py-libp2p costs 1-4 ms of CPU per message and hop whatever its size up to about 16 KiB, so a coordinator sends at
-once when it has been quiet for B, and else packs what comes within B. B doubles under load and halves when idle.
+once when it has been quiet for B, and else packs what comes within B. B doubles under load and halves when idle. It
+is one pace for all models together, as the quota that others hold it to is one for all topics.
 """
 
 from dataclasses import dataclass, field
@@ -20,9 +21,6 @@ class Board:
     """What waits to be published on the topic of one model."""
 
     model: str
-    interval_ms: int
-    last_published: UnixMillis = UnixMillis(0)
-    timer_set: bool = False
     offers: dict[TaskId, None] = field(default_factory=dict)
     """Tasks to offer, oldest first."""
     awards: list[AwardNotice] = field(default_factory=list)
@@ -39,17 +37,19 @@ class Boards:
     def __init__(self, params: Params) -> None:
         """Take the pace from the network's parameters."""
         self._params = params
+        self._interval_ms = params.publish_interval_ms
         self._boards: dict[str, Board] = {}
+        """The one that was published last stands last, so that each gets its turn."""
+        self.due_at = UnixMillis(0)
+        """From when on the next message may be published, on whatever topic."""
 
     def board(self, model: str) -> Board:
         """Give the board of a model."""
-        if model not in self._boards:
-            self._boards[model] = Board(model, self._params.publish_interval_ms)
-        return self._boards[model]
+        return self._boards.setdefault(model, Board(model))
 
-    def due(self, board: Board) -> UnixMillis:
-        """Say from when on this board may be published."""
-        return UnixMillis(board.last_published + board.interval_ms)
+    def next(self) -> Board | None:
+        """Give the board whose turn it is, None when there is nothing to tell."""
+        return next((board for board in self._boards.values() if not board.is_empty()), None)
 
     def take_notices(self, board: Board) -> tuple[tuple[AwardNotice, ...], tuple[Closure, ...]]:
         """Take as many awards and closures as one message holds."""
@@ -64,11 +64,12 @@ class Boards:
             del board.offers[task]
         return taken
 
-    def published(self, board: Board, offers: int, now: UnixMillis) -> None:
-        """Remember a publication and let the pace follow the load."""
+    def published(self, board: Board, messages: int, offers: int, now: UnixMillis) -> None:
+        """Remember a publication of so many messages at once, and let the pace follow the load."""
         params = self._params
         if offers * 2 >= params.max_offers_per_message:
-            board.interval_ms = min(board.interval_ms * 2, params.publish_interval_max_ms)
+            self._interval_ms = min(self._interval_ms * 2, params.publish_interval_max_ms)
         else:
-            board.interval_ms = max(board.interval_ms // 2, params.publish_interval_ms)
-        board.last_published = now
+            self._interval_ms = max(self._interval_ms // 2, params.publish_interval_ms)
+        self.due_at = UnixMillis(now + messages * self._interval_ms)
+        self._boards[board.model] = self._boards.pop(board.model)

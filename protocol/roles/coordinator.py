@@ -355,7 +355,7 @@ class CoordinatorCore(Core):
 
     def _on_timer(self, what: str, subject: bytes, _attempt: int) -> None:
         if what == "publish":
-            self._offering.on_publish_timer(subject.decode())
+            self._offering.on_publish_timer()
             return
         if what == "waiting":
             self._offering.offer_waiting()

@@ -47,6 +47,7 @@ class Offering:
         self._settlement = settlement
         self._addresses = addresses
         self._boards = Boards(core.params)
+        self._timer_set = False
         self._last_pass = UnixMillis(0)
 
     def offer(self, task: Task) -> None:
@@ -64,7 +65,7 @@ class Offering:
                 task.excluded = frozenset()
         board = self._boards.board(task.specification.model)
         board.offers[task.id] = None
-        self._publish_or_wait(board)
+        self._publish_or_wait()
 
     def offer_waiting(self) -> None:
         """Offer every queued task again: something changed that may help.
@@ -80,25 +81,25 @@ class Offering:
         for task in list(self._tasks.values()):
             if task.state is TaskState.QUEUED:
                 self.offer(task)
+        self._publish_or_wait()
 
-    def on_publish_timer(self, model: str) -> None:
-        """The pause of a board is over."""
-        board = self._boards.board(model)
-        board.timer_set = False
-        self._publish_or_wait(board)
+    def on_publish_timer(self) -> None:
+        """The pause is over."""
+        self._timer_set = False
+        self._publish_or_wait()
 
-    def _publish_or_wait(self, board: Board) -> None:
-        """Publish now when the board was quiet for long enough, else when its pause is over."""
+    def _publish_or_wait(self) -> None:
+        """Publish the board whose turn it is when we were quiet for long enough, else when the pause is over."""
         core = self._core
-        own, current = core.own_id(), core.book.current(core.now)
-        if own is None or current is None or board.is_empty():
+        own, current, board = core.own_id(), core.book.current(core.now), self._boards.next()
+        if own is None or current is None or board is None:
             # While no table lists us, offers stay on the board; ``offer_waiting`` comes with the table that does.
             return
-        if self._boards.due(board) <= core.now:
+        if self._boards.due_at <= core.now:
             self._publish(board, own, current)
-        if not board.is_empty() and not board.timer_set:
-            board.timer_set = True
-            core.set_timer(("publish", board.model.encode(), 0), self._boards.due(board))
+        if self._boards.next() is not None and not self._timer_set:
+            self._timer_set = True
+            core.set_timer(("publish", EMPTY, 0), self._boards.due_at)
 
     def _publish(self, board: Board, own: StakingId, current: EpochView) -> None:
         """Send one message for each (epoch, excluded miners) among the offers; usually that is one."""
@@ -128,7 +129,7 @@ class Offering:
             )
             awards, closures = (), ()
             core.emit(Publish(offers_topic(core.identity.network, board.model), message))
-        self._boards.published(board, len(taken), core.now)
+        self._boards.published(board, len(groups), len(taken), core.now)
 
     def _epoch_for(self, task: Task, current: EpochView) -> Epoch:
         """Give the epoch that a task is drawn from: that of its acceptance while acceptable, else the current one."""
@@ -183,13 +184,13 @@ class Offering:
         board = self._boards.board(task.specification.model)
         board.offers.pop(task.id, None)
         board.closures.append(Closure.model_validate({"task": task.id, "reason": reason}))
-        self._publish_or_wait(board)
+        self._publish_or_wait()
 
     def announce_award(self, task: Task, winner: StakingId) -> None:
         """Tell the others that the attempt has a winner."""
         board = self._boards.board(task.specification.model)
         board.awards.append(AwardNotice(task=task.id, attempt=task.attempt, winner=winner))
-        self._publish_or_wait(board)
+        self._publish_or_wait()
 
     def requeue(self, task: Task) -> None:
         """Close the public attempt or the lease; the task waits for its next offer."""
