@@ -180,9 +180,8 @@ def signed_receipt(path: Path, **changes: object) -> Path:
         price=10,
         accepted=1,
     )
-    voucher = VoucherStatement(
-        **({"coordinator": 1, "miner": 2, "cumulative": 10, "sequence": 1, "issued_total": 10} | changes)
-    )
+    promised = {"coordinator": 1, "miner": 2, "cumulative": 10, "boot": 1, "sequence": 1, "issued_total": 10}
+    voucher = VoucherStatement(**(promised | changes))
     receipt = Receipt(
         statement=statement,
         signature=sign(alice, domain, statement),
