@@ -130,7 +130,7 @@ def _speaker(message: Bulletin, address: Address, view: EpochView) -> StakeRow:
     """Give the row of an active coordinator. The table is the sender's own, so a miner has no excuse."""
     row = view.table.by_address.get(address)
     if row is None or row.id != message.coordinator or not row.active:
-        raise IgnoredMessage("gossip.inactive")  # jailed, under the minimum, or its key is not yet or no longer valid
+        raise IgnoredMessage("gossip.inactive")  # under the minimum, or its key is not yet or no longer valid
     if row.role is not Role.COORDINATOR:
         raise InvalidMessage("gossip.not_coordinator")
     return row
