@@ -9,7 +9,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from protocol.units import CAI, Digest, DurationMs
+from protocol.units import CAI, Digest
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 """Largest encoded message (bytes) on gossip or a work stream; checked before decoding."""
@@ -101,11 +101,6 @@ class Params(BaseModel):
         if self.publish_interval_ms > self.publish_interval_max_ms:
             raise ValueError("publish_interval_ms must not exceed publish_interval_max_ms")
         return self
-
-    @property
-    def lease(self) -> DurationMs:
-        """The lease as a duration."""
-        return DurationMs(self.lease_ms)
 
     def minimum_stake_wei(self, role_is_coordinator: bool) -> int:
         """Own stake (wei) that a node of the role must exceed."""

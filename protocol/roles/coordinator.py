@@ -13,15 +13,12 @@ from protocol.crypto.keys import address_of_peer_id
 from protocol.effects import (
     Offence,
     Provide,
-    Send,
     Subscribe,
 )
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import (
     ArtifactReceived,
     Event,
-    PeerDown,
-    PeerUp,
     ProvidersFound,
     Restored,
     StakeChanged,
@@ -53,6 +50,7 @@ from protocol.wire.messages import (
     Capability,
     CapabilityUpdate,
     Claim,
+    ClosureReason,
     Hello,
     Result,
     WorkMessage,
@@ -80,7 +78,7 @@ class CoordinatorCore(Core):
         self._streams: set[PeerId] = set()
         self._saved: tuple[Record, ...] = ()
 
-    def on_event(self, event: Event) -> None:  # one line for each event reads best as one match
+    def on_event(self, event: Event) -> None:
         """Take one event."""
         match event:
             case Restored():
@@ -104,7 +102,7 @@ class CoordinatorCore(Core):
             case ProvidersFound(key=key, peers=peers):
                 if key in self._searches:
                     self.emit(*self._searches[key].found(peers, self.roster.peers(), self.now))
-            case PeerUp() | PeerDown() | _:
+            case _:
                 # A miner opens the work stream; connections alone mean nothing here.
                 pass
 
@@ -163,12 +161,16 @@ class CoordinatorCore(Core):
         task = self._tasks.get(task_id_)
         if task is None:
             return
-        award = task.holder
+        self._end(task, "cancelled", "cancelled")
+
+    def _end(self, task: Task, reason: str, closure: ClosureReason) -> None:
+        """Fail a task in whatever state: its claims are answered, its miner stops, and everybody hears of it."""
+        holder = task.holder
         self._assignment.close_claims(task)
-        self._settlement.fail(task, "cancelled")
-        if award is not None:
-            self._assignment.cancel(task, award, "cancelled")
-        self._offering.announce_end(task, "cancelled")
+        self._settlement.fail(task, reason)
+        if holder is not None:
+            self._assignment.cancel(task, holder, reason)
+        self._offering.announce_end(task, closure)
 
     # Miners
 
@@ -184,18 +186,7 @@ class CoordinatorCore(Core):
             return
         self.roster.add(peer, row.id)
         self._assignment.on_miner_back(row.id, peer)
-        voucher = self._settlement.voucher_for(row.id)
-        self.emit(
-            Send(
-                peer,
-                Hello(
-                    network=self.identity.network_id,
-                    node=own,
-                    voucher=voucher[0] if voucher else None,
-                    voucher_signature=voucher[1] if voucher else None,
-                ),
-            )
-        )
+        self.send_hello(peer, own, self._settlement.voucher_for(row.id))
 
     def _on_stream_closed(self, peer: PeerId) -> None:
         """A miner's work stream is gone."""
@@ -254,19 +245,15 @@ class CoordinatorCore(Core):
 
     def _on_hello(self, miner: Miner, row: StakeRow, message: Hello) -> None:
         """Adopt a higher voucher of ours that the miner holds: then our store is an old copy."""
-        if message.network != self.identity.network_id or message.node != row.id:
-            raise InvalidMessage("hello.identity")
+        self.check_hello(message, row)
         if message.voucher is None or message.voucher_signature is None:
             return
         own = self.own_row()
         if own is None:
             raise IgnoredMessage("stream.standing")
-        if message.voucher.coordinator != own.id or message.voucher.miner != miner.id:
-            raise InvalidMessage("hello.voucher")
-        if not self.is_signed(message.voucher, message.voucher_signature, own):
-            # Perhaps by a key that we had before: nobody is to blame, and nothing is adopted.
-            raise IgnoredMessage("hello.voucher_signature")
-        self._settlement.adopt_voucher(message.voucher, message.voucher_signature)
+        shown = self.shown_voucher(message, coordinator=own, miner=miner.id)
+        if shown is not None:
+            self._settlement.adopt_voucher(*shown)
 
     def _on_capability(self, miner: Miner, row: StakeRow, message: CapabilityUpdate) -> None:
         """Take what a miner says that it serves, if it is signed, newer and still valid."""
@@ -376,15 +363,6 @@ class CoordinatorCore(Core):
             case "lease":
                 self._assignment.on_lease_timer(task)
             case "deadline":
-                self._on_deadline(task)
+                self._end(task, "deadline", "failed")
             case _:
                 pass
-
-    def _on_deadline(self, task: Task) -> None:
-        """The task's life is over."""
-        holder = task.holder
-        self._assignment.close_claims(task)
-        self._settlement.fail(task, "deadline")
-        if holder is not None:
-            self._assignment.cancel(task, holder, "deadline")
-        self._offering.announce_end(task, "failed")

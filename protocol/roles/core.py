@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from protocol.crypto.keys import NodeKey, address_of_peer_id
 from protocol.crypto.typed_data import Domain, sign, signer
-from protocol.effects import Effect, Judge, Note, Offence, SetTimer, TimerKey
+from protocol.effects import Effect, Judge, Note, Offence, Send, SetTimer, TimerKey
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import BlockSeen, Event, StakeChanged, TimerFired
 from protocol.gossip.admission import Admission, Judgement
@@ -23,7 +23,8 @@ from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
 from protocol.task.catalog import Catalog
 from protocol.units import Digest, Epoch, PeerId, StakingId, TaskId, UnixMillis
-from protocol.wire.statements import Statement
+from protocol.wire.messages import Hello
+from protocol.wire.statements import Statement, VoucherStatement
 
 EMPTY = b""
 """The task part of a timer that belongs to no task."""
@@ -122,6 +123,36 @@ class Core(ABC):
             self.judge_peer(peer, Offence.GRAVE, problem.rule)
         else:
             self.note(NoteName.MESSAGE_IGNORED, rule=problem.rule)
+
+    def send_hello(self, peer: PeerId, own: StakingId, voucher: tuple[VoucherStatement, bytes] | None) -> None:
+        """Greet a peer on its work stream: who we are, and the highest voucher that we know between us."""
+        statement, signature = voucher or (None, None)
+        network = self.identity.network_id
+        self.emit(Send(peer, Hello(network=network, node=own, voucher=statement, voucher_signature=signature)))
+
+    def check_hello(self, message: Hello, row: StakeRow) -> None:
+        """Raise ``InvalidMessage`` unless the node of ``row`` greets as itself and on our network."""
+        if message.network != self.identity.network_id or message.node != row.id:
+            raise InvalidMessage("hello.identity")
+
+    def shown_voucher(
+        self, message: Hello, *, coordinator: StakeRow, miner: StakingId
+    ) -> tuple[VoucherStatement, bytes] | None:
+        """Give the voucher of a greeting, if there is one that the coordinator's present key signed.
+
+        Raises:
+            InvalidMessage: it is between others.
+        """
+        voucher, signature = message.voucher, message.voucher_signature
+        if voucher is None or signature is None:
+            return None
+        if voucher.coordinator != coordinator.id or voucher.miner != miner:
+            raise InvalidMessage("hello.voucher")
+        if not self.is_signed(voucher, signature, coordinator):
+            # Perhaps by a key that it had before: nobody is to blame, and nothing is adopted.
+            self.note(NoteName.MESSAGE_IGNORED, rule="hello.voucher_signature")
+            return None
+        return voucher, signature
 
     def row_of_peer(self, peer: PeerId) -> StakeRow | None:
         """Find the peer's row in the current table."""

@@ -162,18 +162,7 @@ class MinerCore(Core):
         if row is None or own is None or self.standing(peer, self.now) is not Standing.COORDINATOR:
             return
         self._streams[peer] = row.id
-        voucher = self._working.voucher_of(row.id)
-        self.emit(
-            Send(
-                peer,
-                Hello(
-                    network=self.identity.network_id,
-                    node=own,
-                    voucher=voucher[0] if voucher else None,
-                    voucher_signature=voucher[1] if voucher else None,
-                ),
-            )
-        )
+        self.send_hello(peer, own, self._working.voucher_of(row.id))
 
     def _on_stream_closed(self, peer: PeerId) -> None:
         """A coordinator is gone: its jobs go on for a while, since it may come back."""
@@ -222,8 +211,7 @@ class MinerCore(Core):
 
     def _on_hello(self, peer: PeerId, row: StakeRow, message: Hello) -> None:
         """The coordinator knows us and listens: tell it what we serve and what it has not acknowledged."""
-        if message.network != self.identity.network_id or message.node != row.id:
-            raise InvalidMessage("hello.identity")
+        self.check_hello(message, row)
         self._reopen_pause_ms.pop(peer, None)
         self._adopt_voucher(row, message)
         if self.now < self._greeted.get(peer, UnixMillis(0)) + HELLO_PACE_MS:
@@ -235,16 +223,10 @@ class MinerCore(Core):
 
     def _adopt_voucher(self, row: StakeRow, message: Hello) -> None:
         """Take up a higher voucher that the coordinator shows: our store is an old copy, or a receipt was lost."""
-        voucher, signature, own = message.voucher, message.voucher_signature, self.own_id()
-        if voucher is None or signature is None or own is None:
-            return
-        if voucher.coordinator != row.id or voucher.miner != own:
-            raise InvalidMessage("hello.voucher")
-        if self.is_signed(voucher, signature, row):
-            self._working.adopt_voucher(voucher, signature)
-        else:
-            # Perhaps by a key that it had before: nobody is to blame, and nothing is adopted.
-            self.note(NoteName.MESSAGE_IGNORED, rule="hello.voucher_signature")
+        own = self.own_id()
+        shown = self.shown_voucher(message, coordinator=row, miner=own) if own is not None else None
+        if shown is not None:
+            self._working.adopt_voucher(*shown)
 
     def _on_award(self, peer: PeerId, row: StakeRow, message: Award) -> None:
         """Begin what was claimed; give back by name what was not, or cannot be done any more."""

@@ -16,7 +16,7 @@ from protocol.stake.table import EpochView
 from protocol.task.offer import offer_digest
 from protocol.task.states import OpenAttempt, Task, TaskState
 from protocol.units import Epoch, StakingId, TaskId, UnixMillis
-from protocol.wire.messages import AwardNotice, Bulletin, Closure, Offer
+from protocol.wire.messages import AwardNotice, Bulletin, Closure, ClosureReason, Offer
 from protocol.wire.topics import offers_topic
 
 FIRST_ROUND_PAUSE_MS: Final = 250
@@ -179,11 +179,11 @@ class Offering:
             self.requeue(task)
             self.offer(task)
 
-    def announce_end(self, task: Task, reason: str) -> None:
+    def announce_end(self, task: Task, reason: ClosureReason) -> None:
         """Tell everybody that a task needs no more claims."""
         board = self._boards.board(task.specification.model)
         board.offers.pop(task.id, None)
-        board.closures.append(Closure.model_validate({"task": task.id, "reason": reason}))
+        board.closures.append(Closure(task=task.id, reason=reason))
         self._publish_or_wait()
 
     def announce_award(self, task: Task, winner: StakingId) -> None:

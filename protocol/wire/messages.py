@@ -38,7 +38,6 @@ from protocol.wire.statements import (
     VoucherStatement,
 )
 
-PROTOCOL_VERSION: Final = 1
 WORK_PROTOCOL: Final = "/cuckoo/1/work"
 """The kept stream between one miner and one coordinator."""
 ARTIFACT_PROTOCOL: Final = "/cuckoo/1/artifact"
@@ -123,11 +122,15 @@ class AwardNotice(Frozen):
     winner: StakingIdField
 
 
+ClosureReason = Literal["done", "failed", "cancelled"]
+"""How a task ended, as everybody may know it."""
+
+
 class Closure(Frozen):
     """Public word that a task needs no more claims."""
 
     task: TaskIdField
-    reason: Literal["done", "failed", "cancelled"]
+    reason: ClosureReason
 
 
 class Bulletin(Frozen):

@@ -2,10 +2,8 @@
 
 import json
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from node.devnet_plan import DevnetMember, DevnetOptions
 from node.settings import NodeRole
 from protocol.errors import Unavailable
 from protocol.units import Address
+from tests.support.web_server import QuietHandler, listening
 
 ONE_MINER = DevnetOptions(miners=1, engine="instant", port=0)
 
@@ -76,7 +75,7 @@ async def test_by_hand__folder_is_wanted__stays_with_the_log(temporary, wanted):
 def coordinator(answers: list[tuple[int, int]], asked: list[tuple[str, str]]) -> Iterator[str]:
     """A coordinator that says of itself, one look after the other, its status and how many miners it knows."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             asked.append((self.path, self.headers.get("Authorization", "")))
             status, miners = answers[0]
@@ -84,23 +83,10 @@ def coordinator(answers: list[tuple[int, int]], asked: list[tuple[str, str]]) ->
                 status, miners = answers.pop(0) if len(answers) > 1 else answers[0]
             models = {"data": [{"id": "pocket-emoji", "cuckoo": {"miners": miners}}]}
             content = json.dumps(models).encode() if status == 200 else b"chain: no stake table yet\n"
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.answer(status, content)
 
-        def log_message(self, *_arguments: object) -> None:
-            """Stay silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(Handler) as url:
+        yield url
 
 
 def network_of(urls: list[str], api_key: str | None = None) -> Devnet:

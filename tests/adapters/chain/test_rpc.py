@@ -1,10 +1,8 @@
 """JsonRpc against real HTTP servers, good and bad."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -13,6 +11,7 @@ import trio
 from node.adapters.chain import rpc as module
 from node.adapters.chain.rpc import CallRefused, JsonRpc, WrongChain, octets, quantity, shown
 from protocol.errors import ConfigError, Unavailable
+from tests.support.web_server import QuietHandler, listening
 
 Answer = tuple[int, bytes]
 DEAD = "http://127.0.0.1:1"
@@ -26,29 +25,14 @@ def result(value: Any) -> Answer:
 def serving(answer: Callable[[Any], Answer]) -> Iterator[str]:
     """A chain node that answers what the test says."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             status, content = answer(body)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.answer(status, content)
 
-        def log_message(self, *_arguments: object) -> None:
-            """Stay silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(Handler) as url:
+        yield url
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "ftp://host", "http://", "127.0.0.1:8545"])
