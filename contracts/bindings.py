@@ -7,11 +7,11 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
-ContractName: TypeAlias = Literal["CAI", "Faucet", "Staking"]
+ContractName: TypeAlias = Literal["CAI", "Parameters", "Staking", "Settlement", "Slashing", "Disputes", "Faucet"]
 
-CONTRACT_NAMES: Final[tuple[ContractName, ...]] = ("CAI", "Faucet", "Staking")
+CONTRACT_NAMES: Final[tuple[ContractName, ...]] = get_args(ContractName)
 """Every contract of the set, in the order of deployment."""
 
 

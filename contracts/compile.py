@@ -23,11 +23,11 @@ def compile_contract(name: ContractName) -> str:
     """Compile one contract to the text of its artifact."""
     # Imported here: slow to import, and absent where only artifacts are read.
     from vyper.cli.vyper_compile import compile_files
-    from vyper.compiler.settings import OptimizationLevel, Settings
+    from vyper.compiler.settings import Settings
 
     source = FOLDER / "src" / f"{name}.vy"
     libraries = metadata.distribution("snekmate").locate_file("")
-    settings = Settings(evm_version=EVM_VERSION, optimize=OptimizationLevel.GAS)
+    settings = Settings(evm_version=EVM_VERSION)
     compiled = compile_files([str(source)], ["abi", "bytecode"], paths=[str(libraries)], settings=settings)
     (output,) = (item for path, item in compiled.items() if Path(path).name == source.name)
     artifact = {

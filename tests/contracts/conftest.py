@@ -16,6 +16,10 @@ from tests.support.anvil import Anvil, Contract, anvil_process  # noqa: F401 a f
 MINER_MINIMUM = 20_000 * CAI
 COORDINATOR_MINIMUM = 2_000_000 * CAI
 UNBONDING_DELAY_S = 1000
+PARAMETER_DELAY_S = 1200
+EPOCH_S = 100
+STREAM_S = 400
+ESCROW_NOTICE_S = 500
 FAR = 2**40
 """A deadline (unix s) that never passes."""
 
@@ -30,7 +34,11 @@ class World:
 
     anvil: Anvil
     cai: Contract
+    parameters: Contract
     staking: Contract
+    settlement: Contract
+    slashing: Contract
+    disputes: Contract
     faucet: Contract
     treasury: str
     alice: str
@@ -70,7 +78,7 @@ class World:
         return self.anvil.send(voter, self.staking, "unvote", node_id, amount)
 
     def withdraw(self, voter: str, index: int) -> list[dict[str, Any]]:
-        return self.anvil.send(voter, self.staking, "withdraw", index)
+        return self.anvil.send(voter, self.staking, "withdraw", voter, index)
 
     def node(self, node_id: int) -> dict[str, Any]:
         names = ("owner", "key", "role", "active", "self_stake", "effective_stake")
@@ -85,12 +93,19 @@ def deployed(anvil_process: Anvil) -> World:  # noqa: F811 the fixture
     anvil = anvil_process
     treasury, alice, bob, carol = anvil.accounts[:4]
     cai = anvil.deploy(load("CAI"), treasury)
-    staking = anvil.deploy(load("Staking"), cai.address, MINER_MINIMUM, COORDINATOR_MINIMUM, UNBONDING_DELAY_S)
+    parameters = anvil.deploy(load("Parameters"), UNBONDING_DELAY_S, PARAMETER_DELAY_S)
+    terms = (MINER_MINIMUM, COORDINATOR_MINIMUM, EPOCH_S, STREAM_S)
+    staking = anvil.deploy(load("Staking"), cai.address, parameters.address, *terms)
+    settlement = anvil.deploy(load("Settlement"), staking.address, ESCROW_NOTICE_S)
+    slashing = anvil.deploy(load("Slashing"), staking.address)
+    disputes = anvil.deploy(load("Disputes"), staking.address)
+    anvil.send(treasury, staking, "connect", settlement.address, slashing.address, disputes.address)
     faucet = anvil.deploy(load("Faucet"), cai.address, 25_000 * CAI)
     for person in (alice, bob, carol):
         anvil.send(treasury, cai, "transfer", person, 10_000_000 * CAI)
         anvil.send(person, cai, "approve", staking.address, 2**256 - 1)
-    return World(anvil, cai, staking, faucet, treasury, alice, bob, carol)
+    contracts = (cai, parameters, staking, settlement, slashing, disputes, faucet)
+    return World(anvil, *contracts, treasury, alice, bob, carol)
 
 
 @pytest.fixture

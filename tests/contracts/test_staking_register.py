@@ -157,17 +157,28 @@ def test_nodes__pages__cover_every_node_once(world: World):
 @pytest.mark.parametrize(
     ("terms", "reason"),
     [
-        ((0, 2, 5), "minimums"),
-        ((3, 2, 5), "minimums"),
-        ((1, 2, 0), "delay"),
-        ((1, 2, 90 * 86_400 + 1), "delay"),
+        ((0, 2, 4, 1), "minimums"),
+        ((3, 2, 4, 1), "minimums"),
+        ((1, 2, 3, 1), "epoch"),
+        ((1, 2, 86_401, 1), "epoch"),
+        ((1, 2, 4, 0), "stream"),
+        ((1, 2, 4, 30 * 86_400 + 1), "stream"),
     ],
 )
-def test_constructor__senseless_terms__are_refused(world: World, terms: tuple[int, int, int], reason: str):
+def test_constructor__senseless_terms__are_refused(world: World, terms: tuple[int, int, int, int], reason: str):
     with pytest.raises(Reverted, match=reason):
-        world.anvil.deploy(load("Staking"), world.cai.address, *terms)
+        world.anvil.deploy(load("Staking"), world.cai.address, world.parameters.address, *terms)
 
 
-def test_constructor__token_without_code__is_refused(world: World):
-    with pytest.raises(Reverted, match="not a contract"):
-        world.anvil.deploy(load("Staking"), world.bob, 1, 2, 5)
+@pytest.mark.parametrize("terms", [(1, 1, 4, 1), (1, 2, 86_400, 30 * 86_400)])
+def test_constructor__terms_at_their_limits__are_taken(world: World, terms: tuple[int, int, int, int]):
+    staking = world.anvil.deploy(load("Staking"), world.cai.address, world.parameters.address, *terms)
+    assert world.anvil.read(staking, "epoch_s") == terms[2]
+    assert world.anvil.read(staking, "stream_s") == terms[3]
+
+
+def test_constructor__token_or_parameters_without_code__is_refused(world: World):
+    with pytest.raises(Reverted, match="token is not a contract"):
+        world.anvil.deploy(load("Staking"), world.bob, world.parameters.address, 1, 2, 4, 1)
+    with pytest.raises(Reverted, match="parameters is not a contract"):
+        world.anvil.deploy(load("Staking"), world.cai.address, world.bob, 1, 2, 4, 1)

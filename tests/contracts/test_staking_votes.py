@@ -59,7 +59,7 @@ def test_unvote__weighs_no_more_at_once_and_pays_nothing_yet(node: World):
     assert (unvoted["amount"], unvoted["stake_after"], unvoted["index"]) == (200, 300, 0)
     assert unvoted["release_at"] == node.anvil.now() + UNBONDING_DELAY_S
     assert node.balance(node.bob) == before
-    assert node.anvil.read(node.staking, "unbonding", node.bob, 0) == (1, 200, unvoted["release_at"])
+    assert node.anvil.read(node.staking, "unbonding", node.bob, 0) == (1, 200, 200, unvoted["release_at"])
     assert node.anvil.read(node.staking, "total_unbonding") == 200
     assert node.anvil.read(node.staking, "total_staked") == OWN + 300
 

@@ -33,6 +33,12 @@ HEAD_START_S: Final = 7 * 86_400
 """How far in the past (s) the first block lies: more than three of the longest epochs."""
 DEV_UNBONDING_DELAY_S: Final = 60
 """Unbonding delay (s) of a devnet: long enough to see, short enough to wait for."""
+DEV_STREAM_S: Final = 120
+"""How long (s) a payment takes to reach a devnet's miner and its voters: it is seen within a minute."""
+DEV_ESCROW_NOTICE_S: Final = 60
+"""How long (s) a devnet's coordinator waits for its escrow."""
+DEV_EMISSION_CAI: Final = 50_000_000
+"""What a devnet emits (CAI) in all: at 1 CAI/s more than a year, so that stakers see rewards."""
 DEV_FAUCET_DRIP_CAI: Final = 25_000
 """What a devnet's faucet gives an address a day (CAI): enough to register a miner."""
 DEV_FAUCET_FUND_CAI: Final = 100_000_000
@@ -144,6 +150,11 @@ async def deploy_devnet(url: str, params: Params, nodes: Sequence[DevnetNode]) -
             miner_minimum_cai=params.miner_minimum_cai,
             coordinator_minimum_cai=params.coordinator_minimum_cai,
             unbonding_delay_s=DEV_UNBONDING_DELAY_S,
+            epoch_s=params.epoch_s,
+            stream_s=DEV_STREAM_S,
+            parameter_delay_s=DEV_UNBONDING_DELAY_S,
+            escrow_notice_s=DEV_ESCROW_NOTICE_S,
+            emission_fund_cai=DEV_EMISSION_CAI,
             faucet_drip_cai=DEV_FAUCET_DRIP_CAI,
             faucet_fund_cai=DEV_FAUCET_FUND_CAI,
         )

@@ -21,7 +21,9 @@ class StakingOnAnvil:
         self.anvil = anvil
         self.owner = anvil.accounts[0]
         self.cai = cai = anvil.deploy(load("CAI"), self.owner)
-        self.contract: Contract = anvil.deploy(load("Staking"), cai.address, 20_000 * CAI, 2_000_000 * CAI, 1000)
+        parameters = anvil.deploy(load("Parameters"), 1000, 1000)
+        terms = (20_000 * CAI, 2_000_000 * CAI, 100, 100)
+        self.contract: Contract = anvil.deploy(load("Staking"), cai.address, parameters.address, *terms)
         anvil.send(self.owner, cai, "approve", self.contract.address, 2**256 - 1)
         self.start_block = self.height()
         self.address = Address(bytes.fromhex(self.contract.address[2:]))
