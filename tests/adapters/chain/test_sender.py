@@ -19,7 +19,15 @@ from protocol.errors import ConfigError, Unavailable
 from protocol.units import CAI, Role
 from tests.support.anvil import Anvil
 
-TERMS = Terms(miner_minimum_cai=20_000, coordinator_minimum_cai=2_000_000, unbonding_delay_s=60)
+TERMS = Terms(
+    miner_minimum_cai=20_000,
+    coordinator_minimum_cai=2_000_000,
+    unbonding_delay_s=60,
+    epoch_s=10,
+    stream_s=60,
+    parameter_delay_s=60,
+    escrow_notice_s=60,
+)
 FAR = 2**40
 
 
@@ -49,7 +57,7 @@ async def test_call__contract_refuses__gives_its_reason_and_the_next_call_works(
 
 async def test_deploy__constructor_refuses__gives_its_reason(sender: Sender):
     with pytest.raises(TransactionRefused, match="Staking: token is not a contract"):
-        await sender.deploy(load("Staking"), sender.address, 1, 2, 3)
+        await sender.deploy(load("Staking"), sender.address, sender.address, 1, 2, 4, 1)
 
 
 async def test_call__nonce_lost_in_a_reorganisation__recovers_after_one_failure(sender: Sender, anvil_process: Anvil):
