@@ -14,6 +14,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from node.network_file import read_network
 from node.setting_faults import FLAGS, Source, one_of
 from node.settings import NodeRole, Settings
 from node.toml_file import read_toml
@@ -27,7 +28,15 @@ ONLY_FOR: Final[Mapping[str, NodeRole]] = {
 }
 """Sections that mean something to one role only; elsewhere they are a mistake of whoever wrote the file."""
 
-PATH_KEYS: Final = ("data", "catalog", "key.keystore", "key.password_file", "http.keys_file", "engine.model_folders")
+PATH_KEYS: Final = (
+    "data",
+    "network",
+    "catalog",
+    "key.keystore",
+    "key.password_file",
+    "http.keys_file",
+    "engine.model_folders",
+)
 """Keys whose relative paths are meant from the file that holds them."""
 
 CREDENTIAL: Final = "cuckoo-password"
@@ -59,6 +68,7 @@ def load_settings(
     source = Source(config, frozenset(given))
     role = _role(tree, source)
     _refuse_foreign_sections(tree, role, source)
+    _join_network(tree, source)
     _fill_in(tree, role, os.environ if environ is None else environ)
     tree["params"] = _params_tree(tree, source)
     try:
@@ -185,6 +195,27 @@ def _fill_in(tree: Tree, role: NodeRole, environ: Mapping[str, str]) -> None:
         credential = Path(credentials) / CREDENTIAL
         if credential.exists():
             _put(tree, "key.password_file", str(credential))
+
+
+def _join_network(tree: Tree, source: Source) -> None:
+    """Take chain, contract, numbers and entry points from the network's file, where nothing else was said."""
+    named = tree.get("network")
+    if named is None:
+        return
+    path = Path(str(named))
+    network = read_network(path, source.name("network"))
+    params = network.params
+    known: Mapping[str, object] = {
+        "params": str(path.parent / params) if params.endswith(".toml") else params,
+        "chain.rpc_urls": list(network.chain.rpc_urls),
+        "chain.chain_id": network.chain.chain_id,
+        "chain.staking": network.contracts.staking,
+        "chain.start_block": network.contracts.start_block,
+        "overlay.bootstrap": list(network.bootstrap),
+    }
+    for key, value in known.items():
+        if _get(tree, key) is None and value != []:
+            _put(tree, key, value)
 
 
 def _params_tree(tree: Tree, source: Source) -> Tree:

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 FLAGS: Final[Mapping[str, str]] = {
     "role": "--role",
     "data": "--data",
+    "network": "--network",
     "params": "--params",
     "catalog": "--catalog",
     "exit_with_stdin": "--exit-with-stdin",

@@ -200,6 +200,8 @@ class Settings(Section):
     """Folder of this node's own state. One process at a time uses it. ``~/.cuckoo/ROLE`` where left out."""
     params: Params
     """The numbers that this node shares with its network; named in the file as ``params = "mainnet"``."""
+    network: Path | None = None
+    """The network's file: it gives ``params``, the ``chain`` section and the entry points where they are left out."""
     catalog: Path | None = None
     """Model catalog to read in addition to the one of the package."""
     exit_with_stdin: bool = False

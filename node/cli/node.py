@@ -15,6 +15,9 @@ def node(
     config: Annotated[Path | None, typer.Option(help="TOML file with this node's settings; flags win.")] = None,
     role: Annotated[str | None, typer.Option(help="bootstrap, coordinator or miner.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the node's own state.  [~/.cuckoo/ROLE]")] = None,
+    network: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The network's file: chain, contracts, entry points.")
+    ] = None,
     params: Annotated[str | None, typer.Option(help="Network: mainnet, testnet, minimal or FILE.toml.")] = None,
     catalog: Annotated[Path | None, typer.Option(help="Model catalog to add to the packaged one.")] = None,
     bootstrap: Annotated[
@@ -75,6 +78,7 @@ def node(
         {
             "role": role,
             "data": data,
+            "network": network,
             "params": params,
             "catalog": catalog,
             "exit_with_stdin": exit_with_stdin or None,

@@ -127,7 +127,7 @@ REPLACEMENTS = [
         "[http]\nport = 1\n[overlay]",
         "http: only a coordinator reads this, and the role is miner: leave it out",
     ),
-    ("[overlay]", "[what]\nport = 1\n[overlay]", "what: unknown key: known are role, data, params, catalog"),
+    ("[overlay]", "[what]\nport = 1\n[overlay]", "what: unknown key: known are role, data, params, network, catalog"),
     ("[chain]", "logs = 3\n[chain]", "logs: must be a [section], not 3"),
     ("[chain]", 'exit_with_stdin = "yes"\n[chain]', "exit_with_stdin: must be true or false, not 'yes'"),
     ("[chain]", 'catalog = "none.toml"\n[chain]', "catalog: {folder}/none.toml does not exist"),
