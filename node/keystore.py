@@ -105,6 +105,18 @@ def unlock(path: Path, password_file: Path | None, *, ask: Ask | None = None) ->
     return load(path, password_for(path, password_file, ask=ask))
 
 
+def address_of(path: Path) -> str:
+    """Read which address a keystore is for, without its password. Whoever wrote the file vouches for it, not the key.
+
+    Raises:
+        ConfigError: As ``load``, or the file does not say.
+    """
+    address = _read_keystore(path).get("address")
+    if not isinstance(address, str) or not set(address.lower()) <= set("0123456789abcdefx"):
+        raise ConfigError(f"{path}: does not say its address: give --account 0x…")
+    return "0x" + address.lower().removeprefix("0x")
+
+
 def require_files(path: Path, password_file: Path | None) -> None:
     """Make sure, without decrypting, that a keystore and its password file are there and private.
 

@@ -114,6 +114,7 @@ MAY_IMPORT = {
 MAY_ALSO_IMPORT = {
     "node/adapters/chain/provider.py": {"web3"},
     "node/adapters/chain/sender.py": {"web3", "eth_account", "hexbytes"},
+    "node/adapters/chain/simulation.py": {"eth_abi", "eth_utils"},
     "node/adapters/engine/pipeline.py": {"torch", "diffusers", "transformers", "numpy", "PIL"},
     "node/compose.py": {"node.adapters"},
     "node/devnet.py": {"node.adapters.chain", "httpx"},
@@ -124,6 +125,8 @@ MAY_ALSO_IMPORT = {
     "node/keystore.py": {"coincurve", "eth_account"},
     "node/setting_faults.py": {"pydantic_core"},
     "node/settings.py": {"eth_utils", "multiaddr"},
+    "node/wallet.py": {"node.adapters.chain", "contracts", "eth_utils"},
+    "node/cli/account.py": {"eth_utils"},
 }
 """What single files may import besides: heavy libraries stay where they are needed, adapters are put together there."""
 

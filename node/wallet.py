@@ -1,0 +1,226 @@
+"""A person's account on the chain: what it has, what a plan would cost and change, and carrying it out.
+
+The account's key is an owner's or a voter's: it holds CAI and pays gas. It is never a node's hot key, and it lives on
+the machine of the person, not on that of the node.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+from eth_utils.address import to_checksum_address
+
+from contracts.bindings import ContractName, load
+from contracts.deploy import Argument
+from node.adapters.chain.rpc import JsonRpc, quantity
+from node.adapters.chain.sender import Sender, TransactionRefused
+from node.adapters.chain.simulation import Call, read, simulate
+from node.amounts import format_cai
+from node.network_file import NetworkFile
+from protocol.errors import ConfigError
+
+LOW_GAS_PLANS: Final = 10
+"""An account that cannot pay as many more plans like the last one is warned."""
+_FEE_MARGIN: Final = 1.5
+"""Over the fee at the present price: it moves between two blocks, and gas is allowed with a margin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One transaction of a plan."""
+
+    text: str
+    """What it does, to be read after "waiting for: "."""
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Something that a plan changes, shown as it is before and after."""
+
+    label: str
+    call: Call
+    shown: Callable[[tuple[Any, ...]], str]  # Any: what the ABI returns
+    """Writes what the call returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Transactions that belong together, and what to look at."""
+
+    title: str
+    """What is done, in a line."""
+    steps: tuple[Step, ...]
+    watched: tuple[Watched, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a plan would do now."""
+
+    gas: int
+    """Gas of all its transactions."""
+    fee_wei: int
+    """What that costs at the chain's present price, in wei of the chain's own coin."""
+    balance_wei: int
+    """What the account has of that coin."""
+    effects: tuple[tuple[str, str, str], ...]
+    """What changes: label, before, after."""
+
+    @property
+    def is_affordable(self) -> bool:
+        """Whether the account can pay the gas, with a margin."""
+        return self.balance_wei >= self.fee_wei * _FEE_MARGIN
+
+    @property
+    def leaves_little(self) -> bool:
+        """Whether little is left for more plans like it."""
+        return self.balance_wei < self.fee_wei * (LOW_GAS_PLANS + 1)
+
+
+@final
+class Wallet:
+    """An account on one network. Make it with ``open_wallet``."""
+
+    def __init__(self, rpc: JsonRpc, network: NetworkFile, address: str, sender: Sender | None) -> None:
+        """Act for ``address``; without a sender it can look but not act."""
+        self.rpc: Final = rpc
+        self.network: Final = network
+        self.address: Final = address
+        """Checksummed hex address of the account."""
+        self._sender = sender
+
+    def call(self, name: ContractName, function: str, *arguments: Argument) -> Call:
+        """Name a function of one of the network's contracts, with its arguments.
+
+        Raises:
+            ConfigError: The network has no such contract.
+        """
+        return Call(load(name), self.address_of(name), function, arguments)
+
+    def address_of(self, name: ContractName) -> str:
+        """Give the checksummed address of one of the network's contracts.
+
+        Raises:
+            ConfigError: The network has no such contract.
+        """
+        address: str | None = getattr(self.network.contracts, name.lower())
+        if address is None:
+            raise ConfigError(f"this network has no {name} contract")
+        return to_checksum_address(address)
+
+    async def read(self, *calls: Call) -> list[Any]:  # Any: the ABI decides at run time
+        """Read from contracts in one request; a single value is given bare.
+
+        Raises:
+            Unavailable: The chain does not answer.
+        """
+        answers = await read(self.rpc, calls, sender=self.address)
+        return [values[0] if len(values) == 1 else values for values in answers]
+
+    async def gas_balance(self) -> int:
+        """Give what the account has for gas (wei of the chain's own coin)."""
+        return quantity(await self.rpc.call("eth_getBalance", self.address, "latest"))
+
+    async def now(self) -> int:
+        """Give the chain's time (unix s): contracts go by it."""
+        block = await self.rpc.call("eth_getBlockByNumber", "latest", False)
+        return quantity(block["timestamp"])
+
+    async def approval(self, contract: ContractName, amount: int) -> tuple[Step, ...]:
+        """Give the step that lets a contract take an amount of the account's CAI; none where it may already.
+
+        Raises:
+            ConfigError: The account does not have so much.
+        """
+        taker = self.address_of(contract)
+        balance, allowance = await self.read(
+            self.call("CAI", "balanceOf", self.address), self.call("CAI", "allowance", self.address, taker)
+        )
+        if balance < amount:
+            raise ConfigError(
+                f"{self.address} has {format_cai(balance)}, and {format_cai(amount)} are needed: "
+                "send it CAI first, on a devnet or testnet with cuckoo faucet"
+            )
+        if allowance >= amount:
+            return ()
+        text = f"let {contract} take {format_cai(amount)}"
+        return (Step(text, self.call("CAI", "approve", taker, amount)),)
+
+    async def preview(self, plan: Plan) -> Preview:
+        """Try a plan out without sending anything.
+
+        Raises:
+            TransactionRefused: A contract refuses one of its steps, and says why.
+            Unavailable: The chain does not answer.
+        """
+        before = await read(self.rpc, [item.call for item in plan.watched], sender=self.address)
+        calls = [step.call for step in plan.steps] + [item.call for item in plan.watched]
+        outcomes = await simulate(self.rpc, self.address, calls)
+        done, after = outcomes[: len(plan.steps)], outcomes[len(plan.steps) :]
+        for outcome in done:
+            if outcome.refusal is not None:
+                raise TransactionRefused(outcome.refusal)
+        gas = sum(outcome.gas for outcome in done)
+        price = quantity(await self.rpc.call("eth_gasPrice"))
+        effects = tuple(
+            (item.label, item.shown(was), item.shown(outcome.values))
+            for item, was, outcome in zip(plan.watched, before, after, strict=True)
+            if outcome.refusal is None
+        )
+        return Preview(gas, gas * price, await self.gas_balance(), effects)
+
+    async def carry_out(self, plan: Plan, say: Callable[[str], None]) -> None:
+        """Send the transactions of a plan one after another, each once the one before it is mined.
+
+        Raises:
+            TransactionRefused: A contract refuses; what was mined before stays.
+            Unavailable: The chain does not answer, or a transaction is not mined in time.
+        """
+        assert self._sender is not None, "a wallet without a key only looks"
+        for number, step in enumerate(plan.steps, start=1):
+            say(f"waiting for: {step.text} ({number} of {len(plan.steps)})")
+            call = step.call
+            await self._sender.call(call.artifact, call.address, call.function, *call.arguments)
+
+
+@asynccontextmanager
+async def open_wallet(network: NetworkFile, *, secret: bytes | None = None, address: str = "") -> AsyncIterator[Wallet]:
+    """Connect an account to its network.
+
+    Args:
+        network: Where.
+        secret: The account's key, 32 bytes; None only looks.
+        address: Whom to look at, hex, without a key.
+
+    Raises:
+        ConfigError: The chain node serves another chain, or no contract lies at the staking address.
+        Unavailable: No chain node answers.
+    """
+    chain = network.chain
+    async with JsonRpc(chain.rpc_urls, chain_id=chain.chain_id) as rpc:
+        code = await rpc.call("eth_getCode", network.contracts.staking, "latest")
+        if not isinstance(code, str) or code in {"", "0x"}:
+            raise ConfigError(
+                f"no contract at {network.contracts.staking} on chain {chain.chain_id}: is it the network's file of "
+                "this chain? A devnet that was started again has a new one"
+            )
+        if secret is not None:
+            sender = Sender(rpc, secret)
+            yield Wallet(rpc, network, sender.address, sender)
+        else:
+            yield Wallet(rpc, network, to_checksum_address(address), None)
+
+
+def require_gas(preview: Preview, address: str) -> None:
+    """Refuse to begin what the account cannot pay for.
+
+    Raises:
+        ConfigError: It has too little of the chain's coin.
+    """
+    if not preview.is_affordable:
+        raise ConfigError(
+            f"{address} has {preview.balance_wei / 10**18:.6f} of the chain's coin, and about "
+            f"{preview.fee_wei * _FEE_MARGIN / 10**18:.6f} are needed for gas: send it some"
+        )
