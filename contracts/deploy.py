@@ -13,8 +13,8 @@ CAI_WEI = 10**18
 """Wei in one CAI."""
 
 
-Argument: TypeAlias = str | bytes | int
-"""What a contract's functions take: addresses and texts, bytes, numbers."""
+Argument: TypeAlias = str | bytes | int | Sequence[int]
+"""What a contract's functions take: addresses and texts, bytes, numbers, lists of numbers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,10 +39,15 @@ def parse_cai(text: str, name: str) -> Wei:
 
 def format_cai(amount: int) -> str:
     """Write an amount of wei in CAI with its unit, rounded down to six decimals; less than that is said to be so."""
+    return f"{format_number(amount)} CAI"
+
+
+def format_number(amount: int) -> str:
+    """Write an amount of wei in CAI without the unit, for a column whose heading has it."""
     sign, size = ("-", -amount) if amount < 0 else ("", amount)
     smallest = CAI // 10**_SHOWN_DECIMALS
     if 0 < size < smallest:
-        return f"{sign}below {Decimal(smallest) / CAI:f} CAI"
+        return f"{sign}below {Decimal(smallest) / CAI:f}"
     whole, rest = divmod(size // smallest, 10**_SHOWN_DECIMALS)
     digits = f"{rest:0{_SHOWN_DECIMALS}d}".rstrip("0")
-    return f"{sign}{whole:,}{'.' + digits if digits else ''} CAI"
+    return f"{sign}{whole:,}{'.' + digits if digits else ''}"

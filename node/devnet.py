@@ -4,8 +4,9 @@ The nodes are ordinary ``cuckoo node`` processes that know nothing of each other
 are light, the chain is thrown away, and so is the folder unless somebody wants to keep it.
 """
 
+import dataclasses
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,27 @@ class Devnet:
             "poll_s": CHAIN_POLL_SECONDS,
         }
 
+    @property
+    def network_path(self) -> Path:
+        """Where the network's file is, for stakers and for nodes that join."""
+        return self.folder / "network.toml"
+
+    def write_network_file(self, entry: Sequence[str]) -> None:
+        """Describe the network to everybody's tools.
+
+        Args:
+            entry: Addresses of the bootstrap.
+        """
+        from node.network_file import NetworkChain, NetworkContracts, NetworkFile  # imported here: takes 0.2 s
+
+        deployed = self.contracts.deployed
+        NetworkFile(
+            params="minimal",
+            bootstrap=tuple(entry),
+            chain=NetworkChain(rpc_urls=(self.chain_url,), chain_id=self.contracts.chain_id),
+            contracts=NetworkContracts(**dataclasses.asdict(deployed)),
+        ).write(self.network_path)
+
     def describe(self) -> dict[str, object]:
         """Say what a program needs to know of the network."""
         ids = {member.name: staking_id for member, staking_id in self.registered()}
@@ -86,6 +108,7 @@ class Devnet:
             "api_urls": self.api_urls,
             "api_key": self.api_key,
             "folder": str(self.folder),
+            "network": str(self.network_path),
             "chain": {
                 "rpc_url": self.chain_url,
                 "chain_id": self.contracts.chain_id,
@@ -139,6 +162,7 @@ async def by_hand(options: DevnetOptions, report: Report) -> AsyncIterator[tuple
         port = free_port(0)
         bootstrap, *others = network.members
         entry = f"/ip4/127.0.0.1/tcp/{port}/p2p/{NodeKey(bootstrap.secret).peer_id}"
+        network.write_network_file((entry,))
         chain = network.chain_section()
         configs = [write_config(bootstrap, options, chain, (), port=port, supervised=False)]
         configs += [write_config(member, options, chain, (entry,), supervised=False) for member in others]
@@ -185,6 +209,7 @@ async def _start_all(network: Devnet, options: DevnetOptions, report: Report) ->
     await _start(bootstrap, network, options, ())
     assert bootstrap.readiness is not None
     entry = bootstrap.readiness.addresses
+    network.write_network_file(entry)
     report(f"starting {options.coordinators} coordinator(s) and {options.miners} miner(s)")
     async with trio.open_nursery() as nursery:
         for member in others:

@@ -147,11 +147,12 @@ def _show(plan: "Plan", preview: "Preview", means: Means) -> None:
             }
         )
     else:
-        print(f"{'would ' if means.dry_run else ''}{plan.title}")
+        print(f"{'would' if means.dry_run else 'done:'} {plan.title}")
         width = max((len(what) for what, _, _ in preview.effects), default=0)
         for what, was, then in preview.effects:
             print(f"  {what:<{width}}  {was} → {then}" if was != then else f"  {what:<{width}}  {was}")
-        print(f"  gas {preview.gas:,} in {len(plan.steps)} transactions, about {_coins(preview.fee_wei)}")
+        count = "1 transaction" if len(plan.steps) == 1 else f"{len(plan.steps)} transactions"
+        print(f"  gas {preview.gas:,} in {count}, about {_coins(preview.fee_wei)}")
     if preview.leaves_little:
         left = _coins(preview.balance_wei - (0 if means.dry_run else preview.fee_wei))
         print(f"warning: little is left for gas: {left}; send this account some", file=sys.stderr)

@@ -95,6 +95,8 @@ Start each node in a terminal of its own, the bootstrap first:
 
 {commands}
 
+To stake and vote: export CUCKOO_NETWORK={shlex.quote(str(network.network_path))}, then {cuckoo} status --stakes
+
 The coordinator prints the address of its API. Ctrl-C here stops the chain."""
 
 
@@ -118,6 +120,7 @@ def welcome(network: "Devnet") -> str:
 API:   {"  ".join(network.api_urls)}   (documentation at {url}/docs)
 Logs:  {network.folder}/*/log
 Chain: {network.chain_url}, staking contract 0x{network.contracts.staking.hex()}
+Stake: export CUCKOO_NETWORK={shlex.quote(str(network.network_path))}, then {shown_command()} status --stakes
 
 Try it:
   curl {url}/v1/images/generations \\{key}

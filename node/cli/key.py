@@ -6,6 +6,11 @@ from typing import Annotated
 
 import typer
 
+from node.cli.account import DEFAULT_NETWORK, NetworkOption
+
+MAX_PROOF_HOURS = 24 * 30
+"""Longest life of a proof (h): a lost one should not register a node a year later."""
+
 key_commands = typer.Typer(help="Make or show a node's key.", no_args_is_help=False)
 
 KeystoreOption = Annotated[Path, typer.Option("--keystore", help="File of the encrypted key.")]
@@ -41,6 +46,40 @@ def new(
     if light:
         print("warning: a light key is for a devnet only: its password can be guessed quickly", file=sys.stderr)
     _print(path, secret, as_json)
+
+
+@key_commands.command("prove")
+def prove(
+    owner: Annotated[str, typer.Option(metavar="0x…", help="The account that will own the node.")],
+    role: Annotated[str, typer.Option(help="miner or coordinator.")],
+    network: NetworkOption = DEFAULT_NETWORK,
+    keystore: KeystoreOption = DEFAULT_KEYSTORE,
+    password_file: PasswordOption = None,
+    hours: Annotated[int, typer.Option(min=1, max=MAX_PROOF_HOURS, help="How long the proof holds.")] = 24,
+) -> None:
+    """Let a node's key agree to serve an owner, and print its signed word for the owner to register it with.
+
+    Whoever gets the proof can do nothing else with it, and it expires. It is made where the node's key lies, and used
+    where the owner's account is: in cuckoo register, or in the portal.
+
+      $ cuckoo key prove --owner 0x… --role miner --keystore key.json --network network.toml > proof.json
+    """
+    from datetime import UTC, datetime
+
+    from node import keystore as store
+    from node.network_file import read_network
+    from node.registration_proof import RegistrationProof, checked_owner
+    from protocol.crypto.keys import NodeKey
+    from protocol.errors import ConfigError
+    from protocol.units import Role
+
+    if role not in {"miner", "coordinator"}:
+        raise ConfigError(f"--role: {role!r} is not one of miner, coordinator")
+    described = read_network(network)
+    who = checked_owner(owner)
+    key = NodeKey(store.unlock(keystore.expanduser(), password_file))
+    deadline = int(datetime.now(UTC).timestamp()) + hours * 3600
+    print(RegistrationProof.make(described, key, who, Role[role.upper()], deadline).text())
 
 
 @key_commands.command("show")

@@ -11,8 +11,14 @@ import typer
 from node.cli.config import config_commands
 from node.cli.demo import demo
 from node.cli.devnet import devnet
+from node.cli.escrow import escrow_commands
+from node.cli.faucet import faucet
 from node.cli.key import key_commands
 from node.cli.node import node
+from node.cli.registration import commission, profile, register, rotate_key, unjail
+from node.cli.rewards import claim, rewards
+from node.cli.staking import stake, unbond, unvote, vote, withdraw
+from node.cli.status import status
 from node.cli.submit import submit
 from node.cli.verify import verify
 from protocol.errors import ConfigError, OverlayError
@@ -20,6 +26,12 @@ from protocol.errors import ConfigError, OverlayError
 EXIT_FAILED: Final = 1
 EXIT_MISUSED: Final = 2
 EXIT_INTERRUPTED: Final = 130
+
+PICTURES: Final = "Pictures"
+NODES: Final = "Nodes"
+STAKES: Final = "Stakes and votes"
+OWNERS: Final = "Owners of a node"
+"""Under which headings the help lists the commands."""
 
 app = typer.Typer(name="cuckoo", rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -46,6 +58,12 @@ def cuckoo(
       $ cuckoo key new --keystore key.json
 
       $ cuckoo node --config miner.toml
+
+    [bold]Vote with stake for those you trust[/bold]:
+
+      $ cuckoo status --stakes --network network.toml
+
+      $ cuckoo vote 4 1000 --network network.toml --keystore account.json
     """
     if show_version:
         from importlib.metadata import version  # imported here: costs 40 ms
@@ -55,13 +73,28 @@ def cuckoo(
         print(context.get_help())
 
 
-app.command()(demo)
-app.command()(devnet)
-app.command()(node)
-app.command()(submit)
-app.command()(verify)
-app.add_typer(key_commands, name="key")
-app.add_typer(config_commands, name="config")
+app.command(rich_help_panel=PICTURES)(demo)
+app.command(rich_help_panel=PICTURES)(submit)
+app.command(rich_help_panel=PICTURES)(verify)
+app.command(rich_help_panel=NODES)(devnet)
+app.command(rich_help_panel=NODES)(node)
+app.add_typer(key_commands, name="key", rich_help_panel=NODES)
+app.add_typer(config_commands, name="config", rich_help_panel=NODES)
+app.command(rich_help_panel=STAKES)(status)
+app.command(rich_help_panel=STAKES)(faucet)
+app.command(rich_help_panel=STAKES)(vote)
+app.command(rich_help_panel=STAKES)(unvote)
+app.command(rich_help_panel=STAKES)(withdraw)
+app.command(rich_help_panel=STAKES)(rewards)
+app.command(rich_help_panel=STAKES)(claim)
+app.command(rich_help_panel=OWNERS)(register)
+app.command(rich_help_panel=OWNERS)(profile)
+app.command(rich_help_panel=OWNERS)(stake)
+app.command(rich_help_panel=OWNERS)(unbond)
+app.command(rich_help_panel=OWNERS)(commission)
+app.command("rotate-key", rich_help_panel=OWNERS)(rotate_key)
+app.command(rich_help_panel=OWNERS)(unjail)
+app.add_typer(escrow_commands, name="escrow", rich_help_panel=OWNERS)
 
 
 def main() -> None:

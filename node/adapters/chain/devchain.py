@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -24,6 +24,9 @@ from protocol.crypto.keys import NodeKey
 from protocol.errors import ConfigError
 from protocol.params import Params
 from protocol.units import CAI, Address, Role, StakingId
+
+if TYPE_CHECKING:
+    from contracts.deploy import DeployedSet
 
 DEV_CHAIN_ID: Final = 31_337
 """What anvil calls itself."""
@@ -73,6 +76,8 @@ class DevnetContracts:
     faucet: Address
     staking: Address
     start_block: int
+    deployed: "DeployedSet"
+    """The addresses of all contracts."""
     ids: tuple[StakingId, ...]
     """In the order of the nodes."""
 
@@ -188,6 +193,7 @@ async def deploy_devnet(url: str, params: Params, nodes: Sequence[DevnetNode]) -
             faucet=_address(deployed.faucet),
             staking=staking,
             start_block=deployed.start_block,
+            deployed=deployed,
             ids=tuple(ids),
         )
 

@@ -88,7 +88,11 @@ class Sender:
     def _bound(self, artifact: Artifact, address: str, function: str, arguments: Sequence[Argument]) -> Any:  # noqa: ANN401 web3's functions are made at run time
         """Bind a contract function to its arguments."""
         contract = self._web3.eth.contract(address=self._web3.to_checksum_address(address), abi=artifact.abi)
-        return contract.get_function_by_name(function)(*arguments)
+        # By their number too: a default argument in Vyper makes two functions of one name.
+        fitting = (
+            found for found in contract.find_functions_by_name(function) if len(found.abi["inputs"]) == len(arguments)
+        )
+        return next(fitting)(*arguments)
 
     async def _transact(self, call: Any) -> TxReceipt:  # noqa: ANN401 a bound function or constructor, alike in use
         """Estimate, sign, send, and wait for the receipt."""

@@ -1,0 +1,129 @@
+"""``cuckoo rewards`` and ``cuckoo claim``: what stake has earned, and taking it."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from node.cli.account import (
+    DEFAULT_KEYSTORE,
+    DEFAULT_NETWORK,
+    AccountOption,
+    DryRunOption,
+    JsonOption,
+    KeystoreOption,
+    Means,
+    NetworkOption,
+    PasswordOption,
+    address_in,
+    look,
+    print_line,
+    transact,
+)
+
+if TYPE_CHECKING:
+    from node.stakes import Position, Unbonding
+    from node.wallet import Plan, Wallet
+
+
+def rewards(
+    account: AccountOption = None,
+    network: NetworkOption = DEFAULT_NETWORK,
+    keystore: KeystoreOption = DEFAULT_KEYSTORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show an account's stake, what it has earned, and what is unbonding. No password is needed.
+
+    $ cuckoo rewards --network network.toml --keystore voter.json
+
+    $ cuckoo rewards --network network.toml --account 0x…
+    """
+    who = address_in(keystore, account)
+
+    async def ask(wallet: "Wallet") -> "tuple[list[Position], list[Unbonding], int, int]":
+        from node.stakes import positions, unbondings
+
+        (balance,) = await wallet.read(wallet.call("CAI", "balanceOf", wallet.address))
+        return await positions(wallet), await unbondings(wallet), balance, await wallet.now()
+
+    held, waiting, balance, now = look(network, who, ask)
+    if as_json:
+        print_line(
+            {
+                "account": who,
+                "balance_wei": str(balance),
+                "positions": [
+                    {"node": item.node.id, "stake_wei": str(item.stake_wei), "earned_wei": str(item.earned_wei)}
+                    for item in held
+                ],
+                "unbonding": [
+                    {
+                        "index": item.index,
+                        "node": item.id,
+                        "value_wei": str(item.value_wei),
+                        "release_at": item.release_at,
+                    }
+                    for item in waiting
+                ],
+            }
+        )
+        return
+    _print(who, held, waiting, balance, now)
+
+
+def claim(
+    nodes: Annotated[list[str] | None, typer.Argument(metavar="[NODE]…", help="Only on these nodes.")] = None,
+    network: NetworkOption = DEFAULT_NETWORK,
+    keystore: KeystoreOption = DEFAULT_KEYSTORE,
+    password_file: PasswordOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take what your stake has earned, on all nodes or on some.
+
+    $ cuckoo claim --network network.toml --keystore voter.json
+
+    $ cuckoo claim 4 7 --dry-run
+    """
+
+    async def plan(wallet: "Wallet") -> "Plan":
+        from node.plans import claim as plan_claim
+        from node.stakes import find_node
+
+        return await plan_claim(wallet, [await find_node(wallet, node) for node in nodes or []])
+
+    transact(Means(network, keystore, password_file, dry_run, as_json), plan)
+
+
+def _print(who: str, held: "list[Position]", waiting: "list[Unbonding]", balance: int, now: int) -> None:
+    """Show it to a person."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from node.amounts import format_cai, format_number
+    from node.moments import moment
+
+    console = Console(highlight=False)
+    console.print(f"{who}: {format_cai(balance)}")
+    if held:
+        table = Table(box=box.SIMPLE)
+        for heading in ("node", "name", "state"):
+            table.add_column(heading, no_wrap=heading != "name")
+        table.add_column("stake CAI", justify="right", no_wrap=True)
+        table.add_column("earned CAI", justify="right", no_wrap=True)
+        for item in held:
+            node = item.node
+            table.add_row(
+                str(node.id),
+                node.profile.get("name", ""),
+                node.state(),
+                format_number(item.stake_wei),
+                format_number(item.earned_wei),
+            )
+        console.print(table)
+    else:
+        console.print("no stake and no rewards: cuckoo status --stakes lists the nodes to vote for")
+    for entry in waiting:
+        release = moment(entry.release_at, now)
+        word = "until" if entry.release_at > now else "can be withdrawn since"
+        console.print(f"unbonding {format_cai(entry.value_wei)} of node {entry.id}: {word} {release}")

@@ -1,0 +1,105 @@
+"""``cuckoo status``: the network as its contracts show it."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from node.cli.account import DEFAULT_NETWORK, JsonOption, NetworkOption, look, print_line
+
+if TYPE_CHECKING:
+    from node.stakes import NodeStake
+    from node.wallet import Wallet
+
+NOBODY = "0x" + "00" * 20
+
+
+def status(
+    stakes: Annotated[bool, typer.Option("--stakes", help="List every node with its stake.")] = False,
+    network: NetworkOption = DEFAULT_NETWORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is staked on the network, what it earns, and with --stakes on which nodes.
+
+    $ cuckoo status --stakes --network network.toml
+    """
+
+    async def ask(wallet: "Wallet") -> "tuple[list[NodeStake], list[Any], int]":  # Any: what the ABI returns
+        from node.stakes import all_nodes
+
+        totals = await wallet.read(
+            *(wallet.call("Staking", name) for name in ("total_staked", "total_unbonding", "emission_status"))
+        )
+        return await all_nodes(wallet), totals, await wallet.now()
+
+    nodes, (staked, unbonding, (pool, rate, _)), now = look(network, NOBODY, ask)
+    if as_json:
+        print_line(
+            {
+                "total_staked_wei": str(staked),
+                "total_unbonding_wei": str(unbonding),
+                "emission": {"pool_wei": str(pool), "wei_per_second": str(rate)},
+                "nodes": [_described(node) for node in nodes],
+            }
+        )
+        return
+    _print(nodes if stakes else [], len(nodes), staked, unbonding, pool, rate, now)
+
+
+def _described(node: "NodeStake") -> dict[str, Any]:  # Any: what JSON holds
+    """Say what a program wants to know of a node."""
+    return {
+        "id": node.id,
+        "role": node.role.name.lower(),
+        "state": node.state(),
+        "owner": node.owner,
+        "key": node.key,
+        "own_wei": str(node.own_wei),
+        "effective_wei": str(node.effective_wei),
+        "commission_bps": node.commission_bps,
+        "next_commission_bps": node.next_commission_bps,
+        "next_commission_at": node.next_commission_at,
+        "jailed_until": node.jailed_until,
+        "frozen_until": node.frozen_until,
+        "profile": node.profile,
+    }
+
+
+def _print(listed: "list[NodeStake]", count: int, staked: int, unbonding: int, pool: int, rate: int, now: int) -> None:
+    """Show it to a person."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from node.amounts import format_cai, format_number
+    from node.moments import span
+
+    console = Console(highlight=False)
+    console.print(f"{count} nodes, {format_cai(staked)} staked, {format_cai(unbonding)} unbonding")
+    if pool and rate:
+        console.print(f"emission: {format_cai(rate * 86_400)} a day, for at most {span(pool // rate)[3:]} more")
+    else:
+        console.print("emission: none")
+    if not listed:
+        return
+    table = Table(box=box.SIMPLE)
+    for heading in ("id", "role", "name", "state"):
+        table.add_column(heading, no_wrap=heading != "name")
+    for heading in ("own CAI", "weight CAI", "keeps"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for node in sorted(listed, key=lambda node: (-node.role, -node.effective_wei)):
+        commission = f"{node.commission_bps / 100:g} %"
+        if node.next_commission_at:
+            commission += f" ({node.next_commission_bps / 100:g} % {span(node.next_commission_at - now)})"
+        state = node.state()
+        if node.jailed_until > now:
+            state += f", free {span(node.jailed_until - now)}"
+        table.add_row(
+            str(node.id),
+            node.role.name.lower(),
+            node.profile.get("name", ""),
+            state,
+            format_number(node.own_wei),
+            format_number(node.effective_wei),
+            commission,
+        )
+    console.print(table)

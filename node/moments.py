@@ -1,0 +1,34 @@
+"""Moments as people read them."""
+
+from datetime import datetime
+
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def moment(at: int, now: int) -> str:
+    """Write a moment in local time, and how far away it is: ``14:05 (in 12 min)``; the day too unless it is today.
+
+    Args:
+        at: The moment, unix seconds.
+        now: The present, unix seconds, by the same clock.
+    """
+    there, here = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
+    seconds = abs(at - now) < 120
+    text = there.strftime("%H:%M:%S" if seconds else "%H:%M")
+    if there.date() != here.date():
+        text = there.strftime("%Y-%m-%d ") + text
+    return f"{text} ({span(at - now)})"
+
+
+def span(seconds: int) -> str:
+    """Write how far away something is, in its two largest units: ``in 1 d 4 h``, ``3 min 20 s ago``."""
+    left = abs(seconds)
+    parts: list[str] = []
+    for size, unit in _UNITS:
+        count, left = divmod(left, size)
+        if count and len(parts) < 2:
+            parts.append(f"{count} {unit}")
+        elif parts:
+            break
+    text = " ".join(parts) or "0 s"
+    return f"in {text}" if seconds >= 0 else f"{text} ago"
