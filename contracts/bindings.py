@@ -3,6 +3,7 @@
 Rules for editors: this file must not import ``vyper``; nodes install without it.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,10 @@ class Artifact:
     abi: tuple[dict[str, Any], ...]  # Any: the JSON that solidity tools agreed on, read by web3
     bytecode: bytes
     """Creation code, without constructor arguments."""
+    runtime_length: int
+    """Length (bytes) of the code that lies on the chain, without the immutables that the constructor appends."""
+    runtime_sha256: str
+    """Hexadecimal SHA-256 of that code."""
     compiler: str
     """Exact compiler version that made it."""
 
@@ -32,8 +37,21 @@ def artifact_text(name: ContractName) -> str:
     return resources.files("contracts").joinpath("artifacts", f"{name}.json").read_text(encoding="utf-8")
 
 
+def is_code_of(artifact: Artifact, code: bytes) -> bool:
+    """Say whether the code at an address is a contract's: immutables apart, which its views show."""
+    return hashlib.sha256(code[: artifact.runtime_length]).hexdigest() == artifact.runtime_sha256
+
+
 @cache
 def load(name: ContractName) -> Artifact:
     """Give one compiled contract."""
     raw = json.loads(artifact_text(name))
-    return Artifact(name, tuple(raw["abi"]), bytes.fromhex(raw["bytecode"].removeprefix("0x")), raw["compiler"])
+    runtime = raw["runtime"]
+    return Artifact(
+        name=name,
+        abi=tuple(raw["abi"]),
+        bytecode=bytes.fromhex(raw["bytecode"].removeprefix("0x")),
+        runtime_length=runtime["length"],
+        runtime_sha256=runtime["sha256"],
+        compiler=raw["compiler"],
+    )

@@ -5,6 +5,7 @@ the committed bytecode is that of the committed sources. Needs the ``dev`` extra
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from importlib import metadata
@@ -28,13 +29,17 @@ def compile_contract(name: ContractName) -> str:
     source = FOLDER / "src" / f"{name}.vy"
     libraries = metadata.distribution("snekmate").locate_file("")
     settings = Settings(evm_version=EVM_VERSION)
-    compiled = compile_files([str(source)], ["abi", "bytecode"], paths=[str(libraries)], settings=settings)
+    compiled = compile_files(
+        [str(source)], ["abi", "bytecode", "bytecode_runtime"], paths=[str(libraries)], settings=settings
+    )
     (output,) = (item for path, item in compiled.items() if Path(path).name == source.name)
+    runtime = bytes.fromhex(output["bytecode_runtime"].removeprefix("0x"))
     artifact = {
         "contract": name,
         "compiler": f"vyper {metadata.version('vyper')}, snekmate {metadata.version('snekmate')}, {EVM_VERSION}",
         "abi": output["abi"],
         "bytecode": output["bytecode"],
+        "runtime": {"length": len(runtime), "sha256": hashlib.sha256(runtime).hexdigest()},
     }
     return json.dumps(artifact, indent=1) + "\n"
 

@@ -5,9 +5,9 @@ Knows the order and the constructor arguments; knows neither keys nor the networ
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, final
 
-from contracts.bindings import Artifact, load
+from contracts.bindings import Artifact, ContractName, load
 
 CAI_WEI = 10**18
 """Wei in one CAI."""
@@ -36,6 +36,10 @@ class Deployer(Protocol):
 
     async def deploy(self, artifact: Artifact, *arguments: Argument) -> Deployment:
         """Deploy a contract; raises when the constructor refuses."""
+        ...
+
+    async def read(self, artifact: Artifact, address: str, function: str, *arguments: Argument) -> Any:  # noqa: ANN401 the ABI decides at run time
+        """Read from a contract at the latest block; raises when it refuses."""
         ...
 
     async def call(self, artifact: Artifact, address: str, function: str, *arguments: Argument) -> None:
@@ -81,30 +85,64 @@ class DeployedSet:
     """Block of the Staking contract: no event is older."""
 
 
-async def deploy_all(deployer: Deployer, terms: Terms) -> DeployedSet:
-    """Deploy the set and connect it.
+class DeploymentLog(Protocol):
+    """Remembers what was deployed, so that a deployment that was interrupted goes on where it stopped."""
+
+    def known(self, name: ContractName) -> Deployment | None:
+        """Give where a contract lies already."""
+        ...
+
+    def record(self, name: ContractName, deployment: Deployment) -> None:
+        """Remember where a contract lies; durable before this returns."""
+        ...
+
+
+@final
+class NoLog:
+    """Remembers nothing: for chains that end with their process."""
+
+    def known(self, name: ContractName) -> Deployment | None:
+        """Know nothing."""
+        return None
+
+    def record(self, name: ContractName, deployment: Deployment) -> None:
+        """Forget it."""
+
+
+async def deploy_all(deployer: Deployer, terms: Terms, log: DeploymentLog | None = None) -> DeployedSet:
+    """Deploy the set, connect it and fill its pools; what was done before is not done again.
 
     CAI's whole supply goes to the deployer, who also owns Parameters. The Faucet comes where the terms name a drip.
+
+    Args:
+        deployer: Sends the transactions; the same account each time.
+        terms: The numbers; the same each time.
+        log: What earlier tries deployed.
     """
-    cai = await deployer.deploy(load("CAI"), deployer.address)
-    parameters = await deployer.deploy(load("Parameters"), terms.unbonding_delay_s, terms.parameter_delay_s)
+    log = log or NoLog()
+
+    async def deploy(name: ContractName, *arguments: Argument) -> Deployment:
+        found = log.known(name)
+        if found is None:
+            found = await deployer.deploy(load(name), *arguments)
+            log.record(name, found)
+        return found
+
+    cai = await deploy("CAI", deployer.address)
+    parameters = await deploy("Parameters", terms.unbonding_delay_s, terms.parameter_delay_s)
     minimums: Sequence[int] = (terms.miner_minimum_cai * CAI_WEI, terms.coordinator_minimum_cai * CAI_WEI)
     spans: Sequence[int] = (terms.epoch_s, terms.stream_s)
-    staking = await deployer.deploy(load("Staking"), cai.address, parameters.address, *minimums, *spans)
-    settlement = await deployer.deploy(load("Settlement"), staking.address, terms.escrow_notice_s)
-    slashing = await deployer.deploy(load("Slashing"), staking.address)
-    disputes = await deployer.deploy(load("Disputes"), staking.address)
-    connected = (settlement.address, slashing.address, disputes.address)
-    await deployer.call(load("Staking"), staking.address, "connect", *connected)
-    if terms.emission_fund_cai:
-        fund = terms.emission_fund_cai * CAI_WEI
-        await deployer.call(load("CAI"), cai.address, "approve", staking.address, fund)
-        await deployer.call(load("Staking"), staking.address, "fund_emission", fund)
-    faucet: Deployment | None = None
-    if terms.faucet_drip_cai:
-        faucet = await deployer.deploy(load("Faucet"), cai.address, terms.faucet_drip_cai * CAI_WEI)
-        fund = terms.faucet_fund_cai * CAI_WEI
-        await deployer.call(load("CAI"), cai.address, "transfer", faucet.address, fund)
+    staking = await deploy("Staking", cai.address, parameters.address, *minimums, *spans)
+    settlement = await deploy("Settlement", staking.address, terms.escrow_notice_s)
+    slashing = await deploy("Slashing", staking.address)
+    disputes = await deploy("Disputes", staking.address)
+    faucet = await deploy("Faucet", cai.address, terms.faucet_drip_cai * CAI_WEI) if terms.faucet_drip_cai else None
+    if int(await deployer.read(load("Staking"), staking.address, "settlement"), 16) == 0:
+        connected = (settlement.address, slashing.address, disputes.address)
+        await deployer.call(load("Staking"), staking.address, "connect", *connected)
+    await _fund_emission(deployer, cai.address, staking.address, terms.emission_fund_cai * CAI_WEI)
+    if faucet is not None:
+        await _fund_faucet(deployer, cai.address, faucet.address, terms.faucet_fund_cai * CAI_WEI)
     return DeployedSet(
         cai=cai.address,
         parameters=parameters.address,
@@ -115,3 +153,19 @@ async def deploy_all(deployer: Deployer, terms: Terms) -> DeployedSet:
         faucet=faucet.address if faucet else None,
         start_block=staking.block,
     )
+
+
+async def _fund_emission(deployer: Deployer, cai: str, staking: str, amount: int) -> None:
+    """Fill the pool of the emission, unless it was filled."""
+    pool, _, _ = await deployer.read(load("Staking"), staking, "emission_status")
+    if pool or not amount:
+        return
+    if await deployer.read(load("CAI"), cai, "allowance", deployer.address, staking) < amount:
+        await deployer.call(load("CAI"), cai, "approve", staking, amount)
+    await deployer.call(load("Staking"), staking, "fund_emission", amount)
+
+
+async def _fund_faucet(deployer: Deployer, cai: str, faucet: str, amount: int) -> None:
+    """Fill the faucet, unless it was filled."""
+    if amount and not await deployer.read(load("CAI"), cai, "balanceOf", faucet):
+        await deployer.call(load("CAI"), cai, "transfer", faucet, amount)

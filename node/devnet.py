@@ -74,8 +74,8 @@ class Devnet:
         return {
             "rpc_urls": [self.chain_url],
             "chain_id": self.contracts.chain_id,
-            "staking": "0x" + self.contracts.staking.hex(),
-            "start_block": self.contracts.start_block,
+            "staking": self.contracts.deployed.staking,
+            "start_block": self.contracts.deployed.start_block,
             "poll_s": CHAIN_POLL_SECONDS,
         }
 
@@ -112,10 +112,7 @@ class Devnet:
             "chain": {
                 "rpc_url": self.chain_url,
                 "chain_id": self.contracts.chain_id,
-                "staking": "0x" + self.contracts.staking.hex(),
-                "cai": "0x" + self.contracts.cai.hex(),
-                "faucet": "0x" + self.contracts.faucet.hex(),
-                "start_block": self.contracts.start_block,
+                **dataclasses.asdict(self.contracts.deployed),
             },
             "nodes": [member.describe() | {"staking_id": ids.get(member.name)} for member in self.members],
         }

@@ -84,6 +84,18 @@ def addresses_file(path: Path) -> Path:
     return path.with_name(path.name.removesuffix(".toml") + ".contracts.toml")
 
 
+def read_contracts(path: Path) -> NetworkContracts:
+    """Read where a network's contracts lie, as ``cuckoo contracts deploy`` wrote it.
+
+    Raises:
+        ConfigError: One line that names the file and what is wrong.
+    """
+    try:
+        return NetworkContracts.model_validate_json(json.dumps(read_toml(path), default=str))
+    except ValidationError as error:
+        raise ConfigError(Source(path, frozenset()).explain(error.errors()[0], NetworkContracts)) from None
+
+
 def read_network(path: Path, named_by: str = "--network") -> NetworkFile:
     """Read the description of a network, with the addresses of its contracts from the file beside it if it has none.
 
@@ -102,7 +114,7 @@ def read_network(path: Path, named_by: str = "--network") -> NetworkFile:
         beside = addresses_file(path)
         if not beside.exists():
             raise ConfigError(f"{path}: no contracts: deploy them with cuckoo contracts deploy --network {path}")
-        tree["contracts"] = read_toml(beside)
+        tree["contracts"] = read_contracts(beside).model_dump()
     try:
         return NetworkFile.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:

@@ -8,8 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from eth_utils.address import to_checksum_address
-
+from node.addresses import checksummed
 from node.amounts import format_cai
 from node.moments import moment
 from node.registration_proof import RegistrationProof
@@ -34,7 +33,7 @@ async def register(wallet: Wallet, proof: RegistrationProof, amount: Wei, profil
     )
     if known:
         (row,) = await wallet.read(wallet.call("Staking", "node", known))
-        owner = to_checksum_address(row[0])
+        owner = checksummed(row[0])
         raise ConfigError(f"{proof.key} is or was the key of node {known}, which {owner} owns: make a new key")
     role = proof.role.name.lower()
     if amount <= minimum:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
-from eth_utils.address import is_address, to_checksum_address
-
+from node.addresses import checksummed
 from node.moments import moment
 from node.network_file import NetworkFile
 from protocol.crypto.keys import NodeKey
@@ -47,10 +46,10 @@ class RegistrationProof:
         statement = Registration(owner=_bytes(owner), role=int(role), deadline=deadline)
         return cls(
             chain_id=network.chain.chain_id,
-            staking=to_checksum_address(network.contracts.staking),
-            owner=to_checksum_address(owner),
+            staking=checksummed(network.contracts.staking),
+            owner=checksummed(owner),
             role=role,
-            key=to_checksum_address("0x" + key.address.hex()),
+            key=checksummed("0x" + key.address.hex()),
             deadline=deadline,
             signature=sign(key, domain, statement),
         )
@@ -85,10 +84,10 @@ class RegistrationProof:
             found = json.loads(content)
             proof = cls(
                 chain_id=int(found["chain_id"]),
-                staking=to_checksum_address(found["staking"]),
-                owner=to_checksum_address(found["owner"]),
+                staking=checksummed(found["staking"]),
+                owner=checksummed(found["owner"]),
                 role=Role[str(found["role"]).upper()],
-                key=to_checksum_address(found["key"]),
+                key=checksummed(found["key"]),
                 deadline=int(found["deadline"]),
                 signature=bytes.fromhex(found["signature"].removeprefix("0x")),
             )
@@ -121,17 +120,6 @@ class RegistrationProof:
             signed_by = None
         if signed_by != _bytes(self.key):
             raise ConfigError(f"--proof: its signature is not that of {self.key}: it was changed or cut off")
-
-
-def checked_owner(text: str) -> str:
-    """Accept the address of an owner.
-
-    Raises:
-        ConfigError: It is none.
-    """
-    if not is_address(text):
-        raise ConfigError(f"--owner: {text!r} is no Ethereum address: write 0x and 40 hexadecimal digits")
-    return to_checksum_address(text)
 
 
 def _bytes(address: str) -> Address:

@@ -4,8 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from eth_utils.address import is_address, to_checksum_address
-
+from node.addresses import checksummed, looks_like_address
 from node.wallet import Wallet
 from protocol.errors import ConfigError
 from protocol.units import Role
@@ -101,8 +100,8 @@ async def find_node(wallet: Wallet, text: str) -> NodeStake:
     Raises:
         ConfigError: There is none.
     """
-    if is_address(text):
-        (number,) = await wallet.read(wallet.call("Staking", "id_by_key", to_checksum_address(text)))
+    if looks_like_address(text):
+        (number,) = await wallet.read(wallet.call("Staking", "id_by_key", checksummed(text)))
     elif text.isascii() and text.isdigit():
         number = int(text)
     else:
@@ -155,8 +154,8 @@ def _node(number: int, row: Any, standing: Any, profile: str) -> NodeStake:  # n
     _, _, _, _, commission, next_commission, next_commission_at, jailed_until, frozen_until, in_debt, _, _ = standing
     return NodeStake(
         id=number,
-        owner=to_checksum_address(owner),
-        key=to_checksum_address(key),
+        owner=checksummed(owner),
+        key=checksummed(key),
         role=Role(role),
         is_active=active,
         own_wei=own,

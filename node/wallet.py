@@ -9,19 +9,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-from eth_utils.address import to_checksum_address
-
 from contracts.bindings import ContractName, load
 from contracts.deploy import Argument
+from node.adapters.chain.devchain import DEV_CHAIN_ID
 from node.adapters.chain.rpc import JsonRpc, quantity
-from node.adapters.chain.sender import Sender, TransactionRefused
+from node.adapters.chain.sender import TIP_WEI, Sender, TransactionRefused
 from node.adapters.chain.simulation import Call, read, simulate
+from node.addresses import checksummed
 from node.amounts import format_cai
 from node.network_file import NetworkFile
 from protocol.errors import ConfigError
 
 LOW_GAS_PLANS: Final = 10
 """An account that cannot pay as many more plans like the last one is warned."""
+DEV_COINS_WEI: Final = 10 * 10**18
+"""What an empty account of a dev chain is given for gas (wei of the chain's own coin)."""
 _FEE_MARGIN: Final = 1.5
 """Over the fee at the present price: it moves between two blocks, and gas is allowed with a margin."""
 
@@ -108,7 +110,7 @@ class Wallet:
         address: str | None = getattr(self.network.contracts, name.lower())
         if address is None:
             raise ConfigError(f"this network has no {name} contract")
-        return to_checksum_address(address)
+        return checksummed(address)
 
     async def read(self, *calls: Call) -> list[Any]:  # Any: the ABI decides at run time
         """Read from contracts in one request; a single value is given bare.
@@ -122,6 +124,11 @@ class Wallet:
     async def gas_balance(self) -> int:
         """Give what the account has for gas (wei of the chain's own coin)."""
         return quantity(await self.rpc.call("eth_getBalance", self.address, "latest"))
+
+    async def fill_up_on_dev_chain(self) -> None:
+        """Give the account something for gas where it has none and the chain is a dev chain, which makes coins."""
+        if self.network.chain.chain_id == DEV_CHAIN_ID and await self.gas_balance() == 0:
+            await self.rpc.call("anvil_setBalance", self.address, hex(DEV_COINS_WEI))
 
     async def now(self) -> int:
         """Give the chain's time (unix s): contracts go by it."""
@@ -163,13 +170,20 @@ class Wallet:
             if outcome.refusal is not None:
                 raise TransactionRefused(outcome.refusal)
         gas = sum(outcome.gas for outcome in done)
-        price = quantity(await self.rpc.call("eth_gasPrice"))
+        price = await self._gas_price()
         effects = tuple(
             (item.label, item.shown(was), item.shown(outcome.values))
             for item, was, outcome in zip(plan.watched, before, after, strict=True)
             if outcome.refusal is None
         )
         return Preview(gas, gas * price, await self.gas_balance(), effects)
+
+    async def _gas_price(self) -> int:
+        """Give what a transaction of ours pays for a unit of gas now (wei)."""
+        block = await self.rpc.call("eth_getBlockByNumber", "latest", False)
+        if "baseFeePerGas" in block:
+            return quantity(block["baseFeePerGas"]) + TIP_WEI
+        return quantity(await self.rpc.call("eth_gasPrice"))
 
     async def carry_out(self, plan: Plan, say: Callable[[str], None]) -> None:
         """Send the transactions of a plan one after another, each once the one before it is mined.
@@ -210,7 +224,7 @@ async def open_wallet(network: NetworkFile, *, secret: bytes | None = None, addr
             sender = Sender(rpc, secret)
             yield Wallet(rpc, network, sender.address, sender)
         else:
-            yield Wallet(rpc, network, to_checksum_address(address), None)
+            yield Wallet(rpc, network, checksummed(address), None)
 
 
 def require_gas(preview: Preview, address: str) -> None:

@@ -116,16 +116,10 @@ def address_in(keystore: Path, account: str | None) -> str:
     Raises:
         ConfigError: There is neither.
     """
-    from eth_utils.address import is_address
-
+    from node.addresses import checked_address
     from node.keystore import address_of
-    from protocol.errors import ConfigError
 
-    if account is None:
-        return address_of(keystore.expanduser())
-    if not is_address(account):
-        raise ConfigError(f"--account: {account!r} is no Ethereum address: write 0x and 40 hexadecimal digits")
-    return account
+    return address_of(keystore.expanduser()) if account is None else checked_address(account, "--account")
 
 
 def print_line(values: dict[str, Any]) -> None:  # Any: what JSON holds

@@ -119,7 +119,7 @@ def welcome(network: "Devnet") -> str:
 
 API:   {"  ".join(network.api_urls)}   (documentation at {url}/docs)
 Logs:  {network.folder}/*/log
-Chain: {network.chain_url}, staking contract 0x{network.contracts.staking.hex()}
+Chain: {network.chain_url}, staking contract {network.contracts.deployed.staking}
 Stake: export CUCKOO_NETWORK={shlex.quote(str(network.network_path))}, then {shown_command()} status --stakes
 
 Try it:

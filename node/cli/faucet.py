@@ -19,9 +19,6 @@ from node.cli.account import (
 if TYPE_CHECKING:
     from node.wallet import Plan, Wallet
 
-DEV_COINS_WEI = 10 * 10**18
-"""What a dev chain's account is filled up to for gas, in wei of the chain's own coin."""
-
 
 def faucet(
     receiver: Annotated[str | None, typer.Option(metavar="0x…", help="Who gets it.  [your account]")] = None,
@@ -35,27 +32,17 @@ def faucet(
 
     $ cuckoo faucet --network network.toml --keystore account.json
     """
-    from eth_utils.address import is_address, to_checksum_address
-
+    from node.addresses import checked_address
     from protocol.errors import ConfigError
 
-    if receiver is not None and not is_address(receiver):
-        raise ConfigError(f"--receiver: {receiver!r} is no Ethereum address: write 0x and 40 hexadecimal digits")
+    who = checked_address(receiver, "--receiver") if receiver is not None else None
 
     async def plan(wallet: "Wallet") -> "Plan":
         from node.plans import drip
 
         if wallet.network.contracts.faucet is None:
             raise ConfigError("this network has no faucet: its CAI has value")
-        await _fill_up(wallet)
-        return await drip(wallet, to_checksum_address(receiver) if receiver else wallet.address)
+        await wallet.fill_up_on_dev_chain()
+        return await drip(wallet, who or wallet.address)
 
     transact(Means(network, keystore, password_file, dry_run, as_json), plan)
-
-
-async def _fill_up(wallet: "Wallet") -> None:
-    """Give the account something for gas where the chain is a dev chain, which makes coins by request."""
-    from node.adapters.chain.devchain import DEV_CHAIN_ID
-
-    if wallet.network.chain.chain_id == DEV_CHAIN_ID and await wallet.gas_balance() == 0:
-        await wallet.rpc.call("anvil_setBalance", wallet.address, hex(DEV_COINS_WEI))

@@ -67,8 +67,9 @@ def prove(
     from datetime import UTC, datetime
 
     from node import keystore as store
+    from node.addresses import checked_address
     from node.network_file import read_network
-    from node.registration_proof import RegistrationProof, checked_owner
+    from node.registration_proof import RegistrationProof
     from protocol.crypto.keys import NodeKey
     from protocol.errors import ConfigError
     from protocol.units import Role
@@ -76,7 +77,7 @@ def prove(
     if role not in {"miner", "coordinator"}:
         raise ConfigError(f"--role: {role!r} is not one of miner, coordinator")
     described = read_network(network)
-    who = checked_owner(owner)
+    who = checked_address(owner, "--owner")
     key = NodeKey(store.unlock(keystore.expanduser(), password_file))
     deadline = int(datetime.now(UTC).timestamp()) + hours * 3600
     print(RegistrationProof.make(described, key, who, Role[role.upper()], deadline).text())

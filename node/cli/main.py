@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from node.cli.config import config_commands
+from node.cli.contracts import contract_commands
 from node.cli.demo import demo
 from node.cli.devnet import devnet
 from node.cli.escrow import escrow_commands
@@ -94,6 +95,7 @@ app.command(rich_help_panel=OWNERS)(unbond)
 app.command(rich_help_panel=OWNERS)(commission)
 app.command("rotate-key", rich_help_panel=OWNERS)(rotate_key)
 app.command(rich_help_panel=OWNERS)(unjail)
+app.add_typer(contract_commands, name="contracts", rich_help_panel=OWNERS)
 app.add_typer(escrow_commands, name="escrow", rich_help_panel=OWNERS)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from contracts.deploy import DeployedSet
 from node import devnet as module
 from node.adapters.chain.devchain import DevnetContracts
 from node.children import Readiness
@@ -17,7 +18,6 @@ from node.devnet import Devnet, by_hand
 from node.devnet_plan import DevnetMember, DevnetOptions
 from node.settings import NodeRole
 from protocol.errors import Unavailable
-from protocol.units import Address
 from tests.support.web_server import QuietHandler, listening
 
 ONE_MINER = DevnetOptions(miners=1, engine="instant", port=0)
@@ -90,7 +90,7 @@ def coordinator(answers: list[tuple[int, int]], asked: list[tuple[str, str]]) ->
 
 
 def network_of(urls: list[str], api_key: str | None = None) -> Devnet:
-    contracts = DevnetContracts(31_337, *[Address(bytes(20))] * 3, start_block=0, ids=())
+    contracts = DevnetContracts(31_337, DeployedSet(*["0x" + "00" * 20] * 7, start_block=0), ids=())
     members = [
         DevnetMember(
             name=f"coordinator-{number}",

@@ -117,6 +117,7 @@ MAY_ALSO_IMPORT = {
     "node/adapters/chain/simulation.py": {"eth_abi", "eth_utils"},
     "node/adapters/engine/pipeline.py": {"torch", "diffusers", "transformers", "numpy", "PIL"},
     "node/compose.py": {"node.adapters"},
+    "node/deployment.py": {"node.adapters.chain", "contracts"},
     "node/devnet.py": {"node.adapters.chain", "httpx"},
     "node/receipts.py": {"node.adapters.chain"},
     "node/cli/demo.py": {"node.adapters.system"},
@@ -125,8 +126,8 @@ MAY_ALSO_IMPORT = {
     "node/keystore.py": {"coincurve", "eth_account"},
     "node/setting_faults.py": {"pydantic_core"},
     "node/settings.py": {"eth_utils", "multiaddr"},
-    "node/wallet.py": {"node.adapters.chain", "contracts", "eth_utils"},
-    "node/cli/account.py": {"eth_utils"},
+    "node/addresses.py": {"eth_utils"},
+    "node/wallet.py": {"node.adapters.chain", "contracts"},
 }
 """What single files may import besides: heavy libraries stay where they are needed, adapters are put together there."""
 

@@ -72,14 +72,15 @@ class DevnetContracts:
     """What was deployed, and whom it registered."""
 
     chain_id: int
-    cai: Address
-    faucet: Address
-    staking: Address
-    start_block: int
     deployed: "DeployedSet"
-    """The addresses of all contracts."""
+    """The addresses of the contracts."""
     ids: tuple[StakingId, ...]
     """In the order of the nodes."""
+
+    @property
+    def staking(self) -> Address:
+        """The staking contract's address as 20 bytes."""
+        return Address(bytes.fromhex(self.deployed.staking[2:]))
 
 
 def owner_secret(name: str) -> bytes:
@@ -164,8 +165,6 @@ async def deploy_devnet(url: str, params: Params, nodes: Sequence[DevnetNode]) -
             faucet_fund_cai=DEV_FAUCET_FUND_CAI,
         )
         deployed = await deploy_all(treasury, terms)
-        assert deployed.faucet is not None, "the terms name a drip"
-        staking = _address(deployed.staking)
         latest = await rpc.call("eth_getBlockByNumber", "latest", False)
         deadline = quantity(latest["timestamp"]) + _REGISTRATION_LIFE_S
         ids: list[StakingId] = []
@@ -187,15 +186,7 @@ async def deploy_devnet(url: str, params: Params, nodes: Sequence[DevnetNode]) -
             ids.append(number)
         await rpc.call("evm_setTime", int(time.time()), repeat=False)
         await rpc.call("evm_mine", repeat=False)
-        return DevnetContracts(
-            chain_id=DEV_CHAIN_ID,
-            cai=_address(deployed.cai),
-            faucet=_address(deployed.faucet),
-            staking=staking,
-            start_block=deployed.start_block,
-            deployed=deployed,
-            ids=tuple(ids),
-        )
+        return DevnetContracts(chain_id=DEV_CHAIN_ID, deployed=deployed, ids=tuple(ids))
 
 
 def _check_nodes(params: Params, nodes: Sequence[DevnetNode]) -> None:
@@ -244,8 +235,3 @@ async def _stop(process: trio.Process) -> None:
             return
         process.kill()
         await process.wait()
-
-
-def _address(text: str) -> Address:
-    """Read a hex address."""
-    return Address(bytes.fromhex(text.removeprefix("0x")))

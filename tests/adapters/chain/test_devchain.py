@@ -58,7 +58,9 @@ async def test_deploy_devnet__nodes_count_at_once_and_blocks_follow_the_wall_clo
     async with devchain(log=tmp_path / "chain.log") as url:
         deployed = await deploy_devnet(url, PARAMS, NODES)
         assert deployed.ids == (1, 2, 3)
-        settings = ChainSettings((url,), deployed.chain_id, deployed.staking, deployed.start_block, poll_s=0.05)
+        settings = ChainSettings(
+            (url,), deployed.chain_id, deployed.staking, deployed.deployed.start_block, poll_s=0.05
+        )
         async with trio.open_nursery() as nursery, JsonRpc([url], chain_id=DEV_CHAIN_ID) as rpc:
             chain = StakingChain(settings, PARAMS, WallClock(), RecordingJournal())
             with trio.fail_after(3):
@@ -77,7 +79,7 @@ async def test_deploy_devnet__nodes_count_at_once_and_blocks_follow_the_wall_clo
                     await trio.sleep(0.05)
             block = await rpc.call("eth_getBlockByNumber", "latest", False)
             assert abs(quantity(block["timestamp"]) - time.time()) <= 2
-            faucet = await rpc.call("eth_getCode", "0x" + deployed.faucet.hex(), "latest")
+            faucet = await rpc.call("eth_getCode", deployed.deployed.faucet, "latest")
             assert len(faucet) > 2
             owner = Sender(rpc, owner_secret("miner-1"))
             balance = quantity(await rpc.call("eth_getBalance", owner.address, "latest"))
