@@ -152,7 +152,7 @@ class Claiming:
             UnixMillis(slot_at),
             UnixMillis(backlog_at),
             rank,
-            offer_digest(message.coordinator, message.epoch, message.root, message.model, offer),
+            offer_digest(message.coordinator, message.epoch, message.root, field.digest, message.model, offer),
         )
         if len(self._offers) > MAX_OPEN_OFFERS:
             self._forget(next(iter(self._offers)))

@@ -160,7 +160,7 @@ class Offering:
         )
         task.open = OpenAttempt(
             published_at=core.now,
-            offer=offer_digest(own, view.epoch, view.table.root, task.specification.model, offer),
+            offer=offer_digest(own, view.epoch, view.table.root, field.digest, task.specification.model, offer),
             order=order(view.table.miners, field, drawn, params),
             slot_step_ms=params.slot_step_ms,
             allowance_ms=params.claim_allowance_ms,

@@ -4,6 +4,7 @@ With the table and the ticket it is all that the draw depends on, so anyone can 
 left out is a cleared bit, never an entry of a list. Spec: SPEC.md §7.1.
 """
 
+import hashlib
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Final, Self, final
 
 from protocol.errors import InvalidMessage
 from protocol.stake.table import StakeRow
-from protocol.units import StakingId
+from protocol.units import Digest, StakingId
 
 MEMBER: Final = 1
 """Bit: live, capable and free as the coordinator knows it."""
@@ -71,6 +72,11 @@ class Field:
     def is_warm(self, index: int) -> bool:
         """Say whether the miner at this place of the table is in the field and warm."""
         return self.codes[index] == MEMBER | WARM
+
+    @cached_property
+    def digest(self) -> Digest:
+        """SHA-256 of the field as it travels: what claims and awards bind to."""
+        return Digest(hashlib.sha256(self.to_bytes()).digest())
 
     @cached_property
     def members(self) -> int:

@@ -1,4 +1,4 @@
-"""The digest that binds claim and award to one public offer, so that nobody can say later it was another.
+"""The digest that binds claim and award to one public offer and its draw, so that nobody can say later it was another.
 
 Spec: SPEC.md §7.4.
 """
@@ -9,13 +9,16 @@ from protocol.units import Digest, Epoch, StakingId
 from protocol.wire.messages import Offer
 
 
-def offer_digest(coordinator: StakingId, drawn_epoch: Epoch, root: Digest, model: str, offer: Offer) -> Digest:
-    """Hash everything that a miner agrees to when it claims.
+def offer_digest(
+    coordinator: StakingId, drawn_epoch: Epoch, root: Digest, field: Digest, model: str, offer: Offer
+) -> Digest:
+    """Hash everything that a miner agrees to when it claims, and all that the order was drawn from.
 
     Args:
         coordinator: Who offers.
         drawn_epoch: The bulletin's epoch: whose table and beacon the order is drawn from.
         root: The bulletin's table root.
+        field: Digest of the bulletin's field.
         model: The bulletin's model.
         offer: The offer; its epoch of acceptance is one of its own fields.
     """
@@ -27,6 +30,7 @@ def offer_digest(coordinator: StakingId, drawn_epoch: Epoch, root: Digest, model
             + offer.accepted_epoch.to_bytes(8, "big")
             + drawn_epoch.to_bytes(8, "big")
             + root
+            + field
             + offer.task
             + offer.boot.to_bytes(8, "big")
             + offer.number.to_bytes(8, "big")

@@ -196,8 +196,9 @@ MESSAGES: dict[str, dict[str, Any]] = {
 }
 
 
-def _offer(epoch: int, **changes: Any) -> Json:
-    return {"coordinator": 900, "epoch": epoch, "root": b"r" * 32, "model": "pocket-emoji", "offer": OFFER | changes}
+def _offer(epoch: int, field: bytes = b"\xff\x03", **changes: Any) -> Json:
+    drawn = {"epoch": epoch, "root": b"r" * 32, "field": field}
+    return {"coordinator": 900, **drawn, "model": "pocket-emoji", "offer": OFFER | changes}
 
 
 def _statement(name: str, fields: dict[str, Any]) -> Json:
@@ -275,6 +276,8 @@ CASES: dict[str, dict[str, Json]] = {
         "first attempt": _offer(2_833_333),
         "second attempt, drawn again": _offer(2_833_335, attempt=1),
         "other work": _offer(2_833_333, work="inpaint"),
+        "other field": _offer(2_833_333, field=b"\xfc\x03"),
+        "table without miners": _offer(2_833_333, field=b""),
     },
     "messages": {
         **{name: {"message": name, "fields": fields} for name, fields in MESSAGES.items()},

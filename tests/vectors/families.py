@@ -3,6 +3,7 @@
 In the files bytes are "0x…" and integers that JSON readers may round (2^53 and more) are decimal text.
 """
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -148,8 +149,8 @@ def _specifications(given: Json) -> Json:
 
 def _offers(given: Json) -> Json:
     offer = Offer.model_validate(given["offer"])
-    place = (StakingId(given["coordinator"]), Epoch(given["epoch"]), Digest(given["root"]), given["model"])
-    return {"digest": offer_digest(*place, offer)}
+    drawn = (Epoch(given["epoch"]), Digest(given["root"]), Digest(hashlib.sha256(given["field"]).digest()))
+    return {"digest": offer_digest(StakingId(given["coordinator"]), *drawn, given["model"], offer)}
 
 
 def _messages(given: Json) -> Json:

@@ -1,17 +1,22 @@
 """What is offered is what is claimed, awarded and drawn: nobody can say later that it was something else."""
 
+import hashlib
 from typing import Any
 
 import pytest
 
 from protocol.effects import Publish, StartJob
+from protocol.events import TaskSubmitted
 from protocol.notes import NoteName
-from protocol.records import TaskAccepted
+from protocol.records import TaskAccepted, TaskAwarded
+from protocol.stake.field import Field
 from protocol.stake.lottery import task_id
-from protocol.units import Wei
+from protocol.task.offer import offer_digest
+from protocol.units import Digest, Wei
 from protocol.wire.codec import encode
-from protocol.wire.messages import Abandon, Award, Bulletin, Claim, Decline
+from protocol.wire.messages import Abandon, Award, Bulletin, Claim, Decline, Offer
 from tests.protocol.roles.frames import (
+    BOB_ID,
     CAROL_ID,
     EPOCH,
     NETWORK_ID,
@@ -21,10 +26,12 @@ from tests.protocol.roles.frames import (
     PRICE,
     SPECIFICATION,
     award_of,
+    bulletin,
     signed,
 )
-from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, judged, noted, of_kind
-from tests.support.networks import ALICE, CAROL
+from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, judged, noted, of_kind, persisted
+from tests.support import networks
+from tests.support.networks import ALICE, BOB, CAROL
 
 EPOCH_MS = PARAMS.epoch_s * 1000
 TOLERANCE_MS = PARAMS.boundary_tolerance_s * 1000
@@ -76,6 +83,70 @@ def test_coordinator__claim_of_an_offer_of_an_earlier_run__is_declined_and_nobod
     assert [decline.statement.reason for decline in of_kind(effects, Decline)] == ["stale"]
     assert judged(effects) == []
     assert len(of_kind(seat.say(ALICE, seat.claim(ALICE, record.task)) + seat.wait(300), Award)) == 1
+
+
+# An offer binds to its draw
+
+
+def named_by(message: Bulletin, offer: Offer, field: bytes | None = None) -> Digest:
+    """The digest of an offer as anybody who keeps the bulletin computes it, perhaps with another field."""
+    drawn_from = Digest(hashlib.sha256(message.field if field is None else field).digest())
+    return offer_digest(message.coordinator, message.epoch, message.root, drawn_from, message.model, offer)
+
+
+def test_claim_and_award__name_the_field_of_their_bulletin() -> None:
+    miner = MinerSeat()
+    claim = miner.claimed()
+    heard = bulletin(NOW, 0)
+    assert claim.statement.offer == named_by(heard, heard.offers[0])
+    coordinator = CoordinatorSeat(miners=(ALICE, BOB))
+    effects = coordinator.hear(TaskSubmitted(1, SPECIFICATION, True, None)) + coordinator.wait(20)
+    (said,) = bulletins(effects)
+    task = said.offers[0].task
+    award = of_kind(coordinator.say(ALICE, coordinator.claim(ALICE, task)) + coordinator.wait(300), Award)[0]
+    assert award.statement.offer == named_by(said, said.offers[0])
+    table = networks.view(EPOCH).table
+    without_the_winner = Field.of(table.miners, {BOB_ID}, {BOB_ID}).to_bytes()
+    assert award.statement.offer != named_by(said, said.offers[0], without_the_winner)
+
+
+def test_coordinator__claim_of_its_offer_with_another_field__is_judged_and_not_awarded() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    effects = seat.hear(TaskSubmitted(1, SPECIFICATION, True, None)) + seat.wait(20)
+    (said,) = bulletins(effects)
+    other = named_by(said, said.offers[0], bytes(len(said.field)))
+    named = seat.claim(ALICE, said.offers[0].task).statement.model_copy(update={"offer": other})
+    effects = seat.say(ALICE, Claim(statement=named, signature=signed(ALICE, named))) + seat.wait(300)
+    assert judged(effects) == ["claim.offer"]
+    assert of_kind(effects, Award) == []
+
+
+def test_offers__of_one_flush_with_two_fields__each_bind_to_their_own() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    for _ in range(3):
+        seat.hear(TaskSubmitted(1, SPECIFICATION, True, None))
+    _, excluding, _ = seat.core._tasks.values()
+    excluding.excluded = frozenset({BOB_ID})
+    sent = bulletins(seat.wait(PARAMS.publish_interval_ms))
+    assert len(sent) == len({message.field for message in sent}) == 2
+    for message in sent:
+        known = seat.core.task(message.offers[0].task)
+        assert known is not None
+        assert known.open is not None
+        assert known.open.offer == named_by(message, message.offers[0])
+
+
+def test_coordinator__restarted_with_another_field__sends_the_award_of_the_old_one_unchanged() -> None:
+    before = CoordinatorSeat(miners=(ALICE, BOB))
+    effects = before.hear(TaskSubmitted(1, SPECIFICATION, True, None))
+    task = before.core.task(persisted(effects, TaskAccepted)[0].task)
+    assert task is not None
+    claim = before.claim(ALICE, task.id)
+    won = before.say(ALICE, claim) + before.wait(300)
+    award = of_kind(won, Award)[0]
+    seat = CoordinatorSeat((*persisted(effects, TaskAccepted), *persisted(won, TaskAwarded)))
+    assert award.statement.offer == claim.statement.offer
+    assert [encode(again) for again in of_kind(seat.say(ALICE, claim), Award)] == [encode(award)]
 
 
 # An award binds to the claim's offer

@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +54,11 @@ def test_of__nobody_or_unknown__is_empty():
     miners = StakeTable.of(trio()).miners
     assert Field.of(miners, members=frozenset({99}), warm=frozenset({1})).codes == bytes(2)
     assert Field.of((), members=frozenset(), warm=frozenset()).to_bytes() == b""
+
+
+@given(codes)
+def test_digest__any_field__is_the_hash_of_its_bytes(drawn):
+    assert Field(drawn).digest == hashlib.sha256(Field(drawn).to_bytes()).digest()
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"\0\0\0"])
