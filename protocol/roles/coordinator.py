@@ -42,8 +42,8 @@ from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
 from protocol.task.artifact import largest_png
 from protocol.task.states import AwardedAttempt, Task
-from protocol.units import PeerId, TaskId, UnixMillis
-from protocol.wire.codec import CAPABILITY_KINDS, WORK_KINDS, decode
+from protocol.units import PeerId, StakingId, TaskId, UnixMillis
+from protocol.wire.codec import CAPABILITY_KINDS, WORK_KINDS, decode, encode
 from protocol.wire.messages import (
     Abandon,
     Alive,
@@ -76,6 +76,8 @@ class CoordinatorCore(Core):
         }
         self._intake = Intake(self, self._tasks, self.roster, self._settlement, self._offering)
         self._streams: set[PeerId] = set()
+        self._greeted: dict[PeerId, StakingId] = {}
+        """As whom each peer has greeted on its present stream."""
         self._saved: tuple[Record, ...] = ()
 
     def on_event(self, event: Event) -> None:
@@ -152,6 +154,8 @@ class CoordinatorCore(Core):
                 self._forget_miner(peer)
         for peer in sorted(self._streams.difference(self.roster.peers())):
             self._greet(peer)
+        for peer in self.early_greeters():
+            self._hear_early_hello(peer)
         self._offering.offer_waiting()
 
     # Apps
@@ -175,9 +179,20 @@ class CoordinatorCore(Core):
     # Miners
 
     def _on_stream_opened(self, peer: PeerId) -> None:
-        """A miner opened its work stream."""
+        """A miner opened its work stream; what was said on an earlier one counts no longer."""
+        self._forget_greeting(peer)
         self._streams.add(peer)
         self._greet(peer)
+
+    def _forget_greeting(self, peer: PeerId) -> None:
+        self._greeted.pop(peer, None)
+        self.take_early_hello(peer)
+
+    def _hear_early_hello(self, peer: PeerId) -> None:
+        """A table came: whoever greeted before it may be heard now, else its greeting is kept again."""
+        data = self.take_early_hello(peer)
+        if data is not None:
+            self._on_stream(peer, data)
 
     def _greet(self, peer: PeerId) -> None:
         """Take a registered miner into the roster and tell it its highest voucher."""
@@ -190,6 +205,7 @@ class CoordinatorCore(Core):
 
     def _on_stream_closed(self, peer: PeerId) -> None:
         """A miner's work stream is gone."""
+        self._forget_greeting(peer)
         self._streams.discard(peer)
         if not self._forget_miner(peer):
             return
@@ -208,7 +224,10 @@ class CoordinatorCore(Core):
         miner = self.roster.peer(peer)
         row = self.row_of_peer(peer)
         if miner is None or row is None or row.id != miner.id or not row.active:
-            self.note(NoteName.MESSAGE_IGNORED, rule="stream.standing")
+            if peer in self._streams:
+                self.on_early_frame(peer, data)
+            else:
+                self.note(NoteName.MESSAGE_IGNORED, rule="stream.standing")
             return
         try:
             message = decode(data, WORK_KINDS)
@@ -217,6 +236,7 @@ class CoordinatorCore(Core):
             self.on_bad_message(peer, problem)
 
     def _on_message(self, miner: Miner, row: StakeRow, message: WorkMessage) -> None:
+        self.check_greeted(message, greeted=self._greeted.get(miner.peer) == miner.id)
         match message:
             case Claim():
                 self._on_claim(miner, row, message)
@@ -244,13 +264,13 @@ class CoordinatorCore(Core):
                 raise InvalidMessage("message.unexpected_kind", message.kind)
 
     def _on_hello(self, miner: Miner, row: StakeRow, message: Hello) -> None:
-        """Adopt a higher voucher of ours that the miner holds: then our store is an old copy."""
+        """Hear the miner from now on, and adopt a higher voucher of ours that it holds: our store is an old copy."""
         self.check_hello(message, row)
-        if message.voucher is None or message.voucher_signature is None:
-            return
         own = self.own_row()
         if own is None:
-            raise IgnoredMessage("stream.standing")
+            self.on_early_frame(miner.peer, encode(message))
+            return
+        self._greeted[miner.peer] = miner.id
         shown = self.shown_voucher(message, coordinator=own, miner=miner.id)
         if shown is not None:
             self._settlement.adopt_voucher(*shown)

@@ -23,7 +23,8 @@ from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
 from protocol.task.catalog import Catalog
 from protocol.units import Digest, Epoch, PeerId, StakingId, TaskId, UnixMillis
-from protocol.wire.messages import Hello
+from protocol.wire.codec import WORK_KINDS, decode
+from protocol.wire.messages import Hello, WorkMessage
 from protocol.wire.statements import Statement, VoucherStatement
 
 EMPTY = b""
@@ -58,6 +59,8 @@ class Core(ABC):
         self.admission = Admission(identity.network, identity.params, self.book)
         self.now = UnixMillis(0)
         self._effects: list[Effect] = []
+        self._early_hellos: dict[PeerId, bytes] = {}
+        """The last greeting on each open stream that came while a table did not list one of the two."""
 
     def handle(self, event: Event, now: UnixMillis) -> tuple[Effect, ...]:
         """Take one event and give what to do about it, in order."""
@@ -134,6 +137,32 @@ class Core(ABC):
         """Raise ``InvalidMessage`` unless the node of ``row`` greets as itself and on our network."""
         if message.network != self.identity.network_id or message.node != row.id:
             raise InvalidMessage("hello.identity")
+
+    def check_greeted(self, message: WorkMessage, *, greeted: bool) -> None:
+        """Raise ``IgnoredMessage`` for a frame that stands before its sender's greeting on this stream.
+
+        Nobody is to blame: where one stream replaces another, what was said for the old one may go out on the new one.
+        """
+        if not greeted and not isinstance(message, Hello):
+            raise IgnoredMessage("stream.no_hello", message.kind)
+
+    def on_early_frame(self, peer: PeerId, data: bytes) -> None:
+        """Ignore a frame that our table does not let us hear; a greeting, which is said once, is kept until it does."""
+        self.note(NoteName.MESSAGE_IGNORED, rule="stream.standing")
+        try:
+            if isinstance(decode(data, WORK_KINDS), Hello):
+                self._early_hellos[peer] = data
+        except (InvalidMessage, IgnoredMessage):
+            # Who sends such a thing without standing is nobody to us; whoever gets standing says more.
+            return
+
+    def take_early_hello(self, peer: PeerId) -> bytes | None:
+        """Give the greeting that was kept, once: to hear it, or to forget it since its stream is over."""
+        return self._early_hellos.pop(peer, None)
+
+    def early_greeters(self) -> tuple[PeerId, ...]:
+        """Give the peers whose greeting is kept."""
+        return tuple(sorted(self._early_hellos))
 
     def shown_voucher(
         self, message: Hello, *, coordinator: StakeRow, miner: StakingId

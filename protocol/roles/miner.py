@@ -76,6 +76,8 @@ class MinerCore(Core):
         self._connected: set[PeerId] = set()
         self._streams: dict[PeerId, StakingId] = {}
         self._opening: set[PeerId] = set()
+        self._opened: set[PeerId] = set()
+        """Peers with a work stream, also those that are no coordinators by our table."""
         self._greeted: dict[PeerId, UnixMillis] = {}
         """When each coordinator with a work stream last said hello."""
         self._reopen_pause_ms: dict[PeerId, int] = {}
@@ -140,7 +142,7 @@ class MinerCore(Core):
 
     def _open_streams(self) -> None:
         """Open the work stream to every connected coordinator, up to the number that we serve."""
-        for peer in sorted(self._connected - self._streams.keys() - self._opening):
+        for peer in sorted(self._connected - self._opened - self._opening):
             if len(self._streams) + len(self._opening) >= MAX_COORDINATORS:
                 return
             if self.own_id() is not None and self.standing(peer, self.now) is Standing.COORDINATOR:
@@ -153,11 +155,31 @@ class MinerCore(Core):
         if own is not None and self._saved is not None:
             saved, self._saved = self._saved, None
             self._working.restore(saved, own)
+        for peer in sorted(self._opened - self._streams.keys()):
+            self._greet(peer)
+        for peer in self.early_greeters():
+            self._hear_early_hello(peer)
         self._open_streams()
 
     def _on_stream_opened(self, peer: PeerId) -> None:
-        """Greet a coordinator: who we are, and the highest voucher of its that we hold."""
+        """A work stream is there; what was said on an earlier one counts no longer."""
+        self._forget_greeting(peer)
         self._opening.discard(peer)
+        self._opened.add(peer)
+        self._greet(peer)
+
+    def _forget_greeting(self, peer: PeerId) -> None:
+        self._greeted.pop(peer, None)
+        self.take_early_hello(peer)
+
+    def _hear_early_hello(self, peer: PeerId) -> None:
+        """A table came: whoever greeted before it may be heard now, else its greeting is kept again."""
+        data = self.take_early_hello(peer)
+        if data is not None:
+            self._on_stream(peer, data)
+
+    def _greet(self, peer: PeerId) -> None:
+        """Greet a coordinator: who we are, and the highest voucher of its that we hold."""
         row, own = self.row_of_peer(peer), self.own_id()
         if row is None or own is None or self.standing(peer, self.now) is not Standing.COORDINATOR:
             return
@@ -166,7 +188,8 @@ class MinerCore(Core):
 
     def _on_stream_closed(self, peer: PeerId) -> None:
         """A coordinator is gone: its jobs go on for a while, since it may come back."""
-        self._greeted.pop(peer, None)
+        self._forget_greeting(peer)
+        self._opened.discard(peer)
         self._opening.discard(peer)
         if self._streams.pop(peer, None) is not None:
             self._claiming.on_stream_closed(peer)
@@ -183,7 +206,10 @@ class MinerCore(Core):
         """Decode one frame of a coordinator; nothing remote raises beyond here."""
         row = self.row_of_peer(peer)
         if peer not in self._streams or row is None or row.id != self._streams[peer] or not row.active:
-            self.note(NoteName.MESSAGE_IGNORED, rule="stream.standing")
+            if peer in self._opened:
+                self.on_early_frame(peer, data)
+            else:
+                self.note(NoteName.MESSAGE_IGNORED, rule="stream.standing")
             return
         try:
             message = decode(data, WORK_KINDS)
@@ -192,6 +218,7 @@ class MinerCore(Core):
             self.on_bad_message(peer, problem)
 
     def _on_message(self, peer: PeerId, row: StakeRow, message: WorkMessage) -> None:
+        self.check_greeted(message, greeted=peer in self._greeted)
         match message:
             case Award():
                 self._on_award(peer, row, message)
@@ -212,14 +239,24 @@ class MinerCore(Core):
     def _on_hello(self, peer: PeerId, row: StakeRow, message: Hello) -> None:
         """The coordinator knows us and listens: tell it what we serve and what it has not acknowledged."""
         self.check_hello(message, row)
+        if self.own_id() is None:
+            # What it asks for can be said when a table lists us.
+            self.on_early_frame(peer, encode(message))
+            return
         self._reopen_pause_ms.pop(peer, None)
         self._adopt_voucher(row, message)
-        if self.now < self._greeted.get(peer, UnixMillis(0)) + HELLO_PACE_MS:
+        due = self._greeted.get(peer, UnixMillis(-HELLO_PACE_MS)) + HELLO_PACE_MS
+        if self.now < due:
             # Each greeting makes us send everything that is owed: none may ask for that again and again.
+            self.set_timer(("answer", peer.encode(), 0), due)
             raise IgnoredMessage("hello.repeated")
+        self._answer(peer, row.id)
+
+    def _answer(self, peer: PeerId, coordinator: StakingId) -> None:
+        """Tell a coordinator that greeted what we serve, and the results that it has not acknowledged."""
         self._greeted[peer] = self.now
         self._announce()
-        self._working.on_hello(peer, row.id)
+        self._working.on_hello(peer, coordinator)
 
     def _adopt_voucher(self, row: StakeRow, message: Hello) -> None:
         """Take up a higher voucher that the coordinator shows: our store is an old copy, or a receipt was lost."""
@@ -298,6 +335,10 @@ class MinerCore(Core):
                 self._announce()
             case "discover":
                 self.emit(*self._search.look_up())
+            case "answer":
+                peer = PeerId(subject.decode())
+                if peer in self._greeted and peer in self._streams:
+                    self._answer(peer, self._streams[peer])
             case "reopen":
                 peer = PeerId(subject.decode())
                 if peer in self._connected:

@@ -120,6 +120,9 @@ def test_hello__again_and_again__makes_nobody_repeat_itself() -> None:
     effects = seat.say(CAROL, hello(CAROL_ID))
     assert ignored(effects) == ["hello.repeated"]
     assert of_kind(effects, CapabilityUpdate) == []
+    for _ in range(3):
+        assert ignored(seat.say(CAROL, hello(CAROL_ID))) == ["hello.repeated"]
+    assert len(of_kind(seat.wait(1000), CapabilityUpdate)) == 1, "one answer for all"
     seat.wait(1000)
     assert of_kind(seat.say(CAROL, hello(CAROL_ID)), CapabilityUpdate)
 
