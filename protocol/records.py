@@ -115,6 +115,8 @@ class ResultCommitted:
     result: bytes
     """Encoded ``Result`` message, sent again byte for byte until acknowledged."""
     committed_at: UnixMillis
+    price: Wei | None = None
+    """What the award promised (wei); None where an older release wrote the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class ResultSettled:
 
 @dataclass(frozen=True, slots=True)
 class VoucherHeld:
-    """The highest voucher that a miner holds of one coordinator."""
+    """The highest voucher that a miner holds of one coordinator, and what it has to cover at least."""
 
     coordinator: StakingId
     cumulative: Wei
@@ -134,6 +136,8 @@ class VoucherHeld:
     sequence: int
     issued_total: Wei
     signature: bytes
+    earned: Wei
+    """Sum of the prices of all receipts that the coordinator gave (wei)."""
 
 
 Record = (

@@ -184,7 +184,7 @@ class MinerCore(Core):
         if row is None or own is None or self.standing(peer, self.now) is not Standing.COORDINATOR:
             return
         self._streams[peer] = row.id
-        self.send_hello(peer, own, self._working.voucher_of(row.id))
+        self.send_hello(peer, own, self._working.earnings.voucher_of(row.id))
 
     def _on_stream_closed(self, peer: PeerId) -> None:
         """A coordinator is gone: its jobs go on for a while, since it may come back."""
@@ -263,7 +263,7 @@ class MinerCore(Core):
         own = self.own_id()
         shown = self.shown_voucher(message, coordinator=row, miner=own) if own is not None else None
         if shown is not None:
-            self._working.adopt_voucher(*shown)
+            self._working.earnings.adopt(*shown)
 
     def _on_award(self, peer: PeerId, row: StakeRow, message: Award) -> None:
         """Begin what was claimed; give back by name what was not, or cannot be done any more."""

@@ -15,12 +15,13 @@ from protocol.notes import NoteName
 from protocol.records import ArtifactStored, Record, ResultCommitted, ResultSettled, VoucherHeld
 from protocol.roles.claiming import OutstandingClaim
 from protocol.roles.core import Core
+from protocol.roles.earnings import Earnings
 from protocol.stake.table import StakeRow
 from protocol.task.specification import specification_digest
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import SPECIFICATION_KINDS, WORK_KINDS, decode, encode
 from protocol.wire.messages import Abandon, Alive, Award, Receipt, Reject, Result, TaskSpecification
-from protocol.wire.statements import AwardStatement, CommitmentStatement, VoucherStatement
+from protocol.wire.statements import AwardStatement, CommitmentStatement
 
 ALIVE_PACE_MS: Final = 200
 """Least time (ms) between two ``alive`` of one job in one state: finer steps tell nobody more."""
@@ -60,7 +61,7 @@ class Delivery:
     result: bytes
     committed_at: UnixMillis
     price: Wei | None = None
-    """What the award promised (wei); of an earlier run only the coordinator's receipt says it."""
+    """What the award promised (wei); None where only the coordinator's receipt says it."""
     pause_ms: int = RESEND_MS
     """Until it is sent again."""
 
@@ -75,9 +76,7 @@ class Working:
         self._streams = streams
         self._jobs: dict[tuple[TaskId, int], Job] = {}
         self._deliveries: dict[tuple[TaskId, int], Delivery] = {}
-        self._vouchers: dict[StakingId, tuple[VoucherStatement, bytes]] = {}
-        self._earned: dict[StakingId, int] = {}
-        """What each coordinator gave receipts for in this run (wei): its highest voucher covers at least that."""
+        self.earnings = Earnings(core)
 
     def has(self, task: TaskId) -> bool:
         """Say whether we work on a task, or have a result of it that is not acknowledged: it is claimed but once."""
@@ -100,47 +99,15 @@ class Working:
                         record.artifact,
                         record.result,
                         record.committed_at,
+                        record.price,
                     )
                     self._deliveries[(record.task, record.attempt)] = delivery
                     # Also for a coordinator that never comes back: it is kept for an hour, not for ever.
                     self._core.set_timer(("resend", record.task, record.attempt), self._core.now + RESEND_MS)
                 case VoucherHeld():
-                    statement = VoucherStatement(
-                        coordinator=record.coordinator,
-                        miner=own,
-                        cumulative=record.cumulative,
-                        boot=record.boot,
-                        sequence=record.sequence,
-                        issued_total=record.issued_total,
-                    )
-                    self._vouchers[record.coordinator] = (statement, record.signature)
+                    self.earnings.restore(record, own)
                 case _:
                     pass
-
-    def voucher_of(self, coordinator: StakingId) -> tuple[VoucherStatement, bytes] | None:
-        """Give the highest voucher that we hold of a coordinator."""
-        return self._vouchers.get(coordinator)
-
-    def adopt_voucher(self, statement: VoucherStatement, signature: bytes) -> None:
-        """Take up a higher voucher that its coordinator showed: our store is an old copy. It is checked already."""
-        record = self._higher(statement, signature)
-        if record is not None:
-            self._core.emit(Persist((record,)))
-
-    def _higher(self, voucher: VoucherStatement, signature: bytes) -> VoucherHeld | None:
-        """Hold a voucher if it is higher than what we held, and give the record of it."""
-        held = self._vouchers.get(voucher.coordinator)
-        if held is not None and voucher.cumulative <= held[0].cumulative:
-            return None
-        self._vouchers[voucher.coordinator] = (voucher, signature)
-        return VoucherHeld(
-            coordinator=voucher.coordinator,
-            cumulative=voucher.cumulative,
-            boot=voucher.boot,
-            sequence=voucher.sequence,
-            issued_total=voucher.issued_total,
-            signature=signature,
-        )
 
     # Awards
 
@@ -293,6 +260,7 @@ class Working:
             delivery.artifact,
             delivery.result,
             delivery.committed_at,
+            delivery.price,
         )
         core.emit(Persist((ArtifactStored(event.digest, event.data), committed)))
         core.note(NoteName.JOB_FINISHED, job.task, ms=event.generation_ms, attempt=job.attempt)
@@ -345,7 +313,7 @@ class Working:
 
         Raises:
             InvalidMessage: a signature or figure is wrong.
-            IgnoredMessage: it is about nothing that we wait for.
+            IgnoredMessage: it is about nothing that we wait for, or nobody is to blame that it pays nothing.
         """
         core, statement, voucher = self._core, message.statement, message.voucher
         delivery = self._deliveries.get((statement.task, statement.attempt))
@@ -360,19 +328,12 @@ class Working:
             raise InvalidMessage("receipt.voucher")
         core.check_signature(statement, message.signature, coordinator, "receipt.signature")
         core.check_signature(voucher, message.voucher_signature, coordinator, "receipt.voucher_signature")
-        held = self._vouchers.get(coordinator.id)
-        known = held[0].cumulative if held is not None else 0
-        earned = self._earned.get(coordinator.id, 0) + statement.price
-        if max(known, voucher.cumulative) < earned:
-            # The highest voucher covers all that was receipted: showing an old one again pays nothing.
-            raise InvalidMessage("receipt.underpaid")
         if delivery.price is not None and statement.price != delivery.price:
             raise InvalidMessage("receipt.price")
-        higher = self._higher(voucher, message.voucher_signature)
-        records: tuple[Record, ...] = (ResultSettled(delivery.award), *((higher,) if higher is not None else ()))
-        self._earned[coordinator.id] = earned
+        # The highest voucher covers all that was receipted: showing an old one again pays nothing.
+        held = self.earnings.credit(coordinator, statement.price, voucher, message.voucher_signature)
         self._forget(delivery)
-        core.emit(Persist(records))
+        core.emit(Persist((ResultSettled(delivery.award), held)))
         core.note(NoteName.RECEIPT_RECEIVED, statement.task, coordinator=coordinator.id, wei=statement.price)
 
     def on_reject(self, coordinator: StakingId, message: Reject) -> None:

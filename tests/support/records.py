@@ -13,7 +13,7 @@ from protocol.records import (
     VoucherHeld,
     VoucherIssued,
 )
-from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
+from protocol.units import CAI, Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
 
 NOW = UnixMillis(1_800_000_000_000)
 SIGNATURE = b"\x11" * 65
@@ -96,6 +96,7 @@ def committed(number: int = 1, attempt: int = 0, artifact: bytes = b"picture") -
         artifact=Digest(hashlib.sha256(artifact).digest()),
         result=b"result bytes",
         committed_at=NOW,
+        price=Wei(12 * CAI),
     )
 
 
@@ -103,5 +104,6 @@ def issued(cumulative: int, sequence: int, miner: int = 9, boot: int = 1) -> Vou
     return VoucherIssued(StakingId(miner), Wei(cumulative), boot, sequence, Wei(cumulative * 2), SIGNATURE)
 
 
-def held(cumulative: int, sequence: int, coordinator: int = 4, boot: int = 1) -> VoucherHeld:
-    return VoucherHeld(StakingId(coordinator), Wei(cumulative), boot, sequence, Wei(cumulative * 2), SIGNATURE)
+def held(cumulative: int, sequence: int, coordinator: int = 4, boot: int = 1, earned: int = 0) -> VoucherHeld:
+    total = Wei(cumulative * 2)
+    return VoucherHeld(StakingId(coordinator), Wei(cumulative), boot, sequence, total, SIGNATURE, Wei(earned))

@@ -88,7 +88,9 @@ class MemoryStore:
             case ResultSettled():
                 self._results.pop(record.award, None)
             case VoucherHeld():
-                self._held[record.coordinator] = record
+                before = self._held.get(record.coordinator, record)
+                highest = max(before, record, key=lambda held: (held.cumulative, held.boot, held.sequence))
+                self._held[record.coordinator] = replace(highest, earned=max(before.earned, record.earned))
 
     async def task(self, task: TaskId) -> StoredTask | None:
         """Find a task by id."""

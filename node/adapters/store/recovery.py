@@ -144,6 +144,7 @@ def _vouchers_held(connection: sqlite3.Connection) -> tuple[VoucherHeld, ...]:
             sequence=_number(row["sequence"]),
             issued_total=Wei(_number(row["issued_total"])),
             signature=row["signature"],
+            earned=Wei(_number(row["earned"])),
         )
         for row in connection.execute("SELECT * FROM vouchers_held ORDER BY coordinator")
     )
@@ -181,6 +182,7 @@ def _unsettled(connection: sqlite3.Connection) -> tuple[ResultCommitted, ...]:
             artifact=Digest(row["artifact"]),
             result=row["result"],
             committed_at=UnixMillis(row["committed_at"]),
+            price=None if row["price"] is None else Wei(_number(row["price"])),
         )
         for row in connection.execute("SELECT * FROM results WHERE settled IS NULL ORDER BY committed_at, rowid")
     )

@@ -59,6 +59,7 @@ def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> No
             _write_voucher(connection, "vouchers_issued", "miner", unsigned(record.miner), record)
         case VoucherHeld():
             _write_voucher(connection, "vouchers_held", "coordinator", unsigned(record.coordinator), record)
+            _write_earned(connection, record)
         case ArtifactStored():
             pass
         case ClaimSigned():
@@ -158,11 +159,19 @@ def _write_voucher(
     )
 
 
+def _write_earned(connection: sqlite3.Connection, record: VoucherHeld) -> None:
+    """Keep the highest sum of receipts, whichever voucher comes with it: receipts may come in any order."""
+    connection.execute(
+        "UPDATE vouchers_held SET earned = ? WHERE coordinator = ? AND earned < ?",
+        (amount(record.earned), unsigned(record.coordinator), amount(record.earned)),
+    )
+
+
 def _write_result(connection: sqlite3.Connection, record: ResultCommitted) -> None:
     """Keep the one commitment for an award. A second, different one would be double-signing."""
     connection.execute(
-        "INSERT INTO results (award, task, attempt, coordinator, artifact, result, committed_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO results (award, task, attempt, coordinator, artifact, result, committed_at, price) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.award,
             record.task,
@@ -171,5 +180,6 @@ def _write_result(connection: sqlite3.Connection, record: ResultCommitted) -> No
             record.artifact,
             record.result,
             record.committed_at,
+            None if record.price is None else amount(record.price),
         ),
     )

@@ -116,7 +116,19 @@ def _create(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
 
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_create,)
+def _remember_earnings(connection: sqlite3.Connection) -> None:
+    """Version 2: what each coordinator gave receipts for, and what each committed result was to be paid.
+
+    Of receipts and results of before nothing is known: a sum of 0 and no price hold nothing against anybody.
+    """
+    nothing = "00" * 32
+    connection.execute(
+        f"ALTER TABLE vouchers_held ADD COLUMN earned BLOB NOT NULL DEFAULT x'{nothing}' CHECK (length(earned) = 32)"
+    )
+    connection.execute("ALTER TABLE results ADD COLUMN price BLOB CHECK (length(price) = 32)")
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_create, _remember_earnings)
 """Function i leads from version i to version i + 1."""
 
 

@@ -65,6 +65,15 @@ async def test_persist__settled_result__is_not_restored(store: Store):
     assert committed(1) not in restored
 
 
+async def test_persist__receipts_in_any_order__keeps_the_highest_voucher_and_the_highest_sum(store: Store):
+    async with store.opened():
+        await store.persist((held(20, 2, earned=12),))
+        await store.persist((held(9, 1, earned=20),))
+        await store.persist((held(20, 2, earned=15),))
+    async with store.opened():
+        assert await store.load() == (held(20, 2, earned=20),)
+
+
 async def test_find__by_id_key_and_digest__or_nothing(store: Store):
     async with store.opened():
         await store.persist((accepted(1, key="k"), picture(b"abc")))

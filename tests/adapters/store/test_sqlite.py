@@ -261,11 +261,11 @@ def test_migrate__new_step__keeps_data_and_a_failing_one_changes_nothing(tmp_pat
         connection.execute("INSERT INTO addresses VALUES ('a', 1)")
         migrate(connection, tmp_path, (*MIGRATIONS, add_colour))
         assert connection.execute("SELECT * FROM addresses").fetchall() == [("a", 1, "red")]
-        assert schema_version(connection) == 2
+        assert schema_version(connection) == len(MIGRATIONS) + 1
         with pytest.raises(ZeroDivisionError):
             migrate(connection, tmp_path, (*MIGRATIONS, add_colour, break_half_way))
         assert connection.execute("SELECT * FROM addresses").fetchall() == [("a", 1, "red")]
-        assert schema_version(connection) == 2
+        assert schema_version(connection) == len(MIGRATIONS) + 1
 
 
 async def test_persist__database_full__is_unavailable_and_undone(store):
