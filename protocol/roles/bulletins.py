@@ -1,8 +1,9 @@
 """Packing offers, awards and closures into few gossip messages. Spec: SPEC.md §8.3.
 
 py-libp2p costs 1-4 ms of CPU per message and hop whatever its size up to about 16 KiB, so a coordinator sends at
-once when it has been quiet for B, and else packs what comes within B. B doubles under load and halves when idle. It
-is one pace for all models together, as the quota that others hold it to is one for all topics.
+once when it has been quiet for B, and else packs what comes within B. B doubles as long as a message of twice the
+time would still hold what comes, and halves when more waits than a message holds, or little. It is one pace for all
+models together, as the quota that others hold it to is one for all topics.
 """
 
 from dataclasses import dataclass, field
@@ -14,6 +15,10 @@ from protocol.wire.messages import AwardNotice, Closure
 
 MAX_NOTICES: Final = 64
 """Awards or closures in one message, as the wire format bounds them."""
+SPARSE: Final = 0.25
+"""Share of a message; with less in it the next comes sooner, since waiting saves little."""
+HALF: Final = 0.5
+"""Share of a message; with less in it the next may come later by as much again and still hold everything."""
 
 
 @dataclass(slots=True)
@@ -51,6 +56,11 @@ class Boards:
         """Give the board whose turn it is, None when there is nothing to tell."""
         return next((board for board in self._boards.values() if not board.is_empty()), None)
 
+    def _is_crowded(self, board: Board) -> bool:
+        """Say whether more waits than one message holds."""
+        notices = max(len(board.awards), len(board.closures))
+        return len(board.offers) > self._params.max_offers_per_message or notices > MAX_NOTICES
+
     def take_notices(self, board: Board) -> tuple[tuple[AwardNotice, ...], tuple[Closure, ...]]:
         """Take as many awards and closures as one message holds."""
         awards, board.awards = tuple(board.awards[:MAX_NOTICES]), board.awards[MAX_NOTICES:]
@@ -64,12 +74,24 @@ class Boards:
             del board.offers[task]
         return taken
 
-    def published(self, board: Board, messages: int, offers: int, now: UnixMillis) -> None:
-        """Remember a publication of so many messages at once, and let the pace follow the load."""
+    def published(self, board: Board, messages: int, offers: int, notices: int, now: UnixMillis) -> None:
+        """Remember a publication of so many messages at once, and let the pace follow the load.
+
+        Args:
+            board: What of its contents was not taken waits on.
+            messages: How many went out together.
+            offers: How many offers they held.
+            notices: How many awards or closures, whichever were more.
+            now: The present moment.
+        """
         params = self._params
-        if offers * 2 >= params.max_offers_per_message:
-            self._interval_ms = min(self._interval_ms * 2, params.publish_interval_max_ms)
-        else:
+        full = max(offers / params.max_offers_per_message, notices / MAX_NOTICES)
+        if not board.is_empty() or any(self._is_crowded(waiting) for waiting in self._boards.values()):
+            # Packing more is not possible: waiting longer would only make the queue grow.
             self._interval_ms = max(self._interval_ms // 2, params.publish_interval_ms)
+        elif full < SPARSE:
+            self._interval_ms = max(self._interval_ms // 2, params.publish_interval_ms)
+        elif full < HALF:
+            self._interval_ms = min(self._interval_ms * 2, params.publish_interval_max_ms)
         self.due_at = UnixMillis(now + messages * self._interval_ms)
         self._boards[board.model] = self._boards.pop(board.model)

@@ -111,6 +111,7 @@ class Offering:
         if not groups:
             groups[(current.epoch, frozenset())] = []
         awards, closures = self._boards.take_notices(board)
+        notices = max(len(awards), len(closures))
         for (epoch, excluded), tasks in groups.items():
             view = core.book.view(epoch) or current
             members, warm = self._roster.field_of(board.model, excluded, core.now)
@@ -129,7 +130,7 @@ class Offering:
             )
             awards, closures = (), ()
             core.emit(Publish(offers_topic(core.identity.network, board.model), message))
-        self._boards.published(board, len(groups), len(taken), core.now)
+        self._boards.published(board, len(groups), len(taken), notices, core.now)
 
     def _epoch_for(self, task: Task, current: EpochView) -> Epoch:
         """Give the epoch that a task is drawn from: that of its acceptance while acceptable, else the current one."""

@@ -146,7 +146,7 @@ class Bulletin(Frozen):
     field: Annotated[bytes, Field(max_length=2500)]
     """Two bits per active miner of the table in address order: in the field, warm. 10,000 miners at most."""
     sent_at: MillisField
-    offers: Annotated[tuple[Offer, ...], Field(max_length=32)]
+    offers: Annotated[tuple[Offer, ...], Field(max_length=64)]
     awards: Annotated[tuple[AwardNotice, ...], Field(max_length=64)]
     closures: Annotated[tuple[Closure, ...], Field(max_length=64)]
 

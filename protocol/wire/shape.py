@@ -12,7 +12,7 @@ from protocol.errors import InvalidMessage
 MAX_DEPTH: Final = 8
 """Containers inside each other; today's messages need 3."""
 MAX_ITEMS: Final = 4096
-"""Values in all containers of one message together: bounds the time of the scan. The largest bulletin has 1,500."""
+"""Values in all containers of one message together: bounds the time of the scan. The largest bulletin has 2,400."""
 MAX_MAP_ENTRIES: Final = 32
 """Entries of one map; the widest message has 12 fields."""
 MAX_ARRAY_ITEMS: Final = 64

@@ -3,17 +3,30 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
+
 from protocol.crypto.envelope import seal
 from protocol.effects import Publish
 from protocol.events import StreamOpened, TaskSubmitted
-from protocol.gossip.admission import ACCEPTED
+from protocol.gossip.admission import ACCEPTED, BURST_S
+from protocol.gossip.quota import Quota
+from protocol.roles.bulletins import Boards
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.task.catalog import Catalog
-from protocol.units import UnixMillis, Wei
+from protocol.units import TaskId, UnixMillis, Wei
 from protocol.wire.codec import encode
-from protocol.wire.messages import Bulletin, Capability, CapabilityUpdate, ServedModel
+from protocol.wire.messages import AwardNotice, Bulletin, Capability, CapabilityUpdate, Closure, ServedModel
 from protocol.wire.topics import offers_topic
-from tests.protocol.roles.frames import ALICE_ID, MODEL, NETWORK_ID, PARAMS, SPECIFICATION, hello
+from tests.protocol.roles.frames import (
+    ALICE_ID,
+    CAROL_ID,
+    MODEL,
+    NETWORK_ID,
+    NOW,
+    PARAMS,
+    SPECIFICATION,
+    hello,
+)
 from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat
 from tests.support.networks import ALICE, BOB, CAROL
 
@@ -88,3 +101,116 @@ def test_offers__many_exclusions_in_one_flush__put_the_next_one_off() -> None:
     assert len(sent) == 3, "one more field, one more message"
     assert sent[0] == sent[1]
     assert sent[2] == sent[0] + 2 * PARAMS.publish_interval_ms
+
+
+def test_offers__of_a_long_queue__go_out_by_thousands_a_second_in_small_messages_and_none_meets_the_quota() -> None:
+    seat = CoordinatorSeat()
+    for _ in range(4000):
+        seat.hear(TaskSubmitted(1, SPECIFICATION, True, None))
+    messages = [effect.message for effect in seat.wait(1000) if isinstance(effect, Publish)]
+    assert len({offer.task for message in messages for offer in message.offers}) >= 2000
+    assert max(len(encode(message)) for message in messages) <= 16 * 1024
+    rules = {
+        MinerSeat().core.judge(offers_topic(PARAMS.name, m.model), encode(m), CAROL.peer_id, UnixMillis(m.sent_at)).rule
+        for m in messages[:: len(messages) // 8]
+    }
+    assert rules == {ACCEPTED}
+
+
+class Load:
+    """The boards of one coordinator under so many tasks a second, each with its offer, award and closure."""
+
+    def __init__(self, tasks_per_s: int, models: int = 1) -> None:
+        self.boards = Boards(PARAMS)
+        self.quota = Quota(-(-1000 // PARAMS.publish_interval_ms), BURST_S, 1)
+        self.tasks_per_s = tasks_per_s
+        self.models = models
+        self.now = NOW
+        self.came = 0
+        self.said = 0
+        self.messages = 0
+        self.refused = 0
+        self.waited_ms = 0
+        self._since: dict[TaskId, int] = {}
+
+    def run(self, milliseconds: int, *, stalled: bool = False) -> None:
+        """Let time pass; while stalled the node comes to nothing."""
+        for _ in range(milliseconds):
+            self.now = UnixMillis(self.now + 1)
+            while self.came * 1000 < (self.now - NOW) * self.tasks_per_s:
+                self._task()
+            if not stalled and self.boards.due_at <= self.now:
+                self._publish()
+
+    def _task(self) -> None:
+        task = TaskId(self.came.to_bytes(32, "big"))
+        board = self.boards.board(NAMES[self.came % self.models])
+        board.offers[task] = None
+        board.awards.append(AwardNotice(task=task, attempt=0, winner=ALICE_ID))
+        board.closures.append(Closure(task=task, reason="done"))
+        self._since[task] = self.now
+        self.came += 1
+
+    def _publish(self) -> None:
+        board = self.boards.next()
+        if board is None:
+            return
+        offers, (awards, closures) = self.boards.take_offers(board), self.boards.take_notices(board)
+        self.boards.published(board, 1, len(offers), max(len(awards), len(closures)), self.now)
+        self.messages += 1
+        self.refused += not self.quota.take(CAROL_ID, 1, self.now)
+        self.waited_ms = max([self.waited_ms, *(self.now - self._since.pop(task) for task in offers)])
+        self.said += len(offers)
+
+
+@pytest.mark.parametrize("models", [1, 3])
+@pytest.mark.parametrize("tasks_per_s", [1, 50, 300, 550, 1000, 2000])
+def test_pace__any_load_up_to_the_goal__keeps_up_within_the_quota(tasks_per_s: int, models: int) -> None:
+    load = Load(tasks_per_s, models)
+    load.run(10_000)
+    assert load.waited_ms <= 2 * models * PARAMS.publish_interval_max_ms
+    assert load.came - load.said <= tasks_per_s * load.waited_ms / 1000
+    assert load.refused == 0
+    assert load.messages <= load.came * 2 + 1
+
+
+@pytest.mark.parametrize("tasks_per_s", [300, 600, 1200])
+def test_pace__after_a_stall__works_the_queue_off_instead_of_growing_it(tasks_per_s: int) -> None:
+    load = Load(tasks_per_s)
+    load.run(1000)
+    load.run(1000, stalled=True)
+    load.run(1500)
+    load.waited_ms = 0
+    load.run(3000)
+    assert load.waited_ms <= 2 * PARAMS.publish_interval_max_ms
+    assert load.refused == 0
+
+
+def test_pace__more_than_fits_for_a_minute__never_meets_the_quota() -> None:
+    load = Load(6000)
+    load.run(60_000)
+    assert load.said >= 2000 * 60
+    assert load.refused == 0
+
+
+def test_pace__one_model_crowded_and_one_half_full__does_not_slow_the_crowded_one_down() -> None:
+    load = Load(0, models=2)
+    load.boards._interval_ms = PARAMS.publish_interval_max_ms
+    for step in range(2000):
+        for number in range(3):
+            load.boards.board(NAMES[0]).offers[TaskId((3 * step + number).to_bytes(32, "big"))] = None
+        if step % 3 == 0:
+            load.boards.board(NAMES[1]).offers[TaskId((10**6 + step).to_bytes(32, "big"))] = None
+        load.now = UnixMillis(load.now + 1)
+        board = load.boards.next()
+        if board is not None and load.boards.due_at <= load.now:
+            taken = load.boards.take_offers(board)
+            load.boards.published(board, 1, len(taken), 0, load.now)
+            load.said += len(taken) if board.model == NAMES[0] else 0
+    assert load.said >= 2000 * 1.9, "two seconds, less the first messages"
+
+
+def test_pace__some_load__packs_more_into_fewer_messages() -> None:
+    load = Load(1500)
+    load.run(5000)
+    assert load.messages < 5000 / PARAMS.publish_interval_ms * 0.75
