@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 from libp2p.kad_dht.pb.kademlia_pb2 import Message as DhtMessage
+from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 
 from protocol.gossip.verdict import Verdict
@@ -127,6 +128,24 @@ async def test_gossip__bad_text_and_hostile_control__node_lives() -> None:
         )
         body = rpc_pb2.RPC(control=control).SerializeToString()
         await enemy.say(MESH, varint(len(body)) + body)
+        await serves(victim, honest, TOPIC)
+
+
+async def test_gossip__control_that_the_router_trips_over__judged_and_others_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No such frame is known of this release of py-libp2p; its handlers trust what they parse, so one may come."""
+
+    async def trip(_router: object, _message: object, _sender: object) -> None:
+        raise KeyError("no such topic")
+
+    monkeypatch.setattr(GossipSub, "handle_prune", trip)
+    async with _scene() as (_, victim, honest), adversary(victim) as enemy:
+        control = rpc_pb2.ControlMessage(prune=[rpc_pb2.ControlPrune(topicID=TOPIC)])
+        body = rpc_pb2.RPC(control=control).SerializeToString()
+        await enemy.say(MESH, varint(len(body)) + body)
+        await until(lambda: victim.rules_against(enemy.id), "the judgement")
+        assert victim.rules_against(enemy.id) == ["gossip.control"]
         await serves(victim, honest, TOPIC)
 
 

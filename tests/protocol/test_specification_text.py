@@ -1,5 +1,6 @@
-"""SPEC.md names rules, functions and tests: all of them exist, and no rule of the code is missing there."""
+"""SPEC.md names rules, functions and tests: all of them exist, and no rule or reason of the code is missing there."""
 
+import ast
 import importlib
 import re
 from pathlib import Path
@@ -11,12 +12,14 @@ from protocol import params
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "protocol" / "SPEC.md").read_text()
 LINES = TEXT.splitlines()
-COVERED = ("wire", "crypto", "stake", "gossip", "roles")
-RULE_NAMED = (
-    r"(?:InvalidMessage\(|IgnoredMessage\(|rule=|Offence\.\w+,|row, |own, |coordinator, )\s*\"([a-z_]+\.[a-z_]+)\""
-)
-"""Where the code names a rule: in an error, a note, a judgement, or a check of a signature."""
-FUNCTIONS = sorted(set(re.findall(r"`(protocol(?:\.\w+)+)`", TEXT)))
+RULE = re.compile(r"[a-z]+(?:_[a-z]+)*\.[a-z]+(?:_[a-z]+)*")
+REASON = re.compile(r"[a-z]+(?:_[a-z]+)*")
+SPEAKING = ("protocol", "node/adapters/libp2p")
+"""Folders where every text of the shape of a rule that is handed to a call is one."""
+NAMING = {"InvalidMessage", "IgnoredMessage", "Judge"}
+REASONED = {"abandon", "cancel", "reject", "stop", "fail", "take_back", "_decline", "_end", "Refused"}
+"""Methods of the roles that say no, with the reason among their arguments."""
+FUNCTIONS = sorted(set(re.findall(r"`((?:protocol|node)(?:\.\w+)+)`", TEXT)))
 TESTS = sorted(set(re.findall(r"`(test_\w+)`", TEXT)))
 DEFINED = {
     name
@@ -64,17 +67,52 @@ def test_spec__sentence_with_must__has_a_rule_and_a_test():
     assert heads == 1
 
 
-def test_spec__rule_that_the_code_raises__stands_in_it():
-    raised = {
-        rule
-        for folder in COVERED
-        for path in (ROOT / "protocol" / folder).glob("*.py")
-        for rule in re.findall(RULE_NAMED, path.read_text())
-    }
-    raised |= {f"artifact.{name}" for name in ("oversize", "signature", "chunk", "header", "size", "data", "trailing")}
-    raised |= {f"receipt.{name}" for name in ("signature", "voucher_signature", "mismatch", "artifact")}
-    assert sorted(rule for rule in raised if f"`{rule}`" not in TEXT) == []
-    assert len(raised) > 50
+def calls(folder: str) -> list[ast.Call]:
+    """Every call in the code of a folder."""
+    sources = [path.read_text() for path in (ROOT / folder).rglob("*.py") if "training" not in path.parts]
+    return [node for source in sources for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+
+
+def called(call: ast.Call) -> str:
+    """The last part of the name of what is called."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def texts(*arguments: ast.expr) -> set[str]:
+    """Every text that stands in these arguments."""
+    nodes = [node for argument in arguments for node in ast.walk(argument)]
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def test_spec__rule_that_the_code_names__stands_in_it():
+    given = [
+        texts(*call.args, *(word.value for word in call.keywords)) for folder in SPEAKING for call in calls(folder)
+    ]
+    for call in calls("node"):
+        given.append(texts(*(word.value for word in call.keywords if word.arg == "rule")))
+        given.append(texts(*call.args) if called(call) in NAMING else set())
+    named = {text for some in given for text in some if RULE.fullmatch(text)}
+    assert sorted(rule for rule in named if f"`{rule}`" not in TEXT) == []
+    assert {"work.flood", "receipt.artifact", "artifact.chunk", "hello.voucher_signature", "http.connection"} <= named
+    assert len(named) > 70
+
+
+def returned_by(name: str) -> list[ast.expr]:
+    """What the methods of this name in the roles return."""
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "protocol" / "roles").glob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    methods = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == name]
+    returns = [node for method in methods for node in ast.walk(method) if isinstance(node, ast.Return)]
+    return [node.value for node in returns if node.value is not None]
+
+
+def test_spec__reason_that_a_role_gives__stands_in_it():
+    given = [texts(*call.args) for call in calls("protocol/roles") if called(call) in REASONED]
+    reasons = {text for some in given for text in some if REASON.fullmatch(text)}
+    skips = {text for value in returned_by("_reason_to_skip") for text in texts(value) if REASON.fullmatch(text)}
+    closures = {"failed"}  # not a reason but how the task's end is announced
+    assert sorted(name for name in (reasons | skips) - closures if f"`{name}`" not in TEXT) == []
+    assert {"lease_expired", "no_place", "not_served", "busy", "in_hand"} <= reasons | skips
 
 
 def test_spec__sections__are_those_that_the_code_cites():

@@ -1,5 +1,6 @@
 """Artifacts between real nodes."""
 
+import contextlib
 import hashlib
 import os
 
@@ -8,6 +9,7 @@ import trio
 from libp2p.abc import INetStream
 
 from node.adapters.libp2p import artifacts as limits
+from node.adapters.libp2p.framing import STREAM_ERRORS
 from node.adapters.libp2p.identity import to_libp2p
 from protocol.events import ArtifactReceived
 from protocol.notes import NoteName
@@ -167,6 +169,19 @@ async def test_accept__one_peer__never_takes_more_than_its_places() -> None:
             await _say(liar, coordinator, size=1000, attempt=number)
         await until(lambda: len(coordinator.gate.asked) >= 6 + limits.MAX_RECEIVING_PER_PEER, "the headers")
         assert parts.artifacts._receiving.borrowed_tokens == limits.MAX_RECEIVING_PER_PEER
+
+
+async def test_accept__more_streams_than_a_peer_may_have__judged_and_reset() -> None:
+    async with overlay() as place:
+        coordinator, liar = await _pair(place)
+        for _ in range(limits.MAX_STREAMS_PER_PEER):
+            await (await _open(liar, coordinator)).write(b"\x00")
+        await trio.sleep(0.2)
+        assert coordinator.rules_against(liar.id) == []
+        with contextlib.suppress(*STREAM_ERRORS):  # it may be reset before it is open on this side
+            await _open(liar, coordinator)
+        await until(lambda: coordinator.rules_against(liar.id), "the judgement", 3)
+        assert coordinator.rules_against(liar.id) == ["artifact.too_many"]
 
 
 async def test_accept__not_expected__reset_unread_and_not_judged() -> None:
