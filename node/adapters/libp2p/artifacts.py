@@ -1,7 +1,9 @@
 """Artifacts: one stream each, a header frame and then exactly the bytes that it announces.
 
 A body is read only when the core awaits it, and never slower than a floor; so what is not awaited costs a header, and
-who brings nothing frees its place within two seconds.
+who brings nothing frees its place within two seconds. A body that may not fit the first window of its stream is sent
+only when the receiver says that it has a place: else it would stand with a full window, which upstream gives up after
+five seconds.
 """
 
 import hashlib
@@ -45,7 +47,9 @@ MAX_STREAMS_PER_PEER: Final = 8
 MAX_RECEIVING_PER_PEER: Final = 2
 """Bodies read from one peer at once: nobody takes all places."""
 MAX_RECEIVING: Final = 16
-"""Bodies read at once from all peers: 384 MiB at most; the rest wait, unread and with no clock running."""
+"""Bodies read at once from all peers: 384 MiB at most; the rest wait, unread and with no clock running here."""
+GO: Final = b"\x01"
+"""What the receiver of a large body says when it has a place for it."""
 UNEXPECTED_PER_MINUTE: Final = 32
 """Artifacts that nobody awaits any more: an honest sender may be late for each of a whole batch; more is noise."""
 MAX_SENDING_PER_PEER: Final = 4
@@ -53,12 +57,15 @@ MAX_SENDING_PER_PEER: Final = 4
 MAX_LARGE_PER_PEER: Final = 2
 """Of these, so many may be larger than a window: as many as the peer reads, so that none stands with a full window."""
 LARGE_BYTES: Final = 192 * 1024
-"""What surely fits the first window of a stream (256 KiB), header and all."""
+"""What surely fits the first window of a stream (256 KiB), header and all; a larger body waits for ``GO``."""
 MAX_WAITING_PER_PEER: Final = 8
 """Artifacts that wait behind these; the next is dropped and noted. Cores ask again for what they miss."""
 MAX_SENDING: Final = 128
 """Artifacts in memory to be sent to all peers: 3 GiB of the largest, 200 MiB of usual ones; ten peers that never read
 do not fill it."""
+PLACE_S: Final = 60.0
+"""A receiver that has no place for this long (s) is left; cores send again what is not acknowledged. A body that takes
+as long as it may, at a usual size of 1.5 MB, has left its place by then."""
 REACH_S: Final = 10.0
 """Dial and negotiate within this (s)."""
 WRITE_S: Final = 10.0
@@ -157,10 +164,13 @@ class Artifacts:
     async def _write(self, stream: INetStream, header: ArtifactHeader, data: bytes) -> None:
         """Write it all and wait for the end: closed when it was taken, reset when it was not."""
         try:
-            pieces = [data[start : start + STEP_BYTES] for start in range(0, len(data), STEP_BYTES)]
-            for piece in (frame(encode(header)), *pieces):
+            with trio.fail_after(WRITE_S):
+                await stream.write(frame(encode(header)))
+            if len(data) > LARGE_BYTES:
+                await self._await_place(stream)
+            for start in range(0, len(data), STEP_BYTES):
                 with trio.fail_after(WRITE_S):
-                    await stream.write(piece)
+                    await stream.write(data[start : start + STEP_BYTES])
             await cast("NetStream", stream).close_write()
             await stream.read(1)
         except StreamEOF:
@@ -168,6 +178,21 @@ class Artifacts:
         finally:
             with trio.move_on_after(0.5, shield=True):
                 await stream.reset()
+
+    async def _await_place(self, stream: INetStream) -> None:
+        """Wait until the receiver has a place for a large body.
+
+        Raises:
+            EOFError: It closed the stream, or said something else: it does not want the body.
+            trio.TooSlowError: It had none for ``PLACE_S``.
+        """
+        with trio.fail_after(PLACE_S):
+            try:
+                answer = await stream.read(1)
+            except StreamEOF as error:
+                raise EOFError("closed before the body") from error
+        if answer != GO:
+            raise EOFError("not wanted")
 
     def _dropped(self, peer: PeerId, task: TaskId, reason: str) -> None:
         self._journal.note(NoteName.MESSAGE_DROPPED, task, reason=reason, peer=peer)
@@ -217,6 +242,9 @@ class Artifacts:
         self._check_expected(peer, header)
         async with incoming.places, self._receiving:
             self._check_expected(peer, header)  # again: while it waited, another stream may have brought it
+            if header.size > LARGE_BYTES:
+                with trio.fail_after(STEP_S):
+                    await stream.write(GO)
             body = bytearray()
             while len(body) < header.size:
                 with trio.fail_after(STEP_S):

@@ -86,15 +86,19 @@ def _sending(node: Running) -> int:
     return parts.artifacts._sending
 
 
+@pytest.mark.parametrize("says_go", [False, True])
 async def test_send_artifact__reader_that_takes_nothing__given_up_and_nobody_else_waits(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, says_go: bool
 ) -> None:
     monkeypatch.setattr(limits, "WRITE_S", 0.7)
+    monkeypatch.setattr(limits, "PLACE_S", 0.7)
     async with overlay() as place:
         coordinator, miner = await _pair(place)
         async with adversary(miner) as enemy:
 
-            async def never_reads(_stream: INetStream) -> None:
+            async def never_reads(stream: INetStream) -> None:
+                if says_go:
+                    await stream.write(limits.GO)
                 await trio.sleep_forever()
 
             enemy.host.set_stream_handler(limits.ARTIFACT, never_reads)
@@ -104,6 +108,67 @@ async def test_send_artifact__reader_that_takes_nothing__given_up_and_nobody_els
             _send(miner, coordinator.id, b"for the honest")
             await until(lambda: coordinator.sink.of(ArtifactReceived), "the delivery to the honest", 3)
             await until(lambda: "TooSlowError" in _dropped(miner), "the end of patience", 5)
+
+
+UPSTREAM_WINDOW_S = 5.0
+"""How long (s) yamux lets a write wait for a window."""
+
+
+async def test_send_artifact__large_and_no_place_for_longer_than_upstream_waits__arrives_at_the_first_try() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        parts = coordinator.transport._parts
+        assert parts is not None
+        holders = [object() for _ in range(limits.MAX_RECEIVING)]
+        for holder in holders:
+            parts.artifacts._receiving.acquire_on_behalf_of_nowait(holder)
+        data = os.urandom(1_500_000)
+        _send(miner, coordinator.id, data)
+        await until(lambda: coordinator.gate.asked, "the header")
+        await trio.sleep(UPSTREAM_WINDOW_S + 1)
+        assert coordinator.sink.of(ArtifactReceived) == []
+        parts.artifacts._receiving.release_on_behalf_of(holders[0])
+        await until(lambda: coordinator.sink.of(ArtifactReceived), "the artifact", 3)
+        assert coordinator.sink.of(ArtifactReceived)[0].data == data
+        assert _dropped(miner) == []
+        assert coordinator.rules_against(miner.id) == []
+
+
+async def test_send_artifact__large_and_never_a_place__left_in_time_and_may_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "PLACE_S", 0.3)
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        parts = coordinator.transport._parts
+        assert parts is not None
+        holders = [object() for _ in range(limits.MAX_RECEIVING)]
+        for holder in holders:
+            parts.artifacts._receiving.acquire_on_behalf_of_nowait(holder)
+        _send(miner, coordinator.id, bytes(1_500_000))
+        await until(lambda: _dropped(miner) == ["TooSlowError"], "the end of patience", 3)
+        parts.artifacts._receiving.release_on_behalf_of(holders[0])
+        await until(lambda: not _sending(miner), "the end of the first try")
+        _send(miner, coordinator.id, bytes(1_500_000))
+        await until(lambda: coordinator.sink.of(ArtifactReceived), "the artifact", 3)
+        assert coordinator.rules_against(miner.id) == []
+
+
+async def test_send_artifact__large_and_not_wanted__no_byte_of_it_is_sent() -> None:
+    async with overlay() as place:
+        _, miner = await _pair(place)
+        async with adversary(miner) as enemy:
+            place.standings[enemy.id] = Standing.COORDINATOR
+            heard = bytearray()
+
+            async def closes(stream: INetStream) -> None:
+                heard.extend(await stream.read(1_000_000))
+                await stream.close()
+
+            enemy.host.set_stream_handler(limits.ARTIFACT, closes)
+            _send(miner, enemy.id, bytes(1_500_000))
+            await until(lambda: _dropped(miner) == ["EOFError"], "the refusal", 3)
+            assert 0 < len(heard) < 1000
 
 
 async def test_accept__digest_of_other_bytes__judged_and_not_posted() -> None:
