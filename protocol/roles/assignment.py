@@ -15,6 +15,7 @@ from protocol.roles.offering import Offering
 from protocol.roles.roster import FALSE_WARM_MS, LOOK_AHEAD, Roster
 from protocol.roles.settlement import Settlement
 from protocol.stake.lottery import award_at, slot_ms
+from protocol.task.artifact import largest_png
 from protocol.task.specification import specification_digest
 from protocol.task.states import AwardedAttempt, OpenAttempt, PendingClaim, Task, TaskState
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
@@ -36,6 +37,8 @@ MAX_WAIT_MS: Final = 60_000
 """Longest wait (ms) in a miner's queue that we believe: with one job ahead it is one job's time."""
 MAX_STEP_MS: Final = 30_000
 """Longest step (ms) that we believe: minutes for a picture are no paid service."""
+SLOWEST_BYTES_PER_S: Final = 200 * 1024
+"""How fast (bytes/s) a picture comes at least: 1.7 Mbit/s, at which the transport gives the largest its two minutes."""
 STATES: Final = ("awarded", "queued", "loading", "step", "encoding")
 """States of an attempt in the order in which it goes through them."""
 
@@ -244,10 +247,13 @@ class Assignment:
         )
         self.take_back(task, award, "lease_expired")
 
-    def on_result(self, task: Task, award: AwardedAttempt) -> None:
-        """The commitment is here and the bytes are on their way: they have one more lease to arrive."""
-        award.last_alive = self._core.now
-        award.progress_deadline = max(award.progress_deadline, UnixMillis(self._core.now + self._core.params.lease_ms))
+    def on_result(self, task: Task, award: AwardedAttempt, size: int) -> None:
+        """The commitment is here and ``size`` bytes are on their way: one more lease, and the time that they take."""
+        most = largest_png(task.specification.width, task.specification.height)
+        award.last_alive = UnixMillis(self._core.now + 1000 * min(size, most) // SLOWEST_BYTES_PER_S)
+        award.progress_deadline = max(
+            award.progress_deadline, UnixMillis(award.last_alive + self._core.params.lease_ms)
+        )
         self._set_lease_timer(task, award)
 
     def on_miner_gone(self, miner: StakingId) -> None:

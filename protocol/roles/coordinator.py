@@ -320,7 +320,7 @@ class CoordinatorCore(Core):
             self._assignment.take_back(task, award, "invalid_result")
             return
         if award is task.holder:
-            self._assignment.on_result(task, award)
+            self._assignment.on_result(task, award, message.size)
         self._complete(task, award)
 
     def _on_artifact(self, event: ArtifactReceived) -> None:

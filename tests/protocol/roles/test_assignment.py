@@ -6,7 +6,10 @@ import pytest
 
 from protocol.effects import Connect, Deliver, Publish, SetTimer, Stage
 from protocol.events import StreamClosed, StreamOpened, TaskCancelled, TaskSubmitted
+from protocol.notes import NoteName
 from protocol.records import TaskAccepted, TaskAwarded, TaskDone, TaskFailed
+from protocol.roles.assignment import SLOWEST_BYTES_PER_S
+from protocol.task.artifact import largest_png
 from protocol.task.states import TaskState
 from protocol.wire.codec import encode
 from protocol.wire.messages import Abandon, Alive, Award, Cancel, Decline, Receipt, TaskSpecification
@@ -18,8 +21,11 @@ from tests.protocol.roles.frames import (
     artifact_of,
     result_of,
 )
-from tests.protocol.roles.seats import CoordinatorSeat, judged, of_kind, persisted
+from tests.protocol.roles.seats import CoordinatorSeat, judged, noted, of_kind, persisted
 from tests.support.networks import ALICE, BOB
+
+LONGEST_MS = 1000 * largest_png(SPECIFICATION.width, SPECIFICATION.height) // SLOWEST_BYTES_PER_S
+"""How long (ms) the bytes of the largest picture of the ordered size may take."""
 
 
 def abandon(award: Award, reason: str) -> Abandon:
@@ -154,6 +160,15 @@ def test_miner_back_within_a_second__has_time_for_its_next_word() -> None:
     effects = seat.wait(PARAMS.lease_ms)
     assert task.state is not TaskState.AWARDED, "silence ends a lease whatever came before"
     assert [cancel.reason for cancel in of_kind(effects, Cancel)] == ["lease_expired"]
+
+
+@pytest.mark.parametrize(("size", "allowed_ms"), [(1, 0), (40 * 1024, 200), (24 * 1024 * 1024, LONGEST_MS)])
+def test_result__before_its_bytes__has_the_time_that_they_take_and_no_more(size: int, allowed_ms: int) -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    award = seat.award()
+    seat.say(ALICE, result_of(award).model_copy(update={"size": size}))
+    assert noted(seat.wait(PARAMS.lease_ms + allowed_ms - 1), NoteName.TASK_LEASE_EXPIRED) == []
+    assert len(noted(seat.wait(2), NoteName.TASK_LEASE_EXPIRED)) == 1
 
 
 def test_result__before_its_bytes__has_one_more_lease_even_after_a_short_step() -> None:
