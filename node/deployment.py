@@ -195,7 +195,8 @@ async def _links(wallet: Wallet, names: list[ContractName]) -> list[Finding]:
         ("Slashing", "staking", "Staking"),
         ("Disputes", "staking", "Staking"),
     ]
-    wanted += [("Faucet", "token", "CAI")] if "Faucet" in names else []
+    if "Faucet" in names:
+        wanted.append(("Faucet", "token", "CAI"))
     answers = await wallet.read(*(wallet.call(name, function) for name, function, _ in wanted))
     return [
         Finding(f"{name}.{function}", checksummed(answer) == wallet.address_of(other), f"is {other}, {answer}")
