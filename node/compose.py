@@ -7,6 +7,7 @@ loads torch.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Final
 
 import trio
@@ -241,6 +242,7 @@ async def _serve_http(
             require_key=section.require_key,
             keys=keys,
             public_url=section.public_url,
+            trusted_proxies=tuple(ip_network(network) for network in section.trusted_proxies),
         ),
         desk,
         identity.catalog,

@@ -6,6 +6,7 @@ Rules for editors: every field has a docstring that an operator understands, a b
 ``configs/nodes/*.toml``; a field that nobody would change is a constant beside the code that uses it.
 """
 
+import ipaddress
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -33,6 +34,15 @@ def _web_address(value: str) -> str:
     """Accept an address that an HTTP client can use."""
     if not value.startswith(("http://", "https://")) or not value.partition("://")[2].strip("/"):
         raise ValueError(f"{value!r} is no HTTP address: write it as http://host:port or https://host/path")
+    return value
+
+
+def _network(value: str) -> str:
+    """Accept an IP address, or a network of them."""
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"{value!r} is no IP address or network: write 127.0.0.1 or 10.0.0.0/8") from error
     return value
 
 
@@ -75,6 +85,7 @@ def _bootstrap_multiaddress(value: str) -> str:
 
 
 WebAddress = Annotated[str, Field(max_length=2048), AfterValidator(_web_address)]
+IpNetwork = Annotated[str, Field(max_length=64), AfterValidator(_network)]
 EthereumAddress = Annotated[str, AfterValidator(_ethereum_address)]
 ListenAddress = Annotated[str, Field(max_length=256), AfterValidator(_listening_multiaddress)]
 BootstrapAddress = Annotated[str, Field(max_length=256), AfterValidator(_bootstrap_multiaddress)]
@@ -146,6 +157,9 @@ class HttpSection(Section):
     """API keys, one a line; needed with ``require_key``."""
     public_url: WebAddress | None = None
     """Address under which apps reach this gateway, where it stands behind a proxy."""
+    trusted_proxies: Annotated[tuple[IpNetwork, ...], Field(max_length=64)] = ()
+    """Addresses or networks of reverse proxies whose ``X-Forwarded-For`` is believed. Without it, all who call
+    through a proxy without an API key are one caller, who may read and stop each other's tasks."""
 
 
 @final

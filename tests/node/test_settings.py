@@ -299,3 +299,13 @@ def test_load_settings__several_places__only_with_instant(write):
     assert fault_of(path, {"engine.places": 65}).startswith("--places: ")
     path = write(GOOD + "[engine]\nplaces = 2\n")
     assert fault_of(path) == f"{path}: engine.places: only instant draws several pictures at once: leave it out"
+
+
+def test_load_settings__trusted_proxies__are_addresses_or_networks(write):
+    coordinator = GOOD.replace('"miner"', '"coordinator"')
+    path = write(coordinator + '[http]\ntrusted_proxies = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"]\n')
+    assert load_settings(path, {}, {}).http.trusted_proxies == ("127.0.0.1", "10.0.0.0/8", "fd00::/8")
+    for wrong in ("10.0.0.1/8", "proxy.example", ""):
+        fault = fault_of(write(coordinator + f'[http]\ntrusted_proxies = ["{wrong}"]\n'), {})
+        assert "http.trusted_proxies" in fault
+        assert "no IP address or network" in fault

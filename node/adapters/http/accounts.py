@@ -1,7 +1,12 @@
 """Who calls: an API key, or an address without one, and how often it may submit.
 
 An account owns the tasks that it hands in. Task ids are public (offers name them), so an id alone must not let
-anybody read, follow or cancel a task: the store keeps with each task the scope of the key that it came with.
+anybody read, follow or cancel a task: the store keeps with each task the scope of the account that it came from.
+
+Whoever presents a key is told apart by it, wherever he calls from. Callers without one are told apart by their site:
+all programs of this machine are one account, and so are all behind one home's router, or behind a proxy that the
+operator did not name as trusted. An app that shares its address with others it does not trust sends a key; where none
+is required, any secret text is one.
 """
 
 import hashlib
@@ -14,13 +19,14 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from node.adapters.http.errors import ApiError
+from node.adapters.http.forwarding import parse_address
 from node.adapters.http.settings import HttpSettings, hash_of_key
 from node.ports import StoredTask
 
 MAX_BUCKETS: Final = 4096
 """Callers whose rate is remembered; the longest silent one is forgotten first."""
 _SCOPE_DIGITS: Final = 32
-"""Hexadecimal digits of a key's hash that name its owner: 128 bits, never met by chance."""
+"""Hexadecimal digits of a hash that name an owner: 128 bits, never met by chance."""
 _NAME_DIGITS: Final = 32
 _SECONDS_PER_MINUTE: Final = 60
 _IPV6_SITE_BITS: Final = 64
@@ -32,9 +38,9 @@ class Account:
     """Who sent a request."""
 
     scope: str
-    """Owner of tasks: derived from the presented key, equal for all who present none."""
+    """Owner of tasks: derived from the presented key, or without one from the site."""
     bucket: str
-    """Whose rate is counted: a known key's label, else the address."""
+    """Whose use is counted: a known key's label, else the site, since keys that nobody checks are free to invent."""
 
     def storage_key(self, name: str, index: int) -> str:
         """Give the store's key of the task ``index`` of the request that the app calls ``name``."""
@@ -72,7 +78,10 @@ class Accounts:
         if label is None and self._settings.require_key:
             problem = "this API key is not known" if key else "send an API key: Authorization: Bearer <key>"
             raise ApiError(401, "invalid_api_key", problem)
-        return Account(digest[:_SCOPE_DIGITS], f"key {label}" if label is not None else f"from {_site(address)}")
+        site = f"from {site_of(address)}"
+        # A prefix that no hash has: else a key that spells a site would own what that site handed in.
+        owner = digest[:_SCOPE_DIGITS] if key else f"site-{hash_of_key(site)[:_SCOPE_DIGITS]}"
+        return Account(owner, site if label is None else f"key {label}")
 
     def charge(self, account: Account) -> None:
         """Count one submission.
@@ -109,12 +118,19 @@ def _bearer(authorization: str | None) -> str:
     return key.strip() if scheme.lower() == "bearer" else ""
 
 
-def _site(address: str) -> str:
-    """Give the part of an address that one caller does not change at will."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+def site_of(address: str) -> str:
+    """Give the part of an address that one caller does not change at will; all of loopback is one site."""
+    parsed = parse_address(address)
+    if parsed is None:
         return "unknown"
+    if parsed.is_loopback:
+        return "loopback"
     if parsed.version == 4:
-        return address
-    return str(ipaddress.ip_network((parsed, _IPV6_SITE_BITS), strict=False))
+        return str(parsed)
+    return str(ipaddress.ip_network((int(parsed), _IPV6_SITE_BITS), strict=False))
+
+
+def is_near(address: str) -> bool:
+    """Say whether an address is of this machine or its own network, where a proxy speaks for many."""
+    parsed = parse_address(address)
+    return parsed is not None and parsed.is_private

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from node.adapters.http.accounts import Accounts
 from node.adapters.http.errors import ApiError
+from node.adapters.http.forwarding import client_address
 from node.adapters.http.settings import HttpSettings
 
 Message = MutableMapping[str, Any]  # the shape of ASGI messages, as starlette types them
@@ -66,7 +67,11 @@ class Door:
             try:
                 receive = await self._admit(scope, receive)
             except ApiError as error:
-                await error.response()(scope, receive, note_status)
+                async with trio.open_nursery() as nursery:
+                    # Hypercorn ends an answer only once it could hand on what it still holds of the body.
+                    nursery.start_soon(_swallow, receive)
+                    await error.response()(scope, receive, note_status)
+                    nursery.cancel_scope.cancel()
                 return
             except _ClientGone:
                 return
@@ -88,10 +93,10 @@ class Door:
         problem: ApiError | None = None
         if path.startswith("/v1/") and not path.startswith(_PUBLIC_PREFIX):
             authorization = headers.get(b"authorization")
+            peer: str = (scope.get("client") or ("",))[0]
+            address = client_address(peer, scope["headers"], self._settings.trusted_proxies)
             try:
-                account = self._accounts.identify(
-                    authorization.decode("latin-1") if authorization else None, (scope.get("client") or ("",))[0]
-                )
+                account = self._accounts.identify(authorization.decode("latin-1") if authorization else None, address)
                 if scope["method"] == "POST":
                     self._accounts.charge(account)
                 scope.setdefault("state", {})["account"] = account
@@ -154,3 +159,9 @@ async def _drain(receive: Receive) -> None:
             left -= len(message.get("body", b""))
             if message["type"] == "http.disconnect" or not message.get("more_body", False):
                 return
+
+
+async def _swallow(receive: Receive) -> None:
+    """Throw away all that comes, until the client leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

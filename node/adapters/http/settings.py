@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from node.adapters.http.forwarding import Network
+
 
 def hash_of_key(key: str) -> str:
     """Give the form in which API keys are kept: the hexadecimal SHA-256 of the key."""
@@ -19,7 +21,7 @@ class HttpSettings:
     port: int = 8000
     """TCP port; 0 takes a free one, which ``Gateway.run`` reports."""
     require_key: bool = False
-    """Serve only the keys of ``keys``; otherwise any key, or none, will do."""
+    """Serve only the keys of ``keys``; otherwise any key will do, or none: then one address is one account."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """``hash_of_key`` of each API key -> a label for people."""
     max_body_bytes: int = 64 * 1024
@@ -34,5 +36,9 @@ class HttpSettings:
     """Open connections; further ones are closed at once, so that files for the store and overlay remain."""
     max_event_streams: int = 256
     """Followers of ``/events`` at once; beyond it they hear ``busy``."""
+    max_event_streams_per_caller: int = 32
+    """Of these, followers of one known key, or of one address without a known key."""
     public_url: str | None = None
     """Address under which apps reach this gateway, where it stands behind a proxy; else as each request says."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Reverse proxies whose ``X-Forwarded-For`` is believed; whatever others write there is not even read."""

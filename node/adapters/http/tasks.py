@@ -1,5 +1,7 @@
 """The native part of the API: tasks that outlive the connection, their news, their receipts."""
 
+from collections import Counter
+from functools import partial
 from typing import Annotated, final
 
 import trio
@@ -18,9 +20,9 @@ from protocol.units import TaskId
 
 
 def task_routes(orders: Orders, desk: Desk, settings: HttpSettings, stopping: trio.Event) -> APIRouter:
-    """Give the routes of tasks and receipts. Each shows a task to the key that handed it in, and to no other."""
+    """Give the routes of tasks and receipts. Each shows a task to the account that handed it in, and to no other."""
     router = APIRouter(tags=["native"])
-    places = _Places(settings.max_event_streams)
+    places = _Places(settings.max_event_streams, settings.max_event_streams_per_caller)
 
     async def own(task: str, request: Request) -> StoredTask:
         account: Account = request.state.account
@@ -44,8 +46,9 @@ def task_routes(orders: Orders, desk: Desk, settings: HttpSettings, stopping: tr
     @router.get("/v1/tasks/{task}/events", summary="Follow a task by server-sent events")
     async def events(task: str, request: Request) -> Response:
         stored = await own(task, request)
-        places.take()
-        return EventStream(desk, stored.accepted.task, stopping, places.release)
+        account: Account = request.state.account
+        places.take(account.bucket)
+        return EventStream(desk, stored.accepted.task, stopping, partial(places.release, account.bucket))
 
     @router.delete("/v1/tasks/{task}", summary="Stop a task")
     async def cancel(task: str, request: Request) -> Response:
@@ -69,15 +72,24 @@ def task_routes(orders: Orders, desk: Desk, settings: HttpSettings, stopping: tr
 class _Places:
     """A limit on event streams."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, caller_limit: int) -> None:
         self._free = limit
+        self._caller_limit = caller_limit
+        self._taken: Counter[str] = Counter()
 
-    def take(self) -> None:
+    def take(self, caller: str) -> None:
         """Take a place, or answer ``busy``."""
+        if self._taken[caller] >= self._caller_limit:
+            problem = f"you have {self._caller_limit} event streams open, which is all that one caller may have"
+            raise ApiError(429, "busy", problem, retry_after_s=RETRY_AFTER_S)
         if self._free == 0:
             raise ApiError(429, "busy", "too many event streams are open", retry_after_s=RETRY_AFTER_S)
         self._free -= 1
+        self._taken[caller] += 1
 
-    def release(self) -> None:
+    def release(self, caller: str) -> None:
         """Give a place back."""
         self._free += 1
+        self._taken[caller] -= 1
+        if not self._taken[caller]:
+            del self._taken[caller]

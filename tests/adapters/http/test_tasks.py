@@ -7,6 +7,7 @@ import httpx
 import pytest
 import trio
 
+from node.adapters.http import hash_of_key
 from protocol.effects import Refused
 from protocol.units import UnixMillis
 from protocol.wire.codec import WORK_KINDS, decode
@@ -125,6 +126,44 @@ async def test_owner__another_key_or_none__finds_nothing(serve: Serve, page):
             assert code_of(await stranger.get(page.format(task))) == (404, "not_found", None)
             assert code_of(await stranger.delete(f"/v1/tasks/{task}")) == (404, "not_found", None)
     assert served.desk.cancelled == []
+
+
+async def test_owner__no_key_from_elsewhere__finds_nothing_and_stops_nothing(serve: Serve):
+    served = await serve(Workbench(draws=False))
+    async with served.caller("198.51.101.7") as one, served.caller("198.51.101.8") as other:
+        task = (await one.post("/v1/tasks", json={"prompt": "x"})).json()["task"]
+        for page in ("/v1/tasks/{}", "/v1/tasks/{}/events", "/v1/receipts/{}"):
+            assert code_of(await other.get(page.format(task)))[:2] == (404, "not_found")
+        assert code_of(await other.delete(f"/v1/tasks/{task}"))[:2] == (404, "not_found")
+        assert served.desk.cancelled == []
+        assert (await one.delete(f"/v1/tasks/{task}")).json()["cancelled"] is True
+
+
+async def test_key__two_callers_without_api_key__do_not_meet(serve: Serve):
+    served = await serve()
+    async with served.caller("198.51.101.7") as one, served.caller("198.51.101.8") as other:
+        for caller in (one, other, one):
+            response = await caller.post("/v1/tasks", json={"prompt": "x"}, headers={"Idempotency-Key": "k"})
+            assert response.status_code == 202
+    assert len(served.desk.accepted) == 2
+
+
+async def test_events__one_caller_has_many_open__others_may_still_follow(serve: Serve):
+    keys = {hash_of_key("alice"): "alice", hash_of_key("bob"): "bob"}
+    served = await serve(Workbench(draws=False), max_event_streams_per_caller=2, keys=keys)
+    mine = await submit(served)
+    theirs = (await served.http.post("/v1/tasks", json={"prompt": "x"}, headers=BOB)).json()
+    async with served.http.stream("GET", mine["events"]), served.http.stream("GET", mine["events"]):
+        refused = await served.http.get(mine["events"])
+        assert code_of(refused) == (429, "busy", None)
+        assert "2 event streams" in refused.json()["error"]["message"]
+        async with served.http.stream("GET", theirs["events"], headers=BOB) as response:
+            assert response.status_code == 200
+    with trio.fail_after(5):
+        while served.desk.watching:
+            await trio.sleep(0.001)
+    async with served.http.stream("GET", mine["events"]) as response:
+        assert response.status_code == 200, "places are given back"
 
 
 async def test_key__same_request__same_task_on_both_faces_and_after_restart(serve: Serve):

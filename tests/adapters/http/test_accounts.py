@@ -1,0 +1,118 @@
+"""Who is who, and how often each may submit."""
+
+import pytest
+
+from node.adapters.http.accounts import MAX_BUCKETS, Account, Accounts, is_near, site_of
+from node.adapters.http.errors import ApiError
+from node.adapters.http.settings import HttpSettings, hash_of_key
+
+
+class HandTimer:
+    """Seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def caller(number: int) -> Account:
+    return Account(scope="", bucket=f"from {number}")
+
+
+def charged(accounts: Accounts, account: Account) -> int | None:
+    """The seconds to wait, or None when the submission may pass."""
+    try:
+        accounts.charge(account)
+    except ApiError as error:
+        return error.retry_after_s if error.code == "rate_limited" else -1
+    return None
+
+
+# Rate
+
+
+def test_charge__after_a_burst__is_let_in_again_at_the_rate():
+    timer = HandTimer()
+    accounts = Accounts(HttpSettings(requests_per_minute_per_key=6), timer)
+    assert [charged(accounts, caller(1)) for _ in range(7)] == [None] * 6 + [10]
+    timer.seconds += 9.9
+    assert charged(accounts, caller(1)) == 1
+    timer.seconds += 0.2
+    assert [charged(accounts, caller(1)) for _ in range(2)] == [None, 10]
+    timer.seconds += 3600
+    assert [charged(accounts, caller(1)) for _ in range(7)] == [None] * 6 + [10], "silence earns no more than a burst"
+
+
+def test_charge__one_blocked__another_is_not():
+    accounts = Accounts(HttpSettings(requests_per_minute_per_key=1), HandTimer())
+    assert [charged(accounts, caller(n)) for n in (1, 1, 2)] == [None, 60, None]
+
+
+def test_charge__more_callers_than_are_remembered__forgets_the_longest_silent():
+    accounts = Accounts(HttpSettings(requests_per_minute_per_key=2), HandTimer())
+    for number in range(MAX_BUCKETS):
+        accounts.charge(caller(number))
+    accounts.charge(caller(0))
+    accounts.charge(caller(MAX_BUCKETS))
+    assert len(accounts._buckets) == MAX_BUCKETS
+    assert charged(accounts, caller(0)) == 30, "he called again meanwhile, so he is remembered"
+    assert caller(1).bucket not in accounts._buckets
+    assert caller(2).bucket in accounts._buckets
+
+
+# Identity
+
+
+def scope(address: str, authorization: str | None = None) -> str:
+    return Accounts(HttpSettings(), HandTimer()).identify(authorization, address).scope
+
+
+def test_identify__no_key__is_the_site():
+    assert scope("198.51.101.7") != scope("198.51.101.8")
+    assert scope("2a00:1:2:3::1") == scope("2a00:1:2:3:ffff::2") != scope("2a00:1:2:4::1")
+    assert scope("127.0.0.1") == scope("127.0.0.2") == scope("::1") != scope("198.51.101.7")
+    assert scope("198.51.101.7") == scope("198.51.101.7", "Bearer ") == scope("198.51.101.7", "Basic eDp5")
+
+
+def test_identify__key__is_the_same_from_everywhere():
+    assert scope("198.51.101.7", "Bearer a") == scope("198.51.101.8", "bearer a") != scope("198.51.101.7", "Bearer b")
+    assert scope("198.51.101.7", "Bearer a") != scope("198.51.101.7")
+
+
+def test_identify__key_that_spells_a_site__is_not_that_site():
+    for spelt in ("from 198.51.101.7", "198.51.101.7", scope("198.51.101.7")):
+        assert scope("198.51.101.9", f"Bearer {spelt}") != scope("198.51.101.7")
+    assert not scope("198.51.101.9", "Bearer from 198.51.101.7").startswith("site-")
+    assert scope("198.51.101.7").startswith("site-")
+
+
+def test_identify__whose_use_is_counted__invented_keys_are_one():
+    accounts = Accounts(HttpSettings(keys={hash_of_key("known"): "app one"}), HandTimer())
+    assert accounts.identify("Bearer known", "198.51.101.7").bucket == "key app one"
+    assert accounts.identify("Bearer made up", "198.51.101.7").bucket == "from 198.51.101.7"
+    assert accounts.identify(None, "198.51.101.7").bucket == "from 198.51.101.7"
+
+
+@pytest.mark.parametrize(
+    ("address", "site"),
+    [
+        ("198.51.101.7", "198.51.101.7"),
+        ("::ffff:198.51.101.7", "198.51.101.7"),
+        ("2a00:1:2:3:4:5:6:7", "2a00:1:2:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("127.8.8.8", "loopback"),
+        ("::1", "loopback"),
+        ("::ffff:127.0.0.1", "loopback"),
+        ("", "unknown"),
+        ("no address", "unknown"),
+    ],
+)
+def test_site_of__address__is_what_one_caller_cannot_change(address, site):
+    assert site_of(address) == site
+
+
+def test_is_near__this_machine_and_private_networks__and_no_other():
+    assert all(map(is_near, ["127.0.0.1", "::1", "10.0.0.5", "172.17.0.1", "fd00::1"]))
+    assert not any(map(is_near, ["8.8.8.8", "2a00::1", "", "no address"]))
