@@ -103,7 +103,7 @@ MAY_IMPORT = {
     "node/adapters": set(),
     "node/adapters/chain": {"trio", "httpx", "contracts"},
     "node/adapters/engine": {"trio", "msgpack", "pydantic"},
-    "node/adapters/http": {"trio", "pydantic", "fastapi", "starlette", "hypercorn", "prometheus_client"},
+    "node/adapters/http": {"trio", "pydantic", "fastapi", "starlette", "hypercorn", "h11", "prometheus_client"},
     "node/adapters/libp2p": {"trio", "libp2p", "multiaddr", "base58", "google"},
     "node/adapters/memory": {"trio"},
     "node/adapters/store": {"trio"},

@@ -7,18 +7,17 @@ from typing import Final, cast, final
 import trio
 from fastapi import FastAPI
 from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState, Framework
-from hypercorn.utils import wrap_app
 from prometheus_client import CollectorRegistry
 
 from node.adapters.http.accounts import Accounts
+from node.adapters.http.connections import Connection
 from node.adapters.http.door import Application, Door
 from node.adapters.http.errors import install
 from node.adapters.http.health import health_routes
 from node.adapters.http.images import image_routes
 from node.adapters.http.orders import Orders
+from node.adapters.http.places import Places
 from node.adapters.http.settings import HttpSettings
 from node.adapters.http.tasks import task_routes
 from node.ports import Desk, Journal
@@ -28,8 +27,6 @@ from protocol.task.catalog import Catalog
 
 GRACE_S: Final = 1.5
 """How long (s) open calls may still write their answer when the node stops."""
-_KEEP_ALIVE_S: Final = 75.0
-"""How long (s) an idle connection stays open: connecting anew costs an app more than a socket costs us."""
 _MAX_HEADER_BYTES: Final = 16 * 1024
 _BACKLOG: Final = 512
 """Connections that wait to be accepted: a burst of apps."""
@@ -46,7 +43,7 @@ class Gateway:
         self._settings = settings
         self._journal = journal
         self._stopping = trio.Event()
-        self._connections = 0
+        self._places = Places(settings)
         orders = Orders(desk, catalog, journal, settings, self._stopping)
         app = FastAPI(title="Cuckoo", description="Pictures from other people's GPUs.", version="1", redoc_url=None)
         install(app)
@@ -54,9 +51,8 @@ class Gateway:
         app.include_router(task_routes(orders, desk, settings, self._stopping))
         app.include_router(health_routes(desk, registry))
         accounts = Accounts(settings, trio.current_time)
-        # Three libraries type an ASGI application each in other words.
-        door = Door(cast("Application", app), settings, accounts, registry)
-        self._app = wrap_app(cast("Framework", door), 0, "asgi")
+        # The libraries type an ASGI application each in other words.
+        self._door = Door(cast("Application", app), settings, accounts, registry)
         self._hypercorn = _hypercorn_config()
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
@@ -82,7 +78,10 @@ class Gateway:
                 await trio.serve_listeners(serve, listeners, handler_nursery=connections)
             finally:
                 self._stopping.set()
-                await context.terminated.set()  # wakes idle connections; it is no checkpoint
+                await context.terminated.set()  # no connection takes another request; it is no checkpoint
+                for connection in self._places.occupants():
+                    if not connection.is_busy:
+                        connection.end()
                 grace.deadline = trio.current_time() + GRACE_S
                 finished.set()
 
@@ -100,8 +99,8 @@ class Gateway:
                 problem = f"http.host {host!r} is no address of this machine ({error.strerror}): try 127.0.0.1"
             raise ConfigError(problem) from error
 
-    @staticmethod
     async def _hold_connections(
+        self,
         grace: trio.CancelScope,
         finished: trio.Event,
         *,
@@ -109,30 +108,41 @@ class Gateway:
     ) -> None:
         """Keep connections alive when the gateway is cancelled, until the grace is over."""
         with grace:
-            async with trio.open_nursery() as connections:
-                task_status.started(connections)
-                await finished.wait()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._cut_when_cancelled)
+                async with trio.open_nursery() as connections:
+                    task_status.started(connections)
+                    await finished.wait()
+                nursery.cancel_scope.cancel()
+
+    async def _cut_when_cancelled(self) -> None:
+        """End what cannot be cancelled: an answer that is half written to a client that does not read."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            for connection in self._places.occupants():
+                connection.end()
 
     async def _serve(self, stream: trio.SocketStream, context: WorkerContext) -> None:
         """Serve one connection. Hypercorn's own loop would end with the first one that it cannot parse."""
-        if self._connections >= self._settings.max_connections:
-            self._journal.note(NoteName.MESSAGE_DROPPED, reason="http_connections")
+        connection = Connection(self._door, self._hypercorn, context, stream)
+        try:
+            address: str = stream.socket.getpeername()[0]
+        except OSError:  # it has left already
             await trio.aclose_forcefully(stream)
             return
-        self._connections += 1
+        has_place, full = self._places.take(connection, address)
+        if full is not None:
+            self._journal.note(NoteName.MESSAGE_DROPPED, reason=full)
+        if not has_place:
+            await trio.aclose_forcefully(stream)
+            return
         try:
-            await TCPServer(
-                self._app,
-                self._hypercorn,
-                context,
-                ConnectionState({}),
-                cast("trio.SSLStream[trio.SocketStream]", stream),
-            )
+            await connection.run()
         except* Exception:  # noqa: BLE001 - whatever a client sends ends its own connection only
             self._journal.note(NoteName.MESSAGE_IGNORED, rule="http.connection")
         finally:
-            self._connections -= 1
-            await trio.aclose_forcefully(stream)
+            self._places.release(connection)
 
 
 def _hypercorn_config() -> Config:
@@ -140,7 +150,5 @@ def _hypercorn_config() -> Config:
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
     config.include_server_header = False
-    config.keep_alive_timeout = _KEEP_ALIVE_S
     config.h11_max_incomplete_size = _MAX_HEADER_BYTES
-    config.h2_max_header_list_size = _MAX_HEADER_BYTES
     return config

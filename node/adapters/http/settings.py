@@ -33,7 +33,11 @@ class HttpSettings:
     requests_per_minute_per_key: int = 6000
     """Submissions a minute of one key, or of one address without a known key; they may come in one burst."""
     max_connections: int = 1000
-    """Open connections; further ones are closed at once, so that files for the store and overlay remain."""
+    """Open connections, so that files for the store and overlay remain. Beyond it, the one that has waited longest
+    for its client is closed; where all are busy, the new one is."""
+    max_connections_per_site: int = 256
+    """Of these, connections of one remote address (IPv6: /64). Loopback and private networks, where proxies are, may
+    take half of all, and a trusted proxy may take all."""
     max_event_streams: int = 256
     """Followers of ``/events`` at once; beyond it they hear ``busy``."""
     max_event_streams_per_caller: int = 32

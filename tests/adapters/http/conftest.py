@@ -51,8 +51,8 @@ class Served:
 
     def caller(self, address: str) -> httpx.AsyncClient:
         """An app without a key that calls from elsewhere: past the socket, since loopback is one site."""
-        door = self.gateway._app.app
-        return httpx.AsyncClient(transport=httpx.ASGITransport(app=door, client=(address, 1)), base_url=self.url)
+        transport = httpx.ASGITransport(app=self.gateway._door, client=(address, 1))
+        return httpx.AsyncClient(transport=transport, base_url=self.url)
 
 
 Serve = Callable[..., Awaitable[Served]]
