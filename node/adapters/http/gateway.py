@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from node.adapters.http.accounts import Accounts
 from node.adapters.http.connections import Connection
+from node.adapters.http.docs import docs_routes
 from node.adapters.http.door import Application, Door
 from node.adapters.http.errors import install
 from node.adapters.http.health import health_routes
@@ -45,11 +46,14 @@ class Gateway:
         self._stopping = trio.Event()
         self._places = Places(settings)
         orders = Orders(desk, catalog, journal, settings, self._stopping)
-        app = FastAPI(title="Cuckoo", description="Pictures from other people's GPUs.", version="1", redoc_url=None)
+        app = FastAPI(
+            title="Cuckoo", description="Pictures from other people's GPUs.", version="1", docs_url=None, redoc_url=None
+        )
         install(app)
         app.include_router(image_routes(orders, desk, catalog, settings))
         app.include_router(task_routes(orders, desk, settings, self._stopping))
         app.include_router(health_routes(desk, registry))
+        app.include_router(docs_routes())
         accounts = Accounts(settings, trio.current_time)
         # The libraries type an ASGI application each in other words.
         self._door = Door(cast("Application", app), settings, accounts, registry)

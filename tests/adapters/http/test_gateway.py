@@ -54,7 +54,6 @@ async def test_openapi__complete__names_every_route_and_our_fields(serve: Serve)
         document["paths"]
     )
     assert "negative_prompt" in document["components"]["schemas"]["ImagesRequest"]["properties"]
-    assert (await served.http.get("/docs")).status_code == 200
 
 
 async def test_artifact__known_digest__may_be_cached_for_ever(serve: Serve):
