@@ -28,6 +28,7 @@ from protocol.roles.bootstrap import BootstrapCore
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core, Identity
 from protocol.roles.miner import MinerCore
+from protocol.task.catalog import Catalog
 from protocol.units import PeerId, StakingId, Wei
 
 Addresses = Callable[[], tuple[str, ...]]
@@ -99,11 +100,12 @@ async def run_node(
     """
     clock = SystemClock()
     journal = StructuredJournal()
-    ports = real_ports(settings, secret, clock, journal)
-    await run_with(ports, settings, secret, journal, task_status=task_status)
+    identity = identity_of(settings, secret)
+    ports = real_ports(settings, secret, identity.catalog, clock, journal)
+    await run_with(ports, settings, identity, journal, task_status=task_status)
 
 
-def real_ports(settings: Settings, secret: bytes, clock: Clock, journal: Journal) -> Ports:
+def real_ports(settings: Settings, secret: bytes, catalog: Catalog, clock: Clock, journal: Journal) -> Ports:
     """Build the real adapters of a role: sockets, chain, disk, device."""
     from node.adapters.chain.chain import ChainSettings, StakingChain
     from node.adapters.libp2p import OverlaySettings, OverlayTransport
@@ -134,11 +136,11 @@ def real_ports(settings: Settings, secret: bytes, clock: Clock, journal: Journal
         journal,
         store,
     )
-    engine = _engine(settings, clock, journal) if ROLES[settings.role].has_engine else None
+    engine = _engine(settings, catalog, clock, journal) if ROLES[settings.role].has_engine else None
     return Ports(transport, chain, store, engine, clock, journal)
 
 
-def _engine(settings: Settings, clock: Clock, journal: Journal) -> Engine:
+def _engine(settings: Settings, catalog: Catalog, clock: Clock, journal: Journal) -> Engine:
     """Build the miner's generator. Torch is loaded in the child process of the diffusion engine only."""
     from node.adapters.engine import EngineSettings, build_engine
 
@@ -153,20 +155,19 @@ def _engine(settings: Settings, clock: Clock, journal: Journal) -> Engine:
         delay_ms=section.delay_ms,
         places=section.places,
     )
-    return build_engine(chosen, load_catalog(settings.catalog), clock, journal)
+    return build_engine(chosen, catalog, clock, journal)
 
 
 async def run_with(
     ports: Ports,
     settings: Settings,
-    secret: bytes,
+    identity: Identity,
     journal: StructuredJournal,
     *,
     task_status: "trio.TaskStatus[NodeInfo]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run one node over given ports: store, chain, transport, driver, engine, gateway, in this order."""
     spec = ROLES[settings.role]
-    identity = identity_of(settings, secret)
     core = spec.core(identity, settings, ports.transport.addresses)
     async with ports.store.opened(), trio.open_nursery() as nursery:
         desk = _desk(core, ports) if isinstance(core, CoordinatorCore) else None

@@ -20,7 +20,7 @@ BUILD_PORTS = """
 import json, sys, trio
 from pathlib import Path
 from node.adapters.system import SystemClock
-from node.compose import real_ports
+from node.compose import identity_of, real_ports
 from node.configuration import load_settings
 from node.journal import StructuredJournal
 from node.settings import NodeRole
@@ -30,7 +30,8 @@ flags["data"] = Path(flags["data"])
 settings = load_settings(None, flags, {})
 
 async def build():
-    real_ports(settings, bytes([1]) * 32, SystemClock(), StructuredJournal())
+    secret = bytes([1]) * 32
+    real_ports(settings, secret, identity_of(settings, secret).catalog, SystemClock(), StructuredJournal())
 
 trio.run(build)
 if settings.role is NodeRole.COORDINATOR:

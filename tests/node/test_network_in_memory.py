@@ -1,6 +1,7 @@
 """A coordinator and three miners through the real composition, driver, desk and gateway, over memory adapters."""
 
 import base64
+import hashlib
 from pathlib import Path
 
 import httpx
@@ -12,7 +13,7 @@ from node.adapters.engine.settings import EngineSettings
 from node.adapters.memory import MemoryChain, MemoryNetwork, MemoryStore
 from node.adapters.system import SystemClock
 from node.catalog import load_catalog
-from node.compose import NodeInfo, run_with
+from node.compose import NodeInfo, identity_of, run_with
 from node.journal import StructuredJournal
 from node.ports import Ports
 from node.settings import ChainSection, HttpSection, NodeRole, Settings
@@ -58,9 +59,9 @@ class Network:
             journal=journal,
         )
         secret = {"alice": b"alice", "bob": b"bob", "carol": b"carol"}[name]
-        import hashlib
-
-        return await nursery.start(run_with, ports, self.settings(role), hashlib.sha256(secret).digest(), journal)
+        settings = self.settings(role)
+        identity = identity_of(settings, hashlib.sha256(secret).digest())
+        return await nursery.start(run_with, ports, settings, identity, journal)
 
 
 async def serving(client: httpx.AsyncClient) -> None:
