@@ -29,10 +29,10 @@ class Lane(Enum):
 class Offence(Enum):
     """How bad an act of a peer is: about how many of them end in a ban."""
 
-    FATAL = 1
-    """Cannot happen by accident: banned at once."""
     GRAVE = 5
+    """What deceives or could harm: malformed, wrongly signed, not what was promised."""
     MINOR = 20
+    """What wastes some of our time: unasked for, too many, too slow."""
 
 
 @dataclass(frozen=True, slots=True)
