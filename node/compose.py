@@ -193,7 +193,19 @@ async def run_with(
             http_url=url,
         )
         journal.note(NoteName.NODE_READY, role=settings.role.value, peer=info.peer_id)
+        nursery.start_soon(_note_stopping, journal)
         task_status.started(info)
+
+
+async def _note_stopping(journal: Journal) -> None:
+    """Wait for the moment at which a node that was ready begins to stop, and note why."""
+    try:
+        await trio.sleep_forever()
+    except trio.Cancelled as cancelled:
+        # A nursery cancels its tasks when one of them fails; whoever stops a node on purpose may give a reason.
+        reason = "fault" if cancelled.source == "nursery" else cancelled.reason or "cancelled"
+        journal.note(NoteName.NODE_STOPPING, reason=reason)
+        raise
 
 
 def _desk(core: CoordinatorCore, ports: Ports) -> TaskDesk:

@@ -68,7 +68,7 @@ async def _listen(signals: AsyncIterator[int], stopping: "_Stopping") -> None:
         if stopping.begun:
             os._exit(128 + number)
         print("stopping…", file=sys.stderr, flush=True)
-        stopping.begin(128 + number if number == signal.SIGINT else 0)
+        stopping.begin(128 + number if number == signal.SIGINT else 0, "signal")
 
 
 def _first(group: BaseExceptionGroup[OverlayError]) -> OverlayError:
@@ -91,13 +91,13 @@ class _Stopping:
         self._stop_seconds = stop_seconds
         self._timer: threading.Timer | None = None
 
-    def begin(self, code: int) -> None:
-        """Cancel what runs, and set the timer. Once is enough."""
+    def begin(self, code: int, reason: str) -> None:
+        """Cancel what runs, for a reason that it may note, and set the timer. Once is enough."""
         if not self.begun:
             self.begun = True
             self.code = code
             self._start_timer(code)
-            self.scope.cancel()
+            self.scope.cancel(reason)
 
     def finished(self) -> None:
         """Everything stopped in time."""
@@ -114,7 +114,7 @@ class _Stopping:
             except OSError:
                 pass  # a closed standard input has ended as well
             try:
-                token.run_sync_soon(self.begin, 0)
+                token.run_sync_soon(self.begin, 0, "input_closed")
             except trio.RunFinishedError:
                 return
             self._start_timer(0)

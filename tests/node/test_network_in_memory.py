@@ -2,10 +2,14 @@
 
 import base64
 import hashlib
+import io
+import json
+import logging
 from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 import trio
 
 from node.adapters.engine.instant import InstantEngine
@@ -14,8 +18,8 @@ from node.adapters.memory import MemoryChain, MemoryNetwork, MemoryStore
 from node.adapters.system import SystemClock
 from node.catalog import load_catalog
 from node.compose import NodeInfo, identity_of, run_with
-from node.journal import StructuredJournal
-from node.ports import Ports
+from node.journal import StructuredJournal, configure_logging
+from node.ports import Chain, EventSink, Ports, Ready
 from node.settings import ChainSection, HttpSection, NodeRole, Settings
 from protocol.crypto.keys import NodeKey
 from protocol.stake.epoch import epoch_at
@@ -44,7 +48,9 @@ class Network:
             http=HttpSection(port=0),
         )
 
-    async def start(self, nursery: trio.Nursery, name: str, role: NodeRole, delay_ms: int = 0) -> NodeInfo:
+    async def start(
+        self, nursery: trio.Nursery, name: str, role: NodeRole, delay_ms: int = 0, chain: Chain | None = None
+    ) -> NodeInfo:
         clock, journal = SystemClock(), StructuredJournal()
         epoch = epoch_at(clock.now(), networks.network_params())
         views = tuple(networks.view(Epoch(number)) for number in (epoch - 1, epoch, epoch + 1))
@@ -52,7 +58,7 @@ class Network:
         key: NodeKey = self.keys[name]
         ports = Ports(
             transport=self.memory.transport(key.peer_id),
-            chain=MemoryChain(views),
+            chain=chain or MemoryChain(views),
             store=self.stores[name],
             engine=engine if role is NodeRole.MINER else None,
             clock=clock,
@@ -115,3 +121,44 @@ async def test_generation__miner_leaves_mid_job__another_makes_it(tmp_path: Path
     done = next(stored.done for stored in network.stores["carol"]._tasks.values())
     assert done is not None
     assert done.miner == 2
+
+
+class FailingChain:
+    """A chain adapter with a fault of ours in it."""
+
+    def __init__(self) -> None:
+        self.fails = trio.Event()
+
+    async def run(self, sink: EventSink, *, task_status: Ready = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        await self.fails.wait()
+        raise ZeroDivisionError
+
+
+@pytest.fixture
+def lines():
+    """Configure JSON lines into memory, and give the process its logging back afterwards."""
+    root = logging.getLogger()
+    kept = root.handlers, root.level
+    stream = io.StringIO()
+    configure_logging("json", "info", stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers, root.level = kept
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize(("given", "noted"), [("signal", "signal"), (None, "cancelled")])
+async def test_run_with__told_to_stop__notes_why(tmp_path: Path, lines, given: str | None, noted: str) -> None:
+    async with trio.open_nursery() as nursery:
+        await Network(tmp_path).start(nursery, "alice", NodeRole.MINER)
+        nursery.cancel_scope.cancel(given)
+    assert [line["reason"] for line in lines() if line["event"] == "node.stopping"] == [noted]
+
+
+async def test_run_with__part_fails__notes_a_fault(tmp_path: Path, lines) -> None:
+    chain = FailingChain()
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+        async with trio.open_nursery() as nursery:
+            await Network(tmp_path).start(nursery, "alice", NodeRole.MINER, chain=chain)
+            chain.fails.set()
+    assert [line["reason"] for line in lines() if line["event"] == "node.stopping"] == ["fault"]
