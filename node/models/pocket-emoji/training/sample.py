@@ -4,6 +4,7 @@
 import argparse
 import hashlib
 import io
+import itertools
 import json
 import statistics
 import time
@@ -100,7 +101,7 @@ def training_features(data):
     offsets = data["offsets"]
     blob = data["blob"]
     rows = []
-    for start, end in zip(offsets, offsets[1:], strict=False):
+    for start, end in itertools.pairwise(offsets):
         picture = Image.open(io.BytesIO(blob[start:end].tobytes())).convert("RGBA")
         white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         white.alpha_composite(picture)
