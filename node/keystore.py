@@ -10,9 +10,11 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
+from node.given_file import read_given_file
 from protocol.errors import ConfigError
 
 SCRYPT_WORK: Final = 2**18
@@ -160,20 +162,13 @@ def read_password_file(path: Path) -> str:
     Raises:
         ConfigError: When it does not exist, everybody can read it, or it is empty or not text.
     """
-    try:
-        with path.open("rb") as file:
-            _refuse_public(path, file, "password file")
-            content = file.read(MAX_PASSWORD_BYTES + 1)
-    except FileNotFoundError:
-        raise ConfigError(f"--password-file: {path} does not exist") from None
-    except OSError as error:
-        raise ConfigError(f"--password-file: {path} cannot be read: {error.strerror}") from None
-    if len(content) > MAX_PASSWORD_BYTES:
-        raise ConfigError(f"--password-file: {path} is larger than {MAX_PASSWORD_BYTES} bytes, which no password is")
+    named = f"--password-file: {path}"
+    private = partial(_refuse_public, path, "password file")
+    content = read_given_file(path, MAX_PASSWORD_BYTES, "password", named=named, inspect=private)
     try:
         password = content.decode().split("\n", 1)[0].removesuffix("\r")
     except UnicodeDecodeError:
-        raise ConfigError(f"--password-file: {path} is not text in UTF-8") from None
+        raise ConfigError(f"{named}: not text in UTF-8") from None
     if not password:
         raise ConfigError(f"--password-file: the first line of {path} is empty")
     return password
@@ -215,17 +210,10 @@ def _fresh_key() -> bytes:
 
 def _read_keystore(path: Path) -> dict[str, object]:
     """Read a keystore as JSON and refuse what is none, or would cost too much to open."""
-    try:
-        with path.open("rb") as file:
-            _refuse_public(path, file, "keystore")
-            text = file.read(MAX_KEYSTORE_BYTES + 1)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such keystore: make one with cuckoo key new --keystore {path}") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    missing = f"no such keystore: make one with cuckoo key new --keystore {path}"
+    private = partial(_refuse_public, path, "keystore")
+    text = read_given_file(path, MAX_KEYSTORE_BYTES, "keystore", missing=missing, inspect=private)
     no_keystore = ConfigError(f"{path}: not a keystore (Web3 secret storage version 3)")
-    if len(text) > MAX_KEYSTORE_BYTES:
-        raise no_keystore
     try:
         content: object = json.loads(text)
     except (ValueError, RecursionError):
@@ -251,7 +239,7 @@ def _refuse_costly(path: Path, crypto: Mapping[str, object]) -> None:
             raise ConfigError(f"{path}: damaged keystore: {name} of its key derivation is not within 1 and {limit}")
 
 
-def _refuse_public(path: Path, file: IO[bytes], what: str) -> None:
+def _refuse_public(path: Path, what: str, file: IO[bytes]) -> None:
     """Refuse a secret that everybody on this machine can read; a group may, as container secrets need it."""
     if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o007:
         raise ConfigError(f"{path}: every user can read this {what}: chmod 600 {path}")

@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
+from node.given_file import read_given_file
 from protocol.errors import ConfigError
 
 MAX_FILE_BYTES: Final = 1024 * 1024
@@ -16,15 +17,7 @@ def read_toml(path: Path) -> dict[str, Any]:  # Any: TOML holds anything until i
     Raises:
         ConfigError: It cannot be read, is too large, or is no TOML; the text begins with its path.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes, which no settings file or catalog is")
+    data = read_given_file(path, MAX_FILE_BYTES, "settings file or catalog")
     try:
         return tomllib.loads(data.decode())
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are both

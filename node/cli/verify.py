@@ -1,9 +1,12 @@
 """``cuckoo verify``: check a receipt that was kept."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+
+MAX_RECEIPT_BYTES: Final = 256 * 1024
+"""Largest receipt as JSON (bytes): its bytes twice, as text, and then some."""
 
 
 def verify(
@@ -27,18 +30,20 @@ def verify(
     import trio
 
     from node.cli.submit import print_findings
+    from node.given_file import read_given_file
     from node.receipts import check_receipt, decode_receipt, look_up_domain
     from protocol.errors import ConfigError
+    from protocol.params import MAX_ARTIFACT_BYTES
 
     if (chain_rpc is None) != (staking is None):
         raise ConfigError("--chain-rpc and --staking belong together: give both, or neither")
     try:
-        view = json.loads(receipt.read_text(encoding="utf-8"))
-        picture = artifact.read_bytes() if artifact else None
-    except OSError as error:
-        raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise ConfigError(f"{receipt}: not JSON") from None
+        view = json.loads(read_given_file(receipt, MAX_RECEIPT_BYTES, "receipt"))
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{receipt}: not JSON, which a receipt from GET /v1/receipts/TASK is") from None
+    picture = None
+    if artifact is not None:
+        picture = read_given_file(artifact, MAX_ARTIFACT_BYTES, "picture", named=f"--artifact: {artifact}")
     decoded = decode_receipt(view if isinstance(view, dict) else {})
     domain = key = None
     if chain_rpc is not None and staking is not None:

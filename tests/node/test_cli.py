@@ -117,7 +117,7 @@ def test_version__shows_it(cuckoo):
         (["submit", "x", "--api", "localhost"], "error: --api: 'localhost' is no HTTP address: write it as http://"),
         (["config", "check", "none.toml"], "error: none.toml: no such file"),
         (["config", "example", "worker"], "error: no example is called 'worker': give one of bootstrap, coordinator"),
-        (["verify", "none.json"], "error: none.json: cannot be read: No such file or directory"),
+        (["verify", "none.json"], "error: none.json: no such file"),
     ],
 )
 def test_mistake__typed__one_line_and_exit_code_two(cuckoo, arguments, line):

@@ -114,7 +114,7 @@ def test_require_files__keystore_or_password_file_missing__named(path, tmp_path)
     keystore.create(path, PASSWORD, light=True)
     keystore.require_files(path, None)
     absent = tmp_path / "absent"
-    assert fault_of(keystore.require_files, path, absent) == f"--password-file: {absent} does not exist"
+    assert fault_of(keystore.require_files, path, absent) == f"--password-file: {absent}: no such file"
 
 
 def test_read_password_file__first_line(tmp_path):
@@ -136,8 +136,8 @@ def test_read_password_file__others_can_read_it__refused(tmp_path):
     [
         (b"", "the first line of {file} is empty"),
         (b"\nx", "the first line of {file} is empty"),
-        (b"\xff\xfe", "{file} is not text in UTF-8"),
-        (b"x" * 5000, "{file} is larger than 4096 bytes, which no password is"),
+        (b"\xff\xfe", "{file}: not text in UTF-8"),
+        (b"x" * 5000, "{file}: larger than 4096 bytes, which no password is"),
     ],
 )
 def test_read_password_file__no_password_in_it__one_line(tmp_path, content, line):
@@ -148,7 +148,7 @@ def test_read_password_file__no_password_in_it__one_line(tmp_path, content, line
 
 
 def test_read_password_file__absent__names_the_flag(tmp_path):
-    line = f"--password-file: {tmp_path}/none does not exist"
+    line = f"--password-file: {tmp_path}/none: no such file"
     assert fault_of(keystore.read_password_file, tmp_path / "none") == line
 
 
