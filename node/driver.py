@@ -110,20 +110,31 @@ class Driver:
     # The loop
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
-        """Restore, then handle events until cancelled. Reports started once the core has its memory back."""
+        """Restore, then handle events until cancelled.
+
+        Reports started once the core has its memory back and has heard what was posted before, which is the chain's
+        tables: who asks it then is told who it is.
+        """
         async with trio.open_nursery() as nursery:
             records = await self._store.load()
             await self._handle([Restored(records)], nursery)
+            if waiting := self._waiting(BATCH_EVENTS):
+                await self._handle(waiting, nursery)
             task_status.started()
             nursery.start_soon(self._timers.run, self._fire)
             while True:
-                batch = [await self._receive.receive()]
-                while len(batch) < BATCH_EVENTS:
-                    try:
-                        batch.append(self._receive.receive_nowait())
-                    except trio.WouldBlock:
-                        break
-                await self._handle(batch, nursery)
+                first = await self._receive.receive()
+                await self._handle([first, *self._waiting(BATCH_EVENTS - 1)], nursery)
+
+    def _waiting(self, most: int) -> list[Event]:
+        """Take up to so many events out of the queue, without waiting for any."""
+        events: list[Event] = []
+        while len(events) < most:
+            try:
+                events.append(self._receive.receive_nowait())
+            except trio.WouldBlock:
+                break
+        return events
 
     async def _fire(self, key: tuple[str, bytes, int]) -> None:
         await self._send.send(TimerFired(key))

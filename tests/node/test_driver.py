@@ -184,6 +184,15 @@ async def test_run__first_event__is_what_the_store_holds() -> None:
     assert bench.core.heard == [Restored((BootStarted(7),))]
 
 
+async def test_run__tables_posted_before__are_known_once_it_reports_started() -> None:
+    bench = Bench()
+    await bench.driver.post(StakeChanged(networks.view(EPOCH)))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bench.driver.run)
+        assert bench.core.own_id() == 1
+        nursery.cancel_scope.cancel()
+
+
 async def test_handle__a_batch__is_durable_in_one_commit_before_anything_leaves() -> None:
     bench = Bench(on(PeerUp, send(), Persist((BootStarted(1), BootStarted(2))), send(), Subscribe("news")))
     acts = await bench.handle(PeerUp(CAROL.peer_id), PeerUp(ALICE.peer_id))
