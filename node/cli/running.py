@@ -1,7 +1,8 @@
 """Runs a long-lived command until it ends or is told to stop, and makes sure that it does stop.
 
-A first SIGINT or SIGTERM, or the end of standard input where asked for, cancels everything; a second signal, or a
-stop that takes too long, ends the process at once. State on disk is safe at any instant, so this loses nothing.
+A first SIGINT or SIGTERM, a terminal that closes (SIGHUP), or the end of standard input where asked for, cancels
+everything; a second signal, or a stop that takes too long, ends the process at once. State on disk is safe at any
+instant, so this loses nothing.
 """
 
 import os
@@ -9,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Final, final
 
 import trio
@@ -24,7 +26,8 @@ def run_until_stopped(
 ) -> int:
     """Run ``main`` under trio until it returns or a signal comes.
 
-    Signals are taken also when they were inherited as ignored, as a shell does for what runs in the background.
+    Signals are taken also when they were inherited as ignored, as a shell does for what runs in the background; but
+    not SIGHUP, since whoever ignores it (``nohup``) wants the node to outlive the terminal.
 
     Args:
         main: What to run; it must end soon after it is cancelled.
@@ -52,7 +55,8 @@ def run_until_stopped(
 
 async def _run(main: Callable[[], Awaitable[None]], stopping: "_Stopping", exit_with_stdin: bool) -> None:
     """Run ``main`` in a scope that signals cancel, while listening for them to the very end."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    hung_up = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, *hung_up) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_listen, signals, stopping)
             if exit_with_stdin:
@@ -67,7 +71,8 @@ async def _listen(signals: AsyncIterator[int], stopping: "_Stopping") -> None:
     async for number in signals:
         if stopping.begun:
             os._exit(128 + number)
-        print("stopping…", file=sys.stderr, flush=True)
+        with suppress(OSError):  # of a terminal that is gone
+            print("stopping…", file=sys.stderr, flush=True)
         stopping.begin(128 + number if number == signal.SIGINT else 0, "signal")
 
 
@@ -131,5 +136,6 @@ class _Stopping:
 
 def _leave(code: int) -> None:
     """End the process at once."""
-    print("some parts did not stop in time; leaving without them", file=sys.stderr, flush=True)
+    with suppress(OSError):  # of a terminal that is gone
+        print("some parts did not stop in time; leaving without them", file=sys.stderr, flush=True)
     os._exit(code)

@@ -297,7 +297,7 @@ def start_runner(main: str, *, stdin: bool = False, ignoring: bool = False) -> s
     code = RUNNER.format(main=main, stdin=stdin)
     command = [sys.executable, "-c", code]
     if ignoring:  # as a shell starts what runs in the background
-        command = ["sh", "-c", 'trap "" INT TERM; exec "$0" "$@"', *command]
+        command = ["sh", "-c", 'trap "" INT TERM HUP; exec "$0" "$@"', *command]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
@@ -316,6 +316,21 @@ def test_run_until_stopped__signal__stops_without_traceback(number, code, ignori
     process = start_runner("forever", ignoring=ignoring)
     process.send_signal(number)
     assert finish(process) == (code, "stopping…\n")
+
+
+def test_run_until_stopped__terminal_closes__stops():
+    process = start_runner("forever")
+    process.send_signal(signal.SIGHUP)
+    assert finish(process) == (0, "stopping…\n")
+
+
+def test_run_until_stopped__under_nohup__outlives_the_terminal():
+    process = start_runner("forever", ignoring=True)
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert finish(process) == (0, "stopping…\n")
 
 
 def test_run_until_stopped__will_not_stop__leaves_after_its_time():
