@@ -7,11 +7,8 @@ we stop them in order.
 
 import json
 import os
-import shlex
-import shutil
 import signal
 import subprocess
-import sys
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Final, final
 
 import trio
 
+from node.own_command import own_command
 from protocol.errors import Unavailable
 
 READY_SECONDS: Final = 90.0
@@ -141,26 +139,6 @@ class Child:
             lines = []
         indented = "".join(f"\n  | {line.rstrip()}" for line in lines)
         return f"; the end of its log, {self.log}:{indented}" if indented else f"; its log {self.log} is empty"
-
-
-def own_command() -> list[str]:
-    """Give the command that runs this program: ``cuckoo`` beside the interpreter, else the module."""
-    script = Path(sys.executable).with_name("cuckoo")
-    return [str(script)] if script.is_file() else [sys.executable, "-m", "node"]
-
-
-def shown_command() -> str:
-    """Give that command as a person types it in the current folder: ``cuckoo`` only where a shell finds ours."""
-    script = Path(sys.executable).with_name("cuckoo")
-    if not script.is_file():
-        return f"{shlex.quote(sys.executable)} -m node"
-    found = shutil.which("cuckoo")
-    if found is not None and Path(found).samefile(script):
-        return "cuckoo"
-    if not script.is_relative_to(Path.cwd()):
-        return shlex.quote(str(script))
-    relative = script.relative_to(Path.cwd())
-    return shlex.quote(str(relative) if len(relative.parts) > 1 else f"./{relative}")
 
 
 def outcome(code: int) -> str:

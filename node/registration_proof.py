@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, final
 
 from node.addresses import checksummed
+from node.given_file import read_given_file
 from node.moments import moment
 from node.network_file import NetworkFile
 from protocol.crypto.keys import NodeKey
@@ -75,11 +76,7 @@ class RegistrationProof:
         Raises:
             ConfigError: There is none in it.
         """
-        try:
-            with path.open("rb") as file:
-                content = file.read(MAX_FILE_BYTES)
-        except OSError as error:
-            raise ConfigError(f"--proof: {path}: cannot be read: {error.strerror}") from None
+        content = read_given_file(path, MAX_FILE_BYTES, "proof", named=f"--proof: {path}")
         try:
             found = json.loads(content)
             proof = cls(

@@ -37,11 +37,14 @@ def show(file: FileArgument) -> None:
 
 
 @config_commands.command("example")
-def example(role: Annotated[str, typer.Argument(help="bootstrap, coordinator or miner.")]) -> None:
+def example(
+    role: Annotated[str, typer.Argument(help="bootstrap, coordinator or miner; devnet: what `cuckoo devnet` writes.")],
+) -> None:
     """Print a commented settings file to begin with.
 
     $ cuckoo config example miner > miner.toml
     """
     from node.configuration import example_file
+    from node.own_command import with_shown_command
 
-    print(example_file(role).read_text(encoding="utf-8"), end="")
+    print(with_shown_command(example_file(role).read_text(encoding="utf-8")), end="")

@@ -86,7 +86,7 @@ def devnet(
 
 def steps_by_hand(network: "Devnet", configs: tuple[Path, ...]) -> str:
     """Say which command starts each node of a network whose chain runs."""
-    from node.children import shown_command
+    from node.own_command import shown_command
 
     cuckoo = shown_command()
     commands = "\n".join(f"  {cuckoo} node --config {shlex.quote(str(config))}" for config in configs)
@@ -102,7 +102,7 @@ The coordinator prints the address of its API. Ctrl-C here stops the chain."""
 
 def welcome(network: "Devnet") -> str:
     """Say how to use a network that serves."""
-    from node.children import shown_command
+    from node.own_command import shown_command
 
     url = network.api_urls[0]
     submit = f'{shown_command()} submit "a red heart" --out heart.png --api {url}'

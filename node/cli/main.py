@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 something outside failed; 2 what was typed or configured i
 """
 
 import sys
+from inspect import getdoc
 from typing import Annotated, Final
 
 import typer
@@ -22,6 +23,7 @@ from node.cli.staking import stake, unbond, unvote, vote, withdraw
 from node.cli.status import status
 from node.cli.submit import submit
 from node.cli.verify import verify
+from node.own_command import shown_command, with_shown_command
 from protocol.errors import ConfigError, OverlayError
 
 EXIT_FAILED: Final = 1
@@ -99,6 +101,16 @@ app.add_typer(contract_commands, name="contracts", rich_help_panel=OWNERS)
 app.add_typer(escrow_commands, name="escrow", rich_help_panel=OWNERS)
 
 
+def _name_the_command() -> None:
+    """Let the examples in all help be commands that the reader can copy."""
+    groups = [group.typer_instance for group in app.registered_groups]
+    for one in (app, *(group for group in groups if group is not None)):
+        for command in one.registered_commands:
+            command.help = with_shown_command(getdoc(command.callback) or "")
+    assert app.registered_callback is not None
+    app.registered_callback.help = with_shown_command(getdoc(cuckoo) or "")
+
+
 def main() -> None:
     """Run the command that the arguments name, and leave the process with its exit code."""
     sys.exit(_run())
@@ -106,17 +118,21 @@ def main() -> None:
 
 def _run() -> int:
     """Run a command; expected errors become one line on standard error."""
+    _name_the_command()
     try:
         code: object = app(standalone_mode=False)
         return code if isinstance(code, int) else 0
     except typer.TyperException as error:
-        print(f"error: {error.format_message()} (cuckoo --help shows what there is)", file=sys.stderr)
+        context: typer.Context | None = getattr(error, "ctx", None)  # typer does not export the class that has one
+        path = context.command_path.split(" ")[1:] if context else []
+        shown = " ".join([shown_command(), *path, "--help"])
+        print(f"error: {error.format_message()} ({shown} shows what there is)", file=sys.stderr)
         return error.exit_code
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {with_shown_command(str(error))}", file=sys.stderr)
         return EXIT_MISUSED
     except OverlayError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {with_shown_command(str(error))}", file=sys.stderr)
         return EXIT_FAILED
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED

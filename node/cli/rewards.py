@@ -102,6 +102,7 @@ def _print(who: str, held: "list[Position]", waiting: "list[Unbonding]", balance
 
     from node.amounts import format_cai, format_number
     from node.moments import moment
+    from node.own_command import shown_command
 
     console = Console(highlight=False)
     console.print(f"{who}: {format_cai(balance)}")
@@ -122,7 +123,7 @@ def _print(who: str, held: "list[Position]", waiting: "list[Unbonding]", balance
             )
         console.print(table)
     else:
-        console.print("no stake and no rewards: cuckoo status --stakes lists the nodes to vote for")
+        console.print(f"no stake and no rewards: {shown_command()} status --stakes lists the nodes to vote for")
     for entry in waiting:
         release = moment(entry.release_at, now)
         word = "until" if entry.release_at > now else "can be withdrawn since"

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from node import keystore
+from node.own_command import shown_command
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain, sign
 from protocol.units import Address
@@ -76,13 +77,13 @@ def test_help__loaded_modules__nothing_heavy():
 def test_help__every_command__shows_an_example(cuckoo, command):
     code, out, _ = cuckoo(*command.split(), "--help")
     assert code == 0
-    assert f"$ cuckoo {command}" in out or "curl" in out
+    assert f"$ {shown_command()} {command}" in out or "curl" in out
 
 
 def test_no_arguments__shows_help(cuckoo):
     code, out, _ = cuckoo()
     assert code == 0
-    assert "cuckoo demo" in out
+    assert f"$ {shown_command()} demo" in out
 
 
 def test_version__shows_it(cuckoo):
@@ -94,7 +95,8 @@ def test_version__shows_it(cuckoo):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["nod"], "error: No such command 'nod'"),
+        (["frob"], f"error: No such command 'frob'. ({shown_command()} --help shows what there is)"),
+        (["key"], f"error: Missing command. ({shown_command()} key --help shows what there is)"),
         (["node", "--roll", "miner"], "error: No such option: --roll"),
         (["node"], "error: role is missing: set it in a --config file, or give --role"),
         (["node", "--role", "worker"], "error: --role: 'worker' is not one of bootstrap, coordinator, miner"),
@@ -103,7 +105,7 @@ def test_version__shows_it(cuckoo):
         (["node", "--role", "miner", "--threads", "two"], "error: Invalid value for '--threads': "),
         (
             ["key", "show", "--keystore", "none.json"],
-            "error: none.json: no such keystore: make one with cuckoo key new",
+            f"error: none.json: no such keystore: make one with {shown_command()} key new",
         ),
         (["devnet", "--miners", "0"], "error: --miners: at least 1, or nobody makes a picture"),
         (["devnet", "--coordinators", "0"], "error: --coordinators: at least 1, or nobody takes a task"),
@@ -259,7 +261,7 @@ def test_config__example_then_check__is_good_once_there_is_a_key(cuckoo, tmp_pat
     path, key = tmp_path / "miner.toml", tmp_path / "key.json"
     path.write_text(out.replace("[key]\n", f'[key]\nkeystore = "{key}"\n'))
     assert code == 0
-    line = f"error: {key}: no such keystore: make one with cuckoo key new --keystore {key}\n"
+    line = f"error: {key}: no such keystore: make one with {shown_command()} key new --keystore {key}\n"
     assert cuckoo("config", "check", str(path)) == (2, "", line)
     keystore.create(key, "correct horse", light=True)
     assert cuckoo("config", "check", str(path)) == (0, f"{path}: good for a miner on testnet\n", "")
