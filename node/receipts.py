@@ -2,8 +2,10 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from protocol.crypto.keys import keccak256
 from protocol.crypto.typed_data import Domain, signer
@@ -13,6 +15,7 @@ from protocol.units import CAI, Address, StakingId
 from protocol.wire.codec import WORK_KINDS, decode
 from protocol.wire.messages import Receipt
 
+_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 NODE_SELECTOR = keccak256(b"node(uint256)")[:4]
 """First four bytes of a call to the staking contract's ``node(id)``."""
 NODE_WORDS = 6
@@ -100,7 +103,33 @@ def _signer(domain: Domain, receipt: Receipt) -> Address | None:
         return None
 
 
-async def look_up_domain(rpc_url: str, staking: str, coordinator: StakingId) -> tuple[Domain, Address]:
+@dataclass(frozen=True, slots=True)
+class ChainToAsk:
+    """Where the key of a coordinator stands."""
+
+    rpc_url: str
+    staking: str
+    """Address of the staking contract, ``0x…``."""
+
+    @classmethod
+    def given(cls, chain_rpc: str | None, staking: str | None) -> "ChainToAsk | None":
+        """Take what a person gave; None when that is nothing.
+
+        Raises:
+            ConfigError: Only one of the two, or one is not of its form.
+        """
+        if chain_rpc is None and staking is None:
+            return None
+        if chain_rpc is None or staking is None:
+            raise ConfigError("--chain-rpc and --staking belong together: give both, or neither")
+        if not chain_rpc.startswith(("http://", "https://")):
+            raise ConfigError(f"--chain-rpc: {chain_rpc!r} is no HTTP address: write it as http://127.0.0.1:8545")
+        if not _ADDRESS.fullmatch(staking):
+            raise ConfigError(f"--staking: {staking!r} is no address: it has 0x and 40 hexadecimal digits")
+        return cls(chain_rpc, staking)
+
+
+async def look_up_domain(chain: ChainToAsk, coordinator: StakingId) -> tuple[Domain, Address]:
     """Ask a chain for its id, and the staking contract for a node's present key.
 
     Raises:
@@ -109,6 +138,7 @@ async def look_up_domain(rpc_url: str, staking: str, coordinator: StakingId) -> 
     """
     from node.adapters.chain.rpc import JsonRpc, octets, quantity  # imported here: most commands need no chain
 
+    rpc_url, staking = chain.rpc_url, chain.staking
     contract = Address(bytes.fromhex(staking.removeprefix("0x")))
     call = {"to": staking, "data": "0x" + (NODE_SELECTOR + coordinator.to_bytes(32, "big")).hex()}
     async with JsonRpc([rpc_url]) as rpc:

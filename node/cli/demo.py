@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 STOP_SECONDS: Final = 4.7
 """How long (s) everything may take to stop, as for a devnet."""
+MIN_BENCH_TASKS: Final = 2
 
 
 def demo(
@@ -39,6 +40,8 @@ def demo(
     check_output(out)
     if not prompt.strip():
         raise ConfigError("PROMPT: is empty: say what the picture shows")
+    if bench and bench < MIN_BENCH_TASKS:
+        raise ConfigError(f"--bench: {bench} is not at least {MIN_BENCH_TASKS}, of which a spread can be told")
     options = DevnetOptions(miners=miners, engine=engine, port=0)
     order: Json = {"prompt": prompt} | ({} if seed is None else {"seed": seed})
 
@@ -91,10 +94,11 @@ async def receipt_line(client: "ApiClient", network: "Devnet", task: str, pictur
         Unavailable: It cannot be believed.
     """
     from node.cli.submit import receipt_findings
+    from node.receipts import ChainToAsk
     from protocol.errors import Unavailable
 
-    staking = "0x" + network.contracts.staking.hex()
-    findings = await receipt_findings(client, task, picture, network.chain_url, staking)
+    chain = ChainToAsk(network.chain_url, "0x" + network.contracts.staking.hex())
+    findings = await receipt_findings(client, task, picture, chain)
     if findings.problems:
         raise Unavailable(f"the receipt cannot be believed: {'; '.join(findings.problems)}")
     return "receipt verified: " + ",\n  ".join(findings.lines())
@@ -116,10 +120,7 @@ async def measure(client: "ApiClient", order: "Json", count: int, reporter: "Rep
     from statistics import quantiles
 
     from node.adapters.system import SystemClock
-    from protocol.errors import ConfigError
 
-    if count < 2:
-        raise ConfigError("--bench: at least 2 tasks")
     clock = SystemClock()
     awards, deliveries = [], []
     for number in range(count):

@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from node.cli.api import ApiClient, Json
     from node.cli.progress import Reporter
-    from node.receipts import ReceiptFindings
+    from node.receipts import ChainToAsk, ReceiptFindings
 
 DEFAULT_API = "http://127.0.0.1:8000"
 
@@ -37,8 +37,10 @@ def submit(
     from node.cli.api import ApiClient
     from node.cli.progress import Reporter
     from node.cli.running import run_until_stopped
+    from node.receipts import ChainToAsk
 
     check_output(out)
+    chain = ChainToAsk.given(chain_rpc, staking)
     order = {"prompt": prompt, "model": model, "size": size, "steps": steps, "seed": seed, "negative_prompt": negative}
 
     async def run() -> None:
@@ -48,7 +50,7 @@ def submit(
                 reporter.say("submitting")
                 last, picture = await draw(client, {k: v for k, v in order.items() if v is not None}, reporter)
             save(out, picture)
-            findings = await receipt_findings(client, last["task"], picture, chain_rpc, staking)
+            findings = await receipt_findings(client, last["task"], picture, chain)
         print(f"saved {out} ({len(picture):,} bytes), made by miner {last['miner']}")
         print_findings(findings)
 
@@ -76,18 +78,15 @@ async def draw(client: "ApiClient", order: "Json", reporter: "Reporter") -> "tup
 
 
 async def receipt_findings(
-    client: "ApiClient", task: str, picture: bytes, chain_rpc: str | None, staking: str | None
+    client: "ApiClient", task: str, picture: bytes, chain: "ChainToAsk | None"
 ) -> "ReceiptFindings":
     """Fetch and check the receipt of a task, against the chain where one is given."""
     from node.receipts import check_receipt, decode_receipt, look_up_domain
-    from protocol.errors import ConfigError
 
     receipt = decode_receipt(await client.receipt(task))
     domain = key = None
-    if (chain_rpc is None) != (staking is None):
-        raise ConfigError("--chain-rpc and --staking belong together: give both, or neither")
-    if chain_rpc is not None and staking is not None:
-        domain, key = await look_up_domain(chain_rpc, staking, receipt.statement.coordinator)
+    if chain is not None:
+        domain, key = await look_up_domain(chain, receipt.statement.coordinator)
     return check_receipt(receipt, task=bytes.fromhex(task), picture=picture, domain=domain, registered_key=key)
 
 
@@ -114,12 +113,24 @@ def check_output(out: Path) -> None:
     Raises:
         ConfigError: Naming --out.
     """
+    import os
+    from tempfile import TemporaryFile
+
     from protocol.errors import ConfigError
 
     if out.is_dir():
         raise ConfigError(f"--out: {out} is a folder: name a file, as {out / 'picture.png'}")
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"--out: the folder {out.absolute().parent} does not exist")
+    if out.exists():
+        if not os.access(out, os.W_OK):
+            raise ConfigError(f"--out: {out} exists and cannot be written")
+        return
+    try:
+        with TemporaryFile(dir=out.absolute().parent):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--out: the folder {out.absolute().parent} takes no file: {error.strerror}") from None
 
 
 def save(out: Path, picture: bytes) -> None:

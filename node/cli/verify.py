@@ -31,12 +31,11 @@ def verify(
 
     from node.cli.submit import print_findings
     from node.given_file import read_given_file
-    from node.receipts import check_receipt, decode_receipt, look_up_domain
+    from node.receipts import ChainToAsk, check_receipt, decode_receipt, look_up_domain
     from protocol.errors import ConfigError
     from protocol.params import MAX_ARTIFACT_BYTES
 
-    if (chain_rpc is None) != (staking is None):
-        raise ConfigError("--chain-rpc and --staking belong together: give both, or neither")
+    chain = ChainToAsk.given(chain_rpc, staking)
     try:
         view = json.loads(read_given_file(receipt, MAX_RECEIPT_BYTES, "receipt"))
     except (ValueError, RecursionError):
@@ -46,8 +45,8 @@ def verify(
         picture = read_given_file(artifact, MAX_ARTIFACT_BYTES, "picture", named=f"--artifact: {artifact}")
     decoded = decode_receipt(view if isinstance(view, dict) else {})
     domain = key = None
-    if chain_rpc is not None and staking is not None:
-        domain, key = trio.run(look_up_domain, chain_rpc, staking, decoded.statement.coordinator)
+    if chain is not None:
+        domain, key = trio.run(look_up_domain, chain, decoded.statement.coordinator)
     findings = check_receipt(decoded, picture=picture, domain=domain, registered_key=key)
     print_findings(findings)
     if findings.signed_by is None:

@@ -119,6 +119,20 @@ def test_version__shows_it(cuckoo):
         (["submit", "x", "--api", "localhost"], "error: --api: 'localhost' is no HTTP address: write it as http://"),
         (["config", "check", "none.toml"], "error: none.toml: no such file"),
         (["config", "example", "worker"], "error: no example is called 'worker': give one of bootstrap, coordinator"),
+        (
+            ["submit", "x", "--staking", STAKING],
+            "error: --chain-rpc and --staking belong together: give both, or neither",
+        ),
+        (
+            ["verify", "none.json", "--chain-rpc", "http://127.0.0.1:9", "--staking", "0xzz"],
+            "error: --staking: '0xzz' is no address: it has 0x and 40 hexadecimal digits",
+        ),
+        (
+            ["submit", "x", "--chain-rpc", "localhost", "--staking", STAKING],
+            "error: --chain-rpc: 'localhost' is no HTTP address: write it as http://",
+        ),
+        (["demo", "x", "--bench", "1"], "error: --bench: 1 is not at least 2, of which a spread can be told"),
+        (["submit", "x", "--out", "/proc/x.png"], "error: --out: the folder /proc "),
         (["verify", "none.json"], "error: none.json: no such file"),
     ],
 )
