@@ -51,7 +51,7 @@ def submit(
                 last, picture = await draw(client, {k: v for k, v in order.items() if v is not None}, reporter)
             save(out, picture)
             findings = await receipt_findings(client, last["task"], picture, chain)
-        print(f"saved {out} ({len(picture):,} bytes), made by miner {last['miner']}")
+        print(f"saved {out} ({len(picture):,} bytes), made by miner {last['miner']} as task {last['task']}")
         print_findings(findings)
 
     raise typer.Exit(run_until_stopped(run))
