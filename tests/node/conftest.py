@@ -1,10 +1,27 @@
-"""What tests of the command line share."""
+"""What several tests of the node share."""
 
+import io
+import json
+import logging
 import sys
 
 import pytest
+import structlog
 
 from node.cli.main import main
+from node.journal import configure_logging
+
+
+@pytest.fixture
+def lines():
+    """Configure JSON lines into memory, and give the process its logging back afterwards."""
+    root = logging.getLogger()
+    kept = root.handlers, root.level
+    stream = io.StringIO()
+    configure_logging("json", "debug", stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers, root.level = kept
+    structlog.reset_defaults()
 
 
 @pytest.fixture

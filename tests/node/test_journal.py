@@ -30,18 +30,6 @@ def timer() -> HandTimer:
     return HandTimer()
 
 
-@pytest.fixture
-def lines(monkeypatch):
-    """Configure JSON lines into memory, and give the process its logging back afterwards."""
-    root = logging.getLogger()
-    kept = root.handlers, root.level
-    stream = io.StringIO()
-    configure_logging("json", "debug", stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    root.handlers, root.level = kept
-    module.structlog.reset_defaults()
-
-
 def sample(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
     return registry.get_sample_value(name, labels)
 

@@ -2,14 +2,10 @@
 
 import base64
 import hashlib
-import io
-import json
-import logging
 from pathlib import Path
 
 import httpx
 import pytest
-import structlog
 import trio
 
 from node.adapters.engine.instant import InstantEngine
@@ -18,7 +14,7 @@ from node.adapters.memory import MemoryChain, MemoryNetwork, MemoryStore
 from node.adapters.system import SystemClock
 from node.catalog import load_catalog
 from node.compose import NodeInfo, identity_of, run_with
-from node.journal import StructuredJournal, configure_logging
+from node.journal import StructuredJournal
 from node.ports import Chain, EventSink, Ports, Ready
 from node.settings import ChainSection, HttpSection, NodeRole, Settings
 from protocol.crypto.keys import NodeKey
@@ -133,18 +129,6 @@ class FailingChain:
         task_status.started()
         await self.fails.wait()
         raise ZeroDivisionError
-
-
-@pytest.fixture
-def lines():
-    """Configure JSON lines into memory, and give the process its logging back afterwards."""
-    root = logging.getLogger()
-    kept = root.handlers, root.level
-    stream = io.StringIO()
-    configure_logging("json", "info", stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    root.handlers, root.level = kept
-    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize(("given", "noted"), [("signal", "signal"), (None, "cancelled")])
