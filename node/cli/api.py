@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self, final
 
@@ -16,6 +17,8 @@ TIMEOUT_S: Final = 30.0
 RECONNECTS: Final = 5
 """How often a broken event stream is opened again; a stream tells a task's story from its beginning."""
 
+END_S: Final = 1.0
+"""How long (s) we wait for a coordinator to end the news of a task that has ended."""
 RECONNECT_DELAY_S: Final = 1.0
 """How long (s) to wait before that: a coordinator restarts in about two."""
 
@@ -82,7 +85,8 @@ class ApiClient:
                     if response.status_code != httpx.codes.OK:
                         await response.aread()
                         raise _refusal(response)
-                    async for line in response.aiter_lines():
+                    lines = response.aiter_lines()
+                    async for line in lines:
                         if not line.startswith("data:"):
                             continue
                         if len(line) > MAX_EVENT_CHARACTERS:
@@ -92,6 +96,10 @@ class ApiClient:
                         update: Json = json.loads(line.removeprefix("data:"))
                         yield update
                         if update["stage"] in LAST_STAGES:
+                            # Read to the end, which is here already: httpx does not close what is left half read.
+                            with trio.move_on_after(END_S), suppress(httpx.TransportError):
+                                async for _ in lines:
+                                    pass
                             return
             except httpx.TransportError as error:
                 if attempt == RECONNECTS:

@@ -1,7 +1,5 @@
 """The command line: quick help, one line and an exit code for each mistake, and a stop that works however it comes."""
 
-import base64
-import hashlib
 import json
 import os
 import resource
@@ -16,12 +14,6 @@ import pytest
 
 from node import keystore
 from node.own_command import shown_command
-from protocol.crypto.keys import NodeKey
-from protocol.crypto.typed_data import Domain, sign
-from protocol.units import Address
-from protocol.wire.codec import encode
-from protocol.wire.messages import Receipt
-from protocol.wire.statements import ReceiptStatement, VoucherStatement
 
 CUCKOO = [sys.executable, "-m", "node"]
 HELP_SECONDS = 0.3
@@ -167,78 +159,6 @@ def test_submit__nobody_listens__one_line_and_exit_code_one(cuckoo, tmp_path):
     code, _, err = cuckoo("submit", "x", "--api", "http://127.0.0.1:9", "--out", str(tmp_path / "x.png"))
     assert code == 1
     assert err.splitlines()[-1].startswith("error: no answer from http://127.0.0.1:9: ")
-
-
-def test_verify__no_receipt__one_line(cuckoo, tmp_path):
-    path = tmp_path / "receipt.json"
-    path.write_text('{"encoded": "AAAA"}')
-    code, _, err = cuckoo("verify", str(path))
-    assert code == 2
-    assert err.startswith("error: receipt: ")
-
-
-def signed_receipt(path: Path, **changes: object) -> Path:
-    """A receipt as the API gives it, saved by an app."""
-    alice, domain = NodeKey(bytes([1]) * 32), Domain(31337, Address(bytes([9]) * 20))
-    statement = ReceiptStatement(
-        commitment=bytes(32),
-        task=bytes(32),
-        attempt=0,
-        coordinator=1,
-        miner=2,
-        artifact=hashlib.sha256(b"picture").digest(),
-        price=10,
-        accepted=1,
-    )
-    promised = {"coordinator": 1, "miner": 2, "cumulative": 10, "boot": 1, "sequence": 1, "issued_total": 10}
-    voucher = VoucherStatement(**(promised | changes))
-    receipt = Receipt(
-        statement=statement,
-        signature=sign(alice, domain, statement),
-        voucher=voucher,
-        voucher_signature=sign(alice, domain, voucher),
-    )
-    path.write_text(json.dumps({"encoded": base64.b64encode(encode(receipt)).decode()}))
-    return path
-
-
-def test_verify__without_the_chain__says_that_the_signature_was_not_checked_and_fails(cuckoo, tmp_path):
-    path, picture = signed_receipt(tmp_path / "receipt.json"), tmp_path / "picture.png"
-    picture.write_bytes(b"picture")
-    code, out, err = cuckoo("verify", str(path), "--artifact", str(picture))
-    assert (code, err) == (1, "")
-    assert "SIGNATURE NOT CHECKED: give --chain-rpc and --staking" in out
-    assert "good" not in out
-
-
-@pytest.mark.parametrize(
-    ("changes", "picture", "problem"),
-    [
-        ({"cumulative": 1000, "issued_total": 0}, b"picture", "receipt.mismatch: "),
-        ({"miner": 3}, b"picture", "receipt.mismatch: "),
-        ({}, b"another", "receipt.artifact: "),
-    ],
-)
-def test_verify__not_to_be_believed__one_line_that_names_the_rule(cuckoo, tmp_path, changes, picture, problem):
-    path, artifact = signed_receipt(tmp_path / "receipt.json", **changes), tmp_path / "picture.png"
-    artifact.write_bytes(picture)
-    code, out, err = cuckoo("verify", str(path), "--artifact", str(artifact))
-    assert (code, out) == (1, "")
-    assert err.startswith(f"error: receipt: not to be believed: {problem}")
-    assert err.count("\n") == 1
-
-
-def test_verify__chain_without_staking__one_line(cuckoo, tmp_path):
-    path = signed_receipt(tmp_path / "receipt.json")
-    code, _, err = cuckoo("verify", str(path), "--chain-rpc", "http://127.0.0.1:9")
-    assert (code, err) == (2, "error: --chain-rpc and --staking belong together: give both, or neither\n")
-
-
-def test_verify__chain_does_not_answer__one_line_and_exit_code_one(cuckoo, tmp_path):
-    path = signed_receipt(tmp_path / "receipt.json")
-    code, out, err = cuckoo("verify", str(path), "--chain-rpc", "http://127.0.0.1:9", "--staking", STAKING)
-    assert (code, out) == (1, "")
-    assert err.startswith("error: http://127.0.0.1:9: ")
 
 
 def test_key__new_then_show__same_key(cuckoo, tmp_path):
