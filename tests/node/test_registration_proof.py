@@ -97,5 +97,5 @@ def test_read__any_other_file__is_refused(tmp_path, content):
 
 
 def test_read__no_file__is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"--proof: .*none: cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"--proof: .*none: no such file"):
         RegistrationProof.read(tmp_path / "none")

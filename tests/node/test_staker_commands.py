@@ -12,6 +12,7 @@ from node import keystore
 from node.adapters.chain.devchain import DEV_FAUCET_DRIP_CAI, DEV_UNBONDING_DELAY_S, DevnetNode, deploy_devnet
 from node.configuration import load_params
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile
+from node.own_command import with_shown_command
 from protocol.crypto.keys import NodeKey
 from protocol.units import CAI, Role
 from tests.support.anvil import Anvil, running_anvil
@@ -238,7 +239,7 @@ def test_command__what_cannot_be_done__is_one_line(as_: Cuckoo, town: Town, who:
     assert code == 2
     assert out == ""
     (said,) = [text for text in err.splitlines() if text.startswith("error: ")]
-    assert words in said
+    assert with_shown_command(words) in said
 
 
 def test_command__no_gas__is_refused_before_anything_is_sent(as_: Cuckoo, town: Town):
