@@ -12,7 +12,7 @@ from protocol.crypto.typed_data import Domain, signer
 from protocol.errors import ConfigError, IgnoredMessage, InvalidMessage
 from protocol.task.receipt import receipt_problems
 from protocol.units import CAI, Address, StakingId
-from protocol.wire.codec import WORK_KINDS, decode
+from protocol.wire.codec import RECEIPT_PLACE, decode
 from protocol.wire.messages import Receipt
 
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
@@ -53,12 +53,12 @@ def decode_receipt(view: Mapping[str, object]) -> Receipt:
         ConfigError: When it is no receipt.
     """
     encoded = view.get("encoded")
+    if not isinstance(encoded, str):
+        raise ConfigError("receipt: this is no receipt as GET /v1/receipts/{task} gives it")
     try:
-        message = decode(base64.b64decode(encoded, validate=True), WORK_KINDS) if isinstance(encoded, str) else None
+        message = decode(base64.b64decode(encoded, validate=True), RECEIPT_PLACE)
     except (binascii.Error, InvalidMessage, IgnoredMessage) as error:
         raise ConfigError(f"receipt: cannot be read: {error}") from None
-    if not isinstance(message, Receipt):
-        raise ConfigError("receipt: this is no receipt as GET /v1/receipts/{task} gives it")
     for part, statement in (("statement", message.statement), ("voucher", message.voucher)):
         shown = view.get(part, {})
         for name in type(statement).model_fields:

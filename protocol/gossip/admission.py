@@ -21,7 +21,7 @@ from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.field import Field
 from protocol.stake.table import EpochView, StakeRow
 from protocol.units import Address, DurationMs, PeerId, Role, UnixMillis
-from protocol.wire.codec import GOSSIP_KINDS, decode
+from protocol.wire.codec import GOSSIP_PLACE, decode
 from protocol.wire.messages import Bulletin
 from protocol.wire.topics import offers_topic
 
@@ -79,8 +79,7 @@ class Admission:
 
     def _pass(self, topic: str, data: bytes, signer: PeerId, now: UnixMillis) -> Bulletin:
         """Give the bulletin when every rule holds; the cheap and the damning ones come first."""
-        message = decode(data, GOSSIP_KINDS)
-        assert isinstance(message, Bulletin)
+        message = decode(data, GOSSIP_PLACE)
         if topic != offers_topic(self._network, message.model):
             raise InvalidMessage("gossip.topic", "another topic than its model's")
         address = address_of_peer_id(signer)

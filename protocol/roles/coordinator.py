@@ -43,11 +43,10 @@ from protocol.stake.table import StakeRow
 from protocol.task.artifact import largest_png
 from protocol.task.states import AwardedAttempt, Task
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
-from protocol.wire.codec import CAPABILITY_KINDS, WORK_KINDS, decode, encode
+from protocol.wire.codec import CAPABILITY_PLACE, WORK_PLACE, decode, encode
 from protocol.wire.messages import (
     Abandon,
     Alive,
-    Capability,
     CapabilityUpdate,
     Claim,
     ClosureReason,
@@ -230,8 +229,7 @@ class CoordinatorCore(Core):
                 self.note(NoteName.MESSAGE_IGNORED, rule="stream.standing")
             return
         try:
-            message = decode(data, WORK_KINDS)
-            self._on_message(miner, row, message)  # type: ignore[arg-type]  # WORK_KINDS decode to WorkMessage
+            self._on_message(miner, row, decode(data, WORK_PLACE))
         except (InvalidMessage, IgnoredMessage) as problem:
             self.on_bad_message(peer, problem)
 
@@ -279,8 +277,8 @@ class CoordinatorCore(Core):
         """Take what a miner says that it serves, if it is signed, newer and still valid."""
         if opened_by(self.identity.network_id, message.body, message.signature) != row.address:
             raise InvalidMessage("capability.signature")
-        capability = decode(message.body, CAPABILITY_KINDS)
-        if not isinstance(capability, Capability) or capability.miner != row.id:
+        capability = decode(message.body, CAPABILITY_PLACE)
+        if capability.miner != row.id:
             raise InvalidMessage("capability.miner")
         serves_until = UnixMillis(capability.expires_at + self.params.boundary_tolerance_s * 1000)
         if serves_until <= self.now:

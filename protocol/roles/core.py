@@ -23,7 +23,7 @@ from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
 from protocol.task.catalog import Catalog
 from protocol.units import Digest, Epoch, PeerId, StakingId, TaskId, UnixMillis
-from protocol.wire.codec import WORK_KINDS, decode
+from protocol.wire.codec import WORK_PLACE, decode
 from protocol.wire.messages import Hello, WorkMessage
 from protocol.wire.statements import Statement, VoucherStatement
 
@@ -150,7 +150,7 @@ class Core(ABC):
         """Ignore a frame that our table does not let us hear; a greeting, which is said once, is kept until it does."""
         self.note(NoteName.MESSAGE_IGNORED, rule="stream.standing")
         try:
-            if isinstance(decode(data, WORK_KINDS), Hello):
+            if isinstance(decode(data, WORK_PLACE), Hello):
                 self._early_hellos[peer] = data
         except (InvalidMessage, IgnoredMessage):
             # Who sends such a thing without standing is nobody to us; whoever gets standing says more.

@@ -37,7 +37,7 @@ from protocol.roles.working import Working
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis, Wei
-from protocol.wire.codec import WORK_KINDS, decode, encode
+from protocol.wire.codec import WORK_PLACE, decode, encode
 from protocol.wire.messages import (
     Award,
     Cancel,
@@ -212,8 +212,7 @@ class MinerCore(Core):
                 self.note(NoteName.MESSAGE_IGNORED, rule="stream.standing")
             return
         try:
-            message = decode(data, WORK_KINDS)
-            self._on_message(peer, row, message)  # type: ignore[arg-type]  # WORK_KINDS decode to WorkMessage
+            self._on_message(peer, row, decode(data, WORK_PLACE))
         except (InvalidMessage, IgnoredMessage) as problem:
             self.on_bad_message(peer, problem)
 

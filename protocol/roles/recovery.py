@@ -1,24 +1,20 @@
 """Records of an earlier run become living state again. Spec: SPEC.md §9.4."""
 
-from typing import cast
-
 from protocol.crypto.typed_data import Domain, digest
 from protocol.records import TaskAccepted, TaskAwarded
 from protocol.task.states import AwardedAttempt, Task, TaskState
 from protocol.units import PeerId, UnixMillis
-from protocol.wire.codec import SPECIFICATION_KINDS, WORK_KINDS, decode
-from protocol.wire.messages import Award, TaskSpecification
+from protocol.wire.codec import AWARD_PLACE, SPECIFICATION_PLACE, decode
 
 
 def restore_task(record: TaskAccepted) -> Task:
     """Make a task of its record: also how a new task begins, so that both are the same by construction."""
-    specification = cast("TaskSpecification", decode(record.specification, SPECIFICATION_KINDS))
     return Task(
         id=record.task,
         epoch=record.epoch,
         boot=record.boot,
         number=record.number,
-        specification=specification,
+        specification=decode(record.specification, SPECIFICATION_PLACE),
         encoded=record.specification,
         salt=record.salt,
         price=record.price,
@@ -31,7 +27,7 @@ def restore_task(record: TaskAccepted) -> Task:
 
 def restore_award(task: Task, record: TaskAwarded, domain: Domain, now: UnixMillis) -> None:
     """Give a task back an award of an earlier run. The latest one holds the lease; any of them may still deliver."""
-    award = cast("Award", decode(record.award, WORK_KINDS))
+    award = decode(record.award, AWARD_PLACE)
     task.failures = len(task.awards)
     task.excluded = frozenset(earlier.miner for earlier in task.awards.values()) - {record.miner}
     task.awards[record.attempt] = AwardedAttempt(

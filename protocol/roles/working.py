@@ -5,7 +5,7 @@ award -> StartJob -> progress* -> Persist(sign-once) -> Send(result) + artifact 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, cast, final
+from typing import Final, final
 
 from protocol.crypto.typed_data import digest
 from protocol.effects import CancelJob, CancelTimer, Lane, Persist, Send, SendArtifact, SendEncoded, StartJob
@@ -19,7 +19,7 @@ from protocol.roles.earnings import Earnings
 from protocol.stake.table import StakeRow
 from protocol.task.specification import specification_digest
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
-from protocol.wire.codec import SPECIFICATION_KINDS, WORK_KINDS, decode, encode
+from protocol.wire.codec import RESULT_PLACE, SPECIFICATION_PLACE, decode, encode
 from protocol.wire.messages import Abandon, Alive, Award, Receipt, Reject, Result, TaskSpecification
 from protocol.wire.statements import AwardStatement, CommitmentStatement
 
@@ -136,7 +136,7 @@ class Working:
         core.check_signature(statement, message.signature, coordinator, "award.signature")
         if specification_digest(message.specification, message.salt) != statement.specification:
             raise InvalidMessage("award.specification")
-        specification = cast("TaskSpecification", decode(message.specification, SPECIFICATION_KINDS))
+        specification = decode(message.specification, SPECIFICATION_PLACE)
         self._check_as_offered(peer, statement, specification, claimed)
         core.note(NoteName.AWARD_RECEIVED, statement.task, attempt=statement.attempt, coordinator=coordinator.id)
         if specification.model not in models or core.identity.catalog.refusal(specification) is not None:
@@ -319,7 +319,7 @@ class Working:
         delivery = self._deliveries.get((statement.task, statement.attempt))
         if delivery is None:
             raise IgnoredMessage("receipt.unknown")
-        result = cast("Result", decode(delivery.result, WORK_KINDS))
+        result = decode(delivery.result, RESULT_PLACE)
         if statement.coordinator != coordinator.id or statement.miner != result.commitment.miner:
             raise InvalidMessage("receipt.parties")
         if statement.commitment != digest(core.identity.domain, result.commitment):

@@ -7,7 +7,7 @@ Spec: SPEC.md §4.2.
 """
 
 from collections.abc import Callable
-from typing import Final, cast, get_args
+from typing import Final, Generic, TypeVar, cast, final, get_args
 
 import msgpack
 from pydantic import ValidationError
@@ -15,7 +15,17 @@ from pydantic import ValidationError
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.params import MAX_MESSAGE_BYTES
 from protocol.wire.fields import FROM_WIRE, Frozen
-from protocol.wire.messages import Message, WorkMessage
+from protocol.wire.messages import (
+    ArtifactHeader,
+    Award,
+    Bulletin,
+    Capability,
+    Message,
+    Receipt,
+    Result,
+    TaskSpecification,
+    WorkMessage,
+)
 from protocol.wire.shape import MAX_ARRAY_ITEMS, MAX_MAP_ENTRIES, MAX_TEXT_BYTES, check_shape
 
 _pack: Final = cast("Callable[..., bytes]", msgpack.packb)
@@ -24,24 +34,43 @@ _unpack_objects: Final = cast("Callable[..., object]", msgpack.unpackb)  # type:
 
 def _kind(message_type: type[Frozen]) -> str:
     """Read the kind of a message class from its default."""
-    return cast("str", message_type.model_fields["kind"].default)
+    kind: str = message_type.model_fields["kind"].default
+    return kind
 
 
-_CLASSES: Final[dict[str, type[Frozen]]] = {_kind(message_type): message_type for message_type in get_args(Message)}
 _VERSIONS: Final[dict[str, int]] = {
-    kind: cast("int", message_type.model_fields["version"].default) for kind, message_type in _CLASSES.items()
+    _kind(message_type): message_type.model_fields["version"].default for message_type in get_args(Message)
 }
+"""The highest version that we read of each kind that we know."""
 
-GOSSIP_KINDS: Final = frozenset({"bulletin"})
+MessageT = TypeVar("MessageT", bound=Frozen)
+
+
+@final
+class Place(Generic[MessageT]):
+    """Where bytes come from, with the messages that may stand there: these alone are what ``decode`` gives."""
+
+    def __init__(self, *classes: type[MessageT]) -> None:
+        """Allow messages of these classes, which are members of ``Message``."""
+        self.classes: Final = {_kind(message_type): message_type for message_type in classes}
+
+
+GOSSIP_PLACE: Final = Place(Bulletin)
 """What may be gossiped."""
-WORK_KINDS: Final = frozenset(_kind(message_type) for message_type in get_args(WorkMessage))
+WORK_PLACE: Final = Place[WorkMessage](*get_args(WorkMessage))
 """What may stand on a work stream."""
-ARTIFACT_KINDS: Final = frozenset({"artifact"})
+ARTIFACT_PLACE: Final = Place(ArtifactHeader)
 """What may head an artifact stream."""
-CAPABILITY_KINDS: Final = frozenset({"capability"})
+CAPABILITY_PLACE: Final = Place(Capability)
 """What may be the body of a capability update."""
-SPECIFICATION_KINDS: Final = frozenset({"specification"})
+SPECIFICATION_PLACE: Final = Place(TaskSpecification)
 """What may be the work inside an award."""
+AWARD_PLACE: Final = Place(Award)
+"""What a coordinator keeps of an attempt."""
+RESULT_PLACE: Final = Place(Result)
+"""What a miner keeps until its receipt comes."""
+RECEIPT_PLACE: Final = Place(Receipt)
+"""What is kept of a task that is done, and shown to its app."""
 
 
 def encode(message: Frozen) -> bytes:
@@ -57,12 +86,12 @@ def encode(message: Frozen) -> bytes:
     return data
 
 
-def decode(data: bytes, allowed: frozenset[str]) -> Message:
+def decode(data: bytes, place: Place[MessageT]) -> MessageT:
     """Read one received message.
 
     Args:
         data: The bytes as received, exactly one message.
-        allowed: The kinds that may stand where these bytes came from, one of the ``…_KINDS``.
+        place: Where these bytes came from.
 
     Raises:
         InvalidMessage: ``message.oversize``, ``message.malformed`` or ``message.unexpected_kind``: no honest peer
@@ -76,15 +105,15 @@ def decode(data: bytes, allowed: frozenset[str]) -> Message:
     kind, version = fields.get("kind"), fields.get("version")
     if not isinstance(kind, str) or type(version) is not int or version < 1:
         raise InvalidMessage("message.malformed", "kind or version is missing")
-    message_type = _CLASSES.get(kind)
-    if message_type is None:
+    if kind not in _VERSIONS:
         raise IgnoredMessage("message.unknown_kind", kind[:48])
-    if kind not in allowed:
+    message_type = place.classes.get(kind)
+    if message_type is None:
         raise InvalidMessage("message.unexpected_kind", kind)
     if version > _VERSIONS[kind]:
         raise IgnoredMessage("message.newer_version", f"{kind} {version}")
     try:
-        return cast("Message", message_type.model_validate(fields, context=FROM_WIRE))
+        return message_type.model_validate(fields, context=FROM_WIRE)
     except ValidationError as error:
         raise InvalidMessage("message.malformed", _first_fault(error)) from None
 

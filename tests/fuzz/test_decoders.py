@@ -9,19 +9,20 @@ from hypothesis import strategies as st
 
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.wire.codec import (
-    ARTIFACT_KINDS,
-    CAPABILITY_KINDS,
-    GOSSIP_KINDS,
-    SPECIFICATION_KINDS,
-    WORK_KINDS,
+    ARTIFACT_PLACE,
+    CAPABILITY_PLACE,
+    GOSSIP_PLACE,
+    SPECIFICATION_PLACE,
+    WORK_PLACE,
+    Place,
     decode,
     encode,
 )
 from protocol.wire.fields import Frozen
 from tests.support.messages import MESSAGES, largest, messages
 
-PLACES = (GOSSIP_KINDS, WORK_KINDS, ARTIFACT_KINDS, CAPABILITY_KINDS, SPECIFICATION_KINDS)
-EVERYWHERE = frozenset().union(*PLACES)
+PLACES = (GOSSIP_PLACE, WORK_PLACE, ARTIFACT_PLACE, CAPABILITY_PLACE, SPECIFICATION_PLACE)
+EVERYWHERE = Place(*MESSAGES)
 MUTATIONS_OF_EACH = 400
 
 values = st.recursive(
@@ -33,10 +34,10 @@ values = st.recursive(
 )
 
 
-def outcome(data: bytes, allowed: frozenset[str] = EVERYWHERE) -> Frozen | None:
+def outcome(data: bytes, place: Place = EVERYWHERE) -> Frozen | None:
     """Decode, let the two named errors pass, and nothing else."""
     try:
-        message = decode(data, allowed)
+        message = decode(data, place)
     except (InvalidMessage, IgnoredMessage) as error:
         assert error.rule.startswith("message.")  # noqa: PT017 - an error here is one of two right ends
         return None
@@ -72,8 +73,8 @@ def mutated(data: bytes, dice: random.Random) -> bytes:
 
 @settings(max_examples=500)
 @given(st.binary(max_size=400), st.sampled_from(PLACES))
-def test_decode__any_bytes__give_a_message_or_a_named_error(data, allowed):
-    outcome(data, allowed)
+def test_decode__any_bytes__give_a_message_or_a_named_error(data, place):
+    outcome(data, place)
 
 
 @settings(max_examples=300)

@@ -14,7 +14,7 @@ from protocol.roles.claiming import LOOK_AHEAD
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.miner import MinerCore
 from protocol.units import Role, StakingId, TaskId
-from protocol.wire.codec import WORK_KINDS, decode
+from protocol.wire.codec import WORK_PLACE, decode
 from protocol.wire.messages import Award, Hello, Receipt
 from tests.sim.world import World
 from tests.support.networks import network_params
@@ -151,7 +151,7 @@ class Chaos:
                 assert award.statement.claim in self.claims, "an award for a claim that nobody signed"
                 assert self.awards.setdefault(award.statement.claim, award) == award, "two awards for one claim"
             case SendEncoded(data=data):
-                message = decode(data, WORK_KINDS)
+                message = decode(data, WORK_PLACE)
                 if isinstance(message, Receipt):
                     assert self.receipts.setdefault(message.statement.task, data) == data, "two receipts of one task"
             case StartJob():

@@ -27,11 +27,11 @@ from tests.support.networks import network_params
 Json = dict[str, Any]
 
 PLACES: Final = {
-    "gossip": codec.GOSSIP_KINDS,
-    "work": codec.WORK_KINDS,
-    "artifact": codec.ARTIFACT_KINDS,
-    "capability": codec.CAPABILITY_KINDS,
-    "specification": codec.SPECIFICATION_KINDS,
+    "gossip": codec.GOSSIP_PLACE,
+    "work": codec.WORK_PLACE,
+    "artifact": codec.ARTIFACT_PLACE,
+    "capability": codec.CAPABILITY_PLACE,
+    "specification": codec.SPECIFICATION_PLACE,
 }
 
 

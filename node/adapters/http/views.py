@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Mapping
-from typing import cast
 
 from fastapi import Response
 
@@ -11,8 +10,8 @@ from node.adapters.http.orders import Picture
 from node.ports import StoredTask
 from protocol.effects import Update
 from protocol.units import TaskId
-from protocol.wire.codec import SPECIFICATION_KINDS, WORK_KINDS, decode
-from protocol.wire.messages import Receipt, TaskSpecification
+from protocol.wire.codec import RECEIPT_PLACE, SPECIFICATION_PLACE, decode
+from protocol.wire.messages import TaskSpecification
 from protocol.wire.statements import Statement
 
 Json = Mapping[str, object]
@@ -47,7 +46,7 @@ def task_view(stored: StoredTask) -> Json:
         "deadline": accepted.deadline,
         "price_wei": str(accepted.price),
         "events": f"/v1/tasks/{task}/events",
-        **_parameters(cast("TaskSpecification", decode(accepted.specification, SPECIFICATION_KINDS))),
+        **_parameters(decode(accepted.specification, SPECIFICATION_PLACE)),
     }
     if stored.done:
         view |= {
@@ -94,7 +93,7 @@ def update_view(task: TaskId, update: Update) -> Json:
 
 def receipt_view(encoded: bytes) -> Json:
     """Show a stored receipt: every signed field as hexadecimal or decimal text, and the bytes themselves."""
-    receipt = cast("Receipt", decode(encoded, WORK_KINDS))
+    receipt = decode(encoded, RECEIPT_PLACE)
     return {
         "kind": receipt.kind,
         "version": receipt.version,

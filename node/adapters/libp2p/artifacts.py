@@ -32,7 +32,7 @@ from protocol.events import ArtifactReceived
 from protocol.notes import NoteName
 from protocol.params import MAX_ARTIFACT_BYTES, MAX_MESSAGE_BYTES
 from protocol.units import Digest, PeerId, TaskId
-from protocol.wire.codec import ARTIFACT_KINDS, decode, encode
+from protocol.wire.codec import ARTIFACT_PLACE, decode, encode
 from protocol.wire.messages import ARTIFACT_PROTOCOL, ArtifactHeader
 
 ARTIFACT: Final = TProtocol(ARTIFACT_PROTOCOL)
@@ -238,7 +238,7 @@ class Artifacts:
     async def _read(self, stream: INetStream, peer: PeerId, incoming: _Incoming) -> ArtifactReceived:
         frames = LengthFrames(stream, MAX_MESSAGE_BYTES)
         with trio.fail_after(HEADER_S):
-            header = cast("ArtifactHeader", decode(await frames.read(), ARTIFACT_KINDS))
+            header = decode(await frames.read(), ARTIFACT_PLACE)
         self._check_expected(peer, header)
         async with incoming.places, self._receiving:
             self._check_expected(peer, header)  # again: while it waited, another stream may have brought it

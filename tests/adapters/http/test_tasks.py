@@ -10,7 +10,7 @@ import trio
 from node.adapters.http import hash_of_key
 from protocol.effects import Refused
 from protocol.units import UnixMillis
-from protocol.wire.codec import WORK_KINDS, decode
+from protocol.wire.codec import WORK_PLACE, decode
 from protocol.wire.messages import Receipt
 from tests.adapters.http.conftest import Serve, Served, code_of
 from tests.support.desk import MINER, Workbench
@@ -104,7 +104,7 @@ async def test_receipt__finished__shows_every_signed_field_and_the_bytes(serve: 
     (done,) = served.desk.ends.values()
     shown = (await served.http.get(f"/v1/receipts/{task}")).json()
     assert base64.b64decode(shown["encoded"]) == done.receipt
-    receipt = decode(done.receipt, WORK_KINDS)
+    receipt = decode(done.receipt, WORK_PLACE)
     assert isinstance(receipt, Receipt)
     for part, statement in ((shown["statement"], receipt.statement), (shown["voucher"], receipt.voucher)):
         assert part.pop("struct") == statement.TYPE

@@ -31,7 +31,7 @@ from protocol.roles.core import Core, Identity
 from protocol.roles.miner import MinerCore
 from protocol.stake.table import StakeRow
 from protocol.units import BlockNumber, StakingId, UnixMillis, Wei
-from protocol.wire.codec import WORK_KINDS, decode, encode
+from protocol.wire.codec import WORK_PLACE, decode, encode
 from protocol.wire.messages import (
     Award,
     Claim,
@@ -70,7 +70,7 @@ T = TypeVar("T")
 def of_kind(effects: Iterable[Effect], kind: type[T]) -> list[T]:
     """The messages of one kind among what is sent."""
     frames = [
-        e.message if isinstance(e, Send) else decode(e.data, WORK_KINDS)
+        e.message if isinstance(e, Send) else decode(e.data, WORK_PLACE)
         for e in effects
         if isinstance(e, Send | SendEncoded)
     ]

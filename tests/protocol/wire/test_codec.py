@@ -11,7 +11,7 @@ from protocol.wire.fields import Frozen
 from protocol.wire.messages import Abandon, Award, Bulletin, Capability, CapabilityUpdate, TaskSpecification
 from tests.support.messages import MESSAGES, largest, messages
 
-ALL = codec.GOSSIP_KINDS | codec.WORK_KINDS | codec.ARTIFACT_KINDS | codec.CAPABILITY_KINDS | codec.SPECIFICATION_KINDS
+ALL = codec.Place(*MESSAGES)
 ABANDON = Abandon(task=b"t" * 32, attempt=3, reason="out_of_memory")
 
 
@@ -21,7 +21,7 @@ def fields(**changes: object) -> dict[str, object]:
 
 def rejected(data: bytes) -> str:
     with pytest.raises(InvalidMessage) as caught:
-        decode(data, codec.WORK_KINDS)
+        decode(data, codec.WORK_PLACE)
     return caught.value.rule
 
 
@@ -39,12 +39,12 @@ def test_encode__maximum_of_every_field__fits_and_decodes(model):
     message = largest(model)
     data = encode(message)
     assert len(data) <= MAX_MESSAGE_BYTES
-    assert decode(data, frozenset({kind_of(model)})) == message
+    assert decode(data, codec.Place(model)) == message
 
 
 def test_encode__largest_specification__fits_into_an_award():
     award = largest(Award).model_copy(update={"specification": encode(largest(TaskSpecification))})
-    assert decode(encode(award), codec.WORK_KINDS) == award
+    assert decode(encode(award), codec.WORK_PLACE) == award
 
 
 def test_encode__largest_capability__fits_into_its_update():
@@ -52,15 +52,15 @@ def test_encode__largest_capability__fits_into_its_update():
     assert CapabilityUpdate(body=body, signature=bytes(65)).body == body
 
 
-def test_kinds__every_message__stands_in_exactly_one_place():
+def test_places__every_message__stands_in_exactly_one_place():
     places = (
-        codec.GOSSIP_KINDS,
-        codec.WORK_KINDS,
-        codec.ARTIFACT_KINDS,
-        codec.CAPABILITY_KINDS,
-        codec.SPECIFICATION_KINDS,
+        codec.GOSSIP_PLACE,
+        codec.WORK_PLACE,
+        codec.ARTIFACT_PLACE,
+        codec.CAPABILITY_PLACE,
+        codec.SPECIFICATION_PLACE,
     )
-    assert sorted(kind for place in places for kind in place) == sorted(kind_of(model) for model in MESSAGES)
+    assert sorted(kind for place in places for kind in place.classes) == sorted(kind_of(model) for model in MESSAGES)
 
 
 def test_encode__more_than_any_peer_reads__is_our_fault():
@@ -81,7 +81,7 @@ def test_decode__amount_not_32_bytes__is_rejected(amount):
 def test_decode__amount_of_32_bytes__is_an_integer():
     award = largest(Award).model_dump()
     award["statement"]["price"] = (10**24).to_bytes(32, "big")
-    decoded = decode(msgpack.packb(award), codec.WORK_KINDS)
+    decoded = decode(msgpack.packb(award), codec.WORK_PLACE)
     assert isinstance(decoded, Award)
     assert decoded.statement.price == 10**24
 
@@ -130,7 +130,7 @@ def test_decode__missing_field__is_rejected(name):
 def test_decode__number_out_of_range__is_rejected(number):
     specification = largest(TaskSpecification).model_dump() | {"guidance": number}
     with pytest.raises(InvalidMessage, match=r"message\.malformed"):
-        decode(msgpack.packb(specification), codec.SPECIFICATION_KINDS)
+        decode(msgpack.packb(specification), codec.SPECIFICATION_PLACE)
 
 
 @pytest.mark.parametrize("name", ["offers", "awards", "closures", "addresses"])
@@ -138,7 +138,7 @@ def test_decode__one_element_too_many__is_rejected(name):
     bulletin = largest(Bulletin).model_dump()
     bulletin[name] = (*bulletin[name], bulletin[name][0])
     with pytest.raises(InvalidMessage, match=r"message\.malformed"):
-        decode(msgpack.packb(bulletin), codec.GOSSIP_KINDS)
+        decode(msgpack.packb(bulletin), codec.GOSSIP_PLACE)
 
 
 def test_decode__unknown_kind__is_ignored():
@@ -149,14 +149,14 @@ def test_decode__unknown_kind__is_ignored():
 
 def test_decode__newer_version__is_ignored_whatever_its_fields():
     with pytest.raises(IgnoredMessage) as caught:
-        decode(msgpack.packb(fields(version=2, surplus=(1, 2))), codec.WORK_KINDS)
+        decode(msgpack.packb(fields(version=2, surplus=(1, 2))), codec.WORK_PLACE)
     assert caught.value.rule == "message.newer_version"
 
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_decode__kind_from_another_place__is_rejected(version):
     with pytest.raises(InvalidMessage) as caught:
-        decode(msgpack.packb(fields(version=version)), codec.GOSSIP_KINDS)
+        decode(msgpack.packb(fields(version=version)), codec.GOSSIP_PLACE)
     assert caught.value.rule == "message.unexpected_kind"
 
 
@@ -186,5 +186,5 @@ def test_decode__key_that_stands_twice__is_rejected():
 
 def test_decode__fault__is_told_without_the_remote_value():
     with pytest.raises(InvalidMessage) as caught:
-        decode(msgpack.packb(fields(reason="A SECRET PROMPT")), codec.WORK_KINDS)
+        decode(msgpack.packb(fields(reason="A SECRET PROMPT")), codec.WORK_PLACE)
     assert str(caught.value) == "message.malformed: reason: string_pattern_mismatch"

@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.errors import InvalidMessage
-from protocol.wire.codec import SPECIFICATION_KINDS, decode, encode
+from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
 from protocol.wire.messages import TaskSpecification
 from tests.protocol.roles.frames import SPECIFICATION
 
@@ -34,7 +34,7 @@ def encoded(work: str, inputs: dict[str, object]) -> bytes:
 
 @pytest.mark.parametrize("work", WHOLE)
 def test_decode__specification_with_all_inputs_of_its_work__is_read(work):
-    message = decode(encoded(work, WHOLE[work]), SPECIFICATION_KINDS)
+    message = decode(encoded(work, WHOLE[work]), SPECIFICATION_PLACE)
     assert isinstance(message, TaskSpecification)
     assert (message.work, message.source) == (work, WHOLE[work].get("source"))
 
@@ -42,5 +42,5 @@ def test_decode__specification_with_all_inputs_of_its_work__is_read(work):
 @pytest.mark.parametrize(("work", "inputs"), WRONG)
 def test_decode__specification_with_inputs_of_other_work__is_rejected(work, inputs):
     with pytest.raises(InvalidMessage) as caught:
-        decode(encoded(work, inputs), SPECIFICATION_KINDS)
+        decode(encoded(work, inputs), SPECIFICATION_PLACE)
     assert caught.value.rule == "message.malformed"
