@@ -80,6 +80,38 @@ class World:
     def withdraw(self, voter: str, index: int) -> list[dict[str, Any]]:
         return self.anvil.send(voter, self.staking, "withdraw", voter, index)
 
+    def by(self, caller: Contract, function: str, *arguments: Any) -> list[dict[str, Any]]:
+        """Call the staking contract as one of the contracts that are connected to it."""
+        self.anvil.impersonate(caller.address)
+        return self.anvil.send(caller.address, self.staking, function, *arguments)
+
+    def pay(self, node_id: int, amount: int) -> list[dict[str, Any]]:
+        """Pay a node as Settlement does, with CAI of the treasury's."""
+        self.anvil.send(self.treasury, self.cai, "transfer", self.settlement.address, amount)
+        self.anvil.impersonate(self.settlement.address)
+        self.anvil.send(self.settlement.address, self.cai, "approve", self.staking.address, amount)
+        return self.by(self.settlement, "pay", node_id, amount)
+
+    def fund(self, amount: int) -> list[dict[str, Any]]:
+        """Put CAI of the treasury's into the pool of the emission."""
+        self.anvil.send(self.treasury, self.cai, "approve", self.staking.address, amount)
+        return self.anvil.send(self.treasury, self.staking, "fund_emission", amount)
+
+    def begin_epoch(self) -> int:
+        """Go to the first second of the next epoch; gives it."""
+        first = (self.anvil.now() // EPOCH_S + 1) * EPOCH_S
+        self.anvil.next_at(first)
+        self.anvil.rpc("evm_mine")
+        return first
+
+    def earned(self, node_id: int, account: str) -> int:
+        return self.anvil.read(self.staking, "earned", node_id, account)
+
+    def standing(self, node_id: int) -> dict[str, Any]:
+        names = ("price", "bonded_shares", "own_shares", "unbonding_shares", "commission", "next_commission")
+        names += ("next_commission_at", "jailed_until", "frozen_until", "in_debt", "stream_left", "stream_end")
+        return dict(zip(names, self.anvil.read(self.staking, "standing", node_id), strict=True))
+
     def node(self, node_id: int) -> dict[str, Any]:
         names = ("owner", "key", "role", "active", "self_stake", "effective_stake")
         return dict(zip(names, self.anvil.read(self.staking, "node", node_id), strict=True))

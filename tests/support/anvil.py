@@ -23,6 +23,10 @@ from node.adapters.chain.devchain import find_anvil, free_port
 from protocol.errors import ConfigError
 
 
+CALL_GAS = 20_000_000
+"""What a call may use: two thirds of a block."""
+
+
 class Reverted(Exception):
     """The contract refused; the text is its reason."""
 
@@ -41,6 +45,8 @@ class Anvil:
     def __init__(self, url: str) -> None:
         self.url = url
         self.client = httpx.Client(timeout=10, trust_env=False)
+        self.gas = 0
+        """What the last transaction used."""
         self.accounts: list[str] = [to_checksum_address(account) for account in self.rpc("eth_accounts")]
 
     def rpc(self, method: str, *params: Any) -> Any:
@@ -62,7 +68,8 @@ class Anvil:
     def send(self, sender: str, contract: Contract, function: str, *arguments: Any) -> list[dict[str, Any]]:
         """Call in a transaction; gives the decoded events of this contract."""
         data = _call_data(_function(contract.artifact, function, len(arguments)), arguments)
-        receipt = self._mined({"from": sender, "to": contract.address, "data": data})
+        # No estimate: it is made for the second before, and a new epoch costs more gas.
+        receipt = self._mined({"from": sender, "to": contract.address, "data": data, "gas": hex(CALL_GAS)})
         logs = [log for log in receipt["logs"] if to_checksum_address(log["address"]) == contract.address]
         return [_event(contract.artifact, log) for log in logs]
 
@@ -75,6 +82,15 @@ class Anvil:
 
     def now(self) -> int:
         return int(self.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+
+    def next_at(self, timestamp: int) -> None:
+        """Say at which second the next block is made."""
+        self.rpc("evm_setNextBlockTimestamp", timestamp)
+
+    def impersonate(self, address: str) -> None:
+        """Send from an address whose key nobody has, a contract's for example."""
+        self.rpc("anvil_impersonateAccount", address)
+        self.rpc("anvil_setBalance", address, hex(10**20))
 
     def wait(self, seconds: int) -> None:
         """Move chain time."""
@@ -99,6 +115,7 @@ class Anvil:
                 if receipt["status"] != "0x1":
                     self.rpc("eth_call", transaction, "latest")  # nothing changed: the same call tells why
                     raise AssertionError("reverted, and does not when called again")
+                self.gas = int(receipt["gasUsed"], 16)
                 return receipt
             time.sleep(0.002)
         raise AssertionError("no receipt")

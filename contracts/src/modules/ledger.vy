@@ -204,8 +204,9 @@ def _shared(before: packing.State, emission_acc: uint256, until: uint256) -> pac
         if earning >= packing.MIN_EARNING:
             rise: uint256 = (due - due * state.commission // packing.WHOLE) * packing.PRECISION // earning
             state.acc += rise
-            # What rounding leaves of the voters' part is the operator's, so that nothing is lost.
-            due -= rise * earning // packing.PRECISION
+            # What rounding leaves of the voters' part is the operator's, but for the fraction of a wei that their
+            # accounts may add up to a whole one later: hence rounded up.
+            due -= (rise * earning + packing.PRECISION - 1) // packing.PRECISION
         state.operator_due += due
     return state
 

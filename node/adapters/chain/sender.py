@@ -29,6 +29,8 @@ MAX_POLL_S: Final = 1.0
 """Longest pause (s) between two looks for a receipt."""
 GAS_MARGIN: Final = 1.25
 """Gas allowed over the estimate, which holds for the state before ours and not for that of the block we get into."""
+EPOCH_GAS: Final = 100_000
+"""Gas allowed beyond that: the first settlement in an epoch stores more, and the epoch may begin after the estimate."""
 TIP_WEI: Final = 10**9
 """What the block's maker gets per gas (wei): enough on every chain that is not congested."""
 
@@ -99,7 +101,7 @@ class Sender:
         try:
             gas = await call.estimate_gas({"from": self._account.address})
             async with self._lock:
-                sent = await self._send(call, int(gas * GAS_MARGIN))
+                sent = await self._send(call, int(gas * GAS_MARGIN) + EPOCH_GAS)
             receipt = await self._receipt(sent)
         except ContractLogicError as error:
             raise TransactionRefused(_reason(error)) from error
