@@ -102,6 +102,30 @@ def test_withdraw__in_any_order__pays_each_once(node: World):
         assert node.balance(node.bob) == before + sum_after
 
 
+def test_unvote__the_greatest_number__takes_everything(node: World):
+    node.vote(node.bob, 1, 500)
+    assert node.unvote(node.bob, 1, 2**256 - 1)[0]["amount"] == 500
+    assert node.anvil.read(node.staking, "stake_of", 1, node.bob) == 0
+    with pytest.raises(Reverted, match="not staked that much"):
+        node.unvote(node.bob, 1, 2**256 - 1)
+
+
+def test_withdraw__by_somebody_else__pays_whose_it_is(node: World):
+    node.vote(node.bob, 1, 500)
+    node.unvote(node.bob, 1, 500)
+    node.anvil.wait(UNBONDING_DELAY_S)
+    bob, carol = node.balance(node.bob), node.balance(node.carol)
+    node.anvil.send(node.carol, node.staking, "withdraw", node.bob, 0)
+    assert (node.balance(node.bob), node.balance(node.carol)) == (bob + 500, carol)
+
+
+def test_vote__more_than_one_has__is_refused(node: World):
+    with pytest.raises(Reverted, match="exceeds balance"):
+        node.vote(node.bob, 1, node.balance(node.bob) + 1)
+    with pytest.raises(Reverted, match="cannot hold that much"):
+        node.vote(node.bob, 1, 2**112)
+
+
 def test_unvote__own_stake_at_the_minimum__makes_inactive_and_above_active_again(node: World):
     node.unvote(node.alice, 1, 999)
     assert node.node(1)["active"] is True
