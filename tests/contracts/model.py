@@ -1,4 +1,4 @@
-"""Staking once more, as simply as it can be told: lists of lots, exact fractions, and time walked through piece by piece.
+"""Staking once more, as simply as it can be told: lists of lots, exact fractions, and time walked through in stretches.
 
 Nothing here is like the contract inside: no accumulator, no sum that is kept, no lazy settlement. What an account has
 earned is added up for every lot in every stretch of time in which nothing changed.

@@ -8,7 +8,14 @@ from fractions import Fraction
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from protocol.stake.table import StakeRow, StakeTable
 from protocol.units import CAI, Address, Role, StakingId, Wei
@@ -181,7 +188,9 @@ class StakingMachine(RuleBasedStateMachine):
         worked = self._by(world.settlement, "pay", node_id, amount)
         assert self.model.pay(node_id, amount) is worked
 
-    @rule(node_id=NODE, bps=st.sampled_from([0, 1, 500, 1000, 5000]), bounty=st.sampled_from([0, 1000, 9999]), to=PERSON)
+    @rule(
+        node_id=NODE, bps=st.sampled_from([0, 1, 500, 1000, 5000]), bounty=st.sampled_from([0, 1000, 9999]), to=PERSON
+    )
     def slash(self, node_id: int, bps: int, bounty: int, to: str) -> None:
         worked = self._by(self.world.slashing, "slash", node_id, bps, self.people[to], bounty)
         assert self.model.slash(node_id, bps, to, bounty) is worked

@@ -49,7 +49,7 @@ def test_connected_functions__by_anybody_else__are_refused(node: World, function
     senders = [getattr(node, name).address for name in others] + [node.treasury, node.alice, node.faucet.address]
     for sender in senders:
         node.anvil.impersonate(sender)
-        with pytest.raises(Reverted, match="Staking: only S|Staking: only D"):
+        with pytest.raises(Reverted, match=r"Staking: only S|Staking: only D"):
             node.anvil.send(sender, node.staking, function, *arguments)
 
 
@@ -84,7 +84,7 @@ def test_connect__once_by_the_deployer_with_contracts__and_never_again(world: Wo
     for name, address in zip(("settlement", "slashing", "disputes"), three, strict=True):
         assert world.anvil.read(staking, name) == address.lower()
     for sender in (world.treasury, world.bob):
-        with pytest.raises(Reverted, match="only the deployer|connected already"):
+        with pytest.raises(Reverted, match=r"only the deployer|connected already"):
             world.anvil.send(sender, staking, "connect", *three)
 
 

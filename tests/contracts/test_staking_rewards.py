@@ -1,4 +1,4 @@
-"""What stake earns: emission, payments that stream, epochs, commission, claims. Exact to the wei where nothing is rounded."""
+"""What stake earns: emission, payments that stream, epochs, commission, claims. Exact to the wei but for rounding."""
 
 import pytest
 
@@ -291,9 +291,7 @@ def test_rewards__of_a_voter_who_left__wait_for_him(funded: World):
 def test_set_commission__nobody_else_has_stake__holds_at_once(funded: World):
     events = funded.anvil.send(funded.alice, funded.staking, "set_commission", 1, 2500)
     now = funded.anvil.now()
-    assert events == [
-        {"event": "CommissionAnnounced", "id": 1, "before": 1000, "commission": 2500, "holds_from": now}
-    ]
+    assert events == [{"event": "CommissionAnnounced", "id": 1, "before": 1000, "commission": 2500, "holds_from": now}]
     assert funded.standing(1)["commission"] == 2500
 
 

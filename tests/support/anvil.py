@@ -22,7 +22,6 @@ from contracts.bindings import Artifact
 from node.adapters.chain.devchain import find_anvil, free_port
 from protocol.errors import ConfigError
 
-
 CALL_GAS = 20_000_000
 """What a call may use: two thirds of a block."""
 
@@ -67,7 +66,7 @@ class Anvil:
 
     def send(self, sender: str, contract: Contract, function: str, *arguments: Any) -> list[dict[str, Any]]:
         """Call in a transaction; gives the decoded events of this contract."""
-        data = _call_data(_function(contract.artifact, function, len(arguments)), arguments)
+        data = call_data(_function(contract.artifact, function, len(arguments)), arguments)
         # No estimate: it is made for the second before, and a new epoch costs more gas.
         receipt = self._mined({"from": sender, "to": contract.address, "data": data, "gas": hex(CALL_GAS)})
         logs = [log for log in receipt["logs"] if to_checksum_address(log["address"]) == contract.address]
@@ -75,7 +74,7 @@ class Anvil:
 
     def read(self, contract: Contract, function: str, *arguments: Any, sender: str | None = None) -> Any:
         entry = _function(contract.artifact, function, len(arguments))
-        call = {"to": contract.address, "data": _call_data(entry, arguments), **({"from": sender} if sender else {})}
+        call = {"to": contract.address, "data": call_data(entry, arguments), **({"from": sender} if sender else {})}
         raw = bytes.fromhex(self.rpc("eth_call", call, "latest")[2:])
         values = decode([collapse_if_tuple(output) for output in entry["outputs"]], raw)
         return values[0] if len(values) == 1 else values
@@ -129,7 +128,8 @@ def _function(artifact: Artifact, name: str, arguments: int) -> dict[str, Any]:
     )
 
 
-def _call_data(entry: dict[str, Any], arguments: tuple[Any, ...]) -> str:
+def call_data(entry: dict[str, Any], arguments: tuple[Any, ...]) -> str:
+    """Encode a call of a function that is given by its ABI entry."""
     selector = function_abi_to_4byte_selector(entry)
     return "0x" + (selector + encode([collapse_if_tuple(i) for i in entry["inputs"]], arguments)).hex()
 
