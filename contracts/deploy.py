@@ -140,7 +140,7 @@ async def deploy_all(deployer: Deployer, terms: Terms, log: DeploymentLog | None
     if int(await deployer.read(load("Staking"), staking.address, "settlement"), 16) == 0:
         connected = (settlement.address, slashing.address, disputes.address)
         await deployer.call(load("Staking"), staking.address, "connect", *connected)
-    await _fund_emission(deployer, cai.address, staking.address, terms.emission_fund_cai * CAI_WEI)
+    await fund_emission(deployer, cai.address, staking.address, terms.emission_fund_cai * CAI_WEI)
     if faucet is not None:
         await _fund_faucet(deployer, cai.address, faucet.address, terms.faucet_fund_cai * CAI_WEI)
     return DeployedSet(
@@ -155,8 +155,8 @@ async def deploy_all(deployer: Deployer, terms: Terms, log: DeploymentLog | None
     )
 
 
-async def _fund_emission(deployer: Deployer, cai: str, staking: str, amount: int) -> None:
-    """Fill the pool of the emission, unless it was filled."""
+async def fund_emission(deployer: Deployer, cai: str, staking: str, amount: int) -> None:
+    """Fill the pool (amount in wei), out of which active nodes are paid from now on, unless it was filled."""
     pool, _, _ = await deployer.read(load("Staking"), staking, "emission_status")
     if pool or not amount:
         return

@@ -12,6 +12,7 @@ import psutil
 import pytest
 import trio
 
+from contracts.bindings import load
 from node.adapters.chain import devchain as module
 from node.adapters.chain.chain import ChainSettings, StakingChain
 from node.adapters.chain.devchain import DEV_CHAIN_ID, DevnetNode, deploy_devnet, devchain, find_anvil, owner_secret
@@ -84,6 +85,9 @@ async def test_deploy_devnet__nodes_count_at_once_and_blocks_follow_the_wall_clo
             owner = Sender(rpc, owner_secret("miner-1"))
             balance = quantity(await rpc.call("eth_getBalance", owner.address, "latest"))
             assert balance > 10**18, "an owner can go on to vote"
+            staking = owner.checksum("0x" + deployed.staking.hex())
+            earned = await owner.read(load("Staking"), staking, "earned", 2, owner.address)
+            assert 0 < earned < 60 * CAI, "stakers see rewards, and none for the head start"
             nursery.cancel_scope.cancel()
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0, "anvil stopped with the context"
