@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from protocol.stake.table import StakeRow, StakeTable
 from protocol.units import CAI, Address, Role, StakingId, Wei
-from tests.contracts.conftest import MINER_MINIMUM, PARAMETER_DELAY_S, UNBONDING_DELAY_S, World
+from tests.contracts.conftest import COORDINATOR_MINIMUM, MINER_MINIMUM, PARAMETER_DELAY_S, UNBONDING_DELAY_S, World
 from tests.contracts.model import Model
 from tests.support.anvil import Contract, Reverted
 
@@ -107,16 +107,16 @@ class StakingMachine(RuleBasedStateMachine):
     def begin(self, third: str, amount: int) -> None:
         self.fund(10**5 * CAI)
         for owner in ("alice", "bob", third):
-            self.register(owner, 2 * MINER_MINIMUM)
+            self.register(owner, 1, 2 * MINER_MINIMUM)
         for voter in PEOPLE:
             self.vote(voter, 1, amount)
             self.vote(voter, 2, 1000 * CAI)
 
-    @rule(person=PERSON, amount=STAKE)
-    def register(self, person: str, amount: int) -> None:
+    @rule(person=PERSON, role=st.integers(1, 2), amount=st.one_of(STAKE, st.just(COORDINATOR_MINIMUM + 1)))
+    def register(self, person: str, role: int, amount: int) -> None:
         if len(self.model.nodes) < 4:
-            worked = self._staking(person, "register", 1, *self._consent(person, 1), amount, "{}")
-            assert self.model.register(person, 1, amount) is worked
+            worked = self._staking(person, "register", role, *self._consent(person, role), amount, "{}")
+            assert self.model.register(person, role, amount) is worked
 
     @rule(person=PERSON, node_id=NODE, amount=STAKE)
     def vote(self, person: str, node_id: int, amount: int) -> None:
@@ -226,7 +226,8 @@ class StakingMachine(RuleBasedStateMachine):
 
     @rule(person=PERSON, node_id=NODE)
     def rotate(self, person: str, node_id: int) -> None:
-        worked = self._staking(person, "rotate_key", node_id, *self._consent(person, 1))
+        role = 2 if node_id in self.model.nodes and self.model.nodes[node_id].minimum == COORDINATOR_MINIMUM else 1
+        worked = self._staking(person, "rotate_key", node_id, *self._consent(person, role))
         assert self.model.rotate(person, node_id) is worked
 
     @rule(person=PERSON, node_id=NODE, bps=st.sampled_from([0, 777, MOST_COMMISSION, MOST_COMMISSION + 1]))

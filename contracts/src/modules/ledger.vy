@@ -249,8 +249,11 @@ def _take_rewards(id: uint256, account: address) -> uint256:
 @internal
 @view
 def _row(id: uint256) -> packing.State:
-    # The node as it was stored last: all but its rewards is up to date.
-    return packing._state(self._nodes[id])
+    # What is up to date without settling: all of the node but its rewards, which are not read.
+    words: uint256[packing.WORDS] = empty(uint256[packing.WORDS])
+    for place: uint256 in range(4):
+        words[place] = self._nodes[id][place]
+    return packing._state(words)
 
 
 @internal
