@@ -58,6 +58,22 @@ def test_emission__nobody_active__is_not_spent(world: World):
     assert status(world)["pool"] == left
 
 
+@pytest.mark.parametrize(("earning", "emitted"), [(CAI - 1, 0), (CAI, 50 * RATE)])
+def test_emission__less_than_one_cai_earns_in_all__stays_in_the_pool(world: World, earning: int, emitted: int):
+    world.fund(POOL)
+    world.register(world.alice, OWN)
+    world.unvote(world.alice, 1, OWN - earning)
+    start = world.begin_epoch()
+    world.anvil.next_at(start + 10)
+    world.vote(world.alice, 1, OWN)
+    assert world.node(1)["active"]
+    assert status(world) == {"pool": POOL, "rate": RATE, "weight": earning}
+    go_to(world, start + 60)
+    assert status(world)["pool"] == POOL - emitted
+    go_to(world, start + EPOCH_S + 1)
+    assert status(world)["weight"] == OWN + earning
+
+
 def test_emission__two_nodes__share_by_effective_stake_of_active_ones(funded: World):
     funded.register(funded.bob, OWN)
     funded.vote(funded.carol, 2, OWN)
