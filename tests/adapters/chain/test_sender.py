@@ -8,7 +8,7 @@ from eth_account import Account
 from web3 import AsyncWeb3
 
 from contracts.bindings import load
-from contracts.deploy import Terms, deploy_all
+from contracts.deploy import Terms, deploy_all, fund_emission
 from node.adapters.chain.devchain import DEV_TREASURY_SECRET
 from node.adapters.chain.provider import TrioHTTPProvider
 from node.adapters.chain.registration import register_node
@@ -88,6 +88,19 @@ async def test_register_node__good__gives_its_id_and_refusals_their_reason(sende
         await register_node(sender, **fields, key=key, stake_cai=20_001, profile={})
     with pytest.raises(ConfigError, match="the profile has"):
         await register_node(sender, **fields, key=key, stake_cai=20_001, profile={"name": "x" * 513})
+
+
+async def test_call__epoch_that_begins_after_the_estimate__has_gas_enough(sender: Sender, anvil_process: Anvil):
+    deployed = await deploy_all(sender, TERMS)
+    await fund_emission(sender, deployed, 1000)
+    fields = {"cai": deployed.cai, "staking": deployed.staking, "chain_id": 31_337, "role": Role.MINER, "deadline": FAR}
+    await register_node(sender, **fields, key=NodeKey(b"\x09" * 32), stake_cai=20_001, profile={})
+    for _ in range(2):  # the second time everything has its first value, and only the epoch costs more
+        await sender.call(load("CAI"), deployed.cai, "approve", deployed.staking, CAI)
+        await sender.call(load("Staking"), deployed.staking, "vote", 1, CAI)
+        anvil_process.next_at((anvil_process.now() // TERMS.epoch_s + 1) * TERMS.epoch_s + 5)
+        await sender.call(load("Staking"), deployed.staking, "poke", 1)
+    assert await sender.read(load("Staking"), deployed.staking, "earned", 1, sender.address) > 0
 
 
 async def test_provider__web3_under_trio__reads_and_tells_whether_it_is_connected(anvil_process: Anvil):
