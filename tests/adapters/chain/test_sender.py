@@ -92,7 +92,7 @@ async def test_register_node__good__gives_its_id_and_refusals_their_reason(sende
 
 async def test_call__epoch_that_begins_after_the_estimate__has_gas_enough(sender: Sender, anvil_process: Anvil):
     deployed = await deploy_all(sender, TERMS)
-    await fund_emission(sender, deployed, 1000)
+    await fund_emission(sender, deployed.cai, deployed.staking, 1000 * CAI)
     fields = {"cai": deployed.cai, "staking": deployed.staking, "chain_id": 31_337, "role": Role.MINER, "deadline": FAR}
     await register_node(sender, **fields, key=NodeKey(b"\x09" * 32), stake_cai=20_001, profile={})
     for _ in range(2):  # the second time everything has its first value, and only the epoch costs more

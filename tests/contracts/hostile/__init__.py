@@ -19,4 +19,4 @@ def compiled(name: str) -> Artifact:
     (output,) = compile_files([str(source)], ["abi", "bytecode"], settings=Settings(evm_version=EVM_VERSION)).values()
     abi = tuple(json.loads(json.dumps(output["abi"])))
     code = bytes.fromhex(output["bytecode"].removeprefix("0x"))
-    return Artifact(name, abi, code, metadata.version("vyper"))  # type: ignore[arg-type] # not one of ours
+    return Artifact(name, abi, code, 0, "", metadata.version("vyper"))  # type: ignore[arg-type] # not one of ours
