@@ -140,3 +140,15 @@ class VoucherStatement(Statement):
     boot: SequenceField
     sequence: SequenceField
     issued_total: WeiField
+
+
+class VerdictStatement(Statement):
+    """A juror's word on the result that a dispute is about. Two different ones for one round prove double-signing."""
+
+    TYPE = "Verdict(uint256 dispute,uint32 round,uint64 juror,uint8 verdict)"
+    dispute: Annotated[int, Field(ge=1, lt=2**256)]
+    round: Annotated[int, Field(ge=0, le=1)]
+    """0, and 1 after an appeal: there is no third."""
+    juror: StakingIdField
+    verdict: Annotated[int, Field(ge=1, le=3)]
+    """1 the result is wrong, 2 it is right, 3 the juror cannot judge it: it does not serve that model."""

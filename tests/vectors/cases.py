@@ -111,6 +111,7 @@ STATEMENTS: dict[str, dict[str, Any]] = {
         "sequence": 7,
         "issued_total": 900 * MILLION,
     },
+    "VerdictStatement": {"dispute": 12, "round": 1, "juror": 2, "verdict": 3},
 }
 OFFER: dict[str, Any] = {
     "task": TASK,
