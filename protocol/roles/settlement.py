@@ -62,8 +62,15 @@ class Settlement:
         self._remember(record.task, record.attempt, record.miner, record.receipt)
 
     def adopt_voucher(self, statement: VoucherStatement, signature: bytes) -> None:
-        """Take up a higher voucher that a miner showed: our store is an old copy. The signature is checked already."""
+        """Take up a higher voucher that a miner showed: our store is an old copy. The signature is checked already.
+
+        Not once we have signed one to this miner in this run: its promise would then rise within the run by more than
+        the total does, and that is proof of an understated total. A miner that shows what it holds first loses nothing.
+        """
         held = self._vouchers.get(statement.miner)
+        if held is not None and held[0].boot == self.boot:
+            self._core.note(NoteName.MESSAGE_IGNORED, rule="hello.voucher_late")
+            return
         if held is None or statement.cumulative > held[0].cumulative:
             self._adopt(statement, signature)
             record = VoucherIssued(
