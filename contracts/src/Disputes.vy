@@ -2,25 +2,430 @@
 # pragma nonreentrancy on
 """
 @title Disputes
-@notice Place of the contract.
+@notice Quality disputes: whether a miner's result is what it claims to be. No signature proves that, so jurors decide:
+        miners drawn by stake from a block after the report, who do the work again and sign what they found. A slash
+        from here proves only that these jurors signed; its event says `QuorumSlashed`.
+        One life: report, draw, vote, close, and when upheld either appeal (draw, vote, close once more) or execute.
+@dev Every phase has a deadline after which anybody can end it. How jurors are drawn is in modules/jury.vy.
+     Spec: contracts/SPEC.md.
 """
+from ethereum.ercs import IERC20
+from interfaces import IParameters
+from interfaces import IStaking
+from modules import jury
+from modules import parameter_ids as ids
+from modules import statements
 
-STAKING: immutable(address)
+initializes: statements
+initializes: jury[statements := statements]
+
+
+# What of Staking is not for all connected contracts.
+interface Shares:
+    def standing(id: uint256) -> Standing: view
+    def total_unbonding() -> uint256: view
+
+interface Burnable:
+    def burn(amount: uint256): nonpayable
+
+
+# As Staking.standing gives it: what of a node is not in its row.
+struct Standing:
+    price: uint256
+    bonded_shares: uint256
+    own_shares: uint256
+    unbonding_shares: uint256
+    commission: uint256
+    next_commission: uint256
+    next_commission_at: uint256
+    jailed_until: uint256
+    frozen_until: uint256
+    in_debt: bool
+    stream_left: uint256
+    stream_end: uint256
+
+
+struct Dispute:
+    # The miner whose result is disputed, and the node that reported it.
+    accused: uint256
+    reporter: uint256
+    # Who paid the bonds and gets back what is left of them.
+    accuser: address
+    appellant: address
+    # Digest of what jurors examine, off chain.
+    evidence: bytes32
+    # One of the constants below.
+    status: uint8
+    # 0, or 1 after an appeal.
+    round: uint32
+    # Unix seconds at which the present phase ends.
+    deadline: uint256
+    # What is left of them, in wei.
+    bond: uint256
+    appeal_bond: uint256
+
+
+event Reported:
+    dispute: indexed(uint256)
+    accused: indexed(uint256)
+    reporter: indexed(uint256)
+    evidence: bytes32
+    seats: uint256
+    deadline: uint256
+
+event VerdictsCalled:
+    # All seats are taken: jurors have until the deadline.
+    dispute: indexed(uint256)
+    round: uint32
+    deadline: uint256
+
+event Upheld:
+    dispute: indexed(uint256)
+    round: uint32
+    # Unix seconds until which the accused's owner may appeal; none after an appeal.
+    deadline: uint256
+
+event Appealed:
+    dispute: indexed(uint256)
+    seats: uint256
+    deadline: uint256
+
+event Ended:
+    dispute: indexed(uint256)
+    accused: indexed(uint256)
+    outcome: uint8
+
+event QuorumSlashed:
+    id: indexed(uint256)
+    dispute: indexed(uint256)
+    # What the node and its voters lost, in wei, the bounty included; the rest of it burned.
+    slashed: uint256
+    # The part of its stake that this is, of 10,000: less than the parameter where the day's cap left less.
+    bps: uint256
+    reporter: uint256
+
+
+MINER: constant(uint8) = 1
+DRAWING: constant(uint8) = 1
+VOTING: constant(uint8) = 2
+UPHELD: constant(uint8) = 3
+CONFIRMED: constant(uint8) = 4
+# Ends, which are outcomes too.
+VOID: constant(uint8) = 5
+DISMISSED: constant(uint8) = 6
+UNDECIDED: constant(uint8) = 7
+EXECUTED: constant(uint8) = 8
+# 15 seats, which is most that Parameters allows, and twice that and one after an appeal.
+MAX_SEATS: constant(uint256) = 31
+BPS: constant(uint256) = 10_000
+# Scale of Staking's prices.
+PRICE_ONE: constant(uint256) = 10 ** 27
+DAY: constant(uint256) = 86_400
+# A quorum can be wrong: its jail is this part of the one for proven misbehaviour.
+JAIL_PART: constant(uint256) = 4
+
+TOKEN: immutable(IERC20)
+STAKING: immutable(IStaking)
+PARAMETERS: immutable(IParameters)
+
+# How many disputes there were; their numbers run from 1.
+dispute_count: public(uint256)
+# The dispute that is open against a miner; 0 when none is.
+open_dispute: public(HashMap[uint256, uint256])
+# What quorums may slash on a day (unix seconds // 86,400), in wei, fixed by its first execution; and what they have.
+day_budget: public(HashMap[uint256, uint256])
+day_slashed: public(HashMap[uint256, uint256])
+
+_disputes: HashMap[uint256, Dispute]
 
 
 @deploy
 def __init__(staking: address):
     """
-    @param staking The Staking contract.
+    @param staking The Staking contract, which must connect this one before anybody can be reported.
     """
     assert staking.is_contract, "Disputes: staking is not a contract"
-    STAKING = staking
+    statements.__init__(staking)
+    jury.__init__(staking)
+    STAKING = IStaking(staking)
+    TOKEN = IERC20(staticcall STAKING.token())
+    PARAMETERS = IParameters(staticcall STAKING.parameters())
+
+
+@external
+def report(accused: uint256, reporter: uint256, evidence: bytes32) -> uint256:
+    """
+    @notice Reports a result of a miner. Takes the dispute bond from the caller; freezes withdrawals from the miner
+            while the dispute is open, for the unbonding delay at most.
+    @param accused Id of the miner.
+    @param reporter Id of a node of the caller, which must be active.
+    @param evidence Digest of what jurors shall examine. The reporter must keep it available to them: without it they
+           cannot find the result wrong.
+    @return The dispute's number.
+    """
+    node: IStaking.Node = staticcall STAKING.node(reporter)
+    assert node.owner == msg.sender, "Disputes: only the reporting node's owner may report"
+    assert node.active, "Disputes: the reporting node is not active"
+    target: IStaking.Node = staticcall STAKING.node(accused)
+    assert target.role == MINER, "Disputes: no miner has the accused id"
+    assert target.owner != msg.sender, "Disputes: the accused miner is your own"
+    assert evidence != empty(bytes32), "Disputes: the evidence has no digest"
+    assert self.open_dispute[accused] == 0, "Disputes: a dispute against this miner is open already"
+
+    dispute: uint256 = self.dispute_count + 1
+    self.dispute_count = dispute
+    self.open_dispute[accused] = dispute
+    bond: uint256 = staticcall PARAMETERS.value(ids.DISPUTE_BOND)
+    seats: uint256 = staticcall PARAMETERS.value(ids.JURORS)
+    deadline: uint256 = block.timestamp + self._draw_window()
+    self._disputes[dispute] = Dispute(
+        accused=accused,
+        reporter=reporter,
+        accuser=msg.sender,
+        appellant=empty(address),
+        evidence=evidence,
+        status=DRAWING,
+        round=0,
+        deadline=deadline,
+        bond=bond,
+        appeal_bond=0,
+    )
+    jury._exclude(dispute, target.owner)
+    jury._exclude(dispute, msg.sender)
+    jury._arm(dispute, 0, seats)
+    log Reported(
+        dispute=dispute, accused=accused, reporter=reporter, evidence=evidence, seats=seats, deadline=deadline
+    )
+    extcall STAKING.freeze(accused, block.timestamp + staticcall STAKING.unbonding_delay())
+    assert extcall TOKEN.transferFrom(msg.sender, self, bond), "Disputes: transfer failed"
+    return dispute
+
+
+@external
+def draw(dispute: uint256, tries: uint256) -> uint256:
+    """
+    @notice Goes on drawing jurors, by anybody. Where the seed's block is too old to be read, a later one is set.
+    @param dispute Its number.
+    @param tries How many candidates to try at most, up to 128 in one call.
+    @return Seats that are still free.
+    """
+    case: Dispute = self._disputes[dispute]
+    assert case.status == DRAWING or case.status == VOTING, "Disputes: no jurors are wanted in this dispute now"
+    assert block.timestamp < case.deadline, "Disputes: the deadline has passed; close the dispute"
+    free: uint256 = jury._draw(dispute, case.round, tries)
+    if free == 0 and case.status == DRAWING:
+        deadline: uint256 = block.timestamp + staticcall PARAMETERS.value(ids.VERDICT_WINDOW)
+        self._disputes[dispute].status = VOTING
+        self._disputes[dispute].deadline = deadline
+        log VerdictsCalled(dispute=dispute, round=case.round, deadline=deadline)
+    return free
+
+
+@external
+def vote(
+    dispute: uint256,
+    verdicts: DynArray[statements.Verdict, MAX_SEATS],
+    signatures: DynArray[Bytes[65], MAX_SEATS],
+):
+    """
+    @notice Brings signed verdicts of jurors, by anybody. A juror's first verdict counts; one whose verdict counts
+            already is passed over, so that nobody can spoil the others by bringing one of them first.
+    @param dispute Its number.
+    @param verdicts 1 the result is wrong, 2 it is right, 3 the juror cannot judge: that seat is drawn again.
+    @param signatures One for each verdict, by the juror node's key.
+    """
+    case: Dispute = self._disputes[dispute]
+    assert case.status == VOTING, "Disputes: no verdicts are wanted in this dispute now"
+    assert block.timestamp < case.deadline, "Disputes: the deadline has passed; close the dispute"
+    assert len(verdicts) == len(signatures), "Disputes: as many signatures as verdicts are needed"
+    for index: uint256 in range(len(verdicts), bound=MAX_SEATS):
+        verdict: statements.Verdict = verdicts[index]
+        assert verdict.dispute == dispute and verdict.round == case.round, "Disputes: a verdict is for another round"
+        jury._count(verdict, signatures[index])
+
+
+@external
+def close(dispute: uint256):
+    """
+    @notice Ends a draw that found too few jurors or a vote that is over, by anybody: pays the jurors who judged, and
+            decides. Two thirds of the seats uphold or dismiss; anything else is undecided.
+    @param dispute Its number.
+    """
+    case: Dispute = self._disputes[dispute]
+    late: bool = block.timestamp >= case.deadline
+    if case.status == DRAWING:
+        assert late or jury._exhausted(dispute, case.round), "Disputes: jurors are still being drawn"
+        self._end(dispute, VOID)
+        return
+    assert case.status == VOTING, "Disputes: nothing is to be closed in this dispute now"
+    panel: jury.Panel = jury._panel(dispute, case.round)
+    assert late or panel.wrong + panel.right == panel.seats, "Disputes: the verdict window is open"
+    fees: uint256 = self._pay_jurors(dispute, case, panel.seats)
+    if 3 * panel.wrong >= 2 * panel.seats:
+        upheld_until: uint256 = block.timestamp
+        if case.round == 0:
+            upheld_until += staticcall PARAMETERS.value(ids.APPEAL_WINDOW)
+        self._disputes[dispute].status = UPHELD if case.round == 0 else CONFIRMED
+        self._disputes[dispute].deadline = upheld_until
+        log Upheld(dispute=dispute, round=case.round, deadline=upheld_until)
+    elif 3 * panel.right >= 2 * panel.seats:
+        if case.round == 1:
+            # Whoever was accused wrongly does not pay the jurors who found so, as far as the accuser's bond reaches.
+            made_good: uint256 = min(fees, self._disputes[dispute].bond)
+            self._disputes[dispute].bond -= made_good
+            self._disputes[dispute].appeal_bond += made_good
+        self._end(dispute, DISMISSED)
+    else:
+        self._end(dispute, UNDECIDED)
+
+
+@external
+def appeal(dispute: uint256):
+    """
+    @notice Asks for a second, final round with twice the seats and one, and other jurors. Takes the appeal bond.
+            Where there are not enough independent operators for it, the dispute becomes void.
+    @param dispute Its number, of an upheld dispute against the caller's miner.
+    """
+    case: Dispute = self._disputes[dispute]
+    assert case.status == UPHELD, "Disputes: only an upheld dispute can be appealed, once"
+    assert (staticcall STAKING.node(case.accused)).owner == msg.sender, "Disputes: only the accused's owner may appeal"
+    assert block.timestamp < case.deadline, "Disputes: the appeal window is over"
+    bond: uint256 = staticcall PARAMETERS.value(ids.APPEAL_BOND)
+    seats: uint256 = 2 * jury._panel(dispute, 0).seats + 1
+    deadline: uint256 = block.timestamp + self._draw_window()
+    self._disputes[dispute].status = DRAWING
+    self._disputes[dispute].round = 1
+    self._disputes[dispute].deadline = deadline
+    self._disputes[dispute].appellant = msg.sender
+    self._disputes[dispute].appeal_bond = bond
+    jury._arm(dispute, 1, seats)
+    log Appealed(dispute=dispute, seats=seats, deadline=deadline)
+    assert extcall TOKEN.transferFrom(msg.sender, self, bond), "Disputes: transfer failed"
+
+
+@external
+def execute(dispute: uint256) -> uint256:
+    """
+    @notice Slashes and jails the accused of an upheld dispute once no appeal is possible any more, by anybody. What
+            all quorums slash on one day is capped; what the cap does not leave is not slashed at all.
+    @param dispute Its number.
+    @return What was slashed, in wei.
+    """
+    case: Dispute = self._disputes[dispute]
+    assert case.status == UPHELD or case.status == CONFIRMED, "Disputes: the dispute is not upheld"
+    assert block.timestamp >= case.deadline, "Disputes: the appeal window is open"
+    day: uint256 = block.timestamp // DAY
+    bps: uint256 = staticcall PARAMETERS.value(ids.QUORUM_SLASH)
+    slashable: uint256 = self._slashable(case.accused)
+    if slashable > 0:
+        bps = min(bps, self._left_today(day) * BPS // slashable)
+        assert bps > 0, "Disputes: nothing is left of today's cap; execute tomorrow"
+    self._end(dispute, EXECUTED)
+    slashed: uint256 = extcall STAKING.slash(
+        case.accused, bps, case.accuser, staticcall PARAMETERS.value(ids.BOUNTY)
+    )
+    self.day_slashed[day] += slashed
+    log QuorumSlashed(id=case.accused, dispute=dispute, slashed=slashed, bps=bps, reporter=case.reporter)
+    jail_time: uint256 = staticcall PARAMETERS.value(ids.JAIL_TIME)
+    extcall STAKING.jail(case.accused, block.timestamp + jail_time // JAIL_PART, "quorum")
+    return slashed
 
 
 @external
 @view
-def staking() -> address:
+def dispute(number: uint256) -> Dispute:
     """
-    @return The Staking contract.
+    @param number The dispute's number.
+    @return The dispute; all fields zero when there is none.
     """
-    return STAKING
+    return self._disputes[number]
+
+
+@external
+@view
+def panel(number: uint256, round: uint32) -> jury.Panel:
+    """
+    @param number The dispute's number.
+    @param round 0, or 1 after an appeal.
+    @return Seats, counts and the draw's state of that round.
+    """
+    return jury._panel(number, round)
+
+
+@external
+@view
+def seat(number: uint256, juror: uint256) -> (uint256, uint8):
+    """
+    @param number The dispute's number.
+    @param juror Id of a node.
+    @return The round that it was drawn in, and 0 never drawn, 1 drawn, 2 has judged, 3 could not judge.
+    """
+    return jury._seat(number, juror)
+
+
+@internal
+def _pay_jurors(dispute: uint256, case: Dispute, seats: uint256) -> uint256:
+    # Half of the round's bond, shared by seats: each juror who judged is paid one share, however it judged.
+    voters: DynArray[uint256, MAX_SEATS] = jury._voters(dispute, case.round)
+    fee: uint256 = (case.bond if case.round == 0 else case.appeal_bond) // (2 * seats)
+    fees: uint256 = fee * len(voters)
+    if case.round == 0:
+        self._disputes[dispute].bond -= fees
+    else:
+        self._disputes[dispute].appeal_bond -= fees
+    for juror: uint256 in voters:
+        self._pay((staticcall STAKING.node(juror)).owner, fee)
+    return fees
+
+
+@internal
+def _end(dispute: uint256, outcome: uint8):
+    # The one way out: the miner can be reported again, its withdrawals thaw, and the bonds go where they belong.
+    case: Dispute = self._disputes[dispute]
+    self._disputes[dispute].status = outcome
+    self._disputes[dispute].bond = 0
+    self._disputes[dispute].appeal_bond = 0
+    self.open_dispute[case.accused] = 0
+    log Ended(dispute=dispute, accused=case.accused, outcome=outcome)
+    extcall STAKING.freeze(case.accused, block.timestamp)
+    burned: uint256 = 0
+    if outcome == DISMISSED:
+        burned = case.bond
+    else:
+        self._pay(case.accuser, case.bond)
+    if outcome == EXECUTED:
+        burned += case.appeal_bond
+    else:
+        self._pay(case.appellant, case.appeal_bond)
+    if burned > 0:
+        extcall Burnable(TOKEN.address).burn(burned)
+
+
+@internal
+def _pay(receiver: address, amount: uint256):
+    if amount > 0:
+        assert extcall TOKEN.transfer(receiver, amount), "Disputes: transfer failed"
+
+
+@internal
+@view
+def _slashable(id: uint256) -> uint256:
+    # Bonded and unbonding stake: what a slash reaches.
+    standing: Standing = staticcall Shares(STAKING.address).standing(id)
+    return (standing.bonded_shares + standing.unbonding_shares) * standing.price // PRICE_ONE
+
+
+@internal
+def _left_today(day: uint256) -> uint256:
+    # Unbonding stake counts too: it can be slashed, and a node that is leaving must not be too large for the cap.
+    if self.day_budget[day] == 0:
+        staked: uint256 = staticcall STAKING.total_staked() + staticcall Shares(STAKING.address).total_unbonding()
+        self.day_budget[day] = staked * staticcall PARAMETERS.value(ids.QUORUM_CAP) // BPS
+    return self.day_budget[day] - min(self.day_slashed[day], self.day_budget[day])
+
+
+@internal
+@view
+def _draw_window() -> uint256:
+    # Two draws, two votes and an appeal are then over within the unbonding delay, by the bounds in Parameters.
+    return staticcall PARAMETERS.value(ids.VERDICT_WINDOW) // 2
