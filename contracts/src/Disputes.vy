@@ -363,6 +363,15 @@ def seat(number: uint256, juror: uint256) -> (uint256, uint8):
     return jury._seat(number, juror)
 
 
+@external
+@view
+def staking() -> address:
+    """
+    @return The Staking contract.
+    """
+    return STAKING.address
+
+
 @internal
 def _pay_jurors(dispute: uint256, case: Dispute, seats: uint256) -> uint256:
     # Half of the round's bond, shared by seats: each juror who judged is paid one share, however it judged.
