@@ -17,7 +17,7 @@ SECOND = 4
 COORDINATORS, MINERS = (COORDINATOR, SECOND), (BOBS, CAROLS)
 VOTE = 777 * CAI
 coordinators, miners = st.sampled_from(COORDINATORS), st.sampled_from(MINERS)
-amounts = st.sampled_from([0, 1, 300 * CAI, 1000 * CAI, 2_500_000 * CAI])
+amounts = st.sampled_from([0, 1, 300 * CAI, 300 * CAI, 1000 * CAI, 1700 * CAI, 2_500_000 * CAI])
 vouchers = st.tuples(coordinators, miners, amounts)
 OPERATIONS = st.one_of(
     st.tuples(st.just("deposit"), coordinators, amounts),
@@ -28,8 +28,10 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("cancel_withdrawal"), coordinators),
     st.tuples(st.just("withdraw"), coordinators),
     st.tuples(st.just("meet_debt"), coordinators),
+    st.tuples(st.just("meet_debt"), coordinators),
     st.tuples(st.just("unvote"), coordinators, st.sampled_from([1, 5000 * CAI])),
     st.tuples(st.just("wait"), st.sampled_from([1, ESCROW_NOTICE_S, UNBONDING_DELAY_S])),
+    st.tuples(st.just("wait"), st.just(UNBONDING_DELAY_S)),
 )
 
 
@@ -198,7 +200,7 @@ class Run:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(operations=st.lists(OPERATIONS, min_size=4, max_size=14))
+@given(operations=st.lists(OPERATIONS, min_size=8, max_size=20))
 def test_settlement__any_sequence__agrees_with_the_model(world: World, operations: list[tuple]):
     with world.anvil.unchanged():
         run = Run.begin(world)
