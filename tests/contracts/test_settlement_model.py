@@ -196,14 +196,14 @@ class Run:
             assert world.anvil.read(world.staking, "stake_of", coordinator, world.bob) == VOTE
             enough = model.bonded[coordinator] > COORDINATOR_MINIMUM
             assert world.node(coordinator)["active"] is (enough and not model.owed(coordinator))
-        assert world.balance(world.settlement.address) == sum(model.escrow.values())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(operations=st.lists(OPERATIONS, min_size=8, max_size=20))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(operations=st.lists(OPERATIONS, min_size=15, max_size=40))
 def test_settlement__any_sequence__agrees_with_the_model(world: World, operations: list[tuple]):
     with world.anvil.unchanged():
         run = Run.begin(world)
         for operation in operations:
             run.apply(*operation)
-            run.check()
+            assert world.balance(world.settlement.address) == sum(run.model.escrow.values())
+        run.check()
