@@ -85,8 +85,7 @@ class Court:
         """Make somebody with CAI who has approved Staking and Disputes."""
         world = self.world
         address = f"0x{0xC0FFEE0000 + number:040x}"
-        world.anvil.rpc("anvil_impersonateAccount", address)
-        world.anvil.rpc("anvil_setBalance", address, hex(10**20))
+        world.anvil.impersonate(address)
         world.anvil.send(world.treasury, world.cai, "transfer", address, 5_000_000 * CAI)
         for contract in (world.staking, world.disputes):
             world.anvil.send(address, world.cai, "approve", contract.address, 2**256 - 1)

@@ -98,7 +98,3 @@ class Market:
         address = "0x" + fresh.address.hex()
         self.world.anvil.send(self.world.alice, self.world.staking, "rotate_key", COORDINATOR, address, FAR, consent)
         return fresh
-
-    def at(self, timestamp: int) -> None:
-        """Let the next block have this time."""
-        self.world.anvil.rpc("evm_setNextBlockTimestamp", timestamp)

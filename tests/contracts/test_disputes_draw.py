@@ -121,7 +121,7 @@ def test_report__flaw_6_withdrawals_wait_while_it_is_open_and_never_longer_than_
         court.report()
     with pytest.raises(Reverted, match="Staking: a dispute about this node is open"):
         world.withdraw(owner, 0)
-    world.anvil.rpc("evm_setNextBlockTimestamp", released + UNBONDING_DELAY_S)
+    world.anvil.next_at(released + UNBONDING_DELAY_S)
     world.withdraw(owner, 0)
 
 
@@ -223,10 +223,10 @@ def test_draw__too_few_independent_operators__makes_the_dispute_void_and_gives_t
 def test_close__draw_not_over_by_its_deadline__is_void_and_not_a_second_before(court: Court):
     dispute = court.report()
     deadline = court.dispute(dispute)["deadline"]
-    court.world.anvil.rpc("evm_setNextBlockTimestamp", deadline - 1)
+    court.world.anvil.next_at(deadline - 1)
     with pytest.raises(Reverted, match="Disputes: jurors are still being drawn"):
         court.close(dispute)
-    court.world.anvil.rpc("evm_setNextBlockTimestamp", deadline)
+    court.world.anvil.next_at(deadline)
     court.close(dispute)
     assert court.status(dispute) == VOID
     for function in ("close", "execute"):

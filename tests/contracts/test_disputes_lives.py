@@ -67,10 +67,10 @@ def test_execute__upheld_and_not_appealed__slashes_jails_and_pays_the_reporter(c
     dispute = upheld(court)
     deadline = court.dispute(dispute)["deadline"]
     assert deadline == world.anvil.now() + APPEAL_WINDOW_S
-    world.anvil.rpc("evm_setNextBlockTimestamp", deadline - 1)
+    world.anvil.next_at(deadline - 1)
     with pytest.raises(Reverted, match="Disputes: the appeal window is open"):
         court.execute(dispute)
-    world.anvil.rpc("evm_setNextBlockTimestamp", deadline)
+    world.anvil.next_at(deadline)
     ended, slashed = court.execute(dispute)
     assert ended == {"event": "Ended", "dispute": dispute, "accused": ACCUSED, "outcome": EXECUTED}
     assert slashed == {
@@ -130,11 +130,11 @@ def test_appeal__by_anybody_else_twice_late_or_of_nothing_upheld__is_refused(cou
             court.send(court.owners[stranger], "appeal", dispute)
     deadline = court.dispute(dispute)["deadline"]
     with court.world.anvil.unchanged():
-        court.world.anvil.rpc("evm_setNextBlockTimestamp", deadline - 1)
+        court.world.anvil.next_at(deadline - 1)
         court.appeal(dispute)
         with pytest.raises(Reverted, match="Disputes: only an upheld dispute can be appealed, once"):
             court.appeal(dispute)
-    court.world.anvil.rpc("evm_setNextBlockTimestamp", deadline)
+    court.world.anvil.next_at(deadline)
     with pytest.raises(Reverted, match="Disputes: the appeal window is over"):
         court.appeal(dispute)
 
@@ -249,7 +249,7 @@ def test_execute__days_cap_is_nearly_used_up__slashes_what_is_left_and_then_wait
     budget = budget * 10 // 10_000
     assert budget < SLASHED
     now = world.anvil.now()
-    world.anvil.rpc("evm_setNextBlockTimestamp", now // DAY * DAY + DAY + 10)  # all of this within one day
+    world.anvil.next_at(now // DAY * DAY + DAY + 10)  # all of this within one day
     dispute, second = upheld(court), court.report(accused=TWIN, reporter=FIRST_JUROR)
     court.decide(second, SEATS, 0)
     world.anvil.wait(APPEAL_WINDOW_S)
@@ -326,11 +326,11 @@ def test_dispute__longest_life__is_over_before_the_freeze(court: Court):
         if step == "jury":
             jurors = court.seat_all(dispute)
         elif step == "vote":
-            world.anvil.rpc("evm_setNextBlockTimestamp", court.dispute(dispute)["deadline"] - 1)
+            world.anvil.next_at(court.dispute(dispute)["deadline"] - 1)
             court.vote(dispute, dict.fromkeys(jurors, 1), round_)
             court.close(dispute)
         else:
-            world.anvil.rpc("evm_setNextBlockTimestamp", court.dispute(dispute)["deadline"] - 1)
+            world.anvil.next_at(court.dispute(dispute)["deadline"] - 1)
             court.appeal(dispute)
     court.execute(dispute)
     assert world.anvil.now() < frozen

@@ -126,7 +126,7 @@ def test_vote__before_the_jury_sits_or_after_the_deadline__is_refused(court: Cou
     with pytest.raises(Reverted, match="Disputes: no verdicts are wanted in this dispute now"):
         court.vote(second, {FIRST_JUROR: WRONG})
     juror = court.jurors(1)[0]
-    court.world.anvil.rpc("evm_setNextBlockTimestamp", court.dispute(1)["deadline"])
+    court.world.anvil.next_at(court.dispute(1)["deadline"])
     with pytest.raises(Reverted, match="Disputes: the deadline has passed"):
         court.vote(1, {juror: WRONG})
 
@@ -163,7 +163,7 @@ def test_close__two_thirds_of_the_seats__decide(court: Court, wrong: int, right:
     if wrong + right < SEATS:
         with pytest.raises(Reverted, match="Disputes: the verdict window is open"):
             court.close(1)
-        world.anvil.rpc("evm_setNextBlockTimestamp", court.dispute(1)["deadline"])
+        world.anvil.next_at(court.dispute(1)["deadline"])
     balances = [world.balance(court.owners[juror]) for juror in jurors]
     reporter, supply = world.balance(court.owners[REPORTER]), world.anvil.read(world.cai, "totalSupply")
     court.close(1)

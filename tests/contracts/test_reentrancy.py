@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from eth_abi import encode
+from eth_utils import function_abi_to_4byte_selector
+from eth_utils.abi import collapse_if_tuple
 
 from contracts.bindings import load
 from protocol.crypto.keys import NodeKey
@@ -15,7 +18,7 @@ from tests.contracts.conftest import World, raw
 from tests.contracts.market import fields
 from tests.contracts.proofs import voucher
 from tests.contracts.sources import compile_harness
-from tests.support.anvil import Anvil, Contract, call_data
+from tests.support.anvil import Anvil, Contract
 
 KEY = NodeKey(b"\x31" * 32)
 OWNED, OTHERS = 2, 3
@@ -36,7 +39,9 @@ class Ambush:
         return self.anvil.send(self.token.address, contract, function, *arguments)
 
     def arm(self, contract: Contract, function: str, *arguments: Any) -> None:
-        self.send(self.token, "arm", contract.address, bytes.fromhex(call_data(contract, function, *arguments)[2:]))
+        abi = next(e for e in contract.artifact.abi if e["type"] == "function" and e["name"] == function)
+        encoded = encode([collapse_if_tuple(argument) for argument in abi["inputs"]], arguments)
+        self.send(self.token, "arm", contract.address, function_abi_to_4byte_selector(abi) + encoded)
 
     def voucher(self, cumulative: int) -> tuple[Any, ...]:
         statement = voucher(cumulative=cumulative, issued_total=cumulative, miner=OWNED)
@@ -66,8 +71,7 @@ def ambush(world: World) -> Ambush:
     staking = anvil.deploy(compile_harness("HostileStaking"), token.address)
     settlement = anvil.deploy(load("Settlement"), staking.address, 1)
     disputes = anvil.deploy(load("Disputes"), staking.address)
-    anvil.rpc("anvil_impersonateAccount", token.address)
-    anvil.rpc("anvil_setBalance", token.address, hex(10**20))
+    anvil.impersonate(token.address)
     ambush = Ambush(anvil, token, staking, settlement, disputes)
     ambush.send(settlement, "deposit", 1, 100)
     ambush.send(settlement, "request_withdrawal", 1, 50)

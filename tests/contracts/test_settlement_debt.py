@@ -101,10 +101,10 @@ def test_debt__the_operator__can_take_nothing_out_and_its_voters_can(indebted: M
 def test_meet_debt__after_the_unbonding_delay__takes_it_from_the_operators_stake_alone(indebted: Market):
     world = indebted.world
     due = indebted.read("in_debt_since", COORDINATOR) + UNBONDING_DELAY_S
-    indebted.at(due - 1)
+    indebted.world.anvil.next_at(due - 1)
     with pytest.raises(Reverted, match="Settlement: the coordinator still has time to deposit"):
         meet(indebted)
-    indebted.at(due)
+    indebted.world.anvil.next_at(due)
     assert meet(indebted) == [{"event": "DebtMet", "coordinator": COORDINATOR, "amount": DEBT, "escrow_after": DEBT}]
     assert world.node(COORDINATOR)["self_stake"] == OWN - DEBT
     assert voters_stake(indebted) == VOTE

@@ -51,10 +51,10 @@ def test_withdraw__after_the_notice__pays_the_owner_from_its_very_second(market:
     assert requested["ready_at"] == world.anvil.now() + ESCROW_NOTICE_S
     assert market.read("pending_withdrawal", COORDINATOR) == (400 * CAI, requested["ready_at"])
     before = world.balance(world.alice)
-    market.at(requested["ready_at"] - 1)
+    market.world.anvil.next_at(requested["ready_at"] - 1)
     with pytest.raises(Reverted, match="Settlement: the notice is not over"):
         market.settle(world.alice, "withdraw", COORDINATOR)
-    market.at(requested["ready_at"])
+    market.world.anvil.next_at(requested["ready_at"])
     events = market.settle(world.alice, "withdraw", COORDINATOR)
     assert events == [
         {"event": "Withdrawn", "coordinator": COORDINATOR, "amount": 400 * CAI, "escrow_after": 600 * CAI}
@@ -113,8 +113,7 @@ def test_withdrawal__by_anybody_but_the_owner__is_refused(market: Market, functi
     market.settle(world.alice, "request_withdrawal", COORDINATOR, 1)
     world.anvil.wait(ESCROW_NOTICE_S)
     hot = "0x" + market.key.address.hex()
-    world.anvil.rpc("anvil_impersonateAccount", hot)
-    world.anvil.rpc("anvil_setBalance", hot, hex(10**18))
+    world.anvil.impersonate(hot)
     for stranger in (world.bob, world.treasury, hot):
         with pytest.raises(Reverted, match="Settlement: only the coordinator's owner may do this"):
             market.settle(stranger, function, COORDINATOR, *arguments)

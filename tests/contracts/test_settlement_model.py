@@ -151,7 +151,7 @@ class Run:
             world.anvil.wait(*arguments)  # type: ignore[arg-type]
             return
         now = world.anvil.now() + 5
-        self.market.at(now)
+        self.market.world.anvil.next_at(now)
         try:
             self._send(name, *arguments)
             worked = True

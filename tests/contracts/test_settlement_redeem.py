@@ -113,10 +113,10 @@ def test_redeem__by_a_retired_key__holds_inside_the_unbonding_delay_and_not_afte
     retired = world.anvil.now()
     assert market.redeem(market.voucher(CAI, sequence=2), market.sign(market.voucher(CAI, sequence=2), fresh))
     old = market.voucher(2 * CAI)
-    market.at(retired + UNBONDING_DELAY_S - 1)
+    market.world.anvil.next_at(retired + UNBONDING_DELAY_S - 1)
     assert market.redeem(old)[0]["amount"] == CAI
     older = market.voucher(3 * CAI)
-    market.at(retired + UNBONDING_DELAY_S)
+    market.world.anvil.next_at(retired + UNBONDING_DELAY_S)
     with pytest.raises(Reverted, match="Settlement: not signed by a key of the coordinator"):
         market.redeem(older)
 

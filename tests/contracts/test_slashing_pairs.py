@@ -144,9 +144,9 @@ def rotate(market: Market, kind: Kind) -> int:
 def test_prove__flaw_5_by_a_retired_key__holds_for_the_unbonding_delay_and_no_longer(market: Market, kind: Kind):
     retired = rotate(market, kind)
     other = {"boot": 8} if kind.name == "two_vouchers" else kind.elsewhere
-    market.at(retired + UNBONDING_DELAY_S - 1)
+    market.world.anvil.next_at(retired + UNBONDING_DELAY_S - 1)
     assert prove(market, kind)
-    market.at(retired + UNBONDING_DELAY_S)
+    market.world.anvil.next_at(retired + UNBONDING_DELAY_S)
     with pytest.raises(Reverted, match="Slashing: a statement is not signed by a key of the node"):
         prove(market, kind, kind.make(**other), kind.second(**other))
 
