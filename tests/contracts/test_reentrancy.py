@@ -11,7 +11,7 @@ from eth_abi import encode
 from eth_utils import function_abi_to_4byte_selector
 from eth_utils.abi import collapse_if_tuple
 
-from contracts.bindings import load
+from contracts.bindings import Artifact, load
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain, sign
 from tests.contracts.conftest import World, raw
@@ -64,11 +64,16 @@ class Ambush:
         return tuple(read(self.token, name) for name in ("strikes", "successes", "answered"))  # type: ignore[return-value]
 
 
+@pytest.fixture(scope="module")
+def hostile() -> tuple[Artifact, Artifact]:
+    return compile_harness("HostileToken"), compile_harness("HostileStaking")
+
+
 @pytest.fixture
-def ambush(world: World) -> Ambush:
+def ambush(world: World, hostile: tuple[Artifact, Artifact]) -> Ambush:
     anvil = world.anvil
-    token = anvil.deploy(compile_harness("HostileToken"))
-    staking = anvil.deploy(compile_harness("HostileStaking"), token.address)
+    token = anvil.deploy(hostile[0])
+    staking = anvil.deploy(hostile[1], token.address)
     settlement = anvil.deploy(load("Settlement"), staking.address, 1)
     disputes = anvil.deploy(load("Disputes"), staking.address)
     anvil.impersonate(token.address)

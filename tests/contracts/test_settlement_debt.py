@@ -1,5 +1,7 @@
 """Debts: what an escrow does not cover jails, and comes from the operator's own stake and nobody else's."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from protocol.units import CAI
@@ -11,12 +13,19 @@ DEBT = 2000 * CAI
 VOTE = 10_000 * CAI
 
 
-@pytest.fixture
-def market(world: World) -> Market:
+@pytest.fixture(scope="module")
+def opened(deployed: World) -> Iterator[Market]:
     """The treasury has voted for the coordinator."""
-    market = Market.open(world)
-    world.vote(world.treasury, COORDINATOR, VOTE)
-    return market
+    with deployed.anvil.unchanged():
+        market = Market.open(deployed)
+        deployed.vote(deployed.treasury, COORDINATOR, VOTE)
+        yield market
+
+
+@pytest.fixture
+def market(opened: Market) -> Iterator[Market]:
+    with opened.world.anvil.unchanged():
+        yield opened
 
 
 @pytest.fixture

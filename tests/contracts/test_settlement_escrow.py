@@ -1,5 +1,7 @@
 """Escrow: depositing, and taking it back with notice."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from contracts.bindings import load
@@ -9,9 +11,16 @@ from tests.contracts.market import BOBS, COORDINATOR, ESCROW, Market
 from tests.support.anvil import Reverted
 
 
+@pytest.fixture(scope="module")
+def opened(deployed: World) -> Iterator[Market]:
+    with deployed.anvil.unchanged():
+        yield Market.open(deployed)
+
+
 @pytest.fixture
-def market(world: World) -> Market:
-    return Market.open(world)
+def market(opened: Market) -> Iterator[Market]:
+    with opened.world.anvil.unchanged():
+        yield opened
 
 
 def test_deposit__by_anybody__is_the_coordinators(market: Market):

@@ -198,7 +198,7 @@ class Run:
             assert world.node(coordinator)["active"] is (enough and not model.owed(coordinator))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=st.lists(OPERATIONS, min_size=15, max_size=40))
 def test_settlement__any_sequence__agrees_with_the_model(world: World, operations: list[tuple]):
     with world.anvil.unchanged():

@@ -1,5 +1,7 @@
 """Redeeming vouchers: who is paid what, once, and never above the escrow."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from protocol.units import CAI
@@ -9,9 +11,16 @@ from tests.contracts.test_statements import other_forms
 from tests.support.anvil import Reverted
 
 
+@pytest.fixture(scope="module")
+def opened(deployed: World) -> Iterator[Market]:
+    with deployed.anvil.unchanged():
+        yield Market.open(deployed)
+
+
 @pytest.fixture
-def market(world: World) -> Market:
-    return Market.open(world)
+def market(opened: Market) -> Iterator[Market]:
+    with opened.world.anvil.unchanged():
+        yield opened
 
 
 def test_redeem__voucher_within_the_escrow__streams_it_to_the_miner(market: Market):

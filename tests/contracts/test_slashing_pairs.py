@@ -1,5 +1,6 @@
 """Slashing for two statements that contradict each other, of each kind."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -19,13 +20,20 @@ EVERY_KIND = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 PAIRS = dict(zip((kind.name for kind in KINDS), KINDS, strict=True))
 
 
-@pytest.fixture
-def market(world: World) -> Market:
+@pytest.fixture(scope="module")
+def opened(deployed: World) -> Iterator[Market]:
     """The treasury has voted for coordinator and miner."""
-    market = Market.open(world)
-    for node in (COORDINATOR, BOBS):
-        world.vote(world.treasury, node, VOTE)
-    return market
+    with deployed.anvil.unchanged():
+        market = Market.open(deployed)
+        for node in (COORDINATOR, BOBS):
+            deployed.vote(deployed.treasury, node, VOTE)
+        yield market
+
+
+@pytest.fixture
+def market(opened: Market) -> Iterator[Market]:
+    with opened.world.anvil.unchanged():
+        yield opened
 
 
 def stake(market: Market, kind: Kind) -> int:

@@ -1,5 +1,6 @@
 """Slashing for a total that rose by less than the promises it is the sum of."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,9 +18,16 @@ from tests.support.evidence import understated
 Rise = tuple[VoucherStatement, VoucherStatement]
 
 
+@pytest.fixture(scope="module")
+def opened(deployed: World) -> Iterator[Market]:
+    with deployed.anvil.unchanged():
+        yield Market.open(deployed)
+
+
 @pytest.fixture
-def market(world: World) -> Market:
-    return Market.open(world)
+def market(opened: Market) -> Iterator[Market]:
+    with opened.world.anvil.unchanged():
+        yield opened
 
 
 def promise(sequence: int, cumulative: int, total: int, miner: int = BOBS, **changed: Any) -> VoucherStatement:
@@ -168,14 +176,12 @@ def is_proof(market: Market, evidence: tuple[Any, ...]) -> bool:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(issued=histories())
 def test_prove_understated__any_history__is_a_proof_exactly_when_the_sums_say_so(
-    world: World, issued: list[VoucherStatement]
+    market: Market, issued: list[VoucherStatement]
 ):
-    with world.anvil.unchanged():
-        market = Market.open(world)
-        proven = []
-        for i, early in enumerate(issued):
-            for late in issued[i + 1 :]:
-                rises = best_rises([v for v in issued if early.sequence <= v.sequence <= late.sequence])
-                if is_proof(market, arguments(market, early, late, rises, None)):
-                    proven.append((early.sequence, late.sequence))
-        assert len(proven) == len(understated(issued))
+    proven = []
+    for i, early in enumerate(issued):
+        for late in issued[i + 1 :]:
+            rises = best_rises([v for v in issued if early.sequence <= v.sequence <= late.sequence])
+            if is_proof(market, arguments(market, early, late, rises, None)):
+                proven.append((early.sequence, late.sequence))
+    assert len(proven) == len(understated(issued))
