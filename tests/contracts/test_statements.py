@@ -15,7 +15,7 @@ from protocol.wire.statements import (
     VerdictStatement,
     VoucherStatement,
 )
-from tests.contracts.sources import compile_harness
+from tests.contracts.hostile import compiled
 from tests.support.anvil import Anvil, Contract, anvil_process  # noqa: F401 a fixture
 from tests.support.messages import largest, messages
 
@@ -35,7 +35,7 @@ ZERO = "0x" + "00" * 20
 
 @pytest.fixture(scope="session")
 def harness(anvil_process: Anvil) -> Contract:  # noqa: F811 the fixture
-    return anvil_process.deploy(compile_harness("Statements"), "0x" + OTHER.hex())
+    return anvil_process.deploy(compiled("StatementsOpen"), "0x" + OTHER.hex())
 
 
 def on_chain(anvil: Anvil, harness: Contract, statement: Statement) -> bytes:

@@ -3,11 +3,8 @@
 @title A Staking and Parameters in one, whose token strikes back at every payment and freeze.
 @notice Node 1 is a coordinator, the others are miners, and the token owns them all.
 """
+from ethereum.ercs import IERC20
 from interfaces import IStaking
-
-
-interface Striker:
-    def strike(): nonpayable
 
 
 TOKEN: immutable(address)
@@ -75,20 +72,20 @@ def unbonding_delay() -> uint256:
 
 @external
 def pay(id: uint256, amount: uint256):
-    extcall Striker(TOKEN).strike()
+    extcall IERC20(TOKEN).transfer(self, 0)
 
 
 @external
 def set_debt(id: uint256, in_debt: bool):
-    extcall Striker(TOKEN).strike()
+    extcall IERC20(TOKEN).transfer(self, 0)
 
 
 @external
 def seize(id: uint256, amount: uint256, indices: DynArray[uint256, 16]) -> uint256:
-    extcall Striker(TOKEN).strike()
+    extcall IERC20(TOKEN).transfer(self, 0)
     return amount
 
 
 @external
 def freeze(id: uint256, until: uint256):
-    extcall Striker(TOKEN).strike()
+    extcall IERC20(TOKEN).transfer(self, 0)

@@ -1,6 +1,7 @@
 # pragma version 0.4.3
 """
-@title The statements module with its digests made external, for tests.
+@title StatementsOpen
+@notice The statements module with its digests made external. For tests.
 """
 from modules import statements
 
