@@ -191,6 +191,7 @@ def redeem(voucher: statements.Voucher, signature: Bytes[65]) -> uint256:
     news, paid = self._redeem(voucher, signature)
     assert news, "Settlement: this voucher adds nothing to what was shown and paid"
     self._settle_debt(convert(voucher.coordinator, uint256))
+    self._pay(voucher.miner, paid)
     return paid
 
 
@@ -207,15 +208,22 @@ def redeem_many(
     """
     assert len(vouchers) == len(signatures), "Settlement: as many signatures as vouchers are needed"
     total: uint256 = 0
+    due: uint256 = 0
     news: bool = False
     paid: uint256 = 0
     last: uint256 = len(vouchers)
     for index: uint256 in range(last, bound=MAX_VOUCHERS):
         news, paid = self._redeem(vouchers[index], signatures[index])
         total += paid
+        due += paid
         # Once for a run of vouchers of one coordinator: a debt that a later voucher pays is none.
-        if index + 1 == last or vouchers[index + 1].coordinator != vouchers[index].coordinator:
+        is_last: bool = index + 1 == last
+        if is_last or vouchers[index + 1].coordinator != vouchers[index].coordinator:
             self._settle_debt(convert(vouchers[index].coordinator, uint256))
+        # Once for a run of vouchers to one miner: what several coordinators owe it comes as one payment.
+        if is_last or vouchers[index + 1].miner != vouchers[index].miner:
+            self._pay(vouchers[index].miner, due)
+            due = 0
     return total
 
 
@@ -272,7 +280,7 @@ def staking() -> address:
 
 @internal
 def _redeem(voucher: statements.Voucher, signature: Bytes[65]) -> (bool, uint256):
-    # Gives whether anything changed, and what was paid. The caller settles the debt.
+    # Gives whether anything changed, and what the miner is to be paid. The caller settles the debt, and pays.
     coordinator: uint256 = convert(voucher.coordinator, uint256)
     miner: uint256 = convert(voucher.miner, uint256)
     assert voucher.issuedTotal <= MAX_PROMISE, "Settlement: a promise is at most 2^128 wei"
@@ -305,9 +313,13 @@ def _redeem(voucher: statements.Voucher, signature: Bytes[65]) -> (bool, uint256
         unpaid=unpaid - amount,
         escrow_after=held - amount,
     )
-    if amount > 0:
-        extcall STAKING.pay(miner, amount)
     return True, amount
+
+
+@internal
+def _pay(miner: uint64, amount: uint256):
+    if amount > 0:
+        extcall STAKING.pay(convert(miner, uint256), amount)
 
 
 @internal

@@ -6,7 +6,7 @@ import pytest
 
 from protocol.units import CAI
 from tests.contracts.conftest import COORDINATOR_MINIMUM, UNBONDING_DELAY_S, World
-from tests.contracts.market import BOBS, CAROLS, COORDINATOR, ESCROW, Market
+from tests.contracts.market import BOBS, CAROLS, COORDINATOR, ESCROW, Market, fields
 from tests.contracts.test_statements import other_forms
 from tests.support.anvil import Reverted
 
@@ -184,7 +184,22 @@ def test_redeem_many__of_two_coordinators_taking_turns__settles_the_debt_of_each
     vouchers = [others[0], own[0], others[1], own[1]]
     keys = [other_key, market.key] * 2
     signatures = [market.sign(voucher, key) for voucher, key in zip(vouchers, keys, strict=True)]
-    market.settle(world.bob, "redeem_many", [tuple(v.__dict__.values()) for v in vouchers], signatures)
+    market.settle(world.bob, "redeem_many", [fields(voucher) for voucher in vouchers], signatures)
     assert (market.owed(), market.read("owed", 4)) == (CAI + 1, 2 * CAI)
     assert not world.node(COORDINATOR)["active"]
     assert not world.node(4)["active"]
+
+
+def test_redeem_many__several_coordinators_to_one_miner__is_one_payment_and_to_two_is_two(market: Market):
+    world = market.world
+    other_key = world.key()
+    world.register(world.alice, COORDINATOR_MINIMUM + 1, role=2, node_key=other_key)
+    market.deposit(100 * CAI, coordinator=4)
+    vouchers = [market.voucher(CAI), market.voucher(2 * CAI, coordinator=4), market.voucher(4 * CAI, CAROLS)]
+    keys = [market.key, other_key, market.key]
+    signatures = [market.sign(voucher, key) for voucher, key in zip(vouchers, keys, strict=True)]
+    market.settle(world.bob, "redeem_many", [fields(voucher) for voucher in vouchers], signatures)
+    assert (market.streaming(BOBS), market.streaming(CAROLS)) == (3 * CAI, 4 * CAI)
+    logs = world.anvil.rpc("eth_getLogs", {"address": world.cai.address})
+    moved = [int(log["data"], 16) for log in logs if len(log["topics"]) == 3 and int(log["topics"][2], 16)]
+    assert [amount for amount in moved if amount in (3 * CAI, 4 * CAI)] == [3 * CAI, 4 * CAI]
