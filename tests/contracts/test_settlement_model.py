@@ -1,5 +1,6 @@
 """Any sequence of deposits, vouchers, withdrawals and debts agrees with a model in Python; nothing is paid twice."""
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from tests.contracts.conftest import COORDINATOR_MINIMUM, ESCROW_NOTICE_S, UNBON
 from tests.contracts.market import BOBS, CAROLS, COORDINATOR, ESCROW, OWN, Market, fields
 from tests.support.anvil import Reverted
 
+RUNS = int(os.environ.get("CUCKOO_CONTRACT_RUNS", "1"))
 SECOND = 4
 """A second coordinator; the treasury's."""
 COORDINATORS, MINERS = (COORDINATOR, SECOND), (BOBS, CAROLS)
@@ -198,7 +200,7 @@ class Run:
             assert world.node(coordinator)["active"] is (enough and not model.owed(coordinator))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25 * RUNS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=st.lists(OPERATIONS, min_size=15, max_size=40))
 def test_settlement__any_sequence__agrees_with_the_model(world: World, operations: list[tuple]):
     with world.anvil.unchanged():
