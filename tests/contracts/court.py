@@ -14,7 +14,8 @@ from tests.contracts.conftest import COORDINATOR_MINIMUM, MINER_MINIMUM, World
 from tests.contracts.market import fields
 
 ACCUSED, REPORTER, TWIN, IDLE = 1, 2, 3, 4
-"""Staking ids: the accused miner; the coordinator that reports; a miner of the accused's owner; an inactive miner."""
+"""Staking ids: the accused miner; the coordinator that reports; a miner of the accused's owner; a
+miner that weighs and is not active."""
 FIRST_JUROR = 5
 JURORS = 18
 CAP = 10 * MINER_MINIMUM
@@ -77,6 +78,8 @@ class Court:
         court.register(accused, 2 * CAP)
         court.register(court.person(2), 2 * CAP)
         world.unvote(court.owners[IDLE], IDLE, 2 * CAP)
+        world.anvil.send(world.treasury, world.cai, "approve", world.staking.address, 2**256 - 1)
+        world.vote(world.treasury, IDLE, 2 * CAP)
         for number in range(jurors):
             court.register(court.person(3 + number), (60_000 + 10_000 * number) * CAI)
         return court

@@ -17,6 +17,7 @@ from tests.contracts.court import (
     DRAW_WINDOW_S,
     EXECUTED,
     FIRST_JUROR,
+    IDLE,
     JURORS,
     REPORTER,
     SEATS,
@@ -274,9 +275,12 @@ def test_execute__fresh_day__always_leaves_enough_for_the_largest_node_also_when
         own = world.anvil.read(world.staking, "stake_of", node, owner)
         if own:
             world.unvote(owner, node, own)
+    world.unvote(world.treasury, IDLE, 2**256 - 1)
     world.anvil.wait(APPEAL_WINDOW_S)
     assert world.anvil.read(world.staking, "total_staked") == 0
-    assert court.execute(dispute)[1]["bps"] > 0
+    event = court.execute(dispute)[1]
+    assert 0 < event["slashed"] <= court.read("day_budget", world.anvil.now() // DAY)
+    assert event["bps"] < SLASH_BPS
 
 
 # Ends

@@ -48,7 +48,7 @@ def test_redeem__above_the_escrow__pays_the_escrow_and_the_rest_is_a_debt_that_j
     redeemed, in_debt = market.redeem(market.voucher(ESCROW + DEBT))
     assert (redeemed["amount"], redeemed["unpaid"], redeemed["escrow_after"]) == (ESCROW, DEBT, 0)
     assert in_debt == {"event": "InDebt", "coordinator": COORDINATOR, "owed": DEBT}
-    assert market.streaming() == ESCROW
+    assert market.streaming() == market.read("redeemed_total", COORDINATOR) == ESCROW
     assert world.balance(world.settlement.address) == 0
     assert (market.owed(), market.read("in_debt_since", COORDINATOR)) == (DEBT, world.anvil.now())
     assert world.node(COORDINATOR)["active"] is False

@@ -73,7 +73,7 @@ STAKING: immutable(IStaking)
 CAP: immutable(uint256)
 
 _panels: HashMap[uint256, HashMap[uint32, Panel]]
-# By dispute and node: 0 never drawn, else 4 * round + state, so that nobody is drawn twice in one dispute.
+# By dispute and node: 0 never drawn, else 4 * round + state.
 _seats: HashMap[uint256, HashMap[uint256, uint256]]
 # Owners whose nodes cannot be drawn (any more): the parties, and those who have a juror.
 _excluded: HashMap[uint256, HashMap[address, bool]]
@@ -165,14 +165,13 @@ def _set_seed_block(dispute: uint256, round: uint32):
 @internal
 @view
 def _is_eligible(dispute: uint256, juror: uint256, chance: uint256) -> bool:
-    # The stake decides before anything else: most candidates are small and need no other read.
+    # With a stake from CAP on, every chance is enough. An owner who has or had a juror here is excluded, so nobody is
+    # drawn twice.
     node: IStaking.Node = staticcall STAKING.node(juror)
-    if chance * CAP >= min(node.effective_stake, CAP) << 128:
-        return False
     return (
-        node.role == MINER
+        chance * CAP < node.effective_stake << 128
+        and node.role == MINER
         and node.active
-        and self._seats[dispute][juror] == 0
         and not self._excluded[dispute][node.owner]
     )
 
