@@ -1,7 +1,8 @@
 """A network with enough independent operators for two rounds of a dispute, and a model of the draw in Python."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from eth_abi import encode
@@ -83,6 +84,12 @@ class Court:
         for number in range(jurors):
             court.register(court.person(3 + number), (60_000 + 10_000 * number) * CAI)
         return court
+
+    @contextmanager
+    def put_back(self) -> Iterator["Court"]:
+        """Give a court to change; afterwards chain and people are as they were."""
+        with self.world.anvil.unchanged():
+            yield replace(self, owners=dict(self.owners), keys=dict(self.keys))
 
     def person(self, number: int) -> str:
         """Make somebody with CAI who has approved Staking and Disputes."""

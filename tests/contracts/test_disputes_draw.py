@@ -26,6 +26,7 @@ from tests.contracts.court import (
     REPORTER,
     SEATS,
     TWIN,
+    VERDICT_WINDOW_S,
     VOID,
     VOTING,
     Candidate,
@@ -43,8 +44,8 @@ def opened(deployed: World) -> Iterator[Court]:
 
 @pytest.fixture
 def court(opened: Court) -> Iterator[Court]:
-    with opened.world.anvil.unchanged():
-        yield opened
+    with opened.put_back() as court:
+        yield court
 
 
 # Reports
@@ -137,6 +138,7 @@ def test_draw__before_the_seeds_block__is_refused_and_then_equals_the_model(cour
         if world.anvil.rpc("eth_blockNumber") == hex(court.panel(dispute)["seed_block"]):
             break
     jurors = [event["juror"] for event in court.draw(dispute) if event["event"] == "JurorDrawn"]
+    assert court.dispute(dispute)["deadline"] == world.anvil.now() + VERDICT_WINDOW_S
     panel = court.panel(dispute)
     block = world.anvil.rpc("eth_getBlockByNumber", hex(panel["seed_block"]), False)["hash"]
     values = [bytes.fromhex(block[2:]), dispute, 0]
@@ -236,7 +238,7 @@ def test_close__draw_not_over_by_its_deadline__is_void_and_not_a_second_before(c
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(blocks=st.integers(5, 40), inactive=st.sets(st.integers(FIRST_JUROR, FIRST_JUROR + JURORS - 1), max_size=3))
 def test_draw__any_seed_and_network__equals_the_model(court: Court, blocks: int, inactive: set[int]):
-    with court.world.anvil.unchanged():
+    with court.put_back() as court:
         for node in range(FIRST_JUROR + JURORS - 6, FIRST_JUROR + JURORS):
             court.register(court.owners[node], 2 * CAP)  # the same operators once more
         dispute = court.report()

@@ -46,8 +46,8 @@ def opened(deployed: World) -> Iterator[Court]:
 
 @pytest.fixture
 def court(opened: Court) -> Iterator[Court]:
-    with opened.world.anvil.unchanged():
-        yield opened
+    with opened.put_back() as court:
+        yield court
 
 
 def supply(court: Court) -> int:

@@ -18,7 +18,6 @@ from tests.contracts.court import (
     SEATS,
     UNDECIDED,
     UPHELD,
-    VERDICT_WINDOW_S,
     VOTING,
     WRONG,
     Court,
@@ -39,10 +38,10 @@ def opened(deployed: World) -> Iterator[Court]:
 @pytest.fixture
 def court(opened: Court) -> Iterator[Court]:
     """Dispute 1 against the accused has its jury."""
-    with opened.world.anvil.unchanged():
-        opened.report()
-        opened.seat_all(1)
-        yield opened
+    with opened.put_back() as court:
+        court.report()
+        court.seat_all(1)
+        yield court
 
 
 def test_vote__of_jurors_by_anybody__counts_each(court: Court):
@@ -85,13 +84,9 @@ def test_vote__by_a_node_that_is_no_juror__is_refused(court: Court):
 def test_vote__signed_by_another_key_or_for_another_round__is_refused(court: Court):
     juror = court.jurors(1)[0]
     statement, signature = court.verdict(1, juror, WRONG)
-    court.keys[99] = court.keys[juror]
+    _, anothers = court.verdict(1, court.jurors(1)[1], WRONG)
     cases = [
-        (
-            [statement],
-            [court.verdict(1, court.jurors(1)[1], WRONG)[1]],
-            "a verdict is not signed by a key of the juror",
-        ),
+        ([statement], [anothers], "a verdict is not signed by a key of the juror"),
         ([(*statement[:3], RIGHT)], [signature], "a verdict is not signed by a key of the juror"),
         ([court.verdict(1, juror, WRONG, round_=1)[0]], [signature], "a verdict is for another round"),
         ([court.verdict(2, juror, WRONG)[0]], [signature], "a verdict is for another round"),
@@ -203,4 +198,3 @@ def test_report__after_an_end__opens_another_with_a_jury_of_its_own(court: Court
     verdict = VerdictStatement(dispute=1, round=0, juror=court.jurors(second)[0], verdict=WRONG)
     with pytest.raises(Reverted, match="Disputes: a verdict is for another round"):
         court.send(court.world.treasury, "vote", second, [fields(verdict)], [bytes(65)])
-    assert court.dispute(second)["deadline"] - court.world.anvil.now() == VERDICT_WINDOW_S

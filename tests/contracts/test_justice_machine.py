@@ -138,8 +138,8 @@ def opened(deployed: World) -> Iterator[Court]:
 @settings(max_examples=10 * RUNS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=st.lists(OPERATIONS, min_size=8, max_size=24))
 def test_settlement_slashing_and_disputes__any_sequence__account_for_every_wei(opened: Court, operations: list[tuple]):
-    with opened.world.anvil.unchanged():
-        story = Story(opened)
+    with opened.put_back() as court:
+        story = Story(court)
         for name, *arguments in operations:
             with suppress(Reverted):
                 getattr(story, name)(*arguments)
