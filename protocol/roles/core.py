@@ -22,6 +22,7 @@ from protocol.stake.epoch import epoch_start
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
 from protocol.task.catalog import Catalog
+from protocol.task.receipt import check_redeemable
 from protocol.units import Digest, Epoch, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import WORK_PLACE, decode
 from protocol.wire.messages import Hello, WorkMessage
@@ -170,7 +171,7 @@ class Core(ABC):
         """Give the voucher of a greeting, if there is one that the coordinator's present key signed.
 
         Raises:
-            InvalidMessage: it is between others.
+            InvalidMessage: it is between others, or no contract would ever take it.
         """
         voucher, signature = message.voucher, message.voucher_signature
         if voucher is None or signature is None:
@@ -181,6 +182,7 @@ class Core(ABC):
             # Perhaps by a key that it had before: nobody is to blame, and nothing is adopted.
             self.note(NoteName.MESSAGE_IGNORED, rule="hello.voucher_signature")
             return None
+        check_redeemable(voucher)
         return voucher, signature
 
     def row_of_peer(self, peer: PeerId) -> StakeRow | None:

@@ -17,6 +17,7 @@ from protocol.roles.claiming import OutstandingClaim
 from protocol.roles.core import Core
 from protocol.roles.earnings import Earnings
 from protocol.stake.table import StakeRow
+from protocol.task.receipt import check_redeemable
 from protocol.task.specification import specification_digest
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import RESULT_PLACE, SPECIFICATION_PLACE, decode, encode
@@ -328,6 +329,7 @@ class Working:
             raise InvalidMessage("receipt.voucher")
         core.check_signature(statement, message.signature, coordinator, "receipt.signature")
         core.check_signature(voucher, message.voucher_signature, coordinator, "receipt.voucher_signature")
+        check_redeemable(voucher)
         if delivery.price is not None and statement.price != delivery.price:
             raise InvalidMessage("receipt.price")
         # The highest voucher covers all that was receipted: showing an old one again pays nothing.

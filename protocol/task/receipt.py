@@ -2,12 +2,26 @@
 
 import hashlib
 from collections.abc import Iterator
+from typing import Final
 
 from protocol.crypto.typed_data import Domain, signer
 from protocol.errors import InvalidMessage
 from protocol.units import Address
 from protocol.wire.messages import Receipt
-from protocol.wire.statements import Statement
+from protocol.wire.statements import Statement, VoucherStatement
+
+MAX_PROMISE_WEI: Final = 2**128
+"""Highest promise (wei) that the Settlement contract takes, far more than all CAI. One above it pays nobody."""
+
+
+def check_redeemable(voucher: VoucherStatement) -> None:
+    """Pass only a voucher that the Settlement contract would take, whatever it holds in escrow.
+
+    Raises:
+        InvalidMessage: ``voucher.unredeemable``: it promises one miner more than all, or more than can be paid.
+    """
+    if not voucher.cumulative <= voucher.issued_total <= MAX_PROMISE_WEI:
+        raise InvalidMessage("voucher.unredeemable")
 
 
 def verify_receipt(domain: Domain, receipt: Receipt, *, coordinator: Address, artifact: bytes | None) -> None:

@@ -9,7 +9,14 @@ import pytest
 import trio
 
 from node import keystore
-from node.adapters.chain.devchain import DEV_FAUCET_DRIP_CAI, DEV_UNBONDING_DELAY_S, DevnetNode, deploy_devnet
+from node.adapters.chain.devchain import (
+    DEV_ESCROW_NOTICE_S,
+    DEV_FAUCET_DRIP_CAI,
+    DEV_UNBONDING_DELAY_S,
+    DevnetNode,
+    deploy_devnet,
+    owner_secret,
+)
 from node.configuration import load_params
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile
 from node.own_command import with_shown_command
@@ -280,3 +287,38 @@ def test_command__another_chain_started_there__says_so(cuckoo: Cuckoo, town: Tow
     code, _, err = cuckoo("status", "--network", str(stale))
     assert code == 2
     assert "is it the network's file of this chain? A devnet that was started again has a new one" in err
+
+
+def test_escrow__deposit_ask_wait_and_take(as_: Cuckoo, cuckoo: Cuckoo, town: Town):
+    owner = town.keystore("coordinator-owner-4")
+    assert as_("coordinator-owner-4", "faucet")[0] == 0
+    code, out, _ = as_("coordinator-owner-4", "escrow", "deposit", "1", "10000")
+    assert code == 0, "anybody may deposit for a coordinator"
+    assert "escrow of coordinator 1  0 CAI → 10,000 CAI" in out
+    code, _, err = as_("coordinator-owner-4", "escrow", "request", "1", "10")
+    assert (code, "and only its owner may do this" in err) == (2, True)
+    assert owner.exists()
+
+    secret = owner_secret("coordinator-1")
+    keystore.create(town.folder / "coordinator-1.json", PASSWORD, light=True, key=secret)
+    try:
+        code, _, err = as_("coordinator-1", "escrow", "withdraw", "1")
+        assert (code, "nothing was asked for: use" in err) == (2, True), err
+        code, _, err = as_("coordinator-1", "escrow", "request", "1", "10001")
+        assert (code, "AMOUNT: the escrow holds 10,000 CAI, not 10,001 CAI" in err) == (2, True)
+        assert as_("coordinator-1", "escrow", "request", "1", "4000")[0] == 0
+        code, _, err = as_("coordinator-1", "escrow", "withdraw", "1")
+        assert (code, "4,000 CAI can be withdrawn from " in err) == (2, True)
+        code, out, _ = cuckoo("escrow", "show", "1")
+        assert code == 0
+        assert out.splitlines()[0] == "coordinator 1: 10,000 CAI in escrow, 0 CAI paid to miners"
+        assert out.splitlines()[1].startswith("  withdrawal of 4,000 CAI asked for, from ")
+        assert as_("coordinator-1", "escrow", "cancel", "1")[0] == 0
+        assert as_("coordinator-1", "escrow", "request", "1", "4000")[0] == 0
+        town.anvil.wait(DEV_ESCROW_NOTICE_S)
+        assert as_("coordinator-1", "escrow", "withdraw", "1")[0] == 0
+        told = json.loads(cuckoo("escrow", "show", "1", "--json")[1])
+        assert told["escrow_wei"] == str(6000 * CAI)
+        assert told["pending_withdrawal"]["amount_wei"] == "0"
+    finally:
+        (town.folder / "coordinator-1.json").unlink()

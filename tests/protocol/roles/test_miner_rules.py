@@ -6,6 +6,7 @@ import pytest
 
 from protocol.effects import StartJob
 from protocol.records import ClaimSigned, ResultCommitted, ResultSettled, VoucherHeld
+from protocol.task.receipt import MAX_PROMISE_WEI
 from protocol.units import Wei
 from protocol.wire.messages import Abandon, Award, Claim, Decline, Result
 from protocol.wire.statements import DeclineStatement
@@ -97,6 +98,24 @@ def test_miner__hello_of_another_node_or_network__is_judged() -> None:
 
 def test_miner__hello_with_a_voucher_for_another__is_judged() -> None:
     assert judged(MinerSeat().say(CAROL, hello(CAROL_ID, voucher_of(PRICE, miner=BOB_ID)))) == ["hello.voucher"]
+
+
+UNREDEEMABLE = {
+    "above what can be paid": voucher_of(MAX_PROMISE_WEI + 1),
+    "above the total": voucher_of(PRICE).model_copy(update={"issued_total": Wei(PRICE - 1)}),
+}
+
+
+@pytest.mark.parametrize("what", UNREDEEMABLE)
+def test_miner__hello_with_a_voucher_that_no_contract_takes__is_judged_and_not_adopted(what: str) -> None:
+    effects = MinerSeat().say(CAROL, hello(CAROL_ID, UNREDEEMABLE[what]))
+    assert judged(effects) == ["voucher.unredeemable"]
+    assert persisted(effects, VoucherHeld) == []
+
+
+def test_miner__hello_with_the_highest_voucher_that_a_contract_takes__adopts_it() -> None:
+    effects = MinerSeat().say(CAROL, hello(CAROL_ID, voucher_of(MAX_PROMISE_WEI)))
+    assert [record.cumulative for record in persisted(effects, VoucherHeld)] == [MAX_PROMISE_WEI]
 
 
 def test_miner__hello_with_a_higher_voucher__adopts_it() -> None:
@@ -204,6 +223,7 @@ WRONG_RECEIPTS: dict[str, Any] = {
     "receipt.voucher_signature": {"voucher_by": BOB},
     "receipt.price": {"price": Wei(PRICE - 1)},
     "receipt.underpaid": {"voucher": voucher_of(PRICE - 1)},
+    "voucher.unredeemable": {"voucher": voucher_of(MAX_PROMISE_WEI + 1)},
 }
 
 
