@@ -5,6 +5,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from protocol.crypto.keys import keccak256
@@ -112,12 +113,17 @@ class ChainToAsk:
     """Address of the staking contract, ``0x…``."""
 
     @classmethod
-    def given(cls, chain_rpc: str | None, staking: str | None) -> "ChainToAsk | None":
-        """Take what a person gave; None when that is nothing.
+    def given(cls, chain_rpc: str | None, staking: str | None, network: Path | None = None) -> "ChainToAsk | None":
+        """Take what a person gave, flags before the network's file; None when that is nothing.
 
         Raises:
-            ConfigError: Only one of the two, or one is not of its form.
+            ConfigError: Only one of the two, or one is not of its form, or the file is wrong.
         """
+        if chain_rpc is None and staking is None and network is not None:
+            from node.network_file import read_network  # imported here: submit seldom needs it
+
+            described = read_network(network)
+            return cls(described.chain.rpc_urls[0], described.contracts.staking)
         if chain_rpc is None and staking is None:
             return None
         if chain_rpc is None or staking is None:

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 NetworkOption = Annotated[
     Path, typer.Option("--network", metavar="FILE", help="The network's file.", envvar="CUCKOO_NETWORK")
 ]
+OptionalNetworkOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--network", metavar="FILE", help="The network's file: whom to ask who signed.", envvar="CUCKOO_NETWORK"
+    ),
+]
 KeystoreOption = Annotated[
     Path, typer.Option("--keystore", metavar="FILE", help="Your account's encrypted key.", envvar="CUCKOO_KEYSTORE")
 ]

@@ -105,7 +105,8 @@ def welcome(network: "Devnet") -> str:
     from node.own_command import shown_command
 
     url = network.api_urls[0]
-    submit = f'{shown_command()} submit "a red heart" --out heart.png --api {url}'
+    file = shlex.quote(str(network.network_path))
+    submit = f'{shown_command()} submit "a red heart" --out heart.png --api {url} --network {file}'
     if network.api_key:
         submit += f" --api-key {network.api_key}"
     key = f"\n    -H 'Authorization: Bearer {network.api_key}' \\" if network.api_key else ""
@@ -120,7 +121,7 @@ def welcome(network: "Devnet") -> str:
 API:   {"  ".join(network.api_urls)}   (documentation at {url}/docs)
 Logs:  {network.folder}/*/log
 Chain: {network.chain_url}, staking contract {network.contracts.deployed.staking}
-Stake: export CUCKOO_NETWORK={shlex.quote(str(network.network_path))}, then {shown_command()} status --stakes
+Stake: export CUCKOO_NETWORK={file}, then {shown_command()} status --stakes
 
 Try it:
   curl {url}/v1/images/generations \\{key}

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from node.cli.account import OptionalNetworkOption
+
 if TYPE_CHECKING:
     from node.cli.api import ApiClient, Json
     from node.cli.progress import Reporter
@@ -23,9 +25,8 @@ def submit(
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same picture.")] = None,
     negative: Annotated[str | None, typer.Option(help="What the picture should not show.")] = None,
-    chain_rpc: Annotated[
-        str | None, typer.Option(metavar="URL", help="Chain to check the receipt's signature against.")
-    ] = None,
+    network: OptionalNetworkOption = None,
+    chain_rpc: Annotated[str | None, typer.Option(metavar="URL", help="Or: a chain to check it against.")] = None,
     staking: Annotated[str | None, typer.Option(metavar="0x…", help="Staking contract, with --chain-rpc.")] = None,
 ) -> None:
     """Have one picture made, watch its progress, and save it.
@@ -40,7 +41,7 @@ def submit(
     from node.receipts import ChainToAsk
 
     check_output(out)
-    chain = ChainToAsk.given(chain_rpc, staking)
+    chain = ChainToAsk.given(chain_rpc, staking, network)
     order = {"prompt": prompt, "model": model, "size": size, "steps": steps, "seed": seed, "negative_prompt": negative}
 
     async def run() -> None:
@@ -102,7 +103,7 @@ def print_findings(findings: "ReceiptFindings") -> None:
         raise Unavailable(f"receipt: not to be believed: {'; '.join(findings.problems)}")
     says = ", ".join(findings.lines())
     if findings.signed_by is None:
-        print(f"receipt: says that {says}; SIGNATURE NOT CHECKED: give --chain-rpc and --staking")
+        print(f"receipt: says that {says}; SIGNATURE NOT CHECKED: give --network, or --chain-rpc and --staking")
     else:
         print(f"receipt: good: {says}")
 

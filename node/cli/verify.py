@@ -5,6 +5,8 @@ from typing import Annotated, Final
 
 import typer
 
+from node.cli.account import OptionalNetworkOption
+
 MAX_RECEIPT_BYTES: Final = 256 * 1024
 """Largest receipt as JSON (bytes): its bytes twice, as text, and then some."""
 
@@ -14,16 +16,17 @@ def verify(
         Path, typer.Argument(help="A receipt, saved from GET /v1/receipts/TASK.", metavar="RECEIPT.json")
     ],
     artifact: Annotated[Path | None, typer.Option(help="The picture that it should be for.")] = None,
-    chain_rpc: Annotated[str | None, typer.Option(metavar="URL", help="Chain to check the signature against.")] = None,
+    network: OptionalNetworkOption = None,
+    chain_rpc: Annotated[str | None, typer.Option(metavar="URL", help="Or: a chain to check it against.")] = None,
     staking: Annotated[str | None, typer.Option(metavar="0x…", help="Staking contract, with --chain-rpc.")] = None,
 ) -> None:
     """Check a coordinator's signed receipt: for which picture it is, and who signed it.
 
-    Without --chain-rpc and --staking the signature cannot be checked, and the exit code is 1.
+    Without --network, or --chain-rpc and --staking, the signature cannot be checked, and the exit code is 1.
 
     $ curl http://127.0.0.1:8000/v1/receipts/TASK > receipt.json
 
-    $ cuckoo verify receipt.json --artifact heart.png --chain-rpc http://127.0.0.1:8545 --staking 0x…
+    $ cuckoo verify receipt.json --artifact heart.png --network network.toml
     """
     import json
 
@@ -35,7 +38,7 @@ def verify(
     from protocol.errors import ConfigError
     from protocol.params import MAX_ARTIFACT_BYTES
 
-    chain = ChainToAsk.given(chain_rpc, staking)
+    chain = ChainToAsk.given(chain_rpc, staking, network)
     try:
         view = json.loads(read_given_file(receipt, MAX_RECEIPT_BYTES, "receipt"))
     except (ValueError, RecursionError):

@@ -88,15 +88,17 @@ def test_receipt__of_a_task__verifies_and_a_changed_one_does_not(network: Runnin
     bad.write_text(changed)
     chain = network.description["chain"]
     flags = ["--chain-rpc", chain["rpc_url"], "--staking", chain["staking"]]
+    file = ["--network", network.description["network"]]
     results = [
         subprocess.run(
-            [sys.executable, "-m", "node", "verify", str(path), *flags], capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", "node", "verify", str(path), *named], capture_output=True, text=True, timeout=60
         )
-        for path in (good, bad)
+        for path, named in ((good, flags), (good, file), (bad, file))
     ]
-    assert results[0].returncode == 0, results[0].stderr
-    assert results[1].returncode != 0
-    assert "Traceback" not in results[1].stderr
+    assert results[0].returncode == results[1].returncode == 0, results[0].stderr + results[1].stderr
+    assert "which is that coordinator's key in the staking contract" in results[1].stdout
+    assert results[2].returncode != 0
+    assert "Traceback" not in results[2].stderr
 
 
 def test_memory__coordinator_and_bootstrap__hold_no_torch(network: Running) -> None:
