@@ -18,9 +18,7 @@ NetworkOption = Annotated[
 ]
 OptionalNetworkOption = Annotated[
     Path | None,
-    typer.Option(
-        "--network", metavar="FILE", help="The network's file: whom to ask who signed.", envvar="CUCKOO_NETWORK"
-    ),
+    typer.Option("--network", metavar="FILE", help="The network's file: it tells who signed.", envvar="CUCKOO_NETWORK"),
 ]
 KeystoreOption = Annotated[
     Path, typer.Option("--keystore", metavar="FILE", help="Your account's encrypted key.", envvar="CUCKOO_KEYSTORE")
