@@ -23,6 +23,7 @@ from node.settings import NodeRole, Settings
 from node.upkeep import keep_tidy
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain
+from protocol.errors import ConfigError
 from protocol.notes import NoteName
 from protocol.roles.bootstrap import BootstrapCore
 from protocol.roles.coordinator import CoordinatorCore
@@ -31,6 +32,7 @@ from protocol.roles.miner import MinerCore
 from protocol.task.catalog import Catalog
 from protocol.units import PeerId, StakingId, Wei
 
+WEI_PER_GWEI: Final = 10**9
 Addresses = Callable[[], tuple[str, ...]]
 
 
@@ -86,13 +88,18 @@ def identity_of(settings: Settings, secret: bytes) -> Identity:
 
 
 async def run_node(
-    settings: Settings, secret: bytes, *, task_status: "trio.TaskStatus[NodeInfo]" = trio.TASK_STATUS_IGNORED
+    settings: Settings,
+    secret: bytes,
+    gas_key: bytes | None = None,
+    *,
+    task_status: "trio.TaskStatus[NodeInfo]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run one node of any role until cancelled.
 
     Args:
         settings: All choices for it.
         secret: Its 32-byte node key.
+        gas_key: Secret (32 bytes) of the account that pays for its transactions, if there is one.
         task_status: Reports started with the ``NodeInfo`` once it listens, and serves HTTP if its role does.
 
     Raises:
@@ -101,12 +108,28 @@ async def run_node(
     clock = SystemClock()
     journal = StructuredJournal()
     identity = identity_of(settings, secret)
-    ports = real_ports(settings, secret, identity.catalog, clock, journal)
+    ports = real_ports(settings, secret, identity.catalog, clock, journal, gas_key)
     await run_with(ports, settings, identity, journal, task_status=task_status)
 
 
-def real_ports(settings: Settings, secret: bytes, catalog: Catalog, clock: Clock, journal: Journal) -> Ports:
-    """Build the real adapters of a role: sockets, chain, disk, device."""
+def real_ports(  # noqa: PLR0913 what a node is made of
+    settings: Settings,
+    secret: bytes,
+    catalog: Catalog,
+    clock: Clock,
+    journal: Journal,
+    gas_key: bytes | None = None,
+) -> Ports:
+    """Build the real adapters of a role: sockets, chain, disk, device.
+
+    Raises:
+        ConfigError: The gas key is the node's key.
+    """
+    if gas_key == secret:
+        raise ConfigError(
+            "chain.gas_keystore: this is the node's own key, which signs no transactions: "
+            "make another with cuckoo key new --keystore FILE"
+        )
     from node.adapters.chain.chain import ChainSettings, StakingChain
     from node.adapters.libp2p import OverlaySettings, OverlayTransport
     from node.adapters.store import SqliteStore
@@ -119,10 +142,15 @@ def real_ports(settings: Settings, secret: bytes, catalog: Catalog, clock: Clock
             staking=settings.chain.staking_address,
             start_block=settings.chain.start_block,
             poll_s=settings.chain.poll_s,
+            confirmations=settings.chain.confirmations,
+            max_fee=Wei(int(settings.chain.max_fee_gwei * WEI_PER_GWEI)),
+            bump_after_s=settings.chain.bump_after_s,
         ),
         settings.params,
         clock,
         journal,
+        store,
+        gas_key,
     )
     transport = OverlayTransport(
         OverlaySettings(

@@ -32,6 +32,8 @@ PATH_KEYS: Final = (
     "data",
     "network",
     "catalog",
+    "chain.gas_keystore",
+    "chain.gas_password_file",
     "key.keystore",
     "key.password_file",
     "http.keys_file",

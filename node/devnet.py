@@ -77,6 +77,7 @@ class Devnet:
             "staking": self.contracts.deployed.staking,
             "start_block": self.contracts.deployed.start_block,
             "poll_s": CHAIN_POLL_SECONDS,
+            "confirmations": 1,  # one machine has one chain node: its blocks stay
         }
 
     @property

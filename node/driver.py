@@ -12,6 +12,7 @@ import trio
 from node.desk import TaskDesk
 from node.ports import Ports
 from node.timers import Timers
+from protocol.chain_records import TransactionRequested
 from protocol.crypto.keys import address_of_peer_id
 from protocol.effects import (
     CancelJob,
@@ -34,12 +35,14 @@ from protocol.effects import (
     SendEncoded,
     SetTimer,
     StartJob,
+    SubmitTx,
     Subscribe,
 )
 from protocol.errors import InvalidMessage
-from protocol.events import Event, GossipReceived, Restored, StakeChanged, TaskCancelled, TimerFired
+from protocol.events import ActivityChanged, Event, GossipReceived, Restored, StakeChanged, TaskCancelled, TimerFired
 from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
+from protocol.records import Record
 from protocol.roles.core import EPOCH_BEGINS, Core
 from protocol.stake.standing import Standing
 from protocol.units import PeerId, TaskId
@@ -61,6 +64,7 @@ class Driver:
         """Connect a core with its ports; only a coordinator has a desk."""
         self._core = core
         self._transport = ports.transport
+        self._chain = ports.chain
         self._store = ports.store
         self._engine = ports.engine
         self._desk = desk
@@ -145,7 +149,7 @@ class Driver:
         effects: list[Effect] = []
         for event in batch:
             effects.extend(self._core.handle(event, now))
-        records = tuple(record for effect in effects if isinstance(effect, Persist) for record in effect.records)
+        records = tuple(record for effect in effects for record in _records_of(effect))
         if records:
             await self._store.persist(records)
         for effect in effects:
@@ -169,6 +173,8 @@ class Driver:
                 self._timers.set(key, at)
             case CancelTimer(key=key):
                 self._timers.cancel(key)
+            case SubmitTx(key=key):
+                self._chain.submit(key)
             case Deliver(task=task, update=update):
                 if self._desk is not None:
                     self._desk.deliver(task, update)
@@ -208,10 +214,21 @@ class Driver:
         self._transport.send_artifact(effect.peer, effect.task, effect.attempt, effect.digest, data)
 
 
+def _records_of(effect: Effect) -> tuple[Record, ...]:
+    """Give what must be on disk before the batch acts: what the core persists, and what it wants on the chain."""
+    match effect:
+        case Persist(records=records):
+            return records
+        case SubmitTx(key=key, call=call):
+            return (TransactionRequested(key, call),)
+        case _:
+            return ()
+
+
 def _changes_standing(event: Event) -> bool:
-    """Say whether peers may have another standing after this event: a table came, or one begins to hold."""
+    """Say whether peers may have another standing now: a table came or begins to hold, or somebody was jailed."""
     match event:
-        case StakeChanged():
+        case StakeChanged() | ActivityChanged():
             return True
         case TimerFired(key=(what, _, _)):
             return what == EPOCH_BEGINS

@@ -40,6 +40,9 @@ _COUNTERS: Final[Mapping[NoteName, tuple[str, str, str]]] = {
     NoteName.RESULT_SENT: ("cuckoo_results", "outcome", "sent"),
     NoteName.RESULT_RECEIVED: ("cuckoo_results", "outcome", "received"),
     NoteName.RESULT_REJECTED: ("cuckoo_results", "outcome", "rejected"),
+    NoteName.TX_SENT: ("cuckoo_transactions", "outcome", "sent"),
+    NoteName.TX_CONFIRMED: ("cuckoo_transactions", "outcome", "confirmed"),
+    NoteName.TX_FAILED: ("cuckoo_transactions", "outcome", "failed"),
     NoteName.GOSSIP_ACCEPTED: ("cuckoo_gossip", "verdict", "accept"),
     NoteName.GOSSIP_IGNORED: ("cuckoo_gossip", "verdict", "ignore"),
     NoteName.GOSSIP_REJECTED: ("cuckoo_gossip", "verdict", "reject"),
@@ -59,6 +62,10 @@ _REASONS: Final[Mapping[NoteName, tuple[str, str, str]]] = {
     NoteName.MESSAGE_IGNORED: ("cuckoo_messages_ignored", "rule", "Messages that could not be used, by rule"),
     NoteName.GOSSIP_IGNORED: ("cuckoo_gossip_ignored", "rule", "Gossip not forwarded, by rule"),
     NoteName.GOSSIP_REJECTED: ("cuckoo_gossip_rejected", "rule", "Gossip held against its publisher, by rule"),
+    NoteName.CHAIN_ENDPOINT_LEFT: ("cuckoo_chain_endpoints_left", "reason", "Chain nodes left for another, by reason"),
+    NoteName.CHAIN_REBUILT: ("cuckoo_chain_rebuilds", "reason", "Times that all events were read anew, by reason"),
+    NoteName.TX_REPLACED: ("cuckoo_transaction_repairs", "reason", "Transactions sent again or anew, by reason"),
+    NoteName.TX_STUCK: ("cuckoo_transactions_stuck", "reason", "Transactions that do not get on, by reason"),
     NoteName.PEER_JUDGED: ("cuckoo_judgements", "rule", "Acts held against peers, by rule"),
 }
 """Note -> (counter, label and field of the note, help)."""
@@ -110,6 +117,8 @@ class DomainMetrics:
         self._events = {note: Counter(name, text, registry=registry) for note, (name, text) in _EVENTS.items()}
         self._peers = Gauge("cuckoo_peers", "Peers connected now", registry=registry)
         self._engine = Gauge("cuckoo_engine_up", "1 while the engine answers", registry=registry)
+        self._gas = Gauge("cuckoo_gas_transactions", "Transactions that the gas account can pay for", registry=registry)
+        self._inactive = Gauge("cuckoo_nodes_inactive", "Registered nodes that are inactive now", registry=registry)
         self._open = Gauge("cuckoo_tasks_open", "Tasks accepted in this run that have not ended", registry=registry)
         self._earned = Counter("cuckoo_earned_cai", "CAI promised to this miner by receipts", registry=registry)
         self._seconds = Histogram(
@@ -143,6 +152,10 @@ class DomainMetrics:
                 self._engine.set(1)
             case NoteName.ENGINE_DOWN:
                 self._engine.set(0)
+            case NoteName.GAS_BALANCE:
+                self._gas.set(_whole(fields.get("transactions")))
+            case NoteName.NODES_INACTIVE:
+                self._inactive.set(_whole(fields.get("nodes")))
             case NoteName.RECEIPT_RECEIVED:
                 self._earned.inc(_whole(fields.get("wei")) / CAI)
             case _:

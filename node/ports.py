@@ -5,13 +5,14 @@ raise for what a remote party did; every long-lived port has ``run``, which the 
 and which ends only by cancellation or by a fault of ours.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import trio
 
+from protocol.chain_records import ChainPlace, ChainStep, Transaction
 from protocol.effects import Accepted, Lane, Offence, Refused, StartJob, Update
 from protocol.events import Event
 from protocol.gossip.verdict import Verdict
@@ -135,13 +136,18 @@ class Transport(Protocol):
 
 
 class Chain(Protocol):
-    """The follower of the staking contract."""
+    """The follower of the staking contract, and the sender of our transactions."""
 
     async def run(self, sink: EventSink, *, task_status: Ready = trio.TASK_STATUS_IGNORED) -> None:
         """Post ``StakeChanged`` for the epochs around now, then ever the next, and ``BlockSeen`` for new heads.
 
-        Reports started once the first ``StakeChanged`` is posted. A node that does not answer is retried for ever.
+        Posts ``ActivityChanged`` whenever other nodes are inactive, and one outcome for each transaction. Reports
+        started once the first ``StakeChanged`` is posted. A node that does not answer is retried for ever.
         """
+        ...
+
+    def submit(self, key: str) -> None:
+        """Take up the transaction of this key, whose request is in the store; tell its outcome if there is one."""
         ...
 
 
@@ -170,7 +176,34 @@ class StoredTask:
     failed: TaskFailed | None
 
 
-class Store(Protocol):
+class ChainStore(Protocol):
+    """What the chain adapter keeps: its place among the blocks, and the transactions that it makes."""
+
+    async def chain_place(self, contract: str) -> ChainPlace | None:
+        """Give how far this contract was followed; None when it never was, or another one since."""
+        ...
+
+    async def keep_chain_step(self, contract: str, step: ChainStep) -> None:
+        """Keep a step, all or nothing; what was kept of another contract is forgotten with the first."""
+        ...
+
+    async def open_transactions(self, limit: int) -> tuple[Transaction, ...]:
+        """Give transactions without outcome, or whose outcome the core has not taken in.
+
+        At most so many: first those that have a nonce, then the others, in the order of their requests.
+        """
+        ...
+
+    async def transaction(self, key: str) -> Transaction | None:
+        """Find a transaction, also one that is settled and not yet forgotten."""
+        ...
+
+    async def keep_transactions(self, transactions: Sequence[Transaction]) -> None:
+        """Replace what is known of these (nonce, versions, outcome), all or none; on return it is durable."""
+        ...
+
+
+class Store(ChainStore, Protocol):
     """Durable memory of one node."""
 
     def opened(self) -> AbstractAsyncContextManager[None]:

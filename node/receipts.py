@@ -142,7 +142,8 @@ async def look_up_domain(chain: ChainToAsk, coordinator: StakingId) -> tuple[Dom
         Unavailable: The chain does not answer.
         ConfigError: There is no such node, or no staking contract.
     """
-    from node.adapters.chain.rpc import JsonRpc, octets, quantity  # imported here: most commands need no chain
+    from node.adapters.chain.answers import octets, quantity
+    from node.adapters.chain.rpc import JsonRpc  # imported here: most commands need no chain
 
     rpc_url, staking = chain.rpc_url, chain.staking
     contract = Address(bytes.fromhex(staking.removeprefix("0x")))

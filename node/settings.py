@@ -111,6 +111,18 @@ class ChainSection(Section):
     """Block of the contract's deployment: nothing before it is read."""
     poll_s: Annotated[float, Field(ge=0.05, le=60)] = 2.0
     """Seconds between two questions for the chain's head. Half of the block time is enough."""
+    confirmations: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Blocks, its own included, after which a block counts where the newest state matters: who is jailed now, and
+    whether a transaction took effect. Stake tables settle for an epoch besides."""
+    gas_keystore: Path | None = None
+    """Encrypted key (Web3 secret storage v3) of an account that pays for this node's transactions with the chain's
+    own coin. Never the node's key, and one node's alone. Where left out the node makes no transactions."""
+    gas_password_file: Path | None = None
+    """File with its password, readable by the owner only; a question on the terminal where left out."""
+    max_fee_gwei: Annotated[float, Field(gt=0, le=1_000_000)] = 500.0
+    """Most that one gas of a transaction may cost (gwei); dearer, it waits until gas is cheaper."""
+    bump_after_s: Annotated[float, Field(ge=0.1, le=86_400)] = 60.0
+    """How long (s) a transaction may wait to be mined before it is sent again with higher fees."""
 
     @property
     def staking_address(self) -> Address:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
+from protocol.chain_records import ContractCall
 from protocol.notes import NoteName
 from protocol.records import Record
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
@@ -145,6 +146,19 @@ class Persist:
 
 
 @dataclass(frozen=True, slots=True)
+class SubmitTx:
+    """Make this call in a transaction, paid by the gas key. Answered by one ``TxConfirmed`` or ``TxFailed``.
+
+    The wish is on disk before any effect of its batch runs. The same key again, also in another run, is the same
+    wish: it makes no second transaction, and an outcome that is known already is told again.
+    """
+
+    key: str
+    """Stable name of the wish, 1 to 128 characters, derived from what it is about."""
+    call: ContractCall
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """The task is on disk and will end with a picture or a named reason."""
 
@@ -237,6 +251,7 @@ Effect = (
     | StartJob
     | CancelJob
     | Persist
+    | SubmitTx
     | Reply
     | Deliver
     | Judge

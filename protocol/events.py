@@ -6,9 +6,10 @@ If a rule needs something that is not here, add a field: cores never reach out. 
 from dataclasses import dataclass
 from typing import Literal
 
+from protocol.chain_records import Confirmed, Failed
 from protocol.records import Record
 from protocol.stake.table import EpochView
-from protocol.units import BlockNumber, Digest, PeerId, TaskId, UnixMillis
+from protocol.units import BlockNumber, Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.messages import Bulletin, TaskSpecification
 
 
@@ -106,6 +107,30 @@ class BlockSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivityChanged:
+    """Other nodes than before are inactive now, in the newest confirmed block. Tables stay as they are."""
+
+    inactive: frozenset[StakingId]
+    """All registered nodes that are jailed or below their minimum."""
+
+
+@dataclass(frozen=True, slots=True)
+class TxConfirmed:
+    """The transaction of this key took effect, in a block with enough blocks on it."""
+
+    key: str
+    outcome: Confirmed
+
+
+@dataclass(frozen=True, slots=True)
+class TxFailed:
+    """The transaction of this key has no effect and never will."""
+
+    key: str
+    outcome: Failed
+
+
+@dataclass(frozen=True, slots=True)
 class ModelState:
     """What the engine can do with one model."""
 
@@ -196,6 +221,9 @@ Event = (
     | TimerFired
     | StakeChanged
     | BlockSeen
+    | ActivityChanged
+    | TxConfirmed
+    | TxFailed
     | EngineChanged
     | JobProgress
     | JobFinished

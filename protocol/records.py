@@ -5,6 +5,7 @@ The same records come back in ``Restored`` after a restart. Spec: SPEC.md §9.
 
 from dataclasses import dataclass
 
+from protocol.chain_records import TransactionRequested, TransactionSettled
 from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
 
 
@@ -152,4 +153,6 @@ Record = (
     | ResultCommitted
     | ResultSettled
     | VoucherHeld
+    | TransactionRequested
+    | TransactionSettled
 )

@@ -117,6 +117,9 @@ def run_settings(settings: "Settings", *, as_json: bool) -> int:
 
     configure_logging(settings.logs.format, settings.logs.level)
     secret = keystore.unlock(settings.keystore, settings.key.password_file)
+    chain, gas_key = settings.chain, None
+    if chain.gas_keystore is not None:
+        gas_key = keystore.unlock(chain.gas_keystore, chain.gas_password_file)
 
     async def run() -> None:
         import trio
@@ -124,7 +127,7 @@ def run_settings(settings: "Settings", *, as_json: bool) -> int:
         from node.compose import run_node
 
         async with trio.open_nursery() as nursery:
-            info = await nursery.start(run_node, settings, secret)
+            info = await nursery.start(run_node, settings, secret, gas_key)
             print(ready_line(info) if as_json else ready_text(info), flush=True)
 
     return run_until_stopped(run, exit_with_stdin=settings.exit_with_stdin)

@@ -86,6 +86,8 @@ class Admission:
         self._check_signer(message, address, now)
         view = self._view(message, now)
         row = _speaker(message, address, view)
+        if self._book.is_inactive_now(row.id):
+            raise IgnoredMessage("gossip.inactive")  # others may not have seen yet that it was jailed: no fault
         Field.from_bytes(message.field, len(view.table.miners))
         if abs(now - message.sent_at) > self._params.boundary_tolerance_s * 1000:
             raise IgnoredMessage("gossip.stale")

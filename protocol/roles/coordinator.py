@@ -17,6 +17,7 @@ from protocol.effects import (
 )
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import (
+    ActivityChanged,
     ArtifactReceived,
     Event,
     ProvidersFound,
@@ -98,7 +99,7 @@ class CoordinatorCore(Core):
                 self._on_stream_opened(peer)
             case StreamClosed(peer=peer):
                 self._on_stream_closed(peer)
-            case StakeChanged():
+            case StakeChanged() | ActivityChanged():
                 self._on_stake_changed()
             case ProvidersFound(key=key, peers=peers):
                 if key in self._searches:

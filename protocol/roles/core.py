@@ -9,11 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from protocol.chain_records import ContractCall, TransactionSettled
 from protocol.crypto.keys import NodeKey, address_of_peer_id
 from protocol.crypto.typed_data import Domain, sign, signer
-from protocol.effects import Effect, Judge, Note, Offence, Send, SetTimer, TimerKey
+from protocol.effects import Effect, Judge, Note, Offence, Persist, Send, SetTimer, SubmitTx, TimerKey
 from protocol.errors import IgnoredMessage, InvalidMessage
-from protocol.events import BlockSeen, Event, StakeChanged, TimerFired
+from protocol.events import ActivityChanged, BlockSeen, Event, StakeChanged, TimerFired, TxConfirmed, TxFailed
 from protocol.gossip.admission import Admission, Judgement
 from protocol.notes import NoteName
 from protocol.params import Params
@@ -83,9 +84,15 @@ class Core(ABC):
                     event = StakeChanged(begun)
             case BlockSeen(timestamp=timestamp):
                 self.book.head_seen(timestamp)
+            case ActivityChanged(inactive=inactive):
+                self.book.inactive_now(inactive)
+                self.note(NoteName.NODES_INACTIVE, nodes=len(inactive))
             case _:
                 pass
         self.on_event(event)
+        if isinstance(event, TxConfirmed | TxFailed):
+            # Durable together with what the role made of the outcome, so that it is told until both are.
+            self.emit(Persist((TransactionSettled(event.key),)))
         return tuple(self._effects)
 
     @abstractmethod
@@ -112,6 +119,10 @@ class Core(ABC):
     def note(self, name: NoteName, task: TaskId | None = None, **fields: str | int) -> None:
         """Tell people what happened."""
         self._effects.append(Note(name, task, fields))
+
+    def submit(self, key: str, call: ContractCall) -> None:
+        """Have a call made in a transaction; its outcome comes as one event with this key, at least once."""
+        self.emit(SubmitTx(key, call))
 
     def set_timer(self, key: TimerKey, at: int) -> None:
         """Be told at ``at`` (unix ms) or soon after."""

@@ -11,6 +11,7 @@ from protocol.crypto.envelope import seal
 from protocol.effects import Connect, Lane, OpenStream, Provide, Send, Subscribe
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import (
+    ActivityChanged,
     EngineChanged,
     Event,
     GossipReceived,
@@ -119,7 +120,7 @@ class MinerCore(Core):
                 self._on_stream_opened(peer)
             case StreamClosed(peer=peer):
                 self._on_stream_closed(peer)
-            case StakeChanged():
+            case StakeChanged() | ActivityChanged():
                 self._on_stake_changed()
             case Restored(records=records):
                 self._saved = records

@@ -3,6 +3,7 @@
 Everything is answered from memory at once; nobody waits for the chain to judge a message. Spec: SPEC.md §6.3.
 """
 
+from dataclasses import replace
 from typing import Final, final
 
 from protocol.crypto.keys import address_of_peer_id
@@ -11,7 +12,7 @@ from protocol.params import Params
 from protocol.stake.epoch import acceptable_epochs, beacon_cutoff, epoch_at
 from protocol.stake.standing import Standing
 from protocol.stake.table import EpochView, StakeRow
-from protocol.units import Address, Epoch, PeerId, Role, UnixMillis
+from protocol.units import Address, Epoch, PeerId, Role, StakingId, UnixMillis
 
 KEPT_EPOCHS: Final = 8
 """Views in memory: those around now, and a few old ones for what was begun under them. 10,000 rows are about 3 MB."""
@@ -29,6 +30,7 @@ class StakeBook:
         self._bootstraps = bootstraps
         self._views: dict[Epoch, EpochView] = {}
         self._head: UnixMillis | None = None
+        self._inactive: frozenset[StakingId] = frozenset()
 
     def add(self, view: EpochView) -> None:
         """Take a view in. The first view of an epoch stays; the oldest epochs are forgotten."""
@@ -48,9 +50,21 @@ class StakeBook:
         )
 
     def row(self, address: Address, now: UnixMillis) -> StakeRow | None:
-        """Give the node of this address in the current table."""
+        """Give the node of this address in the current table; a node that is inactive now is inactive in the row.
+
+        The table itself, its root and its weights stay as they are: jailing shuts a node out, and moves no draw.
+        """
         view = self.current(now)
-        return view.table.by_address.get(address) if view else None
+        row = view.table.by_address.get(address) if view else None
+        return replace(row, active=False) if row is not None and row.id in self._inactive else row
+
+    def inactive_now(self, nodes: frozenset[StakingId]) -> None:
+        """Note who is jailed or below its minimum in the newest confirmed block, whatever tables say."""
+        self._inactive = nodes
+
+    def is_inactive_now(self, node: StakingId) -> bool:
+        """Say whether a node is jailed or below its minimum in the newest confirmed block."""
+        return node in self._inactive
 
     def rows_around(self, address: Address, now: UnixMillis) -> tuple[StakeRow, ...]:
         """Give what the tables of e-1, e and e+1 say of this address: empty when it is registered in none."""
@@ -85,7 +99,7 @@ class StakeBook:
         )
 
     def standing(self, peer: PeerId, now: UnixMillis) -> Standing:
-        """Say who a peer is by the current table; an inactive node is a stranger. Never raises."""
+        """Say who a peer is: a node inactive in the current table, or now, is a stranger. Never raises."""
         try:
             row = self.row(address_of_peer_id(peer), now)
         except InvalidMessage:  # a key that no staker can have

@@ -5,21 +5,24 @@ from typing import Final, final
 
 import trio
 
-from node.adapters.chain.follower import Follower, Header
-from node.adapters.chain.rpc import CallRefused, JsonRpc, quantity, shown
+from node.adapters.chain.answers import CallRefused, quantity, shown
+from node.adapters.chain.fees import GWEI
+from node.adapters.chain.follower import Follower
+from node.adapters.chain.outcomes import Outcomes
+from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.tables import has_passed
-from node.ports import Clock, EventSink, Journal, Ready
+from node.adapters.chain.watch import NODE_COUNT, Watch
+from node.ports import ChainStore, Clock, EventSink, Journal, Ready
+from protocol.chain_records import Header
 from protocol.crypto.keys import keccak256
 from protocol.errors import ConfigError, Unavailable
-from protocol.events import BlockSeen, StakeChanged
+from protocol.events import ActivityChanged, BlockSeen, StakeChanged
 from protocol.notes import NoteName
 from protocol.params import Params
 from protocol.stake.epoch import beacon, beacon_cutoff, epoch_at, table_cutoff
 from protocol.stake.table import EpochView, StakeTable
-from protocol.units import CAI, Address, Epoch, Role, UnixMillis
+from protocol.units import CAI, Address, BlockNumber, Epoch, Role, StakingId, UnixMillis, Wei
 
-NODE_COUNT: Final = "0x" + keccak256(b"node_count()")[:4].hex()
-"""Call data of the staking contract's `node_count`."""
 MINIMUM_STAKE: Final = "0x" + keccak256(b"minimum_stake(uint8)")[:4].hex()
 """Call data of its `minimum_stake`, less the role."""
 START_LIMIT_S: Final = 10.0
@@ -28,6 +31,8 @@ START_RETRY_S: Final = 0.5
 """Pause (s) between two tries at start."""
 MAX_BACK_OFF_S: Final = 30.0
 """Longest pause (s) between two tries during an outage."""
+REBUILD_PAUSE_S: Final = 600.0
+"""Pause (s) before everything is read anew once more because events were missing."""
 QUIET_EPOCH_SHARE: Final = 8
 """A chain is quiet when 1/8 of an epoch has gone by without a block: one may be made before a cutoff and reach us
 after it. The share is the same for every node, so that all fix the same table; half an epoch is to spare.
@@ -46,14 +51,44 @@ class ChainSettings:
     """Block of the contract's deployment: no event is older."""
     poll_s: float = 1.0
     """How often the head is asked for (s)."""
+    confirmations: int = 1
+    """Blocks from its own on after which a block, and a transaction in it, counts: 1 for its own alone."""
+    max_fee: Wei = Wei(500 * GWEI)
+    """Most that one gas of our transactions may cost (wei of the chain's coin)."""
+    bump_after_s: float = 60.0
+    """How long (s) a transaction may wait to be mined before it pays more."""
 
 
 @final
 class StakingChain:
     """Follows the staking contract; see ``node.ports.Chain``."""
 
-    def __init__(self, settings: ChainSettings, params: Params, clock: Clock, journal: Journal) -> None:
-        """Only keep what is needed; ``run`` does the work."""
+    def __init__(
+        self,
+        settings: ChainSettings,
+        params: Params,
+        clock: Clock,
+        journal: Journal,
+        store: ChainStore,
+        gas_key: bytes | None = None,
+    ) -> None:
+        """Only keep what is needed; ``run`` does the work.
+
+        Args:
+            settings: Which contract to follow, and through whom.
+            params: The numbers of the network.
+            clock: For epochs, and for how long a transaction has waited.
+            journal: Where everything is noted.
+            store: Keeps the place among the blocks and our transactions.
+            gas_key: Secret (32 bytes) of the account that pays for transactions, never the node's key; without it
+                each transaction fails by name.
+        """
+        self._store = store
+        self._gas_key = gas_key
+        self._outcomes = Outcomes(store, journal)
+        self._table_blocks: dict[Epoch, Header | None] = {}
+        self._inactive: frozenset[StakingId] | None = None
+        self._rebuilt_at = -REBUILD_PAUSE_S
         self._settings = settings
         self._params = params
         self._clock = clock
@@ -70,25 +105,69 @@ class StakingChain:
             ConfigError: At start: no URL answers, one serves another chain, or no contract is at the address.
         """
         settings = self._settings
-        async with JsonRpc(settings.rpc_urls, chain_id=settings.chain_id) as rpc:
+        async with JsonRpc(settings.rpc_urls, chain_id=settings.chain_id, report=self._note_endpoint) as rpc:
             await self._check_urls(rpc)
             registered = await self._check_contract(rpc)
-            follower = Follower(rpc, settings.staking, settings.start_block)
-            pause, started = settings.poll_s, False
-            while True:
-                try:
-                    await self._step(rpc, follower, sink, registered)
-                except Unavailable as error:
-                    self._note_outage(error)
-                    pause = min(MAX_BACK_OFF_S, pause * 2)
-                else:
-                    self._stalled, pause = False, settings.poll_s
-                    if not started and self._next_epoch:
-                        started = True
-                        task_status.started()
-                await trio.sleep(pause)
+            follower = Follower(rpc, settings.staking, settings.start_block, self._store, settings.chain_id)
+            watch = Watch(rpc, settings.staking)
+            pause = settings.poll_s
+            while not self._next_epoch:
+                pause = await self._try_step(rpc, follower, watch, sink, registered, pause)
+            task_status.started()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._transact, rpc, sink)
+                while True:
+                    pause = await self._try_step(rpc, follower, watch, sink, 0, pause)
 
-    async def _step(self, rpc: JsonRpc, follower: Follower, sink: EventSink, registered: int) -> None:
+    def submit(self, key: str) -> None:
+        """Take up the transaction of this key, whose request is in the store; tell its outcome if there is one."""
+        self._outcomes.ask(key)
+
+    async def _transact(self, rpc: JsonRpc, sink: EventSink) -> None:
+        """Make transactions with the gas key, or fail them by name."""
+        if self._gas_key is None:
+            await self._outcomes.refuse_all(sink)
+            return
+        # Imported here: what signs costs half a second, and most nodes send nothing.
+        from node.adapters.chain.gas_account import GasAccount
+        from node.adapters.chain.transactor import GasPolicy, Transactor
+
+        settings = self._settings
+        policy = GasPolicy(
+            confirmations=settings.confirmations,
+            max_fee=settings.max_fee,
+            bump_after_ms=int(settings.bump_after_s * 1000),
+            poll_s=settings.poll_s,
+        )
+        transactor = Transactor(
+            rpc,
+            GasAccount(self._gas_key, settings.chain_id),
+            settings.staking,
+            store=self._store,
+            outcomes=self._outcomes,
+            clock=self._clock,
+            journal=self._journal,
+            policy=policy,
+        )
+        await transactor.run(sink)
+
+    async def _try_step(
+        self, rpc: JsonRpc, follower: Follower, watch: Watch, sink: EventSink, registered: int, pause: float
+    ) -> float:
+        """Make one step and wait; gives the pause after the next one, longer while nobody answers."""
+        try:
+            await self._step(rpc, follower, watch, sink, registered)
+        except Unavailable as error:
+            self._note_outage(error)
+            pause = min(MAX_BACK_OFF_S, pause * 2)
+        else:
+            self._stalled, pause = False, self._settings.poll_s
+            if not self._next_epoch:
+                return pause
+        await trio.sleep(pause)
+        return pause
+
+    async def _step(self, rpc: JsonRpc, follower: Follower, watch: Watch, sink: EventSink, registered: int) -> None:
         """Read what is new, then tell it."""
         dropped = await follower.step()
         head = follower.head
@@ -98,12 +177,41 @@ class StakingChain:
                 f"chain.start_block {self._settings.start_block} is later than the first registration: "
                 "give the block in which the staking contract was deployed"
             )
-        if dropped:
+        if follower.rebuilt is not None:
+            self._journal.note(NoteName.CHAIN_REBUILT, reason=follower.rebuilt, blocks=dropped, head=head.number)
+        elif dropped:
             self._journal.note(NoteName.CHAIN_REORGANISED, blocks=dropped, head=head.number)
+        await self._post_activity(follower, head, sink)
         await self._post_epochs(rpc, follower, head, sink)
         if self._seen is None or self._seen.hash != head.hash:
             self._seen = head
             await sink.post(BlockSeen(head.number, head.timestamp))
+        await watch.leave_if_behind()
+        await self._check_events(rpc, follower, watch, head)
+
+    async def _check_events(self, rpc: JsonRpc, follower: Follower, watch: Watch, head: Header) -> None:
+        """Read everything anew, through another node if there is one, when events were left out."""
+        if not (watch.is_due() and await watch.finds_events_missing(head, follower.history.table_at(head.number))):
+            return
+        rpc.leave("events_missing")
+        if trio.current_time() >= self._rebuilt_at + REBUILD_PAUSE_S:
+            self._rebuilt_at = trio.current_time()
+            await self._rebuild(follower, "events_missing")
+
+    async def _rebuild(self, follower: Follower, reason: str) -> None:
+        """Read everything anew from the start block, and say so."""
+        self._journal.note(
+            NoteName.CHAIN_REBUILT, reason=reason, blocks=0, head=follower.head.number if follower.head else 0
+        )
+        await follower.rebuild()
+
+    async def _post_activity(self, follower: Follower, head: Header, sink: EventSink) -> None:
+        """Post who is inactive in the newest confirmed block, when that changes."""
+        confirmed = BlockNumber(max(head.number - self._settings.confirmations + 1, follower.history.settled))
+        inactive = follower.history.inactive_at(confirmed)
+        if inactive != self._inactive:
+            self._inactive = inactive
+            await sink.post(ActivityChanged(inactive))
 
     async def _post_epochs(self, rpc: JsonRpc, follower: Follower, head: Header, sink: EventSink) -> None:
         """Post every epoch up to the next that is fixed and was not posted; those long past are skipped."""
@@ -112,16 +220,25 @@ class StakingChain:
         for number in range(max(self._next_epoch, current - 1, 1), current + 2):
             epoch = Epoch(number)
             if not await self._is_fixed(rpc, beacon_cutoff(epoch, self._params), head, now):
-                return
+                break
             table_block = await follower.last_before(table_cutoff(epoch, self._params))
             beacon_block = await follower.last_before(beacon_cutoff(epoch, self._params))
+            if table_block is not None and table_block.number < follower.history.settled:
+                # Our clock was ahead in an earlier run, which gave up what is asked for now.
+                await self._rebuild(follower, "clock_went_back")
             # Before the first block there is no table and nothing to draw from: an empty table, a beacon of zeros.
             table = StakeTable(()) if table_block is None else follower.history.table_at(table_block.number)
             drawn = beacon(beacon_block.hash if beacon_block else bytes(32), epoch)
             await sink.post(StakeChanged(EpochView(epoch, table, drawn)))
             self._next_epoch = Epoch(epoch + 1)
-            if table_block is not None:
-                follower.settle(table_block)
+            self._table_blocks[epoch] = table_block
+        # A restart in this epoch begins with the table of the one before: what is older is given up.
+        for epoch in [known for known in self._table_blocks if known < current]:
+            block = self._table_blocks[epoch] if epoch == current - 1 else None
+            if epoch < current - 1:
+                del self._table_blocks[epoch]
+            if block is not None:
+                await follower.settle(block)
 
     async def _is_fixed(self, rpc: JsonRpc, cutoff: UnixMillis, head: Header, now: UnixMillis) -> bool:
         """Say whether no block can come any more that the epoch of this cutoff depends on."""
@@ -133,19 +250,19 @@ class StakingChain:
         return await rpc.call("eth_syncing") is False
 
     async def _check_urls(self, rpc: JsonRpc) -> None:
-        """Make sure that one URL answers and that none serves another chain."""
+        """Make sure that one URL answers for our chain; while it is down, none that serves another will do."""
         expected = self._settings.chain_id
         with trio.move_on_after(START_LIMIT_S):
             while True:
                 answers = await rpc.probe()
+                if expected in answers.values():
+                    return  # those of another chain, if any, are noted and left out
                 for url, answer in answers.items():
-                    if isinstance(answer, int) and answer != expected:
+                    if isinstance(answer, int):
                         raise ConfigError(
                             f"chain.chain_id is {expected}, but {shown(url)} serves chain {answer}: "
                             "correct chain.chain_id or chain.rpc_urls"
                         )
-                if any(isinstance(answer, int) for answer in answers.values()):
-                    return
                 await trio.sleep(START_RETRY_S)
         urls = ", ".join(shown(url) for url in rpc.urls)
         raise ConfigError(
@@ -194,6 +311,10 @@ class StakingChain:
         if not isinstance(answer, str) or len(answer) != len("0x") + 64:
             raise ConfigError(f"chain.staking: the contract at {address} is no staking contract: correct the address")
         return quantity(answer)
+
+    def _note_endpoint(self, url: str, trouble: str) -> None:
+        """Note a chain node that is left for another, once for each spell of trouble."""
+        self._journal.note(NoteName.CHAIN_ENDPOINT_LEFT, url=url, reason=trouble)
 
     def _note_outage(self, error: Unavailable) -> None:
         """Note an outage once, when it begins."""

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from node.adapters.chain.rpc import JsonRpc, quantity
+from node.adapters.chain.answers import quantity
+from node.adapters.chain.rpc import JsonRpc
 from protocol.crypto.keys import NodeKey
 from protocol.errors import ConfigError
 from protocol.params import Params

@@ -2,15 +2,19 @@
 
 Keeps anchors, blocks whose hash it has seen to be canonical, from the settled block up to the head. At each step it
 goes back to the last anchor that still holds and reads on from there: never from the block that was dropped, since
-the new fork may hold events below it. Tables come from events alone, so no archive node is needed.
+the new fork may hold events below it. Tables come from events alone, so no archive node is needed. After each step
+the place is in the store, anchors and rows together, and the next run goes on from it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, final
 
-from node.adapters.chain.rpc import CallRefused, Json, JsonRpc, octets, quantity
+from node.adapters.chain.answers import CallRefused, Json, octets, quantity
+from node.adapters.chain.place import Place
+from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.tables import StakeHistory
+from node.ports import ChainStore
+from protocol.chain_records import Header
 from protocol.crypto.keys import keccak256
 from protocol.errors import Unavailable
 from protocol.stake.table import StakeRow
@@ -25,53 +29,76 @@ MAX_CHUNK_BLOCKS: Final = 10_000
 SEARCH_WIDTH: Final = 16
 """Headers read at once in a search by time: a cutoff 150 blocks ago takes three requests instead of fifteen."""
 _WORD: Final = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What we need of a block."""
-
-    number: BlockNumber
-    hash: bytes
-    parent: bytes
-    timestamp: UnixMillis
+_COUNT_BITS: Final = 48
+"""Block numbers, unix seconds and places in a block: beyond any real one, and safe to calculate with and to store."""
+_ID_BITS: Final = 64
 
 
 @final
 class Follower:
     """The staking contract's history up to the head that we saw last."""
 
-    def __init__(self, rpc: JsonRpc, staking: Address, start_block: int) -> None:
-        """Follow the contract from its own block on: no event is older."""
+    def __init__(
+        self, rpc: JsonRpc, staking: Address, start_block: int, store: ChainStore | None = None, chain_id: int = 0
+    ) -> None:
+        """Follow the contract from its own block on: no event is older. With a store a later run goes on."""
         self._rpc = rpc
         self._address = "0x" + staking.hex()
-        self._start = BlockNumber(start_block)
-        self._next = self._start
         self._chunk = FIRST_CHUNK_BLOCKS
-        self._anchors: list[Header] = []
-        self.history = StakeHistory()
+        self._place = Place(BlockNumber(start_block), f"{chain_id}/{self._address}/{start_block}", store)
+        self._loaded = False
         self.head: Header | None = None
         """Last head up to which all events are read."""
+        self.rebuilt: str | None = None
+        """Why everything was read again from the start block in the last step; None in most steps."""
+
+    @property
+    def history(self) -> StakeHistory:
+        """The rows after each recent block."""
+        return self._place.history
 
     async def step(self) -> int:
         """Read on to the present head. Gives the number of blocks that a re-org took back, 0 in most steps.
 
         Raises:
-            Unavailable: The node does not answer, or re-organised while we read; what was read before is kept.
+            Unavailable: The node or the disk does not answer, or the chain was re-organised while we read; what
+                was read before is kept.
         """
-        head = await self.header("latest")
-        if head is None:
-            raise Unavailable("the chain node does not know its latest block")
-        if self._anchors and head.hash == self._anchors[-1].hash:
+        self.rebuilt = None
+        if not self._loaded:
+            await self._place.load()
+            self._loaded = True
+        head = await self._latest()
+        anchors = self._place.anchors
+        if anchors and head.hash == anchors[-1].hash:
             self.head = head
+            await self._place.save()
             return 0
         dropped = 0
-        if not (self._anchors and head.parent == self._anchors[-1].hash):
+        if anchors and head.parent != anchors[-1].hash:
             dropped = await self._roll_back()
-        while self._next <= head.number:
+        while self._place.next <= head.number:
             await self._read_chunk(head)
+            await self._place.save()  # after each chunk, so that a long way from the start block is gone once
         self.head = head
+        await self._place.save()
         return dropped
+
+    async def rebuild(self) -> None:
+        """Forget everything and read it again from the start block."""
+        self._place.restart()
+        await self.step()
+
+    async def _latest(self) -> Header:
+        """Give the head, of a node that is not behind what another one has shown us."""
+        while True:
+            head = await self.header("latest")
+            if head is None:
+                raise Unavailable("the chain node does not know its latest block")
+            known = self._place.anchors[-1] if self._place.anchors else None
+            # When nobody else is there to ask, or all say the same, the chain itself has become shorter.
+            if known is None or head.number >= known.number or not self._rpc.leave("behind"):
+                return head
 
     async def last_before(self, cutoff: UnixMillis) -> Header | None:
         """Find the last canonical block with a timestamp before the cutoff; None when even the first is later.
@@ -105,11 +132,10 @@ class Follower:
             raise Unavailable("the chain was re-organised during a search")
         return earlier
 
-    def settle(self, block: Header) -> None:
-        """Give up the past before a block that tables were built from."""
-        if self._anchors and block.number <= self._anchors[-1].number:
-            self._anchors = [block, *(anchor for anchor in self._anchors if anchor.number > block.number)]
-            self.history.settle(block.number)
+    async def settle(self, block: Header) -> None:
+        """Give up the past before a block: no table before it will be asked for."""
+        self._place.settle(block)
+        await self._place.save()
 
     async def header(self, number: int | str) -> Header | None:
         """Read a block's header; None when the node does not have it."""
@@ -129,49 +155,49 @@ class Follower:
 
     async def _roll_back(self) -> int:
         """Drop anchors until one is canonical; read on after it, or from the start when none is."""
-        before = self._next
-        while self._anchors:
-            anchor = self._anchors[-1]
+        before, anchors = self._place.next, self._place.anchors
+        for place in range(len(anchors), 0, -1):
+            anchor = anchors[place - 1]
             current = await self.header(anchor.number)
             if current is not None and current.hash == anchor.hash:
-                self.history.roll_back(anchor.number)
-                self._next = BlockNumber(anchor.number + 1)
-                return before - self._next
-            self._anchors.pop()
+                self._place.roll_back(place)
+                return before - self._place.next
         # Deeper than what is settled, which no honest chain does: nothing that we hold can be trusted.
-        self.history = StakeHistory()
-        self._next = self._start
-        return before - self._next
+        self._place.restart()
+        self.rebuilt = "deep_reorganisation"
+        return before - self._place.next
 
     async def _read_chunk(self, head: Header) -> None:
         """Read the events of the next blocks, all from the fork that ``head`` belongs to."""
-        last = BlockNumber(min(head.number, self._next + self._chunk - 1))
+        first = self._place.next
+        last = BlockNumber(min(head.number, first + self._chunk - 1))
         where: dict[str, Json] = {"address": self._address, "topics": ["0x" + NODE_CHANGED.hex()]}
-        single = last == self._next == head.number
+        single = last == first == head.number
         if single:
             where["blockHash"] = "0x" + head.hash.hex()
         else:
-            where |= {"fromBlock": hex(self._next), "toBlock": hex(last)}
+            where |= {"fromBlock": hex(first), "toBlock": hex(last)}
         anchor = head if last == head.number else (await self._known([last]))[0]
         try:
             logs = await self._rpc.call("eth_getLogs", where)
         except CallRefused:
-            if last == self._next:
+            if last == first:
                 raise
-            self._chunk = max(1, self._chunk // 4)  # public nodes limit blocks or results, each in its own words
+            # Public nodes limit blocks or results, each in its own words.
+            self._chunk = max(1, min(self._chunk, last - first + 1) // 4)
             return
+        except Unavailable:
+            self._chunk = max(1, self._chunk // 2)  # perhaps it was too much to be answered in time
+            raise
         # The same hash before and after the request means that the events are those of one fork.
         if not single and (await self._known([last]))[0].hash != anchor.hash:
             raise Unavailable("the chain was re-organised while its events were read")
         if not isinstance(logs, list):
             raise Unavailable("the chain node sent no list of events")
         rows = sorted((_row(log) for log in logs), key=lambda entry: entry[0])
-        if rows and not (self._next <= rows[0][0][0] and rows[-1][0][0] <= last):
+        if rows and not (first <= rows[0][0][0] and rows[-1][0][0] <= last):
             raise Unavailable("the chain node sent events of blocks that we did not ask for")
-        for (block, _index), row in rows:
-            self.history.apply(block, row)
-        self._anchors.append(anchor)
-        self._next = BlockNumber(last + 1)
+        self._place.advance(anchor, [(block, row) for (block, _index), row in rows])
         self._chunk = min(MAX_CHUNK_BLOCKS, self._chunk * 2)
 
 
@@ -180,10 +206,10 @@ def _header(raw: Json) -> Header:
     if not isinstance(raw, dict):
         raise Unavailable("the chain node sent no block")
     return Header(
-        BlockNumber(quantity(raw.get("number"))),
+        BlockNumber(quantity(raw.get("number"), _COUNT_BITS)),
         octets(raw.get("hash"), 32),
         octets(raw.get("parentHash"), 32),
-        UnixMillis(quantity(raw.get("timestamp")) * 1000),
+        UnixMillis(quantity(raw.get("timestamp"), _COUNT_BITS) * 1000),
     )
 
 
@@ -195,7 +221,7 @@ def _row(log: Json) -> tuple[tuple[BlockNumber, int], StakeRow]:
     _owner, key, role, effective, _own, active = (data[start : start + _WORD] for start in range(0, len(data), _WORD))
     try:
         row = StakeRow(
-            id=StakingId(int.from_bytes(octets(topics[1], _WORD), "big")),
+            id=StakingId(quantity(topics[1], _ID_BITS)),
             address=Address(key[-20:]),
             role=Role(int.from_bytes(role, "big")),
             stake=Wei(int.from_bytes(effective, "big")),
@@ -203,4 +229,4 @@ def _row(log: Json) -> tuple[tuple[BlockNumber, int], StakeRow]:
         )
     except ValueError as error:
         raise Unavailable("the chain node sent an event with an unknown role") from error
-    return (BlockNumber(quantity(log.get("blockNumber"))), quantity(log.get("logIndex"))), row
+    return (BlockNumber(quantity(log.get("blockNumber"), _COUNT_BITS)), quantity(log.get("logIndex"), _COUNT_BITS)), row

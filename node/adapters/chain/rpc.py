@@ -8,51 +8,38 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, final
+from typing import Final, Self, final
 
 import httpx
 import trio
 
+from node.adapters.chain.answers import (
+    MAX_RESPONSE_BYTES,
+    TOO_MANY_REQUESTS,
+    AnswerTooLarge,
+    CallRefused,
+    Json,
+    RateLimited,
+    WrongChain,
+    asked_rest_s,
+    is_rate_limit,
+    quantity,
+    result_of,
+    shown,
+)
+from node.adapters.chain.endpoints import Endpoint, Endpoints, Report
 from protocol.errors import ConfigError, Unavailable
-
-Json: TypeAlias = Any  # what a remote node sent: whoever reads a part of it checks that part
 
 REQUEST_TIMEOUT_S: Final = 10.0
 """Longest silence (s) within a request; `eth_getLogs` over a full chunk takes under 1 s on a healthy node."""
 WHOLE_REQUEST_TIMEOUT_S: Final = 30.0
 """Longest request (s), so that a node that sends one byte at a time cannot hold us."""
-MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024
-"""Largest answer that is read (bytes): 2,000 blocks full of events are below it."""
-FIRST_RETRY_S: Final = 0.1
-"""Pause before the second round over the URLs (s); it doubles each round."""
+MAX_WAIT_S: Final = 5.0
+"""How long (s) a call waits for a URL that rests, before it fails."""
 ROUNDS: Final = 3
 """How often every URL is tried before a call fails."""
+_BUSY: Final = 503
 _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
-
-
-class CallRefused(Unavailable):
-    """The node answered with an error: it does not know the block yet, or finds the request too large."""
-
-    def __init__(self, method: str, code: int, message: str) -> None:
-        """Keep what the node said; the message is remote text and is cut."""
-        super().__init__(f"{method}: {message[:300]} (code {code})")
-        self.code = code
-
-
-class WrongChain(Unavailable):
-    """A URL serves another chain than the one that is configured."""
-
-    def __init__(self, url: str, expected: int, found: int) -> None:
-        """Name the URL and both chains."""
-        super().__init__(f"{url} serves chain {found}, not {expected}")
-        self.url = url
-        self.found = found
-
-
-def shown(url: str) -> str:
-    """Give scheme, host and port of a URL: path and query often hold an API key and stay out of texts."""
-    parsed = httpx.URL(url)
-    return f"{parsed.scheme}://{parsed.netloc.decode('ascii').rpartition('@')[2]}"
 
 
 @final
@@ -88,8 +75,21 @@ class _Once:
 class JsonRpc:
     """Calls that go to the first URL that works. Close it, or use it as an async context manager."""
 
-    def __init__(self, urls: Sequence[str], *, chain_id: int | None = None) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        chain_id: int | None = None,
+        report: Report | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         """Take the URLs in order of preference; with ``chain_id``, none that serves another chain is believed.
+
+        Args:
+            urls: Of chain nodes.
+            chain_id: The chain that all of them are to serve.
+            report: Told of each URL that is left, and why; the URL comes without path and password.
+            transport: Carries the requests; httpx's own where None.
 
         Raises:
             ConfigError: No URL, or one that is not http or https.
@@ -100,13 +100,17 @@ class JsonRpc:
             _check_url(url)
         self.urls: Final = tuple(urls)
         self._chain_id = chain_id
-        self._verified: set[str] = set()
-        self._current = 0
+        tell = report or (lambda _url, _trouble: None)
+        self._endpoints = Endpoints(urls, lambda url, trouble: tell(shown(url), trouble))
+        self._last: Endpoint | None = None
         self._numbers = itertools.count(1)
         # A proxy from the environment is meant for the Internet and never reaches our own loopback.
         local = all(httpx.URL(url).host in _LOOPBACK for url in urls)
         self._client = httpx.AsyncClient(
-            timeout=REQUEST_TIMEOUT_S, headers={"Content-Type": "application/json"}, trust_env=not local
+            timeout=REQUEST_TIMEOUT_S,
+            headers={"Content-Type": "application/json"},
+            trust_env=not local,
+            transport=transport,
         )
 
     async def __aenter__(self) -> Self:
@@ -131,13 +135,26 @@ class JsonRpc:
             Unavailable: No URL gave a usable answer.
         """
         body = self._body(method, params)
-        return _result(method, await self.exchange(json.dumps(body).encode(), repeat=repeat))
+        return result_of(method, await self.exchange(json.dumps(body).encode(), repeat=repeat))
 
     async def batch(self, calls: Sequence[tuple[str, Sequence[Json]]]) -> list[Json]:
-        """Call several methods in one HTTP request; results in the order of the calls. For reads only.
+        """Call several methods in one HTTP request; results in the order of the calls. For what may be sent twice.
 
         Raises:
             CallRefused: The node answered any of them with an error.
+            Unavailable: No URL gave a usable answer.
+        """
+        answers = await self.batch_each(calls)
+        for answer in answers:
+            if isinstance(answer, CallRefused):
+                raise answer
+        return answers
+
+    async def batch_each(self, calls: Sequence[tuple[str, Sequence[Json]]]) -> list[Json | CallRefused]:
+        """As ``batch``, but each call has its own result or refusal.
+
+        Raises:
+            CallRefused: The node takes no batches.
             Unavailable: No URL gave a usable answer.
         """
         bodies = [self._body(method, params) for method, params in calls]
@@ -145,57 +162,114 @@ class JsonRpc:
         if not isinstance(answer, list):
             raise CallRefused("batch", 0, str(answer))
         by_number = {item.get("id"): item for item in answer if isinstance(item, dict)}
-        return [_result(method, by_number.get(body["id"])) for (method, _), body in zip(calls, bodies, strict=True)]
+        results: list[Json | CallRefused] = []
+        for (method, _), body in zip(calls, bodies, strict=True):
+            try:
+                results.append(result_of(method, by_number.get(body["id"])))
+            except CallRefused as refusal:
+                results.append(refusal)
+        return results
+
+    async def survey(self, method: str) -> dict[str, Json | Unavailable]:
+        """Ask every URL that does not rest, at the same time: its answer, or why there is none."""
+        found: dict[str, Json | Unavailable] = {}
+
+        async def ask(endpoint: Endpoint) -> None:
+            try:
+                found[endpoint.url] = result_of(method, await self._post(endpoint, self._encoded(method)))
+            except Unavailable as error:
+                found[endpoint.url] = error
+
+        async with trio.open_nursery() as nursery:
+            for endpoint in self._endpoints:
+                if endpoint.rests_until <= trio.current_time():
+                    nursery.start_soon(ask, endpoint)
+        return found
 
     async def probe(self) -> dict[str, int | Unavailable]:
         """Ask every URL for its chain id, at the same time: its answer, or why there is none."""
         found: dict[str, int | Unavailable] = {}
-
-        async def ask(url: str) -> None:
+        for url, answer in (await self.survey("eth_chainId")).items():
             try:
-                found[url] = await self._chain_of(url)
+                found[url] = answer if isinstance(answer, Unavailable) else quantity(answer)
             except Unavailable as error:
                 found[url] = error
-
-        async with trio.open_nursery() as nursery:
-            for url in self.urls:
-                nursery.start_soon(ask, url)
+            if isinstance(found[url], int) and self._chain_id not in {None, found[url]}:
+                self._endpoints.wrong_chain(self._endpoints.find(url))
         return found
 
+    def leave(self, trouble: str, url: str | None = None) -> bool:
+        """Ask others for a while than the URL given, or the one that answered last; False when there is no other.
+
+        Args:
+            trouble: Stable name of what is wrong with it, for the report.
+            url: As in ``urls``.
+        """
+        endpoint = self._last if url is None else self._endpoints.find(url)
+        return endpoint is not None and self._endpoints.leave(endpoint, trouble)
+
+    @property
+    def current(self) -> str | None:
+        """The URL that answered last."""
+        return self._last.url if self._last else None
+
     async def exchange(self, body: bytes, *, repeat: bool) -> Json:
-        """Send an encoded request to the first URL that works, and decode the answer."""
+        """Send an encoded request to the best URL, then to others while it fails, and decode the answer.
+
+        Raises:
+            Unavailable: No URL gave a usable answer, or all rest for longer than MAX_WAIT_S.
+        """
         failure: Unavailable | None = None
-        for attempt in range(ROUNDS * len(self.urls) if repeat else 1):
-            if attempt and attempt % len(self.urls) == 0:
-                await trio.sleep(FIRST_RETRY_S * 2 ** (attempt // len(self.urls) - 1))
-            url = self.urls[self._current]
+        for _ in range(ROUNDS * len(self._endpoints) if repeat else 1):
+            endpoint = await self._ready(failure)
             try:
-                await self._verify(url)
-                return await self._post(url, body)
-            except Unavailable as error:
+                await self._verify(endpoint)
+                answer = await self._timed(endpoint, body)
+            except RateLimited as error:
+                self._endpoints.limited(endpoint, error.asked_s)
                 failure = error
-                self._current = (self._current + 1) % len(self.urls)
+            except WrongChain as error:
+                self._endpoints.wrong_chain(endpoint)
+                failure = error
+            except Unavailable as error:
+                self._endpoints.failed(endpoint)
+                failure = error
+            else:
+                self._last = endpoint
+                return answer
         assert failure is not None
         raise failure
 
-    async def _verify(self, url: str) -> None:
-        """Make sure once per URL that it serves our chain."""
-        if self._chain_id is None or url in self._verified:
+    async def _ready(self, failure: Unavailable | None) -> Endpoint:
+        """Give the best URL, once one has rested."""
+        while (endpoint := self._endpoints.best()) is None:
+            wait = self._endpoints.wait_s()
+            if wait > MAX_WAIT_S:
+                raise failure or Unavailable(f"no chain node may be asked for another {wait:.0f} s")
+            await trio.sleep(wait)
+        return endpoint
+
+    async def _timed(self, endpoint: Endpoint, body: bytes) -> Json:
+        """Send one request, measure it, and tell a limit of the rate from an answer."""
+        began = trio.current_time()
+        answer = await self._post(endpoint, body)
+        if any(is_rate_limit(item) for item in (answer if isinstance(answer, list) else [answer])):
+            raise RateLimited(f"{shown(endpoint.url)}: it says that our rate is too high", None)
+        self._endpoints.answered(endpoint, trio.current_time() - began)
+        return answer
+
+    async def _verify(self, endpoint: Endpoint) -> None:
+        """Make sure once, and again after each failure, that a URL serves our chain."""
+        if self._chain_id is None or endpoint.verified:
             return
-        found = await self._chain_of(url)
+        found = quantity(result_of("eth_chainId", await self._timed(endpoint, self._encoded("eth_chainId"))))
         if found != self._chain_id:
-            raise WrongChain(shown(url), self._chain_id, found)
-        self._verified.add(url)
+            raise WrongChain(shown(endpoint.url), self._chain_id, found)
+        endpoint.verified = True
 
-    async def _chain_of(self, url: str) -> int:
-        """Ask one URL for its chain id."""
-        answer = await self._post(url, json.dumps(self._body("eth_chainId", ())).encode())
-        return quantity(_result("eth_chainId", answer))
-
-    async def _post(self, url: str, body: bytes) -> Json:
+    async def _post(self, endpoint: Endpoint, body: bytes) -> Json:
         """Send one HTTP request and decode the answer."""
-        content = bytearray()
-        status = 0
+        url, content, status, asked = endpoint.url, bytearray(), 0, None
         try:
             # Left by cancellation, never by an exception inside the loop: httpx would leave its generators open.
             with trio.move_on_after(WHOLE_REQUEST_TIMEOUT_S) as scope:
@@ -206,43 +280,30 @@ class JsonRpc:
                         content += part
                         if len(content) > MAX_RESPONSE_BYTES:
                             scope.cancel()
-                    status = response.status_code
+                    status, asked = response.status_code, response.headers.get("Retry-After")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unavailable(f"{shown(url)}: {type(error).__name__}: {error}") from error
         if len(content) > MAX_RESPONSE_BYTES:
-            raise Unavailable(f"{shown(url)}: answer larger than {MAX_RESPONSE_BYTES} bytes")
+            raise AnswerTooLarge(shown(url), MAX_RESPONSE_BYTES)
         if scope.cancelled_caught:
             raise Unavailable(f"{shown(url)}: no whole answer in {WHOLE_REQUEST_TIMEOUT_S:.0f} s")
+        if status == TOO_MANY_REQUESTS or (status == _BUSY and asked is not None):
+            raise RateLimited(f"{shown(url)}: HTTP {status}", asked_rest_s(asked))
         # Some providers send a JSON-RPC error with status 400, so only statuses that are theirs alone fail over.
-        if status in {401, 403, 404, 429} or status >= 500:
+        if status in {401, 403, 404} or status >= 500:
             raise Unavailable(f"{shown(url)}: HTTP {status}")
         try:
             return json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Unavailable(f"{shown(url)}: answer is not JSON (HTTP {status})") from error
+
+    def _encoded(self, method: str) -> bytes:
+        """Encode a call without parameters."""
+        return json.dumps(self._body(method, ())).encode()
 
     def _body(self, method: str, params: Sequence[Json]) -> dict[str, Json]:
         """Frame one call."""
         return {"jsonrpc": "2.0", "id": next(self._numbers), "method": method, "params": list(params)}
-
-
-def quantity(value: Json) -> int:
-    """Read a JSON-RPC quantity, as ``0x1f``."""
-    try:
-        return int(value, 16)
-    except (TypeError, ValueError) as error:
-        raise Unavailable(f"the chain node sent {value!r:.80} for a number") from error
-
-
-def octets(value: Json, length: int | None = None) -> bytes:
-    """Read JSON-RPC data, as ``0x1f2e``, of an exact length where one is given."""
-    try:
-        data = bytes.fromhex(value.removeprefix("0x"))
-    except (AttributeError, TypeError, ValueError) as error:
-        raise Unavailable(f"the chain node sent {value!r:.80} for bytes") from error
-    if length is not None and len(data) != length:
-        raise Unavailable(f"the chain node sent {len(data)} bytes instead of {length}")
-    return data
 
 
 def _check_url(url: str) -> None:
@@ -254,17 +315,3 @@ def _check_url(url: str) -> None:
         good = False
     if not good:
         raise ConfigError(f"chain.rpc_urls: {url!r} is not an http or https URL, as http://127.0.0.1:8545")
-
-
-def _result(method: str, answer: Json) -> Json:
-    """Take the result out of one JSON-RPC answer."""
-    if not isinstance(answer, dict):
-        raise Unavailable(f"{method}: the chain node sent no JSON-RPC answer")
-    error = answer.get("error")
-    if error is not None:
-        detail = error if isinstance(error, dict) else {"message": str(error)}
-        code = detail.get("code", 0)
-        raise CallRefused(method, code if isinstance(code, int) else 0, str(detail.get("message", "")))
-    if "result" not in answer:
-        raise Unavailable(f"{method}: the chain node sent neither result nor error")
-    return answer["result"]

@@ -3,8 +3,10 @@
 Every event carries the whole row after the change, so undoing a re-organised block is to forget its rows.
 """
 
+from collections.abc import Iterable
 from typing import final
 
+from protocol.chain_records import RowChange
 from protocol.stake.table import StakeRow, StakeTable
 from protocol.units import BlockNumber, StakingId, UnixMillis
 
@@ -13,10 +15,21 @@ from protocol.units import BlockNumber, StakingId, UnixMillis
 class StakeHistory:
     """Rows by block: a settled base, and the changes after it that can still be taken back."""
 
-    def __init__(self) -> None:
+    def __init__(self, settled: BlockNumber = BlockNumber(-1), changes: Iterable[RowChange] = ()) -> None:  # noqa: B008 an int
+        """Begin empty, or with what was kept: changes in the order of the chain, those up to ``settled`` as base."""
         self._base: dict[StakingId, StakeRow] = {}
-        self._settled = BlockNumber(-1)
+        self._settled = settled
         self._changes: list[tuple[BlockNumber, StakeRow]] = []
+        for change in changes:
+            if change.block <= settled:
+                self._base[change.row.id] = change.row
+            else:
+                self._changes.append((change.block, change.row))
+
+    @property
+    def settled(self) -> BlockNumber:
+        """The oldest block whose table can be given."""
+        return self._settled
 
     def apply(self, block: BlockNumber, row: StakeRow) -> None:
         """Take in a node's row as an event in ``block`` left it; blocks come in ascending order."""
@@ -42,10 +55,16 @@ class StakeHistory:
 
     def table_at(self, block: BlockNumber) -> StakeTable:
         """Give the table after ``block``, which must not lie before the settled block."""
+        return StakeTable.of(self._rows_at(block).values())
+
+    def inactive_at(self, block: BlockNumber) -> frozenset[StakingId]:
+        """Give the nodes that are not active after ``block``, which must not lie before the settled block."""
+        return frozenset(row.id for row in self._rows_at(block).values() if not row.active)
+
+    def _rows_at(self, block: BlockNumber) -> dict[StakingId, StakeRow]:
         if block < self._settled:
             raise ValueError(f"block {block} lies before the settled block {self._settled}")
-        rows = self._base | {row.id: row for number, row in self._changes if number <= block}
-        return StakeTable.of(rows.values())
+        return self._base | {row.id: row for number, row in self._changes if number <= block}
 
 
 def has_passed(cutoff: UnixMillis, *, head: UnixMillis, now: UnixMillis, quiet_ms: int) -> bool:

@@ -1,31 +1,92 @@
-"""A chain whose tables are handed in."""
+"""A chain whose tables are handed in, and whose contracts are a function."""
 
-from typing import final
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, final
 
 import trio
 
-from node.ports import EventSink, Ready
-from protocol.events import StakeChanged
+from node.ports import ChainStore, EventSink, Ready
+from protocol.chain_records import Confirmed, ContractCall, Failed, Transaction
+from protocol.events import ActivityChanged, Event, StakeChanged, TxConfirmed, TxFailed
 from protocol.stake.table import EpochView
+from protocol.units import StakingId
+
+Contract = Callable[[ContractCall], Confirmed | Failed]
+"""What a call comes to. It is asked once for each transaction."""
+
+MAX_OPEN: Final = 256
+"""Transactions that are looked at in one round, as by the real chain."""
+NO_GAS_KEY: Final = Failed("no_gas_key", "this node has no gas key to pay for transactions")
 
 
 @final
 class MemoryChain:
     """Posts given views at start, and further ones as they are added. Implements ``node.ports.Chain``."""
 
-    def __init__(self, views: tuple[EpochView, ...]) -> None:
-        """Begin with the views of the epochs around now."""
+    def __init__(
+        self, views: tuple[EpochView, ...], store: ChainStore | None = None, contract: Contract | None = None
+    ) -> None:
+        """Begin with the views of the epochs around now.
+
+        Args:
+            views: What is posted at start.
+            store: The node's own, where its cores make transactions.
+            contract: What transactions come to; without it they fail for want of a gas key, as on a real chain.
+        """
         self._views = views
-        self._send, self._receive = trio.open_memory_channel[EpochView](64)
+        self._store = store
+        self._contract = contract or (lambda _call: NO_GAS_KEY)
+        self._send, self._receive = trio.open_memory_channel[Event](64)
+        self._asked: dict[str, None] = {}
+        self._told: set[str] = set()
+        self._woken = trio.Event()
 
     async def add(self, view: EpochView) -> None:
         """Fix the table of one more epoch."""
-        await self._send.send(view)
+        await self._send.send(StakeChanged(view))
+
+    async def deactivate(self, *nodes: StakingId) -> None:
+        """Make these nodes, and no others, inactive now, as a jailed one is."""
+        await self._send.send(ActivityChanged(frozenset(nodes)))
+
+    def submit(self, key: str) -> None:
+        """Take up the transaction of this key, whose request is in the store; tell its outcome if there is one."""
+        self._asked[key] = None
+        self._woken.set()
 
     async def run(self, sink: EventSink, *, task_status: Ready = trio.TASK_STATUS_IGNORED) -> None:
-        """Post the views, then wait for more."""
+        """Post the views, then wait for more, and for transactions."""
         for view in self._views:
             await sink.post(StakeChanged(view))
         task_status.started()
-        async for view in self._receive:
-            await sink.post(StakeChanged(view))
+        async with trio.open_nursery() as nursery:
+            if self._store is not None:
+                nursery.start_soon(self._transact, self._store, sink)
+            async for event in self._receive:
+                await sink.post(event)
+
+    async def _transact(self, store: ChainStore, sink: EventSink) -> None:
+        """Give each transaction its one outcome, and tell it in each run until the core has taken it in."""
+        while True:
+            asked, self._asked = self._asked, {}
+            opened = await store.open_transactions(MAX_OPEN)
+            for key in {**{one.key: None for one in opened}, **asked}:
+                found = await store.transaction(key)
+                if found is not None and (key in asked or key not in self._told):
+                    await self._tell(await self._ended(found, store), sink)
+            await self._woken.wait()
+            self._woken = trio.Event()
+
+    async def _ended(self, transaction: Transaction, store: ChainStore) -> Transaction:
+        if transaction.outcome is None:
+            transaction = replace(transaction, outcome=self._contract(transaction.call))
+            await store.keep_transactions([transaction])
+        return transaction
+
+    async def _tell(self, transaction: Transaction, sink: EventSink) -> None:
+        self._told.add(transaction.key)
+        if isinstance(transaction.outcome, Confirmed):
+            await sink.post(TxConfirmed(transaction.key, transaction.outcome))
+        elif transaction.outcome is not None:
+            await sink.post(TxFailed(transaction.key, transaction.outcome))

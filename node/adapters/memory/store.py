@@ -1,11 +1,19 @@
 """A store that lasts as long as its object: handing it to a second run is a restart on the same disk."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import final
 
 from node.ports import StoredTask
+from protocol.chain_records import (
+    ChainPlace,
+    ChainStep,
+    RowChange,
+    Transaction,
+    TransactionRequested,
+    TransactionSettled,
+)
 from protocol.records import (
     ArtifactStored,
     BootStarted,
@@ -38,6 +46,8 @@ class MemoryStore:
         self._results: dict[Digest, ResultCommitted] = {}
         self._artifacts: dict[Digest, bytes] = {}
         self._addresses: dict[str, UnixMillis] = {}
+        self._place: tuple[str, ChainPlace] | None = None
+        self._transactions: dict[str, Transaction] = {}
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None, None]:
@@ -62,10 +72,14 @@ class MemoryStore:
                 stored = self._tasks[record.task]
                 if stored.done is not None or stored.failed is not None:
                     raise ValueError(f"task {record.task.hex()} has ended before")
+            if isinstance(record, TransactionRequested):
+                known = self._transactions.get(record.key)
+                if known is not None and known.call != record.call:
+                    raise ValueError(f"transaction {record.key} is another call already")
         for record in records:
             self._write(record)
 
-    def _write(self, record: Record) -> None:  # one line for each record
+    def _write(self, record: Record) -> None:  # noqa: C901 one line for each record
         match record:
             case BootStarted():
                 self._boot = record
@@ -91,6 +105,41 @@ class MemoryStore:
                 before = self._held.get(record.coordinator, record)
                 highest = max(before, record, key=lambda held: (held.cumulative, held.boot, held.sequence))
                 self._held[record.coordinator] = replace(highest, earned=max(before.earned, record.earned))
+            case TransactionRequested(key=key, call=call):
+                self._transactions.setdefault(key, Transaction(key, call))
+            case TransactionSettled(key=key):
+                if key in self._transactions:
+                    self._transactions[key] = replace(self._transactions[key], settled=True)
+
+    async def chain_place(self, contract: str) -> ChainPlace | None:
+        """Give how far this contract was followed."""
+        return self._place[1] if self._place is not None and self._place[0] == contract else None
+
+    async def keep_chain_step(self, contract: str, step: ChainStep) -> None:
+        """Keep a step of the follower."""
+        known = await self.chain_place(contract) or ChainPlace(step.settled, (), ())
+        anchors = {one.number: one for one in known.anchors if one.number <= step.kept}
+        anchors = {number: one for number, one in anchors.items() if number not in step.dropped}
+        anchors |= {one.number: one for one in step.anchors}
+        changes = [*(change for change in known.changes if change.block <= step.kept), *step.changes]
+        self._place = (
+            contract,
+            ChainPlace(step.settled, tuple(anchors[number] for number in sorted(anchors)), _compacted(changes, step)),
+        )
+
+    async def open_transactions(self, limit: int) -> tuple[Transaction, ...]:
+        """Give the transactions that are not settled, first those with a nonce, as requested."""
+        opened = [one for one in self._transactions.values() if not one.settled]
+        return tuple(sorted(opened, key=lambda one: one.nonce is None)[:limit])
+
+    async def transaction(self, key: str) -> Transaction | None:
+        """Find a transaction."""
+        return self._transactions.get(key)
+
+    async def keep_transactions(self, changed: Sequence[Transaction]) -> None:
+        """Replace what is known of these transactions."""
+        for one in changed:
+            self._transactions[one.key] = replace(one, settled=self._transactions[one.key].settled)
 
     async def task(self, task: TaskId) -> StoredTask | None:
         """Find a task by id."""
@@ -128,3 +177,11 @@ class MemoryStore:
     async def remember_address(self, address: str, at: UnixMillis) -> None:
         """Keep an address that worked."""
         self._addresses[address] = max(at, self._addresses.get(address, at))
+
+
+def _compacted(changes: list[RowChange], step: ChainStep) -> tuple[RowChange, ...]:
+    """Leave out rows that a newer one of the same node replaced before the settled block."""
+    newest = {change.row.id: place for place, change in enumerate(changes) if change.block <= step.settled}
+    return tuple(
+        change for place, change in enumerate(changes) if change.block > step.settled or newest[change.row.id] == place
+    )

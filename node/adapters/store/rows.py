@@ -3,7 +3,9 @@
 import sqlite3
 from typing import Final, assert_never
 
+from node.adapters.store import transactions
 from node.adapters.store.errors import StoreConflict
+from protocol.chain_records import TransactionRequested, TransactionSettled
 from protocol.records import (
     ArtifactStored,
     BootStarted,
@@ -34,7 +36,7 @@ def amount(value: int) -> bytes:
     return value.to_bytes(WEI_BYTES, "big")
 
 
-def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> None:
+def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> None:  # noqa: C901 one line for each
     """Write one record. Artifacts have no row: their files are written before the transaction.
 
     Raises:
@@ -73,6 +75,10 @@ def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> No
             connection.execute(
                 "UPDATE results SET settled = ? WHERE award = ? AND settled IS NULL", (now, record.award)
             )
+        case TransactionRequested():
+            transactions.request(connection, record)
+        case TransactionSettled(key=key):
+            connection.execute("UPDATE transactions SET settled = ? WHERE key = ? AND settled IS NULL", (now, key))
         case _:
             assert_never(record)
 

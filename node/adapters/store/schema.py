@@ -128,7 +128,64 @@ def _remember_earnings(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE results ADD COLUMN price BLOB CHECK (length(price) = 32)")
 
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_create, _remember_earnings)
+_CHAIN: Final = """
+CREATE TABLE chain_place (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    contract TEXT NOT NULL,
+    settled INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE chain_anchors (
+    number INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL CHECK (length(hash) = 32),
+    parent BLOB NOT NULL CHECK (length(parent) = 32),
+    timestamp INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE chain_changes (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    block INTEGER NOT NULL,
+    node BLOB NOT NULL CHECK (length(node) = 8),
+    address BLOB NOT NULL CHECK (length(address) = 20),
+    role INTEGER NOT NULL,
+    stake BLOB NOT NULL CHECK (length(stake) = 32),
+    active INTEGER NOT NULL
+) STRICT;
+CREATE INDEX chain_changes_of_node ON chain_changes (node, place);
+CREATE INDEX chain_changes_by_block ON chain_changes (block);
+
+CREATE TABLE transactions (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    call TEXT NOT NULL,
+    nonce INTEGER,
+    outcome TEXT,
+    ended_at INTEGER,
+    settled INTEGER
+) STRICT;
+CREATE INDEX open_transactions ON transactions (place) WHERE settled IS NULL;
+CREATE INDEX settled_transactions ON transactions (settled) WHERE settled IS NOT NULL;
+
+CREATE TABLE transaction_versions (
+    hash BLOB PRIMARY KEY CHECK (length(hash) = 32),
+    key TEXT NOT NULL REFERENCES transactions (key) ON DELETE CASCADE,
+    raw BLOB NOT NULL,
+    fee_cap BLOB NOT NULL CHECK (length(fee_cap) = 32),
+    tip BLOB NOT NULL CHECK (length(tip) = 32),
+    gas INTEGER NOT NULL,
+    signed_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX versions_of_transaction ON transaction_versions (key)
+"""
+
+
+def _create_chain(connection: sqlite3.Connection) -> None:
+    """Version 3: the chain's place and our transactions."""
+    for statement in _CHAIN.split(";"):
+        connection.execute(statement)
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_create, _remember_earnings, _create_chain)
 """Function i leads from version i to version i + 1."""
 
 

@@ -7,17 +7,18 @@ for a disk and no two statements meet.
 
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar, final
 
 import trio
 
-from node.adapters.store import lock, recovery, rows, schema
+from node.adapters.store import chain_place, lock, recovery, rows, schema, transactions
 from node.adapters.store.artifacts import ArtifactFolder
 from node.adapters.store.errors import translated
 from node.ports import Clock, StoredTask
+from protocol.chain_records import ChainPlace, ChainStep, Transaction
 from protocol.records import ArtifactStored, Record
 from protocol.units import Digest, TaskId, UnixMillis
 
@@ -99,6 +100,27 @@ class SqliteStore:
         """Read an artifact; None when there is none, it has expired, or its file was damaged."""
         return await self._run(lambda _: self._artifacts.read(digest))
 
+    async def chain_place(self, contract: str) -> ChainPlace | None:
+        """Give how far this contract was followed; None when it never was, or another one since."""
+        return await self._run(lambda connection: chain_place.read(connection, contract))
+
+    async def keep_chain_step(self, contract: str, step: ChainStep) -> None:
+        """Keep a step of the follower in one transaction."""
+        await self._run(lambda one: _transact(one, lambda two: chain_place.keep(two, contract, step)))
+
+    async def open_transactions(self, limit: int) -> tuple[Transaction, ...]:
+        """Give transactions without outcome, or whose outcome the core has not taken in; see the port."""
+        return await self._run(lambda connection: transactions.read_open(connection, limit))
+
+    async def transaction(self, key: str) -> Transaction | None:
+        """Find a transaction, also one that is settled and not yet forgotten."""
+        return await self._run(lambda connection: transactions.read_one(connection, key))
+
+    async def keep_transactions(self, changed: Sequence[Transaction]) -> None:
+        """Replace what is known of these transactions, in one transaction of the database."""
+        now = self._clock.now()
+        await self._run(lambda one: _transact(one, lambda two: transactions.keep(two, changed, now)))
+
     async def addresses(self) -> tuple[str, ...]:
         """Give the multiaddresses that worked before, latest first, at most 256."""
 
@@ -137,7 +159,7 @@ class SqliteStore:
         return await self._run(remove)
 
     async def forget(self, before: UnixMillis) -> None:
-        """Remove the history of tasks, settled results and unused claims that ended before this moment.
+        """Remove tasks, settled results and transactions, and unused claims that ended before this moment.
 
         A claim goes before or with its result, so that what is forgotten can never be signed a second time.
         """
@@ -145,6 +167,7 @@ class SqliteStore:
         def remove(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM tasks WHERE done < ?", (before,))
             connection.execute("DELETE FROM tasks WHERE failed < ?", (before,))
+            transactions.forget(connection, before)
             connection.execute(
                 "DELETE FROM claims AS c WHERE signed_at < ? AND NOT EXISTS (SELECT 1 FROM results r "
                 "WHERE r.task = c.task AND r.attempt = c.attempt AND r.settled IS NULL)",

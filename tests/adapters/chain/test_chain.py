@@ -10,6 +10,7 @@ import trio
 
 from node.adapters.chain import chain as module
 from node.adapters.chain.chain import ChainSettings, StakingChain
+from node.adapters.memory.store import MemoryStore
 from node.ports import Clock
 from protocol.errors import ConfigError
 from protocol.events import BlockSeen, Event, StakeChanged
@@ -68,7 +69,7 @@ async def running(
     sink, journal = Sink(), RecordingJournal()
     async with trio.open_nursery() as nursery:
         with trio.fail_after(10):
-            await nursery.start(StakingChain(chain_settings, params, clock, journal).run, sink)
+            await nursery.start(StakingChain(chain_settings, params, clock, journal, MemoryStore()).run, sink)
         yield sink, journal
         nursery.cancel_scope.cancel()
 
@@ -149,7 +150,7 @@ async def test_run__reorganisation__is_noted_and_a_posted_epoch_stays(staking: S
 
 async def test_run__outage__is_noted_once_and_survived(staking: StakingOnAnvil, monkeypatch: pytest.MonkeyPatch):
     clock = HandClock(chain_time(staking))
-    monkeypatch.setattr("node.adapters.chain.rpc.FIRST_RETRY_S", 0.001)
+    monkeypatch.setattr("node.adapters.chain.endpoints.FIRST_REST_S", 0.001)
     async with (
         _relay(staking.anvil.url) as (url, relay),
         running(settings(staking, rpc_urls=(url,)), clock) as (sink, journal),
@@ -202,7 +203,9 @@ async def _relay(target: str) -> AsyncIterator[tuple[str, Relay]]:
 
 
 async def refused(chain_settings: ChainSettings) -> str:
-    chain = StakingChain(chain_settings, PARAMS, HandClock(UnixMillis(int(time.time() * 1000))), RecordingJournal())
+    chain = StakingChain(
+        chain_settings, PARAMS, HandClock(UnixMillis(int(time.time() * 1000))), RecordingJournal(), MemoryStore()
+    )
     with pytest.raises(ConfigError) as caught, trio.fail_after(20):
         await chain.run(Sink())
     assert "\n" not in str(caught.value)

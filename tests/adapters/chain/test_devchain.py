@@ -14,11 +14,13 @@ import trio
 
 from contracts.bindings import load
 from node.adapters.chain import devchain as module
+from node.adapters.chain.answers import quantity
 from node.adapters.chain.chain import ChainSettings, StakingChain
 from node.adapters.chain.devchain import DEV_CHAIN_ID, DevnetNode, deploy_devnet, devchain, find_anvil, owner_secret
 from node.adapters.chain.follower import Follower
-from node.adapters.chain.rpc import JsonRpc, quantity
+from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.sender import Sender
+from node.adapters.memory.store import MemoryStore
 from protocol.crypto.keys import NodeKey
 from protocol.errors import ConfigError
 from protocol.stake.epoch import epoch_at
@@ -63,7 +65,7 @@ async def test_deploy_devnet__nodes_count_at_once_and_blocks_follow_the_wall_clo
             (url,), deployed.chain_id, deployed.staking, deployed.deployed.start_block, poll_s=0.05
         )
         async with trio.open_nursery() as nursery, JsonRpc([url], chain_id=DEV_CHAIN_ID) as rpc:
-            chain = StakingChain(settings, PARAMS, WallClock(), RecordingJournal())
+            chain = StakingChain(settings, PARAMS, WallClock(), RecordingJournal(), MemoryStore())
             with trio.fail_after(3):
                 await nursery.start(chain.run, sink)
             epoch = epoch_at(WallClock().now(), PARAMS)

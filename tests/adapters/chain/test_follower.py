@@ -7,8 +7,9 @@ from eth_utils.abi import event_abi_to_log_topic
 
 from contracts.bindings import load
 from node.adapters.chain import follower as module
+from node.adapters.chain.answers import CallRefused
 from node.adapters.chain.follower import NODE_CHANGED, Follower
-from node.adapters.chain.rpc import CallRefused, JsonRpc
+from node.adapters.chain.rpc import JsonRpc
 from protocol.units import BlockNumber, Role, UnixMillis
 from tests.adapters.chain.conftest import MINER_STAKE, StakingOnAnvil
 
@@ -133,7 +134,7 @@ async def test_step__reorganisation_below_the_settled_block__reads_all_again(
     staking.anvil.rpc("evm_mine")
     await follower.step()
     assert follower.head is not None
-    follower.settle(follower.head)
+    await follower.settle(follower.head)
     staking.anvil.rpc("evm_revert", fork)
     staking.register(9)
     staking.register(8)
@@ -152,7 +153,7 @@ async def test_settle__then_a_shallow_reorganisation__keeps_the_settled_part(
     staking.register(1)
     await follower.step()
     assert follower.head is not None
-    follower.settle(follower.head)
+    await follower.settle(follower.head)
     staking.register(2)
     await follower.step()
     staking.anvil.rpc("anvil_reorg", 1, [])

@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from node.adapters.chain import rpc as module
-from node.adapters.chain.rpc import CallRefused, JsonRpc, WrongChain, octets, quantity, shown
+from node.adapters.chain.answers import CallRefused, WrongChain, octets, quantity, shown
+from node.adapters.chain.rpc import JsonRpc
 from protocol.errors import ConfigError, Unavailable
 from tests.support.web_server import QuietHandler, listening
 

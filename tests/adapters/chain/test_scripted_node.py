@@ -11,9 +11,11 @@ import pytest
 
 from node.adapters.chain import chain as chain_module
 from node.adapters.chain import follower as module
+from node.adapters.chain.answers import CallRefused
 from node.adapters.chain.chain import ChainSettings, StakingChain
-from node.adapters.chain.follower import Follower, Header
-from node.adapters.chain.rpc import CallRefused
+from node.adapters.chain.follower import Follower
+from node.adapters.memory.store import MemoryStore
+from protocol.chain_records import Header
 from protocol.errors import Unavailable
 from protocol.units import Address, BlockNumber, Role, UnixMillis
 from tests.support.clock import HandClock
@@ -81,6 +83,9 @@ class Node:
         assert method == "eth_getBlockByNumber"
         number = max(self.blocks) if params[0] == "latest" else int(params[0], 16)
         return self.blocks.get(number)
+
+    def leave(self, trouble: str) -> bool:
+        return False
 
     async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         self._request("batch")
@@ -255,7 +260,9 @@ async def test_is_fixed__chain_looks_quiet__only_when_the_node_is_not_catching_u
     node = Node(10)
     node.syncing = syncing
     head = Header(BlockNumber(9), bytes(32), bytes(32), moment_of(9))
-    chain = StakingChain(ChainSettings(("http://127.0.0.1:1",), 1, STAKING, 0), params, HandClock(), RecordingJournal())
+    chain = StakingChain(
+        ChainSettings(("http://127.0.0.1:1",), 1, STAKING, 0), params, HandClock(), RecordingJournal(), MemoryStore()
+    )
     cutoff = UnixMillis(head.timestamp + 1000)
     quiet_ms = params.epoch_s * 1000 // chain_module.QUIET_EPOCH_SHARE
     late = UnixMillis(cutoff + quiet_ms + 60_000)

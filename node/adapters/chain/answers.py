@@ -1,0 +1,131 @@
+"""Reads what chain nodes answer, and names what may be wrong with it.
+
+::
+
+    Unavailable
+    ├── CallRefused           the node answered with an error
+    │   └── AnswerTooLarge    and would have answered with more than we read
+    ├── RateLimited           we ask too often
+    └── WrongChain            the URL serves another chain
+"""
+
+import re
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, TypeAlias
+
+import httpx
+
+from protocol.errors import Unavailable
+
+Json: TypeAlias = Any  # what a remote node sent: whoever reads a part of it checks that part
+
+MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024
+"""Largest answer that is read (bytes): 2,000 blocks full of events are below it."""
+TOO_MANY_REQUESTS: Final = 429
+"""HTTP status and JSON-RPC error code of a rate limit."""
+_RATE_WORDS: Final = re.compile(
+    r"rate.?limit|too many requests|request limit|compute units|throughput|capacity", re.IGNORECASE
+)
+"""How providers that answer 200 say that our rate is too high; limits of blocks or results have other words."""
+
+
+class CallRefused(Unavailable):
+    """The node answered with an error: it does not know the block yet, or finds the request too large."""
+
+    def __init__(self, method: str, code: int, message: str, data: Json = None) -> None:
+        """Keep what the node said; the message is remote text and is cut."""
+        super().__init__(f"{method}: {message[:300]} (code {code})")
+        self.code = code
+        self.message = message[:300]
+        self.data = data
+
+
+class AnswerTooLarge(CallRefused):
+    """The answer is beyond MAX_RESPONSE_BYTES: a smaller question may get one."""
+
+    def __init__(self, url: str, limit: int) -> None:
+        """Name the URL and the limit (bytes)."""
+        super().__init__(url, 0, f"answer larger than {limit} bytes")
+
+
+class RateLimited(Unavailable):
+    """A node says that we ask too often."""
+
+    def __init__(self, text: str, asked_s: float | None) -> None:
+        """Keep for how long (s) it asks to be left alone, None where it does not say."""
+        super().__init__(text)
+        self.asked_s = asked_s
+
+
+class WrongChain(Unavailable):
+    """A URL serves another chain than the one that is configured."""
+
+    def __init__(self, url: str, expected: int, found: int) -> None:
+        """Name the URL and both chains."""
+        super().__init__(f"{url} serves chain {found}, not {expected}")
+        self.url = url
+        self.found = found
+
+
+def shown(url: str) -> str:
+    """Give scheme, host and port of a URL: path and query often hold an API key and stay out of texts."""
+    parsed = httpx.URL(url)
+    return f"{parsed.scheme}://{parsed.netloc.decode('ascii').rpartition('@')[2]}"
+
+
+def quantity(value: Json, bits: int = 256) -> int:
+    """Read a JSON-RPC quantity, as ``0x1f``, of at most so many bits."""
+    try:
+        number = int(value, 16)
+    except (TypeError, ValueError) as error:
+        raise Unavailable(f"the chain node sent {value!r:.80} for a number") from error
+    if not 0 <= number < 1 << bits:
+        raise Unavailable(f"the chain node sent {value!r:.80} for a number of {bits} bits")
+    return number
+
+
+def octets(value: Json, length: int | None = None) -> bytes:
+    """Read JSON-RPC data, as ``0x1f2e``, of an exact length where one is given."""
+    try:
+        data = bytes.fromhex(value.removeprefix("0x"))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise Unavailable(f"the chain node sent {value!r:.80} for bytes") from error
+    if length is not None and len(data) != length:
+        raise Unavailable(f"the chain node sent {len(data)} bytes instead of {length}")
+    return data
+
+
+def result_of(method: str, answer: Json) -> Json:
+    """Take the result out of one JSON-RPC answer."""
+    if not isinstance(answer, dict):
+        raise Unavailable(f"{method}: the chain node sent no JSON-RPC answer")
+    error = answer.get("error")
+    if error is not None:
+        detail = error if isinstance(error, dict) else {"message": str(error)}
+        code = detail.get("code", 0)
+        message = str(detail.get("message", ""))
+        raise CallRefused(method, code if isinstance(code, int) else 0, message, detail.get("data"))
+    if "result" not in answer:
+        raise Unavailable(f"{method}: the chain node sent neither result nor error")
+    return answer["result"]
+
+
+def is_rate_limit(answer: Json) -> bool:
+    """Say whether one JSON-RPC answer complains of our rate."""
+    error = answer.get("error") if isinstance(answer, dict) else None
+    if not isinstance(error, dict):
+        return False
+    return error.get("code") == TOO_MANY_REQUESTS or _RATE_WORDS.search(str(error.get("message", ""))[:300]) is not None
+
+
+def asked_rest_s(header: str | None) -> float | None:
+    """Read ``Retry-After``: seconds or a date. Gives seconds from now, None where there is none that makes sense."""
+    if header is None:
+        return None
+    if header.strip().isdecimal():
+        return float(header.strip()[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    except ValueError:
+        return None
