@@ -33,6 +33,8 @@ MAX_IN_FLIGHT: Final = 50
 """Transactions of ours that wait to be mined at once: nodes hold 64 of one account for sure."""
 GAS_MARGIN: Final = 1.25
 """Gas allowed over the estimate, which holds for the state before ours and not for that of the block we get into."""
+GAS_EXTRA: Final = 25_000
+"""And this on top: what one slot costs more that was in use at the estimate and is empty after a re-org."""
 LOOK_EVERY_S: Final = 600.0
 """Pause (s) between two looks at the balance while there is nothing to send."""
 MAX_PAUSE_S: Final = 30.0
@@ -254,7 +256,7 @@ class Transactor:
             while nonce in taken:
                 nonce += 1
             taken.add(nonce)
-            gas = int(quantity(estimate, 48) * GAS_MARGIN)
+            gas = int(quantity(estimate, 48) * GAS_MARGIN) + GAS_EXTRA
             signed.append(replace(one, nonce=nonce, versions=(self._signed(one, nonce, gas, self._fees(view), view),)))
         if signed:
             await self._store.keep_transactions(signed)
