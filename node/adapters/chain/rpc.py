@@ -224,7 +224,8 @@ class JsonRpc:
             endpoint = await self._ready(failure)
             try:
                 await self._verify(endpoint)
-                answer = await self._timed(endpoint, body)
+                began = trio.current_time()
+                answer = await self._usable(endpoint, body)
             except RateLimited as error:
                 self._endpoints.limited(endpoint, error.asked_s)
                 failure = error
@@ -235,6 +236,7 @@ class JsonRpc:
                 self._endpoints.failed(endpoint)
                 failure = error
             else:
+                self._endpoints.answered(endpoint, trio.current_time() - began)
                 self._last = endpoint
                 return answer
         assert failure is not None
@@ -249,20 +251,18 @@ class JsonRpc:
             await trio.sleep(wait)
         return endpoint
 
-    async def _timed(self, endpoint: Endpoint, body: bytes) -> Json:
-        """Send one request, measure it, and tell a limit of the rate from an answer."""
-        began = trio.current_time()
+    async def _usable(self, endpoint: Endpoint, body: bytes) -> Json:
+        """Send one request, and tell a limit of the rate from an answer."""
         answer = await self._post(endpoint, body)
         if any(is_rate_limit(item) for item in (answer if isinstance(answer, list) else [answer])):
             raise RateLimited(f"{shown(endpoint.url)}: it says that our rate is too high", None)
-        self._endpoints.answered(endpoint, trio.current_time() - began)
         return answer
 
     async def _verify(self, endpoint: Endpoint) -> None:
         """Make sure once, and again after each failure, that a URL serves our chain."""
         if self._chain_id is None or endpoint.verified:
             return
-        found = quantity(result_of("eth_chainId", await self._timed(endpoint, self._encoded("eth_chainId"))))
+        found = quantity(result_of("eth_chainId", await self._usable(endpoint, self._encoded("eth_chainId"))))
         if found != self._chain_id:
             raise WrongChain(shown(endpoint.url), self._chain_id, found)
         endpoint.verified = True

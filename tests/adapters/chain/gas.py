@@ -124,6 +124,12 @@ class Gas:
     def count(self) -> int:
         return int(self.anvil.rpc("eth_getTransactionCount", self.account.address, "latest"), 16)
 
+    async def mined(self, count: int) -> None:
+        """Wait until so many transactions of the account are in blocks: anvil answers before it mines."""
+        with trio.fail_after(5):
+            while self.count() < count:
+                await trio.sleep(0.005)
+
     def mine(self, blocks: int = 1) -> None:
         for _ in range(blocks):
             self.anvil.rpc("evm_mine")

@@ -11,44 +11,21 @@ import trio
 from node.adapters.chain import chain as module
 from node.adapters.chain.chain import ChainSettings, StakingChain
 from node.adapters.memory.store import MemoryStore
-from node.ports import Clock
+from node.ports import ChainStore, Clock
 from protocol.errors import ConfigError
-from protocol.events import BlockSeen, Event, StakeChanged
+from protocol.events import BlockSeen
 from protocol.notes import NoteName
 from protocol.params import Params
 from protocol.stake.epoch import beacon, beacon_cutoff, epoch_at, table_cutoff
-from protocol.stake.table import EpochView
 from protocol.units import Address, UnixMillis
 from tests.adapters.chain.conftest import StakingOnAnvil
+from tests.support.chain import Sink
 from tests.support.clock import HandClock
 from tests.support.journal import RecordingJournal
 from tests.support.networks import network_params
 
 PARAMS = network_params(epoch_s=60)
 DEAD = "http://127.0.0.1:1"
-
-
-class Sink:
-    """Keeps what was posted and wakes who waits for it."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self._changed = trio.Event()
-
-    async def post(self, event: Event) -> None:
-        self.events.append(event)
-        self._changed.set()
-        self._changed = trio.Event()
-        await trio.lowlevel.checkpoint()
-
-    @property
-    def views(self) -> list[EpochView]:
-        return [event.view for event in self.events if isinstance(event, StakeChanged)]
-
-    async def wait_until(self, good) -> None:
-        with trio.fail_after(10):
-            while not good(self):
-                await self._changed.wait()
 
 
 def settings(on: StakingOnAnvil, **changed) -> ChainSettings:
@@ -64,12 +41,12 @@ def settings(on: StakingOnAnvil, **changed) -> ChainSettings:
 
 @asynccontextmanager
 async def running(
-    chain_settings: ChainSettings, clock: Clock, params: Params = PARAMS
+    chain_settings: ChainSettings, clock: Clock, params: Params = PARAMS, store: ChainStore | None = None
 ) -> AsyncIterator[tuple[Sink, RecordingJournal]]:
     sink, journal = Sink(), RecordingJournal()
     async with trio.open_nursery() as nursery:
         with trio.fail_after(10):
-            await nursery.start(StakingChain(chain_settings, params, clock, journal, MemoryStore()).run, sink)
+            await nursery.start(StakingChain(chain_settings, params, clock, journal, store or MemoryStore()).run, sink)
         yield sink, journal
         nursery.cancel_scope.cancel()
 

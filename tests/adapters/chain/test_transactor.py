@@ -115,7 +115,7 @@ async def test_round__state_changes_before_it_is_mined__fails_as_reverted_with_t
     for key in ("first", "second"):
         await gas.want_transfer(key, 1000 * CAI)
     await gas.rounds(1)
-    assert gas.count() == 2, "both passed the estimate"
+    await gas.mined(2)  # both passed the estimate
     outcomes = await gas.finish()
     assert confirmed(outcomes) == {"first"}
     second = outcomes["second"]
@@ -338,13 +338,14 @@ async def test_round__mined_and_re_organised_away__is_sent_again_and_ends_once(s
     gas.mine()
     async with gas.rpc:
         await gas.want_transfer("t")
-        await gas.rounds(2)
-        assert gas.count() == 1
+        await gas.rounds(1)
+        await gas.mined(1)
+        await gas.rounds(1)
         gas.anvil.rpc("anvil_reorg", 1, [])
         gas.anvil.rpc("anvil_dropAllTransactions")
         assert gas.count() == 0
-        await gas.rounds(2)
-        assert gas.count() == 1
+        await gas.rounds(1)
+        await gas.mined(1)
         assert "reorganised" in [noted.fields["reason"] for noted in gas.journal.of(NoteName.TX_REPLACED)]
         gas.mine(3)
         assert confirmed(await gas.finish()) == {"t"}
