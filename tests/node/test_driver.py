@@ -11,6 +11,7 @@ from node.adapters.memory.store import MemoryStore
 from node.desk import TaskDesk
 from node.driver import Driver
 from node.ports import EventSink, Gatekeeper, Ports
+from protocol.chain_records import Confirmed, ContractCall, Failed, Transaction, TransactionRequested
 from protocol.crypto.keys import NodeKey
 from protocol.effects import (
     Accepted,
@@ -25,15 +26,28 @@ from protocol.effects import (
     Send,
     SendArtifact,
     SetTimer,
+    SubmitTx,
     Subscribe,
 )
 from protocol.errors import Unavailable
-from protocol.events import BlockSeen, Event, PeerUp, Restored, StakeChanged, TaskCancelled, TaskSubmitted, TimerFired
+from protocol.events import (
+    ActivityChanged,
+    BlockSeen,
+    Event,
+    PeerUp,
+    Restored,
+    StakeChanged,
+    TaskCancelled,
+    TaskSubmitted,
+    TimerFired,
+    TxConfirmed,
+    TxFailed,
+)
 from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
 from protocol.records import BootStarted, Record
 from protocol.roles.core import EPOCH_BEGINS, Core, Identity
-from protocol.units import BlockNumber, Digest, PeerId, TaskId, UnixMillis
+from protocol.units import BlockNumber, Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import encode
 from protocol.wire.messages import Cancel
 from protocol.wire.topics import offers_topic
@@ -44,6 +58,8 @@ from tests.support.journal import RecordingJournal
 from tests.support.networks import ALICE, CAROL, DAVE
 from tests.support.records import committed, picture
 
+CALL = ContractCall("Settlement", "redeem", (b"voucher", 7))
+CONFIRMED = Confirmed(BlockNumber(5), Digest(b"x" * 32), (), Wei(1))
 TASK = TaskId(b"t" * 32)
 FRAME = Cancel(task=TASK, attempt=0, reason="cancelled")
 
@@ -117,6 +133,11 @@ class World:
     def stake_changed(self) -> None:
         self.acts.append("stake_changed")
 
+    # As a chain
+
+    def submit(self, key: str) -> None:
+        self.acts.append(f"submit {key}")
+
     # As a store
 
     async def load(self) -> tuple[Record, ...]:
@@ -143,7 +164,7 @@ class Bench:
         self.core = Script(answer)
         ports = Ports(
             transport=self.world,  # type: ignore[arg-type]
-            chain=None,  # type: ignore[arg-type]  # the driver does not speak to it
+            chain=self.world,  # type: ignore[arg-type]  # submit is all that the driver uses
             store=self.world,  # type: ignore[arg-type]  # load, persist and artifact are all that the driver uses
             engine=None,
             clock=self.clock,
@@ -226,12 +247,31 @@ async def test_handle__artifact__is_read_beside_the_loop_and_a_lost_one_is_noted
 
 async def test_handle__table_or_beginning_epoch__has_standings_checked_again() -> None:
     bench = Bench()
-    events = (StakeChanged(networks.view(EPOCH)), TimerFired((EPOCH_BEGINS, b"", EPOCH)))
+    begins = TimerFired((EPOCH_BEGINS, b"", EPOCH))
+    events = (StakeChanged(networks.view(EPOCH)), begins, ActivityChanged(frozenset({StakingId(1)})))
     for event in events:
         bench.world.acts.clear()
         assert await bench.handle(event) == ["stake_changed"]
     bench.world.acts.clear()
     assert await bench.handle(TimerFired(("offer", TASK, 0)), BlockSeen(BlockNumber(1), NOW)) == []
+
+
+async def test_handle__transaction__is_on_disk_with_what_belongs_to_it_before_it_is_submitted() -> None:
+    wanted = SubmitTx("redeem/1", CALL)
+    bench = Bench(on(PeerUp, send(), wanted, Persist((BootStarted(1),))))
+    assert await bench.handle(PeerUp(CAROL.peer_id)) == ["persist 2", "send", "submit redeem/1"]
+    assert await bench.world.disk.open_transactions(9) == (Transaction("redeem/1", CALL),)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [TxFailed("redeem/1", Failed("refused", "Settlement: no escrow")), TxConfirmed("redeem/1", CONFIRMED)],
+)
+async def test_handle__outcome__is_settled_together_with_what_the_core_makes_of_it(event: Event) -> None:
+    bench = Bench(on(type(event), Persist((BootStarted(1),)), send()))
+    await bench.world.disk.persist((TransactionRequested("redeem/1", CALL),))
+    assert await bench.handle(event) == ["persist 2", "send"]
+    assert await bench.world.disk.open_transactions(9) == ()
 
 
 async def test_timers__set_by_the_core__come_back_unless_cancelled() -> None:

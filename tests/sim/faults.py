@@ -68,7 +68,7 @@ class Chaos:
         spread_ms = self.random.choice([500, STORM_MS])
         for _ in range(self.tasks):
             self.world.at(self.random.randrange(spread_ms), self._submit)
-        faults = (self._crash, self._crash, self._cut, self._cut, self._hang, self._cancel, self._lose_disk)
+        faults = (self._crash, self._crash, self._cut, self._cut, self._hang, self._cancel, self._lose_disk, self._jail)
         for _ in range(self.random.randrange(4, 24)):
             self.world.at(self.random.randrange(STORM_MS), self.random.choice(faults))
         if self.random.random() < 0.4:
@@ -88,6 +88,12 @@ class Chaos:
         if self.world.machines[name].core is not None:
             self.world.crash(name)
             self.world.at(self.random.randrange(10, 4000), lambda: self.world.start(name))
+
+    def _jail(self) -> None:
+        """A node is inactive at once, whatever its table says, and comes back after a while."""
+        name = self.random.choice(self.names)
+        self.world.jail(name)
+        self.world.at(self.random.randrange(10, 8000), lambda: self.world.jail(name, free=True))
 
     def _lose_disk(self) -> None:
         """A miner comes back on a copy of its disk from now, taken a while before it dies."""

@@ -10,10 +10,12 @@ import itertools
 import random
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
 import trio
 
 from node.catalog import load_catalog
+from protocol.chain_records import Confirmed, ContractCall, Failed, TransactionRequested
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain
 from protocol.effects import (
@@ -35,11 +37,13 @@ from protocol.effects import (
     SendEncoded,
     SetTimer,
     StartJob,
+    SubmitTx,
     Subscribe,
     TimerKey,
     Update,
 )
 from protocol.events import (
+    ActivityChanged,
     ArtifactReceived,
     BlockSeen,
     EngineChanged,
@@ -59,6 +63,8 @@ from protocol.events import (
     StreamReceived,
     TaskSubmitted,
     TimerFired,
+    TxConfirmed,
+    TxFailed,
 )
 from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
@@ -107,6 +113,8 @@ class World:
         self.notes: list[tuple[UnixMillis, str, Note]] = []
         self.updates: dict[TaskId, list[Update]] = defaultdict(list)
         self.replies: dict[int, object] = {}
+        self.jailed: set[StakingId] = set()
+        self.contract: Callable[[ContractCall], Confirmed | Failed] = lambda _call: Failed("no_gas_key", "")
         self.judged: list[tuple[str, str, str]] = []
         self.providers: dict[str, set[PeerId]] = defaultdict(set)
         self.arrivals: dict[tuple[PeerId, PeerId], UnixMillis] = {}
@@ -177,6 +185,9 @@ class World:
         machine.life += 1
         records = trio.run(machine.store.load)
         self.post(machine, Restored(records))
+        self.post(machine, ActivityChanged(frozenset(self.jailed)))
+        for waiting in trio.run(machine.store.open_transactions, 256):
+            self._transact(machine, waiting.key)
         epoch = epoch_at(self.now, self.params)
         for number in (epoch - 1, epoch, epoch + 1):
             self.post(machine, StakeChanged(self._view(Epoch(number))))
@@ -184,6 +195,26 @@ class World:
         if machine.role is Role.MINER:
             state = ModelState(MODEL.name, MODEL.digest, True, 10_000_000, 1, MODEL.sizes, MODEL.max_steps)
             self.post(machine, EngineChanged((state,), machine.places))
+
+    def jail(self, name: str, *, free: bool = False) -> None:
+        """Jail a node, or set it free: each follower sees the block after a latency of its own."""
+        (self.jailed.discard if free else self.jailed.add)(self.staking_id(name))
+        for machine in self.machines.values():
+            self.post(machine, ActivityChanged(frozenset(self.jailed)), self._latency())
+
+    def _transact(self, machine: Machine, key: str) -> None:
+        """Give a transaction its one outcome, durable before it is told, and told until the core has taken it in."""
+
+        def mine() -> None:
+            known = trio.run(machine.store.transaction, key)
+            if known is None or machine.core is None:
+                return
+            outcome = known.outcome or self.contract(known.call)
+            trio.run(machine.store.keep_transactions, [replace(known, outcome=outcome)])
+            told = TxConfirmed(key, outcome) if isinstance(outcome, Confirmed) else TxFailed(key, outcome)
+            self.post(machine, told)
+
+        self.at(self._latency(), mine)
 
     def crash(self, name: str) -> None:
         """Kill a machine: only its disk stays. Peers notice after one latency."""
@@ -307,6 +338,9 @@ class World:
                 if (task, attempt) in machine.jobs:
                     machine.jobs.discard((task, attempt))
                     self.post(machine, JobFailed(task, attempt, "cancelled"))
+            case SubmitTx(key=key, call=call):
+                trio.run(machine.store.persist, (TransactionRequested(key, call),))
+                self._transact(machine, key)
             case Deliver(task=task, update=update):
                 self.updates[task].append(update)
             case Reply(request=request, answer=answer):

@@ -7,9 +7,24 @@ import pytest
 from node.adapters.memory.store import MemoryStore
 from node.adapters.store import SqliteStore
 from node.ports import Store
+from protocol.chain_records import (
+    ChainPlace,
+    ChainStep,
+    Confirmed,
+    ContractCall,
+    ContractEvent,
+    Failed,
+    Header,
+    RowChange,
+    SignedTransaction,
+    Transaction,
+    TransactionRequested,
+    TransactionSettled,
+)
 from protocol.records import BootStarted, ResultSettled
-from protocol.units import UnixMillis
+from protocol.units import BlockNumber, Digest, UnixMillis, Wei
 from tests.support.clock import HandClock
+from tests.support.networks import ALICE, BOB, row
 from tests.support.records import (
     NOW,
     accepted,
@@ -99,3 +114,131 @@ async def test_addresses__word_of_an_older_moment__does_not_make_an_address_olde
         for address, moment in (("/a", 30), ("/b", 20), ("/a", 10)):
             await store.remember_address(address, UnixMillis(NOW + moment))
         assert await store.addresses() == ("/a", "/b")
+
+
+# The chain's place
+
+FIRST, SECOND = "1/0x11/0", "1/0x22/0"
+
+
+def block(number: int, fork: int = 0) -> Header:
+    return Header(BlockNumber(number), bytes([fork] * 32), bytes(32), UnixMillis(number * 1000))
+
+
+def change(number: int, node: int, stake: int = 5, *, active: bool = True) -> RowChange:
+    return RowChange(BlockNumber(number), row(ALICE if node == 1 else BOB, node, stake=stake, active=active))
+
+
+def step(
+    kept: int, *anchors: Header, changes: tuple[RowChange, ...] = (), settled: int = -1, dropped: tuple[int, ...] = ()
+):
+    return ChainStep(BlockNumber(kept), BlockNumber(settled), anchors, changes, frozenset(map(BlockNumber, dropped)))
+
+
+async def test_chain_place__nothing_kept__is_none(store: Store):
+    async with store.opened():
+        assert await store.chain_place(FIRST) is None
+
+
+async def test_keep_chain_step__steps_and_a_roll_back__give_the_place_after_them(store: Store):
+    async with store.opened():
+        await store.keep_chain_step(FIRST, step(-1, block(4), block(9), changes=(change(3, 1), change(9, 2))))
+        await store.keep_chain_step(FIRST, step(9, block(12), changes=(change(10, 1, 6), change(12, 2, 2**200))))
+    async with store.opened():
+        both = (change(3, 1), change(9, 2), change(10, 1, 6), change(12, 2, 2**200))
+        assert await store.chain_place(FIRST) == ChainPlace(BlockNumber(-1), (block(4), block(9), block(12)), both)
+        new = change(11, 1, 7, active=False)
+        await store.keep_chain_step(FIRST, step(9, block(11, fork=1), changes=(new,), dropped=(4,)))
+        expected = ChainPlace(BlockNumber(-1), (block(9), block(11, fork=1)), (*both[:2], new))
+        assert await store.chain_place(FIRST) == expected
+
+
+async def test_keep_chain_step__settled__keeps_only_the_newest_row_of_each_node_up_to_there(store: Store):
+    changes = (change(1, 1, 1), change(2, 1, 2), change(3, 2, 3), change(4, 1, 4), change(6, 1, 6), change(7, 1, 7))
+    async with store.opened():
+        await store.keep_chain_step(FIRST, step(-1, block(7), changes=changes))
+        await store.keep_chain_step(FIRST, step(7, block(5), settled=5))
+        kept = (change(3, 2, 3), change(4, 1, 4), change(6, 1, 6), change(7, 1, 7))
+        assert await store.chain_place(FIRST) == ChainPlace(BlockNumber(5), (block(5), block(7)), kept)
+
+
+async def test_keep_chain_step__everything_taken_back__begins_anew(store: Store):
+    async with store.opened():
+        await store.keep_chain_step(FIRST, step(-1, block(7), changes=(change(1, 1),), settled=1))
+        await store.keep_chain_step(FIRST, step(-1, block(2), changes=(change(2, 2),)))
+        assert await store.chain_place(FIRST) == ChainPlace(BlockNumber(-1), (block(2),), (change(2, 2),))
+
+
+async def test_keep_chain_step__of_another_contract__forgets_the_first(store: Store):
+    async with store.opened():
+        await store.keep_chain_step(FIRST, step(-1, block(7), changes=(change(1, 1),)))
+        await store.keep_chain_step(SECOND, step(7, block(8)))
+        assert await store.chain_place(FIRST) is None
+        assert await store.chain_place(SECOND) == ChainPlace(BlockNumber(-1), (block(8),), ())
+
+
+# Transactions
+
+CALL = ContractCall("Settlement", "redeem", (True, 2**255, "text", b"bytes", ((1, b"a"), ()), -3))
+VERSION = SignedTransaction(Digest(b"h" * 32), b"raw", Wei(2**100), Wei(7), 21_000, NOW)
+NEWER = SignedTransaction(Digest(b"i" * 32), b"raw2", Wei(2**101), Wei(8), 21_000, UnixMillis(NOW + 1))
+DONE = Confirmed(
+    BlockNumber(7),
+    Digest(b"h" * 32),
+    (ContractEvent("CAI", "Transfer", {"to": b"\x01" * 20, "n": 2**200}),),
+    Wei(2**70),
+)
+
+
+def requested(number: int) -> TransactionRequested:
+    return TransactionRequested(f"t{number}", CALL)
+
+
+async def test_transaction__through_its_life__is_given_as_it_was_kept(store: Store):
+    async with store.opened():
+        await store.persist((requested(1), BootStarted(1)))
+        assert await store.transaction("t1") == Transaction("t1", CALL)
+        assert await store.transaction("t2") is None
+        for versions, outcome in (((VERSION,), None), ((VERSION, NEWER), None), ((VERSION, NEWER), DONE)):
+            kept = Transaction("t1", CALL, 5, versions, outcome)
+            await store.keep_transactions([kept])
+            assert await store.transaction("t1") == kept
+            assert await store.open_transactions(9) == (kept,)
+        await store.persist((TransactionSettled("t1"),))
+    async with store.opened():
+        assert await store.open_transactions(9) == ()
+        assert await store.transaction("t1") == Transaction("t1", CALL, 5, (VERSION, NEWER), DONE, settled=True)
+
+
+async def test_transaction__requested_again__is_the_same_wish(store: Store):
+    async with store.opened():
+        await store.persist((requested(1),))
+        await store.keep_transactions([Transaction("t1", CALL, 5, (VERSION,), Failed("refused", "no"))])
+        await store.persist((TransactionSettled("t1"),))
+        await store.persist((requested(1),))
+        found = await store.transaction("t1")
+        assert found is not None
+        assert (found.outcome, found.settled) == (Failed("refused", "no"), True)
+
+
+async def test_transaction__another_call_under_its_key__raises_and_nothing_of_the_batch_is_kept(store: Store):
+    async with store.opened():
+        await store.persist((requested(1),))
+        with pytest.raises(ValueError, match="another call"):
+            await store.persist((accepted(2), TransactionRequested("t1", ContractCall("CAI", "transfer", ()))))
+        assert await store.task(task_id(2)) is None
+
+
+async def test_open_transactions__more_than_asked_for__those_with_a_nonce_come_first(store: Store):
+    async with store.opened():
+        await store.persist(tuple(requested(number) for number in range(5)))
+        await store.keep_transactions([Transaction("t3", CALL, 5, (VERSION,))])
+        assert [one.key for one in await store.open_transactions(3)] == ["t3", "t0", "t1"]
+
+
+async def test_keep_transactions__begun_anew__has_no_version_left(store: Store):
+    async with store.opened():
+        await store.persist((requested(1),))
+        await store.keep_transactions([Transaction("t1", CALL, 5, (VERSION, NEWER))])
+        await store.keep_transactions([Transaction("t1", CALL)])
+        assert await store.transaction("t1") == Transaction("t1", CALL)

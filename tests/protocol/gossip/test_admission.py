@@ -9,7 +9,7 @@ from protocol.gossip.verdict import Verdict
 from protocol.params import MAX_MESSAGE_BYTES
 from protocol.stake.book import StakeBook
 from protocol.stake.epoch import epoch_start
-from protocol.units import CAI, Epoch, PeerId, UnixMillis
+from protocol.units import CAI, Epoch, PeerId, StakingId, UnixMillis
 from protocol.wire.codec import encode
 from protocol.wire.messages import Abandon, AwardNotice, Bulletin
 from tests.support.networks import ALICE, BOB, CAROL, DAVE, coordinator, network_params, row, trio, view
@@ -146,6 +146,14 @@ def test_judge__inactive_coordinator__is_ignored():
     rows = [row(ALICE, 1), row(BOB, 2), coordinator(CAROL, 3, active=False)]
     data = bulletin(root=view(EPOCH, rows).table.root)
     assert judged(data, by=admission(rows=rows)) == ignored("gossip.inactive")
+
+
+def test_judge__coordinator_jailed_since_the_table__is_ignored_until_it_is_free():
+    by = admission()
+    by._book.inactive_now(frozenset({StakingId(3)}))
+    assert judged(bulletin(), by=by) == ignored("gossip.inactive")
+    by._book.inactive_now(frozenset())
+    assert judged(bulletin(), by=by) == ACCEPTED
 
 
 def test_judge__key_rotated_since__is_ignored_in_the_epoch_of_the_other_key():

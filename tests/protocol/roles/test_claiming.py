@@ -1,7 +1,16 @@
 """Which offers a miner takes, when, and for whom."""
 
 from protocol.effects import Connect, FindProviders, OpenStream, SendArtifact, SetTimer
-from protocol.events import PeerDown, PeerUp, ProvidersFound, StakeChanged, StreamClosed, StreamOpened, TimerFired
+from protocol.events import (
+    ActivityChanged,
+    PeerDown,
+    PeerUp,
+    ProvidersFound,
+    StakeChanged,
+    StreamClosed,
+    StreamOpened,
+    TimerFired,
+)
 from protocol.records import ResultCommitted, ResultSettled
 from protocol.roles.claiming import MAX_HEARD_PER_COORDINATOR, OpenOffer
 from protocol.roles.discovery import MAX_DIALS, Discovery
@@ -12,6 +21,7 @@ from protocol.wire.codec import encode
 from protocol.wire.messages import CapabilityUpdate, Claim
 from protocol.wire.topics import coordinator_key
 from tests.protocol.roles.frames import (
+    ALICE_ID,
     CAROL_ID,
     EPOCH,
     NOTHING,
@@ -23,7 +33,7 @@ from tests.protocol.roles.frames import (
     receipt_of,
     result_of,
 )
-from tests.protocol.roles.seats import MinerSeat, judged, of_kind, persisted
+from tests.protocol.roles.seats import MinerSeat, ignored, judged, of_kind, persisted
 from tests.support import networks
 from tests.support.networks import ALICE, BOB, CAROL, coordinator, row
 
@@ -169,6 +179,23 @@ def test_table__registered_from_the_next_epoch_on__opens_streams_when_that_begin
     assert not [e for e in seat.hear(PeerUp(CAROL.peer_id)) if isinstance(e, OpenStream)]
     effects = seat.wait(epoch_ms)
     assert [e.peer for e in effects if isinstance(e, OpenStream)] == [CAROL.peer_id]
+
+
+def test_jailed__miner__claims_nothing_until_it_is_free() -> None:
+    seat = MinerSeat()
+    seat.hear(ActivityChanged(frozenset({ALICE_ID})))
+    assert of_kind(seat.offer(), Claim) == []
+    seat.hear(ActivityChanged(frozenset()))
+    assert len(of_kind(seat.offer(), Claim)) == 1
+
+
+def test_jailed__coordinator__is_not_heard_on_its_stream_until_it_is_free() -> None:
+    seat = MinerSeat()
+    seat.hear(ActivityChanged(frozenset({CAROL_ID})))
+    effects = seat.say(CAROL, hello(CAROL_ID))
+    assert ignored(effects) == ["stream.standing"]
+    seat.hear(ActivityChanged(frozenset()))
+    assert of_kind(seat.offer(), Claim) != []
 
 
 def test_capability__is_renewed_also_after_we_were_out_of_the_table_for_a_while() -> None:

@@ -4,16 +4,18 @@ from typing import Any
 
 import pytest
 
-from protocol.effects import Deliver, Stage
-from protocol.events import StreamReceived
+from protocol.effects import Deliver, Publish, Stage
+from protocol.events import ActivityChanged, StreamReceived
 from protocol.notes import NoteName
 from protocol.records import TaskDone, VoucherIssued
+from protocol.stake.field import Field
 from protocol.wire.codec import encode
 from protocol.wire.messages import Alive, Award, Cancel, Decline, Hello, Receipt, Reject
 from tests.protocol.roles.frames import (
     ALICE_ID,
     BOB_ID,
     CAROL_ID,
+    EPOCH,
     NETWORK_ID,
     NOTHING,
     NOW,
@@ -29,6 +31,7 @@ from tests.protocol.roles.frames import (
     voucher_of,
 )
 from tests.protocol.roles.seats import CoordinatorSeat, ignored, judged, noted, of_kind, persisted
+from tests.support import networks
 from tests.support.networks import ALICE, BOB, CAROL, DAVE, coordinator, row
 from tests.support.pictures import png
 
@@ -72,6 +75,31 @@ def test_coordinator__itself_left_the_table__holds_no_claim_or_greeting_against_
     seat.tables((row(ALICE, 1), row(BOB, 2), coordinator(CAROL, 3, active=False)))
     effects = seat.say(ALICE, claim) + seat.say(ALICE, hello(ALICE_ID, voucher_of(PRICE)))
     assert judged(effects) == []
+
+
+def test_coordinator__miner_jailed__leaves_the_field_at_once_and_returns_when_it_is_free() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    root = networks.view(EPOCH).table.root
+    seat.hear(ActivityChanged(frozenset({ALICE_ID})))
+    assert [miner.id for miner in seat.core.roster] == [BOB_ID]
+    effects = seat.say(ALICE, hello(ALICE_ID))
+    assert ignored(effects) == ["stream.standing"]
+    seat.submit()
+    offered = [effect.message for effect in seat.wait(2000) if isinstance(effect, Publish)][-1]
+    field = Field.from_bytes(offered.field, 2)
+    places = [row.id for row in networks.view(EPOCH).table.miners]
+    assert offered.root == root
+    assert [field.is_member(places.index(miner)) for miner in (ALICE_ID, BOB_ID)] == [False, True]
+    seat.hear(ActivityChanged(frozenset()))
+    assert sorted(miner.id for miner in seat.core.roster) == [ALICE_ID, BOB_ID]
+
+
+def test_coordinator__jailed_itself__offers_nothing_and_takes_no_task_until_it_is_free() -> None:
+    seat = CoordinatorSeat()
+    seat.hear(ActivityChanged(frozenset({CAROL_ID})))
+    assert seat.core.own_id() is None
+    seat.hear(ActivityChanged(frozenset()))
+    assert seat.core.own_id() == CAROL_ID
 
 
 # message.unexpected_kind

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from protocol.stake.book import KEPT_EPOCHS, StakeBook
 from protocol.stake.epoch import epoch_start
 from protocol.stake.standing import Standing
-from protocol.units import Epoch, PeerId, UnixMillis
+from protocol.units import Epoch, PeerId, StakingId, UnixMillis
 from tests.support.networks import ALICE, BOB, CAROL, DAVE, coordinator, network_params, row, trio, view
 
 PARAMS = network_params()  # epochs of 60 s, tolerance 10 s, head at most 30 s old
@@ -140,3 +140,26 @@ def test_standing__inactive_coordinator__is_a_stranger():
 @given(st.text(max_size=60))
 def test_standing__any_text__never_raises(peer):
     assert book(5).standing(PeerId(peer), at(5)) is Standing.STRANGER
+
+
+def test_standing__inactive_now__is_a_stranger_at_once_and_the_table_stays():
+    made = book(5)
+    root, now = view(5).table.root, at(5)
+    made.inactive_now(frozenset({StakingId(1), StakingId(3)}))
+    assert made.standing(ALICE.peer_id, now) is Standing.STRANGER
+    assert made.standing(CAROL.peer_id, now) is Standing.STRANGER
+    assert made.standing(BOB.peer_id, now) is Standing.MINER
+    current = made.current(now)
+    assert current is not None
+    assert current.table.root == root
+    assert [row.id for row in current.table.miners] == [row.id for row in view(5).table.miners]
+    assert made.known(ALICE.address, now), "a jailed node is no stranger to others, who may not have seen it yet"
+    made.inactive_now(frozenset())
+    assert made.standing(ALICE.peer_id, now) is Standing.MINER
+
+
+def test_standing__active_again_in_the_chain__waits_for_a_table_that_says_so():
+    made = StakeBook(PARAMS)
+    made.add(view(5, [row(ALICE, 1, active=False)]))
+    made.inactive_now(frozenset())
+    assert made.standing(ALICE.peer_id, at(5)) is Standing.STRANGER
