@@ -38,6 +38,9 @@ MAX_PASSWORD_BYTES: Final = 4096
 MIN_PASSWORD_CHARACTERS: Final = 8
 """Shortest password for a new key that is not a light one."""
 
+NODE_KEY_FLAG: Final = "--password-file"
+"""What sets the file with the password of the node's key."""
+
 Ask = Callable[[str], str]
 """Asks a person for a secret, without showing what is typed."""
 
@@ -92,10 +95,16 @@ def load(path: Path, password: str) -> bytes:
         raise ConfigError(f"{path}: damaged keystore: a field is missing or has the wrong type") from None
 
 
-def unlock(path: Path, password_file: Path | None, *, ask: Ask | None = None) -> bytes:
+def unlock(path: Path, password_file: Path | None, *, ask: Ask | None = None, flag: str = NODE_KEY_FLAG) -> bytes:
     """Read a key with the password from a file, or from the person at the terminal.
 
     The keystore is looked at first, so that nobody types a password for a file that is not there.
+
+    Args:
+        path: The keystore.
+        password_file: Holds its password; None to ask for it.
+        ask: How to ask, the terminal where left out.
+        flag: What sets the password file, for faults.
 
     Returns:
         The key, 32 bytes.
@@ -104,7 +113,7 @@ def unlock(path: Path, password_file: Path | None, *, ask: Ask | None = None) ->
         ConfigError: As ``load`` and ``password_for``.
     """
     _read_keystore(path)
-    return load(path, password_for(path, password_file, ask=ask))
+    return load(path, password_for(path, password_file, ask=ask, flag=flag))
 
 
 def address_of(path: Path) -> str:
@@ -119,7 +128,7 @@ def address_of(path: Path) -> str:
     return "0x" + address.lower().removeprefix("0x")
 
 
-def require_files(path: Path, password_file: Path | None) -> None:
+def require_files(path: Path, password_file: Path | None, flag: str = NODE_KEY_FLAG) -> None:
     """Make sure, without decrypting, that a keystore and its password file are there and private.
 
     Raises:
@@ -127,18 +136,18 @@ def require_files(path: Path, password_file: Path | None) -> None:
     """
     _read_keystore(path)
     if password_file is not None:
-        read_password_file(password_file)
+        read_password_file(password_file, flag)
 
 
-def password_for(path: Path, password_file: Path | None, *, ask: Ask | None = None) -> str:
+def password_for(path: Path, password_file: Path | None, *, ask: Ask | None = None, flag: str = NODE_KEY_FLAG) -> str:
     """Get the password of an existing keystore: from a file, else from the person at the terminal.
 
     Raises:
         ConfigError: When there is neither, or the file is not private.
     """
     if password_file is not None:
-        return read_password_file(password_file)
-    return _ask_or_advise(ask)(f"Password for {path}: ")
+        return read_password_file(password_file, flag)
+    return _ask_or_advise(ask, flag)(f"Password for {path}: ")
 
 
 def new_password(password_file: Path | None, *, ask: Ask | None = None) -> str:
@@ -156,13 +165,13 @@ def new_password(password_file: Path | None, *, ask: Ask | None = None) -> str:
     return first
 
 
-def read_password_file(path: Path) -> str:
+def read_password_file(path: Path, flag: str = NODE_KEY_FLAG) -> str:
     """Read a password from the first line of a file that only its owner and group can read.
 
     Raises:
         ConfigError: When it does not exist, everybody can read it, or it is empty or not text.
     """
-    named = f"--password-file: {path}"
+    named = f"{flag}: {path}"
     private = partial(_refuse_public, path, "password file")
     content = read_given_file(path, MAX_PASSWORD_BYTES, "password", named=named, inspect=private)
     try:
@@ -170,7 +179,7 @@ def read_password_file(path: Path) -> str:
     except UnicodeDecodeError:
         raise ConfigError(f"{named}: not text in UTF-8") from None
     if not password:
-        raise ConfigError(f"--password-file: the first line of {path} is empty")
+        raise ConfigError(f"{flag}: the first line of {path} is empty")
     return password
 
 
@@ -245,10 +254,10 @@ def _refuse_public(path: Path, what: str, file: IO[bytes]) -> None:
         raise ConfigError(f"{path}: every user can read this {what}: chmod 600 {path}")
 
 
-def _ask_or_advise(ask: Ask | None) -> Ask:
+def _ask_or_advise(ask: Ask | None, flag: str = NODE_KEY_FLAG) -> Ask:
     """Give a way to ask, or say how to do without a terminal."""
     if ask is not None:
         return ask
     if not sys.stdin.isatty():
-        raise ConfigError("password: nobody to ask, as this is no terminal: give --password-file FILE")
+        raise ConfigError(f"password: nobody to ask, as this is no terminal: give {flag} FILE")
     return getpass.getpass

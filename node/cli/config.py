@@ -23,7 +23,9 @@ def check(files: Annotated[list[Path], typer.Argument(help="TOML files to check.
         settings = load_settings(file, {})
         keystore.require_files(settings.keystore, settings.key.password_file)
         if settings.chain.gas_keystore is not None:
-            keystore.require_files(settings.chain.gas_keystore, settings.chain.gas_password_file)
+            keystore.require_files(
+                settings.chain.gas_keystore, settings.chain.gas_password_file, "chain.gas_password_file"
+            )
         print(f"{file}: good for a {settings.role} on {settings.params.name}")
 
 

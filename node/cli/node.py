@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -109,6 +109,10 @@ def node(
     raise typer.Exit(run_settings(settings, as_json=as_json))
 
 
+GAS_KEY_FLAG: Final = "chain.gas_password_file"
+"""What sets the file with the password of the gas key."""
+
+
 def run_settings(settings: "Settings", *, as_json: bool) -> int:
     """Run the node that the settings describe; give the exit code."""
     from node import keystore
@@ -119,7 +123,7 @@ def run_settings(settings: "Settings", *, as_json: bool) -> int:
     secret = keystore.unlock(settings.keystore, settings.key.password_file)
     chain, gas_key = settings.chain, None
     if chain.gas_keystore is not None:
-        gas_key = keystore.unlock(chain.gas_keystore, chain.gas_password_file)
+        gas_key = keystore.unlock(chain.gas_keystore, chain.gas_password_file, flag=GAS_KEY_FLAG)
 
     async def run() -> None:
         import trio

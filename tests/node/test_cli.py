@@ -190,6 +190,36 @@ def test_node__wrong_password__one_line(cuckoo, tmp_path):
     assert err == f"error: {tmp_path}/key.json: wrong password for this keystore\n"
 
 
+@pytest.mark.parametrize("fault", ["same key", "no keystore", "no password file"])
+def test_node__gas_key_that_will_not_do__one_line_that_names_it(cuckoo, tmp_path, fault):
+    password = tmp_path / "password"
+    password.write_text("correct horse\n")
+    password.chmod(0o600)
+    key, gas = tmp_path / "key.json", tmp_path / "gas.json"
+    keystore.create(key, "correct horse", light=True, key=b"\x07" * 32)
+    if fault != "no keystore":
+        keystore.create(gas, "correct horse", light=True, key=b"\x07" * 32)
+    gas_password = tmp_path / "absent" if fault == "no password file" else password
+    path = tmp_path / "node.toml"
+    path.write_text(
+        f'role = "bootstrap"\ndata = "{tmp_path}/data"\nparams = "minimal"\n'
+        f'[chain]\nrpc_urls = ["http://127.0.0.1:9"]\nchain_id = 1\nstaking = "{STAKING}"\n'
+        f'gas_keystore = "{gas}"\ngas_password_file = "{gas_password}"\n'
+        f'[key]\nkeystore = "{key}"\npassword_file = "{password}"\n'
+    )
+    code, _, err = cuckoo("node", "--config", str(path))
+    assert code == 2
+    assert (
+        err
+        == {
+            "same key": "error: chain.gas_keystore: this is the node's own key, which signs no transactions: "
+            "make another with cuckoo key new --keystore FILE\n",
+            "no keystore": f"error: {gas}: no such keystore: make one with cuckoo key new --keystore {gas}\n",
+            "no password file": f"error: chain.gas_password_file: {gas_password} does not exist\n",
+        }[fault]
+    )
+
+
 def test_config__example_then_check__is_good_once_there_is_a_key(cuckoo, tmp_path):
     code, out, _ = cuckoo("config", "example", "miner")
     path, key = tmp_path / "miner.toml", tmp_path / "key.json"

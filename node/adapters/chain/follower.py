@@ -26,6 +26,8 @@ FIRST_CHUNK_BLOCKS: Final = 2000
 """Blocks per request for events while catching up; large public nodes allow 2,000 to 10,000."""
 MAX_CHUNK_BLOCKS: Final = 10_000
 """What the chunk may grow to while the node keeps answering."""
+PATIENCE: Final = 16
+"""Chunks that must be answered after a refusal before a larger one is tried again."""
 SEARCH_WIDTH: Final = 16
 """Headers read at once in a search by time: a cutoff 150 blocks ago takes three requests instead of fifteen."""
 _WORD: Final = 32
@@ -45,6 +47,7 @@ class Follower:
         self._rpc = rpc
         self._address = "0x" + staking.hex()
         self._chunk = FIRST_CHUNK_BLOCKS
+        self._answered = PATIENCE
         self._place = Place(BlockNumber(start_block), f"{chain_id}/{self._address}/{start_block}", store)
         self._loaded = False
         self.head: Header | None = None
@@ -184,10 +187,10 @@ class Follower:
             if last == first:
                 raise
             # Public nodes limit blocks or results, each in its own words.
-            self._chunk = max(1, min(self._chunk, last - first + 1) // 4)
+            self._ask_for_less(min(self._chunk, last - first + 1) // 4)
             return
         except Unavailable:
-            self._chunk = max(1, self._chunk // 2)  # perhaps it was too much to be answered in time
+            self._ask_for_less(self._chunk // 2)  # perhaps it was too much to be answered in time
             raise
         # The same hash before and after the request means that the events are those of one fork.
         if not single and (await self._known([last]))[0].hash != anchor.hash:
@@ -198,7 +201,13 @@ class Follower:
         if rows and not (first <= rows[0][0][0] and rows[-1][0][0] <= last):
             raise Unavailable("the chain node sent events of blocks that we did not ask for")
         self._place.advance(anchor, [(block, row) for (block, _index), row in rows])
-        self._chunk = min(MAX_CHUNK_BLOCKS, self._chunk * 2)
+        self._answered += 1
+        if self._answered >= PATIENCE:
+            self._chunk = min(MAX_CHUNK_BLOCKS, self._chunk * 2)
+
+    def _ask_for_less(self, blocks: int) -> None:
+        """Make the next chunks smaller, and larger ones only after a while."""
+        self._chunk, self._answered = max(1, blocks), 0
 
 
 def _header(raw: Json) -> Header:

@@ -11,7 +11,7 @@ import pytest
 
 from node.adapters.chain import chain as chain_module
 from node.adapters.chain import follower as module
-from node.adapters.chain.answers import CallRefused
+from node.adapters.chain.answers import AnswerTooLarge, CallRefused
 from node.adapters.chain.chain import ChainSettings, StakingChain
 from node.adapters.chain.follower import Follower
 from node.adapters.memory.store import MemoryStore
@@ -250,6 +250,72 @@ async def test_step__node_refuses_a_single_block__says_so(monkeypatch):
     with pytest.raises(CallRefused, match="too many blocks"):
         await following(node).step()
     assert node.asked.count("eth_getLogs") <= 3
+
+
+@pytest.mark.parametrize("excuse", ["too large", "too slow"])
+async def test_step__answer_too_large_or_too_slow__asks_for_less_next_time(monkeypatch, excuse):
+    monkeypatch.setattr(module, "FIRST_CHUNK_BLOCKS", 64)
+    node = Node(100)
+    real = node._logs
+
+    def logs(where):
+        if int(where["toBlock"], 16) - int(where["fromBlock"], 16) >= 8:
+            raise AnswerTooLarge("http://a", 1000) if excuse == "too large" else Unavailable("no whole answer in 30 s")
+        return real(where)
+
+    node._logs = logs  # type: ignore[method-assign]
+    follower = following(node)
+    for _ in range(12):
+        try:
+            await follower.step()
+        except Unavailable:
+            continue
+    assert follower.head is not None
+    assert follower.head.number == 99
+    asked = [number for first, last in node.ranges for number in range(first, last + 1)]
+    assert asked == list(range(100)), "no block twice and none left out"
+
+
+async def test_step__connection_breaks_between_chunks__goes_on_with_the_next_one(monkeypatch):
+    monkeypatch.setattr(module, "FIRST_CHUNK_BLOCKS", 10)
+    monkeypatch.setattr(module, "MAX_CHUNK_BLOCKS", 10)
+    node = Node(40)
+
+    def break_off() -> None:
+        node.at.clear()
+        raise Unavailable("gone")
+
+    node.at[5] = break_off
+    follower = following(node)
+    with pytest.raises(Unavailable):
+        await follower.step()
+    await follower.step()
+    assert [first for first, _ in node.ranges] == sorted({first for first, _ in node.ranges})
+    assert node.ranges[-1][1] == 39
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"topics": ["0x" + module.NODE_CHANGED.hex(), "0x" + "f" * 64]},
+        {"topics": ["0x" + module.NODE_CHANGED.hex()]},
+        {"topics": 7},
+        {"data": "0x00"},
+        {"blockNumber": "0x" + "f" * 64},
+        {"blockNumber": "-0x5"},
+        {"logIndex": "0x" + "f" * 64},
+        {"logIndex": None},
+    ],
+)
+async def test_step__event_that_no_chain_makes__is_not_believed_and_stops_nothing(change):
+    node = Node(10)
+    node.events = [event(5, node=1) | change]
+    follower = following(node)
+    with pytest.raises(Unavailable):
+        await follower.step()
+    node.events = [event(5, node=1)]
+    await follower.step()
+    assert len(follower.history.table_at(BlockNumber(9)).rows) == 1
 
 
 @pytest.mark.parametrize(

@@ -242,3 +242,16 @@ async def test_keep_transactions__begun_anew__has_no_version_left(store: Store):
         await store.keep_transactions([Transaction("t1", CALL, 5, (VERSION, NEWER))])
         await store.keep_transactions([Transaction("t1", CALL)])
         assert await store.transaction("t1") == Transaction("t1", CALL)
+
+
+async def test_forget__transactions_settled_before__are_gone_and_open_ones_stay(tmp_path: Path):
+    clock = HandClock()
+    store = SqliteStore(tmp_path, clock)
+    async with store.opened():
+        await store.persist((requested(1), requested(2), requested(3)))
+        await store.keep_transactions([Transaction("t1", CALL, 5, (VERSION,), DONE)])
+        await store.persist((TransactionSettled("t1"),))
+        clock.advance(1000)
+        await store.persist((TransactionSettled("t2"),))
+        await store.forget(clock.now())
+        assert [await store.transaction(key) is not None for key in ("t1", "t2", "t3")] == [False, True, True]
