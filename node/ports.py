@@ -198,7 +198,7 @@ class ChainStore(Protocol):
         """Find a transaction, also one that is settled and not yet forgotten."""
         ...
 
-    async def keep_transactions(self, transactions: Sequence[Transaction]) -> None:
+    async def keep_transactions(self, changed: Sequence[Transaction]) -> None:
         """Replace what is known of these (nonce, versions, outcome), all or none; on return it is durable."""
         ...
 
