@@ -15,7 +15,8 @@ from pydantic import Field, ValidationError
 
 from contracts.bindings import CONTRACT_NAMES, ContractName, is_code_of, load
 from contracts.deploy import Deployment, Terms, deploy_all
-from node.adapters.chain.rpc import JsonRpc, octets
+from node.adapters.chain.answers import octets
+from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.sender import Sender
 from node.addresses import checksummed
 from node.amounts import format_cai

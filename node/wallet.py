@@ -11,8 +11,9 @@ from typing import Any, Final, final
 
 from contracts.bindings import ContractName, load
 from contracts.deploy import Argument
+from node.adapters.chain.answers import quantity
 from node.adapters.chain.devchain import DEV_CHAIN_ID
-from node.adapters.chain.rpc import JsonRpc, quantity
+from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.sender import TIP_WEI, Sender, TransactionRefused
 from node.adapters.chain.simulation import Call, read, simulate
 from node.addresses import checksummed

@@ -9,6 +9,7 @@
     └── WrongChain            the URL serves another chain
 """
 
+import json
 import re
 import time
 from email.utils import parsedate_to_datetime
@@ -22,6 +23,12 @@ Json: TypeAlias = Any  # what a remote node sent: whoever reads a part of it che
 
 MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024
 """Largest answer that is read (bytes): 2,000 blocks full of events are below it."""
+MAX_DEPTH: Final = 64
+"""Deepest nesting of an answer that is decoded; real ones have about eight. Python's decoder recurses in C, and where a
+library has raised the limit of recursion a deep answer ends the process."""
+MAX_BRACKETS: Final = 4_000_000
+"""Most brackets in an answer: each event has four."""
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 TOO_MANY_REQUESTS: Final = 429
 """HTTP status and JSON-RPC error code of a rate limit."""
 _RATE_WORDS: Final = re.compile(
@@ -94,6 +101,23 @@ def octets(value: Json, length: int | None = None) -> bytes:
     if length is not None and len(data) != length:
         raise Unavailable(f"the chain node sent {len(data)} bytes instead of {length}")
     return data
+
+
+def decoded(content: bytes) -> Json:
+    """Decode JSON that a remote node sent.
+
+    Raises:
+        ValueError: It is none, or nested more deeply than any honest answer.
+    """
+    brackets = content.translate(None, _NO_BRACKETS)  # those inside of texts count too: they are few
+    depth = 0
+    if len(brackets) > MAX_BRACKETS:
+        raise ValueError("too many brackets")
+    for bracket in brackets:
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise ValueError("nested too deeply")
+    return json.loads(content)
 
 
 def result_of(method: str, answer: Json) -> Json:

@@ -22,6 +22,7 @@ from node.adapters.chain.answers import (
     RateLimited,
     WrongChain,
     asked_rest_s,
+    decoded,
     is_rate_limit,
     quantity,
     result_of,
@@ -293,8 +294,8 @@ class JsonRpc:
         if status in {401, 403, 404} or status >= 500:
             raise Unavailable(f"{shown(url)}: HTTP {status}")
         try:
-            return json.loads(content)
-        except (ValueError, RecursionError) as error:
+            return decoded(bytes(content))
+        except ValueError as error:
             raise Unavailable(f"{shown(url)}: answer is not JSON (HTTP {status})") from error
 
     def _encoded(self, method: str) -> bytes:

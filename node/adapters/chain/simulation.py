@@ -14,7 +14,8 @@ from eth_utils.abi import collapse_if_tuple, function_abi_to_4byte_selector
 
 from contracts.bindings import Artifact
 from contracts.deploy import Argument
-from node.adapters.chain.rpc import CallRefused, Json, JsonRpc, octets, quantity
+from node.adapters.chain.answers import CallRefused, Json, octets, quantity
+from node.adapters.chain.rpc import JsonRpc
 from protocol.errors import Unavailable
 
 _ERROR_SELECTOR: Final = function_abi_to_4byte_selector(

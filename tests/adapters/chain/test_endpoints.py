@@ -226,7 +226,16 @@ async def test_call__all_of_another_chain__says_which(autojump_clock, rpc, world
         await ask(rpc)
 
 
-@pytest.mark.parametrize("bad", [b"[" * 100_000, b"", b"\x00", b'{"id":1,"result":' + b"9" * 5000 + b"}"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        b"",
+        b"\x00",
+        b'{"id":1,"result":' + b"9" * 5000 + b"}",
+    ],
+)
 async def test_call__garbage__is_taken_from_the_next(autojump_clock, rpc, world, bad):
     world.answers["a"] = lambda _body: httpx.Response(200, content=bad)
     assert await ask(rpc) == ["b"]
