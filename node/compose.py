@@ -5,6 +5,7 @@ imported by the builders of the roles that need them, so a bootstrap never loads
 loads torch.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -33,6 +34,9 @@ from protocol.task.catalog import Catalog
 from protocol.units import PeerId, StakingId, Wei
 
 WEI_PER_GWEI: Final = 10**9
+RECURSION_LIMIT: Final = 1000
+"""Python's own. eth_account, which opens the keystore, brings a library that raises it to 100,000; `json.loads`, which
+recurses in C, then ends the process on 100 kB of brackets from any client."""
 Addresses = Callable[[], tuple[str, ...]]
 
 
@@ -105,6 +109,7 @@ async def run_node(
     Raises:
         ConfigError: a person must mend something; the text says what.
     """
+    sys.setrecursionlimit(RECURSION_LIMIT)
     clock = SystemClock()
     journal = StructuredJournal()
     identity = identity_of(settings, secret)

@@ -235,3 +235,38 @@ def test_imports__third_parties__are_declared():
 
 def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+RUN_AND_DECODE = """
+import json, sys, trio
+import eth_account
+from pathlib import Path
+from node.compose import run_node
+from node.configuration import load_settings
+from protocol.errors import ConfigError
+
+flags = json.loads(sys.argv[1])
+flags["data"] = Path(flags["data"])
+try:
+    trio.run(run_node, load_settings(None, flags, {}), bytes([1]) * 32, bytes([1]) * 32)
+except ConfigError:
+    pass  # the gas key is the node's: it stops before it opens anything
+try:
+    json.loads("[" * 99_000)
+except RecursionError:
+    print("refused")
+"""
+
+
+def test_run_node__library_raised_the_limit_of_recursion__nested_json_does_not_end_the_process(tmp_path):
+    flags = {
+        "role": "bootstrap",
+        "data": str(tmp_path),
+        "params": "minimal",
+        "chain.rpc_urls": ["http://127.0.0.1:9"],
+        "chain.chain_id": 1,
+        "chain.staking": "0x5fbdb2315678afecb367f032d93f642f64180aa3",
+    }
+    command = [sys.executable, "-c", RUN_AND_DECODE, json.dumps(flags)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (answer.returncode, answer.stdout) == (0, "refused\n"), answer.stderr
