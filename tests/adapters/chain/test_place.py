@@ -19,6 +19,7 @@ from protocol.units import BlockNumber, UnixMillis
 from tests.adapters.chain.conftest import StakingOnAnvil
 from tests.adapters.chain.gas import FatalStore, Killed
 from tests.support.clock import HandClock
+from tests.support.networks import ALICE, BOB, row
 
 
 @pytest.fixture
@@ -232,3 +233,17 @@ async def test_save__disk_refuses__the_next_one_keeps_all():
     again = Place(BlockNumber(0), "c", store)
     assert await again.load()
     assert again.anchors == [header(1), header(2)]
+
+
+async def test_roll_back__of_what_was_not_saved__is_never_kept(store: Store):
+    place = Place(BlockNumber(0), "c", store)
+    place.advance(header(1), [(BlockNumber(1), row(ALICE, 1))])
+    place.advance(header(2), [(BlockNumber(2), row(ALICE, 1, stake=7))])
+    place.roll_back(1)
+    place.advance(header(3), [(BlockNumber(3), row(BOB, 2))])
+    await place.save()
+    again = Place(BlockNumber(0), "c", store)
+    assert await again.load()
+    assert again.history.table_at(BlockNumber(3)) == place.history.table_at(BlockNumber(3))
+    assert again.history.table_at(BlockNumber(3)).by_id[row(ALICE, 1).id] == row(ALICE, 1)
+    assert again.anchors == [header(1), header(3)]

@@ -216,6 +216,8 @@ async def test_take__outcome_that_the_core_has_not_taken_in__is_told_in_every_ru
     gas.outcomes.ask("t")
     await gas.rounds(2)
     assert [event.key for event in gas.sink.outcomes] == ["t"], "asked for again"
+    await gas.rounds(1)
+    assert gas.outcomes._told == set(), "what is settled needs no memory"
     assert gas.count() == 1
 
 
