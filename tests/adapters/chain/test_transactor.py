@@ -203,6 +203,8 @@ async def test_start__killed_at_every_write__each_takes_effect_once(gas: Gas, be
 
 async def test_take__outcome_that_the_core_has_not_taken_in__is_told_in_every_run(gas: Gas):
     await gas.want_transfer("t")
+    await gas.rounds(1)
+    await gas.mined(1)
     await gas.rounds(3)
     assert len(gas.sink.outcomes) == 1, "once in a run"
     for _ in range(2):
