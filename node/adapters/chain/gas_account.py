@@ -56,6 +56,10 @@ class GasAccount:
         """Checksummed hex address."""
         return self._account.address
 
+    def signed(self, version: SignedTransaction) -> bool:
+        """Say whether this account signed a version; a gas key may have been changed since."""
+        return bool(Account.recover_transaction(version.raw) == self._account.address)
+
     def data(self, call: ContractCall) -> bytes:
         """Encode a call.
 

@@ -104,6 +104,8 @@ class Transactor:
         """Transactions whose nonce another one seems to have used, with the head at which that was first seen."""
         self._doubted: dict[str, int] = {}
         """Transactions that the contract refused while others of ours, up to this nonce, were under way."""
+        self._foreign: set[str] = set()
+        """Transactions that an earlier gas key signed: they are followed, and have nothing to do with our nonces."""
         self._stuck: set[str] = set()
         self._gap_since: tuple[int, int] | None = None
         self._highest = 0
@@ -180,6 +182,10 @@ class Transactor:
             self._mined.discard(one.key)
             self._sent_at.pop(one.key, None)
             self._journal.note(NoteName.TX_REPLACED, key=one.key, reason="reorganised")
+        if self._clock.now() - self._sent_at.get(one.key, 0) >= self._policy.bump_after_ms:
+            self._sent_at.pop(one.key, None)  # nodes may have dropped it: once more, with higher fees or as it is
+        if one.key in self._foreign:
+            return one  # another account's: a version of ours beside it could take effect as well
         if view.count > _nonce(one):
             first = self._lost.setdefault(one.key, view.head)
             if view.head - first < max(self._policy.confirmations, CERTAIN_BLOCKS):
@@ -188,8 +194,6 @@ class Transactor:
             self._journal.note(NoteName.TX_REPLACED, key=one.key, reason="nonce_taken")
             return replace(one, nonce=None, versions=())
         self._lost.pop(one.key, None)
-        if self._clock.now() - self._sent_at.get(one.key, 0) >= self._policy.bump_after_ms:
-            self._sent_at.pop(one.key, None)  # nodes may have dropped it: once more, with higher fees or as it is
         newest = one.versions[-1]
         cap, tip = self._fees(view)
         due = self._clock.now() - newest.signed_at >= self._policy.bump_after_ms
@@ -228,6 +232,8 @@ class Transactor:
         bad: list[tuple[Transaction, Failed]] = []
         for one in opened:
             if one.key not in self._encoded:
+                if one.versions and not self._account.signed(one.versions[0]):
+                    self._foreign.add(one.key)
                 try:
                     self._encoded[one.key] = await self._address_of(one.call.contract), self._account.data(one.call)
                 except BadCall as error:
@@ -245,7 +251,7 @@ class Transactor:
         candidates = waiting[: max(0, MAX_IN_FLIGHT - len(flying))]
         calls = [("eth_estimateGas", (self._call(*self._encoded[one.key]), "pending")) for one in candidates]
         estimates = await ask(self._rpc, calls)
-        taken = {_nonce(one) for one in flying}
+        taken = {_nonce(one) for one in flying if one.key not in self._foreign}
         signed: list[Transaction] = []
         for one, estimate in zip(candidates, estimates, strict=True):
             if isinstance(estimate, CallRefused):
@@ -296,7 +302,7 @@ class Transactor:
 
     async def _fill_gap(self, flying: Sequence[Transaction], view: GasView) -> None:
         """Send an empty transaction when ours wait behind a nonce that nobody uses, as after a deep re-org."""
-        nonces = [_nonce(one) for one in flying if one.key not in self._mined]
+        nonces = [_nonce(one) for one in flying if one.key not in self._mined | self._foreign]
         if not nonces or min(nonces) <= view.count:
             self._gap_since = None
             return
@@ -377,7 +383,7 @@ class Transactor:
     def _forget(self, key: str) -> None:
         """Forget what this run remembers of a transaction that ended or begins anew."""
         self._encoded.pop(key, None)
-        for kept in (self._underpriced, self._mined, self._stuck):
+        for kept in (self._underpriced, self._mined, self._stuck, self._foreign):
             kept.discard(key)
         for known in (self._sent_at, self._lost, self._doubted):
             known.pop(key, None)

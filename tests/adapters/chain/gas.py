@@ -70,10 +70,10 @@ class Gas:
         self.cable = Cable()
         self.rpc = JsonRpc([staking.anvil.url], chain_id=31_337, transport=self.cable)
         self.policy = GasPolicy(confirmations, Wei(200 * GWEI), BUMP_MS, 0.01)
-        self.account = GasAccount(SECRET, 31_337)
         self.start()
 
-    def start(self, store: MemoryStore | None = None) -> None:
+    def start(self, store: MemoryStore | None = None, secret: bytes = SECRET) -> None:
+        self.account = GasAccount(secret, 31_337)
         self.store = store or self.store
         self.journal, self.sink = RecordingJournal(), Sink()
         self.outcomes = Outcomes(self.store, self.journal)

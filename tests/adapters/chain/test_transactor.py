@@ -374,6 +374,30 @@ async def test_round__nonces_fall_back_below_ours__the_gap_is_filled(gas: Gas):
     assert gas.count() == 2
 
 
+async def test_start__with_another_gas_key__follows_what_the_first_signed_and_begins_with_nonces_of_its_own(
+    by_hand: Gas,
+):
+    by_hand.anvil.rpc("evm_setAutomine", True)
+    by_hand.start(secret=b"\x52" * 32)
+    by_hand.fund()
+    by_hand.anvil.rpc("evm_setAutomine", False)
+    by_hand.start()
+    await by_hand.want_transfer("first")
+    await by_hand.want_transfer("second")
+    await by_hand.rounds(1)
+    by_hand.start(secret=b"\x52" * 32)
+    await by_hand.want_transfer("third")
+    await by_hand.rounds(1)
+    assert (await by_hand.kept("third")).nonce == 0
+    for _ in range(3):
+        by_hand.clock.advance(BUMP_MS)
+        await by_hand.rounds(2)
+    assert len((await by_hand.kept("first")).versions) == 1, "never signed by two accounts"
+    by_hand.mine()
+    assert confirmed(await by_hand.finish()) == {"first", "second", "third"}
+    assert (by_hand.count(), by_hand.received()) == (1, 3 * CAI)
+
+
 # Balance
 
 
