@@ -117,7 +117,7 @@ async def run_node(
     await run_with(ports, settings, identity, journal, task_status=task_status)
 
 
-def real_ports(  # noqa: PLR0913 what a node is made of
+def real_ports(
     settings: Settings,
     secret: bytes,
     catalog: Catalog,
