@@ -209,13 +209,14 @@ def test_node__gas_key_that_will_not_do__one_line_that_names_it(cuckoo, tmp_path
     )
     code, _, err = cuckoo("node", "--config", str(path))
     assert code == 2
+    make = f"{shown_command()} key new --keystore"
     assert (
         err
         == {
             "same key": "error: chain.gas_keystore: this is the node's own key, which signs no transactions: "
-            "make another with cuckoo key new --keystore FILE\n",
-            "no keystore": f"error: {gas}: no such keystore: make one with cuckoo key new --keystore {gas}\n",
-            "no password file": f"error: chain.gas_password_file: {gas_password} does not exist\n",
+            f"make another with {make} FILE\n",
+            "no keystore": f"error: {gas}: no such keystore: make one with {make} {gas}\n",
+            "no password file": f"error: chain.gas_password_file: {gas_password}: no such file\n",
         }[fault]
     )
 
