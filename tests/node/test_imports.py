@@ -113,10 +113,10 @@ MAY_IMPORT = {
 """What each folder may import beside the standard library. An adapter also imports ``protocol``, the ports, itself."""
 
 MAY_ALSO_IMPORT = {
-    "node/adapters/chain/gas_account.py": {"eth_account", "eth_abi"},
+    "node/adapters/chain/abi.py": {"eth_abi", "eth_utils"},
+    "node/adapters/chain/gas_account.py": {"eth_account"},
     "node/adapters/chain/provider.py": {"web3"},
     "node/adapters/chain/sender.py": {"web3", "eth_account", "hexbytes"},
-    "node/adapters/chain/simulation.py": {"eth_abi", "eth_utils"},
     "node/adapters/engine/pipeline.py": {"torch", "diffusers", "transformers", "numpy", "PIL"},
     "node/compose.py": {"node.adapters"},
     "node/deployment.py": {"node.adapters.chain", "contracts"},

@@ -143,6 +143,12 @@ def is_rate_limit(answer: Json) -> bool:
     return error.get("code") == TOO_MANY_REQUESTS or _RATE_WORDS.search(str(error.get("message", ""))[:300]) is not None
 
 
+def is_known(refusal: CallRefused) -> bool:
+    """Say whether a node refuses a transaction because it has it already: an earlier try reached it."""
+    words = refusal.message.lower()
+    return "already" in words or "known transaction" in words
+
+
 def asked_rest_s(header: str | None) -> float | None:
     """Read ``Retry-After``: seconds or a date. Gives seconds from now, None where there is none that makes sense."""
     if header is None:

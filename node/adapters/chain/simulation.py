@@ -8,20 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from eth_abi.abi import decode, encode
-from eth_abi.exceptions import DecodingError
-from eth_utils.abi import collapse_if_tuple, function_abi_to_4byte_selector
-
 from contracts.bindings import Artifact
 from contracts.deploy import Argument
+from node.adapters.chain.abi import call_data, reason_in, returned
 from node.adapters.chain.answers import CallRefused, Json, octets, quantity
+from node.adapters.chain.gas_view import ask
 from node.adapters.chain.rpc import JsonRpc
 from protocol.errors import Unavailable
 
-_ERROR_SELECTOR: Final = function_abi_to_4byte_selector(
-    {"type": "function", "name": "Error", "inputs": [{"name": "reason", "type": "string"}]}
-)
-"""What a refusal with a sentence begins with."""
 _METHOD_NOT_FOUND: Final = -32_601
 
 
@@ -37,29 +31,11 @@ class Call:
 
     def data(self) -> str:
         """Encode function and arguments as transactions carry them."""
-        entry = self._entry()
-        values = encode([collapse_if_tuple(item) for item in entry["inputs"]], self.arguments)
-        return "0x" + (function_abi_to_4byte_selector(entry) + values).hex()
+        return "0x" + call_data(self.artifact, self.function, self.arguments).hex()
 
     def values(self, answer: bytes) -> tuple[Any, ...]:  # Any: the ABI decides at run time
-        """Decode what the function returned.
-
-        Raises:
-            Unavailable: It is not what the function returns: there is another contract at this address.
-        """
-        try:
-            return tuple(decode([collapse_if_tuple(item) for item in self._entry()["outputs"]], answer))
-        except DecodingError as error:
-            raise Unavailable(f"{self.address} does not answer as a {self.artifact.name} contract does") from error
-
-    def _entry(self) -> Any:  # noqa: ANN401 eth_utils' ABI types are narrower than the JSON that the compiler writes
-        return next(
-            entry
-            for entry in self.artifact.abi
-            if entry["type"] == "function"
-            and entry["name"] == self.function
-            and len(entry["inputs"]) == len(self.arguments)
-        )
+        """Decode what the function returned; errors as in ``returned``."""
+        return returned(self.artifact, self.address, self.function, len(self.arguments), answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +76,15 @@ async def read(rpc: JsonRpc, calls: Sequence[Call], *, sender: str | None = None
     """Read from contracts at the latest block, in one request.
 
     Raises:
+        CallRefused: A contract refuses.
         Unavailable: The chain node does not answer, or a contract is not the one that it should be.
     """
     extra = {"from": sender} if sender else {}
     requests = [("eth_call", ({"to": call.address, "data": call.data(), **extra}, "latest")) for call in calls]
-    answers = await rpc.batch(requests) if requests else []
+    answers = await ask(rpc, requests)
+    for answer in answers:
+        if isinstance(answer, CallRefused):
+            raise answer
     return [call.values(octets(answer)) for call, answer in zip(calls, answers, strict=True)]
 
 
@@ -114,15 +94,4 @@ def _outcome(call: Call, result: Json) -> Outcome:
     gas = quantity(result.get("gasUsed"))
     if quantity(result.get("status")) == 1:
         return Outcome(gas, None, call.values(answer))
-    return Outcome(gas, refusal_of(answer), ())
-
-
-def refusal_of(data: bytes) -> str:
-    """Give a contract's own words out of what a refused call returned."""
-    if data[:4] == _ERROR_SELECTOR:
-        try:
-            (reason,) = decode(["string"], data[4:])
-        except (DecodingError, UnicodeDecodeError):
-            return "the contract refuses, and its reason cannot be read"
-        return str(reason)
-    return "the contract refuses without a reason"
+    return Outcome(gas, reason_in(answer), ())

@@ -16,25 +16,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, final
 
-from node.adapters.chain.answers import CallRefused, octets, quantity
-from node.adapters.chain.fees import bumped, first_fees
-from node.adapters.chain.gas_account import BadCall, Fees, GasAccount, events_of, is_revert, sentence_of
+from contracts.bindings import load
+from node.adapters.chain.abi import BadCall, artifact_of, call_data, events_of, is_revert, reason_of
+from node.adapters.chain.answers import CallRefused, is_known, octets, quantity
+from node.adapters.chain.fees import allowed_gas, bumped, first_fees
+from node.adapters.chain.gas_account import Fees, GasAccount
 from node.adapters.chain.gas_view import GasView, Mined, ask, is_canonical, look
 from node.adapters.chain.outcomes import Outcomes
 from node.adapters.chain.rpc import JsonRpc
 from node.ports import ChainStore, Clock, EventSink, Journal
 from protocol.chain_records import Confirmed, Failed, SignedTransaction, Transaction
-from protocol.crypto.keys import keccak256
 from protocol.errors import Unavailable
 from protocol.notes import NoteName
 from protocol.units import Address, Wei
 
 MAX_IN_FLIGHT: Final = 50
 """Transactions of ours that wait to be mined at once: nodes hold 64 of one account for sure."""
-GAS_MARGIN: Final = 1.25
-"""Gas allowed over the estimate, which holds for the state before ours and not for that of the block we get into."""
-GAS_EXTRA: Final = 25_000
-"""And this on top: what one slot costs more that was in use at the estimate and is empty after a re-org."""
 LOOK_EVERY_S: Final = 600.0
 """Pause (s) between two looks at the balance while there is nothing to send."""
 MAX_PAUSE_S: Final = 30.0
@@ -222,7 +219,7 @@ class Transactor:
                 await self._rpc.call("eth_call", self._call(*self._encoded[one.key]), hex(mined.block))
             except CallRefused as refusal:
                 if is_revert(refusal):
-                    return Failed("reverted", sentence_of(refusal))
+                    return Failed("reverted", reason_of(refusal))
         return Failed("reverted", "the contract's state had changed before the transaction was mined")
 
     # What is new
@@ -235,7 +232,9 @@ class Transactor:
                 if one.versions and not self._account.signed(one.versions[0]):
                     self._foreign.add(one.key)
                 try:
-                    self._encoded[one.key] = await self._address_of(one.call.contract), self._account.data(one.call)
+                    call = one.call
+                    to = await self._address_of(call.contract)
+                    self._encoded[one.key] = to, call_data(artifact_of(call.contract), call.function, call.arguments)
                 except BadCall as error:
                     if not one.versions:  # what an earlier release signed is followed to its end
                         bad.append((one, Failed("bad_call", str(error)[:300])))
@@ -262,7 +261,7 @@ class Transactor:
             while nonce in taken:
                 nonce += 1
             taken.add(nonce)
-            gas = int(quantity(estimate, 48) * GAS_MARGIN) + GAS_EXTRA
+            gas = allowed_gas(quantity(estimate, 48))
             signed.append(replace(one, nonce=nonce, versions=(self._signed(one, nonce, gas, self._fees(view), view),)))
         if signed:
             await self._store.keep_transactions(signed)
@@ -280,7 +279,7 @@ class Transactor:
         if before is not None and view.count <= before:
             return None
         self._forget(one.key)
-        return Failed("refused", sentence_of(refusal))
+        return Failed("refused", reason_of(refusal))
 
     # Sending
 
@@ -291,7 +290,7 @@ class Transactor:
         calls = [("eth_sendRawTransaction", ("0x" + one.versions[-1].raw.hex(),)) for one in due]
         for one, answer in zip(due, await ask(self._rpc, calls), strict=True):
             words = answer.message.lower() if isinstance(answer, CallRefused) else ""
-            if not words or "already" in words or "known transaction" in words:  # an earlier try reached the node
+            if not isinstance(answer, CallRefused) or is_known(answer):
                 self._sent_at[one.key] = self._clock.now()
                 self._journal.note(NoteName.TX_SENT, key=one.key, nonce=_nonce(one), versions=len(one.versions))
             elif "underpriced" in words or "base fee" in words or "fee too low" in words:
@@ -347,7 +346,7 @@ class Transactor:
             view = _VIEWS.get(contract)
             if view is None:
                 raise BadCall(f"no contract of the set is called {contract!r}")
-            data = keccak256(f"{view}()".encode())[:4]
+            data = call_data(load("Staking"), view, ())
             try:
                 answer = octets(
                     await self._rpc.call("eth_call", self._call(self._contracts["Staking"], data), "latest")

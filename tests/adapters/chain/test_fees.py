@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.adapters.chain.fees import DEFAULT_TIP_WEI, bumped, first_fees
+from node.adapters.chain.fees import DEFAULT_TIP_WEI, allowed_gas, bumped, first_fees
 
 WEI = st.integers(0, 10**15)
 
@@ -31,3 +31,7 @@ def test_bumped__any_market__both_rise_by_an_eighth_or_the_limit_is_reached(cap,
     assert higher[0] > cap
     assert higher[1] > tip
     assert higher[1] <= higher[0] <= limit
+
+
+def test_allowed_gas__estimate__leaves_room_for_the_first_settlement_of_an_epoch():
+    assert allowed_gas(200_000) == 350_000

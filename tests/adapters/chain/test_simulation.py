@@ -8,7 +8,7 @@ import pytest
 
 from contracts.bindings import load
 from node.adapters.chain.rpc import JsonRpc
-from node.adapters.chain.simulation import Call, read, refusal_of, simulate
+from node.adapters.chain.simulation import Call, read, simulate
 from protocol.errors import Unavailable
 from protocol.units import CAI
 from tests.support.anvil import Anvil, Contract, anvil_process  # noqa: F401 a fixture
@@ -56,23 +56,6 @@ async def test_read__no_contract_there__is_unavailable_by_name(anvil_process: An
         nobody = Call(load("CAI"), "0x" + "11" * 20, "decimals")
         with pytest.raises(Unavailable, match="does not answer as a CAI contract does"):
             await read(rpc, [nobody])
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (b"", "the contract refuses without a reason"),
-        (b"\x01\x02\x03\x04", "the contract refuses without a reason"),
-        (bytes.fromhex("08c379a0"), "the contract refuses, and its reason cannot be read"),
-        (
-            bytes.fromhex("08c379a0") + (32).to_bytes(32) + (1).to_bytes(32) + b"\xff" * 32,
-            "the contract refuses, and its reason cannot be read",
-        ),
-        (bytes.fromhex("08c379a0") + (32).to_bytes(32) + (2).to_bytes(32) + b"no".ljust(32, b"\0"), "no"),
-    ],
-)
-def test_refusal_of__any_bytes__is_a_sentence(data, reason):
-    assert refusal_of(data) == reason
 
 
 @contextmanager
