@@ -21,7 +21,7 @@ class Artifact:
     """One compiled contract."""
 
     name: ContractName
-    abi: tuple[dict[str, Any], ...]  # Any: the JSON that solidity tools agreed on, read by web3
+    abi: tuple[dict[str, Any], ...]  # Any: the JSON that contract tools agreed on
     bytecode: bytes
     """Creation code, without constructor arguments."""
     runtime_length: int

@@ -154,7 +154,7 @@ async def deploy_network(path: Path, secret: bytes, say: Callable[[str], None]) 
         return NetworkFile(params=plan.params, bootstrap=plan.bootstrap, chain=plan.chain, contracts=contracts)
     log = DeploymentFile(path.with_name(path.name.removesuffix(".toml") + ".deployment.json"), say)
     async with JsonRpc(plan.chain.rpc_urls, chain_id=plan.chain.chain_id) as rpc:
-        deployed = await deploy_all(Sender(rpc, secret), _terms(plan, path), log)
+        deployed = await deploy_all(Sender(rpc, secret, plan.chain.chain_id), _terms(plan, path), log)
     contracts = NetworkContracts(**asdict(deployed))
     try:
         _replace(beside, toml_text(contracts.model_dump(exclude_none=True)))

@@ -170,7 +170,7 @@ async def by_hand(options: DevnetOptions, report: Report) -> AsyncIterator[tuple
 @asynccontextmanager
 async def registered_network(options: DevnetOptions, report: Report) -> AsyncIterator[Devnet]:
     """Run a chain on which all nodes of a devnet are registered; its folder goes with the context unless kept."""
-    from node.adapters.chain.devchain import deploy_devnet, devchain  # imported here: web3 takes a second
+    from node.adapters.chain.devchain import deploy_devnet, devchain  # imported here: as in registered_network
 
     check_options(options)
     folder = make_folder(options)
@@ -194,7 +194,7 @@ async def registered_network(options: DevnetOptions, report: Report) -> AsyncIte
 
 def _entry(member: DevnetMember) -> "DevnetNode":
     """Describe a member for its registration."""
-    from node.adapters.chain.devchain import DevnetNode  # imported here: web3 takes a second
+    from node.adapters.chain.devchain import DevnetNode  # imported here: as in registered_network
 
     role = Role.COORDINATOR if member.role is NodeRole.COORDINATOR else Role.MINER
     return DevnetNode(role=role, node_key=member.secret, stake_cai=member.stake_cai, name=member.name)

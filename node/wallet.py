@@ -7,19 +7,23 @@ the machine of the person, not on that of the node.
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from contracts.bindings import ContractName, load
 from contracts.deploy import Argument
+from node.adapters.chain.abi import TransactionRefused
 from node.adapters.chain.answers import quantity
 from node.adapters.chain.devchain import DEV_CHAIN_ID
+from node.adapters.chain.fees import DEFAULT_TIP_WEI
 from node.adapters.chain.rpc import JsonRpc
-from node.adapters.chain.sender import TIP_WEI, Sender, TransactionRefused
 from node.adapters.chain.simulation import Call, read, simulate
 from node.addresses import checksummed
 from node.amounts import format_cai
 from node.network_file import NetworkFile
 from protocol.errors import ConfigError
+
+if TYPE_CHECKING:
+    from node.adapters.chain.sender import Sender
 
 LOW_GAS_PLANS: Final = 10
 """An account that cannot pay as many more plans like the last one is warned."""
@@ -86,7 +90,7 @@ class Preview:
 class Wallet:
     """An account on one network. Make it with ``open_wallet``."""
 
-    def __init__(self, rpc: JsonRpc, network: NetworkFile, address: str, sender: Sender | None) -> None:
+    def __init__(self, rpc: JsonRpc, network: NetworkFile, address: str, sender: "Sender | None") -> None:
         """Act for ``address``; without a sender it can look but not act."""
         self.rpc: Final = rpc
         self.network: Final = network
@@ -183,7 +187,7 @@ class Wallet:
         """Give what a transaction of ours pays for a unit of gas now (wei)."""
         block = await self.rpc.call("eth_getBlockByNumber", "latest", False)
         if "baseFeePerGas" in block:
-            return quantity(block["baseFeePerGas"]) + TIP_WEI
+            return quantity(block["baseFeePerGas"]) + DEFAULT_TIP_WEI
         return quantity(await self.rpc.call("eth_gasPrice"))
 
     async def carry_out(self, plan: Plan, say: Callable[[str], None]) -> None:
@@ -222,7 +226,9 @@ async def open_wallet(network: NetworkFile, *, secret: bytes | None = None, addr
                 "this chain? A devnet that was started again has a new one"
             )
         if secret is not None:
-            sender = Sender(rpc, secret)
+            from node.adapters.chain.sender import Sender  # imported here: what signs takes a second
+
+            sender = Sender(rpc, secret, chain.chain_id)
             yield Wallet(rpc, network, sender.address, sender)
         else:
             yield Wallet(rpc, network, checksummed(address), None)

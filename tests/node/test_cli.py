@@ -58,7 +58,18 @@ def test_help__loaded_modules__nothing_heavy():
     loaded = set(
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     )
-    heavy = {"trio", "pydantic", "httpx", "libp2p", "web3", "eth_account", "torch", "fastapi", "coincurve", "structlog"}
+    heavy = {
+        "trio",
+        "pydantic",
+        "httpx",
+        "libp2p",
+        "eth_abi",
+        "eth_account",
+        "torch",
+        "fastapi",
+        "coincurve",
+        "structlog",
+    }
     assert not loaded & heavy
 
 

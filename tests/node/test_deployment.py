@@ -9,7 +9,7 @@ import pytest
 from contracts.bindings import load
 from node import deployment as module
 from node import keystore
-from node.adapters.chain.devchain import DEV_TREASURY_SECRET
+from node.adapters.chain.devchain import DEV_CHAIN_ID, DEV_TREASURY_SECRET
 from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.sender import Sender
 from node.deployment import deploy_network, params_of, read_plan, verify_network
@@ -56,7 +56,7 @@ class StopsBefore:
     """A sender that is cut off before its n-th transaction."""
 
     def __init__(self, rpc: JsonRpc, secret: bytes, left: int) -> None:
-        self.inner = Sender(rpc, secret)
+        self.inner = Sender(rpc, secret, DEV_CHAIN_ID)
         self.left = left
 
     @property
@@ -87,7 +87,7 @@ async def test_deploy_network__interrupted_before_each_transaction__goes_on_and_
 ):
     whole = Sender
     for tries in range(1, 20):  # noqa: B007 the count is looked at
-        monkeypatch.setattr(module, "Sender", lambda rpc, secret: StopsBefore(rpc, secret, 1))
+        monkeypatch.setattr(module, "Sender", lambda rpc, secret, _chain_id: StopsBefore(rpc, secret, 1))
         try:
             network = await deploy_network(plan, DEV_TREASURY_SECRET, silent)
             break

@@ -115,8 +115,7 @@ MAY_IMPORT = {
 MAY_ALSO_IMPORT = {
     "node/adapters/chain/abi.py": {"eth_abi", "eth_utils"},
     "node/adapters/chain/gas_account.py": {"eth_account"},
-    "node/adapters/chain/provider.py": {"web3"},
-    "node/adapters/chain/sender.py": {"web3", "eth_account", "hexbytes"},
+    "node/adapters/chain/sender.py": {"eth_utils"},
     "node/adapters/engine/pipeline.py": {"torch", "diffusers", "transformers", "numpy", "PIL"},
     "node/compose.py": {"node.adapters"},
     "node/deployment.py": {"node.adapters.chain", "contracts"},
@@ -207,7 +206,7 @@ def test_imports__every_module__only_what_its_folder_may():
         ("node/adapters/libp2p/host.py", "import node.keystore"),
         ("node/adapters/libp2p/host.py", "from node.adapters import http"),
         ("node/adapters/libp2p/host.py", "from contracts import bindings"),
-        ("node/adapters/chain/follower.py", "def f():\n    import web3"),
+        ("node/adapters/chain/follower.py", "def f():\n    import eth_abi"),
         ("node/adapters/engine/child.py", "def f():\n    import torch"),
         ("node/adapters/engine/child.py", "import importlib\nimportlib.import_module('torch')"),
         ("node/adapters/store/rows.py", "__import__('torch')"),

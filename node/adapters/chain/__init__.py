@@ -1,1 +1,1 @@
-"""The staking contract on any EVM chain, over web3 under trio."""
+"""The contracts on any EVM chain, over JSON-RPC under trio."""

@@ -15,7 +15,7 @@ from contracts.bindings import CONTRACT_NAMES, Artifact, load
 from contracts.deploy import Argument
 from node.adapters.chain.answers import CallRefused, Json, octets
 from protocol.chain_records import CallValue, ContractEvent
-from protocol.errors import Unavailable
+from protocol.errors import OverlayError, Unavailable
 from protocol.units import Address
 
 Entry = Any
@@ -34,6 +34,10 @@ _REVERTED: Final = 3
 
 class BadCall(Exception):
     """No contract of the set has such a function, or the arguments do not fit it: a fault of who asks for it."""
+
+
+class TransactionRefused(OverlayError):
+    """The contract says no. The text is its reason, written for people."""
 
 
 def artifact_of(contract: str) -> Artifact:

@@ -145,14 +145,14 @@ async def deploy_devnet(url: str, params: Params, nodes: Sequence[DevnetNode]) -
         Unavailable: The chain does not answer.
     """
     _check_nodes(params, nodes)
-    # Imported here: web3 costs 1.6 s to import, and nodes that only follow the chain do without.
+    # Imported here: what signs costs half a second, and nodes that only follow the chain do without.
     from contracts.bindings import load
     from contracts.deploy import Terms, deploy_all, fund_emission
     from node.adapters.chain.registration import register_node
     from node.adapters.chain.sender import Sender
 
     async with JsonRpc([url], chain_id=DEV_CHAIN_ID) as rpc:
-        treasury = Sender(rpc, DEV_TREASURY_SECRET)
+        treasury = Sender(rpc, DEV_TREASURY_SECRET, DEV_CHAIN_ID)
         terms = Terms(
             miner_minimum_cai=params.miner_minimum_cai,
             coordinator_minimum_cai=params.coordinator_minimum_cai,
@@ -169,7 +169,7 @@ async def deploy_devnet(url: str, params: Params, nodes: Sequence[DevnetNode]) -
         deadline = quantity(latest["timestamp"]) + _REGISTRATION_LIFE_S
         ids: list[StakingId] = []
         for node in nodes:
-            owner = Sender(rpc, owner_secret(node.name))
+            owner = Sender(rpc, owner_secret(node.name), DEV_CHAIN_ID)
             await rpc.call("anvil_setBalance", owner.address, hex(_OWNER_ETHER * 10**18))
             await treasury.call(load("CAI"), deployed.cai, "transfer", owner.address, node.stake_cai * CAI)
             number = await register_node(

@@ -53,10 +53,9 @@ async def register_node(
     signature = sign(key, Domain(chain_id, _address(staking)), statement)
     stake = stake_cai * CAI
     await owner.call(load("CAI"), cai, "approve", staking, stake)
-    key_address = "0x" + key.address.hex()
-    arguments = (int(role), owner.checksum(key_address), deadline, signature, stake, text)
+    arguments = (int(role), key.address, deadline, signature, stake, text)
     await owner.call(load("Staking"), staking, "register", *arguments)
-    return StakingId(await owner.read(load("Staking"), staking, "id_by_key", owner.checksum(key_address)))
+    return StakingId(await owner.read(load("Staking"), staking, "id_by_key", key.address))
 
 
 def _address(text: str) -> Address:

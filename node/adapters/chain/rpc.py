@@ -1,7 +1,4 @@
-"""JSON-RPC to a chain node over httpx: fail-over, retries, batches, and never an answer from the wrong chain.
-
-The follower uses this alone, without web3: importing web3 costs 1.6 s of CPU and about 30 MB in every process.
-"""
+"""JSON-RPC to a chain node over httpx: fail-over, retries, batches, and never an answer from the wrong chain."""
 
 import itertools
 import json

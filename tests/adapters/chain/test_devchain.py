@@ -84,10 +84,10 @@ async def test_deploy_devnet__nodes_count_at_once_and_blocks_follow_the_wall_clo
             assert abs(quantity(block["timestamp"]) - time.time()) <= 2
             faucet = await rpc.call("eth_getCode", deployed.deployed.faucet, "latest")
             assert len(faucet) > 2
-            owner = Sender(rpc, owner_secret("miner-1"))
+            owner = Sender(rpc, owner_secret("miner-1"), DEV_CHAIN_ID)
             balance = quantity(await rpc.call("eth_getBalance", owner.address, "latest"))
             assert balance > 10**18, "an owner can go on to vote"
-            staking = owner.checksum("0x" + deployed.staking.hex())
+            staking = "0x" + deployed.staking.hex()
             earned = 0
             with trio.fail_after(5):
                 while not earned:

@@ -1,23 +1,23 @@
-"""Transactions through the sender, and web3 under trio through the provider."""
+"""Transactions of a person's account on anvil."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 import trio
 from eth_account import Account
-from web3 import AsyncWeb3
 
 from contracts.bindings import load
 from contracts.deploy import Terms, deploy_all, fund_emission
-from node.adapters.chain.devchain import DEV_TREASURY_SECRET
-from node.adapters.chain.provider import TrioHTTPProvider
+from node.adapters.chain.abi import TransactionRefused
+from node.adapters.chain.devchain import DEV_CHAIN_ID, DEV_TREASURY_SECRET
 from node.adapters.chain.registration import register_node
 from node.adapters.chain.rpc import JsonRpc
-from node.adapters.chain.sender import Sender, TransactionRefused
+from node.adapters.chain.sender import Sender
 from protocol.crypto.keys import NodeKey
 from protocol.errors import ConfigError, Unavailable
 from protocol.units import CAI, Role
 from tests.support.anvil import Anvil
+from tests.support.chain import Cable
 
 TERMS = Terms(
     miner_minimum_cai=20_000,
@@ -35,7 +35,7 @@ FAR = 2**40
 async def sender(anvil_process: Anvil) -> AsyncIterator[Sender]:
     with anvil_process.unchanged():
         async with JsonRpc([anvil_process.url]) as rpc:
-            yield Sender(rpc, DEV_TREASURY_SECRET, receipt_limit_s=0.3)
+            yield Sender(rpc, DEV_TREASURY_SECRET, DEV_CHAIN_ID)
 
 
 async def test_call__many_at_a_time__each_gets_its_own_nonce(sender: Sender):
@@ -61,6 +61,7 @@ async def test_deploy__constructor_refuses__gives_its_reason(sender: Sender):
 
 
 async def test_call__nonce_lost_in_a_reorganisation__recovers_after_one_failure(sender: Sender, anvil_process: Anvil):
+    sender = Sender(sender.rpc, DEV_TREASURY_SECRET, DEV_CHAIN_ID, receipt_limit_s=1)
     cai = await sender.deploy(load("CAI"), sender.address)
     snapshot = anvil_process.rpc("evm_snapshot")
     for _ in range(3):
@@ -103,10 +104,42 @@ async def test_call__epoch_that_begins_after_the_estimate__has_gas_enough(sender
     assert await sender.read(load("Staking"), deployed.staking, "earned", 1, sender.address) > 0
 
 
-async def test_provider__web3_under_trio__reads_and_tells_whether_it_is_connected(anvil_process: Anvil):
-    async with JsonRpc([anvil_process.url]) as rpc:
-        web3 = AsyncWeb3(TrioHTTPProvider(rpc))
-        assert await web3.eth.chain_id == 31_337
-        assert await web3.is_connected()
-    async with JsonRpc(["http://127.0.0.1:1"]) as rpc:
-        assert not await TrioHTTPProvider(rpc).is_connected()
+async def test_call__answer_lost_and_mined_meanwhile__is_not_sent_again(anvil_process: Anvil):
+    cable = Cable()
+    receiver = Account.from_key(b"\x07" * 32).address
+    with anvil_process.unchanged():
+        async with JsonRpc([anvil_process.url], transport=cable) as rpc:
+            sender = Sender(rpc, DEV_TREASURY_SECRET, DEV_CHAIN_ID)
+            cai = await sender.deploy(load("CAI"), sender.address)
+            before = anvil_process.rpc("eth_getTransactionCount", sender.address, "latest")
+
+            async def deaf_once() -> None:
+                cable.mute = b"eth_sendRawTransaction"
+                while anvil_process.rpc("eth_getTransactionCount", sender.address, "latest") == before:
+                    await trio.sleep(0.001)
+                cable.mute = None
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(deaf_once)
+                await sender.call(load("CAI"), cai.address, "transfer", receiver, CAI)
+            assert await sender.read(load("CAI"), cai.address, "balanceOf", receiver) == CAI, "once, not twice"
+            await sender.call(load("CAI"), cai.address, "transfer", receiver, CAI)
+
+
+async def test_call__chain_without_base_fee__pays_its_gas_price(anvil_process: Anvil):
+    cable = Cable()
+    cable.edit = lambda answer: answer.replace(b'"baseFeePerGas"', b'"other"')
+    with anvil_process.unchanged():
+        async with JsonRpc([anvil_process.url], transport=cable) as rpc:
+            sender = Sender(rpc, DEV_TREASURY_SECRET, DEV_CHAIN_ID)
+            cai = await sender.deploy(load("CAI"), sender.address)
+            block = anvil_process.rpc("eth_getBlockByNumber", hex(cai.block), True)
+            assert [one["type"] for one in block["transactions"]] == ["0x0"]
+
+
+async def test_call__node_that_refuses_by_itself__is_no_refusal_of_the_contract(anvil_process: Anvil):
+    with anvil_process.unchanged():
+        async with JsonRpc([anvil_process.url]) as rpc:
+            poor = Sender(rpc, b"\x61" * 32, DEV_CHAIN_ID)
+            with pytest.raises(Unavailable, match=r"the chain node refused: .*(?i:insufficient funds)"):
+                await poor.deploy(load("CAI"), poor.address)
