@@ -6,7 +6,7 @@ it. Stakers name it with ``--network`` or ``CUCKOO_NETWORK`` and need no other a
 
 import json
 from pathlib import Path
-from typing import Annotated, Final, final
+from typing import Annotated, final
 
 from pydantic import Field, ValidationError
 
@@ -17,9 +17,6 @@ from node.toml_file import read_toml
 from node.toml_text import toml_text
 from protocol.errors import ConfigError
 from protocol.units import Address
-
-DEFAULT_FILE: Final = Path("network.toml")
-"""Where a network's description is looked for when nobody names one."""
 
 
 @final

@@ -13,8 +13,6 @@ PAGE: Final = 128
 """Rows that the contract gives in one answer."""
 BATCH: Final = 200
 """Reads that go to the chain node in one request."""
-FOREVER: Final = 2**40 - 1
-"""Until when (unix s) a node is jailed that nobody can free."""
 
 
 @dataclass(frozen=True, slots=True)

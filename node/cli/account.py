@@ -1,9 +1,11 @@
 """What the commands of stakers and owners share: whose account, on which network, and from a plan to transactions."""
 
+import inspect
 import json
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -37,6 +39,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON line.")
 
 DEFAULT_NETWORK = Path("network.toml")
 DEFAULT_KEYSTORE = Path("account.json")
+NOBODY = "0x" + "00" * 20
+"""Who looks where it does not matter who does."""
 WEI_PER_COIN = 10**18
 
 T = TypeVar("T")
@@ -51,6 +55,32 @@ class Means:
     password_file: Path | None
     dry_run: bool
     as_json: bool
+
+
+def _means(
+    network: NetworkOption = DEFAULT_NETWORK,
+    keystore: KeystoreOption = DEFAULT_KEYSTORE,
+    password_file: PasswordOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> Means:
+    """Take the options of every command that acts."""
+    return Means(network, keystore, password_file, dry_run, as_json)
+
+
+def acting(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, beside its own options, those of every command that acts: it gets them as ``means``."""
+    options = inspect.signature(_means).parameters
+    own = [one for one in inspect.signature(command).parameters.values() if one.name != "means"]
+
+    @wraps(command)
+    def run(**given: Any) -> None:  # noqa: ANN401 what typer read
+        command(means=_means(**{name: given.pop(name) for name in options}), **given)
+
+    parameters = [*own, *options.values()]
+    run.__dict__["__signature__"] = inspect.Signature(parameters)
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
 
 
 def transact(means: Means, make_plan: "Callable[[Wallet], Awaitable[Plan]]") -> None:
@@ -92,13 +122,13 @@ async def _transact(
     _show(plan, preview, means)
 
 
-def look(network: Path, who: str, question: "Callable[[Wallet], Awaitable[T]]") -> T:
+def look(network: Path, question: "Callable[[Wallet], Awaitable[T]]", who: str = NOBODY) -> T:
     """Ask the chain something as an account, without its key.
 
     Args:
         network: The network's file.
-        who: Hex address of the account.
         question: What to ask.
+        who: Hex address of the account.
     """
     import trio
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 contract_commands = typer.Typer(help="Deploy a network's contracts, or check them.")
 
-NOBODY = "0x" + "00" * 20
-
 
 @contract_commands.command("example")
 def example() -> None:
@@ -86,7 +84,7 @@ def verify(network: NetworkOption = DEFAULT_NETWORK, as_json: JsonOption = False
 
         return await verify_network(wallet, params_of(described, Path(network)))
 
-    findings = look(network, NOBODY, ask)
+    findings = look(network, ask)
     if as_json:
         print_line(
             {

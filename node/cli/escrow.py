@@ -4,19 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from node.cli.account import (
-    DEFAULT_KEYSTORE,
-    DEFAULT_NETWORK,
-    DryRunOption,
-    JsonOption,
-    KeystoreOption,
-    Means,
-    NetworkOption,
-    PasswordOption,
-    look,
-    print_line,
-    transact,
-)
+from node.cli.account import DEFAULT_NETWORK, JsonOption, Means, NetworkOption, acting, look, print_line, transact
 from node.cli.staking import AmountArgument
 
 if TYPE_CHECKING:
@@ -27,7 +15,6 @@ escrow_commands = typer.Typer(help="Deposit for a coordinator's miners, and take
 CoordinatorArgument = Annotated[
     str, typer.Argument(metavar="COORDINATOR", help="Its staking id, or its key's address.")
 ]
-NOBODY = "0x" + "00" * 20
 
 
 @escrow_commands.command("show")
@@ -47,7 +34,7 @@ def show(
         found = await wallet.read(*(wallet.call("Settlement", name, node.id) for name in names))
         return node.id, found, await wallet.now()
 
-    number, (held, (asked, release_at), redeemed, owed, since), now = look(network, NOBODY, ask)
+    number, (held, (asked, release_at), redeemed, owed, since), now = look(network, ask)
     if as_json:
         print_line(
             {
@@ -71,15 +58,8 @@ def show(
 
 
 @escrow_commands.command("deposit")
-def deposit(
-    coordinator: CoordinatorArgument,
-    amount: AmountArgument,
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@acting
+def deposit(coordinator: CoordinatorArgument, amount: AmountArgument, means: Means) -> None:
     """Deposit CAI for a coordinator's miners. Miners work only for what is covered.
 
     $ cuckoo escrow deposit 1 10000 --network network.toml --keystore owner.json
@@ -94,19 +74,12 @@ def deposit(
 
         return await plan_deposit(wallet, await find_coordinator(wallet, coordinator), wei)
 
-    transact(Means(network, keystore, password_file, dry_run, as_json), plan)
+    transact(means, plan)
 
 
 @escrow_commands.command("request")
-def request(
-    coordinator: CoordinatorArgument,
-    amount: AmountArgument,
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@acting
+def request(coordinator: CoordinatorArgument, amount: AmountArgument, means: Means) -> None:
     """Ask for a part of your escrow back. It is yours after the notice, in which miners redeem what they hold.
 
     $ cuckoo escrow request 1 5000 --network network.toml --keystore owner.json
@@ -120,18 +93,12 @@ def request(
 
         return await request_withdrawal(wallet, await find_coordinator(wallet, coordinator), wei)
 
-    transact(Means(network, keystore, password_file, dry_run, as_json), plan)
+    transact(means, plan)
 
 
 @escrow_commands.command("cancel")
-def cancel(
-    coordinator: CoordinatorArgument,
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@acting
+def cancel(coordinator: CoordinatorArgument, means: Means) -> None:
     """Take the request back: the escrow counts as a whole again.
 
     $ cuckoo escrow cancel 1 --network network.toml --keystore owner.json
@@ -142,18 +109,12 @@ def cancel(
 
         return await cancel_withdrawal(wallet, await find_coordinator(wallet, coordinator))
 
-    transact(Means(network, keystore, password_file, dry_run, as_json), plan)
+    transact(means, plan)
 
 
 @escrow_commands.command("withdraw")
-def withdraw(
-    coordinator: CoordinatorArgument,
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@acting
+def withdraw(coordinator: CoordinatorArgument, means: Means) -> None:
     """Take what you asked for, once the notice is over.
 
     $ cuckoo escrow withdraw 1 --network network.toml --keystore owner.json
@@ -165,4 +126,4 @@ def withdraw(
 
         return await plan_withdrawal(wallet, await find_coordinator(wallet, coordinator))
 
-    transact(Means(network, keystore, password_file, dry_run, as_json), plan)
+    transact(means, plan)

@@ -4,29 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.account import (
-    DEFAULT_KEYSTORE,
-    DEFAULT_NETWORK,
-    DryRunOption,
-    JsonOption,
-    KeystoreOption,
-    Means,
-    NetworkOption,
-    PasswordOption,
-    transact,
-)
+from node.cli.account import Means, acting, transact
 
 if TYPE_CHECKING:
     from node.wallet import Plan, Wallet
 
 
+@acting
 def faucet(
+    means: Means,
     receiver: Annotated[str | None, typer.Option(metavar="0x…", help="Who gets it.  [your account]")] = None,
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Take the faucet's CAI, once a day for each account. On a devnet you get something for gas as well.
 
@@ -45,4 +32,4 @@ def faucet(
         await wallet.fill_up_on_dev_chain()
         return await drip(wallet, who or wallet.address)
 
-    transact(Means(network, keystore, password_file, dry_run, as_json), plan)
+    transact(means, plan)

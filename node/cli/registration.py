@@ -5,17 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.account import (
-    DEFAULT_KEYSTORE,
-    DEFAULT_NETWORK,
-    DryRunOption,
-    JsonOption,
-    KeystoreOption,
-    Means,
-    NetworkOption,
-    PasswordOption,
-    transact,
-)
+from node.cli.account import Means, acting, transact
 from node.cli.staking import NodeArgument
 
 if TYPE_CHECKING:
@@ -31,19 +21,16 @@ LocationOption = Annotated[str, typer.Option(help="Where it is, as people say it
 ContactOption = Annotated[str, typer.Option(help="How to reach you.")]
 
 
+@acting
 def register(
     proof: ProofOption,
     stake: Annotated[str, typer.Option(metavar="AMOUNT", help="Own stake in CAI, above the role's minimum.")],
+    means: Means,
     name: NameOption = "",
     description: DescriptionOption = "",
     site: SiteOption = "",
     location: LocationOption = "",
     contact: ContactOption = "",
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Register a node that belongs to you, with a stake of your own. Its key agrees by a proof made where it lies.
 
@@ -63,21 +50,18 @@ def register(
 
         return await plan_registration(wallet, word, wei, profile)
 
-    transact(Means(network, keystore, password_file, dry_run, as_json), plan)
+    transact(means, plan)
 
 
+@acting
 def profile(
     node: NodeArgument,
+    means: Means,
     name: NameOption = "",
     description: DescriptionOption = "",
     site: SiteOption = "",
     location: LocationOption = "",
     contact: ContactOption = "",
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Change what your node says of itself; what is not named stays as it is.
 
@@ -95,17 +79,14 @@ def profile(
 
         return await set_profile(wallet, await find_node(wallet, node), changes)
 
-    transact(Means(network, keystore, password_file, dry_run, as_json), plan)
+    transact(means, plan)
 
 
+@acting
 def commission(
     node: NodeArgument,
     percent: Annotated[float, typer.Argument(help="What you keep of the rewards, as 10 or 7.5.")],
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
+    means: Means,
 ) -> None:
     """Set what you keep of your node's rewards. It holds after the unbonding delay, so that voters can leave first.
 
@@ -123,18 +104,11 @@ def commission(
 
         return await set_commission(wallet, await find_node(wallet, node), points)
 
-    transact(Means(network, keystore, password_file, dry_run, as_json), plan)
+    transact(means, plan)
 
 
-def rotate_key(
-    node: NodeArgument,
-    proof: ProofOption,
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@acting
+def rotate_key(node: NodeArgument, proof: ProofOption, means: Means) -> None:
     """Give your node another hot key, when the old one may be known to others. Stake, votes and rewards stay.
 
     $ cuckoo key prove --owner 0x… --role miner --keystore new-key.json --network network.toml > proof.json
@@ -151,17 +125,11 @@ def rotate_key(
 
         return await plan_rotation(wallet, await find_node(wallet, node), word)
 
-    transact(Means(network, keystore, password_file, dry_run, as_json), plan)
+    transact(means, plan)
 
 
-def unjail(
-    node: NodeArgument,
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@acting
+def unjail(node: NodeArgument, means: Means) -> None:
     """Let your node take part again once the time for which it was jailed is over.
 
     $ cuckoo unjail 4 --network network.toml --keystore owner.json
@@ -173,7 +141,7 @@ def unjail(
 
         return await plan_unjailing(wallet, await find_node(wallet, node))
 
-    transact(Means(network, keystore, password_file, dry_run, as_json), plan)
+    transact(means, plan)
 
 
 def _profile(name: str, description: str, site: str, location: str, contact: str) -> dict[str, str]:

@@ -8,12 +8,11 @@ from node.cli.account import (
     DEFAULT_KEYSTORE,
     DEFAULT_NETWORK,
     AccountOption,
-    DryRunOption,
     JsonOption,
     KeystoreOption,
     Means,
     NetworkOption,
-    PasswordOption,
+    acting,
     address_in,
     look,
     print_line,
@@ -45,7 +44,7 @@ def rewards(
         (balance,) = await wallet.read(wallet.call("CAI", "balanceOf", wallet.address))
         return await positions(wallet), await unbondings(wallet), balance, await wallet.now()
 
-    held, waiting, balance, now = look(network, who, ask)
+    held, waiting, balance, now = look(network, ask, who)
     if as_json:
         print_line(
             {
@@ -70,13 +69,10 @@ def rewards(
     _print(who, held, waiting, balance, now)
 
 
+@acting
 def claim(
+    means: Means,
     nodes: Annotated[list[str] | None, typer.Argument(metavar="[NODE]…", help="Only on these nodes.")] = None,
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Take what your stake has earned, on all nodes or on some.
 
@@ -91,7 +87,7 @@ def claim(
 
         return await plan_claim(wallet, [await find_node(wallet, node) for node in nodes or []])
 
-    transact(Means(network, keystore, password_file, dry_run, as_json), plan)
+    transact(means, plan)
 
 
 def _print(who: str, held: "list[Position]", waiting: "list[Unbonding]", balance: int, now: int) -> None:

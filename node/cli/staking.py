@@ -4,17 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.account import (
-    DEFAULT_KEYSTORE,
-    DEFAULT_NETWORK,
-    DryRunOption,
-    JsonOption,
-    KeystoreOption,
-    Means,
-    NetworkOption,
-    PasswordOption,
-    transact,
-)
+from node.cli.account import Means, acting, transact
 
 if TYPE_CHECKING:
     from node.wallet import Plan, Wallet
@@ -24,84 +14,51 @@ AmountArgument = Annotated[str, typer.Argument(metavar="AMOUNT", help="In CAI, a
 PartArgument = Annotated[str, typer.Argument(metavar="AMOUNT", help="In CAI, as 25000 or 0.5; all for everything.")]
 
 
-def stake(
-    node: NodeArgument,
-    amount: AmountArgument,
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@acting
+def stake(node: NodeArgument, amount: AmountArgument, means: Means) -> None:
     """Add own stake to your node. Own stake above its role's minimum is what makes a node active.
 
     $ cuckoo stake 4 25000 --network network.toml --keystore owner.json
     """
-    _add(node, amount, Means(network, keystore, password_file, dry_run, as_json), as_owner=True)
+    _add(node, amount, means, as_owner=True)
 
 
-def vote(
-    node: NodeArgument,
-    amount: AmountArgument,
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@acting
+def vote(node: NodeArgument, amount: AmountArgument, means: Means) -> None:
     """Vote for anybody's node with CAI. It weighs in draws, earns with the node, and can be slashed with it.
 
     $ cuckoo vote 4 1000 --network network.toml --keystore voter.json --dry-run
     """
-    _add(node, amount, Means(network, keystore, password_file, dry_run, as_json), as_owner=False)
+    _add(node, amount, means, as_owner=False)
 
 
-def unvote(
-    node: NodeArgument,
-    amount: PartArgument,
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@acting
+def unvote(node: NodeArgument, amount: PartArgument, means: Means) -> None:
     """Take votes back. They weigh and earn no more at once, and can be withdrawn after the unbonding delay.
 
     $ cuckoo unvote 4 all --network network.toml --keystore voter.json
     """
-    _take_back(node, amount, Means(network, keystore, password_file, dry_run, as_json), as_owner=False)
+    _take_back(node, amount, means, as_owner=False)
 
 
-def unbond(
-    node: NodeArgument,
-    amount: PartArgument,
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@acting
+def unbond(node: NodeArgument, amount: PartArgument, means: Means) -> None:
     """Take own stake back from your node. At or below the minimum it becomes inactive.
 
     $ cuckoo unbond 4 5000 --network network.toml --keystore owner.json
     """
-    _take_back(node, amount, Means(network, keystore, password_file, dry_run, as_json), as_owner=True)
+    _take_back(node, amount, means, as_owner=True)
 
 
-def withdraw(
-    network: NetworkOption = DEFAULT_NETWORK,
-    keystore: KeystoreOption = DEFAULT_KEYSTORE,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@acting
+def withdraw(means: Means) -> None:
     """Pay out all stake that you took back and that has waited for the unbonding delay.
 
     $ cuckoo withdraw --network network.toml --keystore voter.json
     """
     from node.plans import withdraw as plan_withdrawal
 
-    transact(Means(network, keystore, password_file, dry_run, as_json), plan_withdrawal)
+    transact(means, plan_withdrawal)
 
 
 def _add(node: str, amount: str, means: Means, *, as_owner: bool) -> None:

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from node.stakes import NodeStake
     from node.wallet import Wallet
 
-NOBODY = "0x" + "00" * 20
-
 
 def status(
     stakes: Annotated[bool, typer.Option("--stakes", help="List every node with its stake.")] = False,
@@ -31,7 +29,7 @@ def status(
         )
         return await all_nodes(wallet), totals, await wallet.now()
 
-    nodes, (staked, unbonding, (pool, rate, _)), now = look(network, NOBODY, ask)
+    nodes, (staked, unbonding, (pool, rate, _)), now = look(network, ask)
     if as_json:
         print_line(
             {
