@@ -154,8 +154,8 @@ class CoordinatorCore(Core):
                 self._forget_miner(peer)
         for peer in sorted(self._streams.difference(self.roster.peers())):
             self._greet(peer)
-        for peer in self.early_greeters():
-            self._hear_early_hello(peer)
+        for peer, data in self.take_early_hellos():
+            self._on_stream(peer, data)
         self._offering.offer_waiting()
 
     # Apps
@@ -186,13 +186,7 @@ class CoordinatorCore(Core):
 
     def _forget_greeting(self, peer: PeerId) -> None:
         self._greeted.pop(peer, None)
-        self.take_early_hello(peer)
-
-    def _hear_early_hello(self, peer: PeerId) -> None:
-        """A table came: whoever greeted before it may be heard now, else its greeting is kept again."""
-        data = self.take_early_hello(peer)
-        if data is not None:
-            self._on_stream(peer, data)
+        self.forget_early_hello(peer)
 
     def _greet(self, peer: PeerId) -> None:
         """Take a registered miner into the roster and tell it its highest voucher."""
@@ -224,10 +218,7 @@ class CoordinatorCore(Core):
         miner = self.roster.peer(peer)
         row = self.row_of_peer(peer)
         if miner is None or row is None or row.id != miner.id or not row.active:
-            if peer in self._streams:
-                self.on_early_frame(peer, data)
-            else:
-                self.note(NoteName.MESSAGE_IGNORED, rule="stream.standing")
+            self.on_early_frame(peer, data, is_open=peer in self._streams)
             return
         try:
             self._on_message(miner, row, decode(data, WORK_PLACE))

@@ -158,23 +158,31 @@ class Core(ABC):
         if not greeted and not isinstance(message, Hello):
             raise IgnoredMessage("stream.no_hello", message.kind)
 
-    def on_early_frame(self, peer: PeerId, data: bytes) -> None:
-        """Ignore a frame that our table does not let us hear; a greeting, which is said once, is kept until it does."""
+    def on_early_frame(self, peer: PeerId, data: bytes, *, is_open: bool = True) -> None:
+        """Ignore a frame that our table does not let us hear; a greeting, which is said once, is kept until it does.
+
+        Args:
+            peer: Whose.
+            data: As it came.
+            is_open: Whether the stream is; what comes behind its end is not kept.
+        """
         self.note(NoteName.MESSAGE_IGNORED, rule="stream.standing")
         try:
-            if isinstance(decode(data, WORK_PLACE), Hello):
+            if is_open and isinstance(decode(data, WORK_PLACE), Hello):
                 self._early_hellos[peer] = data
         except (InvalidMessage, IgnoredMessage):
             # Who sends such a thing without standing is nobody to us; whoever gets standing says more.
             return
 
-    def take_early_hello(self, peer: PeerId) -> bytes | None:
-        """Give the greeting that was kept, once: to hear it, or to forget it since its stream is over."""
-        return self._early_hellos.pop(peer, None)
+    def take_early_hellos(self) -> list[tuple[PeerId, bytes]]:
+        """Give the greetings that were kept, once, to hear them by a new table; it may have them kept again."""
+        taken = sorted(self._early_hellos.items())
+        self._early_hellos.clear()
+        return taken
 
-    def early_greeters(self) -> tuple[PeerId, ...]:
-        """Give the peers whose greeting is kept."""
-        return tuple(sorted(self._early_hellos))
+    def forget_early_hello(self, peer: PeerId) -> None:
+        """Forget the greeting that was kept: its stream is over."""
+        self._early_hellos.pop(peer, None)
 
     def shown_voucher(
         self, message: Hello, *, coordinator: StakeRow, miner: StakingId

@@ -29,7 +29,6 @@ from protocol.events import (
     StreamReceived,
     TimerFired,
 )
-from protocol.notes import NoteName
 from protocol.records import Record
 from protocol.roles.claiming import Claiming
 from protocol.roles.core import EMPTY, Core, Identity
@@ -158,8 +157,8 @@ class MinerCore(Core):
             self._working.restore(saved, own)
         for peer in sorted(self._opened - self._streams.keys()):
             self._greet(peer)
-        for peer in self.early_greeters():
-            self._hear_early_hello(peer)
+        for peer, data in self.take_early_hellos():
+            self._on_stream(peer, data)
         self._open_streams()
 
     def _on_stream_opened(self, peer: PeerId) -> None:
@@ -171,13 +170,7 @@ class MinerCore(Core):
 
     def _forget_greeting(self, peer: PeerId) -> None:
         self._greeted.pop(peer, None)
-        self.take_early_hello(peer)
-
-    def _hear_early_hello(self, peer: PeerId) -> None:
-        """A table came: whoever greeted before it may be heard now, else its greeting is kept again."""
-        data = self.take_early_hello(peer)
-        if data is not None:
-            self._on_stream(peer, data)
+        self.forget_early_hello(peer)
 
     def _greet(self, peer: PeerId) -> None:
         """Greet a coordinator: who we are, and the highest voucher of its that we hold."""
@@ -207,10 +200,7 @@ class MinerCore(Core):
         """Decode one frame of a coordinator; nothing remote raises beyond here."""
         row = self.row_of_peer(peer)
         if peer not in self._streams or row is None or row.id != self._streams[peer] or not row.active:
-            if peer in self._opened:
-                self.on_early_frame(peer, data)
-            else:
-                self.note(NoteName.MESSAGE_IGNORED, rule="stream.standing")
+            self.on_early_frame(peer, data, is_open=peer in self._opened)
             return
         try:
             self._on_message(peer, row, decode(data, WORK_PLACE))

@@ -19,7 +19,7 @@ from protocol.roles.earnings import Earnings
 from protocol.stake.table import StakeRow
 from protocol.task.receipt import check_redeemable
 from protocol.task.specification import specification_digest
-from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
+from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import RESULT_PLACE, SPECIFICATION_PLACE, decode, encode
 from protocol.wire.messages import Abandon, Alive, Award, Receipt, Reject, Result, TaskSpecification
 from protocol.wire.statements import AwardStatement, CommitmentStatement
@@ -54,15 +54,7 @@ class Job:
 class Delivery:
     """A signed result that its coordinator has not acknowledged yet."""
 
-    award: Digest
-    task: TaskId
-    attempt: int
-    coordinator: StakingId
-    artifact: Digest
-    result: bytes
-    committed_at: UnixMillis
-    price: Wei | None = None
-    """What the award promised (wei); None where only the coordinator's receipt says it."""
+    committed: ResultCommitted
     pause_ms: int = RESEND_MS
     """Until it is sent again."""
 
@@ -92,17 +84,7 @@ class Working:
         for record in records:
             match record:
                 case ResultCommitted():
-                    delivery = Delivery(
-                        record.award,
-                        record.task,
-                        record.attempt,
-                        record.coordinator,
-                        record.artifact,
-                        record.result,
-                        record.committed_at,
-                        record.price,
-                    )
-                    self._deliveries[(record.task, record.attempt)] = delivery
+                    self._deliveries[(record.task, record.attempt)] = Delivery(record)
                     # Also for a coordinator that never comes back: it is kept for an hour, not for ever.
                     self._core.set_timer(("resend", record.task, record.attempt), self._core.now + RESEND_MS)
                 case VoucherHeld():
@@ -116,7 +98,9 @@ class Working:
         """Say whether this very award is being worked on or delivered already."""
         key, named = (award.task, award.attempt), digest(self._core.identity.domain, award)
         job, delivery = self._jobs.get(key), self._deliveries.get(key)
-        return (job is not None and job.award_digest == named) or (delivery is not None and delivery.award == named)
+        return (job is not None and job.award_digest == named) or (
+            delivery is not None and delivery.committed.award == named
+        )
 
     def on_award(
         self,
@@ -242,7 +226,7 @@ class Working:
             size=len(event.data),
             generation_ms=event.generation_ms,
         )
-        delivery = Delivery(
+        committed = ResultCommitted(
             job.award_digest,
             job.task,
             job.attempt,
@@ -252,17 +236,7 @@ class Working:
             core.now,
             job.award.statement.price,
         )
-        self._deliveries[(job.task, job.attempt)] = delivery
-        committed = ResultCommitted(
-            delivery.award,
-            delivery.task,
-            delivery.attempt,
-            delivery.coordinator,
-            delivery.artifact,
-            delivery.result,
-            delivery.committed_at,
-            delivery.price,
-        )
+        delivery = self._deliveries[(job.task, job.attempt)] = Delivery(committed)
         core.emit(Persist((ArtifactStored(event.digest, event.data), committed)))
         core.note(NoteName.JOB_FINISHED, job.task, ms=event.generation_ms, attempt=job.attempt)
         self._send(job.peer, delivery)
@@ -278,13 +252,11 @@ class Working:
     # Results
 
     def _send(self, peer: PeerId, delivery: Delivery) -> None:
-        core = self._core
-        core.emit(
-            SendArtifact(peer, delivery.task, delivery.attempt, delivery.artifact), SendEncoded(peer, delivery.result)
-        )
-        core.set_timer(("resend", delivery.task, delivery.attempt), core.now + delivery.pause_ms)
+        core, sent = self._core, delivery.committed
+        core.emit(SendArtifact(peer, sent.task, sent.attempt, sent.artifact), SendEncoded(peer, sent.result))
+        core.set_timer(("resend", sent.task, sent.attempt), core.now + delivery.pause_ms)
         delivery.pause_ms = min(2 * delivery.pause_ms, LAST_RESEND_MS)
-        core.note(NoteName.RESULT_SENT, delivery.task, attempt=delivery.attempt)
+        core.note(NoteName.RESULT_SENT, sent.task, attempt=sent.attempt)
 
     def on_hello(self, peer: PeerId, coordinator: StakingId) -> None:
         """A coordinator is (back) on the line: it gets what it has not acknowledged, and hears of its jobs."""
@@ -292,7 +264,7 @@ class Working:
             if job.coordinator == coordinator:
                 job.peer, job.said_at = peer, UnixMillis(0)
         for delivery in self._deliveries.values():
-            if delivery.coordinator == coordinator:
+            if delivery.committed.coordinator == coordinator:
                 self._send(peer, delivery)
 
     def on_resend_timer(self, task: TaskId, attempt: int) -> None:
@@ -300,10 +272,10 @@ class Working:
         delivery = self._deliveries.get((task, attempt))
         if delivery is None:
             return
-        if self._core.now - delivery.committed_at > RESULT_KEPT_MS:
+        if self._core.now - delivery.committed.committed_at > RESULT_KEPT_MS:
             self._settle(delivery)
             return
-        peer = next((peer for peer, id_ in self._streams.items() if id_ == delivery.coordinator), None)
+        peer = next((peer for peer, id_ in self._streams.items() if id_ == delivery.committed.coordinator), None)
         if peer is not None:
             self._send(peer, delivery)
         else:
@@ -320,7 +292,7 @@ class Working:
         delivery = self._deliveries.get((statement.task, statement.attempt))
         if delivery is None:
             raise IgnoredMessage("receipt.unknown")
-        result = decode(delivery.result, RESULT_PLACE)
+        result = decode(delivery.committed.result, RESULT_PLACE)
         if statement.coordinator != coordinator.id or statement.miner != result.commitment.miner:
             raise InvalidMessage("receipt.parties")
         if statement.commitment != digest(core.identity.domain, result.commitment):
@@ -330,25 +302,25 @@ class Working:
         core.check_signature(statement, message.signature, coordinator, "receipt.signature")
         core.check_signature(voucher, message.voucher_signature, coordinator, "receipt.voucher_signature")
         check_redeemable(voucher)
-        if delivery.price is not None and statement.price != delivery.price:
+        if delivery.committed.price is not None and statement.price != delivery.committed.price:
             raise InvalidMessage("receipt.price")
         # The highest voucher covers all that was receipted: showing an old one again pays nothing.
         held = self.earnings.credit(coordinator, statement.price, voucher, message.voucher_signature)
         self._forget(delivery)
-        core.emit(Persist((ResultSettled(delivery.award), held)))
+        core.emit(Persist((ResultSettled(delivery.committed.award), held)))
         core.note(NoteName.RECEIPT_RECEIVED, statement.task, coordinator=coordinator.id, wei=statement.price)
 
     def on_reject(self, coordinator: StakingId, message: Reject) -> None:
         """The coordinator does not take the result: nothing is owed, and it is not sent again."""
         delivery = self._deliveries.get((message.task, message.attempt))
-        if delivery is not None and delivery.coordinator == coordinator:
+        if delivery is not None and delivery.committed.coordinator == coordinator:
             self._settle(delivery)
             self._core.note(NoteName.RESULT_REJECTED, message.task, reason=message.reason, attempt=message.attempt)
 
     def _settle(self, delivery: Delivery) -> None:
         self._forget(delivery)
-        self._core.emit(Persist((ResultSettled(delivery.award),)))
+        self._core.emit(Persist((ResultSettled(delivery.committed.award),)))
 
     def _forget(self, delivery: Delivery) -> None:
-        del self._deliveries[(delivery.task, delivery.attempt)]
-        self._core.emit(CancelTimer(("resend", delivery.task, delivery.attempt)))
+        del self._deliveries[(delivery.committed.task, delivery.committed.attempt)]
+        self._core.emit(CancelTimer(("resend", delivery.committed.task, delivery.committed.attempt)))

@@ -23,7 +23,7 @@ class StakeRow:
     stake: Wei
     """Effective stake: its own and its voters'. The weight in the lottery."""
     active: bool
-    """Own stake above the minimum of its role."""
+    """Own stake above the minimum of its role, neither jailed nor in debt: as the contract has it."""
 
 
 @final

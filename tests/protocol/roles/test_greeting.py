@@ -155,6 +155,7 @@ def test_coordinator__hello_while_no_table_knows_it__is_heard_when_one_does() ->
     effects = seat.say(ALICE, hello(ALICE_ID, voucher_of(3 * PRICE)))
     assert (ignored(effects), judged(effects)) == (["stream.standing"], [])
     assert [record.cumulative for record in persisted(seat.wait(EPOCH_MS), VoucherIssued)] == [3 * PRICE]
+    assert seat.core.take_early_hellos() == [], "it is heard once"
 
 
 def test_early_hello__of_a_stream_that_closed__is_forgotten() -> None:
@@ -164,9 +165,9 @@ def test_early_hello__of_a_stream_that_closed__is_forgotten() -> None:
     seat.hear(StreamOpened(ALICE.peer_id))
     seat.say(ALICE, hello(ALICE_ID))
     seat.hear(StreamClosed(ALICE.peer_id))
-    assert seat.core.early_greeters() == ()
+    assert seat.core.take_early_hellos() == []
     seat.say(ALICE, hello(ALICE_ID))
-    assert seat.core.early_greeters() == (), "nothing is kept of a peer without a stream"
+    assert seat.core.take_early_hellos() == [], "nothing is kept of a peer without a stream"
 
 
 # Any order
