@@ -13,19 +13,25 @@ from node.journal import configure_logging
 
 
 @pytest.fixture
-def lines():
-    """Configure JSON lines into memory, and give the process its logging back afterwards."""
+def logging_kept():
+    """Gives the process its logging back after a test that configures it: its stream may end with the test."""
     root = logging.getLogger()
     kept = root.handlers, root.level
-    stream = io.StringIO()
-    configure_logging("json", "debug", stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    yield
     root.handlers, root.level = kept
     structlog.reset_defaults()
 
 
 @pytest.fixture
-def cuckoo(monkeypatch, capsys):
+def lines(logging_kept):
+    """Configure JSON lines into memory."""
+    stream = io.StringIO()
+    configure_logging("json", "debug", stream)
+    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+@pytest.fixture
+def cuckoo(monkeypatch, capsys, logging_kept):
     """Runs a command in this process; gives its exit code, output and errors."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
