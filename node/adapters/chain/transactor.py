@@ -12,15 +12,16 @@ versions of a transaction have one nonce, so that one of them at most is mined. 
 the known versions can be mined any more. The lowest free nonce is given first, so that no gap stays.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, final
 
-from contracts.bindings import load
-from node.adapters.chain.abi import BadCall, artifact_of, call_data, events_of, is_revert, reason_of
-from node.adapters.chain.answers import CallRefused, is_known, octets, quantity
+from node.adapters.chain.abi import BadCall, events_of, is_revert, reason_of
+from node.adapters.chain.answers import CallRefused, is_known, quantity
+from node.adapters.chain.contract_calls import ContractCalls
 from node.adapters.chain.fees import allowed_gas, bumped, first_fees
 from node.adapters.chain.gas_account import Fees, GasAccount
+from node.adapters.chain.gas_level import GasLevel
 from node.adapters.chain.gas_view import GasView, Mined, ask, is_canonical, look
 from node.adapters.chain.outcomes import Outcomes
 from node.adapters.chain.rpc import JsonRpc
@@ -36,21 +37,10 @@ LOOK_EVERY_S: Final = 600.0
 """Pause (s) between two looks at the balance while there is nothing to send."""
 MAX_PAUSE_S: Final = 30.0
 """Longest pause (s) between two tries while no chain node answers."""
-LOW_GAS_TRANSACTIONS: Final = 20
-"""The gas account is low when it can pay for fewer transactions than these."""
-USUAL_GAS: Final = 200_000
-"""Gas of one transaction for that reckoning: what redeeming a few vouchers uses."""
 CERTAIN_BLOCKS: Final = 2
 """Blocks at least for which a nonce must be used by another transaction before ours gets a new one."""
 FILLER_GAS: Final = 21_000
 """Gas of the empty transaction that fills a gap."""
-_VIEWS: Final[Mapping[str, str]] = {
-    "CAI": "token",
-    "Settlement": "settlement",
-    "Slashing": "slashing",
-    "Disputes": "disputes",
-}
-"""Which view of the staking contract names the other contracts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +76,7 @@ class Transactor:
         """Only keep what is needed."""
         self._rpc = rpc
         self._account = account
-        self._contracts: dict[str, Address] = {"Staking": staking}
+        self._calls = ContractCalls(rpc, staking)
         self._store = store
         self._outcomes = outcomes
         self._clock = clock
@@ -106,8 +96,7 @@ class Transactor:
         self._stuck: set[str] = set()
         self._gap_since: tuple[int, int] | None = None
         self._highest = 0
-        self._low = False
-        self._left = -1
+        self._level = GasLevel(account.address, journal)
 
     async def run(self, sink: EventSink) -> None:
         """Work until cancelled."""
@@ -139,7 +128,7 @@ class Transactor:
         fresh = await self._begin(waiting, flying, view, sink)
         await self._send([*flying, *fresh])
         await self._fill_gap([*flying, *fresh], view)
-        self._reckon(view, [*flying, *fresh])
+        self._level.reckon(view, self._fees(view)[0], [*flying, *fresh])
         return bool(opened)
 
     # What is under way
@@ -211,7 +200,7 @@ class Transactor:
     async def _outcome(self, one: Transaction, version: SignedTransaction, mined: Mined) -> Confirmed | Failed:
         """Say what a mined transaction came to."""
         if mined.succeeded:
-            return Confirmed(mined.block, version.hash, events_of(mined.logs, self._contracts), Wei(mined.fee))
+            return Confirmed(mined.block, version.hash, events_of(mined.logs, self._calls.addresses), Wei(mined.fee))
         if mined.gas_used >= version.gas:
             return Failed("reverted", "the transaction ran out of gas")
         if one.key in self._encoded:
@@ -232,9 +221,7 @@ class Transactor:
                 if one.versions and not self._account.signed(one.versions[0]):
                     self._foreign.add(one.key)
                 try:
-                    call = one.call
-                    to = await self._address_of(call.contract)
-                    self._encoded[one.key] = to, call_data(artifact_of(call.contract), call.function, call.arguments)
+                    self._encoded[one.key] = await self._calls.encoded(one.call)
                 except BadCall as error:
                     if not one.versions:  # what an earlier release signed is followed to its end
                         bad.append((one, Failed("bad_call", str(error)[:300])))
@@ -335,43 +322,6 @@ class Transactor:
 
     def _call(self, to: Address, data: bytes) -> dict[str, str]:
         return {"from": self._account.address, "to": "0x" + to.hex(), "data": "0x" + data.hex()}
-
-    async def _address_of(self, contract: str) -> Address:
-        """Find a contract of the set: the staking contract names the others.
-
-        Raises:
-            BadCall: The set has no such contract, or the network none.
-        """
-        if contract not in self._contracts:
-            view = _VIEWS.get(contract)
-            if view is None:
-                raise BadCall(f"no contract of the set is called {contract!r}")
-            data = call_data(load("Staking"), view, ())
-            try:
-                answer = octets(
-                    await self._rpc.call("eth_call", self._call(self._contracts["Staking"], data), "latest")
-                )
-            except CallRefused as refusal:
-                raise BadCall(f"the staking contract names no {contract}: {refusal.message}") from refusal
-            if len(answer) != 32 or not any(answer):
-                raise BadCall(f"the staking contract names no {contract}")
-            self._contracts[contract] = Address(answer[12:])
-        return self._contracts[contract]
-
-    def _reckon(self, view: GasView, flying: Sequence[Transaction]) -> None:
-        """Note how many transactions the account can pay for, when that changes, and when it gets low."""
-        cap, _ = self._fees(view)
-        gas = max([USUAL_GAS, *(one.versions[-1].gas for one in flying)])
-        left = view.balance // max(1, cap * gas)
-        if left != self._left:
-            self._left = left
-            self._journal.note(NoteName.GAS_BALANCE, transactions=left, wei=str(view.balance))
-        low = left < LOW_GAS_TRANSACTIONS
-        if low and not self._low:
-            self._journal.note(
-                NoteName.GAS_LOW, transactions=left, wei=str(view.balance), account=self._account.address
-            )
-        self._low = low
 
     def _note_stuck(self, key: str, reason: str, detail: str) -> None:
         """Note once that a transaction does not get on."""
