@@ -246,7 +246,7 @@ def test_config__example_then_check__is_good_once_there_is_a_key(cuckoo, tmp_pat
 
 
 RUNNER = """
-import sys, trio
+import signal, sys, trio
 from node.cli.running import run_until_stopped
 from protocol.errors import ConfigError
 
@@ -264,6 +264,8 @@ async def mistaken():
         await trio.lowlevel.checkpoint()
         raise ConfigError("mend this")
 
+if not {ignoring}:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
 try:
     sys.exit(run_until_stopped({main}, stop_seconds=0.5, exit_with_stdin={stdin}))
 except ConfigError as error:
@@ -272,7 +274,7 @@ except ConfigError as error:
 
 
 def start_runner(main: str, *, stdin: bool = False, ignoring: bool = False) -> subprocess.Popen[bytes]:
-    code = RUNNER.format(main=main, stdin=stdin)
+    code = RUNNER.format(main=main, stdin=stdin, ignoring=ignoring)
     command = [sys.executable, "-c", code]
     if ignoring:  # as a shell starts what runs in the background
         command = ["sh", "-c", 'trap "" INT TERM HUP; exec "$0" "$@"', *command]
@@ -284,7 +286,10 @@ def start_runner(main: str, *, stdin: bool = False, ignoring: bool = False) -> s
 
 def finish(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     with process:
-        _, errors = process.communicate(timeout=10)
+        try:
+            _, errors = process.communicate(timeout=10)
+        finally:
+            process.kill()  # whatever did not stop: leaving the context waits for it
         return process.returncode, errors.decode()
 
 
