@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from contracts.bindings import load
 from node import keystore
 from node.adapters.chain.devchain import (
     DEV_ESCROW_NOTICE_S,
@@ -18,11 +19,11 @@ from node.adapters.chain.devchain import (
     owner_secret,
 )
 from node.configuration import load_params
-from node.network_file import NetworkChain, NetworkContracts, NetworkFile
+from node.network_file import NetworkChain, NetworkContracts, NetworkFile, read_network
 from node.own_command import with_shown_command
 from protocol.crypto.keys import NodeKey
 from protocol.units import CAI, Role
-from tests.support.anvil import Anvil, running_anvil
+from tests.support.anvil import Anvil, Contract, running_anvil
 
 Cuckoo = Callable[..., tuple[int, str, str]]
 PASSWORD = "a password for tests"
@@ -162,6 +163,16 @@ def test_dry_run__any_plan__shows_effect_and_changes_nothing(as_: Cuckoo, town: 
     assert told["gas"] > 100_000
     assert told["transactions"] == ["let Staking take 1,000 CAI", "vote 1,000 CAI on node 2"]
     assert line(as_, "bob", "rewards")["positions"] == []
+
+
+def test_dry_run__contract_may_take_it_already__needs_no_other_transaction(as_: Cuckoo, town: Town):
+    assert as_("bob", "faucet")[0] == 0
+    contracts = read_network(town.folder / "network.toml").contracts
+    cai = Contract(load("CAI"), contracts.cai)
+    town.anvil.impersonate(town.address("bob"))
+    town.anvil.send(town.address("bob"), cai, "approve", contracts.staking, 1000 * CAI)
+    assert line(as_, "bob", "vote", "2", "1000", "--dry-run")["transactions"] == ["vote 1,000 CAI on node 2"]
+    assert len(line(as_, "bob", "vote", "2", "1001", "--dry-run")["transactions"]) == 2
 
 
 def test_owner__its_node__profile_commission_key_and_stake(as_: Cuckoo, cuckoo: Cuckoo, town: Town):

@@ -143,3 +143,14 @@ async def test_call__node_that_refuses_by_itself__is_no_refusal_of_the_contract(
             poor = Sender(rpc, b"\x61" * 32, DEV_CHAIN_ID)
             with pytest.raises(Unavailable, match=r"the chain node refused: .*(?i:insufficient funds)"):
                 await poor.deploy(load("CAI"), poor.address)
+
+
+async def test_call__node_knows_it_already__is_on_its_way(anvil_process: Anvil):
+    cable = Cable()
+    known = b'{"jsonrpc": "2.0", "id": 1, "error": {"code": -32000, "message": "already known"}}'
+    with anvil_process.unchanged():
+        async with JsonRpc([anvil_process.url], transport=cable) as rpc:
+            sender = Sender(rpc, DEV_TREASURY_SECRET, DEV_CHAIN_ID)
+            cable.edit = lambda answer: known if b"eth_sendRawTransaction" in cable.bodies[-1] else answer
+            cai = await sender.deploy(load("CAI"), sender.address)
+            await sender.call(load("CAI"), cai.address, "transfer", sender.address, 1)

@@ -84,3 +84,18 @@ async def test_simulate__answer_of_another_form__is_unavailable(result):
         async with JsonRpc([url]) as rpc:
             with pytest.raises(Unavailable):
                 await simulate(rpc, "0x" + "11" * 20, [Call(load("CAI"), "0x" + "22" * 20, "decimals")])
+
+
+async def test_read__node_that_takes_no_batches__is_asked_one_by_one():
+    class Handler(QuietHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            error = {"error": {"code": -32600, "message": "no batches"}}
+            refused = isinstance(body, list)
+            answer = error if refused else {"id": body["id"], "result": "0x" + f"{18:064x}"}
+            self.answer(200, json.dumps({"jsonrpc": "2.0", **answer}).encode())
+
+    with listening(Handler) as url:
+        async with JsonRpc([url]) as rpc:
+            decimals = Call(load("CAI"), "0x" + "22" * 20, "decimals")
+            assert await read(rpc, [decimals, decimals]) == [(18,), (18,)]
