@@ -12,6 +12,7 @@
 import json
 import re
 import time
+import zlib
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeAlias
 
@@ -103,6 +104,21 @@ def octets(value: Json, length: int | None = None) -> bytes:
     return data
 
 
+def inflated(content: bytes, encoding: str, limit: int) -> bytes | None:
+    """Undo gzip within a limit (bytes); None beyond it. What is packed twice or otherwise is left as it is.
+
+    httpx unpacks whatever comes, packed as often as the answer says: 2 kB become as much memory as there is.
+    """
+    if encoding.strip().lower() != "gzip":
+        return content
+    unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        plain = unpacking.decompress(content, limit + 1)
+    except zlib.error:
+        return content
+    return plain if len(plain) <= limit else None
+
+
 def decoded(content: bytes) -> Json:
     """Decode JSON that a remote node sent.
 
@@ -157,5 +173,5 @@ def asked_rest_s(header: str | None) -> float | None:
         return float(header.strip()[:9])
     try:
         return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -20,6 +20,7 @@ from node.adapters.chain.answers import (
     WrongChain,
     asked_rest_s,
     decoded,
+    inflated,
     is_rate_limit,
     quantity,
     result_of,
@@ -106,7 +107,7 @@ class JsonRpc:
         local = all(httpx.URL(url).host in _LOOPBACK for url in urls)
         self._client = httpx.AsyncClient(
             timeout=REQUEST_TIMEOUT_S,
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", "Accept-Encoding": "gzip"},
             trust_env=not local,
             transport=transport,
         )
@@ -159,7 +160,8 @@ class JsonRpc:
         answer = await self.exchange(json.dumps(bodies).encode(), repeat=True)
         if not isinstance(answer, list):
             raise CallRefused("batch", 0, str(answer))
-        by_number = {item.get("id"): item for item in answer if isinstance(item, dict)}
+        # Only whole numbers, which is what we sent: an id may be anything, also what no dictionary takes as a key.
+        by_number = {item["id"]: item for item in answer if isinstance(item, dict) and isinstance(item.get("id"), int)}
         results: list[Json | CallRefused] = []
         for (method, _), body in zip(calls, bodies, strict=True):
             try:
@@ -267,13 +269,14 @@ class JsonRpc:
 
     async def _post(self, endpoint: Endpoint, body: bytes) -> Json:
         """Send one HTTP request and decode the answer."""
-        url, content, status, asked = endpoint.url, bytearray(), 0, None
+        url, content, status, asked, encoding = endpoint.url, bytearray(), 0, None, ""
         try:
             # Left by cancellation, never by an exception inside the loop: httpx would leave its generators open.
             with trio.move_on_after(WHOLE_REQUEST_TIMEOUT_S) as scope:
                 request = self._client.build_request("POST", url, content=body)
                 request.stream = _Body(body)
                 async with aclosing(await self._client.send(request, stream=True)) as response:
+                    encoding = response.headers.pop("Content-Encoding", "")  # so that httpx hands on what came
                     async for part in response.aiter_bytes():
                         content += part
                         if len(content) > MAX_RESPONSE_BYTES:
@@ -290,8 +293,11 @@ class JsonRpc:
         # Some providers send a JSON-RPC error with status 400, so only statuses that are theirs alone fail over.
         if status in {401, 403, 404} or status >= 500:
             raise Unavailable(f"{shown(url)}: HTTP {status}")
+        plain = inflated(bytes(content), encoding, MAX_RESPONSE_BYTES)
+        if plain is None:
+            raise AnswerTooLarge(shown(url), MAX_RESPONSE_BYTES)
         try:
-            return decoded(bytes(content))
+            return decoded(plain)
         except ValueError as error:
             raise Unavailable(f"{shown(url)}: answer is not JSON (HTTP {status})") from error
 

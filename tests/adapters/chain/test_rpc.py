@@ -1,15 +1,18 @@
 """JsonRpc against real HTTP servers, good and bad."""
 
+import gzip
 import json
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import pytest
 import trio
 
 from node.adapters.chain import rpc as module
-from node.adapters.chain.answers import CallRefused, WrongChain, octets, quantity, shown
+from node.adapters.chain.answers import CallRefused, WrongChain, asked_rest_s, octets, quantity, shown
 from node.adapters.chain.rpc import JsonRpc
 from protocol.errors import ConfigError, Unavailable
 from tests.support.web_server import QuietHandler, listening
@@ -133,6 +136,49 @@ async def test_call__answer_beyond_the_limit__is_not_read(monkeypatch: pytest.Mo
                 await rpc.call("eth_getLogs", {})
 
 
+async def unpacked(content: bytes, encoding: str) -> Any:
+    """Give what one call makes of an answer that is packed so."""
+
+    def serve(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"Content-Encoding": encoding}, stream=httpx.ByteStream(content))
+
+    async with JsonRpc([DEAD], transport=httpx.MockTransport(serve)) as rpc:
+        return await rpc.call("eth_blockNumber", repeat=False)
+
+
+async def test_call__packed_answer__is_unpacked():
+    assert await unpacked(gzip.compress(result("0x10")[1]), "gzip") == "0x10"
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_call__small_answer_that_unpacks_to_a_large_one__costs_no_memory(times: int):
+    """Unpacked as often as its header says, 2 kB become 1 GiB."""
+    content = b" " * 2**28
+    for _ in range(times):
+        content = gzip.compress(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Unavailable):
+            await unpacked(content, ", ".join(["gzip"] * times))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * module.MAX_RESPONSE_BYTES
+
+
+@pytest.mark.parametrize("damage", [b"", b"no gzip at all", gzip.compress(b'{"result":1}')[:-12]])
+async def test_call__packed_answer_is_damaged__is_unavailable(damage: bytes):
+    with pytest.raises(Unavailable):
+        await unpacked(damage, "gzip")
+
+
+@pytest.mark.parametrize(
+    "date", ["0100 Dec 23:59:59 - 99999999999999 GMT", "Mon, 99999999999999 Dec 0001 99:99:99 99999999999999 GMT"]
+)
+def test_asked_rest_s__date_that_no_clock_shows__makes_no_sense(date: str):
+    assert asked_rest_s(date) is None
+
+
 async def test_call__fail_over_to_another_chain__is_never_believed():
     with serving(lambda _: result("0x5")) as wrong:
         async with JsonRpc([DEAD, wrong], chain_id=31_337) as rpc:
@@ -153,7 +199,10 @@ async def test_batch__answers_in_any_order__come_back_in_order():
             assert await rpc.batch([("eth_call", [number]) for number in range(5)]) == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("content", [b'{"error":{"code":1,"message":"no batches"}}', b"[]", b"[1]"])
+@pytest.mark.parametrize(
+    "content",
+    [b'{"error":{"code":1,"message":"no batches"}}', b"[]", b"[1]", b'[{"id":[],"result":1}]', b'[{"id":{},"result":1}]'],
+)
 async def test_batch__anything_else__is_unavailable(content: bytes):
     with serving(lambda _: (200, content)) as url:
         async with JsonRpc([url]) as rpc:
