@@ -29,6 +29,8 @@ START_LIMIT_S: Final = 10.0
 """How long (s) a chain that does not answer is tried at start, before the person is told."""
 START_RETRY_S: Final = 0.5
 """Pause (s) between two tries at start."""
+PATIENCE: Final = 3
+"""Steps in a row that may fail with one chain node: it answers, and its answers are of no use."""
 MAX_BACK_OFF_S: Final = 30.0
 """Longest pause (s) between two tries during an outage."""
 REBUILD_PAUSE_S: Final = 600.0
@@ -97,6 +99,7 @@ class StakingChain:
         self._next_epoch = Epoch(0)
         self._seen: Header | None = None
         self._stalled = False
+        self._failures = 0
 
     async def run(self, sink: EventSink, *, task_status: Ready = trio.TASK_STATUS_IGNORED) -> None:
         """Post the epochs around now, then each next one as soon as it is fixed, and every new head.
@@ -159,9 +162,12 @@ class StakingChain:
             await self._step(rpc, follower, watch, sink, registered)
         except Unavailable as error:
             self._note_outage(error)
+            self._failures += 1
+            if self._failures % PATIENCE == 0:
+                rpc.leave("useless")
             pause = min(MAX_BACK_OFF_S, pause * 2)
         else:
-            self._stalled, pause = False, self._settings.poll_s
+            self._stalled, self._failures, pause = False, 0, self._settings.poll_s
             if not self._next_epoch:
                 return pause
         await trio.sleep(pause)

@@ -154,7 +154,10 @@ class Follower:
             raws = [await self._rpc.call(method, *params) for method, params in calls]
         if None in raws:
             raise Unavailable(f"the chain node does not know block {numbers[raws.index(None)]} below its own head")
-        return [_header(raw) for raw in raws]
+        headers = [_header(raw) for raw in raws]
+        if [header.number for header in headers] != list(numbers):
+            raise Unavailable("the chain node sent other blocks than we asked for")  # a search would never end
+        return headers
 
     async def _roll_back(self) -> int:
         """Drop anchors until one is canonical; read on after it, or from the start when none is."""

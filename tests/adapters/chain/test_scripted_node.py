@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+import trio
 
 from node.adapters.chain import chain as chain_module
 from node.adapters.chain import follower as module
@@ -89,6 +90,7 @@ class Node:
 
     async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         self._request("batch")
+        await trio.lowlevel.checkpoint()
         return [self.blocks.get(int(params[0], 16)) for _, params in calls]
 
     def _request(self, method: str) -> None:
@@ -162,6 +164,15 @@ async def test_last_before__head_changes_while_it_searches__is_not_believed():
     node.at[last_request] = lambda: node.fork(50)
     with pytest.raises(Unavailable, match="re-organised during a search"):
         await follower.last_before(moment_of(31))
+
+
+async def test_last_before__node_sends_other_blocks_than_asked_for__is_not_believed():
+    """Else the search begins again at each of them, for ever."""
+    node, follower = await stepped()
+    for number in range(59):
+        node.blocks[number] = block(50)
+    with trio.fail_after(1), pytest.raises(Unavailable, match="other blocks than we asked for"):
+        await follower.last_before(moment_of(3))
 
 
 async def test_last_before__node_forgets_a_block__is_not_believed():

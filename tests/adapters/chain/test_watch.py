@@ -234,6 +234,22 @@ async def test_run__events_missing__reads_anew_from_another_node_and_says_so(
     ]
 
 
+async def test_run__answers_of_no_use__another_node_is_asked(
+    staking: StakingOnAnvil, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+):
+    real = chain_module.JsonRpc
+    monkeypatch.setattr(
+        chain_module, "JsonRpc", lambda urls, **options: real([LIAR, SECOND], transport=mirror, **options)
+    )
+    staking.register(1)
+    mirror.lies["liar.example"] = lambda method, _params, answer: "nonsense" if method == "eth_getLogs" else answer
+    async with running(settings(staking), HandClock(chain_time(staking))) as (sink, journal):
+        await sink.wait_until(lambda sink: sink.views)
+    assert (LIAR, "useless") in [
+        (noted.fields["url"], noted.fields["reason"]) for noted in journal.of(NoteName.CHAIN_ENDPOINT_LEFT)
+    ]
+
+
 async def test_run__node_falls_below_its_minimum__is_told_once_enough_blocks_confirm_it(staking: StakingOnAnvil):
     staking.register(1)
     staking.register(2)
