@@ -32,7 +32,7 @@ event ProvenSlashed:
     kind: indexed(uint8)
     # What can be slashed once: the award, claim or commitment that was answered twice, the dispute's round, the boot.
     subject: bytes32
-    # What the node and its voters lost, in wei, the bounty included; the rest of it burned.
+    # What the node and its voters lost, in wei, the bounty included; the rest of it burned. 0 during the respite.
     slashed: uint256
     reporter: address
     # Who was paid the bounty.
@@ -49,12 +49,17 @@ TWO_VOUCHERS: constant(uint8) = 5
 UNDERSTATED: constant(uint8) = 6
 # Miners that one proof of an understated total may name: bounds its gas.
 MAX_RISES: constant(uint256) = 8
+# How many unbonding delays lie between two slashes of one node at least: one to notice the first, one to be out. A
+# stolen key signs as many contradictions as there are numbers, and they are no reason to take everything from voters.
+RESPITE: constant(uint256) = 2
 
 STAKING: immutable(IStaking)
 PARAMETERS: immutable(IParameters)
 
 # What a node was slashed for, by kind and subject.
 proven: public(HashMap[uint256, HashMap[uint8, HashMap[bytes32, bool]]])
+# Unix seconds until which a node is jailed for further proofs and not slashed; 0 when it was never slashed here.
+respite_until: public(HashMap[uint256, uint256])
 
 
 @deploy
@@ -295,8 +300,11 @@ def _punish(id: uint256, kind: uint8, subject: bytes32, receiver: address):
     assert receiver != empty(address), "Slashing: the receiver is the zero address"
     assert not self.proven[id][kind][subject], "Slashing: this was proven and slashed already"
     self.proven[id][kind][subject] = True
-    slash: uint256 = staticcall PARAMETERS.value(ids.PROVEN_SLASH)
-    bounty: uint256 = staticcall PARAMETERS.value(ids.BOUNTY)
-    slashed: uint256 = extcall STAKING.slash(id, slash, receiver, bounty)
+    slashed: uint256 = 0
+    if block.timestamp >= self.respite_until[id]:
+        self.respite_until[id] = block.timestamp + RESPITE * staticcall STAKING.unbonding_delay()
+        slash: uint256 = staticcall PARAMETERS.value(ids.PROVEN_SLASH)
+        bounty: uint256 = staticcall PARAMETERS.value(ids.BOUNTY)
+        slashed = extcall STAKING.slash(id, slash, receiver, bounty)
     log ProvenSlashed(id=id, kind=kind, subject=subject, slashed=slashed, reporter=msg.sender, receiver=receiver)
     extcall STAKING.jail(id, block.timestamp + staticcall PARAMETERS.value(ids.JAIL_TIME), "proven")

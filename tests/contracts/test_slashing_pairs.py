@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -77,13 +78,62 @@ def test_prove__replayed_swapped_or_with_a_third_statement__is_refused(market: M
     assert stake(market, kind) == left
 
 
+def prove_another(market: Market, kind: Kind, number: int = 8) -> dict[str, Any]:
+    """Bring a contradiction of the same kind about something else."""
+    numbered = {"two_vouchers": {"boot": number + 7}, "two_verdicts": {"dispute": number + 1}}
+    other = numbered.get(kind.name, dict.fromkeys(kind.elsewhere, bytes([number]) * 32))
+    (event,) = prove(market, kind, kind.make(**other), kind.second(**other))
+    return event
+
+
 @EVERY_KIND
-def test_prove__of_another_subject__slashes_again(market: Market, kind: Kind):
+def test_prove__of_another_subject__jails_at_once_and_slashes_again_after_two_unbonding_delays(
+    market: Market, kind: Kind
+):
+    world = market.world
     prove(market, kind)
-    left = stake(market, kind)
-    other = {"boot": 8} if kind.name == "two_vouchers" else kind.elsewhere
-    prove(market, kind, kind.make(**other), kind.second(**other))
+    first, left = world.anvil.now(), stake(market, kind)
+    world.anvil.next_at(first + 2 * UNBONDING_DELAY_S - 1)
+    assert prove_another(market, kind)["slashed"] == 0
+    assert stake(market, kind) == left
+    assert world.standing(kind.node)["jailed_until"] == world.anvil.now() + JAIL_S
+    assert world.node(kind.node)["active"] is False
+    world.anvil.next_at(first + 2 * UNBONDING_DELAY_S)
+    assert prove_another(market, kind, 9)["slashed"] > 0
     assert stake(market, kind) < left
+
+
+@EVERY_KIND
+def test_prove__stolen_key_signs_many_contradictions__takes_one_slash_until_it_counts_no_more(
+    market: Market, kind: Kind
+):
+    """The owner has one unbonding delay to see the first and to rotate, and the old key counts for one more."""
+    world, paid = market.world, market.world.balance(market.world.carol)
+    staked = stake(market, kind)
+    for number in range(30):
+        prove_another(market, kind, number + 1)
+    world.anvil.wait(UNBONDING_DELAY_S - 100)
+    retired = rotate(market, kind)
+    world.anvil.next_at(retired + UNBONDING_DELAY_S - 1)
+    assert prove_another(market, kind, 200)["slashed"] == 0
+    slashed = staked * SLASH_BPS // 10_000
+    assert stake(market, kind) == staked - slashed
+    assert world.balance(world.carol) == paid + slashed * BOUNTY_BPS // 10_000
+    world.anvil.next_at(retired + UNBONDING_DELAY_S)
+    with pytest.raises(Reverted, match="Slashing: a statement is not signed by a key of the node"):
+        prove_another(market, kind, 201)
+
+
+def test_prove__voter_who_leaves_after_the_first_slash__is_out_before_the_second(market: Market):
+    world, kind = market.world, PAIRS["two_awards"]
+    prove(market, kind)
+    world.anvil.wait(UNBONDING_DELAY_S - 10)
+    (event,) = [one for one in world.unvote(world.treasury, COORDINATOR, 2**256 - 1) if one["event"] == "Unvoted"]
+    world.anvil.next_at(event["release_at"])
+    paid = world.balance(world.treasury)
+    world.withdraw(world.treasury, 0)
+    assert world.balance(world.treasury) == paid + VOTE - VOTE * SLASH_BPS // 10_000
+    assert prove_another(market, kind)["slashed"] == 0
 
 
 @EVERY_KIND
