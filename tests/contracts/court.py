@@ -83,6 +83,7 @@ class Court:
         world.vote(world.treasury, IDLE, 2 * CAP)
         for number in range(jurors):
             court.register(court.person(3 + number), (60_000 + 10_000 * number) * CAI)
+        world.begin_epoch()
         return court
 
     @contextmanager

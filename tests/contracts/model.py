@@ -218,7 +218,10 @@ class Model:
         remaining = max(0, node.stream_end - self.now)
         total = node.stream + amount
         mean = (node.stream * remaining + amount * STREAM_S) / total
-        node.stream, node.stream_end = total, self.now - (-mean.numerator // mean.denominator)
+        node.stream, node.stream_end = (
+            total,
+            self.now + (2 * mean.numerator + mean.denominator) // (2 * mean.denominator),
+        )
         self.funded += amount
         return True
 

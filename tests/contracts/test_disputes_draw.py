@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from eth_abi import encode
@@ -241,6 +242,7 @@ def test_draw__any_seed_and_network__equals_the_model(court: Court, blocks: int,
     with court.put_back() as court:
         for node in range(FIRST_JUROR + JURORS - 6, FIRST_JUROR + JURORS):
             court.register(court.owners[node], 2 * CAP)  # the same operators once more
+        court.world.begin_epoch()
         dispute = court.report()
         for node in inactive:
             court.world.unvote(court.owners[node], node, court.stake(node) - 1)
@@ -251,6 +253,28 @@ def test_draw__any_seed_and_network__equals_the_model(court: Court, blocks: int,
         jurors = [event["juror"] for event in events if event["event"] == "JurorDrawn"]
         excluded = (court.owners[ACCUSED], court.owners[REPORTER])
         assert jurors == drawn(court.panel(dispute)["seed"], court.candidates(), SEATS, excluded)
+
+
+def test_draw__stake_raised_when_the_seed_is_known__brings_no_seat_in_this_epoch(court: Court):
+    """Tries blocks until one gives a seed with which somebody would be drawn if its raised stake counted."""
+    excluded = (court.owners[ACCUSED], court.owners[REPORTER])
+    for blocks in range(1, 40):
+        with court.put_back() as trial:
+            trial.mine(blocks)
+            trial.world.begin_epoch()
+            dispute = trial.report()
+            trial.mine()
+            trial.draw(dispute, 1)
+            seed, before = trial.panel(dispute)["seed"], trial.candidates()
+            honest = drawn(seed, before, SEATS, excluded)
+            for node in range(FIRST_JUROR, FIRST_JUROR + JURORS):
+                after = [*before[: node - 1], replace(before[node - 1], stake=CAP), *before[node:]]
+                if node not in honest and node in drawn(seed, after, SEATS, excluded):
+                    trial.world.vote(trial.owners[node], node, CAP)
+                    assert trial.stake(node) > CAP
+                    assert sorted(trial.seat_all(dispute)) == sorted(honest)
+                    return
+    raise AssertionError("no seed of forty gave anybody a reason to raise")
 
 
 def test_drawn__first_juror_of_many_seeds__is_proportional_to_the_capped_stake():

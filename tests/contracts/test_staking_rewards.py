@@ -211,6 +211,16 @@ def test_pay__small_payment_into_a_large_stream__hardly_delays_it(funded: World)
     assert begin + STREAM_S <= end <= begin + STREAM_S + 1
 
 
+def test_pay__many_of_a_wei__do_not_stretch_the_stream(funded: World):
+    """Each rounded up to a second, 60 of them would hold a large payment up for a minute."""
+    funded.pay(1, 100 * CAI)
+    end = funded.standing(1)["stream_end"]
+    go_to(funded, end - 100)
+    for _ in range(60):
+        funded.pay(1, 1)
+    assert funded.standing(1)["stream_end"] == end
+
+
 def test_pay__equal_payment_at_half_time__ends_at_the_mean_of_both(funded: World):
     funded.pay(1, 200 * CAI)
     begin = funded.anvil.now()

@@ -3,7 +3,7 @@
 @title Jury
 @notice Draws the jurors of a round and counts their verdicts. The seed is the hash of a block that is mined a few
         blocks after the round begins. Candidate j is node 1 + low half of keccak(seed, j) mod nodes; it is accepted
-        with probability min(stake, cap) / cap by the high half. So one try costs the same however many nodes there
+        with probability min(earning stake, cap) / cap by the high half. So one try costs the same however many nodes there
         are, and anybody can draw the same jury off chain.
 @dev Nodes that are registered after the round begins are no candidates. Spec: contracts/SPEC.md.
 """
@@ -166,13 +166,15 @@ def _set_seed_block(dispute: uint256, round: uint32):
 @view
 def _is_eligible(dispute: uint256, juror: uint256, chance: uint256) -> bool:
     # With a stake from CAP on, every chance is enough. An owner who has or had a juror here is excluded, so nobody is
-    # drawn twice.
+    # drawn twice. Stake of this epoch does not weigh: it may have come when the seed was known. It is read last, since
+    # it costs more than the row, which refuses most.
     node: IStaking.Node = staticcall STAKING.node(juror)
     return (
         chance * CAP < node.effective_stake << 128
         and node.role == MINER
         and node.active
         and not self._excluded[dispute][node.owner]
+        and chance * CAP < staticcall STAKING.earning_stake(juror) << 128
     )
 
 

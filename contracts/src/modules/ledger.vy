@@ -112,6 +112,17 @@ def stake_of(id: uint256, account: address) -> uint256:
 
 @external
 @view
+def earning_stake(id: uint256) -> uint256:
+    """
+    @param id The node.
+    @return Its effective stake in wei without what came in this epoch: what was raised a moment ago does not count.
+    """
+    state: packing.State = self._advance(id, emission._now())
+    return packing._value(state.bonded - state.pending, state.price)
+
+
+@external
+@view
 def shares_of(id: uint256, account: address) -> (uint256, uint256):
     """
     @param id The node.

@@ -74,7 +74,7 @@ def pay(id: uint256, amount: uint256):
     """
     @notice Takes CAI from the caller for a node, which streams to its operator and voters. By Settlement only.
     @dev What is left of the stream and the new amount go on together for the mean of their times, weighed by amount:
-         a small payment cannot hold up a large one.
+         a small payment cannot hold up a large one. To the nearest second: rounded up, many of a wei could.
     @param id The node.
     @param amount In wei.
     """
@@ -87,7 +87,7 @@ def pay(id: uint256, amount: uint256):
     total: uint256 = left + amount
     assert total <= packing.U96, "Staking: the stream cannot hold that much"
     remaining: uint256 = 0 if left == 0 else state.stream_end - block.timestamp
-    seconds: uint256 = (left * remaining + amount * terms.STREAM + total - 1) // total
+    seconds: uint256 = (left * remaining + amount * terms.STREAM + total // 2) // total
     state.stream_left = total
     state.stream_end = block.timestamp + seconds
     emission._store(now)
