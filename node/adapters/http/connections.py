@@ -73,14 +73,18 @@ class Connection:
         self._patience = trio.CancelScope()
         self._deadline = inf
         self._calls = 0
+        self._bodies = 0
         self._in_header = True
         self.waiting_since = trio.current_time()
-        """When (s) it began to wait for what it waits for now: a header, or the next request."""
+        """When (s) it began to wait for what it waits for now: a header, a body, or the next request."""
 
     @property
     def is_busy(self) -> bool:
-        """Say whether a request is being worked on: such a connection is not ended to make room."""
-        return self._calls > 0
+        """Say whether a request is being worked on: such a connection is not ended to make room.
+
+        One whose body has not arrived is not: else a byte now and then would keep a place as long as bodies may take.
+        """
+        return self._calls > self._bodies
 
     def end(self) -> None:
         """Let it end now. Answers under way are lost, also one that is half written to a client that does not read."""
@@ -150,7 +154,17 @@ class Connection:
     async def _call(self, scope: Message, receive: Receive, send: Send, *_threads: object) -> None:
         """Have one request answered."""
         self._calls += 1
+        self._bodies += 1
+        is_whole = False
         self._wait(inf)
+
+        async def receive_noting() -> Message:
+            nonlocal is_whole
+            message = await receive()
+            if not is_whole and not message.get("more_body", False):
+                is_whole = True
+                self._bodies -= 1
+            return message
 
         async def send_stating(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -159,9 +173,10 @@ class Connection:
             await send(message)
 
         try:
-            await self._application(scope, receive, send_stating)
+            await self._application(scope, receive_noting, send_stating)
         finally:
             self._calls -= 1
+            self._bodies -= not is_whole
             if not self._calls:
                 self._in_header = self._has_begun()
                 self._wait(HEADER_S if self._in_header else KEEP_ALIVE_S)

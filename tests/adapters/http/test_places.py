@@ -157,6 +157,18 @@ async def test_connection__too_many_and_one_idle__the_idle_one_makes_room(serve:
     assert [note.fields for note in served.journal.of(NoteName.MESSAGE_DROPPED)] == [{"reason": ALL_TAKEN}]
 
 
+async def test_connection__too_many_and_bodies_that_never_end__they_make_room(serve: Serve):
+    served = await serve(max_connections=2)
+    head = b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
+    async with await connect(served, head) as first, await connect(served, head) as second:
+        await settled()
+        async with await connect(served) as third:
+            await answer(third)
+            assert await ended(first)
+            assert not await ended(second)
+    await free(served)
+
+
 async def test_connection__too_many_and_all_busy__the_new_one_is_closed_and_noted(serve: Serve):
     served = await serve(Workbench(draws=False), max_connections=1)
     async with trio.open_nursery() as nursery:
