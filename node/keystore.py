@@ -64,7 +64,7 @@ def create(path: Path, password: str, *, light: bool = False, key: bytes | None 
         raise ConfigError(f"password: at least {MIN_PASSWORD_CHARACTERS} characters for a key that holds value")
     if path.exists():
         raise ConfigError(f"{path}: exists already; keys are never overwritten: move it away or name another file")
-    from eth_account import Account  # imported here: costs a second that reading --help should not
+    from node.ethereum_account import Account  # imported here: costs a second that reading --help should not
 
     secret = key if key is not None else _fresh_key()
     work = LIGHT_SCRYPT_WORK if light else SCRYPT_WORK
@@ -83,7 +83,7 @@ def load(path: Path, password: str) -> bytes:
         ConfigError: When there is no such file, it is no keystore, others can read it, or the password is wrong.
     """
     content = _read_keystore(path)
-    from eth_account import Account  # imported here: costs a second that reading --help should not
+    from node.ethereum_account import Account  # imported here: costs a second that reading --help should not
 
     try:
         return bytes(Account.decrypt(content, password))

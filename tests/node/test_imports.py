@@ -114,7 +114,7 @@ MAY_IMPORT = {
 
 MAY_ALSO_IMPORT = {
     "node/adapters/chain/abi.py": {"eth_abi", "eth_utils"},
-    "node/adapters/chain/gas_account.py": {"eth_account"},
+    "node/adapters/chain/gas_account.py": {"node.ethereum_account"},
     "node/adapters/chain/sender.py": {"eth_utils"},
     "node/adapters/engine/pipeline.py": {"torch", "diffusers", "transformers", "numpy", "PIL"},
     "node/compose.py": {"node.adapters"},
@@ -124,7 +124,8 @@ MAY_ALSO_IMPORT = {
     "node/cli/demo.py": {"node.adapters.system"},
     "node/journal.py": {"structlog", "prometheus_client"},
     "node/metrics.py": {"prometheus_client"},
-    "node/keystore.py": {"coincurve", "eth_account"},
+    "node/ethereum_account.py": {"eth_account"},
+    "node/keystore.py": {"coincurve"},
     "node/setting_faults.py": {"pydantic_core"},
     "node/settings.py": {"eth_utils", "multiaddr"},
     "node/addresses.py": {"eth_utils"},
@@ -268,4 +269,28 @@ def test_run_node__library_raised_the_limit_of_recursion__nested_json_does_not_e
     }
     command = [sys.executable, "-c", RUN_AND_DECODE, json.dumps(flags)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (answer.returncode, answer.stdout) == (0, "refused\n"), answer.stderr
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from node.keystore import create; from pathlib import Path; create(Path('key.json'), 'password', light=True)",
+        "import node.adapters.chain.gas_account",
+        "import node.adapters.chain.sender",
+        "import node.wallet",
+    ],
+)
+def test_import__of_what_opens_keys_or_sends__nested_json_does_not_end_the_process(statement: str, tmp_path: Path):
+    """As commands do that read what a server sends once a keystore is open."""
+    program = f"""
+import json
+{statement}
+try:
+    json.loads("[" * 99_000)
+except RecursionError:
+    print("refused")
+"""
+    command = [sys.executable, "-c", program]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (answer.returncode, answer.stdout) == (0, "refused\n"), answer.stderr

@@ -7,9 +7,7 @@ transaction (SPEC.md §5.2).
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-
+from node.ethereum_account import Account, LocalAccount
 from protocol.chain_records import SignedTransaction
 from protocol.units import Address, Digest, UnixMillis, Wei
 

@@ -201,7 +201,13 @@ async def test_batch__answers_in_any_order__come_back_in_order():
 
 @pytest.mark.parametrize(
     "content",
-    [b'{"error":{"code":1,"message":"no batches"}}', b"[]", b"[1]", b'[{"id":[],"result":1}]', b'[{"id":{},"result":1}]'],
+    [
+        b'{"error":{"code":1,"message":"no batches"}}',
+        b"[]",
+        b"[1]",
+        b'[{"id":[],"result":1}]',
+        b'[{"id":{},"result":1}]',
+    ],
 )
 async def test_batch__anything_else__is_unavailable(content: bytes):
     with serving(lambda _: (200, content)) as url:
