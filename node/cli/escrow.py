@@ -60,7 +60,7 @@ def show(
 @escrow_commands.command("deposit")
 @acting
 def deposit(coordinator: CoordinatorArgument, amount: AmountArgument, means: Means) -> None:
-    """Deposit CAI for a coordinator's miners. Miners work only for what is covered.
+    """Deposit CAI for a coordinator's miners. What they were promised is paid from it.
 
     $ cuckoo escrow deposit 1 10000 --network network.toml --keystore owner.json
     """

@@ -11,6 +11,7 @@ from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain, sign
 from protocol.units import CAI, Address
 from protocol.wire.statements import Registration
+from tests.contracts.specification import said_of
 from tests.support.anvil import Anvil, Contract, anvil_process  # noqa: F401 a fixture
 
 MINER_MINIMUM = 20_000 * CAI
@@ -144,3 +145,21 @@ def deployed(anvil_process: Anvil) -> World:  # noqa: F811 the fixture
 def world(deployed: World) -> Iterator[World]:
     with deployed.anvil.unchanged():
         yield deployed
+
+
+@pytest.fixture(autouse=True)
+def _does_what_the_specification_says(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that contracts/SPEC.md §15 names and that does not send what it is named for, with that outcome.
+
+    A parametrized test shows it for some of the functions that name it, any other one for all.
+    """
+    said = said_of(request.function.__name__)
+    if not said:
+        yield
+        return
+    anvil: Anvil = request.getfixturevalue("anvil_process")
+    anvil.sent.clear()
+    yield
+    missing = sorted(said - set(anvil.sent))
+    is_shown = len(missing) < len(said) if hasattr(request.node, "callspec") else not missing
+    assert is_shown, f"contracts/SPEC.md names this test for what it does not do: {missing}"

@@ -129,6 +129,14 @@ def test_ownership__goes_over_in_two_steps(world: World):
     world.anvil.send(world.bob, world.parameters, "propose", 4, 300)
 
 
+@pytest.mark.parametrize("function", ["transfer_ownership", "renounce_ownership"])
+def test_ownership__given_away_by_anybody_but_the_owner__is_refused(world: World, function: str):
+    arguments = (world.bob,) if function == "transfer_ownership" else ()
+    with pytest.raises(Reverted, match="caller is not the owner"):
+        world.anvil.send(world.bob, world.parameters, function, *arguments)
+    assert world.anvil.read(world.parameters, "owner") == world.treasury.lower()
+
+
 def test_renounce_ownership__nothing_can_be_proposed_any_more(world: World):
     world.anvil.send(world.treasury, world.parameters, "renounce_ownership")
     with pytest.raises(Reverted, match="caller is not the owner"):

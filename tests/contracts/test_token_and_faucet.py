@@ -35,6 +35,34 @@ def test_cai__burn__lowers_the_supply(world: World):
     assert world.anvil.read(world.cai, "totalSupply") == SUPPLY - 5 * CAI
 
 
+def test_cai__transfer_or_burn__of_what_one_has_and_no_more(world: World):
+    anvil, has, supply = world.anvil, world.balance(world.bob), world.anvil.read(world.cai, "totalSupply")
+    carols = world.balance(world.carol)
+    for function, arguments in (("transfer", (world.carol, has + 1)), ("burn", (has + 1,))):
+        with pytest.raises(Reverted, match="exceeds balance"):
+            anvil.send(world.bob, world.cai, function, *arguments)
+    anvil.send(world.bob, world.cai, "transfer", world.carol, has - 3)
+    anvil.send(world.bob, world.cai, "burn", 3)
+    assert (world.balance(world.bob), world.balance(world.carol)) == (0, carols + has - 3)
+    assert anvil.read(world.cai, "totalSupply") == supply - 3
+
+
+def test_cai__transfer_or_burn_from_another__of_what_he_approved_and_no_more(world: World):
+    anvil, bobs, carols = world.anvil, world.balance(world.bob), world.balance(world.carol)
+    supply = anvil.read(world.cai, "totalSupply")
+    with pytest.raises(Reverted, match="zero address"):
+        anvil.send(world.bob, world.cai, "approve", ZERO, 1)
+    anvil.send(world.bob, world.cai, "approve", world.alice, 10)
+    anvil.send(world.alice, world.cai, "transferFrom", world.bob, world.carol, 4)
+    anvil.send(world.alice, world.cai, "burn_from", world.bob, 5)
+    for function, arguments in (("transferFrom", (world.bob, world.carol, 2)), ("burn_from", (world.bob, 2))):
+        with pytest.raises(Reverted, match="insufficient allowance"):
+            anvil.send(world.alice, world.cai, function, *arguments)
+    assert anvil.read(world.cai, "allowance", world.bob, world.alice) == 1
+    assert (world.balance(world.bob), world.balance(world.carol)) == (bobs - 9, carols + 4)
+    assert anvil.read(world.cai, "totalSupply") == supply - 5
+
+
 def test_cai__treasury_zero__is_refused(world: World):
     with pytest.raises(Reverted, match="zero address"):
         world.anvil.deploy(load("CAI"), ZERO)

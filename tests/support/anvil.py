@@ -46,6 +46,8 @@ class Anvil:
         self.client = httpx.Client(timeout=10, trust_env=False)
         self.gas = 0
         """What the last transaction used."""
+        self.sent: list[tuple[str, str, bool]] = []
+        """Contract and function of every call in a transaction, and whether it was carried out or refused."""
         self.accounts: list[str] = [to_checksum_address(account) for account in self.rpc("eth_accounts")]
 
     def rpc(self, method: str, *params: Any) -> Any:
@@ -67,8 +69,14 @@ class Anvil:
     def send(self, sender: str, contract: Contract, function: str, *arguments: Any) -> list[dict[str, Any]]:
         """Call in a transaction; gives the decoded events of this contract."""
         data = call_data(_function(contract.artifact, function, len(arguments)), arguments)
-        # No estimate: it is made for the second before, and a new epoch costs more gas.
-        receipt = self._mined({"from": sender, "to": contract.address, "data": data, "gas": hex(CALL_GAS)})
+        name = contract.artifact.name
+        try:
+            # No estimate: it is made for the second before, and a new epoch costs more gas.
+            receipt = self._mined({"from": sender, "to": contract.address, "data": data, "gas": hex(CALL_GAS)})
+        except Reverted:
+            self.sent.append((name, function, False))
+            raise
+        self.sent.append((name, function, True))
         logs = [log for log in receipt["logs"] if to_checksum_address(log["address"]) == contract.address]
         return [_event(contract.artifact, log) for log in logs]
 
