@@ -13,10 +13,10 @@ PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"
 PROMPT ?= a red heart
 OUT ?= demo.png
 
-.PHONY: help setup demo devnet test contracts-long gas check clean
+.PHONY: help setup demo devnet test contracts-long contracts-coverage gas check clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  Variables: PYTHON (3.11 or later), PROMPT and OUT of make demo'
 
 setup: $(STAMP) ## Make the environment in .venv, with all that development needs
@@ -55,6 +55,9 @@ test: $(STAMP) ## Run all tests
 
 contracts-long: $(STAMP) ## Walk the contracts through 2,000 random steps beside a simple model
 	CUCKOO_CONTRACT_RUNS=20 $(BIN)/pytest -q tests/contracts -k any_sequence
+
+contracts-coverage: $(STAMP) ## Say which lines of the contracts no test of contracts/SPEC.md reaches
+	$(BIN)/pytest -q -p tests.contracts.coverage tests/contracts
 
 gas: $(STAMP) ## Measure what the contracts' operations cost, into contracts/gas.json
 	CUCKOO_GAS=write $(BIN)/pytest -q tests/contracts -k costs_no_more

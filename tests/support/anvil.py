@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +41,9 @@ class Contract:
 class Anvil:
     """Transactions and reads on one anvil, with its unlocked accounts."""
 
+    watcher: "Callable[[Anvil, str, tuple[Any, ...], Any], None] | None" = None
+    """Hears every request with its answer; a call before it is made, without one, since it may be refused."""
+
     def __init__(self, url: str) -> None:
         self.url = url
         self.client = httpx.Client(timeout=10, trust_env=False)
@@ -51,6 +54,16 @@ class Anvil:
         self.accounts: list[str] = [to_checksum_address(account) for account in self.rpc("eth_accounts")]
 
     def rpc(self, method: str, *params: Any) -> Any:
+        """Ask anvil; what is refused raises ``Reverted``."""
+        if method == "eth_call" and Anvil.watcher is not None:
+            Anvil.watcher(self, method, params, None)
+        answer = self.asked(method, *params)
+        if method != "eth_call" and Anvil.watcher is not None:
+            Anvil.watcher(self, method, params, answer)
+        return answer
+
+    def asked(self, method: str, *params: Any) -> Any:
+        """Ask anvil as ``rpc`` does, heard by nobody."""
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
         answer = self.client.post(self.url, json=body).json()
         if "error" in answer:
