@@ -14,7 +14,7 @@ import pytest
 
 from contracts.bindings import CONTRACT_NAMES, is_code_of, load
 from contracts.compile import EVM_VERSION, FOLDER
-from tests.contracts.specification import said_of
+from tests.contracts.specification import TEXT
 from tests.support.anvil import Anvil
 
 TRACER = """{seen: {}, fault: function () {}, result: function () { return this.seen; }, step: function (log) {
@@ -50,7 +50,7 @@ class Coverage:
                     self.counters[name].update(map(int, counters))
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        named = [item for item in items if said_of(getattr(item, "originalname", item.name))]
+        named = [item for item in items if f"`{getattr(item, 'originalname', item.name)}`" in TEXT]
         config.hook.pytest_deselected(items=[item for item in items if item not in named])
         items[:] = named
 
