@@ -21,6 +21,8 @@ from protocol.wire.statements import Registration
 
 MAX_FILE_BYTES: Final = 4096
 """Largest proof (bytes); real ones have about 400."""
+LAST_DEADLINE: Final = 2**33
+"""Latest deadline that is read (unix s), in the year 2242: Python writes no date after 9999."""
 
 
 @final
@@ -88,8 +90,10 @@ class RegistrationProof:
                 deadline=int(found["deadline"]),
                 signature=bytes.fromhex(found["signature"].removeprefix("0x")),
             )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             raise ConfigError(f"--proof: {path}: no proof as cuckoo key prove prints it") from None
+        if not 0 <= proof.deadline <= LAST_DEADLINE:
+            raise ConfigError(f"--proof: {path}: its deadline is no time of this era: it was changed")
         return proof
 
     def check(self, network: NetworkFile, owner: str, now: int) -> None:

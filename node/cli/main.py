@@ -3,7 +3,10 @@
 Exit codes: 0 done; 1 something outside failed; 2 what was typed or configured is wrong; 130 Ctrl-C.
 """
 
+import errno
+import io
 import sys
+from contextlib import suppress
 from inspect import getdoc
 from typing import Annotated, Final
 
@@ -119,8 +122,12 @@ def main() -> None:
 def _run() -> int:
     """Run a command; expected errors become one line on standard error."""
     _name_the_command()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without an arrow must not hide what was done
     try:
         code: object = app(standalone_mode=False)
+        sys.stdout.flush()  # here, where a full disk or a reader that left is still told of
         return code if isinstance(code, int) else 0
     except typer.TyperException as error:
         context: typer.Context | None = getattr(error, "ctx", None)  # typer does not export the class that has one
@@ -138,4 +145,11 @@ def _run() -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left; Python would complain once more at exit
+        return EXIT_FAILED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        with suppress(OSError):
+            sys.stdout.close()  # else Python tries once more at exit
+        print("error: no space is left where the output goes; what was sent stays sent", file=sys.stderr)
         return EXIT_FAILED

@@ -359,6 +359,31 @@ def test_output__reader_leaves__no_traceback():
     assert "Traceback" not in errors
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
+def test_output__disk_full__is_one_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*CUCKOO, "config", "example", "miner"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr.decode()) == (
+        1,
+        "error: no space is left where the output goes; what was sent stays sent\n",
+    )
+
+
+def test_output__no_letter_for_it__is_replaced():
+    environ = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*CUCKOO, "vote", "--help"], capture_output=True, env=environ, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [("node", "[pocket-emoji]"), ("node", "[info]"), ("faucet", "[your account]"), ("rewards", "[that of --keystore]")],
+)
+def test_help__default_in_brackets__is_shown(cuckoo, monkeypatch, command, default):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert default in cuckoo(command, "--help")[1]
+
+
 def test_module_and_script__same_command():
     script = Path(sys.executable).parent / "cuckoo"
     assert os.access(script, os.X_OK)

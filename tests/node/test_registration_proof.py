@@ -88,7 +88,15 @@ def test_read__not_as_printed__is_refused(tmp_path, changed):
         RegistrationProof.read(written(tmp_path, **changed))
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"7", b"\xff\xfe", b"[" * 4000, b'{"chain_id": 1}'])
+@pytest.mark.parametrize("deadline", [-1, 2**33 + 1, 10**90])
+def test_read__deadline_of_no_era__is_refused(tmp_path, deadline):
+    with pytest.raises(ConfigError, match=r"proof\.json: its deadline is no time of this era"):
+        RegistrationProof.read(written(tmp_path, deadline=deadline))
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"chain_id": 1e999}', b"", b"[]", b"7", b"\xff\xfe", b"[" * 4000, b'{"chain_id": 1}']
+)
 def test_read__any_other_file__is_refused(tmp_path, content):
     path = tmp_path / "proof.json"
     path.write_bytes(content)
