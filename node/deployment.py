@@ -27,7 +27,7 @@ from node.settings import Section
 from node.toml_file import read_toml
 from node.toml_text import toml_text
 from node.wallet import Wallet
-from protocol.errors import ConfigError
+from protocol.errors import ConfigError, Unavailable
 from protocol.params import Params
 from protocol.units import CAI, Role
 
@@ -86,7 +86,7 @@ class DeploymentFile:
         Raises:
             ConfigError: The file is there and damaged.
         """
-        self._path = path
+        self.path: Final = path
         self._say = say
         self._known: dict[str, dict[str, Any]] = {}
         if path.exists():
@@ -110,10 +110,10 @@ class DeploymentFile:
         """
         self._known[name] = asdict(deployment)
         try:
-            _replace(self._path, json.dumps(self._known, indent=1) + "\n")
+            _replace(self.path, json.dumps(self._known, indent=1) + "\n")
         except OSError as error:
             raise ConfigError(
-                f"{self._path}: cannot be written: {error.strerror}; {name} lies at {deployment.address}"
+                f"{self.path}: cannot be written: {error.strerror}; {name} lies at {deployment.address}"
             ) from None
         self._say(f"{name} lies at {deployment.address}")
 
@@ -143,24 +143,51 @@ async def deploy_network(path: Path, secret: bytes, say: Callable[[str], None]) 
         say: Hears each step.
 
     Raises:
-        ConfigError: The file is wrong.
+        ConfigError: The file is wrong, what was deployed is not on this chain, or the account cannot pay the gas.
         TransactionRefused, Unavailable: The chain refuses or does not answer; call it again to go on.
     """
     plan = read_plan(path)
     beside = addresses_file(path)
-    if beside.exists():
-        contracts = read_contracts(beside)
-        say("all contracts are deployed already")
-        return NetworkFile(params=plan.params, bootstrap=plan.bootstrap, chain=plan.chain, contracts=contracts)
     log = DeploymentFile(path.with_name(path.name.removesuffix(".toml") + ".deployment.json"), say)
     async with JsonRpc(plan.chain.rpc_urls, chain_id=plan.chain.chain_id) as rpc:
-        deployed = await deploy_all(Sender(rpc, secret, plan.chain.chain_id), _terms(plan, path), log)
+        await _require_there(rpc, log)
+        if beside.exists():
+            contracts = read_contracts(beside)
+            await _require_code(rpc, contracts.staking, beside)
+            say("all contracts are deployed already")
+            return NetworkFile(params=plan.params, bootstrap=plan.bootstrap, chain=plan.chain, contracts=contracts)
+        sender = Sender(rpc, secret, plan.chain.chain_id)
+        try:
+            deployed = await deploy_all(sender, _terms(plan, path), log)
+        except Unavailable as error:
+            if "insufficient funds" not in str(error).lower():
+                raise
+            raise ConfigError(
+                f"{sender.address} has too little of the chain's coin for gas: send it some and run this again"
+            ) from error
     contracts = NetworkContracts(**asdict(deployed))
     try:
         _replace(beside, toml_text(contracts.model_dump(exclude_none=True)))
     except OSError as error:
         raise ConfigError(f"{beside}: cannot be written: {error.strerror}; run the command again") from None
     return NetworkFile(params=plan.params, bootstrap=plan.bootstrap, chain=plan.chain, contracts=contracts)
+
+
+async def _require_there(rpc: JsonRpc, log: DeploymentFile) -> None:
+    """Refuse to go on with a deployment on another chain than that on which it was begun."""
+    for name in CONTRACT_NAMES:
+        found = log.known(name)
+        if found is not None:
+            await _require_code(rpc, found.address, log.path)
+
+
+async def _require_code(rpc: JsonRpc, address: str, path: Path) -> None:
+    """Refuse a file that names a contract which is not on this chain."""
+    if not octets(await rpc.call("eth_getCode", address, "latest")):
+        raise ConfigError(
+            f"{path}: no contract at {address} on this chain, which may have been started anew: move this file away "
+            "to deploy everything there"
+        )
 
 
 async def verify_network(wallet: Wallet, params: Params) -> list[Finding]:

@@ -179,6 +179,22 @@ async def test_deploy_network__log_damaged__says_so_and_sends_nothing(plan: Path
         await deploy_network(plan, DEV_TREASURY_SECRET, silent)
 
 
+async def test_deploy_network__chain_started_anew__says_so(plan: Path, anvil_process: Anvil):  # noqa: F811
+    with anvil_process.unchanged():
+        await deploy_network(plan, DEV_TREASURY_SECRET, silent)
+    log = plan.with_name("network.deployment.json")
+    with pytest.raises(ConfigError, match=r"deployment\.json: no contract at 0x\w+ on this chain, which may have been"):
+        await deploy_network(plan, DEV_TREASURY_SECRET, silent)
+    log.unlink()
+    with pytest.raises(ConfigError, match=r"contracts\.toml: no contract at 0x\w+ on this chain, which may have been"):
+        await deploy_network(plan, DEV_TREASURY_SECRET, silent)
+
+
+async def test_deploy_network__account_without_gas__is_told(plan: Path):
+    with pytest.raises(ConfigError, match="has too little of the chain's coin for gas: send it some"):
+        await deploy_network(plan, bytes([77]) * 32, silent)
+
+
 def test_contracts__command_line__example_deploy_and_verify(cuckoo, plan: Path, anvil_process: Anvil):  # noqa: F811
     folder = plan.parent
     code, out, _ = cuckoo("contracts", "example")
