@@ -55,23 +55,27 @@ def load_settings(
     Args:
         config: TOML file, or None to go by flags alone.
         flags: Values by dotted key, as in ``FLAGS``; None means that the flag was not given.
-        environ: The environment, the process's own where left out; only ``CREDENTIALS_DIRECTORY`` is read.
+        environ: The environment, the process's own where left out: ``CREDENTIALS_DIRECTORY``, and ``CUCKOO_NETWORK``
+            where neither a file nor a flag names a network or a chain.
 
     Raises:
         ConfigError: With one line that names what is wrong and what would be right.
     """
+    environ = os.environ if environ is None else environ
     tree = read_toml(config) if config else {}
     if config:
         _anchor_paths(tree, config.absolute().parent)
     given = {key: value for key, value in flags.items() if value is not None}
     for key, value in given.items():
         _put(tree, key, value)
+    if config is None and not {"network", "chain"} & set(tree) and environ.get("CUCKOO_NETWORK"):
+        tree["network"] = environ["CUCKOO_NETWORK"]
     _anchor_paths(tree, Path.cwd())
     source = Source(config, frozenset(given))
     role = _role(tree, source)
     _refuse_foreign_sections(tree, role, source)
     _join_network(tree, source)
-    _fill_in(tree, role, os.environ if environ is None else environ)
+    _fill_in(tree, role, environ)
     tree["params"] = _params_tree(tree, source)
     try:
         settings = Settings.model_validate_json(json.dumps(tree, default=str))

@@ -16,7 +16,11 @@ def node(
     role: Annotated[str | None, typer.Option(help="bootstrap, coordinator or miner.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the node's own state.  [~/.cuckoo/ROLE]")] = None,
     network: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The network's file: chain, contracts, entry points.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The network's file: chain, contracts, entry points.  [CUCKOO_NETWORK without --config]",
+        ),
     ] = None,
     params: Annotated[str | None, typer.Option(help="Network: mainnet, testnet, minimal or FILE.toml.")] = None,
     catalog: Annotated[Path | None, typer.Option(help="Model catalog to add to the packaged one.")] = None,
@@ -44,17 +48,19 @@ def node(
     ] = None,
     require_key: Annotated[bool, typer.Option("--require-key", help="Coordinator: serve only known API keys.")] = False,
     keys_file: Annotated[Path | None, typer.Option(help="Coordinator: the API keys, one a line.")] = None,
-    engine: Annotated[str | None, typer.Option(help="Miner: diffusion, or instant for tests.  [diffusion]")] = None,
-    model: Annotated[list[str] | None, typer.Option(help="Miner: model to serve. Repeatable.  [pocket-emoji]")] = None,
+    engine: Annotated[str | None, typer.Option(help="Miner: diffusion, or instant for tests.  \\[diffusion]")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Miner: model to serve. Repeatable.  \\[pocket-emoji]")
+    ] = None,
     model_folder: Annotated[
         list[str] | None, typer.Option(metavar="MODEL=FOLDER", help="Miner: where a model lies. Repeatable.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Miner: CPU threads of the engine, 0 for automatic.")] = None,
-    device: Annotated[str | None, typer.Option(help="Miner: auto, cpu, cuda, cuda:1.  [auto]")] = None,
+    device: Annotated[str | None, typer.Option(help="Miner: auto, cpu, cuda, cuda:1.  \\[auto]")] = None,
     delay_ms: Annotated[int | None, typer.Option(help="Miner: time of a picture with --engine instant.")] = None,
     places: Annotated[int | None, typer.Option(help="Miner: pictures at once with --engine instant.  [1]")] = None,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Logs as JSON lines, also on a terminal.")] = False,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.  [info]")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.  \\[info]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="When ready, print one JSON line about the node.")] = False,
     exit_with_stdin: Annotated[
         bool, typer.Option("--exit-with-stdin", help="Stop when standard input closes: for supervised children.")
@@ -62,9 +68,11 @@ def node(
 ) -> None:
     """Run one node until Ctrl-C.
 
-    What is not given comes from the --config file; commented examples are in configs/nodes.
+    What is not given comes from the --config file, which cuckoo config example begins, or the --network file.
 
       $ cuckoo node --config miner.toml
+
+      $ cuckoo node --role miner --network network.toml --keystore key.json
 
       $ cuckoo node --role bootstrap --listen /ip4/0.0.0.0/tcp/4001 --chain-rpc http://127.0.0.1:8545
         --chain-id 31337 --staking 0x… --params minimal
@@ -159,5 +167,6 @@ def ready_text(info: "NodeInfo") -> str:
     if info.http_url:
         lines.append(f"  API at      {info.http_url}")
     if info.staking_id is None and info.role != "bootstrap":
-        lines.append("  not (yet) active in the stake table: register its key, or wait for the next epoch but one")
+        lines.append("  not (yet) active in the stake table, for which it must be registered with a stake above the minimum;")
+        lines.append("  what is new there takes part in the next epoch but one")
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from node.toml_text import toml_text
 from protocol.crypto.keys import NodeKey
 from protocol.errors import ConfigError
 from protocol.params import Params
+from tests.node.test_network_file import NETWORK
 
 ROOT = Path(__file__).parents[2]
 ENTRY = f"/ip4/127.0.0.1/tcp/4001/p2p/{NodeKey(bytes([1]) * 32).peer_id}"
@@ -78,6 +79,16 @@ def test_load_settings__flags_alone__enough():
     settings = load_settings(None, flags, {})
     assert settings.data == Path.home() / ".cuckoo" / "bootstrap"
     assert settings.params.name == "mainnet"
+
+
+def test_load_settings__network_of_the_environment__only_where_nothing_else_is_said(write, tmp_path):
+    environ = {"CUCKOO_NETWORK": str(tmp_path / "network.toml")}
+    NETWORK.write(tmp_path / "network.toml")
+    settings = load_settings(None, {"role": "bootstrap"}, environ)
+    assert settings.chain.rpc_urls == NETWORK.chain.rpc_urls
+    flags = {"role": "bootstrap", "chain.rpc_urls": ["http://a:1"], "chain.chain_id": 1, "chain.staking": STAKING}
+    assert load_settings(None, flags, environ).chain.rpc_urls == ("http://a:1",)
+    assert load_settings(write(GOOD), {}, environ).chain.rpc_urls == ("http://127.0.0.1:8545",)
 
 
 REPLACEMENTS = [
