@@ -1,7 +1,7 @@
 """What each thing that is done with a coordinator's escrow consists of: its transactions, and what to look at."""
 
 from node.amounts import format_cai
-from node.moments import moment
+from node.moments import duration, moment
 from node.stakes import NodeStake, find_node
 from node.wallet import Plan, Step, Wallet, Watched
 from protocol.errors import ConfigError
@@ -24,7 +24,12 @@ async def deposit(wallet: Wallet, node: NodeStake, amount: Wei) -> Plan:
     """Deposit for a coordinator, by anybody."""
     step = Step(f"deposit {format_cai(amount)}", wallet.call("Settlement", "deposit", node.id, amount))
     title = f"deposit {format_cai(amount)} for coordinator {node.id}"
-    return Plan(title, (*await wallet.approval("Settlement", amount), step), _watched(wallet, node))
+    if node.owner == wallet.address:
+        (notice,) = await wallet.read(wallet.call("Settlement", "notice"))
+        note = f"it comes back {duration(notice)} after cuckoo escrow request"
+    else:
+        note = f"only its owner can take it back, {node.owner}"
+    return Plan(title, (*await wallet.approval("Settlement", amount), step), _watched(wallet, node), (note,))
 
 
 async def request_withdrawal(wallet: Wallet, node: NodeStake, amount: Wei) -> Plan:
@@ -36,7 +41,8 @@ async def request_withdrawal(wallet: Wallet, node: NodeStake, amount: Wei) -> Pl
     now = await wallet.now()
     step = Step("ask for it", wallet.call("Settlement", "request_withdrawal", node.id, amount))
     title = f"ask for {format_cai(amount)} of the escrow; withdraw it from {moment(now + notice, now)} on"
-    return Plan(title, (step,), _watched(wallet, node))
+    note = "until then miners can redeem from it; a later request replaces this one"
+    return Plan(title, (step,), _watched(wallet, node), (note,))
 
 
 async def cancel_withdrawal(wallet: Wallet, node: NodeStake) -> Plan:

@@ -22,7 +22,13 @@ def moment(at: int, now: int) -> str:
 
 def span(seconds: int) -> str:
     """Write how far away something is, in its two largest units: ``in 1 d 4 h``, ``3 min 20 s ago``."""
-    left = abs(seconds)
+    text = duration(abs(seconds))
+    return f"in {text}" if seconds >= 0 else f"{text} ago"
+
+
+def duration(seconds: int) -> str:
+    """Write how long something takes, in its two largest units: ``1 d 4 h``."""
+    left = seconds
     parts: list[str] = []
     for size, unit in _UNITS:
         count, left = divmod(left, size)
@@ -30,5 +36,4 @@ def span(seconds: int) -> str:
             parts.append(f"{count} {unit}")
         elif parts:
             break
-    text = " ".join(parts) or "0 s"
-    return f"in {text}" if seconds >= 0 else f"{text} ago"
+    return " ".join(parts) or "0 s"

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from node.addresses import checksummed
 from node.amounts import format_cai
-from node.moments import moment
+from node.moments import duration, moment
 from node.registration_proof import RegistrationProof
 from node.stakes import NodeStake, Unbonding, positions, unbondings
 from node.wallet import Plan, Step, Wallet, Watched
@@ -21,6 +21,8 @@ ALL: Final = Wei(2**256 - 1)
 """Stands for everything that an account has on a node."""
 MAX_PROFILE_BYTES: Final = 512
 """Longest profile (UTF-8 bytes), as in the contract."""
+COMMISSION_MAXIMUM: Final = 2
+"""Number of the parameter that bounds commissions, as in the contract."""
 MAX_CLAIMS: Final = 32
 """Nodes whose rewards one transaction claims, as in the contract."""
 
@@ -28,23 +30,25 @@ MAX_CLAIMS: Final = 32
 async def register(wallet: Wallet, proof: RegistrationProof, amount: Wei, profile: Mapping[str, str]) -> Plan:
     """Register a node of this account, with a stake of its own."""
     proof.check(wallet.network, wallet.address, await wallet.now())
-    known, minimum = await wallet.read(
-        wallet.call("Staking", "id_by_key", proof.key), wallet.call("Staking", "minimum_stake", int(proof.role))
+    await _require_new_key(wallet, proof)
+    minimum, count, epoch_s = await wallet.read(
+        wallet.call("Staking", "minimum_stake", int(proof.role)),
+        wallet.call("Staking", "node_count"),
+        wallet.call("Staking", "epoch_s"),
     )
-    if known:
-        (row,) = await wallet.read(wallet.call("Staking", "node", known))
-        owner = checksummed(row[0])
-        raise ConfigError(f"{proof.key} is or was the key of node {known}, which {owner} owns: make a new key")
     role = proof.role.name.lower()
     if amount <= minimum:
         raise ConfigError(f"--stake: a {role} stakes more than {format_cai(minimum)}, not {format_cai(amount)}")
     text = profile_text(profile)
     arguments = (int(proof.role), proof.key, proof.deadline, proof.signature, amount, text)
     step = Step(f"register the {role}", wallet.call("Staking", "register", *arguments))
-    (count,) = await wallet.read(wallet.call("Staking", "node_count"))
     watched = (_balance(wallet), _state(wallet, count + 1), _weight(wallet, count + 1))
     title = f"register {proof.key} as {role} {count + 1} with {format_cai(amount)}"
-    return Plan(title, (*await wallet.approval("Staking", amount), step), watched)
+    notes = (
+        f"it takes part once two epochs are over, which is {duration(2 * epoch_s)}",
+        await _what_may_happen(wallet, "cuckoo unbond"),
+    )
+    return Plan(title, (*await wallet.approval("Staking", amount), step), watched, notes)
 
 
 async def rotate_key(wallet: Wallet, node: NodeStake, proof: RegistrationProof) -> Plan:
@@ -53,17 +57,22 @@ async def rotate_key(wallet: Wallet, node: NodeStake, proof: RegistrationProof) 
     proof.check(wallet.network, wallet.address, await wallet.now())
     if proof.role is not node.role:
         raise ConfigError(f"--proof: it is for a {proof.role.name.lower()}, and node {node.id} is another role")
+    await _require_new_key(wallet, proof)
+    (epoch_s,) = await wallet.read(wallet.call("Staking", "epoch_s"))
     arguments = (node.id, proof.key, proof.deadline, proof.signature)
     step = Step(f"change the key of node {node.id}", wallet.call("Staking", "rotate_key", *arguments))
-    key = Watched(f"key of node {node.id}", wallet.call("Staking", "node", node.id), lambda values: str(values[0][1]))
-    return Plan(f"change the key of node {node.id}; the old one can never be used again", (step,), (key,))
+    key = Watched(
+        f"key of node {node.id}", wallet.call("Staking", "node", node.id), lambda values: checksummed(values[0][1])
+    )
+    note = f"the new key takes part once two epochs are over, which is {duration(2 * epoch_s)}"
+    return Plan(f"change the key of node {node.id}; the old one can never be used again", (step,), (key,), (note,))
 
 
 async def set_profile(wallet: Wallet, node: NodeStake, changes: Mapping[str, str]) -> Plan:
     """Change what this account's node says of itself; what is not named stays."""
     _require_owner(wallet, node)
-    profile = {name: text for name, text in (node.profile | dict(changes)).items() if text}
-    step = Step("change the profile", wallet.call("Staking", "set_profile", node.id, profile_text(profile)))
+    text = profile_text(node.profile | dict(changes))
+    step = Step("change the profile", wallet.call("Staking", "set_profile", node.id, text))
     shown = Watched("profile", wallet.call("Staking", "profile", node.id), lambda values: str(values[0]))
     return Plan(f"change the profile of node {node.id}", (step,), (shown,))
 
@@ -71,8 +80,12 @@ async def set_profile(wallet: Wallet, node: NodeStake, changes: Mapping[str, str
 async def set_commission(wallet: Wallet, node: NodeStake, commission_bps: int) -> Plan:
     """Set what this account keeps of its node's rewards before its voters get theirs."""
     _require_owner(wallet, node)
+    (most,) = await wallet.read(wallet.call("Parameters", "value", COMMISSION_MAXIMUM))
+    if commission_bps > most:
+        raise ConfigError(f"PERCENT: at most {most / 100:g} on this network, not {commission_bps / 100:g}")
     step = Step("set the commission", wallet.call("Staking", "set_commission", node.id, commission_bps))
-    return Plan(f"set the commission of node {node.id}", (step,), (_commission(wallet, node.id),))
+    watched = (_commission(wallet, node.id, await wallet.now()),)
+    return Plan(f"set the commission of node {node.id}", (step,), watched)
 
 
 async def unjail(wallet: Wallet, node: NodeStake) -> Plan:
@@ -98,7 +111,8 @@ async def add_stake(wallet: Wallet, node: NodeStake, amount: Wei, *, as_owner: b
     step = Step(f"{what} {format_cai(amount)} on node {node.id}", wallet.call("Staking", "vote", node.id, amount))
     watched = (_balance(wallet), _stake(wallet, node.id), _weight(wallet, node.id), _state(wallet, node.id))
     title = f"{what} {format_cai(amount)} on node {node.id}; it earns from the next epoch on"
-    return Plan(title, (*await wallet.approval("Staking", amount), step), watched)
+    note = await _what_may_happen(wallet, "cuckoo unbond" if as_owner else "cuckoo unvote")
+    return Plan(title, (*await wallet.approval("Staking", amount), step), watched, (note,))
 
 
 async def take_back(wallet: Wallet, node: NodeStake, amount: Wei, *, as_owner: bool) -> Plan:
@@ -111,13 +125,16 @@ async def take_back(wallet: Wallet, node: NodeStake, amount: Wei, *, as_owner: b
     staked, delay = await wallet.read(
         wallet.call("Staking", "stake_of", node.id, wallet.address), wallet.call("Staking", "unbonding_delay")
     )
-    if staked == 0 or (amount != ALL and amount > staked):
-        raise ConfigError(f"AMOUNT: you have {format_cai(staked)} on node {node.id}, not {_amount(amount)}")
+    if staked == 0:
+        raise ConfigError(f"AMOUNT: you have nothing on node {node.id}: cuckoo rewards shows where you have")
+    if amount != ALL and amount > staked:
+        raise ConfigError(f"AMOUNT: you have {format_cai(staked)} on node {node.id}, not {format_cai(amount)}")
     now = await wallet.now()
     step = Step(f"take {_amount(amount)} back", wallet.call("Staking", "unvote", node.id, amount))
     watched = (_stake(wallet, node.id), _weight(wallet, node.id), _state(wallet, node.id))
     title = f"take {_amount(amount)} back from node {node.id}; withdraw it from {moment(now + delay, now)} on"
-    return Plan(title, (step,), watched)
+    note = "it earns no more from now on, and can still be slashed until then"
+    return Plan(title, (step,), watched, (note,))
 
 
 async def withdraw(wallet: Wallet) -> Plan:
@@ -147,7 +164,7 @@ async def claim(wallet: Wallet, nodes: Sequence[NodeStake]) -> Plan:
         where = f" on node {empty[0]}" if empty else ""
         raise ConfigError(f"NODE: nothing to claim{where}: cuckoo rewards shows what there is")
     parts = [ids[start : start + MAX_CLAIMS] for start in range(0, len(ids), MAX_CLAIMS)]
-    steps = tuple(Step(f"claim on {len(part)} node(s)", wallet.call("Staking", "claim_many", part)) for part in parts)
+    steps = tuple(Step(f"claim {_on_nodes(len(part))}", wallet.call("Staking", "claim_many", part)) for part in parts)
     total = format_cai(sum(earned[node] for node in ids))
     return Plan(f"claim {total}, and what is earned until then", steps, (_balance(wallet),))
 
@@ -165,12 +182,13 @@ async def drip(wallet: Wallet, receiver: str) -> Plan:
 
 
 def profile_text(profile: Mapping[str, str]) -> str:
-    """Write a profile as it stands in the contract.
+    """Write a profile as it stands in the contract; empty texts are left out.
 
     Raises:
         ConfigError: It is too long.
     """
-    text = json.dumps(dict(profile), ensure_ascii=False, separators=(",", ":")) if profile else ""
+    said = {name: text for name, text in profile.items() if text}
+    text = json.dumps(said, ensure_ascii=False, separators=(",", ":")) if said else ""
     if len(text.encode()) > MAX_PROFILE_BYTES:
         raise ConfigError(
             f"the profile has {len(text.encode())} bytes, at most {MAX_PROFILE_BYTES}: shorten --description"
@@ -190,6 +208,25 @@ def _nothing_due(waiting: Sequence[Unbonding], now: int) -> str:
 def _require_owner(wallet: Wallet, node: NodeStake) -> None:
     if node.owner != wallet.address:
         raise ConfigError(f"NODE: node {node.id} belongs to {node.owner}, and only its owner may do this")
+
+
+async def _require_new_key(wallet: Wallet, proof: RegistrationProof) -> None:
+    """Refuse a key that some node has or had."""
+    (known,) = await wallet.read(wallet.call("Staking", "id_by_key", proof.key))
+    if known:
+        (row,) = await wallet.read(wallet.call("Staking", "node", known))
+        owner = checksummed(row[0])
+        raise ConfigError(f"{proof.key} is or was the key of node {known}, which {owner} owns: make a new key")
+
+
+async def _what_may_happen(wallet: Wallet, way_out: str) -> str:
+    """Say what whoever stakes should know first."""
+    (delay,) = await wallet.read(wallet.call("Staking", "unbonding_delay"))
+    return f"it can be slashed with the node, and comes back {duration(delay)} after {way_out}"
+
+
+def _on_nodes(count: int) -> str:
+    return "on 1 node" if count == 1 else f"on {count} nodes"
 
 
 def _amount(amount: int) -> str:
@@ -223,10 +260,10 @@ def _state(wallet: Wallet, staking_id: int) -> Watched:
     return Watched(f"node {staking_id}", wallet.call("Staking", "node", staking_id), shown)
 
 
-def _commission(wallet: Wallet, staking_id: int) -> Watched:
+def _commission(wallet: Wallet, staking_id: int, present: int) -> Watched:
     def shown(values: tuple[Any, ...]) -> str:  # Any: the standing as the ABI has it
         now, then, at = values[0][4:7]
-        return f"{now / 100:g} %" + (f", then {then / 100:g} %" if at else "")
+        return f"{now / 100:g} %" + (f", then {then / 100:g} % from {moment(at, present)} on" if at else "")
 
     return Watched("commission", wallet.call("Staking", "standing", staking_id), shown)
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
+from node.adapters.chain.simulation import Call
 from node.addresses import checksummed, looks_like_address
 from node.wallet import Wallet
 from protocol.errors import ConfigError
@@ -13,6 +14,11 @@ PAGE: Final = 128
 """Rows that the contract gives in one answer."""
 BATCH: Final = 200
 """Reads that go to the chain node in one request."""
+MAX_ID_DIGITS: Final = 18
+"""Digits of the longest staking id that is looked up: nodes are counted from 1, and a longer one fits no number of the
+contract."""
+_NODE_VIEWS: Final = ("node", "standing", "profile")
+"""The contract's views of one node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +107,10 @@ async def find_node(wallet: Wallet, text: str) -> NodeStake:
     if looks_like_address(text):
         (number,) = await wallet.read(wallet.call("Staking", "id_by_key", checksummed(text)))
     elif text.isascii() and text.isdigit():
-        number = int(text)
+        number = int(text) if len(text) <= MAX_ID_DIGITS else 0
     else:
         raise ConfigError(f"NODE: {text!r} is neither a staking id nor the 0x… address of a node's key")
-    row, standing, profile = await wallet.read(
-        *(wallet.call("Staking", function, number) for function in ("node", "standing", "profile"))
-    )
+    row, standing, profile = await wallet.read(*_node_calls(wallet, number))
     if int(row[0], 16) == 0:
         raise ConfigError(f"NODE: nobody is registered as {text}: cuckoo status --stakes lists all")
     return _node(number, row, standing, profile)
@@ -114,20 +118,26 @@ async def find_node(wallet: Wallet, text: str) -> NodeStake:
 
 async def positions(wallet: Wallet) -> list[Position]:
     """List the nodes on which the wallet's account has stake or rewards."""
-    nodes = await all_nodes(wallet)
-    found: list[Position] = []
-    for start in range(0, len(nodes), BATCH // 2):
-        part = nodes[start : start + BATCH // 2]
+    (count,) = await wallet.read(wallet.call("Staking", "node_count"))
+    held: list[tuple[int, int, int]] = []
+    for start in range(1, count + 1, BATCH // 2):
+        ids = range(start, min(count + 1, start + BATCH // 2))
         calls = [
-            wallet.call("Staking", function, node.id, wallet.address)
-            for node in part
+            wallet.call("Staking", function, number, wallet.address)
+            for number in ids
             for function in ("stake_of", "earned")
         ]
         answers = await wallet.read(*calls)
+        rows = zip(ids, answers[::2], answers[1::2], strict=True)
+        held += [(number, stake, earned) for number, stake, earned in rows if stake or earned]
+    found: list[Position] = []
+    for first in range(0, len(held), BATCH // len(_NODE_VIEWS)):
+        part = held[first : first + BATCH // len(_NODE_VIEWS)]
+        answers = await wallet.read(*(call for number, _, _ in part for call in _node_calls(wallet, number)))
+        views = iter(answers)
         found += [
-            Position(node, stake, earned)
-            for node, stake, earned in zip(part, answers[::2], answers[1::2], strict=True)
-            if stake or earned
+            Position(_node(number, next(views), next(views), next(views)), stake, earned)
+            for number, stake, earned in part
         ]
     return found
 
@@ -145,6 +155,11 @@ async def unbondings(wallet: Wallet) -> list[Unbonding]:
             if value
         ]
     return found
+
+
+def _node_calls(wallet: Wallet, number: int) -> list[Call]:
+    """Ask for all that there is to know of one node, for ``_node``."""
+    return [wallet.call("Staking", function, number) for function in _NODE_VIEWS]
 
 
 def _node(number: int, row: Any, standing: Any, profile: str) -> NodeStake:  # noqa: ANN401 tuples as the ABI has them

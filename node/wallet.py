@@ -20,7 +20,7 @@ from node.adapters.chain.simulation import Call, read, simulate
 from node.addresses import checksummed
 from node.amounts import format_cai
 from node.network_file import NetworkFile
-from protocol.errors import ConfigError
+from protocol.errors import ConfigError, OverlayError, Unavailable
 
 if TYPE_CHECKING:
     from node.adapters.chain.sender import Sender
@@ -31,6 +31,9 @@ DEV_COINS_WEI: Final = 10 * 10**18
 """What an empty account of a dev chain is given for gas (wei of the chain's own coin)."""
 _FEE_MARGIN: Final = 1.5
 """Over the fee at the present price: it moves between two blocks, and gas is allowed with a margin."""
+
+_OVERTAKEN: Final = ("replacement transaction underpriced", "already imported", "nonce too low")
+"""What chain nodes say of a transaction whose place another one of the account has taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class Plan:
     """What is done, in a line."""
     steps: tuple[Step, ...]
     watched: tuple[Watched, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What else to know before it is sent: when it can be undone, and what may be lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,14 +199,29 @@ class Wallet:
         """Send the transactions of a plan one after another, each once the one before it is mined.
 
         Raises:
-            TransactionRefused: A contract refuses; what was mined before stays.
-            Unavailable: The chain does not answer, or a transaction is not mined in time.
+            TransactionRefused: A contract refuses; what was mined before stays, and the text says how much that is.
+            Unavailable: The chain does not answer, or a transaction is not mined in time; the text says so too.
         """
         assert self._sender is not None, "a wallet without a key only looks"
         for number, step in enumerate(plan.steps, start=1):
             say(f"waiting for: {step.text} ({number} of {len(plan.steps)})")
             call = step.call
-            await self._sender.call(call.artifact, call.address, call.function, *call.arguments)
+            try:
+                await self._sender.call(call.artifact, call.address, call.function, *call.arguments)
+            except (TransactionRefused, Unavailable) as error:
+                raise type(error)(f"{_in_words(error)}{_done_before(plan.steps[: number - 1])}") from error
+
+
+def _in_words(error: OverlayError) -> str:
+    """Say what a chain node means when two commands send from one account at a time; all else stays as it is."""
+    if any(words in str(error).lower() for words in _OVERTAKEN):
+        return "another transaction of this account is under way: wait for it, and run this again"
+    return str(error)
+
+
+def _done_before(steps: tuple[Step, ...]) -> str:
+    """Say which steps of a plan were carried out before one that was not."""
+    return f"; done before that: {', '.join(step.text for step in steps)}" if steps else ""
 
 
 @asynccontextmanager

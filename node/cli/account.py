@@ -32,7 +32,7 @@ PasswordOption = Annotated[
     ),
 ]
 AccountOption = Annotated[
-    str | None, typer.Option("--account", metavar="0x…", help="Look at this account.  [that of --keystore]")
+    str | None, typer.Option("--account", metavar="0x…", help="Look at this account.  \\[that of --keystore]")
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show gas and effect, send nothing.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON line.")]
@@ -118,7 +118,12 @@ async def _transact(
             preview = await wallet.preview(plan)
             if not means.dry_run:
                 require_gas(preview, wallet.address)
-                await wallet.carry_out(plan, reporter.say)
+                try:
+                    await wallet.carry_out(plan, reporter.say)
+                except KeyboardInterrupt:
+                    reporter.stop()
+                    print("stopped waiting: what was sent may still be mined", file=sys.stderr)
+                    raise
     _show(plan, preview, means)
 
 
@@ -163,6 +168,8 @@ def print_line(values: dict[str, Any]) -> None:  # Any: what JSON holds
 
 def _show(plan: "Plan", preview: "Preview", means: Means) -> None:
     """Say what was done, or would be."""
+    from node.own_command import with_shown_command
+
     if means.as_json:
         print_line(
             {
@@ -172,6 +179,7 @@ def _show(plan: "Plan", preview: "Preview", means: Means) -> None:
                 "gas": preview.gas,
                 "fee_wei": preview.fee_wei,
                 "effects": [{"what": what, "before": was, "after": then} for what, was, then in preview.effects],
+                "notes": plan.notes,
             }
         )
     else:
@@ -179,6 +187,8 @@ def _show(plan: "Plan", preview: "Preview", means: Means) -> None:
         width = max((len(what) for what, _, _ in preview.effects), default=0)
         for what, was, then in preview.effects:
             print(f"  {what:<{width}}  {was} → {then}" if was != then else f"  {what:<{width}}  {was}")
+        for note in plan.notes:
+            print(f"  {with_shown_command(note)}")
         count = "1 transaction" if len(plan.steps) == 1 else f"{len(plan.steps)} transactions"
         print(f"  gas {preview.gas:,} in {count}, about {_coins(preview.fee_wei)}")
     if preview.leaves_little:

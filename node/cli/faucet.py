@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @acting
 def faucet(
     means: Means,
-    receiver: Annotated[str | None, typer.Option(metavar="0x…", help="Who gets it.  [your account]")] = None,
+    receiver: Annotated[str | None, typer.Option(metavar="0x…", help="Who gets it.  \\[your account]")] = None,
 ) -> None:
     """Take the faucet's CAI, once a day for each account. On a devnet you get something for gas as well.
 

@@ -11,7 +11,7 @@ from node.cli.account import DEFAULT_NETWORK, NetworkOption
 MAX_PROOF_HOURS = 24 * 30
 """Longest life of a proof (h): a lost one should not register a node a year later."""
 
-key_commands = typer.Typer(help="Make or show a node's key.", no_args_is_help=False)
+key_commands = typer.Typer(help="Make or show a key: a node's, or your account's.", no_args_is_help=False)
 
 KeystoreOption = Annotated[Path, typer.Option("--keystore", help="File of the encrypted key.")]
 PasswordOption = Annotated[
@@ -31,10 +31,12 @@ def new(
 ) -> None:
     """Make a key, encrypted with a password (Web3 secret storage, as every Ethereum tool reads it).
 
-    It is the node's hot key: it identifies the node and signs its messages. Its owner's key, which can withdraw the
-    stake, is another one and never belongs on this machine.
+    A node's hot key identifies it and signs its messages. Your account, which owns nodes, votes and withdraws, is
+    another key, and never belongs on the node's machine.
 
       $ cuckoo key new --keystore ~/.cuckoo/miner/key.json
+
+      $ cuckoo key new --keystore account.json
     """
     from node import keystore as store
     from protocol.errors import ConfigError
@@ -79,6 +81,8 @@ def prove(
     described = read_network(network)
     who = checked_address(owner, "--owner")
     key = NodeKey(store.unlock(keystore.expanduser(), password_file))
+    if who.lower() == "0x" + key.address.hex():
+        raise ConfigError("--owner: this is the node's own key, and a node never owns itself: give your account")
     deadline = int(datetime.now(UTC).timestamp()) + hours * 3600
     print(RegistrationProof.make(described, key, who, Role[role.upper()], deadline).text())
 

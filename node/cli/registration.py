@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 ProofOption = Annotated[
     Path, typer.Option("--proof", metavar="FILE", help="The node key's consent, as cuckoo key prove prints it.")
 ]
-NameOption = Annotated[str, typer.Option(help="What people shall call the node.")]
-DescriptionOption = Annotated[str, typer.Option(help="What it offers, in a sentence.")]
-SiteOption = Annotated[str, typer.Option(help="Web site.")]
-LocationOption = Annotated[str, typer.Option(help="Where it is, as people say it.")]
-ContactOption = Annotated[str, typer.Option(help="How to reach you.")]
+NameOption = Annotated[str | None, typer.Option(help="What people shall call the node.")]
+DescriptionOption = Annotated[str | None, typer.Option(help="What it offers, in a sentence.")]
+SiteOption = Annotated[str | None, typer.Option(help="Web site.")]
+LocationOption = Annotated[str | None, typer.Option(help="Where it is, as people say it.")]
+ContactOption = Annotated[str | None, typer.Option(help="How to reach you.")]
 
 
 @acting
@@ -26,11 +26,11 @@ def register(
     proof: ProofOption,
     stake: Annotated[str, typer.Option(metavar="AMOUNT", help="Own stake in CAI, above the role's minimum.")],
     means: Means,
-    name: NameOption = "",
-    description: DescriptionOption = "",
-    site: SiteOption = "",
-    location: LocationOption = "",
-    contact: ContactOption = "",
+    name: NameOption = None,
+    description: DescriptionOption = None,
+    site: SiteOption = None,
+    location: LocationOption = None,
+    contact: ContactOption = None,
 ) -> None:
     """Register a node that belongs to you, with a stake of your own. Its key agrees by a proof made where it lies.
 
@@ -57,13 +57,13 @@ def register(
 def profile(
     node: NodeArgument,
     means: Means,
-    name: NameOption = "",
-    description: DescriptionOption = "",
-    site: SiteOption = "",
-    location: LocationOption = "",
-    contact: ContactOption = "",
+    name: NameOption = None,
+    description: DescriptionOption = None,
+    site: SiteOption = None,
+    location: LocationOption = None,
+    contact: ContactOption = None,
 ) -> None:
-    """Change what your node says of itself; what is not named stays as it is.
+    """Change what your node says of itself; what is not named stays as it is, and an empty text takes it away.
 
     $ cuckoo profile 4 --site https://example.org --network network.toml --keystore owner.json
     """
@@ -85,17 +85,17 @@ def profile(
 @acting
 def commission(
     node: NodeArgument,
-    percent: Annotated[float, typer.Argument(help="What you keep of the rewards, as 10 or 7.5.")],
+    percent: Annotated[float, typer.Argument(metavar="PERCENT", help="What you keep of the rewards, as 10 or 7.5.")],
     means: Means,
 ) -> None:
-    """Set what you keep of your node's rewards. It holds after the unbonding delay, so that voters can leave first.
+    """Set what you keep of your node's rewards. Once others vote for it, it holds after the unbonding delay only.
 
     $ cuckoo commission 4 7.5 --network network.toml --keystore owner.json
     """
     from protocol.errors import ConfigError
 
-    points = round(percent * 100)
-    if not 0 <= percent <= 100 or abs(points - percent * 100) > 1e-6:
+    points = round(percent * 100) if 0 <= percent <= 100 else -1  # nor is it then nan or inf
+    if points < 0 or abs(points - percent * 100) > 1e-6:
         raise ConfigError(f"PERCENT: {percent:g} is not within 0 and 100 with at most two decimals")
 
     async def plan(wallet: "Wallet") -> "Plan":
@@ -144,7 +144,9 @@ def unjail(node: NodeArgument, means: Means) -> None:
     transact(means, plan)
 
 
-def _profile(name: str, description: str, site: str, location: str, contact: str) -> dict[str, str]:
+def _profile(
+    name: str | None, description: str | None, site: str | None, location: str | None, contact: str | None
+) -> dict[str, str]:
     """Keep what was given."""
     given = {"name": name, "description": description, "site": site, "location": location, "contact": contact}
-    return {key: text for key, text in given.items() if text}
+    return {key: text for key, text in given.items() if text is not None}

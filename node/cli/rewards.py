@@ -100,7 +100,7 @@ def _print(who: str, held: "list[Position]", waiting: "list[Unbonding]", balance
     from node.moments import moment
     from node.own_command import shown_command
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)  # a node names itself as it likes
     console.print(f"{who}: {format_cai(balance)}")
     if held:
         table = Table(box=box.SIMPLE)

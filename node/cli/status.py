@@ -24,12 +24,11 @@ def status(
     async def ask(wallet: "Wallet") -> "tuple[list[NodeStake], list[Any], int]":  # Any: what the ABI returns
         from node.stakes import all_nodes
 
-        totals = await wallet.read(
-            *(wallet.call("Staking", name) for name in ("total_staked", "total_unbonding", "emission_status"))
-        )
-        return await all_nodes(wallet), totals, await wallet.now()
+        names = ("node_count", "total_staked", "total_unbonding", "emission_status")
+        totals = await wallet.read(*(wallet.call("Staking", name) for name in names))
+        return await all_nodes(wallet) if stakes or as_json else [], totals, await wallet.now()
 
-    nodes, (staked, unbonding, (pool, rate, _)), now = look(network, ask)
+    nodes, (count, staked, unbonding, (pool, rate, _)), now = look(network, ask)
     if as_json:
         print_line(
             {
@@ -40,7 +39,7 @@ def status(
             }
         )
         return
-    _print(nodes if stakes else [], len(nodes), staked, unbonding, pool, rate, now)
+    _print(nodes, count, staked, unbonding, pool, rate, now)
 
 
 def _described(node: "NodeStake") -> dict[str, Any]:  # Any: what JSON holds
@@ -69,12 +68,12 @@ def _print(listed: "list[NodeStake]", count: int, staked: int, unbonding: int, p
     from rich.table import Table
 
     from node.amounts import format_cai, format_number
-    from node.moments import span
+    from node.moments import duration, span
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)  # a node names itself as it likes
     console.print(f"{count} nodes, {format_cai(staked)} staked, {format_cai(unbonding)} unbonding")
     if pool and rate:
-        console.print(f"emission: {format_cai(rate * 86_400)} a day, for at most {span(pool // rate)[3:]} more")
+        console.print(f"emission: {format_cai(rate * 86_400)} a day, for at most {duration(pool // rate)} more")
     else:
         console.print("emission: none")
     if not listed:

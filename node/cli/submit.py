@@ -16,7 +16,7 @@ DEFAULT_API = "http://127.0.0.1:8000"
 
 
 def submit(
-    prompt: Annotated[str, typer.Argument(help="What the picture shows.")],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the picture shows.")],
     out: Annotated[Path, typer.Option(help="Where to save the picture (PNG).")] = Path("picture.png"),
     api: Annotated[str, typer.Option(help="A coordinator's API.", envvar="CUCKOO_API")] = DEFAULT_API,
     api_key: Annotated[str | None, typer.Option(help="API key.", envvar="CUCKOO_API_KEY")] = None,

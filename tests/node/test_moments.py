@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from node.moments import moment, span
+from node.moments import duration, moment, span
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ from node.moments import moment, span
 )
 def test_span__any__in_its_two_largest_units(seconds, text):
     assert span(seconds) == text
+    assert duration(abs(seconds)) in text
 
 
 @pytest.fixture

@@ -158,7 +158,9 @@ def test_dry_run__any_plan__shows_effect_and_changes_nothing(as_: Cuckoo, town: 
     assert out.startswith("would vote 1,000 CAI on node 2; it earns from the next epoch on\n")
     assert "CAI of the account    25,000 CAI → 24,000 CAI" in out
     assert "in 2 transactions, about 0." in out
+    assert with_shown_command("  it can be slashed with the node, and comes back 1 min after cuckoo unvote\n") in out
     told = line(as_, "bob", "vote", "2", "1000", "--dry-run")
+    assert told["notes"] == ["it can be slashed with the node, and comes back 1 min after cuckoo unvote"]
     assert told["done"] is False
     assert told["gas"] > 100_000
     assert told["transactions"] == ["let Staking take 1,000 CAI", "vote 1,000 CAI on node 2"]
@@ -178,11 +180,17 @@ def test_dry_run__contract_may_take_it_already__needs_no_other_transaction(as_: 
 def test_owner__its_node__profile_commission_key_and_stake(as_: Cuckoo, cuckoo: Cuckoo, town: Town):
     registered(as_, cuckoo, town)
     assert as_("alice", "profile", "4", "--site", "https://example.org")[0] == 0
+    code, _, err = as_("alice", "commission", "4", "30.5")
+    assert (code, err.splitlines()[-1]) == (2, "error: PERCENT: at most 30 on this network, not 30.5")
     assert as_("alice", "commission", "4", "7.5")[0] == 0
     code, out, _ = as_("alice", "unbond", "4", "5000")
     assert code == 0
     assert "node 4                active → inactive" in out
+    assert "it earns no more from now on, and can still be slashed until then" in out
     assert as_("alice", "stake", "4", "1000")[0] == 0
+    code, _, err = as_("alice", "rotate-key", "4", "--proof", proof(cuckoo, town, "alice", "alice-node"))
+    assert code == 2
+    assert "is or was the key of node 4, which" in err
     assert as_("alice", "rotate-key", "4", "--proof", proof(cuckoo, town, "alice", "new-node"))[0] == 0
     code, out, _ = cuckoo("status", "--stakes", "--json")
     assert code == 0
@@ -231,19 +239,22 @@ def test_register__what_the_contract_would_refuse__is_said_in_plain_words(as_: C
     ("who", "arguments", "words"),
     [
         ("bob", "vote 9 1", "NODE: nobody is registered as 9: cuckoo status --stakes lists all"),
+        ("bob", f"vote {'9' * 90} 1", "NODE: nobody is registered as 999"),
         ("bob", "vote nine 1", "NODE: 'nine' is neither a staking id nor the 0x… address of a node's key"),
         ("bob", "vote 2 1e3", "AMOUNT: '1e3' is no amount of CAI: write it as 25000 or 0.5"),
         ("bob", "vote 2 30000", "has 25,000 CAI, and 30,000 CAI are needed: send it CAI first"),
         ("bob", "stake 2 1", "NODE: node 2 belongs to 0x"),
         ("bob", "unbond 2 1", "to take votes back, use cuckoo unvote"),
-        ("bob", "unvote 2 1", "AMOUNT: you have 0 CAI on node 2, not 1 CAI"),
-        ("bob", "unvote 2 all", "AMOUNT: you have 0 CAI on node 2, not everything"),
+        ("bob", "unvote 2 1", "AMOUNT: you have nothing on node 2: cuckoo rewards shows where you have"),
+        ("bob", "unvote 2 all", "AMOUNT: you have nothing on node 2"),
         ("bob", "withdraw", "nothing to withdraw: take stake back first, with cuckoo unvote or cuckoo unbond"),
         ("bob", "claim", "NODE: nothing to claim: cuckoo rewards shows what there is"),
         ("bob", "claim 2", "NODE: nothing to claim on node 2"),
         ("bob", "faucet", "once a day: next from "),
         ("bob", "commission 2 5", "and only its owner may do this"),
         ("bob", "commission 2 101", "PERCENT: 101 is not within 0 and 100"),
+        ("bob", "commission 2 nan", "PERCENT: nan is not within 0 and 100"),
+        ("bob", "commission 2 inf", "PERCENT: inf is not within 0 and 100"),
         ("bob", "profile 2", "nothing to change: give --name"),
         ("bob", "profile 2 --name x", "and only its owner may do this"),
         ("bob", "unjail 2", "and only its owner may do this"),

@@ -1,0 +1,100 @@
+"""What surprises people at the commands of stakers: names that look like markup, notes, races, half-done plans."""
+
+import json
+
+import pytest
+import trio
+
+from node import keystore
+from node.adapters.chain.sender import TransactionRefused
+from node.network_file import read_network
+from node.wallet import Plan, Step, open_wallet
+from protocol.errors import Unavailable
+from protocol.units import CAI
+from tests.node.test_staker_commands import (
+    PASSWORD,
+    Cuckoo,
+    Town,
+    as_,  # noqa: F401 a fixture
+    founded,  # noqa: F401 a fixture
+    line,
+    registered,
+    town,  # noqa: F401 a fixture
+)
+
+# ruff: noqa: F811 the fixtures
+
+
+def test_tables__name_with_markup__show_it_as_it_stands(as_: Cuckoo, cuckoo: Cuckoo, town: Town):
+    registered(as_, cuckoo, town)
+    assert as_("alice", "profile", "4", "--name", "[/red] :bug:")[0] == 0
+    assert "[/red] :bug:" in cuckoo("status", "--stakes")[1]
+    assert "[/red] :bug:" in as_("alice", "rewards")[1]
+
+
+def test_profile__empty_text__takes_it_away(as_: Cuckoo, cuckoo: Cuckoo, town: Town):
+    registered(as_, cuckoo, town)
+    assert as_("alice", "profile", "4", "--name", "", "--site", "https://example.org")[0] == 0
+    assert json.loads(cuckoo("status", "--json")[1])["nodes"][3]["profile"] == {"site": "https://example.org"}
+
+
+def test_rewards__stake_on_some_nodes__lists_these(as_: Cuckoo, town: Town):
+    assert as_("bob", "faucet")[0] == 0
+    assert as_("bob", "vote", "3", "7")[0] == 0
+    assert as_("bob", "vote", "1", "5")[0] == 0
+    told = [(item["node"], int(item["stake_wei"])) for item in line(as_, "bob", "rewards")["positions"]]
+    assert told == [(1, 5 * CAI), (3, 7 * CAI)]
+
+
+def test_escrow_deposit__of_somebody_else__says_who_can_take_it_back(as_: Cuckoo, town: Town):
+    assert as_("bob", "faucet")[0] == 0
+    (note,) = line(as_, "bob", "escrow", "deposit", "1", "5", "--dry-run")["notes"]
+    assert note.startswith("only its owner can take it back, 0x")
+
+
+def test_key_prove__owner_is_the_key_itself__is_refused(cuckoo: Cuckoo, town: Town):
+    code, out, err = cuckoo(
+        *("key", "prove", "--owner", town.address("alice-node"), "--role", "miner"),
+        *("--keystore", str(town.keystore("alice-node")), "--password-file", str(town.folder / "password")),
+    )
+    assert (code, out) == (2, "")
+    assert err == "error: --owner: this is the node's own key, and a node never owns itself: give your account\n"
+
+
+def test_carry_out__another_command_took_its_place__says_so(as_: Cuckoo, town: Town):
+    assert as_("bob", "faucet")[0] == 0
+    network = read_network(town.folder / "network.toml")
+    secret = keystore.load(town.keystore("bob"), PASSWORD)
+
+    async def race() -> None:
+        async with open_wallet(network, secret=secret) as one, open_wallet(network, secret=secret) as other:
+            first, second = (
+                Plan("", (Step("let it", one.call("CAI", "approve", one.address, count)),)) for count in (1, 2)
+            )
+            await one.carry_out(first, lambda _: None)  # from here it counts on its own
+            town.anvil.rpc("evm_setAutomine", False)
+            with trio.move_on_after(1):
+                await other.carry_out(first, lambda _: None)
+            await one.carry_out(second, lambda _: None)
+
+    try:
+        with pytest.raises(Unavailable, match="another transaction of this account is under way: wait for it"):
+            trio.run(race)
+    finally:
+        town.anvil.rpc("evm_setAutomine", True)
+        town.anvil.rpc("anvil_dropAllTransactions")
+
+
+def test_carry_out__second_step_refused__says_what_was_done_before(as_: Cuckoo, town: Town):
+    assert as_("bob", "faucet")[0] == 0
+    network = read_network(town.folder / "network.toml")
+    secret = keystore.load(town.keystore("bob"), PASSWORD)
+
+    async def go() -> None:
+        async with open_wallet(network, secret=secret) as wallet:
+            approve = Step("let Staking take 1 CAI", wallet.call("CAI", "approve", wallet.address, CAI))
+            vote = Step("vote", wallet.call("Staking", "vote", 99, CAI))
+            await wallet.carry_out(Plan("", (approve, vote)), lambda _: None)
+
+    with pytest.raises(TransactionRefused, match=r"; done before that: let Staking take 1 CAI$"):
+        trio.run(go)
