@@ -167,6 +167,6 @@ def ready_text(info: "NodeInfo") -> str:
     if info.http_url:
         lines.append(f"  API at      {info.http_url}")
     if info.staking_id is None and info.role != "bootstrap":
-        lines.append("  not (yet) active in the stake table, for which it must be registered with a stake above the minimum;")
+        lines.append("  not (yet) active in the stake table: be registered with a stake above the minimum;")
         lines.append("  what is new there takes part in the next epoch but one")
     return "\n".join(lines)

@@ -369,10 +369,14 @@ def test_output__disk_full__is_one_line():
     )
 
 
-def test_output__no_letter_for_it__is_replaced():
+def test_output__no_letter_for_it__is_replaced(tmp_path):
+    (tmp_path / "password").write_text("secret", encoding="utf-8")
+    (tmp_path / "password").chmod(0o600)
+    made = [*CUCKOO, "key", "new", "--light", "--password-file", "password", "--keystore", "clé.json"]
     environ = os.environ | {"PYTHONIOENCODING": "ascii"}
-    done = subprocess.run([*CUCKOO, "vote", "--help"], capture_output=True, env=environ, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
+    done = subprocess.run(made, capture_output=True, env=environ, cwd=tmp_path, check=False)
+    assert done.returncode == 0
+    assert done.stdout.endswith(b"cl?.json\n")
 
 
 @pytest.mark.parametrize(
