@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from node.adapters.chain.simulation import Call
 from node.addresses import checksummed, looks_like_address
 from node.wallet import Wallet
 from protocol.errors import ConfigError
@@ -110,7 +109,7 @@ async def find_node(wallet: Wallet, text: str) -> NodeStake:
         number = int(text) if len(text) <= MAX_ID_DIGITS else 0
     else:
         raise ConfigError(f"NODE: {text!r} is neither a staking id nor the 0x… address of a node's key")
-    row, standing, profile = await wallet.read(*_node_calls(wallet, number))
+    row, standing, profile = await wallet.read(*(wallet.call("Staking", view, number) for view in _NODE_VIEWS))
     if int(row[0], 16) == 0:
         raise ConfigError(f"NODE: nobody is registered as {text}: cuckoo status --stakes lists all")
     return _node(number, row, standing, profile)
@@ -133,8 +132,8 @@ async def positions(wallet: Wallet) -> list[Position]:
     found: list[Position] = []
     for first in range(0, len(held), BATCH // len(_NODE_VIEWS)):
         part = held[first : first + BATCH // len(_NODE_VIEWS)]
-        answers = await wallet.read(*(call for number, _, _ in part for call in _node_calls(wallet, number)))
-        views = iter(answers)
+        calls = [wallet.call("Staking", view, number) for number, _, _ in part for view in _NODE_VIEWS]
+        views = iter(await wallet.read(*calls))
         found += [
             Position(_node(number, next(views), next(views), next(views)), stake, earned)
             for number, stake, earned in part
@@ -155,11 +154,6 @@ async def unbondings(wallet: Wallet) -> list[Unbonding]:
             if value
         ]
     return found
-
-
-def _node_calls(wallet: Wallet, number: int) -> list[Call]:
-    """Ask for all that there is to know of one node, for ``_node``."""
-    return [wallet.call("Staking", function, number) for function in _NODE_VIEWS]
 
 
 def _node(number: int, row: Any, standing: Any, profile: str) -> NodeStake:  # noqa: ANN401 tuples as the ABI has them
