@@ -1,21 +1,29 @@
 """One machine of the simulator: a core, its disk, and what outlives neither."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from node.adapters.memory.store import MemoryStore
 from protocol.crypto.keys import NodeKey
 from protocol.effects import TimerKey
 from protocol.roles.core import Core
-from protocol.units import PeerId, Role, TaskId, UnixMillis
+from protocol.units import PeerId, Role, StakingId, TaskId, UnixMillis
+
+if TYPE_CHECKING:
+    from tests.sim.adversaries import Behaviour
 
 
-@dataclass
+@dataclass(eq=False)
 class Machine:
     """One node: a core, its disk, and what outlives neither."""
 
     name: str
     key: NodeKey
-    role: Role
+    role: Role | None
+    """None is a bootstrap: registered nowhere."""
+    index: int = 0
+    """Place among all machines."""
+    staking_id: StakingId = StakingId(0)
     store: MemoryStore = field(default_factory=MemoryStore)
     core: Core | None = None
     life: int = 0
@@ -27,7 +35,15 @@ class Machine:
     jobs: set[tuple[TaskId, int]] = field(default_factory=set)
     hangs: bool = False
     """Its engine is silent."""
+    wrong: bool = False
+    """Its engine draws what nobody asked for: another size."""
     places: int = 1
     step_ms: int = 20
+    loading_ms: int = 0
+    """How long its engine loads before each picture."""
     skew_ms: int = 0
     """How far its clock is ahead."""
+    side: int = 0
+    """Side of a partition; machines on different sides do not reach each other."""
+    behaviour: "Behaviour | None" = None
+    """How it cheats; None is honest."""

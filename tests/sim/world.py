@@ -1,21 +1,18 @@
 """A whole network of pure cores on one event heap in virtual time. Same seed, same run.
 
 It interprets effects as the driver and the adapters do: ``Persist`` before all that follows, frames in order per
-pair, gossip to everybody who subscribed and whose core accepts it. Crash and restart go through the stored records.
+pair, gossip hop by hop through whoever accepts it. Crash and restart go through the stored records.
 """
 
 import hashlib
-import heapq
-import itertools
 import random
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import replace
-
-import trio
+from collections.abc import Callable, Coroutine
+from itertools import count
+from typing import Any, TypeVar
 
 from node.catalog import load_catalog
-from protocol.chain_records import Confirmed, ContractCall, Failed, TransactionRequested
+from protocol.chain_records import Confirmed, ContractCall, Failed
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain
 from protocol.effects import (
@@ -42,52 +39,35 @@ from protocol.effects import (
     TimerKey,
     Update,
 )
-from protocol.events import (
-    ActivityChanged,
-    ArtifactReceived,
-    BlockSeen,
-    EngineChanged,
-    Event,
-    GossipReceived,
-    JobFailed,
-    JobFinished,
-    JobProgress,
-    ModelState,
-    PeerDown,
-    PeerUp,
-    ProvidersFound,
-    Restored,
-    StakeChanged,
-    StreamClosed,
-    StreamOpened,
-    StreamReceived,
-    TaskSubmitted,
-    TimerFired,
-    TxConfirmed,
-    TxFailed,
-)
-from protocol.gossip.verdict import Verdict
+from protocol.events import EngineChanged, Event, ModelState, Restored, TaskSubmitted, TimerFired
 from protocol.notes import NoteName
 from protocol.params import Params
+from protocol.roles.bootstrap import BootstrapCore
 from protocol.roles.coordinator import CoordinatorCore
-from protocol.roles.core import Identity
+from protocol.roles.core import Core, Identity
 from protocol.roles.miner import MinerCore
-from protocol.stake.epoch import epoch_at
-from protocol.stake.table import EpochView, StakeRow, StakeTable
-from protocol.units import CAI, Address, BlockNumber, Digest, Epoch, PeerId, Role, StakingId, TaskId, UnixMillis, Wei
-from protocol.wire.codec import encode
+from protocol.stake.table import StakeRow
+from protocol.units import CAI, Address, PeerId, Role, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import TaskSpecification
+from tests.sim.chain import Chain
+from tests.sim.engines import Engines
+from tests.sim.gossip import Gossip
+from tests.sim.links import Links
 from tests.sim.machine import Machine
+from tests.sim.timeline import Timeline
+from tests.sim.wires import Wires
 from tests.support.networks import network_params
-from tests.support.pictures import png
 
 START = UnixMillis(1_700_000_040_000)
 """Start of an epoch of the test network."""
 CATALOG = load_catalog()
 MODEL = CATALOG.models["pocket-emoji"]
 
+T = TypeVar("T")
+Watcher = Callable[[Machine, Any], None]
 
-class World:
+
+class World(Timeline):
     """Machines, links and time."""
 
     def __init__(
@@ -95,73 +75,115 @@ class World:
         *,
         miners: int = 3,
         coordinators: int = 1,
+        bootstraps: int = 0,
+        strangers: int = 0,
         seed: int = 1,
         params: Params | None = None,
         latency_ms: tuple[int, int] = (2, 8),
         lose: Callable[[str, str, object], bool] | None = None,
         skews: dict[str, int] | None = None,
+        stakes: dict[str, int] | None = None,
+        prepare: Callable[[Machine], None] | None = None,
     ) -> None:
-        """Register everybody and start them all. ``lose(sender, receiver, message)`` drops a message."""
+        """Register everybody and start them all.
+
+        Args:
+            miners: How many mine, with stakes of 25,000, 50,000 and 100,000 CAI in turn.
+            coordinators: How many coordinate.
+            bootstraps: How many only forward.
+            strangers: How many miners are registered nowhere.
+            seed: Of everything that is drawn.
+            params: The network's numbers.
+            latency_ms: Least and most one-way latency.
+            lose: Called with (sender, receiver, message); drops what it says yes to.
+            skews: How far (ms) clocks are ahead, by name.
+            stakes: Stakes (CAI) other than the usual, by name.
+            prepare: Called with each machine before it starts.
+        """
+        super().__init__(START)
         self.random = random.Random(seed)
         self.params = params or network_params()
-        self.now = START
-        self.latency_ms = latency_ms
-        self.lose = lose or (lambda _sender, _receiver, _message: False)
-        self.repeat: Callable[[], bool] = lambda: False
-        self._views: dict[Epoch, EpochView] = {}
-        self.digest = hashlib.sha256()
+        self.links = Links(self.random, latency_ms)
+        self.lose = lose
+        self.repeat: Callable[[], bool] | None = None
+        self.tamper: Callable[[str, Effect], Effect | None] | None = None
         self.notes: list[tuple[UnixMillis, str, Note]] = []
+        self.unkept: frozenset[NoteName] = frozenset()
+        """Notes that are too many to keep."""
         self.updates: dict[TaskId, list[Update]] = defaultdict(list)
         self.replies: dict[int, object] = {}
-        self.jailed: set[StakingId] = set()
-        self.contract: Callable[[ContractCall], Confirmed | Failed] = lambda _call: Failed("no_gas_key", "")
         self.judged: list[tuple[str, str, str]] = []
-        self.providers: dict[str, set[PeerId]] = defaultdict(set)
-        self.arrivals: dict[tuple[PeerId, PeerId], UnixMillis] = {}
-        self.tamper: Callable[[str, Effect], Effect | None] = lambda _name, effect: effect
-        self._heap: list[tuple[int, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-        self._requests = itertools.count(1)
+        self._requests = count(1)
+        self._watchers: dict[type, tuple[Watcher, ...]] = {}
+        self._after: list[Callable[[Machine, Event], None]] = []
         self.machines: dict[str, Machine] = {}
-        for index in range(coordinators):
-            self._register(f"coordinator{index}", Role.COORDINATOR)
-        for index in range(miners):
-            self._register(f"miner{index}", Role.MINER)
-        self.by_peer = {machine.key.peer_id: machine for machine in self.machines.values()}
-        self.rows = tuple(self._row(index, machine) for index, machine in enumerate(self.machines.values()))
+        self.everybody: list[Machine] = []
+        self.by_peer: dict[PeerId, Machine] = {}
+        self._network_id = self.params.network_id(31337, b"\x11" * 20)
+        self.gossip = Gossip(self)
+        self.wires = Wires(self)
+        self.engines = Engines(self, MODEL.digest)
+        self._perform = self._performers()
+        rows = tuple(
+            self._register(name, role, (stakes or {}).get(name))
+            for name, role in (
+                *((f"coordinator{index}", Role.COORDINATOR) for index in range(coordinators)),
+                *((f"miner{index}", Role.MINER) for index in range(miners)),
+            )
+        )
+        for index in range(bootstraps):
+            self._add(f"bootstrap{index}", None)
+        for index in range(strangers):
+            self._add(f"stranger{index}", Role.MINER)
+        self.chain = Chain(self, rows)
         for name, machine in self.machines.items():
             machine.skew_ms = (skews or {}).get(name, 0)
+            if prepare is not None:
+                prepare(machine)
             self.start(name)
 
-    def _register(self, name: str, role: Role) -> None:
-        self.machines[name] = Machine(name, NodeKey(hashlib.sha256(name.encode()).digest()), role)
+    def _add(self, name: str, role: Role | None) -> Machine:
+        machine = Machine(name, NodeKey(hashlib.sha256(name.encode()).digest()), role, len(self.everybody))
+        self.machines[name] = machine
+        self.everybody.append(machine)
+        self.by_peer[machine.key.peer_id] = machine
+        return machine
 
-    def _row(self, index: int, machine: Machine) -> StakeRow:
-        stake = 3_000_000 if machine.role is Role.COORDINATOR else 25_000 * 2 ** (index % 3)
-        return StakeRow(StakingId(index + 1), machine.key.address, machine.role, Wei(stake * CAI), active=True)
+    def _register(self, name: str, role: Role, stake: int | None) -> StakeRow:
+        machine = self._add(name, role)
+        machine.staking_id = StakingId(machine.index + 1)
+        usual = 3_000_000 if role is Role.COORDINATOR else 25_000 * 2 ** (machine.index % 3)
+        return StakeRow(machine.staking_id, machine.key.address, role, Wei((stake or usual) * CAI), active=True)
 
     def staking_id(self, name: str) -> StakingId:
         """Staking id of a machine."""
-        return next(row.id for row in self.rows if row.address == self.machines[name].key.address)
+        return self.machines[name].staking_id
 
-    def _view(self, epoch: Epoch) -> EpochView:
-        beacon = Digest(hashlib.sha256(b"beacon" + epoch.to_bytes(8, "big")).digest())
-        return self._views.setdefault(epoch, EpochView(epoch, StakeTable.of(self.rows), beacon))
+    @property
+    def rows(self) -> tuple[StakeRow, ...]:
+        """What tables that are fixed from now on say."""
+        return self.chain.rows
+
+    @rows.setter
+    def rows(self, rows: tuple[StakeRow, ...]) -> None:
+        self.chain.rows = rows
+
+    @property
+    def contract(self) -> Callable[[ContractCall], Confirmed | Failed]:
+        """What the contract makes of a call."""
+        return self.chain.contract
+
+    @contract.setter
+    def contract(self, contract: Callable[[ContractCall], Confirmed | Failed]) -> None:
+        self.chain.contract = contract
 
     def follow_chain(self) -> None:
-        """Give everybody a new head every 5 s, and the next epoch's table half an epoch before it begins."""
-        epoch_ms = self.params.epoch_s * 1000
+        """Let blocks and tables come."""
+        self.chain.follow()
 
-        def tick() -> None:
-            number = epoch_at(UnixMillis(self.now + epoch_ms // 2), self.params)
-            fresh = number not in self._views
-            for machine in self.machines.values():
-                if fresh:
-                    self.post(machine, StakeChanged(self._view(number)))
-                self.post(machine, BlockSeen(BlockNumber(1), UnixMillis(self.now + machine.skew_ms)))
-            self.at(min(5000, epoch_ms // 4), tick)
-
-        self.at(0, tick)
+    def jail(self, name: str, *, free: bool = False) -> None:
+        """Jail a node, or set it free."""
+        self.chain.jail(self.staking_id(name), free=free)
 
     # Life of machines
 
@@ -170,250 +192,167 @@ class World:
         machine = self.machines[name]
         identity = Identity(
             network=self.params.name,
-            network_id=self.params.network_id(31337, b"\x11" * 20),
+            network_id=self._network_id,
             params=self.params,
             domain=Domain(31337, Address(b"\x11" * 20)),
             catalog=CATALOG,
             key=machine.key,
             entropy=self.random.randbytes,
         )
-        address = (f"/memory/{machine.key.peer_id}",)
-        if machine.role is Role.COORDINATOR:
-            machine.core = CoordinatorCore(identity, lambda: address)
-        else:
-            machine.core = MinerCore(identity, lambda: address, Wei(0))
+        machine.core = self._core(machine, identity)
         machine.life += 1
-        records = trio.run(machine.store.load)
-        self.post(machine, Restored(records))
-        self.post(machine, ActivityChanged(frozenset(self.jailed)))
-        for waiting in trio.run(machine.store.open_transactions, 256):
-            self._transact(machine, waiting.key)
-        epoch = epoch_at(self.now, self.params)
-        for number in (epoch - 1, epoch, epoch + 1):
-            self.post(machine, StakeChanged(self._view(Epoch(number))))
-        self.post(machine, BlockSeen(BlockNumber(1), self.now))
+        self.post(machine, Restored(self.disk(machine.store.load())))
+        self.chain.start(machine)
         if machine.role is Role.MINER:
             state = ModelState(MODEL.name, MODEL.digest, True, 10_000_000, 1, MODEL.sizes, MODEL.max_steps)
             self.post(machine, EngineChanged((state,), machine.places))
 
-    def jail(self, name: str, *, free: bool = False) -> None:
-        """Jail a node, or set it free: each follower sees the block after a latency of its own."""
-        (self.jailed.discard if free else self.jailed.add)(self.staking_id(name))
-        for machine in self.machines.values():
-            self.post(machine, ActivityChanged(frozenset(self.jailed)), self._latency())
-
-    def _transact(self, machine: Machine, key: str) -> None:
-        """Give a transaction its one outcome, durable before it is told, and told until the core has taken it in."""
-
-        def mine() -> None:
-            known = trio.run(machine.store.transaction, key)
-            if known is None or machine.core is None:
-                return
-            outcome = known.outcome or self.contract(known.call)
-            trio.run(machine.store.keep_transactions, [replace(known, outcome=outcome)])
-            told = TxConfirmed(key, outcome) if isinstance(outcome, Confirmed) else TxFailed(key, outcome)
-            self.post(machine, told)
-
-        self.at(self._latency(), mine)
+    @staticmethod
+    def _core(machine: Machine, identity: Identity) -> Core:
+        address = (f"/memory/{machine.key.peer_id}",)
+        if machine.role is Role.COORDINATOR:
+            return CoordinatorCore(identity, lambda: address)
+        return BootstrapCore(identity) if machine.role is None else MinerCore(identity, lambda: address, Wei(0))
 
     def crash(self, name: str) -> None:
         """Kill a machine: only its disk stays. Peers notice after one latency."""
         machine = self.machines[name]
         machine.core = None
         machine.life += 1
-        for other in sorted(machine.connected):
-            self._part(machine, self.by_peer[other])
-        for memory in (machine.topics, machine.connected, machine.streams, machine.jobs):
-            memory.clear()
+        self.wires.leave(machine)
+        self.gossip.leave(machine)
+        machine.jobs.clear()
         machine.timers.clear()
 
     def cut(self, one: str, other: str) -> None:
         """Break the connection of two machines; they may dial again."""
-        a, b = self.machines[one], self.machines[other]
-        self._part(a, b)
-        self._part(b, a)
-        a.connected.discard(b.key.peer_id)
-        a.streams.discard(b.key.peer_id)
+        self.wires.cut(self.machines[one], self.machines[other])
 
-    def _part(self, gone: Machine, left: Machine) -> None:
-        peer = gone.key.peer_id
-        left.connected.discard(peer)
-        if peer in left.streams:
-            left.streams.discard(peer)
-            self._in_order(gone, left, StreamClosed(peer))
-        self._in_order(gone, left, PeerDown(peer))
+    def part(self, names: list[str]) -> None:
+        """Put these machines on a side of their own: nothing passes between them and the others until ``heal``."""
+        apart = {self.machines[name].index for name in names}
+        for machine in self.everybody:
+            machine.side = int(machine.index in apart)
+        for machine in self.everybody:
+            for peer in sorted(machine.connected) if machine.side else ():
+                if self.by_peer[peer].side != machine.side:
+                    self.wires.cut(machine, self.by_peer[peer])
 
-    # Time
+    def heal(self) -> None:
+        """End a partition."""
+        for machine in self.everybody:
+            machine.side = 0
 
-    def at(self, delay_ms: int, act: Callable[[], None]) -> None:
-        """Do something later."""
-        heapq.heappush(self._heap, (self.now + delay_ms, next(self._order), act))
-
-    def run(self, duration_ms: int, until: Callable[[], bool] = lambda: False) -> bool:
-        """Let time pass; stop early and say so when ``until`` holds."""
-        end = self.now + duration_ms
-        while self._heap and self._heap[0][0] <= end:
-            at, _, act = heapq.heappop(self._heap)
-            self.now = UnixMillis(at)
-            act()
-            if until():
-                return True
-        self.now = UnixMillis(end)
-        return until()
-
-    def _latency(self) -> int:
-        return self.random.randint(*self.latency_ms)
+    # Events and effects
 
     def post(self, machine: Machine, event: Event, delay_ms: int = 0) -> None:
         """Hand an event to a machine, unless it has died or restarted by then."""
-        life = machine.life
+        self.at(delay_ms, self._deliver, machine, event, machine.life)
 
-        def act() -> None:
-            if machine.life == life and machine.core is not None:
-                self._handle(machine, event)
+    def _deliver(self, machine: Machine, event: Event, life: int) -> None:
+        if machine.life == life and machine.core is not None:
+            self.handle(machine, event)
 
-        self.at(delay_ms, act)
-
-    def _handle(self, machine: Machine, event: Event) -> None:
-        assert machine.core is not None
-        effects = machine.core.handle(event, UnixMillis(self.now + machine.skew_ms))
-        self.digest.update(f"{self.now} {machine.name} {type(event).__name__} {len(effects)}\n".encode())
-        for effect in effects:
-            changed = self.tamper(machine.name, effect)
-            if changed is None or machine.core is None:
+    def handle(self, machine: Machine, event: Event) -> None:
+        """Give a live core an event, and do what it asks for."""
+        core, behaviour, life = machine.core, machine.behaviour, machine.life
+        assert core is not None
+        if behaviour is not None and not behaviour.hears(machine, event):
+            return
+        effects = core.handle(event, UnixMillis(self.now + machine.skew_ms))
+        self.trace(f"{self.now} {machine.name} {type(event).__name__} {len(effects)}")
+        if behaviour is not None:
+            effects = behaviour.acts(machine, event, effects)
+        tamper, watchers, perform = self.tamper, self._watchers, self._perform
+        for asked in effects:
+            effect = asked if tamper is None else tamper(machine.name, asked)
+            if effect is None or machine.life != life:
                 continue
-            self._perform(machine, changed)
+            kind = type(effect)
+            if kind in watchers:
+                for watcher in watchers[kind]:
+                    watcher(machine, effect)
+            perform[kind](machine, effect)
+        for check in self._after:
+            check(machine, event)
 
-    # Effects
+    def watch(self, effect_type: type, watcher: Watcher) -> None:
+        """Call ``watcher(machine, effect)`` just before each effect of a type is carried out."""
+        self._watchers[effect_type] = (*self._watchers.get(effect_type, ()), watcher)
 
-    def _perform(self, machine: Machine, effect: Effect) -> None:  # noqa: C901
-        me = machine.key.peer_id
-        match effect:
-            case Persist(records=records):
-                trio.run(machine.store.persist, records)
-            case Note():
-                self.notes.append((self.now, machine.name, effect))
-            case Send(peer=peer, message=message):
-                self._frame(machine, peer, encode(message), message)
-            case SendEncoded(peer=peer, data=data):
-                self._frame(machine, peer, data, data)
-            case Publish(topic=topic, message=message):
-                self._gossip(machine, topic, encode(message), message)
-            case SetTimer(key=key, at=at):
-                machine.timers[key] = at
-                life = machine.life
-                self.at(max(at - machine.skew_ms - self.now, 0), lambda: self._fire(machine, key, at, life))
-            case CancelTimer(key=key):
-                machine.timers.pop(key, None)
-            case Subscribe(topic=topic):
-                machine.topics.add(topic)
-            case Provide(key=key):
-                self.providers[key].add(me)
-            case FindProviders(key=key):
-                self.post(machine, ProvidersFound(key, tuple(sorted(self.providers[key]))), self._latency())
-            case Connect(peer=peer):
-                other = self.by_peer.get(peer)
-                if other is not None and other.core is not None and peer not in machine.connected:
-                    machine.connected.add(peer)
-                    other.connected.add(me)
-                    self._in_order(other, machine, PeerUp(peer))
-                    self._in_order(machine, other, PeerUp(me))
-            case OpenStream(peer=peer):
-                other = self.by_peer[peer]
-                if other.core is None or peer not in machine.connected:
-                    self._in_order(other, machine, StreamClosed(peer))
-                else:
-                    machine.streams.add(peer)
-                    other.streams.add(me)
-                    self._in_order(machine, other, StreamOpened(me))
-                    self._in_order(other, machine, StreamOpened(peer))
-            case SendArtifact(peer=peer, task=task, attempt=attempt, digest=digest):
-                data = trio.run(machine.store.artifact, digest)
-                other = self.by_peer.get(peer)
-                if other is not None and data is not None and not self.lose(machine.name, other.name, effect):
-                    self.post(other, ArtifactReceived(me, task, attempt, digest, data), self._latency())
-            case StartJob():
-                self._begin_job(machine, effect)
-            case CancelJob(task=task, attempt=attempt):
-                if (task, attempt) in machine.jobs:
-                    machine.jobs.discard((task, attempt))
-                    self.post(machine, JobFailed(task, attempt, "cancelled"))
-            case SubmitTx(key=key, call=call):
-                trio.run(machine.store.persist, (TransactionRequested(key, call),))
-                self._transact(machine, key)
-            case Deliver(task=task, update=update):
-                self.updates[task].append(update)
-            case Reply(request=request, answer=answer):
-                self.replies[request] = answer
-            case Judge(peer=peer, rule=rule):
-                self.judged.append((machine.name, self.by_peer[peer].name, rule))
+    def after_events(self, check: Callable[[Machine, Event], None]) -> None:
+        """Call ``check(machine, event)`` once an event and its effects are done."""
+        self._after.append(check)
+
+    def _performers(self) -> dict[type, Watcher]:
+        return {
+            Persist: lambda machine, effect: self.disk(machine.store.persist(effect.records)),
+            Note: self._note,
+            Send: self.wires.send,
+            SendEncoded: self.wires.send_encoded,
+            SendArtifact: self.wires.send_artifact,
+            Publish: lambda machine, effect: self.gossip.publish(machine, effect.topic, effect.message),
+            Subscribe: lambda machine, effect: self.gossip.join(machine, effect.topic),
+            SetTimer: self._set_timer,
+            CancelTimer: lambda machine, effect: machine.timers.pop(effect.key, None),
+            Provide: self.wires.provide,
+            FindProviders: self.wires.find,
+            Connect: self.wires.connect,
+            OpenStream: self.wires.open_stream,
+            StartJob: self.engines.start,
+            CancelJob: self.engines.cancel,
+            SubmitTx: lambda machine, effect: self.chain.submit(machine, effect),
+            Deliver: lambda _machine, effect: self.updates[effect.task].append(effect.update),
+            Reply: lambda _machine, effect: self.replies.__setitem__(effect.request, effect.answer),
+            Judge: lambda machine, effect: self.judge(machine, self.by_peer[effect.peer], effect.rule),
+        }
+
+    @staticmethod
+    def disk(asked: Coroutine[Any, Any, T]) -> T:
+        """Have the store in memory do something: it never waits, so no loop is needed."""
+        try:
+            asked.send(None)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        raise AssertionError("the store in memory waited")
+
+    def _note(self, machine: Machine, note: Note) -> None:
+        if note.name not in self.unkept:
+            self.notes.append((self.now, machine.name, note))
+
+    def judge(self, machine: Machine, peer: Machine, rule: str) -> None:
+        """Write down that a machine holds something against another."""
+        self.judged.append((machine.name, peer.name, rule))
+
+    def _set_timer(self, machine: Machine, effect: SetTimer) -> None:
+        key, at = effect.key, effect.at
+        machine.timers[key] = at
+        self.at(max(at - machine.skew_ms - self.now, 0), self._fire, machine, key, at, machine.life)
 
     def _fire(self, machine: Machine, key: TimerKey, at: UnixMillis, life: int) -> None:
         if machine.life == life and machine.core is not None and machine.timers.get(key) == at:
             del machine.timers[key]
-            self._handle(machine, TimerFired(key))
+            self.handle(machine, TimerFired(key))
 
-    def _frame(self, machine: Machine, peer: PeerId, data: bytes, message: object) -> None:
-        other = self.by_peer.get(peer)
-        if other is None or peer not in machine.streams or self.lose(machine.name, other.name, message):
-            return
-        for _ in range(2 if self.repeat() else 1):
-            self._in_order(machine, other, StreamReceived(machine.key.peer_id, data))
+    def loses(self, sender: Machine, receiver: Machine, message: object) -> bool:
+        """Draw whether what goes from one to another never arrives."""
+        if self.lose is not None and self.lose(sender.name, receiver.name, message):
+            return True
+        return self.links.loses()
 
-    def _in_order(self, sender: Machine, receiver: Machine, event: Event) -> None:
-        pair = (sender.key.peer_id, receiver.key.peer_id)
-        arrival = max(self.now + self._latency(), self.arrivals.get(pair, UnixMillis(0)))
-        self.arrivals[pair] = UnixMillis(arrival)
-        self.post(receiver, event, arrival - self.now)
-
-    def _gossip(self, machine: Machine, topic: str, data: bytes, message: object) -> None:
-        for other in self.machines.values():
-            if other is machine or topic not in other.topics or self.lose(machine.name, other.name, message):
-                continue
-            life = other.life
-            self.at(self._latency(), lambda other=other, life=life: self._hear(other, life, topic, data, machine))
-
-    def _hear(self, machine: Machine, life: int, topic: str, data: bytes, publisher: Machine) -> None:
-        if machine.life != life or machine.core is None:
-            return
-        judgement = machine.core.judge(topic, data, publisher.key.peer_id, UnixMillis(self.now + machine.skew_ms))
-        if judgement.verdict is Verdict.ACCEPT and judgement.message is not None:
-            self._handle(machine, GossipReceived(topic, judgement.message, publisher.key.peer_id))
-        elif judgement.verdict is Verdict.REJECT:
-            self.judged.append((machine.name, publisher.name, judgement.rule))
-
-    # Engines
-
-    def _begin_job(self, machine: Machine, job: StartJob) -> None:
-        key = (job.task, job.attempt)
-        machine.jobs.add(key)
-        steps = job.specification.steps
-        self._step(machine, machine.life, job, 0, steps)
-
-    def _step(self, machine: Machine, life: int, job: StartJob, step: int, steps: int) -> None:
-        key = (job.task, job.attempt)
-        if machine.life != life or machine.core is None or key not in machine.jobs:
-            return
-        if machine.hangs:
-            return
-        if step < steps:
-            self._handle(machine, JobProgress(*key, "step", step, steps, machine.step_ms))
-            self.at(machine.step_ms, lambda: self._step(machine, life, job, step + 1, steps))
-            return
-        machine.jobs.discard(key)
-        data = png(job.specification.width, job.specification.height, job.specification.seed)
-        digest = Digest(hashlib.sha256(data).digest())
-        milliseconds = machine.step_ms * steps
-        none = Digest(bytes(32))
-        self._handle(machine, JobFinished(*key, data, digest, "image/png", MODEL.digest, none, milliseconds))
+    def repeats(self) -> bool:
+        """Draw whether a frame comes twice."""
+        return self.links.repeats() or (self.repeat is not None and self.repeat())
 
     # Apps
 
-    def submit(self, coordinator: str = "coordinator0", *, detached: bool = True, key: str | None = None) -> int:
+    def submit(
+        self, coordinator: str = "coordinator0", *, detached: bool = True, key: str | None = None, steps: int = 10
+    ) -> int:
         """Hand in a picture of a red heart; the request number finds the reply."""
         request = next(self._requests)
         specification = TaskSpecification(
-            model=MODEL.name, prompt="a red heart", width=128, height=128, steps=10, guidance=4.0, seed=request
+            model=MODEL.name, prompt="a red heart", width=128, height=128, steps=steps, guidance=4.0, seed=request
         )
         self.post(self.machines[coordinator], TaskSubmitted(request, specification, detached, key))
         return request

@@ -1,0 +1,135 @@
+"""Gossip as flooding over a random graph: whoever accepts a message hands it to its neighbours, once.
+
+A simple stand-in for GossipSub's mesh: the same reach, hops and per-hop verdicts, none of its control messages.
+"""
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from protocol.events import GossipReceived
+from protocol.gossip.verdict import Verdict
+from protocol.units import PeerId, UnixMillis
+from protocol.wire.codec import encode
+from protocol.wire.messages import Bulletin
+from tests.sim.machine import Machine
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+PICKS = 4
+"""Neighbours that a machine picks when it joins; twice as many have it in the end (GossipSub's D is 6, D_high 12)."""
+FEWEST = 4
+"""Neighbours below which a machine looks for more at its next heartbeat (GossipSub's D_low)."""
+HEARTBEAT_MS = 1000
+"""How long a hole in the graph lasts."""
+FAR_FUTURE = 2**62
+
+
+@dataclass(slots=True)
+class Rumour:
+    """One message on its way through all machines."""
+
+    topic: str
+    data: bytes
+    message: Bulletin
+    publisher: Machine
+    peer: PeerId
+    best: list[int]
+    """Earliest arrival planned at each machine; what would come later is a duplicate that its transport drops."""
+    heard: bytearray
+    events: list[GossipReceived] = field(default_factory=list)
+
+
+class Gossip:
+    """The graphs of all topics."""
+
+    def __init__(self, world: "World") -> None:
+        """Start with empty graphs."""
+        self._world = world
+        self._members: dict[str, list[Machine]] = defaultdict(list)
+        self._neighbours: dict[str, dict[int, list[Machine]]] = defaultdict(dict)
+        self._random: random.Random = world.random
+        self.deliveries = 0
+
+    def neighbours(self, machine: Machine, topic: str) -> list[Machine]:
+        """Give the present neighbours of a machine."""
+        return self._neighbours[topic].get(machine.index, [])
+
+    def join(self, machine: Machine, topic: str) -> None:
+        """A machine subscribes: it picks neighbours, who take it as theirs."""
+        if topic in machine.topics:
+            return
+        machine.topics.add(topic)
+        self._neighbours[topic][machine.index] = []
+        self._pick(machine, topic, PICKS)
+        self._members[topic].append(machine)
+
+    def _pick(self, machine: Machine, topic: str, wanted: int) -> None:
+        near = self._neighbours[topic]
+        mine = near[machine.index]
+        members = self._members[topic]
+        for _ in range(4 * wanted):
+            if wanted <= 0 or not members:
+                return
+            other = members[int(self._random.random() * len(members))]
+            if other is not machine and other not in mine:
+                mine.append(other)
+                near[other.index].append(machine)
+                wanted -= 1
+
+    def leave(self, machine: Machine) -> None:
+        """A machine is gone; whom it leaves with few neighbours finds others at the next heartbeat."""
+        for topic in sorted(machine.topics):
+            self._members[topic].remove(machine)
+            for other in self._neighbours[topic].pop(machine.index):
+                self._neighbours[topic][other.index].remove(machine)
+                self._world.at(HEARTBEAT_MS, self._heal, other, topic)
+        machine.topics.clear()
+
+    def _heal(self, machine: Machine, topic: str) -> None:
+        near = self._neighbours[topic].get(machine.index)
+        if near is not None and len(near) < FEWEST:
+            self._pick(machine, topic, FEWEST - len(near))
+
+    def publish(self, machine: Machine, topic: str, message: Bulletin) -> None:
+        """Begin a flood."""
+        size = len(self._world.everybody)
+        rumour = Rumour(
+            topic, encode(message), message, machine, machine.key.peer_id, [FAR_FUTURE] * size, bytearray(size)
+        )
+        rumour.best[machine.index] = 0
+        rumour.heard[machine.index] = 1
+        self._forward(rumour, machine)
+
+    def _forward(self, rumour: Rumour, machine: Machine) -> None:
+        world, best = self._world, rumour.best
+        now, draw, lossless = world.now, world.links.delay, world.lose is None and not world.links.loss
+        for other in self._neighbours[rumour.topic].get(machine.index, ()):
+            index = other.index
+            if best[index] <= now or other.side != machine.side:
+                continue
+            if not lossless and world.loses(machine, other, rumour.message):
+                continue
+            delay = draw()
+            if now + delay < best[index]:
+                best[index] = now + delay
+                world.at(delay, self._arrive, rumour, other)
+
+    def _arrive(self, rumour: Rumour, machine: Machine) -> None:
+        index, core = machine.index, machine.core
+        if rumour.heard[index] or core is None:
+            return
+        rumour.heard[index] = 1
+        world = self._world
+        judgement = core.judge(rumour.topic, rumour.data, rumour.peer, UnixMillis(world.now + machine.skew_ms))
+        if judgement.verdict is Verdict.ACCEPT and judgement.message is not None:
+            self.deliveries += 1
+            if machine.behaviour is None or machine.behaviour.forwards(machine, rumour.publisher):
+                self._forward(rumour, machine)
+            if not rumour.events:
+                rumour.events.append(GossipReceived(rumour.topic, judgement.message, rumour.peer))
+            world.handle(machine, rumour.events[0])
+        elif judgement.verdict is Verdict.REJECT:
+            world.judge(machine, rumour.publisher, judgement.rule)
