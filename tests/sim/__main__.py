@@ -1,0 +1,40 @@
+"""``make sim``: run one scenario, with a progress bar, and tell what it was like."""
+
+import argparse
+import secrets
+import sys
+import time
+
+from rich.progress import Progress
+
+from tests.sim.scenario import Run, Scenario
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    usual = Scenario()
+    parser = argparse.ArgumentParser(prog="make sim", description=__doc__)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(2**32), help="of everything; fresh when not given")
+    parser.add_argument("--miners", type=int, default=usual.miners)
+    parser.add_argument("--coordinators", type=int, default=usual.coordinators)
+    parser.add_argument("--tasks", type=int, default=usual.tasks)
+    parser.add_argument("--load", type=float, default=usual.load, help="share of GPU time that the tasks take, 0.01 to 2")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run and print."""
+    asked = arguments()
+    scenario = Scenario(asked.seed, asked.miners, asked.coordinators, asked.tasks, asked.load)
+    print(f"seed {scenario.seed}, {scenario.miners} miners, {scenario.coordinators} coordinators")
+    begun = time.process_time()
+    with Progress(transient=True) as progress:
+        bar = progress.add_task("tasks ended", total=scenario.tasks)
+        summary = Run(scenario).go(lambda ended: progress.update(bar, completed=ended))
+    print("\n".join(summary.lines()))
+    print(f"CPU time             {time.process_time() - begun:.1f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
