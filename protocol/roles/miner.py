@@ -4,7 +4,7 @@ This file hears events and checks who speaks; ``claiming`` weighs offers, ``work
 Spec: SPEC.md §8, §9.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, final
 
 from protocol.crypto.envelope import seal
@@ -245,7 +245,7 @@ class MinerCore(Core):
     def _answer(self, peer: PeerId, coordinator: StakingId) -> None:
         """Tell a coordinator that greeted what we serve, and the results that it has not acknowledged."""
         self._greeted[peer] = self.now
-        self._announce()
+        self._announce_to((peer,))
         self._working.on_hello(peer, coordinator)
 
     def _adopt_voucher(self, row: StakeRow, message: Hello) -> None:
@@ -287,8 +287,12 @@ class MinerCore(Core):
         self._announced_free = max(self._places - self._working.busy(), 0)
         # Also while nobody listens or no table lists us: that may change without a greeting.
         self.set_timer(("capability", EMPTY, 0), self.now + CAPABILITY_LIFE_MS // 3)
-        own = self.own_id()
-        if own is None or not self._streams:
+        self._announce_to(self._streams)
+
+    def _announce_to(self, peers: Iterable[PeerId]) -> None:
+        """Push a new signed capability to some: who greets learns what the others know, and they are not told again."""
+        own, peers = self.own_id(), sorted(peers)
+        if own is None or not peers:
             return
         self._capability_sequence = max(self._capability_sequence + 1, self.now)
         capability = Capability(
@@ -305,14 +309,14 @@ class MinerCore(Core):
                 )
                 for _, model in sorted(self._models.items())
             ),
-            free_places=self._announced_free,
+            free_places=max(self._places - self._working.busy(), 0),
             places=self._places,
             price_floor=self._price_floor,
             addresses=self._addresses()[:8],
         )
         body = encode(capability)
         update = CapabilityUpdate(body=body, signature=seal(self.identity.key, self.identity.network_id, body))
-        for peer in sorted(self._streams):
+        for peer in peers:
             self.emit(Send(peer, update, Lane.NORMAL))
 
     def _on_timer(self, what: str, subject: bytes, attempt: int) -> None:

@@ -19,13 +19,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--coordinators", type=int, default=usual.coordinators)
     parser.add_argument("--tasks", type=int, default=usual.tasks)
     parser.add_argument("--load", type=float, default=usual.load, help="share of GPU time that the tasks take, 0.01 to 2")
+    parser.add_argument("--faults", type=int, default=usual.faults, help="how many go wrong on the way")
     return parser.parse_args()
 
 
 def main() -> int:
     """Run and print."""
     asked = arguments()
-    scenario = Scenario(asked.seed, asked.miners, asked.coordinators, asked.tasks, asked.load)
+    scenario = Scenario(asked.seed, asked.miners, asked.coordinators, asked.tasks, asked.load, asked.faults)
     print(f"seed {scenario.seed}, {scenario.miners} miners, {scenario.coordinators} coordinators")
     begun = time.process_time()
     with Progress(transient=True) as progress:

@@ -37,6 +37,8 @@ class Machine:
     """Its engine is silent."""
     wrong: bool = False
     """Its engine draws what nobody asked for: another size."""
+    at_fault: bool = False
+    """Once did what others may hold against it, though its core is honest."""
     places: int = 1
     step_ms: int = 20
     loading_ms: int = 0

@@ -2,13 +2,17 @@
 
 import gc
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from protocol.notes import NoteName
 from protocol.params import Params
+from tests.sim.invariants import Invariants
 from tests.sim.machine import Machine
+from tests.sim.plan import Step, faults, submissions
 from tests.sim.shared_work import shared_work
+from tests.sim.storm import Storm
 from tests.sim.summary import Summary
 from tests.sim.world import World
 from tests.support.networks import network_params
@@ -16,9 +20,10 @@ from tests.support.networks import network_params
 SETTLE_MS = 5000
 """Time in which the largest network finds itself."""
 STEPS = 10
-DRAIN_MS = 120_000
-"""Within so long after the last submission every task has ended."""
-UNKEPT = frozenset(NoteName)
+DRAIN_MS = 200_000
+"""Within so long after the last step every task has ended: far less than its deadline."""
+CALM_MS = 15_000
+"""How long a network runs on after the last end: what is owed is paid, what is late is heard."""
 
 
 @dataclass(frozen=True)
@@ -31,58 +36,72 @@ class Scenario:
     tasks: int = 200
     load: float = 0.3
     """Share of all GPU time that the tasks take while they come."""
+    faults: int = 0
     job_ms: int = 2000
     """Time that a picture takes."""
     latency_ms: tuple[int, int] = (10, 75)
 
+    @property
+    def pause_ms(self) -> float:
+        """Time (ms) between two tasks."""
+        return self.job_ms / (self.load * self.miners)
 
-def parameters(latency_ms: tuple[int, int]) -> Params:
-    """Numbers of a network with such latencies: δ and A are what its gossip takes in 95 of 100 cases."""
-    most = latency_ms[1]
-    return network_params(
-        slot_step_ms=2 * most, claim_allowance_ms=4 * most, early_tolerance_ms=10, boundary_tolerance_s=10
-    )
+    def plan(self) -> tuple[Step, ...]:
+        """Draw all that will be done to the network."""
+        drawn = random.Random(self.seed)
+        steps = submissions(self.tasks, self.coordinators, self.pause_ms, drawn)
+        span_ms = max(round(self.tasks * self.pause_ms), 10_000)
+        return steps + faults(
+            self.faults, miners=self.miners, coordinators=self.coordinators, span_ms=span_ms, drawn=drawn
+        )
+
+    def parameters(self) -> Params:
+        """Numbers of a network with such latencies: δ and A are what its gossip takes in 95 of 100 cases."""
+        most = self.latency_ms[1]
+        # Epochs are short where tables change, so that a run sees several of them.
+        epochs = {"epoch_s": 12, "boundary_tolerance_s": 3} if self.faults else {}
+        return network_params(slot_step_ms=2 * most, claim_allowance_ms=4 * most, **epochs)
 
 
 class Run:
-    """A network that settles, is given its tasks evenly over time, and ends them."""
+    """A network that settles, is given its tasks and its faults, and ends them all."""
 
-    def __init__(self, scenario: Scenario) -> None:
-        """Build the network."""
+    def __init__(self, scenario: Scenario, plan: tuple[Step, ...] | None = None) -> None:
+        """Build the network; ``plan`` stands in for the scenario's own."""
         self.scenario = scenario
-        self.random = random.Random(scenario.seed)
+        self.plan = scenario.plan() if plan is None else plan
         self.world = World(
             miners=scenario.miners,
             coordinators=scenario.coordinators,
             seed=scenario.seed,
-            params=parameters(scenario.latency_ms),
+            params=scenario.parameters(),
             latency_ms=scenario.latency_ms,
             prepare=self._prepare,
         )
-        self.world.unkept = UNKEPT
+        self.world.unkept = frozenset(NoteName)
+        self.invariants = Invariants(self.world)
         self.summary = Summary(self.world)
-        self._requests: list[int] = []
+        self.storm = Storm(self.world, STEPS)
+        self.submitted = Counter(step.what.startswith("submit") for step in self.plan)[True]
 
     def _prepare(self, machine: Machine) -> None:
         machine.step_ms = self.scenario.job_ms // STEPS
-
-    def _submit(self) -> None:
-        name = f"coordinator{self.random.randrange(self.scenario.coordinators)}"
-        self._requests.append(self.world.submit(name, steps=STEPS))
 
     def ended(self) -> int:
         """Count the tasks that have ended."""
         return sum(self.summary.ends.values())
 
     def over(self) -> bool:
-        """Say whether every task was handed in, answered, and has ended."""
-        return len(self._requests) == self.scenario.tasks and self.ended() == self.summary.tasks and len(
-            self.world.replies
-        ) == self.scenario.tasks
+        """Say whether every step was done and every accepted task has ended."""
+        return len(self.storm.done) == len(self.plan) and self.ended() == len(self.invariants.accounts)
 
     def go(self, on_progress: Callable[[int], None] = lambda _ended: None) -> Summary:
-        """Run to the end; ``on_progress`` hears now and then how many tasks have ended."""
-        scenario, world = self.scenario, self.world
+        """Run to the end; ``on_progress`` hears now and then how many tasks have ended.
+
+        Raises:
+            Violation: A promise was broken.
+        """
+        world = self.world
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -90,16 +109,17 @@ class Run:
             with shared_work():
                 world.follow_chain()
                 world.run(SETTLE_MS)
-                pause_ms = scenario.job_ms / (scenario.load * scenario.miners)
-                for number in range(scenario.tasks):
-                    world.at(round(number * pause_ms), self._submit)
-                for _ in range((round(scenario.tasks * pause_ms) + DRAIN_MS) // 100):
+                self.storm.plan(self.plan)
+                last = max((step.at_ms + step.for_ms for step in self.plan), default=0)
+                for _ in range((last + DRAIN_MS) // 100):
                     world.run(100)
                     on_progress(self.ended())
                     if self.over():
                         break
-                world.run(2000)
+                world.run(CALM_MS)
         finally:
             gc.enable()
             gc.unfreeze()
+        self.invariants.check_end()
+        self.summary.faults.update(step.what for step in self.storm.done if not step.what.startswith("submit"))
         return self.summary

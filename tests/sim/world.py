@@ -113,6 +113,7 @@ class World(Timeline):
         self.updates: dict[TaskId, list[Update]] = defaultdict(list)
         self.replies: dict[int, object] = {}
         self.judged: list[tuple[str, str, str]] = []
+        self.on_judged: Callable[[Machine, Machine, str], None] | None = None
         self._requests = count(1)
         self._watchers: dict[type, tuple[Watcher, ...]] = {}
         self._after: list[Callable[[Machine, Event], None]] = []
@@ -323,6 +324,8 @@ class World(Timeline):
     def judge(self, machine: Machine, peer: Machine, rule: str) -> None:
         """Write down that a machine holds something against another."""
         self.judged.append((machine.name, peer.name, rule))
+        if self.on_judged is not None:
+            self.on_judged(machine, peer, rule)
 
     def _set_timer(self, machine: Machine, effect: SetTimer) -> None:
         key, at = effect.key, effect.at

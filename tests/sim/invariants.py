@@ -1,0 +1,259 @@
+"""What holds at every moment of every run, whatever goes wrong and whoever cheats; each event is checked as it comes.
+
+The checks keep their own small account of what was persisted and sent, so each costs the same however long the run.
+Machines that cheat may do to themselves what they like: only what honest machines promise is checked.
+"""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Final
+
+from protocol.effects import Deliver, Persist, Send, SendEncoded, Stage, StartJob
+from protocol.events import Event
+from protocol.records import (
+    ClaimSigned,
+    Record,
+    ResultCommitted,
+    TaskAccepted,
+    TaskAwarded,
+    TaskDone,
+    TaskFailed,
+    VoucherHeld,
+    VoucherIssued,
+)
+from protocol.roles.claiming import MAX_HEARD_PER_COORDINATOR, MAX_OPEN_OFFERS
+from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.miner import MinerCore
+from protocol.roles.roster import LOOK_AHEAD
+from protocol.units import Digest, Role, StakingId, TaskId
+from protocol.wire.codec import WORK_PLACE, decode
+from protocol.wire.messages import Award, Claim, Decline, Receipt
+from tests.sim.machine import Machine
+from tests.sim.world import World
+
+LOOKED_AT_EVERY: Final = 32
+"""Events of one machine between two looks at what it remembers: one event adds no more than one message's worth."""
+ANSWERS_PER_CLAIM: Final = 2
+"""Awards and declines for one claim: two when its frame came twice."""
+ANSWERS_TO_SPARE: Final = 8
+"""More of them for one task, sent to claims of miners that cheat or whose disk is an old copy."""
+MOST_CLAIMS: Final = 64
+"""Claims for one task by honest miners in one attempt: slots keep all others silent."""
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+def require(holds: object, promise: str, *facts: object) -> None:
+    """Raise ``Violation`` unless it holds."""
+    if not holds:
+        raise Violation(" ".join((promise, *(fact.hex()[:16] if isinstance(fact, bytes) else str(fact) for fact in facts))))
+
+
+@dataclass
+class Account:
+    """What we have seen of one task."""
+
+    coordinator: StakingId
+    price: int
+    ended: str = ""
+    told: str = ""
+    attempt: int = -1
+    awards: dict[int, StakingId] = field(default_factory=dict)
+    claims: int = 0
+    answers: int = 0
+
+
+class Invariants:
+    """Watches one world; raises ``Violation`` in the middle of the event that breaks a promise."""
+
+    def __init__(self, world: World) -> None:
+        """Begin to watch."""
+        self._world = world
+        self.accounts: dict[TaskId, Account] = {}
+        self._claims: dict[Digest, str] = {}
+        """Who signed each claim."""
+        self._awarded: dict[Digest, tuple[TaskId, int]] = {}
+        self._sent: dict[Digest, Award] = {}
+        self._results: dict[tuple[str, Digest], bytes] = {}
+        self._receipts: dict[TaskId, bytes] = {}
+        self._issued: defaultdict[tuple[StakingId, StakingId], int] = defaultdict(int)
+        self._claimed: set[tuple[TaskId, int, StakingId, bytes]] = set()
+        self._seen: Counter[int] = Counter()
+        self.cheaters = any(machine.behaviour is not None for machine in world.everybody)
+        self._names = {machine.staking_id: machine for machine in world.everybody if machine.staking_id}
+        for effect, watcher in (
+            (Persist, self._on_persist),
+            (Send, self._on_send),
+            (SendEncoded, self._on_send_encoded),
+            (StartJob, self._on_start_job),
+            (Deliver, self._on_deliver),
+        ):
+            world.watch(effect, watcher)
+        world.after_events(self._after)
+        world.on_judged = self._on_judged
+
+    # What is on disk
+
+    def _on_persist(self, machine: Machine, effect: Persist) -> None:
+        if machine.behaviour is None:
+            for record in effect.records:
+                self._on_record(machine, record, effect.records)
+
+    def _on_record(self, machine: Machine, record: Record, together: tuple[Record, ...]) -> None:
+        match record:
+            case TaskAccepted(task=task, price=price):
+                require(task not in self.accounts, "a task is accepted twice", task)
+                self.accounts[task] = Account(machine.staking_id, price)
+            case ClaimSigned(claim=claim):
+                require(claim not in self._claims, "a claim is signed twice", claim)
+                self._claims[claim] = machine.name
+            case TaskAwarded():
+                self._on_awarded(machine, record)
+            case TaskDone() | TaskFailed():
+                self._on_end(machine, record, together)
+            case VoucherIssued() if len(together) == 1:
+                most = self._issued[(machine.staking_id, record.miner)]
+                require(record.cumulative <= most, "a voucher is adopted that nobody issued", machine.name)
+            case VoucherHeld(coordinator=coordinator, cumulative=cumulative):
+                if self._names[coordinator].behaviour is None:
+                    most = self._issued[(coordinator, machine.staking_id)]
+                    require(cumulative <= most, "a miner holds more than was issued", machine.name)
+            case ResultCommitted(award=award, result=result):
+                known = self._results.setdefault((machine.name, award), result)
+                require(known == result, "two results are signed for one award", award)
+            case _:
+                pass
+
+    def _on_awarded(self, machine: Machine, record: TaskAwarded) -> None:
+        account, winner = self.accounts[record.task], self._names[record.miner]
+        require(not account.ended, "an award after the end", record.task)
+        require(record.attempt > max(account.awards, default=-1), "an attempt is awarded twice", record.task)
+        require(record.claim not in self._awarded, "two awards for one claim", record.claim)
+        if winner.behaviour is None:
+            require(self._claims.get(record.claim) == winner.name, "an award for a claim that nobody signed", record.task)
+        assert machine.core is not None
+        book, now = machine.core.book, machine.core.now
+        row = book.row(winner.key.address, now)
+        eligible = row is not None and row.active and row.role is Role.MINER and row.id == record.miner
+        require(eligible, "an award to a miner that may not work", winner.name)
+        self._awarded[record.claim] = (record.task, record.attempt)
+        account.awards[record.attempt] = record.miner
+
+    def _on_end(self, machine: Machine, record: TaskDone | TaskFailed, together: tuple[Record, ...]) -> None:
+        account = self.accounts[record.task]
+        require(not account.ended, "a task ends twice", record.task)
+        account.ended = "done" if isinstance(record, TaskDone) else record.reason
+        issued = [other for other in together if isinstance(other, VoucherIssued)]
+        if isinstance(record, TaskFailed):
+            require(not issued, "a failed task is paid", record.task)
+            return
+        require(account.awards.get(record.attempt) == record.miner, "somebody without the award is paid", record.task)
+        require(len(issued) == 1 and issued[0].miner == record.miner, "not one voucher for one picture", record.task)
+        pair = (machine.staking_id, record.miner)
+        require(issued[0].cumulative == self._issued[pair] + account.price, "a voucher is not one price more", record.task)
+        self._issued[pair] = issued[0].cumulative
+
+    # What is sent
+
+    def _on_send(self, machine: Machine, effect: Send) -> None:
+        if machine.behaviour is not None:
+            return
+        message = effect.message
+        if isinstance(message, Award):
+            claim = message.statement.claim
+            require(self._sent.setdefault(claim, message) == message, "two awards are sent for one claim", claim)
+            require(claim in self._awarded, "an award leaves before it is on disk", claim)
+            self._answer(message.statement.task)
+        elif isinstance(message, Claim):
+            said = message.statement
+            claim_key = (said.task, said.attempt, said.miner, said.nonce)
+            require(claim_key not in self._claimed, "one claim is sent twice", said.task)
+            self._claimed.add(claim_key)
+            if said.task in self.accounts:
+                account = self.accounts[said.task]
+                account.claims += 1
+                require(account.claims <= MOST_CLAIMS * (said.attempt + 1), "claims for one task grow", said.task)
+        elif isinstance(message, Decline):
+            self._answer(message.statement.task)
+
+    def _answer(self, task: TaskId) -> None:
+        """One task costs no more messages than its claims ask for: nobody makes us talk without end."""
+        account = self.accounts.get(task)
+        if account is not None:
+            account.answers += 1
+            most = ANSWERS_TO_SPARE + ANSWERS_PER_CLAIM * account.claims
+            require(account.answers <= most or self.cheaters, "more answers than claims ask for", task, account.answers)
+
+    def _on_send_encoded(self, machine: Machine, effect: SendEncoded) -> None:
+        if machine.behaviour is not None or machine.role is not Role.COORDINATOR:
+            return
+        message = decode(effect.data, WORK_PLACE)
+        if isinstance(message, Receipt):
+            task = message.statement.task
+            require(self._receipts.setdefault(task, effect.data) == effect.data, "two receipts of one task", task)
+            require(self.accounts[task].ended == "done", "a receipt before the end is on disk", task)
+
+    def _on_start_job(self, machine: Machine, effect: StartJob) -> None:
+        if machine.behaviour is None:
+            require(len(machine.jobs) < machine.places + LOOK_AHEAD, "more jobs than places and look-ahead", effect.task)
+
+    def _on_deliver(self, machine: Machine, effect: Deliver) -> None:
+        account = self.accounts.get(effect.task)
+        if machine.behaviour is not None or account is None:
+            return
+        require(not account.told, "an app hears more after the end", effect.task)
+        if effect.update.stage in (Stage.DONE, Stage.FAILED):
+            account.told = effect.update.stage
+            require(account.ended, "an app hears of an end that is not on disk", effect.task)
+
+    @staticmethod
+    def _on_judged(machine: Machine, peer: Machine, rule: str) -> None:
+        """Nobody honest holds anything against anybody honest."""
+        honest = peer.behaviour is None and not peer.at_fault
+        require(machine.behaviour is not None or not honest, f"{machine.name} judges honest {peer.name} for {rule}")
+
+    # What is remembered
+
+    def _after(self, machine: Machine, event: Event) -> None:
+        del event
+        self._seen[machine.index] += 1
+        if self._seen[machine.index] % LOOKED_AT_EVERY == 0 and machine.behaviour is None:
+            self.check_memory(machine)
+
+    def check_memory(self, machine: Machine) -> None:
+        """Whatever others sent, a machine remembers no more than its limits say."""
+        core, nodes = machine.core, len(self._world.everybody)
+        if core is None:
+            return
+        require(len(core._early_hellos) <= nodes, "kept greetings grow", machine.name)
+        if isinstance(core, MinerCore):
+            claiming, working = core._claiming, core._working
+            offers = len(claiming._offers)
+            require(offers <= MAX_OPEN_OFFERS, "open offers grow", machine.name)
+            most = max(claiming._heard.values(), default=0)
+            require(most <= MAX_HEARD_PER_COORDINATOR, "open offers of one coordinator grow", machine.name)
+            taken = len(claiming._claims) + len(working._jobs)
+            require(taken <= machine.places + LOOK_AHEAD, "claims and jobs exceed places and look-ahead", machine.name)
+            clocks = offers + len(claiming._claims) + len(working._deliveries) + 2 * nodes + 8
+            require(len(machine.timers) <= clocks, "timers grow", machine.name, len(machine.timers))
+        elif isinstance(core, CoordinatorCore):
+            tasks = core.waiting()
+            require(tasks <= self._world.params.max_queued_tasks, "tasks grow", machine.name)
+            require(len(core.roster) <= nodes, "the roster grows", machine.name)
+            require(len(machine.timers) <= 4 * tasks + nodes + 8, "timers grow", machine.name, len(machine.timers))
+
+    # The end of a run
+
+    def check_end(self) -> None:
+        """Once everything is calm, every accepted task has ended, and what is promised is what is held."""
+        held: dict[tuple[StakingId, StakingId], int] = {}
+        for machine in self._world.everybody:
+            for record in machine.store._held.values():
+                held[(record.coordinator, machine.staking_id)] = record.cumulative
+        for task, account in self.accounts.items():
+            require(account.ended, "a task has no end", task)
+        for pair, cumulative in self._issued.items():
+            if self._names[pair[1]].behaviour is None:
+                require(held.get(pair, 0) == cumulative, "what is promised and what is held differ", pair)
