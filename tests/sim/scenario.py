@@ -2,12 +2,12 @@
 
 import gc
 import random
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from protocol.notes import NoteName
 from protocol.params import Params
+from protocol.roles.miner import MinerCore
 from tests.sim.invariants import Invariants
 from tests.sim.machine import Machine
 from tests.sim.plan import Step, faults, submissions
@@ -22,8 +22,8 @@ SETTLE_MS = 5000
 STEPS = 10
 DRAIN_MS = 200_000
 """Within so long after the last step every task has ended: far less than its deadline."""
-CALM_MS = 15_000
-"""How long a network runs on after the last end: what is owed is paid, what is late is heard."""
+CALM_MS = 2000
+"""How long a network runs on after the last receipt: what is late is heard."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Run:
         self.invariants = Invariants(self.world)
         self.summary = Summary(self.world)
         self.storm = Storm(self.world, STEPS)
-        self.submitted = Counter(step.what.startswith("submit") for step in self.plan)[True]
+        self._whole_at = 0
 
     def _prepare(self, machine: Machine) -> None:
         machine.step_ms = self.scenario.job_ms // STEPS
@@ -92,8 +92,16 @@ class Run:
         return sum(self.summary.ends.values())
 
     def over(self) -> bool:
-        """Say whether every step was done and every accepted task has ended."""
-        return len(self.storm.done) == len(self.plan) and self.ended() == len(self.invariants.accounts)
+        """Say whether every step was done and undone, every accepted task has ended, and nobody waits to be paid."""
+        if len(self.storm.done) < len(self.plan) or self.world.now < self._whole_at:
+            return False
+        return self.ended() == len(self.invariants.accounts) and not any(map(self._is_owed, self.world.everybody))
+
+    @staticmethod
+    def _is_owed(machine: Machine) -> bool:
+        """Say whether an honest miner waits for a receipt."""
+        core = machine.core
+        return isinstance(core, MinerCore) and machine.behaviour is None and bool(core._working._deliveries)
 
     def go(self, on_progress: Callable[[int], None] = lambda _ended: None) -> Summary:
         """Run to the end; ``on_progress`` hears now and then how many tasks have ended.
@@ -111,6 +119,7 @@ class Run:
                 world.run(SETTLE_MS)
                 self.storm.plan(self.plan)
                 last = max((step.at_ms + step.for_ms for step in self.plan), default=0)
+                self._whole_at = world.now + last
                 for _ in range((last + DRAIN_MS) // 100):
                     world.run(100)
                     on_progress(self.ended())
