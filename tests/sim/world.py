@@ -48,7 +48,7 @@ from protocol.roles.core import Core, Identity
 from protocol.roles.miner import MinerCore
 from protocol.stake.table import StakeRow
 from protocol.units import CAI, Address, PeerId, Role, StakingId, TaskId, UnixMillis, Wei
-from protocol.wire.messages import TaskSpecification
+from protocol.wire.messages import Hello, TaskSpecification
 from tests.sim.chain import Chain
 from tests.sim.engines import Engines
 from tests.sim.gossip import Gossip
@@ -341,7 +341,8 @@ class World(Timeline):
         """Draw whether what goes from one to another never arrives."""
         if self.lose is not None and self.lose(sender.name, receiver.name, message):
             return True
-        return self.links.loses()
+        # A stream whose first frame is lost is a broken stream: that is what ``cut`` is for.
+        return self.links.loses() and not isinstance(message, Hello)
 
     def repeats(self) -> bool:
         """Draw whether a frame comes twice."""
