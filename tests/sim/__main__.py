@@ -7,7 +7,10 @@ import time
 
 from rich.progress import Progress
 
+from tests.sim.adversaries import CHEATS
+from tests.sim.invariants import Violation
 from tests.sim.scenario import Run, Scenario
+from tests.sim.shrink import explain
 
 
 def arguments() -> argparse.Namespace:
@@ -20,19 +23,31 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", type=int, default=usual.tasks)
     parser.add_argument("--load", type=float, default=usual.load, help="share of GPU time that the tasks take, 0.01 to 2")
     parser.add_argument("--faults", type=int, default=usual.faults, help="how many go wrong on the way")
+    parser.add_argument("--cheats", default="", help=f"as kind:number,kind:number; kinds: {', '.join(CHEATS)}")
     return parser.parse_args()
 
 
 def main() -> int:
     """Run and print."""
     asked = arguments()
-    scenario = Scenario(asked.seed, asked.miners, asked.coordinators, asked.tasks, asked.load, asked.faults)
+    cheats = tuple(asked.cheats.split(",")) if asked.cheats else ()
+    scenario = Scenario(asked.seed, asked.miners, asked.coordinators, asked.tasks, asked.load, asked.faults, cheats)
     print(f"seed {scenario.seed}, {scenario.miners} miners, {scenario.coordinators} coordinators")
     begun = time.process_time()
     with Progress(transient=True) as progress:
         bar = progress.add_task("tasks ended", total=scenario.tasks)
-        summary = Run(scenario).go(lambda ended: progress.update(bar, completed=ended))
-    print("\n".join(summary.lines()))
+        run = Run(scenario)
+        try:
+            run.go(lambda ended: progress.update(bar, completed=ended))
+        except Violation as violation:
+            broken = violation
+        else:
+            broken = None
+    if broken is not None:
+        print(f"broken: {broken}\nThe fewest steps that break it (make sim SEED={scenario.seed} shows it again):")
+        print("\n".join(explain(scenario, run.plan)))
+        return 1
+    print("\n".join(run.summary.lines()))
     print(f"CPU time             {time.process_time() - begun:.1f} s")
     return 0
 

@@ -84,8 +84,9 @@ class Chain:
         return EpochView(epoch, StakeTable.of(rows), self._beacon(epoch, b"other branch"))
 
     def catch_up(self, machine: Machine) -> None:
-        """A machine's chain node is back: it hears of the tables that it missed."""
+        """A machine's chain node is back: it hears of what it missed."""
         self.deaf.discard(machine.name)
+        self._world.post(machine, ActivityChanged(frozenset(self.jailed)))
         epoch = epoch_at(self._world.now, self._world.params)
         for number in sorted(known for known in self._views if known >= epoch - 1):
             self._world.post(machine, StakeChanged(self._views[number]))

@@ -44,11 +44,17 @@ MOST_CLAIMS: Final = 64
 class Violation(AssertionError):
     """A promise was broken."""
 
+    def __init__(self, promise: str, *facts: object) -> None:
+        """Name the promise, and the facts of this case."""
+        self.promise = promise
+        shown = (fact.hex()[:16] if isinstance(fact, bytes) else str(fact) for fact in facts)
+        super().__init__(" ".join((promise, *shown)))
+
 
 def require(holds: object, promise: str, *facts: object) -> None:
     """Raise ``Violation`` unless it holds."""
     if not holds:
-        raise Violation(" ".join((promise, *(fact.hex()[:16] if isinstance(fact, bytes) else str(fact) for fact in facts))))
+        raise Violation(promise, *facts)
 
 
 @dataclass
@@ -72,6 +78,8 @@ class Invariants:
         """Begin to watch."""
         self._world = world
         self.accounts: dict[TaskId, Account] = {}
+        self.ended = 0
+        """Tasks of honest coordinators that have ended."""
         self._claims: dict[Digest, str] = {}
         """Who signed each claim."""
         self._awarded: dict[Digest, tuple[TaskId, int]] = {}
@@ -144,6 +152,7 @@ class Invariants:
     def _on_end(self, machine: Machine, record: TaskDone | TaskFailed, together: tuple[Record, ...]) -> None:
         account = self.accounts[record.task]
         require(not account.ended, "a task ends twice", record.task)
+        self.ended += 1
         account.ended = "done" if isinstance(record, TaskDone) else record.reason
         issued = [other for other in together if isinstance(other, VoucherIssued)]
         if isinstance(record, TaskFailed):
@@ -212,7 +221,7 @@ class Invariants:
     def _on_judged(machine: Machine, peer: Machine, rule: str) -> None:
         """Nobody honest holds anything against anybody honest."""
         honest = peer.behaviour is None and not peer.at_fault
-        require(machine.behaviour is not None or not honest, f"{machine.name} judges honest {peer.name} for {rule}")
+        require(machine.behaviour is not None or not honest, "an honest peer is judged", machine.name, peer.name, rule)
 
     # What is remembered
 

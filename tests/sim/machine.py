@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from node.adapters.memory.store import MemoryStore
 from protocol.crypto.keys import NodeKey
 from protocol.effects import TimerKey
+from protocol.gossip.reputation import Ledger
 from protocol.roles.core import Core
 from protocol.units import PeerId, Role, StakingId, TaskId, UnixMillis
 
@@ -33,6 +34,8 @@ class Machine:
     streams: set[PeerId] = field(default_factory=set)
     timers: dict[TimerKey, UnixMillis] = field(default_factory=dict)
     jobs: set[tuple[TaskId, int]] = field(default_factory=set)
+    ledger: Ledger = field(default_factory=Ledger)
+    """What it holds against others; whom it has banned it has no connection with."""
     hangs: bool = False
     """Its engine is silent."""
     wrong: bool = False

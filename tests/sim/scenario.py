@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from protocol.notes import NoteName
 from protocol.params import Params
 from protocol.roles.miner import MinerCore
+from tests.sim.adversaries import behaviours
 from tests.sim.invariants import Invariants
 from tests.sim.machine import Machine
 from tests.sim.plan import Step, faults, submissions
@@ -37,6 +38,10 @@ class Scenario:
     load: float = 0.3
     """Share of all GPU time that the tasks take while they come."""
     faults: int = 0
+    cheats: tuple[str, ...] = ()
+    """Who cheats: ``name:number`` of ``tests.sim.adversaries.CHEATS``, counted from the first of the role."""
+    stakes: tuple[tuple[str, int], ...] = ()
+    """Stakes (CAI) other than the usual, by name."""
     job_ms: int = 2000
     """Time that a picture takes."""
     latency_ms: tuple[int, int] = (10, 75)
@@ -70,12 +75,15 @@ class Run:
         """Build the network; ``plan`` stands in for the scenario's own."""
         self.scenario = scenario
         self.plan = scenario.plan() if plan is None else plan
+        self._behaviours = behaviours(scenario.cheats)
         self.world = World(
             miners=scenario.miners,
             coordinators=scenario.coordinators,
             seed=scenario.seed,
             params=scenario.parameters(),
             latency_ms=scenario.latency_ms,
+            strangers=sum(name.startswith("stranger") for name in self._behaviours),
+            stakes=dict(scenario.stakes),
             prepare=self._prepare,
         )
         self.world.unkept = frozenset(NoteName)
@@ -86,10 +94,13 @@ class Run:
 
     def _prepare(self, machine: Machine) -> None:
         machine.step_ms = self.scenario.job_ms // STEPS
+        machine.behaviour = self._behaviours.get(machine.name)
+        if machine.behaviour is not None:
+            machine.behaviour.prepare(machine)
 
     def ended(self) -> int:
-        """Count the tasks that have ended."""
-        return sum(self.summary.ends.values())
+        """Count the tasks of honest coordinators that have ended."""
+        return self.invariants.ended
 
     def over(self) -> bool:
         """Say whether every step was done and undone, every accepted task has ended, and nobody waits to be paid."""

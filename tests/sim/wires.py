@@ -42,7 +42,10 @@ class Wires:
         if peer in machine.connected:
             return
         other = self._world.by_peer.get(peer)
-        if other is not None and other.core is not None and other.side == machine.side:
+        if other is None or other.core is None or other.side != machine.side:
+            return
+        now = self._world.now
+        if not machine.ledger.banned(peer, now) and not other.ledger.banned(me, now):
             machine.connected.add(peer)
             other.connected.add(me)
             self.in_order(other, machine, PeerUp(peer))

@@ -24,6 +24,7 @@ from protocol.effects import (
     FindProviders,
     Judge,
     Note,
+    Offence,
     OpenStream,
     Persist,
     Provide,
@@ -305,7 +306,9 @@ class World(Timeline):
             SubmitTx: lambda machine, effect: self.chain.submit(machine, effect),
             Deliver: lambda _machine, effect: self.updates[effect.task].append(effect.update),
             Reply: lambda _machine, effect: self.replies.__setitem__(effect.request, effect.answer),
-            Judge: lambda machine, effect: self.judge(machine, self.by_peer[effect.peer], effect.rule),
+            Judge: lambda machine, effect: self.judge(
+                machine, self.by_peer[effect.peer], effect.rule, effect.offence
+            ),
         }
 
     @staticmethod
@@ -321,11 +324,14 @@ class World(Timeline):
         if note.name not in self.unkept:
             self.notes.append((self.now, machine.name, note))
 
-    def judge(self, machine: Machine, peer: Machine, rule: str) -> None:
-        """Write down that a machine holds something against another."""
+    def judge(self, machine: Machine, peer: Machine, rule: str, offence: Offence = Offence.GRAVE) -> None:
+        """A machine holds something against another, and parts with it once its credit is spent."""
         self.judged.append((machine.name, peer.name, rule))
         if self.on_judged is not None:
             self.on_judged(machine, peer, rule)
+        banned = machine.ledger.judge(peer.key.peer_id, offence.value, self.now)
+        if banned and peer.key.peer_id in machine.connected:
+            self.wires.cut(machine, peer)
 
     def _set_timer(self, machine: Machine, effect: SetTimer) -> None:
         key, at = effect.key, effect.at

@@ -1,0 +1,133 @@
+"""Whole runs of the simulator: faults, adversaries, and that the simulator itself tells the truth."""
+
+import secrets
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+
+from protocol.effects import Persist, Send
+from protocol.units import StakingId
+from protocol.wire.messages import Award
+from tests.sim import scenario as scenarios
+from tests.sim.adversaries import CHEATS
+from tests.sim.invariants import Invariants, Violation
+from tests.sim.plan import Step
+from tests.sim.scenario import Run, Scenario
+from tests.sim.shrink import explain, shrink
+from tests.sim.test_task_line import accept, settled
+
+SMALL = Scenario(miners=8, coordinators=3, tasks=30, load=0.5)
+
+
+@pytest.mark.parametrize("seed", [1, 30, 129])
+def test_run__faults_of_all_kinds__every_promise_is_kept(seed: int) -> None:
+    summary = Run(replace(SMALL, seed=seed, faults=25)).go()
+    assert summary.ends["done"] >= 20
+
+
+def test_run__fresh_seed__every_promise_is_kept() -> None:
+    seed = secrets.randbelow(2**32)
+    print(f"make sim SEED={seed} MINERS=8 COORDINATORS=3 TASKS=30 LOAD=0.5 FAULTS=25")
+    Run(replace(SMALL, seed=seed, faults=25)).go()
+
+
+@pytest.mark.parametrize("kind", sorted(CHEATS))
+def test_run__some_cheat__honest_nodes_keep_every_promise(kind: str) -> None:
+    run = Run(replace(SMALL, tasks=12, cheats=(f"{kind}:{2 if CHEATS[kind].role == 'miner' else 1}",)))
+    run.go()
+    assert {account.ended for account in run.invariants.accounts.values()} == {"done"}
+    judged = {peer for _, peer, _ in run.world.judged}
+    assert judged == ({"stranger0"} if kind == "impostor" else set())
+
+
+def test_run__everybody_claims_early__the_drawn_first_wins_all_the_same() -> None:
+    summary = Run(replace(SMALL, cheats=("early:8",))).go()
+    assert summary.declines["early"] > 30
+    assert summary.ranks.count(0) == len(summary.ranks)
+
+
+def test_run__idle_hundred_miners__claims_stay_few() -> None:
+    assert Run(Scenario(miners=100, tasks=40, load=0.1)).go().claims_per_task <= 2.2
+
+
+def test_run__one_stake_in_ten_nodes__gets_what_it_gets_in_one() -> None:
+    stakes = (("miner0", 500_000), *((f"miner{place}", 50_000) for place in range(1, 11)))
+    scenario = Scenario(miners=11, coordinators=2, tasks=300, load=0.01, job_ms=200, stakes=stakes)
+    won = Run(scenario).go().won
+    whole = won[StakingId(scenario.coordinators + 1)] / sum(won.values())
+    assert 0.4 < whole < 0.6
+
+
+def test_run__same_scenario__same_digest_with_and_without_shared_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = replace(SMALL, tasks=10, faults=6)
+    shared = Run(scenario).go().world.digest.hexdigest()
+    assert Run(scenario).go().world.digest.hexdigest() == shared
+    assert Run(replace(scenario, seed=2)).go().world.digest.hexdigest() != shared
+    monkeypatch.setattr(scenarios, "shared_work", nullcontext)
+    assert Run(scenario).go().world.digest.hexdigest() == shared
+
+
+def test_invariants__award_that_is_not_on_disk__is_a_violation() -> None:
+    world = settled()
+    Invariants(world)
+    world.tamper = lambda _name, effect: None if isinstance(effect, Persist) and "Awarded" in repr(effect) else effect
+    with pytest.raises(Violation, match="before it is on disk"):
+        accept(world)
+        world.run(5000)
+
+
+def test_invariants__two_awards_for_one_claim__is_a_violation() -> None:
+    world = settled()
+    Invariants(world)
+
+    def change(_name: str, effect: object) -> object:
+        if isinstance(effect, Send) and isinstance(effect.message, Award):
+            watched[0](world.machines["coordinator0"], effect)
+            return Send(effect.peer, effect.message.model_copy(update={"salt": bytes(32)}))
+        return effect
+
+    watched = world._watchers[Send]
+    world.tamper = change  # type: ignore[assignment]
+    with pytest.raises(Violation, match="two awards are sent"):
+        accept(world)
+        world.run(5000)
+
+
+def test_invariants__honest_peer_is_judged__is_a_violation() -> None:
+    world = settled()
+    Invariants(world)
+    with pytest.raises(Violation, match="an honest peer is judged"):
+        world.judge(world.machines["miner0"], world.machines["miner1"], "some.rule")
+
+
+def test_invariants__task_without_an_end__is_a_violation() -> None:
+    world = settled()
+    invariants = Invariants(world)
+    accept(world)
+    with pytest.raises(Violation, match="a task has no end"):
+        invariants.check_end()
+
+
+def test_shrink__two_steps_of_many_matter__leaves_those_two() -> None:
+    plan = tuple(Step(at, "cut", f"coordinator{at}") for at in range(40))
+    guilty = {plan[7], plan[31]}
+    assert set(shrink(plan, lambda less: guilty <= set(less))) == guilty
+
+
+def test_explain__run_that_breaks_a_promise__tells_the_step_and_what_came_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Time ends before a picture can be drawn: whatever else happens, one task alone breaks the promise of an end.
+    monkeypatch.setattr(scenarios, "DRAIN_MS", 500)
+    monkeypatch.setattr(scenarios, "CALM_MS", 0)
+    scenario = replace(SMALL, tasks=6)
+    told = explain(scenario, (*scenario.plan(), *(Step(at, "cut", "coordinator0", "miner1") for at in (5, 50, 500))))
+    assert len(told[: told.index("what happened last:")]) == 1
+    assert "submit" in told[0]
+    assert "task.accepted" in "".join(told)
+    assert told[-1].startswith("broken: a task has no end")
+
+
+def test_explain__run_that_keeps_every_promise__says_so() -> None:
+    assert explain(replace(SMALL, tasks=1), (Step(0, "submit", "coordinator0"),)) == ["this plan keeps every promise"]
