@@ -17,11 +17,15 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     usual = Scenario()
     parser = argparse.ArgumentParser(prog="make sim", description=__doc__)
-    parser.add_argument("--seed", type=int, default=secrets.randbelow(2**32), help="of everything; fresh when not given")
+    parser.add_argument(
+        "--seed", type=int, default=secrets.randbelow(2**32), help="of everything; fresh when not given"
+    )
     parser.add_argument("--miners", type=int, default=usual.miners)
     parser.add_argument("--coordinators", type=int, default=usual.coordinators)
     parser.add_argument("--tasks", type=int, default=usual.tasks)
-    parser.add_argument("--load", type=float, default=usual.load, help="share of GPU time that the tasks take, 0.01 to 2")
+    parser.add_argument(
+        "--load", type=float, default=usual.load, help="share of GPU time that the tasks take, 0.01 to 2"
+    )
     parser.add_argument("--faults", type=int, default=usual.faults, help="how many go wrong on the way")
     parser.add_argument("--cheats", default="", help=f"as kind:number,kind:number; kinds: {', '.join(CHEATS)}")
     return parser.parse_args()

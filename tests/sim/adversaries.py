@@ -152,7 +152,9 @@ class Flooding(Behaviour):
     def acts(self, machine: Machine, event: Event, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
         """Multiply what is published."""
         return effects + tuple(
-            Publish(effect.topic, effect.message.model_copy(update={"sent_at": UnixMillis(effect.message.sent_at + one)}))
+            Publish(
+                effect.topic, effect.message.model_copy(update={"sent_at": UnixMillis(effect.message.sent_at + one)})
+            )
             for effect in effects
             if isinstance(effect, Publish)
             for one in range(1, FLOOD)

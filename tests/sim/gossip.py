@@ -106,16 +106,17 @@ class Gossip:
     def _forward(self, rumour: Rumour, machine: Machine) -> None:
         world, best = self._world, rumour.best
         now, draw, lossless = world.now, world.links.delay, world.lose is None and not world.links.loss
-        for other in self._neighbours[rumour.topic].get(machine.index, ()):
+        index_here, side = machine.index, machine.side
+        for other in self._neighbours[rumour.topic].get(index_here, ()):
             index = other.index
-            if best[index] <= now or other.side != machine.side:
+            if best[index] <= now or other.side != side:
                 continue
             if not lossless and world.loses(machine, other, rumour.message):
                 continue
-            delay = draw()
-            if now + delay < best[index]:
-                best[index] = now + delay
-                world.at(delay, self._arrive, rumour, other)
+            arrival = now + draw()
+            if arrival < best[index]:
+                best[index] = arrival
+                world.at(arrival - now, self._arrive, rumour, other)
 
     def _arrive(self, rumour: Rumour, machine: Machine) -> None:
         index, core = machine.index, machine.core

@@ -140,7 +140,9 @@ class Invariants:
         require(record.attempt > max(account.awards, default=-1), "an attempt is awarded twice", record.task)
         require(record.claim not in self._awarded, "two awards for one claim", record.claim)
         if winner.behaviour is None:
-            require(self._claims.get(record.claim) == winner.name, "an award for a claim that nobody signed", record.task)
+            require(
+                self._claims.get(record.claim) == winner.name, "an award for a claim that nobody signed", record.task
+            )
         assert machine.core is not None
         book, now = machine.core.book, machine.core.now
         row = book.row(winner.key.address, now)
@@ -161,7 +163,9 @@ class Invariants:
         require(account.awards.get(record.attempt) == record.miner, "somebody without the award is paid", record.task)
         require(len(issued) == 1 and issued[0].miner == record.miner, "not one voucher for one picture", record.task)
         pair = (machine.staking_id, record.miner)
-        require(issued[0].cumulative == self._issued[pair] + account.price, "a voucher is not one price more", record.task)
+        require(
+            issued[0].cumulative == self._issued[pair] + account.price, "a voucher is not one price more", record.task
+        )
         self._issued[pair] = issued[0].cumulative
 
     # What is sent
@@ -206,7 +210,9 @@ class Invariants:
 
     def _on_start_job(self, machine: Machine, effect: StartJob) -> None:
         if machine.behaviour is None:
-            require(len(machine.jobs) < machine.places + LOOK_AHEAD, "more jobs than places and look-ahead", effect.task)
+            require(
+                len(machine.jobs) < machine.places + LOOK_AHEAD, "more jobs than places and look-ahead", effect.task
+            )
 
     def _on_deliver(self, machine: Machine, effect: Deliver) -> None:
         account = self.accounts.get(effect.task)

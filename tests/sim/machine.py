@@ -13,6 +13,9 @@ from protocol.units import PeerId, Role, StakingId, TaskId, UnixMillis
 if TYPE_CHECKING:
     from tests.sim.adversaries import Behaviour
 
+NOBODY = StakingId(0)
+"""Staking id of who is registered nowhere."""
+
 
 @dataclass(eq=False)
 class Machine:
@@ -24,7 +27,7 @@ class Machine:
     """None is a bootstrap: registered nowhere."""
     index: int = 0
     """Place among all machines."""
-    staking_id: StakingId = StakingId(0)
+    staking_id: StakingId = NOBODY
     store: MemoryStore = field(default_factory=MemoryStore)
     core: Core | None = None
     life: int = 0

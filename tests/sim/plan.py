@@ -47,11 +47,11 @@ def submissions(tasks: int, coordinators: int, pause_ms: float, drawn: random.Ra
     )
 
 
-def faults(
-    number: int, *, miners: int, coordinators: int, span_ms: int, drawn: random.Random
-) -> tuple[Step, ...]:
+def faults(number: int, *, miners: int, coordinators: int, span_ms: int, drawn: random.Random) -> tuple[Step, ...]:
     """Plan faults over a span of time, each ending by itself some seconds later."""
-    return tuple(sorted((_fault(miners, coordinators, span_ms, drawn) for _ in range(number)), key=lambda one: one.at_ms))
+    return tuple(
+        sorted((_fault(miners, coordinators, span_ms, drawn) for _ in range(number)), key=lambda one: one.at_ms)
+    )
 
 
 def _fault(miners: int, coordinators: int, span_ms: int, drawn: random.Random) -> Step:

@@ -130,7 +130,8 @@ class Run:
                 world.run(SETTLE_MS)
                 self.storm.plan(self.plan)
                 last = max((step.at_ms + step.for_ms for step in self.plan), default=0)
-                self._whole_at = world.now + last
+                # Who left the table is back in it two epochs later, and the run goes on until then.
+                self._whole_at = world.now + last + (3000 * world.params.epoch_s if self.scenario.faults else 0)
                 for _ in range((last + DRAIN_MS) // 100):
                     world.run(100)
                     on_progress(self.ended())

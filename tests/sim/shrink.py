@@ -18,7 +18,9 @@ LAST_NOTES = 40
 """Notes shown of what happened before the promise was broken."""
 
 
-def shrink(plan: tuple[Step, ...], fails: Callable[[tuple[Step, ...]], bool], most_runs: int = MOST_RUNS) -> tuple[Step, ...]:
+def shrink(
+    plan: tuple[Step, ...], fails: Callable[[tuple[Step, ...]], bool], most_runs: int = MOST_RUNS
+) -> tuple[Step, ...]:
     """Give a part of the plan that still fails, of which no single step can be left out unless runs ran out."""
     size, runs = max(len(plan) // 2, 1), 0
     while runs < most_runs:

@@ -98,8 +98,9 @@ class Summary:
             f"stake {stake:>9,} CAI  {number} miners: {held:.1%} of stake, {got:.1%} of tasks"
             for stake, number, held, got in self.shares_by_stake()
         )
+        deliveries, frames = world.gossip.deliveries / tasks, world.wires.frames / tasks
         lines += [
-            f"gossip per task      {world.gossip.deliveries / tasks:.0f} deliveries, {world.wires.frames / tasks:.0f} frames",
+            f"messages per task    {deliveries:.0f} by gossip, {frames:.0f} frames",
             f"faults               {faults}",
             f"held against peers   {len(world.judged)}",
             f"events               {world.events}",

@@ -306,9 +306,7 @@ class World(Timeline):
             SubmitTx: lambda machine, effect: self.chain.submit(machine, effect),
             Deliver: lambda _machine, effect: self.updates[effect.task].append(effect.update),
             Reply: lambda _machine, effect: self.replies.__setitem__(effect.request, effect.answer),
-            Judge: lambda machine, effect: self.judge(
-                machine, self.by_peer[effect.peer], effect.rule, effect.offence
-            ),
+            Judge: lambda machine, effect: self.judge(machine, self.by_peer[effect.peer], effect.rule, effect.offence),
         }
 
     @staticmethod
