@@ -25,7 +25,7 @@ from protocol.records import VoucherIssued
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.miner import MinerCore
 from protocol.stake.table import StakeRow
-from protocol.units import BlockNumber, PeerId, UnixMillis, Wei
+from protocol.units import BlockNumber, PeerId, StakingId, UnixMillis, Wei
 from protocol.wire.codec import encode
 from protocol.wire.messages import Abandon, Cancel, CapabilityUpdate, Result, WorkMessage
 from tests.protocol.roles.frames import (
@@ -103,6 +103,20 @@ def test_result__that_overtakes_the_hello_of_its_stream__comes_again_with_the_an
     miner.hear(StreamClosed(CAROL.peer_id))
     miner.hear(StreamOpened(CAROL.peer_id))
     assert of_kind(miner.say(CAROL, hello(CAROL_ID)), Result) == [result]
+
+
+def test_miner__second_coordinator_greets__tells_it_alone_and_all_when_that_changes() -> None:
+    """A miner with k coordinators that greet one after another says what it serves k times, not k times k."""
+    seat = MinerSeat()
+    seat.tables((row(ALICE, 1), coordinator(CAROL, 3), coordinator(networks.DAVE, 4)))
+    seat.hear(StreamOpened(networks.DAVE.peer_id))
+    effects = seat.say(networks.DAVE, hello(StakingId(4), by=networks.DAVE))
+    assert _told(effects) == [networks.DAVE.peer_id]
+    assert _told(seat.hear(EngineChanged((), 0))) == sorted([CAROL.peer_id, networks.DAVE.peer_id])
+
+
+def _told(effects: Iterable[Effect]) -> list[PeerId]:
+    return [e.peer for e in effects if isinstance(e, Send) and isinstance(e.message, CapabilityUpdate)]
 
 
 # What comes before a table
