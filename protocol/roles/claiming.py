@@ -6,6 +6,7 @@ never exceed the device's places plus the look-ahead that hides one award round 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Final, final
 
 from protocol.crypto.typed_data import digest
@@ -18,7 +19,7 @@ from protocol.roles.core import Core
 from protocol.roles.roster import LOOK_AHEAD
 from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.field import Field
-from protocol.stake.lottery import order, slot_ms, task_id, ticket
+from protocol.stake.lottery import clock, order, slot_ms, task_id, ticket
 from protocol.stake.table import EpochView
 from protocol.task.offer import offer_digest
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
@@ -36,6 +37,9 @@ MAX_STRETCH: Final = 8
 FIRST_QUIET_MS: Final = 1000
 """How long (ms) a coordinator that left a claim unanswered is not heard; doubles each time until it answers one."""
 LAST_QUIET_MS: Final = 300_000
+CHOICE: Final = 16
+"""Oldest due offers of a coordinator among which a miner takes the one whose draw it is nearest to winning: in backlog
+freed miners would otherwise all claim the oldest, and all but one in vain."""
 MAX_HEARD_PER_COORDINATOR: Final = 1024
 """Open offers of one coordinator, so that none crowds out the others."""
 
@@ -53,6 +57,8 @@ class OpenOffer:
     backlog_at: UnixMillis
     """When every slot has passed and an answer was due: from then on the look-ahead may take it too."""
     rank: int | None
+    clock: float
+    """What our own clock reads in its draw: the smaller, the rather it is ours."""
     digest: Digest
     """What a claim of it names."""
 
@@ -152,6 +158,7 @@ class Claiming:
             UnixMillis(slot_at),
             UnixMillis(backlog_at),
             rank,
+            clock(drawn, view.table.by_id[own]) if own in view.table.by_id else inf,
             offer_digest(message.coordinator, message.epoch, message.root, field.digest, message.model, offer),
         )
         if len(self._offers) > MAX_OPEN_OFFERS:
@@ -221,16 +228,19 @@ class Claiming:
             self._claim(best)
 
     def _next(self, *, fresh_too: bool) -> OpenOffer | None:
-        """Pick by stake-weighted fair queueing over coordinators, then the oldest of the one picked."""
+        """Pick by stake-weighted fair queueing over coordinators, then one of the oldest of the one picked."""
         now = self._core.now
-        candidates: dict[StakingId, OpenOffer] = {}
+        due: dict[StakingId, list[OpenOffer]] = {}
         for open_offer in self._offers.values():
             due_at = open_offer.slot_at if fresh_too else max(open_offer.slot_at, open_offer.backlog_at)
             if due_at <= now and open_offer.peer in self.streams and open_offer.offer.task not in self._claims:
-                candidates.setdefault(open_offer.coordinator, open_offer)
-        if not candidates:
+                oldest = due.setdefault(open_offer.coordinator, [])
+                if len(oldest) < CHOICE:
+                    oldest.append(open_offer)
+        if not due:
             return None
-        return candidates[min(candidates, key=lambda coordinator: (self._served.get(coordinator, 0.0), coordinator))]
+        least_served = min(due, key=lambda coordinator: (self._served.get(coordinator, 0.0), coordinator))
+        return min(due[least_served], key=lambda one: one.clock)
 
     def _claim(self, chosen: OpenOffer) -> None:
         """Sign and send one claim; the nonce is on disk first."""

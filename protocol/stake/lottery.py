@@ -48,6 +48,12 @@ def ignores_warmth(ticket: Digest, params: Params) -> bool:
     return int.from_bytes(ticket[28:], "big") * 1000 < params.catalog_permille << 32
 
 
+def clock(ticket: Digest, miner: StakeRow) -> float:
+    """Give what the exponential clock of one miner reads in one task's draw: ``order`` sorts by it."""
+    high, _ = _DRAW.unpack(hashlib.sha256(ticket + miner.id.to_bytes(8, "big")).digest())
+    return -log(((high >> 11) + 0.5) * _UNIT) / miner.stake if miner.stake else inf
+
+
 def order(miners: Sequence[StakeRow], field: Field, ticket: Digest, params: Params) -> tuple[StakingId, ...]:
     """Give the miners of the field in the order in which they may claim: warm ones, then cold ones.
 

@@ -1,5 +1,7 @@
 """Which offers a miner takes, when, and for whom."""
 
+from dataclasses import replace
+
 from protocol.effects import Connect, FindProviders, OpenStream, SendArtifact, SetTimer
 from protocol.events import (
     ActivityChanged,
@@ -12,7 +14,7 @@ from protocol.events import (
     TimerFired,
 )
 from protocol.records import ResultCommitted, ResultSettled
-from protocol.roles.claiming import MAX_HEARD_PER_COORDINATOR, OpenOffer
+from protocol.roles.claiming import CHOICE, MAX_HEARD_PER_COORDINATOR, OpenOffer
 from protocol.roles.discovery import MAX_DIALS, Discovery
 from protocol.roles.miner import FIRST_REOPEN_MS, LAST_REOPEN_MS
 from protocol.roles.working import RESULT_KEPT_MS
@@ -51,17 +53,21 @@ def test_fill__busy_miner__leaves_a_fresh_offer_to_idle_ones_and_takes_one_of_th
     assert len(of_kind(effects, Claim)) == 1, "no more than the look-ahead"
 
 
-def test_fill__freed_miner__takes_the_oldest_first_also_when_it_was_offered_again() -> None:
+def test_next__many_due__takes_of_the_oldest_the_one_nearest_to_its_draw() -> None:
     seat = MinerSeat()
-    seat.say(CAROL, award := award_of(seat.claimed()))
-    for number in (1, 2, 3):
-        seat.offer(number)
-    seat.offer(1, attempt=1)
-    result = result_of(award)
-    effects = seat.finish(award) + seat.say(CAROL, receipt_of(result))
-    claims = [claim.statement for claim in of_kind(effects, Claim)]
-    oldest = bulletin(NOW, 1).offers[0].task
-    assert (claims[0].task, claims[0].attempt) == (oldest, 1)
+    claiming = seat.core._claiming
+    seat.say(CAROL, award_of(seat.claimed()))
+    seat.offer(1)
+    mine = next(iter(claiming._offers.values()))
+    assert mine.clock > 0
+    claiming._offers = {}
+    for number in range(CHOICE + 4):
+        # The later, the nearer to its draw.
+        known = replace(mine, offer=bulletin(NOW, number).offers[0], clock=100.0 - number, backlog_at=NOW)
+        claiming._offers[known.offer.task] = known
+    chosen = claiming._next(fresh_too=False)
+    assert chosen is not None
+    assert chosen.offer.number == CHOICE - 1
 
 
 def test_fill__claim_never_answered__counts_as_service_of_that_coordinator() -> None:
@@ -85,7 +91,7 @@ def test_next__two_coordinators__serves_the_one_that_was_served_least() -> None:
     for coordinator_, peer in ((CAROL_ID, CAROL.peer_id), (other, PeerId("other"))):
         offer = mine.offer.model_copy(update={"task": bytes([coordinator_]) * 32})
         claiming._offers[offer.task] = OpenOffer(
-            offer, mine.model, coordinator_, peer, UnixMillis(NOW), UnixMillis(NOW), None, NOTHING
+            offer, mine.model, coordinator_, peer, UnixMillis(NOW), UnixMillis(NOW), None, 1.0, NOTHING
         )
     chosen = claiming._next(fresh_too=True)
     assert chosen is not None

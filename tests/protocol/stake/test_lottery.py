@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, chisquare
 
 from protocol.stake.field import Field
-from protocol.stake.lottery import award_at, ignores_warmth, order, slot_ms, task_id, ticket
+from protocol.stake.lottery import award_at, clock, ignores_warmth, order, slot_ms, task_id, ticket
 from protocol.stake.table import StakeRow, StakeTable
 from protocol.units import CAI, Address, Digest, Epoch, Role, StakingId, UnixMillis, Wei
 from tests.support.networks import NETWORK, network_params
@@ -76,6 +76,13 @@ def test_order__first_place__falls_by_share_of_stake():
     assert chisquare(wins, expected).pvalue > SIGNIFICANCE
     variation = sum(abs(won - due) for won, due in zip(wins, expected, strict=True)) / (2 * len(draws))
     assert variation <= 0.6 * sqrt(len(weights) / len(draws))
+
+
+def test_clock__of_every_miner__is_what_the_order_sorts_by():
+    rows = miners(20_000, 50_000, 7_000_000, 0, 90_000)
+    for drawn in tickets(20):
+        by_clock = sorted(rows, key=lambda row: clock(drawn, row))
+        assert order(rows, everyone(rows), drawn, PLAIN) == tuple(row.id for row in by_clock)
 
 
 def test_order__whole_order__is_weighted_drawing_without_replacement():
