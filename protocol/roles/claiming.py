@@ -92,6 +92,8 @@ class Claiming:
         """Work taken from each coordinator (wei) per wei of its stake: the least is served next."""
         self._quiet_until: dict[StakingId, tuple[int, int]] = {}
         """Coordinators that left claims unanswered: (heard again from, last pause in ms)."""
+        self._late: dict[StakingId, Digest] = {}
+        """The last claim that each coordinator left unanswered."""
         self.streams: dict[PeerId, StakingId] = {}
         """Coordinators with an open work stream; kept by the miner core."""
 
@@ -300,6 +302,9 @@ class Claiming:
             self._drop(message.statement.task)
             self._quiet_until.pop(message.statement.coordinator, None)
             self._core.note(NoteName.CLAIM_DECLINED, message.statement.task, reason=message.statement.reason)
+        elif self._late.get(message.statement.coordinator) == message.statement.claim:
+            # It does answer, only later than the claim lasted: a slow line is no silence.
+            self._quiet_until.pop(message.statement.coordinator, None)
 
     def on_claim_timer(self, task: TaskId) -> None:
         """No answer in time: the claim binds us no longer. It kept a place, so it counts as service."""
@@ -313,6 +318,10 @@ class Claiming:
             self._quiet_until[coordinator] = (self._core.now + pause, pause)
             if len(self._quiet_until) > MAX_SERVED:
                 del self._quiet_until[next(iter(self._quiet_until))]
+            self._late.pop(coordinator, None)
+            self._late[coordinator] = claimed.digest
+            if len(self._late) > MAX_SERVED:
+                del self._late[next(iter(self._late))]
             self._core.note(NoteName.CLAIM_DECLINED, task, reason="unanswered")
 
     def on_stream_closed(self, peer: PeerId) -> None:

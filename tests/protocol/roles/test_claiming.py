@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from protocol.crypto.typed_data import digest
 from protocol.effects import Connect, FindProviders, OpenStream, SendArtifact, SetTimer
 from protocol.events import (
     ActivityChanged,
@@ -20,11 +21,13 @@ from protocol.roles.miner import FIRST_REOPEN_MS, LAST_REOPEN_MS
 from protocol.roles.working import RESULT_KEPT_MS
 from protocol.units import PeerId, StakingId, UnixMillis
 from protocol.wire.codec import encode
-from protocol.wire.messages import CapabilityUpdate, Claim
+from protocol.wire.messages import CapabilityUpdate, Claim, Decline
+from protocol.wire.statements import DeclineStatement
 from protocol.wire.topics import coordinator_key
 from tests.protocol.roles.frames import (
     ALICE_ID,
     CAROL_ID,
+    DOMAIN,
     EPOCH,
     NOTHING,
     NOW,
@@ -34,6 +37,7 @@ from tests.protocol.roles.frames import (
     hello,
     receipt_of,
     result_of,
+    signed,
 )
 from tests.protocol.roles.seats import MinerSeat, ignored, judged, of_kind, persisted
 from tests.support import networks
@@ -77,6 +81,25 @@ def test_fill__claim_never_answered__counts_as_service_of_that_coordinator() -> 
     seat.wait(2000)
     assert seat.core._claiming._served[CAROL_ID] > 0
     assert not seat.core._claiming._claims
+
+
+def test_fill__claim_answered_too_late__its_coordinator_is_heard_again() -> None:
+    seat = MinerSeat()
+    claim = seat.claimed()
+    seat.wait(1200)
+    assert CAROL_ID in seat.core._claiming._quiet_until
+    for named, heard in ((NOTHING, False), (digest(DOMAIN, claim.statement), True)):
+        statement = DeclineStatement(
+            claim=named,
+            task=claim.statement.task,
+            attempt=claim.statement.attempt,
+            coordinator=CAROL_ID,
+            winner=StakingId(2),
+            rank=0,
+            reason="awarded",
+        )
+        seat.say(CAROL, Decline(statement=statement, signature=signed(CAROL, statement)))
+        assert (CAROL_ID not in seat.core._claiming._quiet_until) == heard, "a word about another claim is no answer"
 
 
 def test_next__two_coordinators__serves_the_one_that_was_served_least() -> None:
