@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final, assert_never
 
-from node.adapters.store import transactions
+from node.adapters.store import small_artifacts, transactions
 from node.adapters.store.errors import StoreConflict
 from protocol.chain_records import TransactionRequested, TransactionSettled
 from protocol.records import (
@@ -37,7 +37,7 @@ def amount(value: int) -> bytes:
 
 
 def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> None:  # noqa: C901 one line for each
-    """Write one record. Artifacts have no row: their files are written before the transaction.
+    """Write one record. Large artifacts have no row: their files are written before the transaction.
 
     Raises:
         StoreConflict: the record contradicts a stored one.
@@ -63,7 +63,8 @@ def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> No
             _write_voucher(connection, "vouchers_held", "coordinator", unsigned(record.coordinator), record)
             _write_earned(connection, record)
         case ArtifactStored():
-            pass
+            if len(record.data) <= small_artifacts.SMALL_BYTES:
+                small_artifacts.write(connection, record, now)
         case ClaimSigned():
             connection.execute(
                 "INSERT INTO claims (claim, task, attempt, coordinator, nonce, signed_at) VALUES (?, ?, ?, ?, ?, ?)",

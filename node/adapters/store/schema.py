@@ -185,7 +185,23 @@ def _create_chain(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_create, _remember_earnings, _create_chain)
+_ARTIFACTS: Final = """
+CREATE TABLE artifacts (
+    digest BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    data BLOB NOT NULL,
+    stored_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX artifacts_by_time ON artifacts (stored_at)
+"""
+
+
+def _create_artifacts(connection: sqlite3.Connection) -> None:
+    """Version 4: small artifacts; those of before stay files until they expire."""
+    for statement in _ARTIFACTS.split(";"):
+        connection.execute(statement)
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_create, _remember_earnings, _create_chain, _create_artifacts)
 """Function i leads from version i to version i + 1."""
 
 

@@ -1,10 +1,11 @@
 """The Store port over SQLite: one folder, one process, one thread that touches the disk.
 
 The write-ahead log with ``synchronous=FULL`` is flushed once per ``persist``: what it returned from survives a power
-cut. All database work runs in worker threads, one at a time and in order of call, so that the event loop never waits
-for a disk and no two statements meet.
+cut. Large artifacts are files beside it. All database work runs in worker threads, one at a time and in order of call,
+so that the event loop never waits for a disk and no two statements meet.
 """
 
+import hashlib
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -14,7 +15,7 @@ from typing import Final, TypeVar, final
 
 import trio
 
-from node.adapters.store import chain_place, lock, recovery, rows, schema, transactions
+from node.adapters.store import chain_place, lock, recovery, rows, schema, small_artifacts, transactions
 from node.adapters.store.artifacts import ArtifactFolder
 from node.adapters.store.errors import translated
 from node.ports import Clock, StoredTask
@@ -43,6 +44,7 @@ class SqliteStore:
         self._folder = folder
         self._clock = clock
         self._artifacts = ArtifactFolder(folder / "artifacts")
+        self._recent = small_artifacts.RecentArtifacts()
         self._thread = trio.CapacityLimiter(1)
         self._connection: sqlite3.Connection | None = None
 
@@ -83,10 +85,14 @@ class SqliteStore:
 
         Raises:
             StoreConflict: a record contradicts a stored one, such as a second end of a task.
+            ValueError: an artifact's bytes do not have the digest that they are to be named by.
             Unavailable: the disk is full; nothing was written.
         """
         now = self._clock.now()
         await self._run(lambda connection: self._write(connection, records, now))
+        for record in records:
+            if isinstance(record, ArtifactStored):
+                self._recent.keep(record)
 
     async def task(self, task: TaskId) -> StoredTask | None:
         """Find a task by id."""
@@ -97,8 +103,12 @@ class SqliteStore:
         return await self._run(lambda connection: recovery.read_task_by_key(connection, idempotency_key))
 
     async def artifact(self, digest: Digest) -> bytes | None:
-        """Read an artifact; None when there is none, it has expired, or its file was damaged."""
-        return await self._run(lambda _: self._artifacts.read(digest))
+        """Read an artifact; None when there is none, it has expired, or it was damaged on the disk."""
+        recent = self._recent.get(digest)
+        if recent is not None:
+            await trio.lowlevel.checkpoint()
+            return recent
+        return await self._run(lambda one: small_artifacts.read(one, digest) or self._artifacts.read(digest))
 
     async def chain_place(self, contract: str) -> ChainPlace | None:
         """Give how far this contract was followed; None when it never was, or another one since."""
@@ -154,9 +164,12 @@ class SqliteStore:
 
         def remove(connection: sqlite3.Connection) -> int:
             needed = connection.execute("SELECT artifact FROM results WHERE settled IS NULL")
-            return self._artifacts.expire(before, frozenset(row["artifact"] for row in needed))
+            files = self._artifacts.expire(before, frozenset(row["artifact"] for row in needed))
+            return files + small_artifacts.expire(connection, before)
 
-        return await self._run(remove)
+        count = await self._run(remove)
+        self._recent.clear()
+        return count
 
     async def forget(self, before: UnixMillis) -> None:
         """Remove tasks, settled results and transactions, and unused claims that ended before this moment.
@@ -213,7 +226,11 @@ class SqliteStore:
             return connection
 
     def _write(self, connection: sqlite3.Connection, records: tuple[Record, ...], now: UnixMillis) -> None:
-        self._artifacts.write((record for record in records if isinstance(record, ArtifactStored)), now)
+        artifacts = [record for record in records if isinstance(record, ArtifactStored)]
+        for artifact in artifacts:
+            if hashlib.sha256(artifact.data).digest() != artifact.digest:
+                raise ValueError(f"these bytes are not the artifact {artifact.digest.hex()}")
+        self._artifacts.write((one for one in artifacts if len(one.data) > small_artifacts.SMALL_BYTES), now)
 
         def write(connection: sqlite3.Connection) -> None:
             for record in records:

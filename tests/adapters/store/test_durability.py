@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from node.adapters.store import SqliteStore
+from node.adapters.store.small_artifacts import SMALL_BYTES
 from protocol.records import TaskAccepted
 from protocol.units import UnixMillis
 from tests.support.clock import HandClock
 from tests.support.records import NOW, accepted, awarded, done, failed, picture, task_id
 
+LARGE = bytes(SMALL_BYTES + 1)
+"""A picture that has a file of its own."""
 SYNCHRONOUS_FULL = 2
 """What SQLite calls it."""
 
@@ -35,7 +38,7 @@ async def test_opened__files_and_folders__are_the_owners_alone(store, tmp_path):
     loose = os.umask(0)
     try:
         async with store.opened():
-            await store.persist((accepted(1), picture(), done(1)))
+            await store.persist((accepted(1), picture(LARGE), done(1, artifact=LARGE)))
             modes = {str(path.relative_to(tmp_path)): stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
     finally:
         os.umask(loose)
@@ -51,11 +54,11 @@ async def test_opened__files_and_folders__are_the_owners_alone(store, tmp_path):
     }
 
 
-async def test_persist__artifact__its_bytes_are_flushed_before_its_name_and_the_name_before_the_answer(
+async def test_persist__large_artifact__its_bytes_are_flushed_before_its_name_and_the_name_before_the_answer(
     store, tmp_path, monkeypatch
 ):
     flushed: list[tuple[str, bool]] = []
-    final = tmp_path / "data" / "artifacts" / picture().digest.hex()
+    final = tmp_path / "data" / "artifacts" / picture(LARGE).digest.hex()
     real = os.fsync
 
     def recording(descriptor: int) -> None:
@@ -64,11 +67,12 @@ async def test_persist__artifact__its_bytes_are_flushed_before_its_name_and_the_
 
     monkeypatch.setattr(os, "fsync", recording)
     async with store.opened():
-        await store.persist((picture(),))
+        await store.persist((picture(LARGE),))
         assert flushed == [(f"{final.name}.partial", False), ("artifacts", True)]
         flushed.clear()
-        await store.persist((accepted(1),))
-        assert flushed == [], "without an artifact there is nothing to flush but the database"
+        await store.persist((accepted(1), picture()))
+        assert flushed == [], "without a large artifact there is nothing to flush but the database"
+        assert list(final.parent.iterdir()) == [final]
 
 
 async def test_load__tasks_of_several_boots__in_the_order_of_acceptance(store):

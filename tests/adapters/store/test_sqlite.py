@@ -14,6 +14,7 @@ import trio
 from node.adapters.store import SqliteStore, StoreConflict
 from node.adapters.store.errors import translated
 from node.adapters.store.schema import MIGRATIONS, migrate, schema_version
+from node.adapters.store.small_artifacts import RECENT_BYTES, SMALL_BYTES, RecentArtifacts
 from protocol.errors import ConfigError, Unavailable
 from protocol.records import BootStarted, ResultSettled, TaskAccepted, TaskDone
 from protocol.units import Epoch, UnixMillis
@@ -165,13 +166,48 @@ async def test_artifact__stored__reads_back(store):
         assert await store.artifact(picture(b"other").digest) is None
 
 
-async def test_artifact__file_damaged__is_none_and_gone(store, tmp_path):
+async def test_artifact__after_reopening__is_here_whatever_its_size(store, tmp_path, clock):
+    small, large = bytes(SMALL_BYTES), bytes(SMALL_BYTES + 1)
+    async with store.opened():
+        await store.persist((picture(small), picture(large)))
+    store = SqliteStore(tmp_path / "data", clock)
+    async with store.opened():
+        assert await store.artifact(picture(small).digest) == small
+        assert await store.artifact(picture(large).digest) == large
+    assert [path.name for path in (tmp_path / "data" / "artifacts").iterdir()] == [picture(large).digest.hex()]
+
+
+async def test_artifact__file_damaged__is_none_and_gone(store, tmp_path, clock):
+    large = bytes(SMALL_BYTES + 1)
+    async with store.opened():
+        await store.persist((picture(large),))
+    path = tmp_path / "data" / "artifacts" / picture(large).digest.hex()
+    path.write_bytes(b"abd")
+    store = SqliteStore(tmp_path / "data", clock)
+    async with store.opened():
+        assert await store.artifact(picture(large).digest) is None
+        assert not path.exists()
+
+
+async def test_artifact__row_damaged__is_none_and_gone(store, tmp_path, clock):
     async with store.opened():
         await store.persist((picture(b"abc"),))
-        path = tmp_path / "data" / "artifacts" / picture(b"abc").digest.hex()
-        path.write_bytes(b"abd")
+        await store._run(lambda connection: connection.execute("UPDATE artifacts SET data = x'00'"))
+    store = SqliteStore(tmp_path / "data", clock)
+    async with store.opened():
         assert await store.artifact(picture(b"abc").digest) is None
-        assert not path.exists()
+        left = await store._run(lambda connection: connection.execute("SELECT count(*) FROM artifacts").fetchone()[0])
+        assert left == 0
+
+
+def test_recent__more_than_it_holds__the_oldest_leave():
+    recent = RecentArtifacts()
+    for fill in range(RECENT_BYTES // SMALL_BYTES + 1):
+        recent.keep(picture(bytes([fill]) * SMALL_BYTES))
+    recent.keep(picture(bytes([1]) * SMALL_BYTES))  # again: it takes the place that it has
+    assert recent.get(picture(bytes(SMALL_BYTES)).digest) is None
+    assert recent.get(picture(bytes([1]) * SMALL_BYTES).digest) == bytes([1]) * SMALL_BYTES
+    assert recent.get(picture(bytes([2]) * SMALL_BYTES).digest) == bytes([2]) * SMALL_BYTES
 
 
 async def test_persist__bytes_without_their_digest__raises(store):
@@ -181,15 +217,17 @@ async def test_persist__bytes_without_their_digest__raises(store):
             await store.persist((wrong,))
 
 
-async def test_expire__old_artifacts__removed_unless_a_result_needs_them(store, clock):
+@pytest.mark.parametrize("size", [1, SMALL_BYTES + 1])
+async def test_expire__old_artifacts__removed_unless_a_result_needs_them(store, clock, size):
+    old, needed, new = (letter * size for letter in (b"o", b"r", b"n"))
     async with store.opened():
-        await store.persist((picture(b"old"), picture(b"needed"), claim(1), committed(1, artifact=b"needed")))
+        await store.persist((picture(old), picture(needed), claim(1), committed(1, artifact=needed)))
         clock.advance(1000)
-        await store.persist((picture(b"new"),))
+        await store.persist((picture(new),))
         assert await store.expire(clock.now()) == 1
-        assert await store.artifact(picture(b"old").digest) is None
-        assert await store.artifact(picture(b"needed").digest) == b"needed"
-        assert await store.artifact(picture(b"new").digest) == b"new"
+        assert await store.artifact(picture(old).digest) is None
+        assert await store.artifact(picture(needed).digest) == needed
+        assert await store.artifact(picture(new).digest) == new
 
 
 async def test_forget__old_history__removed_and_open_work_kept(store, clock):
