@@ -104,6 +104,8 @@ class Assignment:
             attempt.too_early.add(claim_row_id)
             self._decline(peer, claim, claimed, "early", task)
             return
+        if rank == 0:
+            self._offering.slot_pace.heard_best(core.now - attempt.published_at)
         at = award_at(place, core.now, attempt.published_at, attempt.slot_step_ms, attempt.allowance_ms)
         attempt.claims[claim_row_id] = PendingClaim(peer, claim, claimed, rank, at)
         self.award_if_due(task)

@@ -48,6 +48,11 @@ class Boards:
         self.due_at = UnixMillis(0)
         """From when on the next message may be published, on whatever topic."""
 
+    @property
+    def interval_ms(self) -> int:
+        """B as it is now (ms)."""
+        return self._interval_ms
+
     def board(self, model: str) -> Board:
         """Give the board of a model."""
         return self._boards.setdefault(model, Board(model))

@@ -9,6 +9,7 @@ from protocol.roles.bulletins import Board, Boards
 from protocol.roles.core import EMPTY, Core
 from protocol.roles.roster import Roster
 from protocol.roles.settlement import Settlement
+from protocol.roles.slot_pace import SlotPace
 from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.field import Field
 from protocol.stake.lottery import order, slot_ms, ticket
@@ -47,6 +48,7 @@ class Offering:
         self._settlement = settlement
         self._addresses = addresses
         self._boards = Boards(core.params)
+        self.slot_pace = SlotPace(core.params)
         self._timer_set = False
         self._last_pass = UnixMillis(0)
 
@@ -143,6 +145,8 @@ class Offering:
         """Make the next attempt public."""
         core, params = self._core, self._core.params
         drawn = ticket(core.identity.network_id, view.beacon, own, task.epoch, task.boot, task.number)
+        slot_step_ms = self.slot_pace.slot_step_ms(self._boards.interval_ms)
+        allowance_ms = self.slot_pace.allowance_ms()
         task.attempt += 1
         task.rounds += 1
         offer = Offer(
@@ -156,18 +160,18 @@ class Offering:
             pixel_steps=task.specification.pixel_steps,
             price=task.price,
             deadline=task.deadline,
-            slot_step_ms=params.slot_step_ms,
-            allowance_ms=params.claim_allowance_ms,
+            slot_step_ms=slot_step_ms,
+            allowance_ms=allowance_ms,
         )
         task.open = OpenAttempt(
             published_at=core.now,
             offer=offer_digest(own, view.epoch, view.table.root, field.digest, task.specification.model, offer),
             order=order(view.table.miners, field, drawn, params),
-            slot_step_ms=params.slot_step_ms,
-            allowance_ms=params.claim_allowance_ms,
+            slot_step_ms=slot_step_ms,
+            allowance_ms=allowance_ms,
         )
         task.move(TaskState.OFFERED)
-        last_slot = slot_ms(len(task.open.order), params.slot_step_ms) + params.claim_allowance_ms
+        last_slot = slot_ms(len(task.open.order), slot_step_ms) + allowance_ms
         pause = min(FIRST_ROUND_PAUSE_MS * 2 ** min(task.rounds - 1, 8), LAST_ROUND_PAUSE_MS)
         core.set_timer(("offer", task.id, 0), core.now + last_slot + pause)
         core.note(NoteName.TASK_OFFERED, task.id, attempt=task.attempt, miners=len(task.open.order))
