@@ -354,6 +354,9 @@ class CoordinatorCore(Core):
         if what == "publish":
             self._offering.on_publish_timer()
             return
+        if what == "done":
+            self._offering.on_done_timer()
+            return
         if what == "waiting":
             self._offering.offer_waiting()
             return

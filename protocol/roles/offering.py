@@ -23,6 +23,11 @@ from protocol.wire.topics import offers_topic
 FIRST_ROUND_PAUSE_MS: Final = 250
 """Pause (ms) after an attempt that nobody claimed; doubles by round: an offer may be lost, so it is made again."""
 LAST_ROUND_PAUSE_MS: Final = 4000
+BUSY_ROUND_PAUSE_MS: Final = 2000
+"""The same where no miner had a place: who becomes free remembers the offer, and a new one makes its claim stale."""
+DONE_PAUSE_MS: Final = 500
+"""How long (ms) the news that an awarded task is done may wait for a bulletin that is needed anyway: nobody claims it
+any more, and each bulletin costs every node a millisecond or more."""
 WAITING_PACE_MS: Final = 100
 """Least time (ms) between two passes over all waiting tasks."""
 MAX_ATTEMPT: Final = 255
@@ -50,6 +55,7 @@ class Offering:
         self._boards = Boards(core.params)
         self.slot_pace = SlotPace(core.params)
         self._timer_set = False
+        self._done_timer_set = False
         self._last_pass = UnixMillis(0)
 
     def offer(self, task: Task) -> None:
@@ -88,6 +94,11 @@ class Offering:
     def on_publish_timer(self) -> None:
         """The pause is over."""
         self._timer_set = False
+        self._publish_or_wait()
+
+    def on_done_timer(self) -> None:
+        """No other bulletin took the news of done tasks along, or nearly."""
+        self._done_timer_set = False
         self._publish_or_wait()
 
     def _publish_or_wait(self) -> None:
@@ -172,7 +183,8 @@ class Offering:
         )
         task.move(TaskState.OFFERED)
         last_slot = slot_ms(len(task.open.order), slot_step_ms) + allowance_ms
-        pause = min(FIRST_ROUND_PAUSE_MS * 2 ** min(task.rounds - 1, 8), LAST_ROUND_PAUSE_MS)
+        first = FIRST_ROUND_PAUSE_MS if task.open.order else BUSY_ROUND_PAUSE_MS
+        pause = min(first * 2 ** min(task.rounds - 1, 8), LAST_ROUND_PAUSE_MS)
         core.set_timer(("offer", task.id, 0), core.now + last_slot + pause)
         core.note(NoteName.TASK_OFFERED, task.id, attempt=task.attempt, miners=len(task.open.order))
         core.emit(Deliver(task.id, Update(Stage.OFFERED, core.now, task.attempt)))
@@ -189,7 +201,11 @@ class Offering:
         board = self._boards.board(task.specification.model)
         board.offers.pop(task.id, None)
         board.closures.append(Closure(task=task.id, reason=reason))
-        self._publish_or_wait()
+        if reason != "done":
+            self._publish_or_wait()
+        elif not self._done_timer_set:
+            self._done_timer_set = True
+            self._core.set_timer(("done", EMPTY, 0), self._core.now + DONE_PAUSE_MS)
 
     def announce_award(self, task: Task, winner: StakingId) -> None:
         """Tell the others that the attempt has a winner."""

@@ -1,12 +1,27 @@
-"""δ and A follow how long the claims of the best rank take: SPEC.md §7.4."""
+"""How a coordinator and its miners spare each other claims and messages under load: SPEC.md §7.4, §8.3."""
 
-from protocol.events import TaskCancelled
-from protocol.roles.claiming import MAX_STRETCH
+from collections.abc import Iterable
+
+from protocol.effects import Effect, Publish
+from protocol.events import ArtifactReceived, TaskCancelled, TaskSubmitted
+from protocol.roles.claiming import MAX_STRETCH, SPREAD
+from protocol.roles.offering import BUSY_ROUND_PAUSE_MS, DONE_PAUSE_MS
 from protocol.roles.slot_pace import FEWEST, REMEMBERED, SlotPace
 from protocol.units import TaskId
-from tests.protocol.roles.frames import PARAMS
-from tests.protocol.roles.seats import CoordinatorSeat
-from tests.support.networks import ALICE
+from protocol.wire.messages import Bulletin, Claim, Receipt
+from tests.protocol.roles.frames import (
+    NOW,
+    PARAMS,
+    PICTURE,
+    PICTURE_DIGEST,
+    SPECIFICATION,
+    award_of,
+    bulletin,
+    receipt_of,
+    result_of,
+)
+from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, of_kind
+from tests.support.networks import ALICE, CAROL
 
 STEP_MS, ALLOWANCE_MS = PARAMS.slot_step_ms, PARAMS.claim_allowance_ms
 LATE_MS = 2 * ALLOWANCE_MS
@@ -60,3 +75,66 @@ def test_offer__claims_that_come_late__stretch_its_slots() -> None:
         seat.hear(TaskCancelled(task))
     assert seen[:FEWEST] == [(STEP_MS, ALLOWANCE_MS)] * FEWEST
     assert seen[-1] == (LATE_MS, LATE_MS)
+
+
+def test_offer__nobody_had_a_place__is_repeated_later() -> None:
+    seat = CoordinatorSeat(miners=(ALICE,))
+    for _ in range(2):
+        seat.award()
+    task = seat.submit()
+    assert offered(seat.wait(BUSY_ROUND_PAUSE_MS - 20)) == []
+    assert offered(seat.wait(ALLOWANCE_MS + 20)) == [(task, 1)]
+
+
+def finished(seat: CoordinatorSeat) -> list[Bulletin]:
+    """Bring a task to its end, and give what is gossiped at once."""
+    award = seat.award()
+    seat.wait(1000)
+    effects = seat.say(ALICE, result_of(award))
+    statement = award.statement
+    effects += seat.hear(ArtifactReceived(ALICE.peer_id, statement.task, statement.attempt, PICTURE_DIGEST, PICTURE))
+    assert of_kind(effects, Receipt), "it has ended"
+    return bulletins(effects)
+
+
+def test_done__no_other_news__is_gossiped_within_half_a_second() -> None:
+    seat = CoordinatorSeat(miners=(ALICE,))
+    assert finished(seat) == []
+    assert bulletins(seat.wait(DONE_PAUSE_MS - 1)) == []
+    [message] = bulletins(seat.wait(1))
+    assert [closure.reason for closure in message.closures] == ["done"]
+    assert bulletins(seat.wait(10 * DONE_PAUSE_MS)) == []
+
+
+def test_done__next_offer__takes_the_news_along() -> None:
+    seat = CoordinatorSeat(miners=(ALICE,))
+    finished(seat)
+    [message] = bulletins(seat.hear(TaskSubmitted(1, SPECIFICATION, True, None)))
+    assert ([closure.reason for closure in message.closures], len(message.offers)) == (["done"], 1)
+    finished_again = [message for message in bulletins(seat.wait(DONE_PAUSE_MS)) if message.closures]
+    assert finished_again == []
+
+
+def test_backlog__miners_free_at_once__seldom_claim_the_same() -> None:
+    seats = [MinerSeat() for _ in range(8)]
+    claimed = []
+    for place, seat in enumerate(seats):
+        seat._entropy = 1000 * place  # each miner draws its own numbers
+        seat.say(CAROL, award := award_of(seat.claimed()))
+        for number in range(1, SPREAD + 5):
+            seat.offer(number)
+        seat.wait(4 * ALLOWANCE_MS)
+        effects = seat.finish(award) + seat.say(CAROL, receipt_of(result_of(award)))
+        claimed += [claim.statement.task for claim in of_kind(effects, Claim)]
+    assert len(claimed) >= len(seats)
+    oldest = {bulletin(NOW, number).offers[0].task for number in range(1, SPREAD + 5)}
+    assert set(claimed) <= oldest
+    assert len(set(claimed)) > len(claimed) // 2
+
+
+def bulletins(effects: Iterable[Effect]) -> list[Bulletin]:
+    return [effect.message for effect in effects if isinstance(effect, Publish)]
+
+
+def offered(effects: Iterable[Effect]) -> list[tuple[bytes, int]]:
+    return [(offer.task, offer.attempt) for message in bulletins(effects) for offer in message.offers]
