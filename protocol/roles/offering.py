@@ -24,7 +24,8 @@ FIRST_ROUND_PAUSE_MS: Final = 250
 """Pause (ms) after an attempt that nobody claimed; doubles by round: an offer may be lost, so it is made again."""
 LAST_ROUND_PAUSE_MS: Final = 4000
 BUSY_ROUND_PAUSE_MS: Final = 2000
-"""The same where no miner had a place: who becomes free remembers the offer, and a new one makes its claim stale."""
+"""The same where more tasks wait than miners are free: who becomes free remembers the offer, and a new one makes its
+claim stale."""
 DONE_PAUSE_MS: Final = 500
 """How long (ms) the news that an awarded task is done may wait for a bulletin that is needed anyway: nobody claims it
 any more, and each bulletin costs every node a millisecond or more."""
@@ -125,6 +126,7 @@ class Offering:
             groups[(current.epoch, frozenset())] = []
         awards, closures = self._boards.take_notices(board)
         notices = max(len(awards), len(closures))
+        waiting = len(self._tasks) - sum(len(miner.working_on) for miner in self._roster)
         for (epoch, excluded), tasks in groups.items():
             view = core.book.view(epoch) or current
             members, warm = self._roster.field_of(board.model, excluded, core.now)
@@ -137,7 +139,7 @@ class Offering:
                 root=view.table.root,
                 field=field.to_bytes(),
                 sent_at=core.now,
-                offers=tuple(self._open(task, view, field, own) for task in tasks),
+                offers=tuple(self._open(task, view, field, own, waiting) for task in tasks),
                 awards=awards,
                 closures=closures,
             )
@@ -152,8 +154,8 @@ class Offering:
             return current.epoch
         return task.epoch
 
-    def _open(self, task: Task, view: EpochView, field: Field, own: StakingId) -> Offer:
-        """Make the next attempt public."""
+    def _open(self, task: Task, view: EpochView, field: Field, own: StakingId, waiting: int) -> Offer:
+        """Make the next attempt public; so many tasks, this one with them, have no miner."""
         core, params = self._core, self._core.params
         drawn = ticket(core.identity.network_id, view.beacon, own, task.epoch, task.boot, task.number)
         slot_step_ms = self.slot_pace.slot_step_ms(self._boards.interval_ms)
@@ -183,7 +185,7 @@ class Offering:
         )
         task.move(TaskState.OFFERED)
         last_slot = slot_ms(len(task.open.order), slot_step_ms) + allowance_ms
-        first = FIRST_ROUND_PAUSE_MS if task.open.order else BUSY_ROUND_PAUSE_MS
+        first = FIRST_ROUND_PAUSE_MS if waiting <= len(task.open.order) else BUSY_ROUND_PAUSE_MS
         pause = min(first * 2 ** min(task.rounds - 1, 8), LAST_ROUND_PAUSE_MS)
         core.set_timer(("offer", task.id, 0), core.now + last_slot + pause)
         core.note(NoteName.TASK_OFFERED, task.id, attempt=task.attempt, miners=len(task.open.order))

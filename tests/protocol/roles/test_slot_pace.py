@@ -86,6 +86,15 @@ def test_offer__nobody_had_a_place__is_repeated_later() -> None:
     assert offered(seat.wait(ALLOWANCE_MS + 20)) == [(task, 1)]
 
 
+def test_offer__more_wait_than_are_free__is_repeated_later() -> None:
+    seat = CoordinatorSeat(miners=(ALICE,))
+    first, second = seat.submit(), seat.submit()
+    early = [task for task, _ in offered(seat.wait(BUSY_ROUND_PAUSE_MS - 20))]
+    assert first in early, "it was alone when it was offered"
+    assert second not in early
+    assert (second, 1) in offered(seat.wait(ALLOWANCE_MS + STEP_MS))
+
+
 def finished(seat: CoordinatorSeat) -> list[Bulletin]:
     """Bring a task to its end, and give what is gossiped at once."""
     award = seat.award()
