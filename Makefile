@@ -13,7 +13,7 @@ PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"
 PROMPT ?= a red heart
 OUT ?= demo.png
 
-.PHONY: help setup demo devnet test sim contracts-long contracts-coverage gas check clean
+.PHONY: help setup demo devnet test sim bench contracts-long contracts-coverage gas check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ sim: $(STAMP) ## Run a simulated network: SEED, MINERS, COORDINATORS, TASKS, LOA
 	$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED)) $(if $(MINERS),--miners $(MINERS)) \
 	  $(if $(COORDINATORS),--coordinators $(COORDINATORS)) $(if $(TASKS),--tasks $(TASKS)) \
 	  $(if $(LOAD),--load $(LOAD)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(CHEATS),--cheats $(CHEATS))
+
+bench: $(STAMP) ## Measure latency, throughput and CPU of a network of processes here
+	$(BIN)/python -m tests.bench
 
 contracts-long: $(STAMP) ## Walk the contracts through 2,000 random steps beside a simple model
 	CUCKOO_CONTRACT_RUNS=20 $(BIN)/pytest -q tests/contracts -k any_sequence
