@@ -30,7 +30,8 @@ def moments_of(logs: Iterable[Path]) -> dict[str, dict[str, float]]:
                 continue
             note = json.loads(line)
             at = datetime.fromisoformat(note["timestamp"]).timestamp()
-            found[note["task"]].setdefault(note["event"], at)
+            seen = found[note["task"]]
+            seen[note["event"]] = min(at, seen.get(note["event"], at))
     return found
 
 

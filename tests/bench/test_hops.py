@@ -24,7 +24,9 @@ def test_hops__two_journals__medians_of_what_each_task_has_both_ends_of(tmp_path
         )
     )
     miner.write_text("\n".join([line("a", "claim.sent", 14), line("b", "claim.sent", 26)]))
-    moments = moments_of([coordinator, miner])
+    late = tmp_path / "late"
+    late.write_text(line("a", "claim.sent", 400))  # by another miner, whose journal happens to be read first
+    moments = moments_of([late, coordinator, miner])
     [(name, millis, _)] = hop_medians(list(moments.values()))
     assert (name, round(millis, 3)) == ("claim", 5.0)
 
