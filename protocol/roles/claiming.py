@@ -32,9 +32,6 @@ MAX_SERVED: Final = 1024
 """Coordinators whose service is remembered; the least served is forgotten first, and starts level again."""
 ANSWER_ALLOWANCES: Final = 4
 """Allowances (A) after the last slot in which a claim and the news of its award have come through."""
-SPREAD: Final = 16
-"""Backlog offers of one coordinator among which a free miner picks one at random. Were it the oldest, all who become
-free before they hear of its award would claim the same, and the whole network would take one task in a round trip."""
 MAX_STRETCH: Final = 8
 """How many times the network's δ and A an offer may ask for: they follow latency, but a claim binds us that long."""
 FIRST_QUIET_MS: Final = 1000

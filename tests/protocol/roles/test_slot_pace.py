@@ -4,24 +4,20 @@ from collections.abc import Iterable
 
 from protocol.effects import Effect, Publish
 from protocol.events import ArtifactReceived, TaskCancelled, TaskSubmitted
-from protocol.roles.claiming import MAX_STRETCH, SPREAD
+from protocol.roles.claiming import MAX_STRETCH
 from protocol.roles.offering import BUSY_ROUND_PAUSE_MS, DONE_PAUSE_MS
 from protocol.roles.slot_pace import FEWEST, REMEMBERED, SlotPace
 from protocol.units import TaskId
-from protocol.wire.messages import Bulletin, Claim, Receipt
+from protocol.wire.messages import Bulletin, Receipt
 from tests.protocol.roles.frames import (
-    NOW,
     PARAMS,
     PICTURE,
     PICTURE_DIGEST,
     SPECIFICATION,
-    award_of,
-    bulletin,
-    receipt_of,
     result_of,
 )
-from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, of_kind
-from tests.support.networks import ALICE, CAROL
+from tests.protocol.roles.seats import CoordinatorSeat, of_kind
+from tests.support.networks import ALICE
 
 STEP_MS, ALLOWANCE_MS = PARAMS.slot_step_ms, PARAMS.claim_allowance_ms
 LATE_MS = 2 * ALLOWANCE_MS
@@ -122,23 +118,6 @@ def test_done__next_offer__takes_the_news_along() -> None:
     assert ([closure.reason for closure in message.closures], len(message.offers)) == (["done"], 1)
     finished_again = [message for message in bulletins(seat.wait(DONE_PAUSE_MS)) if message.closures]
     assert finished_again == []
-
-
-def test_backlog__miners_free_at_once__seldom_claim_the_same() -> None:
-    seats = [MinerSeat() for _ in range(8)]
-    claimed = []
-    for place, seat in enumerate(seats):
-        seat._entropy = 1000 * place  # each miner draws its own numbers
-        seat.say(CAROL, award := award_of(seat.claimed()))
-        for number in range(1, SPREAD + 5):
-            seat.offer(number)
-        seat.wait(4 * ALLOWANCE_MS)
-        effects = seat.finish(award) + seat.say(CAROL, receipt_of(result_of(award)))
-        claimed += [claim.statement.task for claim in of_kind(effects, Claim)]
-    assert len(claimed) >= len(seats)
-    oldest = {bulletin(NOW, number).offers[0].task for number in range(1, SPREAD + 5)}
-    assert set(claimed) <= oldest
-    assert len(set(claimed)) > len(claimed) // 2
 
 
 def bulletins(effects: Iterable[Effect]) -> list[Bulletin]:
