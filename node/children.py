@@ -147,8 +147,11 @@ def outcome(code: int) -> str:
 
 
 def _children(pid: int) -> list[int]:
-    """List the direct children of a process."""
-    try:
-        return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
-    except (OSError, ValueError):
-        return []
+    """List the direct children of a process, whichever of its threads started them."""
+    found: list[int] = []
+    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += [int(text) for text in listing.read_text(encoding="ascii").split()]
+        except (OSError, ValueError):
+            continue  # the thread ended meanwhile: its children are another thread's now
+    return found

@@ -1,6 +1,9 @@
 """Children: their ready line, their death, and that they are stopped whatever they do."""
 
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import trio
@@ -31,3 +34,32 @@ async def test_child__bad_settings__ready_says_how_it_ended_with_its_log(tmp_pat
 @pytest.mark.parametrize(("code", "words"), [(0, "exit code 0"), (-signal.SIGKILL, "signal 9 (SIGKILL)")])
 def test_outcome__exit_or_signal__named(code, words):
     assert outcome(code) == words
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="memory is read from Linux's /proc")
+async def test_resident_bytes__child_that_another_thread_started__is_counted(tmp_path, log):
+    program = (
+        "import subprocess, sys, threading\n"
+        "def start():\n"
+        "    child = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=sys.stdin)\n"
+        "    print('up', flush=True)\n"
+        "    child.wait()\n"
+        "thread = threading.Thread(target=start)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+    )
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        with trio.fail_after(30):
+            assert await process.stdout.receive_some(3) == b"up\n"
+            held = Child("miner-1", tmp_path / "node.toml", log, process).resident_bytes()
+    finally:
+        await process.stdin.aclose()
+        await process.wait()
+        await process.stdout.aclose()
+    assert set(held) == {"node", "engine"}
+    assert all(size > 1_000_000 for size in held.values())
