@@ -5,7 +5,7 @@ Rules for editors: this file must not import ``vyper``; nodes install without it
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -21,8 +21,8 @@ class Artifact:
     """One compiled contract."""
 
     name: ContractName
-    abi: tuple[dict[str, Any], ...]  # Any: the JSON that contract tools agreed on
-    bytecode: bytes
+    abi: tuple[dict[str, Any], ...] = field(repr=False)  # Any: the JSON that contract tools agreed on
+    bytecode: bytes = field(repr=False)
     """Creation code, without constructor arguments."""
     runtime_length: int
     """Length (bytes) of the code that lies on the chain, without the immutables that the constructor appends."""
