@@ -2,10 +2,10 @@
 
 import pytest
 import trio
-from libp2p.stream_muxer.yamux.yamux import YamuxStream
 
 from node.adapters.libp2p import framing
 from node.adapters.libp2p import host as host_limits
+from node.adapters.libp2p.muxed_stream import MuxedStream
 from node.adapters.libp2p.muxer import MAX_BUFFERED_BYTES
 from protocol.stake.standing import Standing
 from protocol.wire.messages import WORK_PROTOCOL
@@ -60,7 +60,7 @@ async def test_yamux__data_beyond_every_window__connection_cut_before_memory_is_
             await until(lambda: len(victim.sink.events) >= 2, "the work stream")
             victim.sink.block()
             muxed = stream.muxed_stream
-            assert isinstance(muxed, YamuxStream)
+            assert isinstance(muxed, MuxedStream)
             muxed.send_window = 1 << 40
             frame = (60_000).to_bytes(4, "big") + bytes(60_000)
             sent = 0

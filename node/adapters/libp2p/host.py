@@ -24,7 +24,7 @@ from libp2p.transport.tcp.tcp import TCP
 from multiaddr.multiaddr import Multiaddr
 
 from node.adapters.libp2p.framing import STREAM_ERRORS
-from node.adapters.libp2p.muxer import PulsedYamux
+from node.adapters.libp2p.muxer import OverlayMuxer
 from node.adapters.libp2p.settings import CheckedSettings
 
 HANDSHAKE_S: Final = 5.0
@@ -52,7 +52,7 @@ def build_host(key_pair: KeyPair, settings: CheckedSettings) -> BasicHost:
         addrs_factory=lambda listened: list(settings.announce) or [_dialable(address) for address in listened],
         # Upstream's default offers secio and plaintext, too.
         sec_opt={NOISE: NoiseTransport(key_pair, noise_privkey=new_noise_key().private_key)},
-        muxer_opt={TProtocol(YAMUX): PulsedYamux},
+        muxer_opt={TProtocol(YAMUX): OverlayMuxer},
         transports=[TCP()],
         connection_config=ConnectionConfig(
             max_connections=settings.max_connections,

@@ -28,17 +28,13 @@ from libp2p.pubsub import utils as pubsub_utilities
 from libp2p.pubsub.pb.rpc_pb2 import RPC
 from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.stream_muxer import muxer_multistream as muxer_multistream_module
-from libp2p.stream_muxer.yamux import yamux as yamux_module
-from libp2p.stream_muxer.yamux.yamux import Yamux, YamuxStream
 from multiaddr.multiaddr import Multiaddr
 
-from node.adapters.libp2p.muxer import PulsedYamux
+from node.adapters.libp2p.muxer import OverlayMuxer
 
 LIBP2P_VERSION: Final = "0.8.1"
 GOSSIP_QUEUE: Final = 1024
 """RPCs that wait for one peer. Upstream 32: a burst of 1000 messages lost two thirds without a trace."""
-MAX_STREAM_WINDOW: Final = 1024 * 1024
-"""Bytes that a peer may send ahead on one stream. Upstream grows it to 16 MiB a stream, 4 GiB a connection."""
 OWN_RECORD_LIFE_S: Final = 5.0
 """How long our signed address record is reused (s) before it is compared with our addresses again."""
 REMEMBERED_RECORDS: Final = 1024
@@ -51,20 +47,12 @@ PATCHED: Final[dict[str, tuple[Any, str, str]]] = {
         "_do_handle_inbound_connection",
         "(self, read_write_closer, maddr, failure_event)",
     ),
-    "YamuxStream._auto_tune_and_send_window_update": (
-        YamuxStream,
-        "_auto_tune_and_send_window_update",
-        "(self, *, bytes_read)",
-    ),
-    "yamux.MAX_WINDOW_SIZE": (yamux_module, "MAX_WINDOW_SIZE", "int"),
     "pubsub.RpcQueue": (pubsub_module, "RpcQueue", "(max_size, max_message_size)"),
     "pubsub.env_to_send_in_RPC": (pubsub_module, "env_to_send_in_RPC", "(host)"),
     "gossipsub.env_to_send_in_RPC": (gossipsub_module, "env_to_send_in_RPC", "(host)"),
     "pubsub.maybe_consume_signed_record": (pubsub_module, "maybe_consume_signed_record", "(msg, host, peer_id)"),
     "gossipsub.maybe_consume_signed_record": (gossipsub_module, "maybe_consume_signed_record", "(msg, host, peer_id)"),
     "muxer_multistream.Yamux": (muxer_multistream_module, "Yamux", "(secured_conn, peer_id, is_initiator, on_close)"),
-    "Yamux._measure_rtt_loop": (Yamux, "_measure_rtt_loop", "(self)"),
-    "Yamux._read_data_body": (Yamux, "_read_data_body", "(self, length)"),
 }
 """Symbol -> (where it lives, its name, its signature without annotations, or its type)."""
 
@@ -107,24 +95,8 @@ async def _handle_inbound_connection(
         logging.getLogger(__name__).debug("inbound handshake failed", exc_info=True)
         await connection.close()
         return
-    if isinstance(muxed, Yamux):
+    if isinstance(muxed, OverlayMuxer):
         await muxed.event_closed.wait()
-
-
-async def _send_window_update_in_batches(self: YamuxStream, *, bytes_read: int = 0) -> None:
-    """Grant window once half of it is used, as go-yamux does.
-
-    Upstream grants it again on nearly every read: 47,000 WINDOW_UPDATE frames for 210 gossip deliveries.
-    """
-    del bytes_read
-    async with self.window_lock:
-        buffered = len(self.conn.stream_buffers.get(self.stream_id, b""))
-        granted = 0
-        if self.target_recv_window - (self.recv_window + buffered) >= self._grow_threshold():
-            self._pending_recv_release = 0
-            granted = self._grow_to_delta(buffered) + self._apply_autotune_epoch(buffered)
-    if granted > 0:
-        await self.send_window_update(granted, skip_lock=True)
 
 
 def _own_record(host: IHost) -> tuple[bytes, bool]:
@@ -172,10 +144,8 @@ def apply_patches() -> None:
     _replace(pubsub_module, "RpcQueue", partial(RpcQueue, max_size=GOSSIP_QUEUE))
     # A dial that succeeded at once still waited out the head start for a second address: 250 ms for every dial.
     _replace(swarm_module, "_HAPPY_EYEBALLS_DELAY", 0.0)
-    _replace(yamux_module, "MAX_WINDOW_SIZE", MAX_STREAM_WINDOW)
     # Upstream builds its own class for /yamux/1.0.0, whatever class it was given.
-    _replace(muxer_multistream_module, "Yamux", PulsedYamux)
+    _replace(muxer_multistream_module, "Yamux", OverlayMuxer)
     _replace(Swarm, "_do_handle_inbound_connection", _handle_inbound_connection)
-    _replace(YamuxStream, "_auto_tune_and_send_window_update", _send_window_update_in_batches)
     # Upstream logs what strangers send as errors with tracebacks; our journal counts it instead.
     logging.getLogger("libp2p").setLevel(logging.CRITICAL)

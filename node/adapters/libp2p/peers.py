@@ -12,7 +12,7 @@ from libp2p.peer.id import ID
 
 from node.adapters.libp2p.host import swarm_of
 from node.adapters.libp2p.identity import from_libp2p, is_node_id, to_libp2p
-from node.adapters.libp2p.muxer import PulsedYamux
+from node.adapters.libp2p.muxer import OverlayMuxer
 from node.adapters.libp2p.notifee import ConnectionWatch
 from node.adapters.libp2p.settings import CheckedSettings
 from node.ports import Clock, EventSink, Gatekeeper, Journal
@@ -120,7 +120,7 @@ class Peers:
         """Look for life quickly, because work depends on it."""
         (self._watched.add if on else self._watched.discard)(peer)
         for connection in self._swarm.get_connections(to_libp2p(peer)):
-            if isinstance(connection.muxed_conn, PulsedYamux):
+            if isinstance(connection.muxed_conn, OverlayMuxer):
                 connection.muxed_conn.watch(on)
 
     async def changed(self) -> None:
@@ -149,7 +149,7 @@ class Peers:
             self._to_close.append(name)
             self._signal()
             return
-        if name in self._watched and isinstance(connection.muxed_conn, PulsedYamux):
+        if name in self._watched and isinstance(connection.muxed_conn, OverlayMuxer):
             connection.muxed_conn.watch(True)
         self._touch(name)
 
@@ -227,6 +227,6 @@ class Peers:
                 with trio.move_on_after(CLOSE_S) as patience:
                     await connection.close()
                 # Its socket is full: a polite goodbye would wait behind what it does not read.
-                if patience.cancelled_caught and isinstance(connection.muxed_conn, PulsedYamux):
+                if patience.cancelled_caught and isinstance(connection.muxed_conn, OverlayMuxer):
                     await connection.muxed_conn.abort()
         self._touch(from_libp2p(peer))

@@ -25,7 +25,7 @@ def test_patched__every_symbol__has_the_expected_signature_before_it_is_patched(
     assert found == {name: expected for name, (_, _, expected) in PATCHED.items()}
 
 
-@pytest.mark.parametrize("name", [name for name in PATCHED if not name.startswith("Yamux.")])
+@pytest.mark.parametrize("name", PATCHED)
 def test_apply_patches__any_symbol__is_ours_afterwards(name: str) -> None:
     from node.adapters.libp2p import muxer, patches
 
@@ -34,7 +34,6 @@ def test_apply_patches__any_symbol__is_ours_afterwards(name: str) -> None:
     value = getattr(holder, symbol)
     ours = {
         "swarm._HAPPY_EYEBALLS_DELAY": 0.0,
-        "yamux.MAX_WINDOW_SIZE": patches.MAX_STREAM_WINDOW,
     }
     if name in ours:
         assert value == ours[name]
