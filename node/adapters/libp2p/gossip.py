@@ -6,7 +6,7 @@ and lets a garbage frame or key end the whole node. Here one reader per peer jud
 
 import time
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, cast
 
 import trio
@@ -18,10 +18,12 @@ from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
+from libp2p.pubsub.utils import safe_bytes_from_hex
 from libp2p.pubsub.validators import signature_validator
 from libp2p.tools.anyio_service.exceptions import LifecycleError
 
 from node.adapters.libp2p.budget import Budgets
+from node.adapters.libp2p.eager_links import EagerLinks
 from node.adapters.libp2p.framing import VarintFrames
 from node.adapters.libp2p.identity import from_libp2p, is_node_id, text_of
 from node.ports import Gatekeeper, Journal
@@ -48,6 +50,11 @@ REFUSED_PER_S: Final = 50
 REFUSED_BURST: Final = 200
 """Messages that one peer may forward to us and that we do not ACCEPT, because they are by strangers or wrong: honest
 peers forward none but at the edge of an epoch. Each batch of ``REFUSED_PER_S`` beyond it is an offence."""
+PRUNE_BACK_OFF_S: Final = 10
+"""How long (s) a neighbour that was let go is not asked again."""
+MAX_REACH: Final = 16
+"""Peers that our own messages go to straight away, besides the mesh: a small network hears them in one hop."""
+REGISTERED: Final = frozenset({Standing.MINER, Standing.COORDINATOR})
 SEEN_S: Final = 120
 SEQNO_BYTES: Final = 8
 SIGNATURE_MAX_BYTES: Final = 80
@@ -57,29 +64,82 @@ Judge = Callable[[PeerId, Offence, str], None]
 
 
 class OverlayRouter(GossipSub):
-    """GossipSub 1.1 with a mesh of four and a heartbeat of a second; everything adaptive is off.
+    """GossipSub 1.1 with its usual mesh and a heartbeat of a second; everything adaptive is off.
 
-    Every edge of the mesh costs a copy of every message, and a copy costs a millisecond; what a mesh of four misses,
-    IHAVE brings a heartbeat later.
+    A copy of a message costs its sender and its receiver up to half a millisecond each. So our own messages go
+    straight to up to ``MAX_REACH`` registered peers, and others' only to neighbours that do not have them from
+    elsewhere (``eager_links``); what these miss, IHAVE brings a heartbeat later.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_registered: Callable[[PeerId], bool]) -> None:
         super().__init__(
             protocols=[MESH_PROTOCOL],
-            degree=4,
-            degree_low=3,
-            degree_high=6,
+            degree=6,
+            degree_low=4,
+            degree_high=12,
             heartbeat_initial_delay=0.1,
             heartbeat_interval=1,
             adaptive_gossip_enabled=False,
             spam_protection_enabled=False,
             eclipse_protection_enabled=False,
             unsubscribe_back_off=1,
-            prune_back_off=10,
+            prune_back_off=PRUNE_BACK_OFF_S,
             pending_messages_ttl=0.0,  # else 100 messages are held and swept for every peer outside a topic
         )
         # Upstream appends a time for each delivery and trims only in the adaptive mode, which is off.
         self.recent_message_deliveries = cast("dict[str, list[float]]", defaultdict(lambda: deque[float](maxlen=1)))
+        # Upstream ends a back-off a second too soon by its own count, takes the GRAFT that follows for a flood, and
+        # begins it anew: nodes stayed without a mesh for ever.
+        self.graft_flood_threshold = PRUNE_BACK_OFF_S / 2
+        self.links = EagerLinks()
+        self._is_registered = is_registered
+        self._reach: dict[str, dict[ID, None]] = {}
+
+    def _get_peers_to_send(
+        self, topic_ids: Iterable[str], msg_forwarder: ID, origin: ID, msg_id: bytes | None = None
+    ) -> Iterable[ID]:
+        """Give who is to have a message pushed."""
+        peers = set(super()._get_peers_to_send(topic_ids, msg_forwarder, origin, msg_id))
+        if self.pubsub is not None and origin == self.pubsub.my_id:
+            return peers.union(*(self._reach_of(topic) for topic in topic_ids))
+        return self.links.targets(origin.to_bytes(), peers, msg_forwarder)
+
+    def _reach_of(self, topic: str) -> Iterable[ID]:
+        """Give registered peers that hear a topic from us at first hand: the same ones as long as they are there."""
+        assert self.pubsub is not None
+        listening = self.pubsub.peer_topics.get(topic, set())
+        reach = {peer: None for peer in self._reach.get(topic, {}) if peer in listening}
+        if len(reach) < min(MAX_REACH, len(listening)):
+            for peer in listening:
+                if len(reach) >= MAX_REACH:
+                    break
+                if is_node_id(peer.to_bytes()) and self._is_registered(from_libp2p(peer)):
+                    reach[peer] = None
+        self._reach[topic] = reach
+        return reach
+
+    def gossip_heartbeat(self) -> defaultdict[ID, dict[str, list[bytes]]]:
+        """Say which messages there are to whom they are not pushed: to some outside the mesh, and to the supplied."""
+        peers_to_gossip = super().gossip_heartbeat()
+        supplied = self.links.supplied()
+        for topic, mesh in self.mesh.items():
+            if (neighbours := mesh & supplied) and (messages := self.mcache.window(topic)):
+                for peer in neighbours:
+                    peers_to_gossip[peer][topic] = list(messages)
+        return peers_to_gossip
+
+    async def handle_iwant(self, iwant_msg: rpc_pb2.ControlIWant, sender_peer_id: ID) -> None:
+        """Send what a peer asks for, and push such messages to it again."""
+        for wanted in iwant_msg.messageIDs:
+            identity = safe_bytes_from_hex(wanted)
+            if identity is not None:
+                self.links.wanted(identity[:-SEQNO_BYTES], sender_peer_id)
+        await super().handle_iwant(iwant_msg, sender_peer_id)
+
+    def remove_peer(self, peer_id: ID) -> None:
+        """A peer is gone."""
+        self.links.forget(peer_id)
+        super().remove_peer(peer_id)
 
     def _check_equivocation(self, msg: rpc_pb2.Message) -> bool:
         """Leave it to the seen table: upstream keeps whole messages here between heartbeats, without a limit."""
@@ -128,6 +188,7 @@ class OverlayPubsub(Pubsub):
         self._gatekeeper = gatekeeper
         self._journal = journal
         self._judge = judge
+        self._links = router.links
         self._ignored: OrderedDict[bytes, float] = OrderedDict()
         self._refused = Budgets(REFUSED_PER_S, REFUSED_BURST)
 
@@ -184,7 +245,10 @@ class OverlayPubsub(Pubsub):
         if topic not in self.topic_ids or msg.from_id == self.my_id.to_bytes():
             return
         identity = msg.from_id + msg.seqno
-        if self.seen_messages.has(identity) or self._was_ignored(identity):
+        if self.seen_messages.has(identity):
+            self._links.copied(msg.from_id, msg_forwarder)
+            return
+        if self._was_ignored(identity):
             return
         signer = _named_signer(msg)
         if not self._is_worth_verifying(signer, from_libp2p(msg_forwarder)):
@@ -195,6 +259,7 @@ class OverlayPubsub(Pubsub):
         match verdict:
             case Verdict.ACCEPT:
                 self._mark_msg_seen(msg)
+                self._links.accepted(msg.from_id, int.from_bytes(msg.seqno, "big"), msg_forwarder)
                 self._journal.note(NoteName.GOSSIP_ACCEPTED, topic=topic, signer=signer, bytes=len(msg.data))
                 await self.router.publish(msg_forwarder, msg)
             case Verdict.IGNORE:
@@ -268,5 +333,5 @@ def gossip_of(
     host: IHost, gatekeeper: Gatekeeper, journal: Journal, judge: Judge
 ) -> tuple[OverlayRouter, OverlayPubsub]:
     """Build router and pubsub of a host; both are services to be run before the host listens."""
-    router = OverlayRouter()
+    router = OverlayRouter(lambda peer: gatekeeper.standing(peer) in REGISTERED)
     return router, OverlayPubsub(host, router, gatekeeper, journal, judge)

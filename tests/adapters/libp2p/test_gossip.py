@@ -1,7 +1,12 @@
 """Gossip between real nodes: who hears what, by whose verdict."""
 
+import pytest
 import trio
+from libp2p.peer.id import ID
+from libp2p.pubsub.pb import rpc_pb2
 
+from node.adapters.libp2p import eager_links
+from node.adapters.libp2p.identity import from_libp2p
 from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
 from protocol.stake.standing import Standing
@@ -99,3 +104,80 @@ async def test_publish__over_the_limit__dropped_and_noted() -> None:
         alice = await place.start(2)
         alice.transport.publish(TOPIC, bytes(64 * 1024 + 1))
         assert alice.journal.of(NoteName.MESSAGE_DROPPED)[0].fields["reason"] == "oversize"
+
+
+def _copies(node: Running) -> list[str]:
+    """Count, from now on, the copies of gossip messages that a node is sent."""
+    parts = node.transport._parts
+    assert parts is not None
+    copies: list[str] = []
+    push = parts.pubsub.push_msg
+
+    async def counted(forwarder: ID, message: rpc_pb2.Message) -> None:
+        if forwarder != parts.pubsub.my_id:
+            copies.append(from_libp2p(forwarder))
+        await push(forwarder, message)
+
+    parts.pubsub.push_msg = counted  # type: ignore[method-assign]
+    return copies
+
+
+async def test_publish__two_ways_to_a_neighbour__one_stops_and_comes_back_when_the_other_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(eager_links, "WINDOW", 4)
+    async with overlay() as place:
+        bob = await place.start(1, Standing.BOOTSTRAP)
+        ben = await place.start(2, Standing.BOOTSTRAP, [bob])
+        alice = await place.start(3, Standing.STRANGER, [bob, ben])
+        carol = await place.start(4, Standing.STRANGER, [bob, ben])
+        for node in (alice, bob, ben, carol):
+            node.transport.subscribe(TOPIC)
+        for near in (bob, ben):
+            await until(lambda near=near: _heard_of(near, alice) and _heard_of(near, carol), "subscriptions")
+            await until(lambda near=near: _heard_of(alice, near) and _heard_of(carol, near), "subscriptions")
+        await trio.sleep(1.5)  # a heartbeat, with which the meshes form
+        copies = _copies(carol)
+        for number in range(16):
+            alice.transport.publish(TOPIC, b"%d" % number)
+            await until(lambda: len(_data(carol)) == number + 1, "a message at carol")  # noqa: B023
+            await trio.sleep(0.05)
+        assert len(copies) > 16, "each came twice at first"
+        del copies[:]
+        for number in range(16, 24):
+            alice.transport.publish(TOPIC, b"%d" % number)
+            await trio.sleep(0.05)
+        await until(lambda: len(_data(carol)) == 24, "the messages at carol")
+        assert len(copies) <= 10
+        supplier = max((bob, ben), key=lambda node: copies.count(node.id))
+        await supplier.close()
+        for number in range(24, 30):
+            alice.transport.publish(TOPIC, b"%d" % number)
+            await trio.sleep(0.3)
+        await until(lambda: len(_data(carol)) == 30, "what the other way brings", 5)
+
+
+async def test_publish__eight_join_at_once__all_hear_everything_and_soon_just_once() -> None:
+    async with overlay() as place:
+        bob = await place.start(1, Standing.BOOTSTRAP)
+        alice = await place.start(2, Standing.COORDINATOR, [bob])
+        miners = [await place.start(3 + number, Standing.MINER, [bob]) for number in range(6)]
+        everybody = [bob, alice, *miners]
+        for node in everybody:
+            node.transport.subscribe(TOPIC)
+        for node in everybody[1:]:
+            await until(lambda node=node: _heard_of(bob, node), "a subscription")
+        await trio.sleep(2.5)  # two heartbeats
+        for number in range(3 * eager_links.WINDOW):
+            alice.transport.publish(TOPIC, b"%d" % number)
+            await trio.sleep(0.03)
+        listeners = [bob, *miners]
+        for node in listeners:
+            await until(lambda node=node: len(_data(node)) == 3 * eager_links.WINDOW, "everything")
+        copies = [_copies(node) for node in listeners]
+        for number in range(10):
+            alice.transport.publish(TOPIC, b"more %d" % number)
+            await trio.sleep(0.03)
+        for node in listeners:
+            await until(lambda node=node: len(_data(node)) == 3 * eager_links.WINDOW + 10, "everything")
+        assert sum(map(len, copies)) <= 1.3 * 10 * len(listeners)
