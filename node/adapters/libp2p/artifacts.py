@@ -1,23 +1,22 @@
-"""Artifacts: one stream each, a header frame and then exactly the bytes that it announces.
+"""Artifacts: on streams of their own, for each a header frame and then exactly the bytes that it announces.
 
-A body is read only when the core awaits it, and never slower than a floor; so what is not awaited costs a header, and
-who brings nothing frees its place within two seconds. A body that may not fit the first window of its stream is sent
-only when the receiver says that it has a place: else it would stand with a full window, which upstream gives up after
-five seconds.
+A stream is kept for the next artifact: opening one costs more than a small picture on it. A body is read only when
+the core awaits it, and never slower than a floor; so what is not awaited costs a header, and who brings nothing frees
+its place within two seconds. A body that may not fit the first window of its stream is sent only when the receiver
+says that it has a place: else it would stand with a full window, which ends it after five seconds.
 """
 
 import hashlib
 from collections import defaultdict
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Final, cast, final
+from typing import Final, final
 
 import trio
 from libp2p.abc import INetStream
 from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
 from libp2p.network.stream.exceptions import StreamEOF
-from libp2p.network.stream.net_stream import NetStream
 
 from node.adapters.libp2p.budget import Budgets
 from node.adapters.libp2p.dialling import Dialler
@@ -50,6 +49,12 @@ MAX_RECEIVING: Final = 16
 """Bodies read at once from all peers: 384 MiB at most; the rest wait, unread and with no clock running here."""
 GO: Final = b"\x01"
 """What the receiver of a large body says when it has a place for it."""
+TAKEN: Final = b"\x02"
+"""What the receiver says when it has a body, whole and right."""
+KEPT_S: Final = 20.0
+"""How long (s) a sender keeps a stream that is idle."""
+IDLE_S: Final = 30.0
+"""How long (s) a receiver waits for the next header: longer than senders keep a stream, so that none finds it gone."""
 UNEXPECTED_PER_MINUTE: Final = 32
 """Artifacts that nobody awaits any more: an honest sender may be late for each of a whole batch; more is noise."""
 MAX_SENDING_PER_PEER: Final = 4
@@ -118,6 +123,8 @@ class Artifacts:
         self._from: defaultdict[PeerId, _Incoming] = defaultdict(_Incoming)
         self._to: defaultdict[PeerId, _Outgoing] = defaultdict(_Outgoing)
         self._sending = 0
+        self._kept: dict[PeerId, list[tuple[float, INetStream]]] = {}
+        """Streams for the next artifact to a peer, and until when each is good."""
         self._unexpected = Budgets(UNEXPECTED_PER_MINUTE / 60, UNEXPECTED_PER_MINUTE)
         host.set_stream_handler(ARTIFACT, self.accept)
 
@@ -149,10 +156,7 @@ class Artifacts:
                     await lanes.enter_async_context(outgoing.large)
                 await lanes.enter_async_context(outgoing.lane)
                 with trio.fail_after(SEND_S):
-                    with trio.fail_after(REACH_S):
-                        await self._dialler.reach(peer)
-                        stream = await self._host.new_stream(to_libp2p(peer), [ARTIFACT])
-                    await self._write(stream, header, data)
+                    await self._write(peer, await self._stream_to(peer), header, data)
         except (*STREAM_ERRORS, trio.TooSlowError) as error:
             self._dropped(peer, header.task, type(error).__name__)
         finally:
@@ -161,37 +165,59 @@ class Artifacts:
             if not outgoing.keys:
                 del self._to[peer]
 
-    async def _write(self, stream: INetStream, header: ArtifactHeader, data: bytes) -> None:
-        """Write it all and wait for the end: closed when it was taken, reset when it was not."""
+    async def _stream_to(self, peer: PeerId) -> INetStream:
+        """Give a kept stream to a peer if there is one, else a new one; forget those that nobody has used for long."""
+        now = trio.current_time()
+        for other, streams in list(self._kept.items()):
+            good = [(until, kept) for until, kept in streams if until > now and kept.muxed_conn.is_established]
+            for until, kept in streams:
+                if until <= now:
+                    self._nursery.start_soon(self._reset, kept)
+            self._kept[other] = good
+            if not good:
+                del self._kept[other]
+        if peer in self._kept:
+            return self._kept[peer].pop()[1]
+        with trio.fail_after(REACH_S):
+            await self._dialler.reach(peer)
+            return await self._host.new_stream(to_libp2p(peer), [ARTIFACT])
+
+    async def _write(self, peer: PeerId, stream: INetStream, header: ArtifactHeader, data: bytes) -> None:
+        """Write it all and wait for the receiver's word that it has it; then the stream is kept."""
+        is_taken = False
         try:
+            head = frame(encode(header))
             with trio.fail_after(WRITE_S):
-                await stream.write(frame(encode(header)))
+                await stream.write(head if len(data) > LARGE_BYTES else head + data[:STEP_BYTES])
             if len(data) > LARGE_BYTES:
-                await self._await_place(stream)
-            for start in range(0, len(data), STEP_BYTES):
+                with trio.fail_after(PLACE_S):
+                    await self._hear(stream, GO)
+            for start in range(0 if len(data) > LARGE_BYTES else STEP_BYTES, len(data), STEP_BYTES):
                 with trio.fail_after(WRITE_S):
                     await stream.write(data[start : start + STEP_BYTES])
-            await cast("NetStream", stream).close_write()
-            await stream.read(1)
-        except StreamEOF:
-            return
+            await self._hear(stream, TAKEN)
+            is_taken = True
         finally:
-            with trio.move_on_after(0.5, shield=True):
-                await stream.reset()
+            if is_taken:
+                self._kept.setdefault(peer, []).append((trio.current_time() + KEPT_S, stream))
+            else:
+                await self._reset(stream)
 
-    async def _await_place(self, stream: INetStream) -> None:
-        """Wait until the receiver has a place for a large body.
+    async def _reset(self, stream: INetStream) -> None:
+        with trio.move_on_after(0.5, shield=True):
+            await stream.reset()
+
+    async def _hear(self, stream: INetStream, word: bytes) -> None:
+        """Wait for a word of the receiver.
 
         Raises:
             EOFError: It closed the stream, or said something else: it does not want the body.
-            trio.TooSlowError: It had none for ``PLACE_S``.
         """
-        with trio.fail_after(PLACE_S):
-            try:
-                answer = await stream.read(1)
-            except StreamEOF as error:
-                raise EOFError("closed before the body") from error
-        if answer != GO:
+        try:
+            answer = await stream.read(1)
+        except StreamEOF as error:
+            raise EOFError("closed by the receiver") from error
+        if answer != word:
             raise EOFError("not wanted")
 
     def _dropped(self, peer: PeerId, task: TaskId, reason: str) -> None:
@@ -200,28 +226,36 @@ class Artifacts:
     # Receiving.
 
     async def accept(self, stream: INetStream) -> None:
-        """Take one artifact; returns when it is posted or refused."""
+        """Take artifacts one after another; returns when the sender has no more, or one is refused."""
         peer = from_libp2p(stream.muxed_conn.peer_id)
         incoming = self._from[peer]
         incoming.streams += 1
-        taken = False
         try:
             if self._peers.standing(peer) not in WORKERS:
                 self._peers.judge(peer, Offence.MINOR, "artifact.unregistered")
             elif incoming.streams > MAX_STREAMS_PER_PEER:
                 self._peers.judge(peer, Offence.MINOR, "artifact.too_many")
             else:
-                taken = await self._take(stream, peer, incoming)
+                await self._take_all(stream, peer, incoming)
         finally:
             incoming.streams -= 1
             if not incoming.streams:
                 del self._from[peer]
-        with trio.move_on_after(0.5):
-            await (stream.close() if taken else stream.reset())
+        await self._reset(stream)
 
-    async def _take(self, stream: INetStream, peer: PeerId, incoming: _Incoming) -> bool:
+    async def _take_all(self, stream: INetStream, peer: PeerId, incoming: _Incoming) -> None:
+        frames = LengthFrames(stream, MAX_MESSAGE_BYTES)
         try:
-            received = await self._read(stream, peer, incoming)
+            with trio.fail_after(HEADER_S):
+                header = await frames.read()
+            while True:
+                received = await self._read(stream, frames, decode(header, ARTIFACT_PLACE), peer, incoming)
+                await self._sink.post(received)
+                await stream.write(TAKEN)
+                with trio.move_on_after(IDLE_S) as idle:
+                    header = await frames.read()
+                if idle.cancelled_caught or self._peers.standing(peer) not in WORKERS:
+                    return
         except trio.TooSlowError:
             self._peers.judge(peer, Offence.MINOR, "artifact.slow")
         except InvalidMessage as error:
@@ -229,16 +263,11 @@ class Artifacts:
         except IgnoredMessage as error:
             self._journal.note(NoteName.MESSAGE_IGNORED, rule=error.rule, peer=peer)
         except STREAM_ERRORS:
-            return False
-        else:
-            await self._sink.post(received)
-            return True
-        return False
+            return
 
-    async def _read(self, stream: INetStream, peer: PeerId, incoming: _Incoming) -> ArtifactReceived:
-        frames = LengthFrames(stream, MAX_MESSAGE_BYTES)
-        with trio.fail_after(HEADER_S):
-            header = decode(await frames.read(), ARTIFACT_PLACE)
+    async def _read(
+        self, stream: INetStream, frames: LengthFrames, header: ArtifactHeader, peer: PeerId, incoming: _Incoming
+    ) -> ArtifactReceived:
         self._check_expected(peer, header)
         async with incoming.places, self._receiving:
             self._check_expected(peer, header)  # again: while it waited, another stream may have brought it

@@ -295,3 +295,55 @@ async def test_send_artifact__empty_or_nobody_there__dropped_and_noted() -> None
         _send(miner, coordinator.id, b"x")
         await until(lambda: len(_dropped(miner)) == 2, "two notes")
         assert _dropped(miner)[0] == "artifact_empty"
+
+
+def _streams(node: Running, to: Running) -> int:
+    parts = node.transport._parts
+    assert parts is not None
+    connections = parts.peers._swarm.get_connections(to_libp2p(to.id))
+    return sum(stream.get_protocol() == limits.ARTIFACT for each in connections for stream in each.get_streams())
+
+
+async def test_send_artifact__one_after_another__on_one_stream() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        for number in range(5):
+            _send(miner, coordinator.id, os.urandom(20_000), attempt=number)
+            await until(lambda expected=number + 1: len(coordinator.sink.of(ArtifactReceived)) == expected, "a picture")
+            await until(lambda: not _sending(miner), "the word that it is taken")
+            assert _streams(miner, coordinator) == 1
+
+
+async def test_send_artifact__kept_stream_unused_for_long__is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "KEPT_S", 0.1)
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        for number in range(2):
+            _send(miner, coordinator.id, b"picture", attempt=number)
+            await until(lambda expected=number + 1: len(coordinator.sink.of(ArtifactReceived)) == expected, "a picture")
+            await trio.sleep(0.2)
+        await until(lambda: _streams(miner, coordinator) == 1, "the end of the first stream")
+
+
+async def test_accept__no_further_header__stream_ended_and_nobody_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "IDLE_S", 0.1)
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        _send(miner, coordinator.id, b"picture")
+        await until(lambda: coordinator.sink.of(ArtifactReceived), "the picture")
+        await until(lambda: _streams(coordinator, miner) == 0, "the end of the stream")
+        assert coordinator.rules_against(miner.id) == []
+
+
+async def test_send_artifact__after_the_connection_was_lost__on_a_new_stream() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        _send(miner, coordinator.id, b"picture")
+        await until(lambda: coordinator.sink.of(ArtifactReceived) and not _sending(miner), "the picture")
+        parts = miner.transport._parts
+        assert parts is not None
+        parts.peers.disconnect(coordinator.id, "test")
+        await until(lambda: not miner.connected_to(coordinator), "the end of the connection")
+        await until(lambda: not coordinator.connected_to(miner), "the end of its other end")
+        _send(miner, coordinator.id, b"another", attempt=2)
+        await until(lambda: len(coordinator.sink.of(ArtifactReceived)) == 2, "the second picture", 10)
