@@ -12,7 +12,7 @@ from protocol.notes import NoteName
 from protocol.records import TaskAwarded
 from protocol.roles.core import Core
 from protocol.roles.offering import Offering
-from protocol.roles.roster import FALSE_WARM_MS, LOOK_AHEAD, Roster
+from protocol.roles.roster import FALSE_WARM_MS, Roster
 from protocol.roles.settlement import Settlement
 from protocol.stake.lottery import award_at, slot_ms
 from protocol.task.artifact import largest_png
@@ -31,8 +31,6 @@ RECONNECT_GRACE_MS: Final = 1000
 """How long (ms) a miner whose stream broke may take to come back before its task is offered again."""
 
 
-MAX_PLACES: Final = 64
-"""Tasks that one miner may hold of us at once, whatever it says: one device runs no more."""
 MAX_WAIT_MS: Final = 60_000
 """Longest wait (ms) in a miner's queue that we believe: with one job ahead it is one job's time."""
 MAX_STEP_MS: Final = 30_000
@@ -128,12 +126,8 @@ class Assignment:
             self._core.set_timer(("award", task.id, 0), best.award_at)
 
     def _has_room(self, miner: StakingId) -> bool:
-        """Say whether a miner may hold one more of our tasks: its places and the look-ahead, no more."""
         known = self._roster.id(miner)
-        if known is None:
-            return False
-        places = known.capability.places if known.capability is not None else 1
-        return len(known.working_on) < min(places, MAX_PLACES) + LOOK_AHEAD
+        return known is not None and known.has_room()
 
     def _award(self, task: Task, attempt: OpenAttempt, won: PendingClaim) -> None:
         """Give the attempt away: on disk first, so that one claim never gets two awards."""
@@ -257,6 +251,9 @@ class Assignment:
             award.progress_deadline, UnixMillis(award.last_alive + self._core.params.lease_ms)
         )
         self._set_lease_timer(task, award)
+        known = self._roster.id(award.miner)
+        if known is not None:
+            known.deliver(task.id)
 
     def on_miner_gone(self, miner: StakingId) -> None:
         """A work stream broke: its claims bind nobody, its tasks are taken back soon unless it returns."""
@@ -343,11 +340,10 @@ class Assignment:
     def _hold(self, task: TaskId, miner: StakingId) -> None:
         known = self._roster.id(miner)
         if known is not None:
-            known.working_on.add(task)
+            known.begin(task)
 
     def release(self, task: TaskId, miner: StakingId) -> None:
         """Count a miner's place as free again."""
         known = self._roster.id(miner)
         if known is not None:
-            known.working_on.discard(task)
-            known.freed = True
+            known.release(task)

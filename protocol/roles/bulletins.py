@@ -2,8 +2,9 @@
 
 py-libp2p costs 1-4 ms of CPU per message and hop whatever its size up to about 16 KiB, so a coordinator sends at
 once when it has been quiet for B, and else packs what comes within B. B doubles as long as a message of twice the
-time would still hold what comes, and halves when more waits than a message holds, or little. It is one pace for all
-models together, as the quota that others hold it to is one for all topics.
+time would still hold what comes, and halves when more waits than a message holds, or little. While more tasks wait
+than miners are free, nobody waits for an offer, and B is as long as it may be. It is one pace for all models
+together, as the quota that others hold it to is one for all topics.
 """
 
 from dataclasses import dataclass, field
@@ -79,7 +80,9 @@ class Boards:
             del board.offers[task]
         return taken
 
-    def published(self, board: Board, messages: int, offers: int, notices: int, now: UnixMillis) -> None:
+    def published(
+        self, board: Board, messages: int, offers: int, notices: int, now: UnixMillis, *, in_backlog: bool
+    ) -> None:
         """Remember a publication of so many messages at once, and let the pace follow the load.
 
         Args:
@@ -88,15 +91,18 @@ class Boards:
             offers: How many offers they held.
             notices: How many awards or closures, whichever were more.
             now: The present moment.
+            in_backlog: Whether more tasks wait than miners are free.
         """
         params = self._params
         full = max(offers / params.max_offers_per_message, notices / MAX_NOTICES)
         if not board.is_empty() or any(self._is_crowded(waiting) for waiting in self._boards.values()):
             # Packing more is not possible: waiting longer would only make the queue grow.
             self._interval_ms = max(self._interval_ms // 2, params.publish_interval_ms)
+        elif in_backlog:
+            self._interval_ms = params.publish_interval_max_ms
         elif full < SPARSE:
             self._interval_ms = max(self._interval_ms // 2, params.publish_interval_ms)
         elif full < HALF:
             self._interval_ms = min(self._interval_ms * 2, params.publish_interval_max_ms)
-        self.due_at = UnixMillis(now + messages * self._interval_ms)
+        self.due_at = UnixMillis(now + max(messages * params.publish_interval_ms, self._interval_ms))
         self._boards[board.model] = self._boards.pop(board.model)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, final
 
 from protocol.crypto.envelope import seal
-from protocol.effects import Connect, Lane, OpenStream, Provide, Send, Subscribe
+from protocol.effects import CancelTimer, Connect, Lane, OpenStream, Provide, Send, Subscribe
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import (
     ActivityChanged,
@@ -60,6 +60,9 @@ LAST_REOPEN_MS: Final = 30_000
 """Longest pause (ms): a coordinator that will not have us is not knocked at twice a second for ever."""
 HELLO_PACE_MS: Final = 1000
 """Least time (ms) between two greetings of one coordinator that we act upon."""
+BUSY_PAUSE_MS: Final = 100
+"""How long (ms) a miner is busy before it says so: who gave it the task knows, and a task that is over sooner is no
+news to the others."""
 CAPABILITY_LIFE_MS: Final = 60_000
 """How long (ms) a capability is valid; renewed after a third of it."""
 
@@ -85,6 +88,7 @@ class MinerCore(Core):
         self._models: dict[str, ModelState] = {}
         self._places = 0
         self._announced_free = -1
+        self._busy_timer_set = False
         self._capability_sequence = 0
         self._subscribed: set[str] = set()
         self._claiming = Claiming(self, price_floor, lambda task: self._working.has(task))
@@ -132,11 +136,17 @@ class MinerCore(Core):
         self._use_capacity()
 
     def _use_capacity(self) -> None:
-        """After any event: claim what there is room for, and tell coordinators when places ran out or came back."""
+        """After any event: claim what there is room for; tell coordinators when places came back or stay away."""
         self._claiming.fill(self._places, self._working.busy())
-        free = max(self._places - self._working.busy(), 0)
-        if (free > 0) != (self._announced_free > 0):
+        is_free, said_so = self._places > self._working.busy(), self._announced_free > 0
+        if is_free and not said_so:
             self._announce()
+        elif is_free and self._busy_timer_set:
+            self._busy_timer_set = False
+            self.emit(CancelTimer(("busy", EMPTY, 0)))
+        elif said_so and not is_free and not self._busy_timer_set:
+            self._busy_timer_set = True
+            self.set_timer(("busy", EMPTY, 0), self.now + BUSY_PAUSE_MS)
 
     # Coordinators
 
@@ -326,6 +336,9 @@ class MinerCore(Core):
             case "resend":
                 self._working.on_resend_timer(TaskId(subject), attempt)
             case "capability":
+                self._announce()
+            case "busy":
+                self._busy_timer_set = False
                 self._announce()
             case "discover":
                 self.emit(*self._search.look_up())

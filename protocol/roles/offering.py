@@ -126,7 +126,8 @@ class Offering:
             groups[(current.epoch, frozenset())] = []
         awards, closures = self._boards.take_notices(board)
         notices = max(len(awards), len(closures))
-        waiting = len(self._tasks) - sum(len(miner.working_on) for miner in self._roster)
+        waiting = len(self._tasks) - sum(len(miner.working_on) + len(miner.delivering) for miner in self._roster)
+        free = len(self._roster.field_of(board.model, frozenset(), core.now)[0])
         for (epoch, excluded), tasks in groups.items():
             view = core.book.view(epoch) or current
             members, warm = self._roster.field_of(board.model, excluded, core.now)
@@ -145,7 +146,7 @@ class Offering:
             )
             awards, closures = (), ()
             core.emit(Publish(offers_topic(core.identity.network, board.model), message))
-        self._boards.published(board, len(groups), len(taken), notices, core.now)
+        self._boards.published(board, len(groups), len(taken), notices, core.now, in_backlog=waiting > free)
 
     def _epoch_for(self, task: Task, current: EpochView) -> Epoch:
         """Give the epoch that a task is drawn from: that of its acceptance while acceptable, else the current one."""

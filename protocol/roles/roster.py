@@ -9,6 +9,10 @@ from protocol.wire.messages import Capability, ServedModel
 
 LOOK_AHEAD: Final = 1
 """Jobs that a miner takes beyond its device's places, so that it never waits for an award round trip."""
+MAX_PLACES: Final = 64
+"""Tasks that one miner may hold of us at once, whatever it says: one device runs no more."""
+MAX_DELIVERING: Final = 8
+"""Our tasks whose result is here and whose picture is not, at one miner: its engine is free, its line has a limit."""
 FALSE_WARM_MS: Final = 3_600_000
 """How long (ms) a miner that called a model warm and did not start in time counts as cold."""
 
@@ -23,7 +27,9 @@ class Miner:
     serves_until: UnixMillis = UnixMillis(0)
     """When the capability ends, with allowance for clocks that differ."""
     working_on: set[TaskId] = field(default_factory=set)
-    """Our own tasks that it holds."""
+    """Our own tasks that its engine has before it."""
+    delivering: set[TaskId] = field(default_factory=set)
+    """Our own tasks that it is done with and whose picture is on its way."""
     freed: bool = False
     """It delivered after its last capability: its word about free places is out of date in our favour."""
     counts_as_cold_until: UnixMillis = UnixMillis(0)
@@ -39,7 +45,31 @@ class Miner:
         capability = self.capability
         if capability is None:
             return False
-        return (capability.free_places > 0 or self.freed) and len(self.working_on) < capability.places
+        free = capability.free_places > 0 or self.freed
+        return free and len(self.working_on) < capability.places and len(self.delivering) < MAX_DELIVERING
+
+    def has_room(self) -> bool:
+        """Say whether it may hold one more of our tasks: its places and the look-ahead, no more."""
+        places = self.capability.places if self.capability is not None else 1
+        room = min(places, MAX_PLACES) + LOOK_AHEAD
+        return len(self.working_on) < room and len(self.delivering) < MAX_DELIVERING
+
+    def begin(self, task: TaskId) -> None:
+        """Count a task that it was awarded, or still holds."""
+        self.working_on.add(task)
+
+    def deliver(self, task: TaskId) -> None:
+        """Its engine is done with a task: the place is free before the picture is here."""
+        if task in self.working_on:
+            self.working_on.discard(task)
+            self.delivering.add(task)
+            self.freed = True
+
+    def release(self, task: TaskId) -> None:
+        """It has nothing to do with a task any more."""
+        self.working_on.discard(task)
+        self.delivering.discard(task)
+        self.freed = True
 
 
 class Roster:

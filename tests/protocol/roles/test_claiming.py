@@ -17,10 +17,10 @@ from protocol.events import (
 from protocol.records import ResultCommitted, ResultSettled
 from protocol.roles.claiming import CHOICE, MAX_HEARD_PER_COORDINATOR, OpenOffer
 from protocol.roles.discovery import MAX_DIALS, Discovery
-from protocol.roles.miner import FIRST_REOPEN_MS, LAST_REOPEN_MS
+from protocol.roles.miner import BUSY_PAUSE_MS, FIRST_REOPEN_MS, LAST_REOPEN_MS
 from protocol.roles.working import RESULT_KEPT_MS
 from protocol.units import PeerId, StakingId, UnixMillis
-from protocol.wire.codec import encode
+from protocol.wire.codec import CAPABILITY_PLACE, decode, encode
 from protocol.wire.messages import CapabilityUpdate, Claim, Decline
 from protocol.wire.statements import DeclineStatement
 from protocol.wire.topics import coordinator_key
@@ -271,3 +271,20 @@ def test_miner__look_up__is_asked_again_after_its_pause() -> None:
     seat.hear(ProvidersFound(coordinator_key(PARAMS.name), (CAROL.peer_id,)))
     effects = seat.wait(1000)
     assert [e.key for e in effects if isinstance(e, FindProviders)] == [coordinator_key(PARAMS.name)]
+
+
+def test_busy__for_a_moment__is_no_news() -> None:
+    seat = MinerSeat()
+    seat.delivered()
+    assert of_kind(seat.wait(BUSY_PAUSE_MS), CapabilityUpdate) == []
+
+
+def test_busy__for_longer__is_said_once_and_so_is_its_end() -> None:
+    seat = MinerSeat()
+    won = award_of(seat.claimed())
+    effects = seat.say(CAROL, won)
+    assert of_kind(effects + seat.wait(BUSY_PAUSE_MS - 1), CapabilityUpdate) == []
+    [busy] = of_kind(seat.wait(1 + 10 * BUSY_PAUSE_MS), CapabilityUpdate)
+    assert decode(busy.body, CAPABILITY_PLACE).free_places == 0
+    [free] = of_kind(seat.finish(won), CapabilityUpdate)
+    assert decode(free.body, CAPABILITY_PLACE).free_places == 1

@@ -4,6 +4,7 @@ from protocol.effects import Accepted, Reply, StartJob
 from protocol.events import GossipReceived, TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import ResultSettled, TaskAccepted
+from protocol.roles.roster import MAX_DELIVERING
 from protocol.task.artifact import largest_png
 from protocol.units import StakingId
 from protocol.wire.messages import Abandon, Alive, Award, Bulletin, CapabilityUpdate, Claim, Closure, Decline
@@ -135,6 +136,23 @@ def test_claim__of_more_than_its_places_and_one__is_declined() -> None:
         answers.append(seat.say(ALICE, seat.claim(ALICE, task, nonce=bytes([number]) * 16)) + seat.wait(300))
     assert [bool(of_kind(effects, Award)) for effects in answers] == [True, True, False]
     assert [decline.statement.reason for decline in of_kind(answers[2], Decline)] == ["no_place"]
+
+
+def test_claim__of_a_miner_whose_pictures_are_on_their_way__is_awarded_up_to_a_limit() -> None:
+    seat = CoordinatorSeat(miners=(ALICE,))
+    reasons: list[str] = []
+    awards: list[Award] = []
+    for number in range(MAX_DELIVERING + 1):
+        task = seat.submit(key=f"task {number}")
+        effects = seat.say(ALICE, seat.claim(ALICE, task, nonce=bytes([number]) * 16)) + seat.wait(300)
+        for award in of_kind(effects, Award):
+            awards.append(award)
+            seat.say(ALICE, result_of(award))
+        reasons += [decline.statement.reason for decline in of_kind(effects, Decline)]
+    assert reasons == ["no_place"], "its engine is free, but nobody sends pictures for ever"
+    seat.hear(artifact_of(awards[0]))
+    task = seat.submit(key="once more")
+    assert of_kind(seat.say(ALICE, seat.claim(ALICE, task)) + seat.wait(300), Award)
 
 
 def test_alive__back_and_forth__is_no_progress() -> None:
