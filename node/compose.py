@@ -210,7 +210,7 @@ async def run_with(
         await nursery.start(ports.chain.run, driver)
         await nursery.start(ports.transport.run, driver, driver)
         await nursery.start(driver.run)
-        nursery.start_soon(keep_tidy, ports.store, ports.clock)
+        nursery.start_soon(keep_tidy, ports.store, ports.clock, journal)
         if ports.engine is not None:
             nursery.start_soon(ports.engine.run, driver)
         url = None

@@ -20,6 +20,8 @@ WATCHER_UPDATES: Final = 256
 """Updates that wait for one slow watcher; beyond it progress is skipped, ends never are."""
 ANSWER_LIMIT_S: Final = 5.0
 """Longest wait (s) for the core's answer to a submission; it comes within milliseconds unless the node is stopping."""
+FULL_RETRY_S: Final = 30
+"""What an app is told to wait (s) while the disk is full: somebody has to make room."""
 FINISHED_KEPT: Final = 1024
 """Ended tasks whose whole story is kept in memory; of older ones the store knows the end."""
 REPEATED_STAGES: Final = frozenset({Stage.PROGRESS, Stage.OFFERED})
@@ -49,6 +51,8 @@ class TaskDesk:
         self._stories: dict[TaskId, list[Update]] = {}
         self._finished: OrderedDict[TaskId, list[Update]] = OrderedDict()
         self._watchers: dict[TaskId, set[trio.MemorySendChannel[Update]]] = {}
+        self._closed: Refused | None = None
+        """What submissions are told while nothing can be made durable."""
 
     def connect(self, post: Callable[[Event], Awaitable[None]]) -> None:
         """Hand events in by ``post``: the driver, which in turn answers through this desk."""
@@ -59,7 +63,13 @@ class TaskDesk:
     async def submit(
         self, specification: TaskSpecification, *, detached: bool, idempotency_key: str | None = None
     ) -> Accepted | Refused:
-        """Hand in one task; on ``Accepted`` it is on disk."""
+        """Hand in one task; on ``Accepted`` it is on disk.
+
+        One that is refused because nobody answered may be taken all the same: if it is attached it is cancelled then,
+        if not it goes on, and its key finds it.
+        """
+        if self._closed is not None:
+            return self._closed
         self._requests += 1
         request = self._requests
         answered = self._waiting[request] = trio.Event()
@@ -70,9 +80,10 @@ class TaskDesk:
                 await self._post(TaskSubmitted(request, specification, detached, idempotency_key))
                 posted = True
                 await answered.wait()
-            if not answered.is_set() and posted and not detached:
+            if request not in self._answers and posted and not detached:
                 self._given_up.add(request)
-            answer = self._answers.get(request, Refused("busy", "this coordinator is stopping", 5))
+            unanswered = self._closed or Refused("busy", "this coordinator is stopping", 5)
+            answer = self._answers.get(request, unanswered)
         finally:
             self._waiting.pop(request, None)
             self._answers.pop(request, None)
@@ -131,9 +142,19 @@ class TaskDesk:
 
     def ready(self) -> tuple[bool, str]:
         """Say whether tasks can be served now, and if not why."""
-        return self._ready()
+        return self._ready() if self._closed is None else (False, self._closed.detail)
 
     # What the driver calls
+
+    def close(self, why: str) -> None:
+        """Turn submissions away until ``reopen``, also those that wait for an answer: nothing can be made durable."""
+        self._closed = Refused("disk_full", f"{why}; a task with an Idempotency-Key may be sent again", FULL_RETRY_S)
+        for waiting in self._waiting.values():
+            waiting.set()
+
+    def reopen(self) -> None:
+        """Take tasks again."""
+        self._closed = None
 
     def reply(self, request: int, answer: Accepted | Refused) -> TaskId | None:
         """Answer one submission; gives the task that is to be cancelled when its app has given up waiting."""

@@ -3,6 +3,7 @@
 It handles all events that wait as one batch: one transaction makes everything durable that the batch must persist,
 then the other effects run in order. So ``Persist`` always precedes what follows it, and a burst of tasks costs one
 commit. The driver never waits for a peer: the transport's outboxes are bounded, and whoever drops something notes it.
+It does wait for its disk: while that is full, nothing of what is not durable leaves, and new tasks are turned away.
 """
 
 from typing import Final, assert_never, final
@@ -38,7 +39,7 @@ from protocol.effects import (
     SubmitTx,
     Subscribe,
 )
-from protocol.errors import InvalidMessage
+from protocol.errors import DiskFull, InvalidMessage
 from protocol.events import ActivityChanged, Event, GossipReceived, Restored, StakeChanged, TaskCancelled, TimerFired
 from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
@@ -54,6 +55,8 @@ BATCH_EVENTS: Final = 256
 """Events handled with one commit: enough to share its cost, few enough to keep timers punctual."""
 MAX_ARTIFACT_READS: Final = 8
 """Artifacts read from disk at once to be sent."""
+FULL_DISK_PAUSE_S: Final = 1.0
+"""Time (s) between two tries to write while the disk is full."""
 
 
 @final
@@ -151,11 +154,37 @@ class Driver:
             effects.extend(self._core.handle(event, now))
         records = tuple(record for effect in effects for record in _records_of(effect))
         if records:
-            await self._store.persist(records)
+            await self._make_durable(records)
         for effect in effects:
             self._perform(effect, nursery)
         if any(_changes_standing(event) for event in batch):
             self._transport.stake_changed()
+
+    async def _make_durable(self, records: tuple[Record, ...]) -> None:
+        """Write what a batch must have on disk; while that is full, wait for space and try again.
+
+        The core has taken the batch in already, and cannot take it back: so it goes on where it stopped.
+        """
+        problem = await self._problem_with(records)
+        if problem is None:
+            return
+        self._journal.note(NoteName.STORE_FULL, reason=str(problem))
+        if self._desk is not None:
+            self._desk.close(str(problem))
+        while problem is not None:
+            await trio.sleep(FULL_DISK_PAUSE_S)
+            problem = await self._problem_with(records)
+        self._journal.note(NoteName.STORE_WRITABLE)
+        if self._desk is not None:
+            self._desk.reopen()
+
+    async def _problem_with(self, records: tuple[Record, ...]) -> DiskFull | None:
+        """Try to write, and say what is in the way."""
+        try:
+            await self._store.persist(records)
+        except DiskFull as error:
+            return error
+        return None
 
     def _perform(self, effect: Effect, nursery: trio.Nursery) -> None:  # noqa: C901  # one line for each effect
         match effect:

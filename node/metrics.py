@@ -73,6 +73,7 @@ _REASONS: Final[Mapping[NoteName, tuple[str, str, str]]] = {
 _EVENTS: Final[Mapping[NoteName, tuple[str, str]]] = {
     NoteName.TASK_OFFERED: ("cuckoo_offers", "Offers published"),
     NoteName.RECEIPT_RECEIVED: ("cuckoo_receipts", "Receipts received for finished work"),
+    NoteName.STORE_FULL: ("cuckoo_store_full", "Times that the disk was full and this node waited for space"),
     NoteName.PEER_BANNED: ("cuckoo_bans", "Peers banned for a while"),
     NoteName.CHAIN_STALLED: ("cuckoo_chain_stalls", "Times that the chain did not answer or its head stood still"),
     NoteName.CHAIN_REORGANISED: ("cuckoo_chain_reorganisations", "Times that the chain replaced blocks we had seen"),

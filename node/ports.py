@@ -215,7 +215,11 @@ class Store(ChainStore, Protocol):
         ...
 
     async def persist(self, records: tuple[Record, ...]) -> None:
-        """Write all or none; on return they survive a power cut. A second ``TaskDone`` for a task raises."""
+        """Write all or none; on return they survive a power cut. A second ``TaskDone`` for a task raises.
+
+        Raises:
+            DiskFull: no space is left; nothing was written, and the same may be tried again.
+        """
         ...
 
     async def task(self, task: TaskId) -> StoredTask | None:

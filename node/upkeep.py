@@ -4,7 +4,9 @@ from typing import Final
 
 import trio
 
-from node.ports import Clock, Store
+from node.ports import Clock, Journal, Store
+from protocol.errors import DiskFull
+from protocol.notes import NoteName
 from protocol.units import UnixMillis
 
 HOUR_MS: Final = 3_600_000
@@ -16,10 +18,13 @@ PAUSE_S: Final = 600.0
 """Time (s) between two rounds: a round costs milliseconds."""
 
 
-async def keep_tidy(store: Store, clock: Clock) -> None:
-    """Expire artifacts and forget ended tasks, again and again until cancelled."""
+async def keep_tidy(store: Store, clock: Clock, journal: Journal) -> None:
+    """Expire artifacts and forget ended tasks, ever again until cancelled. A full disk may have no room for that."""
     while True:
         now = clock.now()
-        await store.expire(UnixMillis(max(now - PICTURES_KEPT_MS, 0)))
-        await store.forget(UnixMillis(max(now - HISTORY_KEPT_MS, 0)))
+        try:
+            await store.expire(UnixMillis(max(now - PICTURES_KEPT_MS, 0)))
+            await store.forget(UnixMillis(max(now - HISTORY_KEPT_MS, 0)))
+        except DiskFull as error:
+            journal.note(NoteName.STORE_FULL, reason=str(error))
         await trio.sleep(PAUSE_S)

@@ -6,6 +6,7 @@
     ├── InvalidMessage(rule)     a peer sent what is wrong in every possible view: REJECT and judge
     ├── IgnoredMessage(rule)     a peer sent what we cannot or need not use: IGNORE and count
     ├── Unavailable              a chain, engine, store or peer does not answer now
+    │   └── DiskFull             no space is left for what must be durable: the node waits for some
     └── ConfigError              the person who starts the node must mend something: exit code 2
 
 Anything else that escapes a core is a fault of ours and stops the node with its traceback.
@@ -36,6 +37,10 @@ class IgnoredMessage(OverlayError):
 
 class Unavailable(OverlayError):
     """Something outside this process does not answer now and may later."""
+
+
+class DiskFull(Unavailable):
+    """No space is left on the disk; of what was to be written nothing was, and it may be tried again."""
 
 
 class ConfigError(OverlayError):

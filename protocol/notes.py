@@ -22,6 +22,8 @@ class NoteName(StrEnum):
     GOSSIP_REJECTED = "gossip.rejected"
     MESSAGE_IGNORED = "message.ignored"
     MESSAGE_DROPPED = "message.dropped"
+    STORE_FULL = "store.full"
+    STORE_WRITABLE = "store.writable"
     STAKE_TABLE = "stake.table"
     CHAIN_STALLED = "chain.stalled"
     CHAIN_REORGANISED = "chain.reorganised"

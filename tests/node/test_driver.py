@@ -22,6 +22,7 @@ from protocol.effects import (
     Offence,
     Persist,
     Publish,
+    Refused,
     Reply,
     Send,
     SendArtifact,
@@ -29,7 +30,7 @@ from protocol.effects import (
     SubmitTx,
     Subscribe,
 )
-from protocol.errors import Unavailable
+from protocol.errors import DiskFull, Unavailable
 from protocol.events import (
     ActivityChanged,
     BlockSeen,
@@ -222,11 +223,67 @@ async def test_handle__a_batch__is_durable_in_one_commit_before_anything_leaves(
 
 async def test_handle__store_fails__nothing_leaves_and_the_node_stops_with_its_reason() -> None:
     bench = Bench(on(PeerUp, send(), Persist((BootStarted(1),)), send()))
-    bench.world.failure = Unavailable("disk full: state.db")
+    bench.world.failure = Unavailable("the store does not answer: disk I/O error")
     with pytest.raises(ExceptionGroup) as stopped:
         await bench.handle(PeerUp(CAROL.peer_id))
-    assert stopped.group_contains(Unavailable, match="disk full")
+    assert stopped.group_contains(Unavailable, match="disk I/O error")
     assert bench.world.acts == []
+
+
+async def test_handle__disk_full__nothing_leaves_until_there_is_room_and_then_all_does_in_order(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    bench = Bench(on(PeerUp, send(), Persist((BootStarted(1),)), Subscribe("news")))
+    bench.world.failure = DiskFull("the disk is full")
+    async with trio.open_nursery() as nursery:
+        await bench.driver.post(PeerUp(CAROL.peer_id))
+        nursery.start_soon(bench.driver.run)
+        await trio.sleep(10 * driver_module.FULL_DISK_PAUSE_S)
+        assert bench.world.acts == []
+        assert len(bench.journal.of(NoteName.STORE_FULL)) == 1
+        assert not bench.journal.of(NoteName.STORE_WRITABLE)
+        bench.world.failure = None
+        await trio.sleep(2 * driver_module.FULL_DISK_PAUSE_S)
+        assert bench.world.acts == ["persist 1", "send", "subscribe news"]
+        assert len(bench.journal.of(NoteName.STORE_WRITABLE)) == 1
+        await bench.driver.post(PeerUp(CAROL.peer_id))
+        await trio.sleep(1)
+        assert bench.world.acts[3:] == ["persist 1", "send", "subscribe news"]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("detached", [False, True])
+async def test_handle__disk_full__apps_are_told_at_once_and_attached_tasks_are_cancelled_later(
+    detached: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    store = MemoryStore()
+    desk = TaskDesk(store, tuple, lambda: (True, ""))
+
+    def answer(event: Event) -> tuple[Effect, ...]:
+        if not isinstance(event, TaskSubmitted):
+            return ()
+        return Persist((BootStarted(event.request),)), Reply(event.request, Accepted(TASK))
+
+    bench = Bench(answer, desk)
+    desk.connect(bench.driver.post)
+    bench.world.failure = DiskFull("the disk is full")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bench.driver.run)
+        begun = trio.current_time()
+        for _ in range(2):
+            told = await desk.submit(SPECIFICATION, detached=detached)
+            assert isinstance(told, Refused)
+            assert (told.code, told.retry_after_s) == ("disk_full", 30)
+        assert trio.current_time() - begun < driver_module.FULL_DISK_PAUSE_S
+        assert desk.ready() == (False, told.detail)
+        bench.world.failure = None
+        await trio.sleep(2 * driver_module.FULL_DISK_PAUSE_S)
+        assert desk.ready() == (True, "")
+        assert isinstance(await desk.submit(SPECIFICATION, detached=detached), Accepted)
+        nursery.cancel_scope.cancel()
+    submitted = [event for event in bench.core.heard if isinstance(event, TaskSubmitted)]
+    assert len(submitted) == 2, "the second was turned away at the door"
+    assert (TaskCancelled(TASK) in bench.core.heard) is not detached
 
 
 async def test_handle__frame__is_left_to_the_transport_to_note_when_it_drops_it() -> None:

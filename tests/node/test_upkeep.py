@@ -5,8 +5,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from node.adapters.memory.store import MemoryStore
 from node.upkeep import HISTORY_KEPT_MS, HOUR_MS, PAUSE_S, PICTURES_KEPT_MS, keep_tidy
+from protocol.errors import DiskFull
+from protocol.notes import NoteName
 from protocol.units import UnixMillis
 from tests.support.clock import HandClock
+from tests.support.journal import RecordingJournal
 from tests.support.records import NOW, accepted, committed, done, failed, picture, task_id
 
 DAY_MS = 24 * HOUR_MS
@@ -34,7 +37,7 @@ async def kept(store: MemoryStore, number: int) -> tuple[bool, bool]:
 async def tidied(store: MemoryStore, clock: HandClock | None = None) -> MemoryStore:
     """The store after one round."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(keep_tidy, store, clock or HandClock())
+        nursery.start_soon(keep_tidy, store, clock or HandClock(), RecordingJournal())
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     return store
@@ -72,11 +75,33 @@ async def test_keep_tidy__old_but_open_or_undelivered__stays() -> None:
     assert await kept(store, 3) == (True, True), "its miner has not delivered it yet"
 
 
+class FullOnce(MemoryStore):
+    """A store whose disk has no room for the first round."""
+
+    rounds = 0
+
+    async def expire(self, before: UnixMillis) -> int:
+        self.rounds += 1
+        if self.rounds == 1:
+            raise DiskFull("the disk is full")
+        return await super().expire(before)
+
+
+async def test_keep_tidy__disk_full__says_so_and_goes_on(autojump_clock: MockClock) -> None:
+    store, journal = FullOnce(), RecordingJournal()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_tidy, store, HandClock(), journal)
+        await trio.sleep(1.5 * PAUSE_S)
+        nursery.cancel_scope.cancel()
+    assert store.rounds == 2
+    assert [noted.fields for noted in journal.of(NoteName.STORE_FULL)] == [{"reason": "the disk is full"}]
+
+
 async def test_keep_tidy__time_passes__goes_round_again(autojump_clock: MockClock) -> None:
     clock = HandClock()
     store = await store_with(1, NOW)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(keep_tidy, store, clock)
+        nursery.start_soon(keep_tidy, store, clock, RecordingJournal())
         await wait_all_tasks_blocked()
         clock.advance(DAY_MS + 1)
         await trio.sleep(PAUSE_S - 1)

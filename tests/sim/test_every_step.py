@@ -24,7 +24,7 @@ DOWN_MS = 150
 SUBMIT_MS = 3000
 LIFE_MS = 60_000
 LIVES = ("straight", "retaken", "cancelled", "late")
-"""How the task goes when nobody dies: to its end; over a lost lease; until its app gives up; its first miner is late."""
+"""How the task goes when nobody dies: to its end; over a lost lease; until its app gives up; with a late result."""
 
 
 class Walk:

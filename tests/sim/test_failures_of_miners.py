@@ -54,9 +54,7 @@ def test_miner__dies_before_its_claim__the_next_rank_claims_in_its_slot() -> Non
     def die(name: str, _effect: object) -> None:
         world.crash(name)
 
-    struck = once(
-        world, lambda effect: isinstance(effect, Persist) and isinstance(effect.records[0], ClaimSigned), die
-    )
+    struck = once(world, lambda effect: isinstance(effect, Persist) and isinstance(effect.records[0], ClaimSigned), die)
     task = accept(world)
     assert finish(world, task) is Stage.DONE
     assert holder(world, task) not in struck

@@ -31,6 +31,7 @@ _STATUS: Final = {
     "stopping": 503,
     "not_ready": 503,
     "not_registered": 503,
+    "disk_full": 507,
 }
 """Code -> status; what stands here in no other place is a bad request, 400."""
 _PARAMETERS: Final = {

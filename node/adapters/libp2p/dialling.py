@@ -3,6 +3,7 @@
 import random
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Final, final
 
 import trio
@@ -17,6 +18,7 @@ from node.adapters.libp2p.identity import to_libp2p
 from node.adapters.libp2p.peers import Peers
 from node.adapters.libp2p.settings import AddressBook, CheckedSettings, Endpoint, parse_endpoint
 from node.ports import Clock, Journal
+from protocol.errors import DiskFull
 from protocol.notes import NoteName
 from protocol.units import PeerId
 
@@ -150,7 +152,8 @@ class Dialler:
                 continue
             if self._peers.is_connected(peer):
                 self.learn(peer, (address,))
-                await self._book.remember_address(f"{address}/p2p/{peer}", self._clock.now())
+                with suppress(DiskFull):  # one address less to begin with after a restart
+                    await self._book.remember_address(f"{address}/p2p/{peer}", self._clock.now())
                 return True
         if addresses:
             self._host.get_peerstore().add_addrs(target, addresses, ADDRESS_LIFE_S)

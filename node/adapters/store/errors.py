@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from protocol.errors import ConfigError, Unavailable
+from protocol.errors import ConfigError, DiskFull, Unavailable
 
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """A full disk, a full quota, and the file size limit of the process: the same to us."""
@@ -28,7 +28,8 @@ def translated(folder: Path) -> Generator[None]:
     """Turn errors of the disk under ``folder`` into ``Unavailable`` and a damaged file into ``ConfigError``.
 
     Raises:
-        Unavailable: the disk is full, locked by another program or does not answer; nothing was written.
+        DiskFull: no space is left; nothing was written.
+        Unavailable: the disk is locked by another program or does not answer; nothing was written.
         ConfigError: the file is no SQLite database or is damaged.
         StoreConflict: a uniqueness rule of the schema was broken.
     """
@@ -44,11 +45,11 @@ def translated(folder: Path) -> Generator[None]:
                 f"{folder}: store.sqlite is damaged or no database ({error}); restore it from a copy or move it away"
             ) from error
         if primary == sqlite3.SQLITE_FULL:
-            raise Unavailable(f"the disk that holds {folder} is full") from error
+            raise DiskFull(f"the disk that holds {folder} is full") from error
         if isinstance(error, sqlite3.OperationalError) and primary != sqlite3.SQLITE_ERROR:
             raise Unavailable(f"the store in {folder} does not answer: {error}") from error
         raise
     except OSError as error:
         if error.errno in _NO_SPACE:
-            raise Unavailable(f"the disk that holds {folder} is full") from error
+            raise DiskFull(f"the disk that holds {folder} is full") from error
         raise Unavailable(f"the disk that holds {folder} does not answer: {error}") from error

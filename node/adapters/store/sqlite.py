@@ -54,7 +54,7 @@ class SqliteStore:
 
         Raises:
             ConfigError: another process has the folder, it cannot be written, or a newer release wrote it.
-            Unavailable: the disk is full.
+            DiskFull: no space is left.
         """
         descriptor = lock.hold(self._folder)
         try:
@@ -86,7 +86,7 @@ class SqliteStore:
         Raises:
             StoreConflict: a record contradicts a stored one, such as a second end of a task.
             ValueError: an artifact's bytes do not have the digest that they are to be named by.
-            Unavailable: the disk is full; nothing was written.
+            DiskFull: no space is left; nothing was written.
         """
         now = self._clock.now()
         await self._run(lambda connection: self._write(connection, records, now))

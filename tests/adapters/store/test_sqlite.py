@@ -15,7 +15,7 @@ from node.adapters.store import SqliteStore, StoreConflict
 from node.adapters.store.errors import translated
 from node.adapters.store.schema import MIGRATIONS, migrate, schema_version
 from node.adapters.store.small_artifacts import RECENT_BYTES, SMALL_BYTES, RecentArtifacts
-from protocol.errors import ConfigError, Unavailable
+from protocol.errors import ConfigError, DiskFull
 from protocol.records import BootStarted, ResultSettled, TaskAccepted, TaskDone
 from protocol.units import Epoch, UnixMillis
 from tests.support.clock import HandClock
@@ -312,7 +312,7 @@ async def test_persist__database_full__is_unavailable_and_undone(store):
         pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
         store._connection.execute(f"PRAGMA max_page_count = {pages}")
         big = TaskDone(**{**_fields(done(1)), "receipt": bytes(1_000_000)})
-        with pytest.raises(Unavailable, match="is full"):
+        with pytest.raises(DiskFull, match="is full"):
             await store.persist((big,))
         store._connection.execute("PRAGMA max_page_count = 100000")
         await store.persist((done(1),))
@@ -328,7 +328,7 @@ async def test_persist__artifact_does_not_fit__is_unavailable_and_undone(store, 
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
         try:
-            with pytest.raises(Unavailable, match="is full"):
+            with pytest.raises(DiskFull, match="is full"):
                 await store.persist((accepted(1), picture(bytes(2_000_000))))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -339,7 +339,7 @@ async def test_persist__artifact_does_not_fit__is_unavailable_and_undone(store, 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_translated__no_space__is_unavailable_and_says_full(tmp_path, code):
-    with pytest.raises(Unavailable, match="is full"), translated(tmp_path):
+    with pytest.raises(DiskFull, match="is full"), translated(tmp_path):
         raise OSError(code, os.strerror(code))
 
 
