@@ -134,3 +134,29 @@ def test_spec__limits__are_those_of_the_code():
     assert params.MAX_ARTIFACT_BYTES == 24 * 1024 * 1024
     assert "`MAX_PROMPT_CHARACTERS` (2000)" in TEXT
     assert params.MAX_PROMPT_CHARACTERS == 2000
+
+
+def named_tests(folders: tuple[str, ...]) -> set[str]:
+    """Every test that is defined under these folders."""
+    sources = [path.read_text() for folder in folders for path in (ROOT / "tests" / folder).rglob("test_*.py")]
+    return {name for text in sources for name in re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE)}
+
+
+FAILURES = [line.strip("|").split("|") for line in TEXT.split("### 9.7 ")[1].split("\n## ")[0].splitlines()[6:] if line]
+
+
+@pytest.mark.parametrize("row", FAILURES, ids=lambda row: row[0].strip())
+def test_spec__row_of_the_failure_table__is_simulated_and_played_for_real(row: list[str]) -> None:
+    _, then, simulated, real = (cell.strip() for cell in row)
+    assert then
+    played = set(re.findall(r"`(test_\w+)`", simulated))
+    assert played
+    assert played <= named_tests(("sim", "protocol"))
+    assert played & named_tests(("sim",))
+    if not re.match(r"one process: \w+", real):
+        assert set(re.findall(r"`(test_\w+)`", real)) <= named_tests(("e2e", "adapters"))
+        assert "`test_" in real
+
+
+def test_spec__failure_table__has_every_row() -> None:
+    assert len(FAILURES) == 28
