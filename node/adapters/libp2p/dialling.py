@@ -83,6 +83,11 @@ class Dialler:
         if len(self._known) > MAX_KNOWN_PEERS:
             self._known.popitem(last=False)
 
+    async def remember(self, peer: PeerId, address: Multiaddr) -> None:
+        """Keep an address on the disk: where to begin after a restart, when no bootstrap answers."""
+        with suppress(DiskFull):
+            await self._book.remember_address(f"{address}/p2p/{peer}", self._clock.now())
+
     def connect(self, peer: PeerId) -> None:
         """Wish for a connection."""
         if peer == self._peers.own_id or self._peers.is_connected(peer) or peer in self._wishes:
@@ -152,8 +157,7 @@ class Dialler:
                 continue
             if self._peers.is_connected(peer):
                 self.learn(peer, (address,))
-                with suppress(DiskFull):  # one address less to begin with after a restart
-                    await self._book.remember_address(f"{address}/p2p/{peer}", self._clock.now())
+                await self.remember(peer, address)
                 return True
         if addresses:
             self._host.get_peerstore().add_addrs(target, addresses, ADDRESS_LIFE_S)

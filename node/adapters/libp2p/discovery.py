@@ -43,6 +43,10 @@ MAX_LOOKUPS: Final = 8
 MAX_WAITING_LOOKUPS: Final = 256
 IDENTIFY_S: Final = 5.0
 IDENTIFY_POLL_S: Final = 0.05
+REMEMBERED: Final = 2
+"""Addresses of one peer that are kept on the disk, however many it says to have."""
+MAX_REMEMBERED: Final = 4096
+"""Peers that are not written down again each time they come."""
 
 
 def record_key(key: str) -> bytes:
@@ -72,6 +76,8 @@ class Discovery:
         self._provided: dict[str, dict[ID, float]] = {}
         self._limit = trio.CapacityLimiter(MAX_LOOKUPS)
         self._waiting = 0
+        self._remembered: set[PeerId] = set()
+        """Peers whose addresses are on the disk, as far as we remember."""
         self._random = random.SystemRandom()
         peers.on_up = self._on_up
         peers.on_down = self._on_down
@@ -106,7 +112,8 @@ class Discovery:
     # Peers.
 
     def _on_up(self, peer: PeerId) -> None:
-        if self._peers.is_registered(to_libp2p(peer)) and not self._dht.routing_table.peer_in_table(to_libp2p(peer)):
+        known = peer in self._remembered and self._dht.routing_table.peer_in_table(to_libp2p(peer))
+        if not known and self._peers.is_registered(to_libp2p(peer)):
             self._nursery.start_soon(self._take_up, to_libp2p(peer))
 
     async def _take_up(self, peer: ID) -> None:
@@ -121,6 +128,15 @@ class Discovery:
             if addresses:
                 self._dialler.learn(from_libp2p(peer), map(_bare, addresses))
                 await self._dht.routing_table.add_peer(PeerInfo(peer, addresses))
+                await self._remember(from_libp2p(peer), addresses)
+
+    async def _remember(self, peer: PeerId, addresses: Sequence[Multiaddr]) -> None:
+        """Keep where a peer can be dialled, also of who dialled us: else many a node knows its bootstraps alone."""
+        if len(self._remembered) >= MAX_REMEMBERED:
+            self._remembered.clear()
+        self._remembered.add(peer)
+        for address in addresses[:REMEMBERED]:
+            await self._dialler.remember(peer, _bare(address))
 
     def _serves_dht(self, peer: ID) -> bool:
         try:

@@ -53,7 +53,7 @@ async def test_run__bootstrap_not_there_yet__noted_and_joined_later() -> None:
         assert node.journal.of(NoteName.PEER_UNREACHABLE)[0].fields["reason"] == "all_bootstraps_down"
         boot = await place.start(1, Standing.BOOTSTRAP, listen=f"/ip4/127.0.0.1/tcp/{port}")
         await until(lambda: _up(node) == [boot.id], "the connection")
-        assert node.book.kept == [boot.address]
+        await until(lambda: node.book.kept == [boot.address], "the address is kept once")
 
 
 def _boot_id() -> str:
@@ -66,6 +66,21 @@ async def test_run__bootstraps_dead__joins_by_the_address_book() -> None:
         dead = f"/ip4/127.0.0.1/tcp/{_free_port()}/p2p/{_boot_id()}"
         node = await place.start(2, Standing.MINER, [dead], book=["garbage", other.address])
         await until(lambda: _up(node) == [other.id], "the connection")
+
+
+async def test_run__dialled_by_a_registered_peer__keeps_its_address_for_the_day_when_no_bootstrap_answers() -> None:
+    async with overlay() as place:
+        boot = await place.start(1, Standing.BOOTSTRAP)
+        node = await place.start(2, Standing.MINER, [boot])
+        other = await place.start(3, Standing.COORDINATOR, [boot])
+        other.transport.connect(node.id)
+        await until(lambda: node.connected_to(other), "the other dials the node")
+        await until(lambda: other.address in node.book.kept, "its address is kept")
+        book, dead = list(node.book.kept), boot.address
+        await boot.close()
+        await node.close()
+        again = await place.start(2, Standing.MINER, [dead], book=book)
+        await until(lambda: again.connected_to(other), "the node finds the other by its own book")
 
 
 async def test_connect__known_from_the_address_book__peer_up_once() -> None:
