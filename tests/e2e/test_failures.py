@@ -4,15 +4,19 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from node import keystore
+from node.adapters.chain.devchain import owner_secret
 from protocol.notes import NoteName
 from tests.support.devnet import Running, devnet, wait_until
 from tests.support.processes import again, ask, done, kill, status_of, submitted
@@ -37,7 +41,8 @@ def frozen(pid: int) -> Iterator[None]:
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):  # an engine that does not answer is killed by its node
+            os.kill(pid, signal.SIGCONT)
 
 
 def noted(network: Running, task: str, name: NoteName) -> list[dict[str, Any]]:
@@ -135,7 +140,7 @@ def test_miner__sends_what_is_no_picture__is_judged_and_another_delivers(network
         caught: list[str] = []
 
         def catches_it() -> bool:
-            task, holder = begun(network)
+            task, _ = begun(network)
             done(network, task)
             caught.extend([task] if noted(network, task, NoteName.RESULT_REJECTED) else [])
             return bool(caught)
@@ -146,6 +151,46 @@ def test_miner__sends_what_is_no_picture__is_judged_and_another_delivers(network
         assert len(noted(network, task, NoteName.TASK_DONE)) == 1
         judged = [note for node in network.nodes("coordinator") for note in network.notes(node)]
         assert any(n["event"] == NoteName.PEER_JUDGED and n["rule"] == "artifact.signature" for n in judged)
+
+
+def test_stake__unbonded_below_the_minimum__gets_no_more_work(network: Running, tmp_path: Path) -> None:
+    miner = network.nodes("miner")[1]
+    keystore.create(tmp_path / "owner.json", "a password", light=True, key=owner_secret(miner["name"]))
+    keystore.write_private(tmp_path / "password", "a password\n")
+    tasks = [submitted(network) for _ in range(12)]
+    command = [sys.executable, "-m", "node", "unbond", str(miner["staking_id"]), "all", "--network"]
+    command += [network.description["network"], "--keystore", str(tmp_path / "owner.json")]
+    told = subprocess.run(
+        [*command, "--password-file", str(tmp_path / "password")], capture_output=True, text=True, timeout=60
+    )
+    assert told.returncode == 0, told.stderr
+    (coordinator, *_) = network.nodes("coordinator")
+
+    def noticed() -> list[str]:
+        notes = network.notes(coordinator)
+        return [n["timestamp"] for n in notes if n["event"] == NoteName.NODES_INACTIVE and n["nodes"] == 1]
+
+    wait_until(lambda: bool(noticed()), "the coordinator hears of it")
+    for task in [*tasks, *(submitted(network) for _ in range(4))]:
+        done(network, task)
+    awards = [note for note in network.notes(coordinator) if note["event"] == NoteName.TASK_AWARDED]
+    assert not [n for n in awards if n["miner"] == miner["staking_id"] and n["timestamp"] > noticed()[0]]
+
+
+def test_engine__frozen_in_the_middle__another_delivers_within_the_lease(tmp_path: Path) -> None:
+    with devnet(tmp_path, "--miners", "2") as network:
+        answer = ask(network, "POST", "/v1/tasks", json={"prompt": "a red heart", "steps": 50})
+        assert answer is not None
+        task = answer.json()["task"]
+        wait_until(lambda: bool(noted(network, task, NoteName.JOB_STARTED)), "the job")
+        first = network.holder(task)
+        (engine,) = psutil.Process(first["pid"]).children()
+        with frozen(engine.pid):
+            wait_until(lambda: len(noted(network, task, NoteName.TASK_AWARDED)) == 2, "the second award", 10)
+            assert network.holder(task)["name"] != first["name"]
+            done(network, task)
+        assert len(noted(network, task, NoteName.TASK_DONE)) == 1
+        assert len(noted(network, task, NoteName.TASK_LEASE_EXPIRED)) == 1
 
 
 def test_coordinator__restored_from_an_old_copy__promises_on_top(network: Running) -> None:
