@@ -19,7 +19,7 @@ from node.catalog import load_catalog
 from node.desk import TaskDesk
 from node.driver import Driver
 from node.journal import StructuredJournal
-from node.ports import Clock, Engine, Journal, OfferedModel, Ports
+from node.ports import Clock, Engine, Journal, OfferedModel, Ports, Waiting
 from node.settings import NodeRole, Settings
 from node.upkeep import keep_tidy
 from protocol.crypto.keys import NodeKey
@@ -31,7 +31,7 @@ from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core, Identity
 from protocol.roles.miner import MinerCore
 from protocol.task.catalog import Catalog
-from protocol.units import PeerId, StakingId, Wei
+from protocol.units import PeerId, StakingId, TaskId, Wei
 
 WEI_PER_GWEI: Final = 10**9
 RECURSION_LIMIT: Final = 1000
@@ -265,7 +265,11 @@ def _desk(core: CoordinatorCore, ports: Ports) -> TaskDesk:
             return False, "no miner is connected yet"
         return True, f"{len(core.roster)} miners connected"
 
-    return TaskDesk(ports.store, models, ready)
+    def waiting(task: TaskId) -> Waiting | None:
+        known = core.task(task)
+        return None if known is None else Waiting(known.state.value, known.attempt + 1, dict(known.declines))
+
+    return TaskDesk(ports.store, models, ready, waiting)
 
 
 async def _serve_http(

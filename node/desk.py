@@ -10,9 +10,10 @@ from typing import Final, final
 
 import trio
 
-from node.ports import OfferedModel, Store, StoredTask
+from node.ports import OfferedModel, Store, StoredTask, Waiting
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.events import Event, TaskCancelled, TaskSubmitted
+from protocol.task.priority import Priority
 from protocol.units import Digest, TaskId
 from protocol.wire.messages import TaskSpecification
 
@@ -22,6 +23,7 @@ ANSWER_LIMIT_S: Final = 5.0
 """Longest wait (s) for the core's answer to a submission; it comes within milliseconds unless the node is stopping."""
 FULL_RETRY_S: Final = 30
 """What an app is told to wait (s) while the disk is full: somebody has to make room."""
+NO_ANSWER: Final = Refused("busy", "this coordinator is stopping", 5)
 FINISHED_KEPT: Final = 1024
 """Ended tasks whose whole story is kept in memory; of older ones the store knows the end."""
 REPEATED_STAGES: Final = frozenset({Stage.PROGRESS, Stage.OFFERED})
@@ -38,11 +40,13 @@ class TaskDesk:
         store: Store,
         models: Callable[[], tuple[OfferedModel, ...]],
         ready: Callable[[], tuple[bool, str]],
+        waiting: Callable[[TaskId], Waiting | None] = lambda _: None,
     ) -> None:
-        """Read ended tasks from ``store``; ``models`` and ``ready`` ask the core. ``connect`` comes before use."""
+        """Read ended tasks from ``store``; the functions ask the core. ``connect`` comes before use."""
         self._store = store
         self._models = models
         self._ready = ready
+        self._why_waiting = waiting
         self._requests = 0
         self._waiting: dict[int, trio.Event] = {}
         self._answers: dict[int, Accepted | Refused] = {}
@@ -53,6 +57,8 @@ class TaskDesk:
         self._watchers: dict[TaskId, set[trio.MemorySendChannel[Update]]] = {}
         self._closed: Refused | None = None
         """What submissions are told while nothing can be made durable."""
+        self._unanswered = NO_ANSWER
+        """What one is told that the core does not answer."""
 
     def connect(self, post: Callable[[Event], Awaitable[None]]) -> None:
         """Hand events in by ``post``: the driver, which in turn answers through this desk."""
@@ -61,7 +67,13 @@ class TaskDesk:
     # What apps call
 
     async def submit(
-        self, specification: TaskSpecification, *, detached: bool, idempotency_key: str | None = None
+        self,
+        specification: TaskSpecification,
+        *,
+        detached: bool,
+        idempotency_key: str | None = None,
+        priority: Priority = Priority.NORMAL,
+        account: str = "",
     ) -> Accepted | Refused:
         """Hand in one task; on ``Accepted`` it is on disk.
 
@@ -77,13 +89,12 @@ class TaskDesk:
         try:
             # The app may leave before the answer: without waiting for it nobody would know what to cancel.
             with trio.move_on_after(ANSWER_LIMIT_S, shield=True):
-                await self._post(TaskSubmitted(request, specification, detached, idempotency_key))
+                await self._post(TaskSubmitted(request, specification, detached, idempotency_key, priority, account))
                 posted = True
                 await answered.wait()
             if request not in self._answers and posted and not detached:
                 self._given_up.add(request)
-            unanswered = self._closed or Refused("busy", "this coordinator is stopping", 5)
-            answer = self._answers.get(request, unanswered)
+            answer = self._answers.get(request) or self._unanswered
         finally:
             self._waiting.pop(request, None)
             self._answers.pop(request, None)
@@ -136,6 +147,10 @@ class TaskDesk:
         """Read a picture."""
         return await self._store.artifact(digest)
 
+    def waiting(self, task: TaskId) -> Waiting | None:
+        """Say how a task stands that has not ended; None for any other."""
+        return self._why_waiting(task)
+
     def models(self) -> tuple[OfferedModel, ...]:
         """List what the network offers through this coordinator now."""
         return self._models()
@@ -148,13 +163,14 @@ class TaskDesk:
 
     def close(self, why: str) -> None:
         """Turn submissions away until ``reopen``, also those that wait for an answer: nothing can be made durable."""
-        self._closed = Refused("disk_full", f"{why}; a task with an Idempotency-Key may be sent again", FULL_RETRY_S)
+        told = Refused("disk_full", f"{why}; a task with an Idempotency-Key may be sent again", FULL_RETRY_S)
+        self._closed = self._unanswered = told
         for waiting in self._waiting.values():
             waiting.set()
 
     def reopen(self) -> None:
         """Take tasks again."""
-        self._closed = None
+        self._closed, self._unanswered = None, NO_ANSWER
 
     def reply(self, request: int, answer: Accepted | Refused) -> TaskId | None:
         """Answer one submission; gives the task that is to be cancelled when its app has given up waiting."""

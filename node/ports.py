@@ -5,7 +5,7 @@ raise for what a remote party did; every long-lived port has ``run``, which the 
 and which ends only by cancellation or by a fault of ours.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -19,6 +19,7 @@ from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
 from protocol.records import Record, TaskAccepted, TaskDone, TaskFailed
 from protocol.stake.standing import Standing
+from protocol.task.priority import Priority
 from protocol.units import Digest, PeerId, TaskId, UnixMillis
 from protocol.wire.messages import TaskSpecification
 
@@ -274,13 +275,35 @@ class OfferedModel:
     warm_miners: int
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How an unfinished task stands at its coordinator now."""
+
+    state: str
+    """``queued``, ``offered`` or ``awarded``."""
+    offers: int
+    """How many times it was offered."""
+    reasons: Mapping[str, int]
+    """Why it waits or waited: offers that nobody claimed, claims declined, attempts lost, each counted."""
+
+
 class Desk(Protocol):
     """Where app-facing adapters hand in tasks and wait for pictures (implemented by ``node.desk``)."""
 
     async def submit(
-        self, specification: TaskSpecification, *, detached: bool, idempotency_key: str | None = None
+        self,
+        specification: TaskSpecification,
+        *,
+        detached: bool,
+        idempotency_key: str | None = None,
+        priority: Priority = Priority.NORMAL,
+        account: str = "",
     ) -> Accepted | Refused:
-        """Hand in one task; on ``Accepted`` it is on disk."""
+        """Hand in one task, which takes a place of ``account``; on ``Accepted`` it is on disk."""
+        ...
+
+    def waiting(self, task: TaskId) -> Waiting | None:
+        """Say how a task stands that has not ended; None for any other."""
         ...
 
     def watch(self, task: TaskId) -> AbstractAsyncContextManager[AsyncIterator[Update]]:

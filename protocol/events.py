@@ -9,6 +9,7 @@ from typing import Literal
 from protocol.chain_records import Confirmed, Failed
 from protocol.records import Record
 from protocol.stake.table import EpochView
+from protocol.task.priority import Priority
 from protocol.units import BlockNumber, Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.messages import Bulletin, TaskSpecification
 
@@ -199,6 +200,9 @@ class TaskSubmitted:
     """Survives a disconnect of the app and a restart of this node."""
     idempotency_key: str | None = None
     """Already scoped to the API key, at most 256 characters."""
+    priority: Priority = Priority.NORMAL
+    account: str = ""
+    """Whose use it counts as, at most 64 characters; empty is nobody's, who has no share of its own to fill."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ The same records come back in ``Restored`` after a restart. Spec: SPEC.md §9.
 from dataclasses import dataclass
 
 from protocol.chain_records import TransactionRequested, TransactionSettled
+from protocol.task.priority import Priority
 from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
 
 
@@ -34,6 +35,9 @@ class TaskAccepted:
     idempotency_key: str | None
     accepted_at: UnixMillis
     deadline: UnixMillis
+    priority: Priority = Priority.NORMAL
+    account: str = ""
+    """Whose use it counts as; empty is nobody's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ than miners are free, nobody waits for an offer, and B is as long as it may be. 
 together, as the quota that others hold it to is one for all topics.
 """
 
+import heapq
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final
 
 from protocol.params import Params
@@ -27,8 +29,8 @@ class Board:
     """What waits to be published on the topic of one model."""
 
     model: str
-    offers: dict[TaskId, None] = field(default_factory=dict)
-    """Tasks to offer, oldest first."""
+    offers: dict[TaskId, UnixMillis] = field(default_factory=dict)
+    """Tasks to offer, with their deadlines: the nearest goes first."""
     awards: list[AwardNotice] = field(default_factory=list)
     closures: list[Closure] = field(default_factory=list)
 
@@ -74,8 +76,11 @@ class Boards:
         return awards, closures
 
     def take_offers(self, board: Board) -> tuple[TaskId, ...]:
-        """Take as many offers as one message holds, oldest first."""
-        taken = tuple(board.offers)[: self._params.max_offers_per_message]
+        """Take as many offers as one message holds, those with the nearest deadlines."""
+        most = self._params.max_offers_per_message
+        taken = tuple(board.offers)
+        if len(taken) > most:
+            taken = tuple(task for task, _ in heapq.nsmallest(most, board.offers.items(), key=itemgetter(1)))
         for task in taken:
             del board.offers[task]
         return taken

@@ -6,6 +6,7 @@ never exceed the device's places plus the look-ahead that hides one award round 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from heapq import nsmallest
 from math import inf
 from typing import Final, final
 
@@ -38,9 +39,9 @@ FIRST_QUIET_MS: Final = 1000
 """How long (ms) a coordinator that left a claim unanswered is not heard; doubles each time until it answers one."""
 LAST_QUIET_MS: Final = 300_000
 CHOICE: Final = 64
-"""Oldest due offers of a coordinator among which a miner takes the one whose draw it is nearest to winning: in backlog
-freed miners would otherwise all claim the oldest, and all but one in vain. With 16, eight quick miners claimed every
-task three times before they had heard what the others got."""
+"""Due offers of a coordinator with the nearest deadlines, among which a miner takes the one whose draw it is nearest to
+winning: in backlog freed miners would otherwise all claim the same one, and all but one in vain. With 16, eight quick
+miners claimed every task three times before they had heard what the others got."""
 MAX_HEARD_PER_COORDINATOR: Final = 1024
 """Open offers of one coordinator, so that none crowds out the others."""
 
@@ -231,19 +232,18 @@ class Claiming:
             self._claim(best)
 
     def _next(self, *, fresh_too: bool) -> OpenOffer | None:
-        """Pick by stake-weighted fair queueing over coordinators, then one of the oldest of the one picked."""
+        """Pick by stake-weighted fair queueing over coordinators, then one of the most urgent of the one picked."""
         now = self._core.now
         due: dict[StakingId, list[OpenOffer]] = {}
         for open_offer in self._offers.values():
             due_at = open_offer.slot_at if fresh_too else max(open_offer.slot_at, open_offer.backlog_at)
             if due_at <= now and open_offer.peer in self.streams and open_offer.offer.task not in self._claims:
-                oldest = due.setdefault(open_offer.coordinator, [])
-                if len(oldest) < CHOICE:
-                    oldest.append(open_offer)
+                due.setdefault(open_offer.coordinator, []).append(open_offer)
         if not due:
             return None
         least_served = min(due, key=lambda coordinator: (self._served.get(coordinator, 0.0), coordinator))
-        return min(due[least_served], key=lambda one: one.clock)
+        urgent = nsmallest(CHOICE, due[least_served], key=lambda one: one.offer.deadline)
+        return min(urgent, key=lambda one: one.clock)
 
     def _claim(self, chosen: OpenOffer) -> None:
         """Sign and send one claim; the nonce is on disk first."""

@@ -15,8 +15,9 @@ from protocol.roles.recovery import restore_award, restore_task
 from protocol.roles.roster import Roster
 from protocol.roles.settlement import Settlement
 from protocol.stake.lottery import task_id
+from protocol.task.priority import deadline
 from protocol.task.states import Task
-from protocol.units import Epoch, TaskId, UnixMillis, Wei
+from protocol.units import Epoch, TaskId, Wei
 from protocol.wire.codec import encode
 
 BUSY_RETRY_S: Final = 5
@@ -75,6 +76,8 @@ class Intake:
 
     def _take(self, task: Task) -> None:
         self._tasks[task.id] = task
+        if task.account:
+            self._settlement.unfinished_of[task.account] += 1
         if task.idempotency_key is not None:
             self._by_key[task.idempotency_key] = task.id
         self._core.set_timer(("deadline", task.id, 0), task.deadline)
@@ -110,7 +113,9 @@ class Intake:
             detached=event.detached,
             idempotency_key=key,
             accepted_at=self._core.now,
-            deadline=UnixMillis(self._core.now + self._core.params.task_limit_ms),
+            deadline=deadline(event.priority, self._core.now, self._core.params.task_limit_ms),
+            priority=event.priority,
+            account=event.account,
         )
         self._number += 1
         task = restore_task(record)
@@ -131,8 +136,14 @@ class Intake:
         if self._core.own_id() is None:
             detail = "this coordinator is not in the stake table of the current epoch"
             return Refused("not_registered", detail, NOT_READY_RETRY_S)
-        if len(self._tasks) >= self._core.params.max_queued_tasks:
+        free = self._core.params.max_queued_tasks - len(self._tasks)
+        if free <= 0:
             return Refused("busy", f"{len(self._tasks)} tasks are waiting here; try another coordinator", BUSY_RETRY_S)
+        own_tasks = self._settlement.unfinished_of[event.account] if event.account else 0
+        if own_tasks >= free:
+            # Nobody takes more than is left for all others: one account half of all places, two a third each.
+            detail = f"{own_tasks} tasks of yours are unfinished here, and there is room for {free} more of all apps"
+            return Refused("busy", f"{detail}; wait for some to end, or try another coordinator", BUSY_RETRY_S)
         if not self._roster.serving(specification.model, self._core.now):
             served = sorted({m.model for miner in self._roster if miner.capability for m in miner.capability.models})
             offered = ", ".join(served) or "none"

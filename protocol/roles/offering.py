@@ -31,6 +31,8 @@ DONE_PAUSE_MS: Final = 500
 any more, and each bulletin costs every node a millisecond or more."""
 WAITING_PACE_MS: Final = 100
 """Least time (ms) between two passes over all waiting tasks."""
+UNCLAIMED: Final = "unclaimed"
+"""Why a task waits: nobody claimed an attempt. Miners that skip an offer do so silently, or every one would answer."""
 MAX_ATTEMPT: Final = 255
 """Highest attempt number of the wire format; a task that comes so far fails by name."""
 
@@ -73,7 +75,7 @@ class Offering:
                 # Everybody who is left failed once: a second chance beats no chance.
                 task.excluded = frozenset()
         board = self._boards.board(task.specification.model)
-        board.offers[task.id] = None
+        board.offers[task.id] = task.deadline
         self._publish_or_wait()
 
     def offer_waiting(self) -> None:
@@ -196,6 +198,7 @@ class Offering:
     def on_offer_timer(self, task: Task) -> None:
         """Nobody claimed: the message may be lost, or all are busy. Offer again, always."""
         if task.state is TaskState.OFFERED:
+            task.count(UNCLAIMED)
             self.requeue(task)
             self.offer(task)
 

@@ -22,6 +22,7 @@ def restore_task(record: TaskAccepted) -> Task:
         idempotency_key=record.idempotency_key,
         accepted_at=record.accepted_at,
         deadline=record.deadline,
+        account=record.account,
     )
 
 

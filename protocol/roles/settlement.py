@@ -3,7 +3,7 @@
 check -> Persist -> Deliver to the app -> Send(receipt + voucher). Spec: SPEC.md §9, §11.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Final, final
 
 from protocol.crypto.typed_data import digest
@@ -36,9 +36,11 @@ class Settlement:
         self._tasks = tasks
         self._receipts: OrderedDict[tuple[TaskId, int], tuple[StakingId, bytes]] = OrderedDict()
         self.keys: dict[str, TaskId] = {}
+        """Unfinished tasks by idempotency key; of ended ones the store knows."""
         self.ended_keys: OrderedDict[str, TaskId] = OrderedDict()
         """Keys of tasks that ended lately: a submission that crossed the end finds its task, not a second one."""
-        """Unfinished tasks by idempotency key; of ended ones the store knows."""
+        self.unfinished_of: Counter[str] = Counter()
+        """How many unfinished tasks each account has here."""
         self._vouchers: dict[StakingId, tuple[VoucherStatement, bytes]] = {}
         self.boot = 0
         """This run, set by the intake before anything else happens."""
@@ -200,6 +202,10 @@ class Settlement:
         """Leave the last open state: persist, forget, and stop its clocks."""
         task.move(state)
         del self._tasks[task.id]
+        if task.account:
+            self.unfinished_of[task.account] -= 1
+            if not self.unfinished_of[task.account]:
+                del self.unfinished_of[task.account]
         if task.idempotency_key is not None:
             self.keys.pop(task.idempotency_key, None)
             self.ended_keys[task.idempotency_key] = task.id

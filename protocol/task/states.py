@@ -103,6 +103,8 @@ class Task:
     idempotency_key: str | None
     accepted_at: UnixMillis
     deadline: UnixMillis
+    account: str = ""
+    """Whose share of the queue it takes."""
     state: TaskState = TaskState.QUEUED
     attempt: int = -1
     """Number of the last attempt made public; -1 before the first."""

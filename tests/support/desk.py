@@ -7,7 +7,7 @@ import trio
 
 from node.adapters.memory.store import MemoryStore
 from node.desk import TaskDesk
-from node.ports import OfferedModel
+from node.ports import OfferedModel, Waiting
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.errors import Unavailable
 from protocol.events import Event, TaskCancelled, TaskSubmitted
@@ -36,6 +36,7 @@ class Workbench:
         """How many tasks are taken before ``refusal`` holds; None: it holds from the start."""
         self.broken: Unavailable | None = None
         self.not_ready = ""
+        self.why: Waiting | None = None
         self.specifications: dict[TaskId, TaskSpecification] = {}
         self.detached: dict[TaskId, bool] = {}
         self.cancelled: list[TaskId] = []
@@ -46,6 +47,7 @@ class Workbench:
             self.store,
             lambda: (OfferedModel("tiny", ((64, 64), (128, 128)), 50, 3, 2),),
             lambda: (not self.not_ready, self.not_ready),
+            lambda task: self.why if task not in self.ends else None,
         )
         self.desk.connect(self._post)
         self._by_key: dict[str, TaskId] = {}
@@ -91,6 +93,8 @@ class Workbench:
             idempotency_key=key,
             accepted_at=NOW,
             deadline=UnixMillis(NOW + 600_000),
+            priority=event.priority,
+            account=event.account,
         )
         await self.store.persist((record,))
         self.specifications[task] = event.specification

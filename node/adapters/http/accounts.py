@@ -42,6 +42,11 @@ class Account:
     bucket: str
     """Whose use is counted: a known key's label, else the site, since keys that nobody checks are free to invent."""
 
+    @property
+    def share(self) -> str:
+        """Under which name its use of the queue is counted: a hash, since addresses of callers belong on no disk."""
+        return hash_of_key(self.bucket)[:_SCOPE_DIGITS]
+
     def storage_key(self, name: str, index: int) -> str:
         """Give the store's key of the task ``index`` of the request that the app calls ``name``."""
         return f"{self.scope}.{hashlib.sha256(name.encode()).hexdigest()[:_NAME_DIGITS]}.{index}"

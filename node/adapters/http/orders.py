@@ -19,6 +19,7 @@ from protocol.effects import Accepted, Stage, Update
 from protocol.errors import Unavailable
 from protocol.notes import NoteName
 from protocol.task.catalog import Catalog, Impossible
+from protocol.task.priority import Priority
 from protocol.units import Digest, StakingId, TaskId
 from protocol.wire.codec import encode
 from protocol.wire.messages import TaskSpecification
@@ -82,13 +83,14 @@ class Orders:
         """
         name = _check_key(key)
         specifications = self._complete(request, count, _seed_of(account, name) if name else None)
+        urgency = Priority(request.priority or Priority.NORMAL)
         if name is None:
             # Each task has a key, drawn here, since the key in the store is what tells to whom it belongs.
             name = f"drawn {secrets.token_hex(16)}"
-            tasks = await self._submit_all(specifications, account, name, detached=detached)
+            tasks = await self._submit_all(specifications, account, name, urgency, detached=detached)
             return Order(specifications, tasks, detached)
         async with self._alone(account, name):
-            tasks = await self._submit_or_find(specifications, account, name)
+            tasks = await self._submit_or_find(specifications, account, name, urgency)
         return Order(specifications, tasks, detached=True)
 
     async def collect(self, order: Order, request: Request) -> tuple[Picture, ...]:
@@ -146,20 +148,25 @@ class Orders:
         return tuple(specifications)
 
     async def _submit_all(
-        self, specifications: Sequence[TaskSpecification], account: Account, name: str, *, detached: bool
+        self,
+        specifications: Sequence[TaskSpecification],
+        account: Account,
+        name: str,
+        urgency: Priority,
+        *,
+        detached: bool,
     ) -> tuple[TaskId, ...]:
         tasks: list[TaskId] = []
         try:
             for index, specification in enumerate(specifications):
-                key = account.storage_key(name, index)
-                tasks.append(await self._submit(specification, key, detached=detached))
+                tasks.append(await self._submit(specification, account, name, index, urgency, detached=detached))
         except BaseException:
             await self.cancel(tasks)
             raise
         return tuple(tasks)
 
     async def _submit_or_find(
-        self, specifications: Sequence[TaskSpecification], account: Account, name: str
+        self, specifications: Sequence[TaskSpecification], account: Account, name: str, urgency: Priority
     ) -> tuple[TaskId, ...]:
         """Find the tasks of an earlier request with this key, or hand them in; a crash between two is mended."""
         if await self._desk.find_by_key(account.storage_key(name, len(specifications))) is not None:
@@ -169,16 +176,28 @@ class Orders:
             key = account.storage_key(name, index)
             found = await self._desk.find_by_key(key)
             if found is None:
-                tasks.append(await self._submit(specification, key, detached=True))
+                tasks.append(await self._submit(specification, account, name, index, urgency, detached=True))
             elif found.accepted.specification == encode(specification):
                 tasks.append(found.accepted.task)
             else:
                 raise _conflict()
         return tuple(tasks)
 
-    async def _submit(self, specification: TaskSpecification, key: str, *, detached: bool) -> TaskId:
+    async def _submit(
+        self,
+        specification: TaskSpecification,
+        account: Account,
+        name: str,
+        index: int,
+        urgency: Priority,
+        *,
+        detached: bool,
+    ) -> TaskId:
+        key = account.storage_key(name, index)
         try:
-            answer = await self._desk.submit(specification, detached=detached, idempotency_key=key)
+            answer = await self._desk.submit(
+                specification, detached=detached, idempotency_key=key, priority=urgency, account=account.share
+            )
         except Unavailable as error:
             raise unavailable(error) from error
         if isinstance(answer, Accepted):

@@ -51,6 +51,9 @@ class TaskRequest(_Request):
     """Weight of the prompt; the model's default when left out."""
     seed: Seed | None = None
     """Same seed, same picture; drawn when left out."""
+    priority: Literal["low", "normal", "high"] | None = None
+    """Of two tasks that wait the more urgent is offered first, unless the other has waited for a minute longer;
+    ``normal`` when left out. The more urgent, the sooner it fails if nobody gets to it."""
 
 
 class ImagesRequest(TaskRequest):

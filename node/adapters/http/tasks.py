@@ -41,7 +41,8 @@ def task_routes(orders: Orders, desk: Desk, settings: HttpSettings, stopping: tr
 
     @router.get("/v1/tasks/{task}", summary="Say how a task stands")
     async def show(task: str, request: Request) -> Response:
-        return answer(task_view(await own(task, request)))
+        stored = await own(task, request)
+        return answer(task_view(stored, desk.waiting(stored.accepted.task)))
 
     @router.get("/v1/tasks/{task}/events", summary="Follow a task by server-sent events")
     async def events(task: str, request: Request) -> Response:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fastapi import Response
 
 from node.adapters.http.orders import Picture
-from node.ports import StoredTask
+from node.ports import StoredTask, Waiting
 from protocol.effects import Update
 from protocol.units import TaskId
 from protocol.wire.codec import RECEIPT_PLACE, SPECIFICATION_PLACE, decode
@@ -35,8 +35,8 @@ def picture_view(picture: Picture, specification: TaskSpecification) -> Json:
     }
 
 
-def task_view(stored: StoredTask) -> Json:
-    """Say what is known of a task, without the prompt."""
+def task_view(stored: StoredTask, waiting: Waiting | None = None) -> Json:
+    """Say what is known of a task, without the prompt; of one that has not ended also how it stands."""
     accepted = stored.accepted
     task = accepted.task.hex()
     view: dict[str, object] = {
@@ -44,10 +44,13 @@ def task_view(stored: StoredTask) -> Json:
         "status": "done" if stored.done else "failed" if stored.failed else "open",
         "accepted_at": accepted.accepted_at,
         "deadline": accepted.deadline,
+        "priority": accepted.priority.value,
         "price_wei": str(accepted.price),
         "events": f"/v1/tasks/{task}/events",
         **_parameters(decode(accepted.specification, SPECIFICATION_PLACE)),
     }
+    if waiting is not None and not stored.done and not stored.failed:
+        view["waiting"] = {"state": waiting.state, "offers": waiting.offers, "reasons": dict(waiting.reasons)}
     if stored.done:
         view |= {
             "finished_at": stored.done.finished_at,

@@ -16,11 +16,12 @@ from protocol.records import (
     VoucherHeld,
     VoucherIssued,
 )
+from protocol.task.priority import Priority
 from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
 
 _TASK_COLUMNS: Final = (
     "task, epoch, boot, number, specification, salt, price, detached, idempotency_key, accepted_at, deadline, "
-    "done, done_attempt, done_miner, artifact, media_type, receipt, generation_ms, failed, reason"
+    "priority, account, done, done_attempt, done_miner, artifact, media_type, receipt, generation_ms, failed, reason"
 )
 
 
@@ -69,6 +70,8 @@ def _accepted(row: sqlite3.Row) -> TaskAccepted:
         idempotency_key=row["idempotency_key"],
         accepted_at=UnixMillis(row["accepted_at"]),
         deadline=UnixMillis(row["deadline"]),
+        priority=Priority(row["priority"]),
+        account=row["account"],
     )
 
 

@@ -98,7 +98,7 @@ def _write_boot(connection: sqlite3.Connection, record: BootStarted) -> None:
 def _write_accepted(connection: sqlite3.Connection, record: TaskAccepted) -> None:
     connection.execute(
         "INSERT INTO tasks (task, epoch, boot, number, specification, salt, price, detached, idempotency_key, "
-        "accepted_at, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "accepted_at, deadline, priority, account) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.task,
             record.epoch,
@@ -111,6 +111,8 @@ def _write_accepted(connection: sqlite3.Connection, record: TaskAccepted) -> Non
             record.idempotency_key,
             record.accepted_at,
             record.deadline,
+            record.priority,
+            record.account,
         ),
     )
 

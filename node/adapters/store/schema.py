@@ -201,7 +201,19 @@ def _create_artifacts(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_create, _remember_earnings, _create_chain, _create_artifacts)
+def _add_priority(connection: sqlite3.Connection) -> None:
+    """Version 5: how urgent a task is, and whose; those of before are of the usual urgency, and nobody's."""
+    connection.execute("ALTER TABLE tasks ADD COLUMN priority TEXT NOT NULL DEFAULT 'normal'")
+    connection.execute("ALTER TABLE tasks ADD COLUMN account TEXT NOT NULL DEFAULT ''")
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (
+    _create,
+    _remember_earnings,
+    _create_chain,
+    _create_artifacts,
+    _add_priority,
+)
 """Function i leads from version i to version i + 1."""
 
 

@@ -8,7 +8,9 @@ import pytest
 import trio
 
 from node.adapters.http import hash_of_key
+from node.ports import Waiting
 from protocol.effects import Refused
+from protocol.task.priority import Priority
 from protocol.units import UnixMillis
 from protocol.wire.codec import WORK_PLACE, decode
 from protocol.wire.messages import Receipt
@@ -49,6 +51,38 @@ async def test_show__ended_tasks__say_how(serve: Serve):
     failed = (await served.http.get(f"/v1/tasks/{bad}")).json()
     assert (failed["status"], failed["reason"]) == ("failed", "attempts_exhausted")
     assert code_of(await served.http.get(f"/v1/receipts/{bad}")) == (404, "not_found", None)
+
+
+async def test_submit__priority__is_handed_on_and_shown(serve: Serve):
+    served = await serve(Workbench(draws=False))
+    urgent, usual = await submit(served, priority="high"), await submit(served)
+    assert [record.priority for record in served.desk.accepted.values()] == [Priority.HIGH, Priority.NORMAL]
+    shown = [(await served.http.get(answer["url"])).json()["priority"] for answer in (urgent, usual)]
+    assert shown == ["high", "normal"]
+    refused = await served.http.post("/v1/tasks", json={"prompt": "a red heart", "priority": "urgent"})
+    assert code_of(refused) == (400, "invalid_request", "priority")
+
+
+async def test_submit__callers__take_places_of_their_own_by_a_name_that_tells_nothing(serve: Serve):
+    served = await serve(Workbench(draws=False), keys={hash_of_key("alice"): "the app of alice"})
+    await submit(served)
+    async with served.caller("203.0.113.9") as stranger:
+        assert (await stranger.post("/v1/tasks", json={"prompt": "a red heart"})).status_code == 202
+    accounts = [record.account for record in served.desk.accepted.values()]
+    assert len(set(accounts)) == 2
+    assert all(len(account) == 32 and set(account) <= set("0123456789abcdef") for account in accounts)
+
+
+async def test_show__task_that_waits__says_why_and_one_that_ended_does_not(serve: Serve):
+    served = await serve(Workbench(draws=False))
+    answer = await submit(served)
+    (task,) = served.desk.accepted
+    assert "waiting" not in (await served.http.get(answer["url"])).json()
+    served.desk.why = Waiting("offered", 3, {"unclaimed": 2, "no_place": 5})
+    shown = (await served.http.get(answer["url"])).json()
+    assert shown["waiting"] == {"state": "offered", "offers": 3, "reasons": {"unclaimed": 2, "no_place": 5}}
+    await served.desk.finish(task)
+    assert "waiting" not in (await served.http.get(answer["url"])).json()
 
 
 async def test_events__whole_life__comes_in_order_and_ends(serve: Serve):

@@ -1,41 +1,75 @@
-"""An older database becomes a present one, and what it did not know holds nothing against anybody."""
+"""An older database becomes a present one, and what it did not know holds nothing against anybody.
+
+``schemas/version-N.sql`` is a store as the release with that schema left it, tables and rows. These files never change;
+a new version adds one (``sqlite3`` dumps it), made when it is current, so that the next release has it to begin from.
+"""
 
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from node.adapters.store import SqliteStore
 from node.adapters.store.schema import MIGRATIONS, migrate, schema_version
+from protocol.records import BootStarted, Record, VoucherHeld
+from protocol.task.priority import Priority
 from protocol.units import Wei
 from tests.support.clock import HandClock
-from tests.support.records import committed, held
+from tests.support.records import accepted, awarded, claim, committed, done, failed, held, issued, picture, task_id
 
-OLD_RESULT = (
-    "INSERT INTO results (award, task, attempt, coordinator, artifact, result, committed_at) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
-OLD_VOUCHER = (
-    "INSERT INTO vouchers_held (coordinator, cumulative, boot, sequence, issued_total, signature) "
-    "VALUES (?, ?, ?, ?, ?, ?)"
-)
+SCHEMAS = Path(__file__).parent / "schemas"
+VERSIONS = range(1, len(MIGRATIONS) + 1)
 
 
-async def test_opened__database_of_the_first_release__keeps_vouchers_and_results(tmp_path: Path) -> None:
-    result, voucher = committed(1), held(7, 2)
-    with closing(sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None)) as connection:
-        migrate(connection, tmp_path, MIGRATIONS[:1])
-        number = result.coordinator.to_bytes(8, "big")
-        row = (result.award, result.task, 0, number, result.artifact, result.result, result.committed_at)
-        connection.execute(OLD_RESULT, row)
-        sums = [voucher.cumulative.to_bytes(32, "big"), *(n.to_bytes(8, "big") for n in (voucher.boot, 2))]
-        connection.execute(OLD_VOUCHER, (number, *sums, voucher.issued_total.to_bytes(32, "big"), voucher.signature))
-        assert schema_version(connection) == 1
-    store = SqliteStore(tmp_path, HandClock())
+def old_store(folder: Path, version: int) -> SqliteStore:
+    """A store that this release has not opened yet."""
+    with closing(sqlite3.connect(folder / "store.sqlite")) as connection:
+        connection.executescript((SCHEMAS / f"version-{version}.sql").read_text(encoding="utf-8"))
+    return SqliteStore(folder, HandClock())
+
+
+def unfinished(version: int) -> set[Record]:
+    """What a core gets of it: everything of before, and of what its release did not know, nothing."""
+    task, result, voucher = accepted(1, key="a key"), committed(5), held(7, 2)
+    if version >= 5:
+        task = replace(task, priority=Priority.HIGH, account="ab" * 16)
+    result = replace(result, price=Wei(9) if version >= 2 else None)
+    voucher = replace(voucher, earned=Wei(5 if version >= 2 else 0))
+    return {BootStarted(1_800_000_000), task, awarded(1), done(2), issued(7, 2), claim(4), result, voucher}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_opened__store_of_an_earlier_release__keeps_everything_and_goes_on(tmp_path: Path, version: int) -> None:
+    store = old_store(tmp_path, version)
     async with store.opened():
-        assert set(await store.load()) == {replace(result, price=None), replace(voucher, earned=Wei(0))}
-        await store.persist((held(9, 3, earned=2),))
-        assert held(9, 3, earned=2) in await store.load()
+        assert set(await store.load()) == unfinished(version)
+        ended = await store.task(task_id(3))
+        assert ended is not None
+        assert ended.failed == failed(3)
+        assert await store.addresses() == ("/ip4/127.0.0.1/tcp/4001/p2p/peer",)
+        assert await store.artifact(picture().digest) == (picture().data if version >= 4 else None)
+        assert len(await store.open_transactions(9)) == (version >= 3)
+        await store.persist((picture(b"new"), done(1, artifact=b"new"), issued(9, 3), held(9, 3, earned=12)))
+    async with store.opened():
+        after = await store.load()
+        assert done(1, artifact=b"new") in after
+        assert [record for record in after if isinstance(record, VoucherHeld)] == [held(9, 3, earned=12)]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_migrate__as_far_as_a_release_came__makes_its_tables(version: int, tmp_path: Path) -> None:
+    shapes = []
+    for make in ("dump", "migrations"):
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+            if make == "dump":
+                connection.executescript((SCHEMAS / f"version-{version}.sql").read_text(encoding="utf-8"))
+            else:
+                migrate(connection, tmp_path, MIGRATIONS[:version])
+            assert schema_version(connection) == version
+            shapes.append(set(connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")))
+    assert shapes[0] == shapes[1], "a migration that was released never changes"
 
 
 def test_migrate__every_step_alone__leads_to_what_all_at_once_do(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ class Load:
     def _task(self) -> None:
         task = TaskId(self.came.to_bytes(32, "big"))
         board = self.boards.board(NAMES[self.came % self.models])
-        board.offers[task] = None
+        board.offers[task] = UnixMillis(0)
         board.awards.append(AwardNotice(task=task, attempt=0, winner=ALICE_ID))
         board.closures.append(Closure(task=task, reason="done"))
         self._since[task] = self.now
@@ -218,9 +218,9 @@ def test_pace__one_model_crowded_and_one_half_full__does_not_slow_the_crowded_on
     load.boards._interval_ms = PARAMS.publish_interval_max_ms
     for step in range(2000):
         for number in range(3):
-            load.boards.board(NAMES[0]).offers[TaskId((3 * step + number).to_bytes(32, "big"))] = None
+            load.boards.board(NAMES[0]).offers[TaskId((3 * step + number).to_bytes(32, "big"))] = UnixMillis(0)
         if step % 3 == 0:
-            load.boards.board(NAMES[1]).offers[TaskId((10**6 + step).to_bytes(32, "big"))] = None
+            load.boards.board(NAMES[1]).offers[TaskId((10**6 + step).to_bytes(32, "big"))] = UnixMillis(0)
         load.now = UnixMillis(load.now + 1)
         board = load.boards.next()
         if board is not None and load.boards.due_at <= load.now:
