@@ -63,6 +63,10 @@ class Offering:
 
     def offer(self, task: Task) -> None:
         """Put a queued task on its topic's board, to be published with the next bulletin."""
+        self._put(task)
+        self._publish_or_wait()
+
+    def _put(self, task: Task) -> None:
         if task.state is not TaskState.QUEUED or task.id not in self._tasks:
             return
         if task.attempt >= MAX_ATTEMPT:
@@ -76,7 +80,6 @@ class Offering:
                 task.excluded = frozenset()
         board = self._boards.board(task.specification.model)
         board.offers[task.id] = task.deadline
-        self._publish_or_wait()
 
     def offer_waiting(self) -> None:
         """Offer every queued task again: something changed that may help.
@@ -91,7 +94,7 @@ class Offering:
         self._last_pass = core.now
         for task in list(self._tasks.values()):
             if task.state is TaskState.QUEUED:
-                self.offer(task)
+                self._put(task)
         self._publish_or_wait()
 
     def on_publish_timer(self) -> None:

@@ -17,6 +17,8 @@ from node.devnet_plan import DevnetOptions
 from tests.bench.client import Answer, Client
 from tests.bench.cost import CpuMeter, cpu_line, fsync_ms, metrics_line
 from tests.bench.hops import hop_medians, marks, moments_of
+from tests.bench.reoffer import reoffer
+from tests.bench.restart import QUEUED, restart
 
 MINERS = 8
 WARM_UP = 20
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=PAUSE_S, help="seconds between two of them")
     parser.add_argument("--in-flight", type=int, default=64, help="tasks at once for the throughput; 0: leave it out")
     parser.add_argument("--seconds", type=float, default=10.0, help="for so long")
+    parser.add_argument("--queued", type=int, default=QUEUED, help="tasks queued at a restart; 0: strike no node")
     parser.add_argument("--folder", type=Path, help="where the nodes' data is; a folder in memory leaves the disk out")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
@@ -56,6 +59,18 @@ async def run(chosen: argparse.Namespace, folder: Path) -> None:
         await idle(network, chosen.tasks, chosen.pause)
         if chosen.in_flight:
             await throughput(network, chosen.in_flight, chosen.seconds)
+        if chosen.queued:
+            back = await restart(network, chosen.queued)
+            print(
+                f"\nkilled with {back.queued} queued tasks: first offer {back.process_s:.2f} s after the process began,"
+                f" {back.compose_s:.2f} s after its libraries were loaded"
+            )
+    if chosen.queued:
+        again = await reoffer(folder.with_name("struck"))
+        print(
+            f"\nminer struck with a task: offered again after {again.dead_s:.2f} s when it is dead, "
+            f"{again.frozen_s:.2f} s when it stands still"
+        )
 
 
 async def at_rest(network: Devnet) -> None:

@@ -89,7 +89,7 @@ def test_compose__each_role__loads_what_it_needs_and_no_more(role, needed, forbi
 
 PURE = frozenset(
     {"abc", "collections", "dataclasses", "enum", "functools", "hashlib", "math", "pathlib", "re", "struct", "typing"}
-    | {"zlib"}
+    | {"heapq", "operator", "zlib"}
 )
 """Of the standard library, what the protocol may use: no file, clock, randomness, log, thread or process."""
 PURE_NAMES = {"pathlib": {"PurePosixPath", "PurePath"}}
