@@ -144,9 +144,27 @@ class Intake:
             # Nobody takes more than is left for all others: one account half of all places, two a third each.
             detail = f"{own_tasks} tasks of yours are unfinished here, and there is room for {free} more of all apps"
             return Refused("busy", f"{detail}; wait for some to end, or try another coordinator", BUSY_RETRY_S)
-        if not self._roster.serving(specification.model, self._core.now):
-            served = sorted({m.model for miner in self._roster if miner.capability for m in miner.capability.models})
-            offered = ", ".join(served) or "none"
-            detail = f"no connected miner serves {specification.model}; served now: {offered}"
-            return Refused("no_miner", detail, NOT_READY_RETRY_S)
+        nobody = self._why_nobody(event)
+        return None if nobody is None else Refused("no_miner", nobody, NOT_READY_RETRY_S)
+
+    def _why_nobody(self, event: TaskSubmitted) -> str | None:
+        """Say why no miner that is connected would claim such a task, and what one would; None when some would."""
+        specification, now, params = event.specification, self._core.now, self._core.params
+        model = specification.model
+        serving = [(miner.capability, served) for miner in self._roster if (served := miner.serves(model, now))]
+        if not serving:
+            offered = sorted({m.model for miner in self._roster if miner.capability for m in miner.capability.models})
+            return f"no connected miner serves {model}; served now: {', '.join(offered) or 'none'}"
+        floor = min(capability.price_floor for capability, _ in serving if capability is not None)
+        if floor > params.price_per_pixel_step_wei:
+            return (
+                f"every miner that serves {model} asks for more than this network pays: "
+                f"{floor} wei a pixel-step at least, not {params.price_per_pixel_step_wei}"
+            )
+        life_ms = deadline(event.priority, now, params.task_limit_ms) - now
+        most = life_ms * max(served.pixel_steps_per_s for _, served in serving) // 1000
+        if specification.pixel_steps > most:
+            steps = most // specification.pixels
+            smaller = f"; {steps} steps at this size can be done" if steps else ""
+            return f"no miner that serves {model} can end that within {life_ms // 1000} s{smaller}"
         return None

@@ -80,9 +80,17 @@ def voucher_of(cumulative: int, *, sequence: int = 1, miner: StakingId = ALICE_I
 
 
 def capability(
-    by: NodeKey, miner: StakingId, *, sequence: int = 1, expires_at: int = NOW + 60_000, free: int = 1, places: int = 1
+    by: NodeKey,
+    miner: StakingId,
+    *,
+    sequence: int = 1,
+    expires_at: int = NOW + 60_000,
+    free: int = 1,
+    places: int = 1,
+    floor: int = 0,
+    speed: int = 10**7,
 ) -> CapabilityUpdate:
-    served = ServedModel(model=MODEL.name, digest=MODEL.digest, warm=True, pixel_steps_per_s=10**7, max_batch=1)
+    served = ServedModel(model=MODEL.name, digest=MODEL.digest, warm=True, pixel_steps_per_s=speed, max_batch=1)
     body = encode(
         Capability(
             miner=miner,
@@ -91,7 +99,7 @@ def capability(
             models=(served,),
             free_places=free,
             places=places,
-            price_floor=Wei(0),
+            price_floor=Wei(floor),
             addresses=(),
         )
     )

@@ -14,7 +14,16 @@ from protocol.task.priority import Priority
 from protocol.task.states import TaskState
 from protocol.units import TaskId, UnixMillis
 from protocol.wire.messages import Abandon, Alive, Award, Cancel, Decline
-from tests.protocol.roles.frames import NOW, PARAMS, SPECIFICATION, artifact_of, award_of, bulletin, result_of
+from tests.protocol.roles.frames import (
+    NOW,
+    PARAMS,
+    SPECIFICATION,
+    artifact_of,
+    award_of,
+    bulletin,
+    capability,
+    result_of,
+)
 from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, of_kind, persisted
 from tests.support.networks import ALICE, BOB, CAROL
 
@@ -132,6 +141,33 @@ def test_submit__after_a_restart__places_of_unfinished_tasks_are_still_taken() -
     seat.greet(ALICE)
     assert isinstance(hand_in(seat, "one"), Refused)
     assert isinstance(hand_in(seat, "two"), Accepted)
+
+
+# What nobody can do
+
+
+@pytest.mark.parametrize(
+    ("of_alice", "of_bob", "said"),
+    [
+        ({"floor": 2 * 10**9}, {"floor": 3 * 10**9}, "2000000000 wei a pixel-step at least, not 1000000000"),
+        ({"speed": 1}, {"speed": 100}, "can end that within 525 s; 3 steps at this size can be done"),
+        ({"speed": 1}, {"speed": 2}, "can end that within 525 s"),
+        ({"floor": 2 * 10**9, "speed": 1}, {}, ""),
+    ],
+)
+def test_submit__no_connected_miner_would_claim_it__is_refused_with_what_one_would(
+    of_alice: dict[str, int], of_bob: dict[str, int], said: str
+) -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    for miner, stated in ((ALICE, of_alice), (BOB, of_bob)):
+        seat.say(miner, capability(miner, seat.number(miner), sequence=seat.now + 1, **stated))
+    answer = hand_in(seat)
+    if not said:
+        assert isinstance(answer, Accepted), "one of them would"
+        return
+    assert isinstance(answer, Refused)
+    assert (answer.code, answer.retry_after_s) == ("no_miner", 10)
+    assert answer.detail.endswith(said)
 
 
 # Reasons
