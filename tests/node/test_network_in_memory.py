@@ -108,7 +108,15 @@ async def test_generation__miner_leaves_mid_job__another_makes_it(tmp_path: Path
                 with trio.fail_after(10):
                     while not network.stores["carol"]._awards:
                         await trio.sleep(0.01)
+                shown = (await client.get(answer.json()["url"])).json()
+                assert shown["waiting"] == {"state": "awarded", "offers": 1, "reasons": {}}
             leaving.cancel_scope.cancel()
+        with trio.fail_after(10):
+            async with httpx.AsyncClient(base_url=info.http_url) as client:
+                while shown["waiting"]["state"] == "awarded":
+                    await trio.sleep(0.05)
+                    shown = (await client.get(answer.json()["url"])).json()
+        assert shown["waiting"]["reasons"] == {"lease_expired": 1}
         await network.start(nursery, "bob", NodeRole.MINER)
         with trio.fail_after(20):
             while not any(stored.done for stored in network.stores["carol"]._tasks.values()):
