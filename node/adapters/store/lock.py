@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from protocol.errors import ConfigError
@@ -27,6 +28,7 @@ def hold(folder: Path) -> int:
         raise ConfigError(
             f"data folder {folder} is in use by process {holder}: stop it, or give this node a folder of its own"
         ) from error
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
+    with suppress(OSError):  # on a full disk: the kernel's lock holds without a name in it
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
     return descriptor
