@@ -44,6 +44,7 @@ winning: in backlog freed miners would otherwise all claim the same one, and all
 miners claimed every task three times before they had heard what the others got."""
 MAX_HEARD_PER_COORDINATOR: Final = 1024
 """Open offers of one coordinator, so that none crowds out the others."""
+TOO_MANY: Final = "too_many_offers"
 
 
 @dataclass(slots=True)
@@ -90,6 +91,8 @@ class Claiming:
         self._offers: dict[TaskId, OpenOffer] = {}
         self._claims: dict[TaskId, OutstandingClaim] = {}
         self._heard: dict[StakingId, int] = {}
+        self._least_urgent: dict[StakingId, TaskId] = {}
+        """Of coordinators that had more to offer than is remembered; looked for anew once it is gone."""
         self._served: dict[StakingId, float] = {}
         """Work taken from each coordinator (wei) per wei of its stake: the least is served next."""
         self._quiet_until: dict[StakingId, tuple[int, int]] = {}
@@ -140,6 +143,8 @@ class Claiming:
         core, now = self._core, self._core.now
         own = core.own_id()
         reason = self._reason_to_skip(offer, message, served)
+        if reason == TOO_MANY and self._displaces(offer, message.coordinator):
+            reason = None
         if own is None or reason is not None:
             core.note(NoteName.OFFER_SKIPPED, offer.task, reason=reason or "not_registered")
             return
@@ -200,8 +205,19 @@ class Claiming:
         if claimed is not None and claimed.claim.statement.attempt >= offer.attempt:
             return "claimed"
         if self._heard.get(message.coordinator, 0) >= MAX_HEARD_PER_COORDINATOR and offer.task not in self._offers:
-            return "too_many_offers"
+            return TOO_MANY
         return None
+
+    def _displaces(self, offer: Offer, coordinator: StakingId) -> bool:
+        """Forget the least urgent of a coordinator's open offers, if this one is more urgent."""
+        last = self._least_urgent.get(coordinator)
+        if last is None or last not in self._offers:
+            own = (one.offer for one in self._offers.values() if one.coordinator == coordinator)
+            last = self._least_urgent[coordinator] = max(own, key=lambda known: known.deadline).task
+        if self._offers[last].offer.deadline <= offer.deadline:
+            return False
+        self._forget(last)
+        return True
 
     def _forget(self, task: TaskId) -> None:
         known = self._offers.pop(task, None)
@@ -212,6 +228,7 @@ class Claiming:
             self._heard[known.coordinator] = left
         else:
             self._heard.pop(known.coordinator, None)
+            self._least_urgent.pop(known.coordinator, None)
         self._core.emit(CancelTimer(("slot", task, 0)))
 
     # Claims

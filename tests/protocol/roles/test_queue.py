@@ -7,14 +7,16 @@ import pytest
 
 from protocol.effects import Accepted, Publish, Refused, Reply
 from protocol.events import TaskCancelled, TaskSubmitted
+from protocol.notes import NoteName
 from protocol.records import TaskAccepted, TaskAwarded
-from protocol.roles.claiming import CHOICE
+from protocol.roles.claiming import CHOICE, MAX_HEARD_PER_COORDINATOR
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.task.priority import Priority
 from protocol.task.states import TaskState
 from protocol.units import TaskId, UnixMillis
 from protocol.wire.messages import Abandon, Alive, Award, Cancel, Decline
 from tests.protocol.roles.frames import (
+    CAROL_ID,
     NOW,
     PARAMS,
     SPECIFICATION,
@@ -24,7 +26,7 @@ from tests.protocol.roles.frames import (
     capability,
     result_of,
 )
-from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, of_kind, persisted
+from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, noted, of_kind, persisted
 from tests.support.networks import ALICE, BOB, CAROL
 
 BATCH = PARAMS.max_offers_per_message
@@ -98,6 +100,26 @@ def test_next__more_due_than_are_weighed__takes_of_those_with_the_nearest_deadli
     chosen = claiming._next(fresh_too=False)
     assert chosen is not None
     assert chosen.offer.number == CHOICE
+
+
+def test_offer__more_open_than_are_remembered__the_most_urgent_are() -> None:
+    seat = MinerSeat()
+    claiming = seat.core._claiming
+    seat.say(CAROL, award_of(seat.claimed()))
+    seat.offer(1)
+    mine = next(iter(claiming._offers.values()))
+    claiming._offers = {}
+    for number in range(MAX_HEARD_PER_COORDINATOR):
+        offer = bulletin(NOW, number, deadline=UnixMillis(NOW + 500_000 + number)).offers[0]
+        claiming._offers[offer.task] = replace(mine, offer=offer)
+    claiming._heard[CAROL_ID] = MAX_HEARD_PER_COORDINATOR
+    late = seat.offer(5000, deadline=UnixMillis(NOW + 600_000))
+    assert [note.fields["reason"] for note in noted(late, NoteName.OFFER_SKIPPED)] == ["too_many_offers"]
+    for number in (6000, 6001):
+        assert not noted(seat.offer(number, deadline=UnixMillis(NOW + 400_000)), NoteName.OFFER_SKIPPED)
+    known = {one.offer.number for one in claiming._offers.values()}
+    assert known == {6000, 6001, *range(MAX_HEARD_PER_COORDINATOR - 2)}
+    assert claiming._heard[CAROL_ID] == len(known)
 
 
 # Room
