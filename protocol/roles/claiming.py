@@ -18,6 +18,7 @@ from protocol.notes import NoteName
 from protocol.records import ClaimSigned
 from protocol.roles.core import Core
 from protocol.roles.roster import LOOK_AHEAD
+from protocol.roles.service import Service
 from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.field import Field
 from protocol.stake.lottery import clock, order, slot_ms, task_id, ticket
@@ -29,15 +30,10 @@ from protocol.wire.statements import AwardStatement, ClaimStatement
 
 MAX_OPEN_OFFERS: Final = 4096
 """Offers remembered at once; beyond it the oldest are forgotten (their coordinators offer again)."""
-MAX_SERVED: Final = 1024
-"""Coordinators whose service is remembered; the least served is forgotten first, and starts level again."""
 ANSWER_ALLOWANCES: Final = 4
 """Allowances (A) after the last slot in which a claim and the news of its award have come through."""
 MAX_STRETCH: Final = 8
 """How many times the network's δ and A an offer may ask for: they follow latency, but a claim binds us that long."""
-FIRST_QUIET_MS: Final = 1000
-"""How long (ms) a coordinator that left a claim unanswered is not heard; doubles each time until it answers one."""
-LAST_QUIET_MS: Final = 300_000
 CHOICE: Final = 64
 """Due offers of a coordinator with the nearest deadlines, among which a miner takes the one whose draw it is nearest to
 winning: in backlog freed miners would otherwise all claim the same one, and all but one in vain. With 16, eight quick
@@ -93,12 +89,7 @@ class Claiming:
         self._heard: dict[StakingId, int] = {}
         self._least_urgent: dict[StakingId, TaskId] = {}
         """Of coordinators that had more to offer than is remembered; looked for anew once it is gone."""
-        self._served: dict[StakingId, float] = {}
-        """Work taken from each coordinator (wei) per wei of its stake: the least is served next."""
-        self._quiet_until: dict[StakingId, tuple[int, int]] = {}
-        """Coordinators that left claims unanswered: (heard again from, last pause in ms)."""
-        self._late: dict[StakingId, Digest] = {}
-        """The last claim that each coordinator left unanswered."""
+        self._service = Service(core)
         self.streams: dict[PeerId, StakingId] = {}
         """Coordinators with an open work stream; kept by the miner core."""
 
@@ -197,7 +188,7 @@ class Claiming:
             or offer.allowance_ms > MAX_STRETCH * params.claim_allowance_ms
         ):
             return "slots"
-        if self._quiet_until.get(message.coordinator, (0, 0))[0] > now:
+        if self._service.is_quiet(message.coordinator):
             return "unanswered"
         if self._in_hand(offer.task):
             return "in_hand"
@@ -258,7 +249,7 @@ class Claiming:
                 due.setdefault(open_offer.coordinator, []).append(open_offer)
         if not due:
             return None
-        least_served = min(due, key=lambda coordinator: (self._served.get(coordinator, 0.0), coordinator))
+        least_served = min(due, key=lambda coordinator: (self._service.served(coordinator), coordinator))
         urgent = nsmallest(CHOICE, due[least_served], key=lambda one: one.offer.deadline)
         return min(urgent, key=lambda one: one.clock)
 
@@ -294,52 +285,27 @@ class Claiming:
         if known is None or known.digest != award.claim or known.peer != peer:
             return None
         self._drop(award.task)
-        self._quiet_until.pop(known.claim.statement.coordinator, None)
-        self._charge(known.claim.statement.coordinator, known.offer)
+        self._service.answered(known.claim.statement.coordinator)
+        self._service.charge(known.claim.statement.coordinator, known.offer)
         return known
-
-    def _charge(self, coordinator: StakingId, offer: Offer) -> None:
-        """Count a place that was kept for a coordinator, in wei per wei of its stake.
-
-        Work counts at the network's price at least: whoever offers it for nothing must not be served first for that.
-        """
-        price = max(offer.price, offer.pixel_steps * self._core.params.price_per_pixel_step_wei)
-        view = self._core.book.current(self._core.now)
-        row = view.table.by_id.get(coordinator) if view is not None else None
-        least = min(self._served.values(), default=0.0)
-        share = float(price) / float(row.stake) if row is not None and row.stake > 0 else 1.0
-        # A coordinator that was quiet does not save up a claim on the future: it starts level with the least served.
-        self._served[coordinator] = max(self._served.get(coordinator, least), least) + share
-        if len(self._served) > MAX_SERVED:
-            del self._served[min(self._served, key=self._served.__getitem__)]
 
     def on_decline(self, peer: PeerId, message: Decline) -> None:
         """A claim was refused: the place is free again. The offer comes again if its task still needs somebody."""
-        known = self._claims.get(message.statement.task)
-        if known is not None and known.digest == message.statement.claim and known.peer == peer:
-            self._drop(message.statement.task)
-            self._quiet_until.pop(message.statement.coordinator, None)
-            self._core.note(NoteName.CLAIM_DECLINED, message.statement.task, reason=message.statement.reason)
-        elif self._late.get(message.statement.coordinator) == message.statement.claim:
-            # It does answer, only later than the claim lasted: a slow line is no silence.
-            self._quiet_until.pop(message.statement.coordinator, None)
+        statement = message.statement
+        known = self._claims.get(statement.task)
+        if known is not None and known.digest == statement.claim and known.peer == peer:
+            self._drop(statement.task)
+            self._service.answered(statement.coordinator)
+            self._core.note(NoteName.CLAIM_DECLINED, statement.task, reason=statement.reason)
+        else:
+            self._service.answered_late(statement.coordinator, statement.claim)
 
     def on_claim_timer(self, task: TaskId) -> None:
-        """No answer in time: the claim binds us no longer. It kept a place, so it counts as service."""
+        """No answer in time: the claim binds us no longer."""
         if task in self._claims:
             claimed = self._claims[task]
-            coordinator = claimed.claim.statement.coordinator
-            self._charge(coordinator, claimed.offer)
             self._drop(task)
-            pause = min(max(2 * self._quiet_until.get(coordinator, (0, 0))[1], FIRST_QUIET_MS), LAST_QUIET_MS)
-            self._quiet_until.pop(coordinator, None)
-            self._quiet_until[coordinator] = (self._core.now + pause, pause)
-            if len(self._quiet_until) > MAX_SERVED:
-                del self._quiet_until[next(iter(self._quiet_until))]
-            self._late.pop(coordinator, None)
-            self._late[coordinator] = claimed.digest
-            if len(self._late) > MAX_SERVED:
-                del self._late[next(iter(self._late))]
+            self._service.left_unanswered(claimed.claim.statement.coordinator, claimed.digest, claimed.offer)
             self._core.note(NoteName.CLAIM_DECLINED, task, reason="unanswered")
 
     def on_stream_closed(self, peer: PeerId) -> None:

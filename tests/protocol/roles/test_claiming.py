@@ -77,9 +77,9 @@ def test_next__many_due__takes_of_the_oldest_the_one_nearest_to_its_draw() -> No
 def test_fill__claim_never_answered__counts_as_service_of_that_coordinator() -> None:
     seat = MinerSeat()
     seat.offer()
-    assert CAROL_ID not in seat.core._claiming._served
+    assert CAROL_ID not in seat.core._claiming._service._served
     seat.wait(2000)
-    assert seat.core._claiming._served[CAROL_ID] > 0
+    assert seat.core._claiming._service._served[CAROL_ID] > 0
     assert not seat.core._claiming._claims
 
 
@@ -87,7 +87,7 @@ def test_fill__claim_answered_too_late__its_coordinator_is_heard_again() -> None
     seat = MinerSeat()
     claim = seat.claimed()
     seat.wait(1200)
-    assert CAROL_ID in seat.core._claiming._quiet_until
+    assert seat.core._claiming._service.is_quiet(CAROL_ID)
     for named, heard in ((NOTHING, False), (digest(DOMAIN, claim.statement), True)):
         statement = DeclineStatement(
             claim=named,
@@ -99,7 +99,7 @@ def test_fill__claim_answered_too_late__its_coordinator_is_heard_again() -> None
             reason="awarded",
         )
         seat.say(CAROL, Decline(statement=statement, signature=signed(CAROL, statement)))
-        assert (CAROL_ID not in seat.core._claiming._quiet_until) == heard, "a word about another claim is no answer"
+        assert seat.core._claiming._service.is_quiet(CAROL_ID) != heard, "a word about another claim is no answer"
 
 
 def test_next__two_coordinators__serves_the_one_that_was_served_least() -> None:
