@@ -3,6 +3,7 @@
 Spec: SPEC.md §7 (lottery and slots), §9 (attempts), §10 (clocks).
 """
 
+from math import ceil
 from typing import Final, final
 
 from protocol.crypto.typed_data import digest
@@ -14,7 +15,7 @@ from protocol.roles.core import Core
 from protocol.roles.offering import Offering
 from protocol.roles.roster import FALSE_WARM_MS, Roster
 from protocol.roles.settlement import Settlement
-from protocol.stake.lottery import award_at, slot_ms
+from protocol.stake.lottery import award_at, outside_place, slot_ms
 from protocol.task.artifact import largest_png
 from protocol.task.specification import specification_digest
 from protocol.task.states import AwardedAttempt, OpenAttempt, PendingClaim, Task, TaskState
@@ -96,7 +97,7 @@ class Assignment:
             self._decline(peer, claim, claimed, "no_place", task)
             return
         rank = attempt.order.index(claim_row_id) if claim_row_id in attempt.order else None
-        place = len(attempt.order) if rank is None else rank
+        place = rank if rank is not None else self._outside(attempt, claim_row_id)
         slot = attempt.published_at + slot_ms(place, attempt.slot_step_ms)
         if core.now < slot - core.params.early_tolerance_ms:
             attempt.too_early.add(claim_row_id)
@@ -104,17 +105,21 @@ class Assignment:
             return
         if rank == 0:
             self._offering.slot_pace.heard_best(core.now - attempt.published_at)
-        at = award_at(place, core.now, attempt.published_at, attempt.slot_step_ms, attempt.allowance_ms)
-        attempt.claims[claim_row_id] = PendingClaim(peer, claim, claimed, rank, at)
+        attempt.claims[claim_row_id] = PendingClaim(peer, claim, claimed, rank, place)
         self.award_if_due(task)
+
+    @staticmethod
+    def _outside(attempt: OpenAttempt, miner: StakingId) -> float:
+        return outside_place(len(attempt.order), attempt.ticket, miner, attempt.table)
 
     def award_if_due(self, task: Task) -> None:
         """Award the best claim so far once no better rank is waited for."""
         attempt = task.open
         if attempt is None or not attempt.claims:
             return
-        best = min(attempt.claims.values(), key=lambda claim: NO_RANK if claim.rank is None else claim.rank)
-        if best.award_at <= self._core.now:
+        best = min(attempt.claims.values(), key=lambda claim: claim.place)
+        waited_for = self._waited_for(task, attempt, best)
+        if waited_for <= self._core.now:
             if not self._has_room(best.claim.statement.miner):
                 # It won another of our tasks since it claimed this one.
                 del attempt.claims[best.claim.statement.miner]
@@ -123,7 +128,22 @@ class Assignment:
                 return
             self._award(task, attempt, best)
         else:
-            self._core.set_timer(("award", task.id, 0), best.award_at)
+            self._core.set_timer(("award", task.id, 0), waited_for)
+
+    def _waited_for(self, task: Task, attempt: OpenAttempt, best: PendingClaim) -> UnixMillis:
+        """Give until when a better rank may still be heard: not of a miner that said that it has no place."""
+        for rank in range(min(ceil(best.place), len(attempt.order)) - 1, -1, -1):
+            miner = self._roster.id(attempt.order[rank])
+            if miner is None or not miner.has_place() or miner.id in task.excluded | attempt.too_early:
+                continue
+            return award_at(rank + 1, self._core.now, attempt.published_at, attempt.slot_step_ms, attempt.allowance_ms)
+        return self._core.now
+
+    def on_no_place(self, miner: StakingId) -> None:
+        """A miner said that it has no place (any more): whoever claimed behind it waits for it no longer."""
+        for task in list(self._tasks.values()):
+            if task.open is not None and task.open.claims and miner in task.open.order:
+                self.award_if_due(task)
 
     def _has_room(self, miner: StakingId) -> bool:
         known = self._roster.id(miner)

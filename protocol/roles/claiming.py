@@ -21,17 +21,16 @@ from protocol.roles.roster import LOOK_AHEAD
 from protocol.roles.service import Service
 from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.field import Field
-from protocol.stake.lottery import clock, order, slot_ms, task_id, ticket
+from protocol.stake.lottery import clock, last_slot_ms, order, outside_place, slot_ms, task_id, ticket
 from protocol.stake.table import EpochView
 from protocol.task.offer import offer_digest
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
+from protocol.wire.fields import MAX_ATTEMPT
 from protocol.wire.messages import Bulletin, Claim, Decline, Offer
 from protocol.wire.statements import AwardStatement, ClaimStatement
 
 MAX_OPEN_OFFERS: Final = 4096
 """Offers remembered at once; beyond it the oldest are forgotten (their coordinators offer again)."""
-ANSWER_ALLOWANCES: Final = 4
-"""Allowances (A) after the last slot in which a claim and the news of its award have come through."""
 MAX_STRETCH: Final = 8
 """How many times the network's δ and A an offer may ask for: they follow latency, but a claim binds us that long."""
 CHOICE: Final = 64
@@ -89,6 +88,8 @@ class Claiming:
         self._heard: dict[StakingId, int] = {}
         self._least_urgent: dict[StakingId, TaskId] = {}
         """Of coordinators that had more to offer than is remembered; looked for anew once it is gone."""
+        self._ended: dict[tuple[StakingId, TaskId], int] = {}
+        """Attempts that were over before we heard their offers, by coordinator and task: the last of each."""
         self._service = Service(core)
         self.streams: dict[PeerId, StakingId] = {}
         """Coordinators with an open work stream; kept by the miner core."""
@@ -97,21 +98,26 @@ class Claiming:
         """Count the claims that bind us."""
         return len(self._claims)
 
+    def expected_ms(self, models: Mapping[str, ModelState]) -> int:
+        """Give how long (ms) the longest work takes that we claimed, once it begins; 0 without claims."""
+        return max(
+            (
+                1000 * claimed.offer.pixel_steps // max(models[claimed.model].pixel_steps_per_s, 1)
+                for claimed in self._claims.values()
+                if claimed.model in models
+            ),
+            default=0,
+        )
+
     # Offers
 
     def on_bulletin(self, event: GossipReceived, models: Mapping[str, ModelState]) -> None:
         """Take the news of one coordinator: forget what is over, weigh what is new. ``fill`` claims afterwards."""
         message = event.message
         for notice in message.awards:
-            known = self._offers.get(notice.task)
-            ours = known is not None and known.coordinator == message.coordinator
-            if known is not None and ours and known.offer.attempt <= notice.attempt and notice.task not in self._claims:
-                self._forget(notice.task)
+            self._end(message.coordinator, notice.task, notice.attempt)
         for closure in message.closures:
-            known = self._offers.get(closure.task)
-            if known is not None and known.coordinator == message.coordinator:
-                # Nobody but its coordinator can withdraw an offer.
-                self._forget(closure.task)
+            self._end(message.coordinator, closure.task, MAX_ATTEMPT)
         if not message.offers:
             return
         view = self._core.book.view(message.epoch)
@@ -126,6 +132,17 @@ class Claiming:
                 self._core.on_bad_message(event.signer, InvalidMessage("offer.task"))
                 return
             self._weigh(offer, message, view, field, event.signer, served)
+
+    def _end(self, coordinator: StakingId, task: TaskId, attempt: int) -> None:
+        """An attempt, and those before it, need nobody any more. Only its coordinator can withdraw an offer."""
+        known = self._offers.get(task)
+        if known is None:
+            # The news took a shorter way than the offer.
+            self._ended[(coordinator, task)] = max(attempt, self._ended.pop((coordinator, task), attempt))
+            if len(self._ended) > MAX_OPEN_OFFERS:
+                del self._ended[next(iter(self._ended))]
+        elif known.coordinator == coordinator and known.offer.attempt <= attempt and task not in self._claims:
+            self._forget(task)
 
     def _weigh(
         self, offer: Offer, message: Bulletin, view: EpochView, field: Field, peer: PeerId, served: ModelState
@@ -143,13 +160,12 @@ class Claiming:
         drawn = ticket(core.identity.network_id, view.beacon, *place)
         ranking = order(view.table.miners, field, drawn, core.params)
         rank = ranking.index(own) if own in ranking else None
-        if rank is None:
-            slot_at = now + slot_ms(len(ranking), offer.slot_step_ms) + offer.allowance_ms
-        else:
-            slot_at = now + slot_ms(rank, offer.slot_step_ms)
+        outside = outside_place(len(ranking), drawn, own, view.table)
+        slot_at = now + slot_ms(outside if rank is None else rank, offer.slot_step_ms)
         if offer.task not in self._offers:
             self._heard[message.coordinator] = self._heard.get(message.coordinator, 0) + 1
-        backlog_at = now + slot_ms(len(ranking), offer.slot_step_ms) + ANSWER_ALLOWANCES * offer.allowance_ms
+        every_slot = last_slot_ms(len(ranking), len(view.table.miners), offer.slot_step_ms)
+        backlog_at = now + every_slot + offer.allowance_ms + slot_ms(outside, offer.slot_step_ms)
         self._offers[offer.task] = OpenOffer(
             offer,
             message.model,
@@ -192,6 +208,8 @@ class Claiming:
             return "unanswered"
         if self._in_hand(offer.task):
             return "in_hand"
+        if self._ended.get((message.coordinator, offer.task), -1) >= offer.attempt:
+            return "ended"
         claimed = self._claims.get(offer.task)
         if claimed is not None and claimed.claim.statement.attempt >= offer.attempt:
             return "claimed"

@@ -278,10 +278,12 @@ class CoordinatorCore(Core):
         if miner.capability is not None and capability.sequence <= miner.capability.sequence:
             raise IgnoredMessage("capability.old")
         had_place = miner.has_place()
-        miner.capability, miner.serves_until, miner.freed = capability, serves_until, False
+        miner.capability, miner.serves_until = capability, serves_until
         self.note(NoteName.CAPABILITY_RECEIVED, miner=miner.id, free=capability.free_places)
         if not had_place and miner.has_place():
             self._offering.offer_waiting()
+        elif had_place and not miner.has_place():
+            self._assignment.on_no_place(miner.id)
 
     def _on_claim(self, miner: Miner, row: StakeRow, message: Claim) -> None:
         statement, own = message.statement, self.own_id()

@@ -138,8 +138,8 @@ class MinerCore(Core):
     def _use_capacity(self) -> None:
         """After any event: claim what there is room for; tell coordinators when places came back or stay away."""
         self._claiming.fill(self._places, self._working.busy())
-        is_free, said_so = self._places > self._working.busy(), self._announced_free > 0
-        if is_free and not said_so:
+        is_free, said_so = self._free() > 0, self._announced_free > 0
+        if (is_free and not said_so) or (said_so and self._is_busy_for_long()):
             self._announce()
         elif is_free and self._busy_timer_set:
             self._busy_timer_set = False
@@ -147,6 +147,14 @@ class MinerCore(Core):
         elif said_so and not is_free and not self._busy_timer_set:
             self._busy_timer_set = True
             self.set_timer(("busy", EMPTY, 0), self.now + BUSY_PAUSE_MS)
+
+    def _is_busy_for_long(self) -> bool:
+        """Say whether the last place went to a claim of work that takes longer than the pause before that is news."""
+        return self._free() == 0 and self._claiming.expected_ms(self._models) > BUSY_PAUSE_MS
+
+    def _free(self) -> int:
+        """Count the places that nobody has, nor may have when our claims are answered."""
+        return max(self._places - self._working.busy() - self._claiming.outstanding(), 0)
 
     # Coordinators
 
@@ -294,7 +302,7 @@ class MinerCore(Core):
 
     def _announce(self) -> None:
         """Push a new signed capability to every coordinator that we serve."""
-        self._announced_free = max(self._places - self._working.busy(), 0)
+        self._announced_free = self._free()
         # Also while nobody listens or no table lists us: that may change without a greeting.
         self.set_timer(("capability", EMPTY, 0), self.now + CAPABILITY_LIFE_MS // 3)
         self._announce_to(self._streams)
@@ -319,7 +327,7 @@ class MinerCore(Core):
                 )
                 for _, model in sorted(self._models.items())
             ),
-            free_places=max(self._places - self._working.busy(), 0),
+            free_places=self._free(),
             places=self._places,
             price_floor=self._price_floor,
             addresses=self._addresses()[:8],

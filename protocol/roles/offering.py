@@ -12,11 +12,12 @@ from protocol.roles.settlement import Settlement
 from protocol.roles.slot_pace import SlotPace
 from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.field import Field
-from protocol.stake.lottery import order, slot_ms, ticket
+from protocol.stake.lottery import last_slot_ms, order, slot_ms, ticket
 from protocol.stake.table import EpochView
 from protocol.task.offer import offer_digest
 from protocol.task.states import OpenAttempt, Task, TaskState
 from protocol.units import Epoch, StakingId, TaskId, UnixMillis
+from protocol.wire.fields import MAX_ATTEMPT
 from protocol.wire.messages import AwardNotice, Bulletin, Closure, ClosureReason, Offer
 from protocol.wire.topics import offers_topic
 
@@ -33,8 +34,6 @@ WAITING_PACE_MS: Final = 100
 """Least time (ms) between two passes over all waiting tasks."""
 UNCLAIMED: Final = "unclaimed"
 """Why a task waits: nobody claimed an attempt. Miners that skip an offer do so silently, or every one would answer."""
-MAX_ATTEMPT: Final = 255
-"""Highest attempt number of the wire format; a task that comes so far fails by name."""
 
 
 @final
@@ -184,14 +183,21 @@ class Offering:
         )
         task.open = OpenAttempt(
             published_at=core.now,
+            ticket=drawn,
+            table=view.table,
             offer=offer_digest(own, view.epoch, view.table.root, field.digest, task.specification.model, offer),
             order=order(view.table.miners, field, drawn, params),
             slot_step_ms=slot_step_ms,
             allowance_ms=allowance_ms,
         )
         task.move(TaskState.OFFERED)
-        last_slot = slot_ms(len(task.open.order), slot_step_ms) + allowance_ms
-        first = FIRST_ROUND_PAUSE_MS if waiting <= len(task.open.order) else BUSY_ROUND_PAUSE_MS
+        ranked = len(task.open.order)
+        if waiting <= ranked:
+            first, last_slot = FIRST_ROUND_PAUSE_MS, slot_ms(ranked, slot_step_ms) + allowance_ms
+        else:
+            # Who becomes free claims in its slot, and then who looks ahead.
+            every = last_slot_ms(ranked, len(view.table.miners), slot_step_ms)
+            first, last_slot = BUSY_ROUND_PAUSE_MS, 2 * every + allowance_ms
         pause = min(first * 2 ** min(task.rounds - 1, 8), LAST_ROUND_PAUSE_MS)
         core.set_timer(("offer", task.id, 0), core.now + last_slot + pause)
         core.note(NoteName.TASK_OFFERED, task.id, attempt=task.attempt, miners=len(task.open.order))

@@ -30,8 +30,6 @@ class Miner:
     """Our own tasks that its engine has before it."""
     delivering: set[TaskId] = field(default_factory=set)
     """Our own tasks that it is done with and whose picture is on its way."""
-    freed: bool = False
-    """It delivered after its last capability: its word about free places is out of date in our favour."""
     counts_as_cold_until: UnixMillis = UnixMillis(0)
 
     def serves(self, model: str, now: UnixMillis) -> ServedModel | None:
@@ -45,8 +43,8 @@ class Miner:
         capability = self.capability
         if capability is None:
             return False
-        free = capability.free_places > 0 or self.freed
-        return free and len(self.working_on) < capability.places and len(self.delivering) < MAX_DELIVERING
+        free = capability.free_places > 0 and len(self.working_on) < capability.places
+        return free and len(self.delivering) < MAX_DELIVERING
 
     def has_room(self) -> bool:
         """Say whether it may hold one more of our tasks: its places and the look-ahead, no more."""
@@ -63,13 +61,11 @@ class Miner:
         if task in self.working_on:
             self.working_on.discard(task)
             self.delivering.add(task)
-            self.freed = True
 
     def release(self, task: TaskId) -> None:
         """It has nothing to do with a task any more."""
         self.working_on.discard(task)
         self.delivering.discard(task)
-        self.freed = True
 
 
 class Roster:

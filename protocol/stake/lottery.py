@@ -14,7 +14,7 @@ from typing import Final
 
 from protocol.params import Params
 from protocol.stake.field import MEMBER, WARM, Field
-from protocol.stake.table import StakeRow
+from protocol.stake.table import StakeRow, StakeTable
 from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis
 
 _UNIT: Final = 2.0**-53
@@ -22,6 +22,8 @@ _UNIT: Final = 2.0**-53
 _DRAW: Final = Struct(">QI20x")
 """How a miner's 32-byte hash is read: the first 53 bits draw its clock, bits 64 to 95 whether it is dropped."""
 _WARM: Final = MEMBER | WARM
+LAST_OUTSIDE: Final = 4
+"""Places outside an order, for each miner: of miners with one stake, one in 55 is placed no earlier than the last."""
 
 
 def _coordinates(coordinator: StakingId, accepted_epoch: Epoch, boot: int, number: int) -> bytes:
@@ -91,9 +93,25 @@ def order(miners: Sequence[StakeRow], field: Field, ticket: Digest, params: Para
     return tuple(ranking)
 
 
-def slot_ms(rank: int, slot_step_ms: int) -> int:
-    """Give how long (ms) after publication rank r (from 0) may have its claim arrive: δ·log2(1+r), rounded."""
-    return round(slot_step_ms * log2(1 + rank))
+def outside_place(ranked: int, ticket: Digest, miner: StakingId, table: StakeTable) -> float:
+    """Give the place of a miner that is outside an order of so many: behind it, in the order of the clocks.
+
+    How many of a whole table's clocks are expected to read less than one's own is one's reading times all stake. So
+    nobody has to draw for miners that are not free, and no two of them have one place.
+    """
+    row = table.by_id.get(miner)
+    last = LAST_OUTSIDE * len(table.miners)
+    return ranked + (min(clock(ticket, row) * table.miner_stake, last) if row is not None else last)
+
+
+def slot_ms(place: float, slot_step_ms: int) -> int:
+    """Give how long (ms) after publication rank or place r (from 0) may have its claim arrive: δ·log2(1+r), rounded."""
+    return round(slot_step_ms * log2(1 + place))
+
+
+def last_slot_ms(ranked: int, miners: int, slot_step_ms: int) -> int:
+    """Give how long (ms) after publication all slots have passed, where so many of all miners are in the order."""
+    return slot_ms(ranked + LAST_OUTSIDE * miners, slot_step_ms)
 
 
 def award_at(rank: int, arrival: UnixMillis, t0: UnixMillis, slot_step_ms: int, allowance_ms: int) -> UnixMillis:

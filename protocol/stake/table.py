@@ -63,6 +63,11 @@ class StakeTable:
         active = (row for row in self.rows if row.active and row.role is Role.MINER)
         return tuple(sorted(active, key=lambda row: row.address))
 
+    @cached_property
+    def miner_stake(self) -> int:
+        """Effective stake (wei) of all active miners together."""
+        return sum(row.stake for row in self.miners)
+
 
 @dataclass(frozen=True, slots=True)
 class EpochView:

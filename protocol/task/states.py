@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from protocol.stake.table import StakeTable
 from protocol.units import Digest, Epoch, PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import Award, Claim, Result, TaskSpecification
 
@@ -44,8 +45,9 @@ class PendingClaim:
     claim: Claim
     digest: Digest
     rank: int | None
-    """Place in the order; None outside the field."""
-    award_at: UnixMillis
+    """Place in the order; None outside it."""
+    place: float
+    """The rank, or the place behind the order."""
 
 
 @dataclass(slots=True)
@@ -56,6 +58,9 @@ class OpenAttempt:
     """t0: only the coordinator's clock counts."""
     offer: Digest
     """Digest of the offer as published: a claim must name it."""
+    ticket: Digest
+    table: StakeTable
+    """What it is drawn from."""
     order: tuple[StakingId, ...]
     slot_step_ms: int
     allowance_ms: int

@@ -44,7 +44,10 @@ SignatureField = Annotated[bytes, Field(min_length=65, max_length=65)]
 StakingIdField = Annotated[StakingId, Field(ge=1, le=UINT64_MAX)]
 NobodyOrIdField = Annotated[StakingId, Field(ge=0, le=UINT64_MAX)]
 EpochField = Annotated[Epoch, Field(ge=0, le=UINT32_MAX)]
-AttemptField = Annotated[int, Field(ge=0, le=255)]
+MAX_ATTEMPT: Final = 255
+"""Highest number of an attempt; a task that comes so far fails by name."""
+
+AttemptField = Annotated[int, Field(ge=0, le=MAX_ATTEMPT)]
 SequenceField = Annotated[int, Field(ge=0, le=UINT64_MAX)]
 MillisField = Annotated[UnixMillis, Field(ge=0, le=2**53)]
 DurationField = Annotated[int, Field(ge=0, le=86_400_000)]

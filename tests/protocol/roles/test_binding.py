@@ -10,7 +10,7 @@ from protocol.events import TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import TaskAccepted, TaskAwarded
 from protocol.stake.field import Field
-from protocol.stake.lottery import task_id
+from protocol.stake.lottery import last_slot_ms, task_id
 from protocol.task.offer import offer_digest
 from protocol.units import Digest, Wei
 from protocol.wire.codec import encode
@@ -77,7 +77,7 @@ def test_coordinator__claim_of_an_offer_of_an_earlier_run__is_declined_and_nobod
         deadline=NOW + 600_000,
     )
     seat = CoordinatorSeat((record,))
-    seat.wait(20)
+    seat.wait(last_slot_ms(0, 2, PARAMS.slot_step_ms))
     named = seat.claim(ALICE, record.task).statement.model_copy(update={"offer": NOTHING})
     effects = seat.say(ALICE, Claim(statement=named, signature=signed(ALICE, named))) + seat.wait(100)
     assert [decline.statement.reason for decline in of_kind(effects, Decline)] == ["stale"]

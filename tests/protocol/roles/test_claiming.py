@@ -2,10 +2,15 @@
 
 from dataclasses import replace
 
+import pytest
+
 from protocol.crypto.typed_data import digest
-from protocol.effects import Connect, FindProviders, OpenStream, SendArtifact, SetTimer
+from protocol.effects import Connect, Effect, FindProviders, OpenStream, SendArtifact, SetTimer
 from protocol.events import (
     ActivityChanged,
+    EngineChanged,
+    GossipReceived,
+    ModelState,
     PeerDown,
     PeerUp,
     ProvidersFound,
@@ -14,21 +19,25 @@ from protocol.events import (
     StreamOpened,
     TimerFired,
 )
+from protocol.notes import NoteName
 from protocol.records import ResultCommitted, ResultSettled
-from protocol.roles.claiming import CHOICE, MAX_HEARD_PER_COORDINATOR, OpenOffer
+from protocol.roles.claiming import CHOICE, MAX_HEARD_PER_COORDINATOR, MAX_OPEN_OFFERS, OpenOffer
 from protocol.roles.discovery import MAX_DIALS, Discovery
 from protocol.roles.miner import BUSY_PAUSE_MS, FIRST_REOPEN_MS, LAST_REOPEN_MS
 from protocol.roles.working import RESULT_KEPT_MS
-from protocol.units import PeerId, StakingId, UnixMillis
+from protocol.stake.lottery import last_slot_ms
+from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import CAPABILITY_PLACE, decode, encode
-from protocol.wire.messages import CapabilityUpdate, Claim, Decline
+from protocol.wire.messages import AwardNotice, CapabilityUpdate, Claim, Closure, Decline
 from protocol.wire.statements import DeclineStatement
-from protocol.wire.topics import coordinator_key
+from protocol.wire.topics import coordinator_key, offers_topic
 from tests.protocol.roles.frames import (
     ALICE_ID,
+    BOB_ID,
     CAROL_ID,
     DOMAIN,
     EPOCH,
+    MODEL,
     NOTHING,
     NOW,
     PARAMS,
@@ -39,12 +48,25 @@ from tests.protocol.roles.frames import (
     result_of,
     signed,
 )
-from tests.protocol.roles.seats import MinerSeat, ignored, judged, of_kind, persisted
+from tests.protocol.roles.seats import MinerSeat, ignored, judged, noted, of_kind, persisted
 from tests.support import networks
 from tests.support.networks import ALICE, BOB, CAROL, coordinator, row
 
-SLOTS_MS = 4 * PARAMS.claim_allowance_ms
-"""After so long an offer with one rank is backlog."""
+SLOTS_MS = 2 * last_slot_ms(1, 2, PARAMS.slot_step_ms) + PARAMS.claim_allowance_ms
+"""After so long an offer with one rank, of two miners, is backlog for whoever looks ahead."""
+
+
+def decline_of(claim: Claim, reason: str, *, named: Digest | None = None) -> Decline:
+    statement = DeclineStatement(
+        claim=named or digest(DOMAIN, claim.statement),
+        task=claim.statement.task,
+        attempt=claim.statement.attempt,
+        coordinator=CAROL_ID,
+        winner=BOB_ID,
+        rank=0,
+        reason=reason,
+    )
+    return Decline(statement=statement, signature=signed(CAROL, statement))
 
 
 def test_fill__busy_miner__leaves_a_fresh_offer_to_idle_ones_and_takes_one_of_the_backlog() -> None:
@@ -55,6 +77,40 @@ def test_fill__busy_miner__leaves_a_fresh_offer_to_idle_ones_and_takes_one_of_th
     seat.wait(SLOTS_MS)
     effects = seat.say(CAROL, hello(CAROL_ID)) + seat.say(CAROL, hello(CAROL_ID))
     assert len(of_kind(effects, Claim)) == 1, "no more than the look-ahead"
+
+
+def test_fill__place_is_claimed_for_long_work__says_so_at_once_and_again_that_it_is_free() -> None:
+    seat = MinerSeat()
+    slow = ModelState(MODEL.name, MODEL.digest, True, 100_000, 1, MODEL.sizes, MODEL.max_steps)
+    seat.hear(EngineChanged((slow,), 1))
+    effects = hear_offer(seat)
+    claim = of_kind(effects, Claim)[0]
+    assert [decode(update.body, CAPABILITY_PLACE).free_places for update in of_kind(effects, CapabilityUpdate)] == [0]
+    effects = seat.say(CAROL, decline_of(claim, "awarded"))
+    assert [decode(update.body, CAPABILITY_PLACE).free_places for update in of_kind(effects, CapabilityUpdate)] == [1]
+
+
+@pytest.mark.parametrize(("by", "claims"), [(CAROL_ID, 0), (StakingId(4), 1)])
+def test_on_bulletin__award_or_closure_before_its_offer__it_is_not_claimed(by: StakingId, claims: int) -> None:
+    for news in ("awards", "closures"):
+        seat = MinerSeat()
+        task = bulletin(seat.now, 0).offers[0].task
+        notice = AwardNotice(task=task, attempt=0, winner=BOB_ID)
+        told = {"awards": (notice,)} if news == "awards" else {"closures": (Closure(task=task, reason="cancelled"),)}
+        message = bulletin(seat.now, 0).model_copy(update={"offers": (), "coordinator": by} | told)
+        seat.hear(GossipReceived(offers_topic(PARAMS.name, MODEL.name), message, CAROL.peer_id))
+        effects = seat.offer(0)
+        assert len(of_kind(effects, Claim)) == claims
+        if not claims:
+            assert [note.fields["reason"] for note in noted(effects, NoteName.OFFER_SKIPPED)] == ["ended"]
+            assert len(of_kind(seat.offer(0, attempt=1), Claim)) == (news == "awards"), "the lease was lost"
+
+
+def test_end__news_of_offers_that_never_come__is_bounded() -> None:
+    claiming = MinerSeat().core._claiming
+    for number in range(MAX_OPEN_OFFERS + 10):
+        claiming._end(CAROL_ID, TaskId(number.to_bytes(32, "big")), 0)
+    assert len(claiming._ended) == MAX_OPEN_OFFERS
 
 
 def test_next__many_due__takes_of_the_oldest_the_one_nearest_to_its_draw() -> None:
@@ -89,16 +145,7 @@ def test_fill__claim_answered_too_late__its_coordinator_is_heard_again() -> None
     seat.wait(1200)
     assert seat.core._claiming._service.is_quiet(CAROL_ID)
     for named, heard in ((NOTHING, False), (digest(DOMAIN, claim.statement), True)):
-        statement = DeclineStatement(
-            claim=named,
-            task=claim.statement.task,
-            attempt=claim.statement.attempt,
-            coordinator=CAROL_ID,
-            winner=StakingId(2),
-            rank=0,
-            reason="awarded",
-        )
-        seat.say(CAROL, Decline(statement=statement, signature=signed(CAROL, statement)))
+        seat.say(CAROL, decline_of(claim, "awarded", named=named))
         assert seat.core._claiming._service.is_quiet(CAROL_ID) != heard, "a word about another claim is no answer"
 
 
@@ -273,16 +320,25 @@ def test_miner__look_up__is_asked_again_after_its_pause() -> None:
     assert [e.key for e in effects if isinstance(e, FindProviders)] == [coordinator_key(PARAMS.name)]
 
 
+def hear_offer(seat: MinerSeat) -> tuple[Effect, ...]:
+    """An offer in which alice is drawn first, without a wait."""
+    return seat.hear(GossipReceived(offers_topic(PARAMS.name, MODEL.name), bulletin(seat.now, 0), CAROL.peer_id))
+
+
 def test_busy__for_a_moment__is_no_news() -> None:
     seat = MinerSeat()
-    seat.delivered()
-    assert of_kind(seat.wait(BUSY_PAUSE_MS), CapabilityUpdate) == []
+    effects = hear_offer(seat)
+    claim = of_kind(effects, Claim)[0]
+    effects += seat.wait(BUSY_PAUSE_MS - 1)
+    effects += seat.say(CAROL, award_of(claim)) + seat.finish(award_of(claim)) + seat.wait(BUSY_PAUSE_MS)
+    assert of_kind(effects, CapabilityUpdate) == []
 
 
 def test_busy__for_longer__is_said_once_and_so_is_its_end() -> None:
     seat = MinerSeat()
-    won = award_of(seat.claimed())
-    effects = seat.say(CAROL, won)
+    effects = hear_offer(seat)
+    won = award_of(of_kind(effects, Claim)[0])
+    effects += seat.say(CAROL, won)
     assert of_kind(effects + seat.wait(BUSY_PAUSE_MS - 1), CapabilityUpdate) == []
     [busy] = of_kind(seat.wait(1 + 10 * BUSY_PAUSE_MS), CapabilityUpdate)
     assert decode(busy.body, CAPABILITY_PLACE).free_places == 0

@@ -5,6 +5,7 @@ from protocol.events import GossipReceived, TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import ResultSettled, TaskAccepted
 from protocol.roles.roster import MAX_DELIVERING
+from protocol.stake.lottery import last_slot_ms
 from protocol.task.artifact import largest_png
 from protocol.units import StakingId
 from protocol.wire.messages import Abandon, Alive, Award, Bulletin, CapabilityUpdate, Claim, Closure, Decline
@@ -133,6 +134,7 @@ def test_claim__of_more_than_its_places_and_one__is_declined() -> None:
     answers = []
     for number in range(3):
         task = seat.submit(key=f"task {number}")
+        seat.wait(last_slot_ms(0, 2, PARAMS.slot_step_ms))
         answers.append(seat.say(ALICE, seat.claim(ALICE, task, nonce=bytes([number]) * 16)) + seat.wait(300))
     assert [bool(of_kind(effects, Award)) for effects in answers] == [True, True, False]
     assert [decline.statement.reason for decline in of_kind(answers[2], Decline)] == ["no_place"]

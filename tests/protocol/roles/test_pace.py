@@ -83,8 +83,9 @@ def test_offers__of_three_models_under_load__all_come_and_none_meets_the_quota()
     for name in NAMES:
         times = [message.sent_at for message in messages if message.model == name and message.offers]
         gaps = [later - earlier for earlier, later in pairwise(times)]
-        assert times[-1] - times[0] > LOAD_MS * 0.9
-        assert max(gaps) <= 2 * len(NAMES) * PARAMS.publish_interval_max_ms
+        longest = 2 * len(NAMES) * PARAMS.publish_interval_max_ms
+        assert times[-1] - times[0] >= LOAD_MS - longest, "no gap at either end is longer than those between"
+        assert max(gaps) <= longest
         assert len({offer.task for m in messages if m.model == name for offer in m.offers}) > 100
 
 

@@ -7,8 +7,9 @@ from protocol.events import ArtifactReceived, TaskCancelled, TaskSubmitted
 from protocol.roles.claiming import MAX_STRETCH
 from protocol.roles.offering import BUSY_ROUND_PAUSE_MS, DONE_PAUSE_MS
 from protocol.roles.slot_pace import FEWEST, REMEMBERED, SlotPace
+from protocol.stake.lottery import last_slot_ms
 from protocol.units import TaskId
-from protocol.wire.messages import Bulletin, Receipt
+from protocol.wire.messages import Award, Bulletin, Receipt
 from tests.protocol.roles.frames import (
     PARAMS,
     PICTURE,
@@ -75,11 +76,14 @@ def test_offer__claims_that_come_late__stretch_its_slots() -> None:
 
 def test_offer__nobody_had_a_place__is_repeated_later() -> None:
     seat = CoordinatorSeat(miners=(ALICE,))
-    for _ in range(2):
-        seat.award()
+    seat.award()
+    ahead = seat.submit()
+    seat.wait(last_slot_ms(0, 2, STEP_MS))
+    assert of_kind(seat.say(ALICE, seat.claim(ALICE, ahead)), Award)
     task = seat.submit()
-    assert offered(seat.wait(BUSY_ROUND_PAUSE_MS - 20)) == []
-    assert offered(seat.wait(ALLOWANCE_MS + 20)) == [(task, 1)]
+    assert (task, 1) not in offered(seat.wait(BUSY_ROUND_PAUSE_MS - 20))
+    late_ms = PARAMS.publish_interval_max_ms + 20
+    assert (task, 1) in offered(seat.wait(2 * last_slot_ms(0, 2, STEP_MS) + ALLOWANCE_MS + late_ms))
 
 
 def test_offer__more_wait_than_are_free__is_repeated_later() -> None:
@@ -88,7 +92,7 @@ def test_offer__more_wait_than_are_free__is_repeated_later() -> None:
     early = [task for task, _ in offered(seat.wait(BUSY_ROUND_PAUSE_MS - 20))]
     assert first in early, "it was alone when it was offered"
     assert second not in early
-    assert (second, 1) in offered(seat.wait(ALLOWANCE_MS + STEP_MS))
+    assert (second, 1) in offered(seat.wait(2 * last_slot_ms(1, 2, STEP_MS) + ALLOWANCE_MS))
 
 
 def finished(seat: CoordinatorSeat) -> list[Bulletin]:

@@ -12,6 +12,7 @@ from protocol.records import BootStarted, TaskFailed
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.roster import FALSE_WARM_MS
 from protocol.stake.field import WARM, Field
+from protocol.stake.lottery import outside_place, slot_ms
 from protocol.task.states import TaskState
 from protocol.units import StakingId, Wei
 from protocol.wire.messages import Abandon, Alive, Award, Claim, Decline
@@ -71,6 +72,32 @@ def test_claim__worse_rank_alone__wins_when_the_better_one_was_waited_for() -> N
     assert winners(seat.wait(1)) == [BOB_ID]
 
 
+def busy(seat: CoordinatorSeat) -> tuple[Any, ...]:
+    """Alice says that she has no place."""
+    return seat.say(ALICE, capability(ALICE, ALICE_ID, sequence=seat.now + 1, expires_at=seat.now + 60_000, free=0))
+
+
+def test_claim__better_rank_said_that_it_has_no_place__wins_on_arrival() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    task = seat.submit()
+    seat.wait(STEP_MS - 20)
+    busy(seat)
+    assert winners(seat.say(BOB, seat.claim(BOB, task))) == [BOB_ID]
+
+
+def test_claim__better_rank_says_that_it_has_no_place_while_it_is_waited_for__wins_then() -> None:
+    # An allowance longer than a slot, so that bob's claim waits for alice.
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    task = seat.submit()
+    known = seat.core.task(task)  # type: ignore[arg-type]
+    assert known is not None
+    assert known.open is not None
+    known.open.allowance_ms = 2 * STEP_MS
+    seat.wait(STEP_MS - 20)
+    assert winners(seat.say(BOB, seat.claim(BOB, task))) == []
+    assert winners(busy(seat)) == [BOB_ID]
+
+
 def test_claim__before_its_slot__is_declined_and_its_miner_out_for_this_attempt() -> None:
     seat = CoordinatorSeat(miners=(ALICE, BOB))
     task = seat.submit()
@@ -91,8 +118,8 @@ def test_claim__within_the_tolerance_of_its_slot__is_taken() -> None:
     assert reasons(seat.say(BOB, seat.claim(BOB, task))) == []
 
 
-def test_claim__outside_the_order__has_the_place_after_the_last() -> None:
-    for wait, early in ((0, ["early"]), (STEP_MS - 20, [])):
+def test_claim__outside_the_order__has_a_place_behind_it_by_its_clock() -> None:
+    for early_by, early in ((PARAMS.early_tolerance_ms + 1, ["early"]), (PARAMS.early_tolerance_ms, [])):
         seat = CoordinatorSeat(miners=(ALICE, BOB))
         seat.say(BOB, capability(BOB, BOB_ID, sequence=seat.now + 1, expires_at=seat.now + 60_000, free=0))
         task = seat.submit()
@@ -100,7 +127,9 @@ def test_claim__outside_the_order__has_the_place_after_the_last() -> None:
         assert known is not None
         assert known.open is not None
         assert known.open.order == (ALICE_ID,)
-        seat.wait(wait)
+        place = outside_place(1, known.open.ticket, BOB_ID, known.open.table)
+        assert place > 1
+        seat.wait(known.open.published_at + slot_ms(place, STEP_MS) - early_by - seat.now)
         effects = seat.say(BOB, seat.claim(BOB, task))
         assert reasons(effects) == early
         assert winners(effects) == []

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, chisquare
 
 from protocol.stake.field import Field
-from protocol.stake.lottery import award_at, clock, ignores_warmth, order, slot_ms, task_id, ticket
+from protocol.stake.lottery import (
+    LAST_OUTSIDE,
+    award_at,
+    clock,
+    ignores_warmth,
+    last_slot_ms,
+    order,
+    outside_place,
+    slot_ms,
+    task_id,
+    ticket,
+)
 from protocol.stake.table import StakeRow, StakeTable
 from protocol.units import CAI, Address, Digest, Epoch, Role, StakingId, UnixMillis, Wei
 from tests.support.networks import NETWORK, network_params
@@ -201,6 +212,25 @@ def test_order__ten_thousand_miners__stays_within_its_budget():
 def test_slot_ms__any_rank__is_logarithmic_and_ordered(step, rank):
     assert abs(slot_ms(rank, step) - step * log2(1 + rank)) <= 0.5
     assert slot_ms(rank, step) <= slot_ms(rank + 1, step)
+
+
+def test_outside_place__by_clock__is_how_many_are_expected_before_and_never_far_behind_all():
+    table = StakeTable.of(miners(20_000, 50_000, 7_000_000, 90_000, 400_000))
+    strays = []
+    for drawn in tickets(2000):
+        places = {row.id: outside_place(7, drawn, row.id, table) for row in table.miners}
+        by_clock = sorted(table.miners, key=lambda row: clock(drawn, row))
+        by_place = sorted(places, key=places.__getitem__)
+        assert [places[one] for one in by_place] == [places[row.id] for row in by_clock], "the order of the clocks"
+        assert 7 < min(places.values()) <= max(places.values()) <= 7 + LAST_OUTSIDE * 5
+        strays.append(places[by_place[0]] - 7)
+    assert 0.9 < sum(strays) / len(strays) < 1.1, "before the first of them one in expectation"
+
+
+def test_outside_place__miner_of_another_table__is_the_last():
+    table = StakeTable.of(miners(20_000, 50_000))
+    assert outside_place(3, tickets(1)[0], StakingId(99), table) == 3 + LAST_OUTSIDE * 2
+    assert last_slot_ms(3, 2, 100) == slot_ms(3 + LAST_OUTSIDE * 2, 100)
 
 
 def test_slot_ms__ranks__are_the_stated_ones():
