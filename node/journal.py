@@ -58,6 +58,7 @@ _LEVELS: Final[Mapping[NoteName, int]] = {
     NoteName.GAS_LOW: logging.WARNING,
     NoteName.GAS_BALANCE: logging.DEBUG,
     NoteName.TASK_LEASE_EXPIRED: logging.WARNING,
+    NoteName.MINER_PAUSED: logging.WARNING,
     NoteName.TASK_ABANDONED: logging.WARNING,
     NoteName.TASK_FAILED: logging.WARNING,
     NoteName.RESULT_REJECTED: logging.WARNING,

@@ -55,6 +55,7 @@ _REASONS: Final[Mapping[NoteName, tuple[str, str, str]]] = {
     NoteName.TASK_FAILED: ("cuckoo_task_failures", "reason", "Tasks that ended without a picture, by reason"),
     NoteName.TASK_ABANDONED: ("cuckoo_abandons", "reason", "Attempts given up by their miner, by reason"),
     NoteName.TASK_LEASE_EXPIRED: ("cuckoo_lease_expiries", "reason", "Attempts taken from a miner, by reason"),
+    NoteName.MINER_PAUSED: ("cuckoo_miner_pauses", "reason", "Miners left out for a while, by reason"),
     NoteName.RESULT_REJECTED: ("cuckoo_result_rejections", "reason", "Results not taken, by reason"),
     NoteName.OFFER_SKIPPED: ("cuckoo_offers_skipped", "reason", "Offers that this miner left alone, by reason"),
     NoteName.JOB_FAILED: ("cuckoo_job_failures", "reason", "Jobs that the engine could not do, by reason"),

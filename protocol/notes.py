@@ -45,6 +45,7 @@ class NoteName(StrEnum):
     TASK_ABANDONED = "task.abandoned"
     TASK_DONE = "task.done"
     TASK_FAILED = "task.failed"
+    MINER_PAUSED = "miner.paused"
     CLAIM_SENT = "claim.sent"
     CLAIM_RECEIVED = "claim.received"
     CLAIM_DECLINED = "claim.declined"

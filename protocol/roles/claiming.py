@@ -313,7 +313,10 @@ class Claiming:
         known = self._claims.get(statement.task)
         if known is not None and known.digest == statement.claim and known.peer == peer:
             self._drop(statement.task)
-            self._service.answered(statement.coordinator)
+            if statement.reason == "paused":
+                self._service.hear_later(statement.coordinator)
+            else:
+                self._service.answered(statement.coordinator)
             self._core.note(NoteName.CLAIM_DECLINED, statement.task, reason=statement.reason)
         else:
             self._service.answered_late(statement.coordinator, statement.claim)

@@ -1,8 +1,8 @@
 """The coordinator's core: takes tasks from apps and brings them to an end.
 
-This file hears events and checks who speaks; ``offering`` makes tasks public, ``assignment`` brings them to miners,
-``settlement`` ends them. One straight line: on_submit -> offering.offer -> assignment.on_claim -> on_result ->
-settlement.complete. Spec: SPEC.md §9.
+This file hears events and checks who speaks; ``offering`` makes tasks public, ``awarding`` gives them to miners,
+``assignment`` sees to those at work, ``settlement`` ends tasks. One straight line: on_submit -> offering.offer ->
+awarding.on_claim -> on_result -> settlement.complete. Spec: SPEC.md §9.
 """
 
 from collections.abc import Callable
@@ -33,6 +33,7 @@ from protocol.events import (
 from protocol.notes import NoteName
 from protocol.records import Record, VoucherIssued
 from protocol.roles.assignment import Assignment
+from protocol.roles.awarding import Awarding
 from protocol.roles.core import Core, Identity
 from protocol.roles.discovery import Discovery
 from protocol.roles.intake import Intake
@@ -69,6 +70,7 @@ class CoordinatorCore(Core):
         self._tasks: dict[TaskId, Task] = {}
         self._settlement = Settlement(self, self._tasks)
         self._offering = Offering(self, self._tasks, self.roster, self._settlement, addresses)
+        self._awarding = Awarding(self, self._tasks, self.roster, self._settlement, self._offering)
         self._assignment = Assignment(self, self._tasks, self.roster, self._settlement, self._offering)
         self._searches = {
             model_key(identity.network, model): Discovery(model_key(identity.network, model), identity.key.peer_id)
@@ -170,7 +172,7 @@ class CoordinatorCore(Core):
     def _end(self, task: Task, reason: str, closure: ClosureReason) -> None:
         """Fail a task in whatever state: its claims are answered, its miner stops, and everybody hears of it."""
         holder = task.holder
-        self._assignment.close_claims(task)
+        self._awarding.close_claims(task)
         self._settlement.fail(task, reason)
         if holder is not None:
             self._assignment.cancel(task, holder, reason)
@@ -283,7 +285,7 @@ class CoordinatorCore(Core):
         if not had_place and miner.has_place():
             self._offering.offer_waiting()
         elif had_place and not miner.has_place():
-            self._assignment.on_no_place(miner.id)
+            self._awarding.on_no_place(miner.id)
 
     def _on_claim(self, miner: Miner, row: StakeRow, message: Claim) -> None:
         statement, own = message.statement, self.own_id()
@@ -291,8 +293,7 @@ class CoordinatorCore(Core):
             raise IgnoredMessage("stream.standing")
         if statement.miner != miner.id or statement.coordinator != own:
             raise InvalidMessage("claim.parties")
-        self.check_signature(statement, message.signature, row, "claim.signature")
-        self._assignment.on_claim(miner.peer, message, miner.id)
+        self._awarding.on_claim(miner.peer, message, row)
 
     # Results
 
@@ -343,8 +344,9 @@ class CoordinatorCore(Core):
             self._settlement.blame(award.peer, task, award, problem)
             self._assignment.take_back(task, award, "invalid_artifact")
             return
-        self._assignment.close_claims(task)
-        self._assignment.release(task.id, award.miner)
+        self._awarding.close_claims(task)
+        self.roster.release(task.id, award.miner)
+        self.roster.conduct.delivered(award.miner)
         if holder is not None and holder is not award:
             # Another attempt was first: its holder stops, unpaid and not blamed.
             self._assignment.cancel(task, holder, "superseded")
@@ -374,7 +376,7 @@ class CoordinatorCore(Core):
             case "offer":
                 self._offering.on_offer_timer(task)
             case "award":
-                self._assignment.award_if_due(task)
+                self._awarding.award_if_due(task)
             case "lease":
                 self._assignment.on_lease_timer(task)
             case "deadline":

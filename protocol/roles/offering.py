@@ -181,7 +181,7 @@ class Offering:
             slot_step_ms=slot_step_ms,
             allowance_ms=allowance_ms,
         )
-        task.open = OpenAttempt(
+        attempt = task.offered = OpenAttempt(
             published_at=core.now,
             ticket=drawn,
             table=view.table,
@@ -191,7 +191,7 @@ class Offering:
             allowance_ms=allowance_ms,
         )
         task.move(TaskState.OFFERED)
-        ranked = len(task.open.order)
+        ranked = len(attempt.order)
         if waiting <= ranked:
             first, last_slot = FIRST_ROUND_PAUSE_MS, slot_ms(ranked, slot_step_ms) + allowance_ms
         else:
@@ -200,7 +200,7 @@ class Offering:
             first, last_slot = BUSY_ROUND_PAUSE_MS, 2 * every + allowance_ms
         pause = min(first * 2 ** min(task.rounds - 1, 8), LAST_ROUND_PAUSE_MS)
         core.set_timer(("offer", task.id, 0), core.now + last_slot + pause)
-        core.note(NoteName.TASK_OFFERED, task.id, attempt=task.attempt, miners=len(task.open.order))
+        core.note(NoteName.TASK_OFFERED, task.id, attempt=task.attempt, miners=ranked)
         core.emit(Deliver(task.id, Update(Stage.OFFERED, core.now, task.attempt)))
         return offer
 
@@ -230,5 +230,4 @@ class Offering:
 
     def requeue(self, task: Task) -> None:
         """Close the public attempt or the lease; the task waits for its next offer."""
-        task.open = None
         task.move(TaskState.QUEUED)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from protocol.roles.conduct import Conduct
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.messages import Capability, ServedModel
 
@@ -13,8 +14,6 @@ MAX_PLACES: Final = 64
 """Tasks that one miner may hold of us at once, whatever it says: one device runs no more."""
 MAX_DELIVERING: Final = 8
 """Our tasks whose result is here and whose picture is not, at one miner: its engine is free, its line has a limit."""
-FALSE_WARM_MS: Final = 3_600_000
-"""How long (ms) a miner that called a model warm and did not start in time counts as cold."""
 
 
 @dataclass(slots=True)
@@ -30,7 +29,6 @@ class Miner:
     """Our own tasks that its engine has before it."""
     delivering: set[TaskId] = field(default_factory=set)
     """Our own tasks that it is done with and whose picture is on its way."""
-    counts_as_cold_until: UnixMillis = UnixMillis(0)
 
     def serves(self, model: str, now: UnixMillis) -> ServedModel | None:
         """Find the model in a capability that has not expired."""
@@ -75,6 +73,7 @@ class Roster:
         """Start empty."""
         self._by_peer: dict[PeerId, Miner] = {}
         self._by_id: dict[StakingId, Miner] = {}
+        self.conduct = Conduct()
 
     def add(self, peer: PeerId, miner: StakingId) -> Miner:
         """A work stream opened; its capability comes next."""
@@ -114,17 +113,36 @@ class Roster:
         """List the miners that serve a model now, busy or not."""
         return tuple(miner for miner in self if miner.serves(model, now))
 
+    def hold(self, task: TaskId, miner: StakingId) -> None:
+        """Count a miner's place as taken by a task of ours."""
+        known = self._by_id.get(miner)
+        if known is not None:
+            known.begin(task)
+
+    def release(self, task: TaskId, miner: StakingId) -> None:
+        """Count a miner's place as free again."""
+        known = self._by_id.get(miner)
+        if known is not None:
+            known.release(task)
+
+    def left_out(self, model: str, now: UnixMillis) -> frozenset[StakingId]:
+        """List the miners that are paused, while others serve the model: paused ones beat none."""
+        serving = {miner.id for miner in self.serving(model, now)}
+        paused = frozenset(miner for miner in serving if self.conduct.is_paused(miner, now))
+        return paused if len(paused) < len(serving) else frozenset()
+
     def field_of(
         self, model: str, excluded: frozenset[StakingId], now: UnixMillis
     ) -> tuple[frozenset[StakingId], frozenset[StakingId]]:
         """Give (members, warm): who is live, capable and free as we know it, and who of them has the model loaded."""
+        left_out = excluded | self.left_out(model, now)
         members: set[StakingId] = set()
         warm: set[StakingId] = set()
         for miner in self:
             served = miner.serves(model, now)
-            if served is None or miner.id in excluded or not miner.has_place():
+            if served is None or miner.id in left_out or not miner.has_place():
                 continue
             members.add(miner.id)
-            if served.warm and miner.counts_as_cold_until <= now:
+            if served.warm and self.conduct.is_warm(miner.id, now):
                 warm.add(miner.id)
         return frozenset(members), frozenset(warm)

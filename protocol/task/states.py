@@ -121,10 +121,16 @@ class Task:
     """Miners that failed this task: their field bits are cleared for it."""
     forgiven: frozenset[StakingId] = frozenset()
     """Miners whose claim had expired when its award came: once is the network's fault, twice is theirs."""
-    open: OpenAttempt | None = None
+    offered: OpenAttempt | None = None
+    """The last attempt that was made public; forgotten once the miner that has it gives a sign of life."""
     awards: dict[int, AwardedAttempt] = field(default_factory=dict)
     declines: dict[str, int] = field(default_factory=dict)
     """Why it waits: declines and abandons, counted by reason."""
+
+    @property
+    def open(self) -> OpenAttempt | None:
+        """The attempt that is public now."""
+        return self.offered if self.state is TaskState.OFFERED else None
 
     def move(self, state: TaskState) -> None:
         """Go to another state; a move that the table does not have is a fault of ours."""

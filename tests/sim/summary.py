@@ -10,6 +10,9 @@ from protocol.units import Role, StakingId, TaskId, UnixMillis
 from tests.sim.machine import Machine
 from tests.sim.world import World
 
+UNANSWERED = ("slot.early", "claim.paused")
+"""Rules by which claims of paused miners get no answer."""
+
 
 def percentile(values: Sequence[int], share: float) -> int:
     """Give the value below which this share of the values lies, 0 of none."""
@@ -32,17 +35,32 @@ class Summary:
     overhead_ms: list[int] = field(default_factory=list)
     """From acceptance to the picture, less the time at the GPU."""
     faults: Counter[str] = field(default_factory=Counter)
+    accepted_at: dict[TaskId, UnixMillis] = field(default_factory=dict)
+    """When each task was accepted."""
+    claims: Counter[TaskId] = field(default_factory=Counter)
+    """Claims that reached a coordinator, of honest miners."""
+    claims_of_cheats: Counter[TaskId] = field(default_factory=Counter)
+    """The same, of those that cheat."""
     _accepted: dict[TaskId, UnixMillis] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Listen to the world's notes."""
         self.world.watch(Note, self._hear)
+        self._honest = {machine.staking_id for machine in self.world.everybody if machine.behaviour is None}
 
     def _hear(self, machine: Machine, note: Note) -> None:
         self.counts[note.name] += 1
         match note.name:
             case NoteName.TASK_ACCEPTED if note.task is not None:
                 self._accepted.setdefault(note.task, self.world.now)
+                self.accepted_at.setdefault(note.task, self.world.now)
+            case NoteName.CLAIM_RECEIVED if note.task is not None:
+                honest = note.fields["miner"] in self._honest
+                (self.claims if honest else self.claims_of_cheats)[note.task] += 1
+            case NoteName.MESSAGE_IGNORED if note.task is not None and note.fields["rule"] in UNANSWERED:
+                # A claim all the same: it had to be read.
+                honest = note.fields["miner"] in self._honest
+                (self.claims if honest else self.claims_of_cheats)[note.task] += 1
             case NoteName.TASK_AWARDED if note.task is not None:
                 self.ranks.append(int(note.fields["rank"]))
                 if note.task in self._accepted:
@@ -63,10 +81,11 @@ class Summary:
         """Tasks that were accepted."""
         return self.counts[NoteName.TASK_ACCEPTED]
 
-    @property
-    def claims_per_task(self) -> float:
-        """Claims that miners sent, by tasks."""
-        return self.counts[NoteName.CLAIM_SENT] / max(self.tasks, 1)
+    def claims_per_task(self, *, honest_only: bool = False, since: int = 0) -> float:
+        """Give the mean number of claims that a task brought to its coordinator, of tasks accepted ``since`` then."""
+        tasks = [task for task, at in self.accepted_at.items() if at >= since]
+        counted = (self.claims,) if honest_only else (self.claims, self.claims_of_cheats)
+        return sum(claims[task] for claims in counted for task in tasks) / max(len(tasks), 1)
 
     def shares_by_stake(self) -> list[tuple[int, int, float, float]]:
         """Give (stake in CAI, miners, their share of stake, their share of tasks) for each stake that there is."""
@@ -88,7 +107,8 @@ class Summary:
         faults = ", ".join(f"{name} {number}" for name, number in sorted(self.faults.items())) or "none"
         lines = [
             f"tasks                {self.tasks} accepted: {ends}",
-            f"claims per task      {self.claims_per_task:.2f}; declined: {declines}",
+            f"claims per task      {self.claims_per_task():.2f}, of honest miners "
+            f"{self.claims_per_task(honest_only=True):.2f}; declined: {declines}",
             f"drawn first won      {first:.1%}",
         ]
         for name, values in (("award after (ms)", self.awaited_ms), ("overhead (ms)", self.overhead_ms)):

@@ -9,10 +9,10 @@ from protocol.effects import Publish, Refused, Reply, StartJob
 from protocol.events import PeerUp, StreamOpened, TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import BootStarted, TaskFailed
+from protocol.roles.conduct import FALSE_WARM_MS
 from protocol.roles.coordinator import CoordinatorCore
-from protocol.roles.roster import FALSE_WARM_MS
 from protocol.stake.field import WARM, Field
-from protocol.stake.lottery import outside_place, slot_ms
+from protocol.stake.lottery import last_slot_ms, outside_place, slot_ms
 from protocol.task.states import TaskState
 from protocol.units import StakingId, Wei
 from protocol.wire.messages import Abandon, Alive, Award, Claim, Decline
@@ -143,7 +143,7 @@ def test_claim__of_a_miner_that_failed_the_task__is_declined() -> None:
     seat = CoordinatorSeat(miners=(ALICE, BOB))
     award = seat.award()
     seat.say(ALICE, abandon(award))
-    seat.wait(STEP_MS)
+    seat.wait(last_slot_ms(1, 2, STEP_MS))
     effects = seat.say(ALICE, seat.claim(ALICE, award.statement.task, nonce=b"m" * 16)) + seat.wait(ALLOWANCE_MS)
     assert (reasons(effects), winners(effects)) == (["excluded"], [])
 

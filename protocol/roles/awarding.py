@@ -1,0 +1,251 @@
+"""Claims by slot, and the award: from a public offer to one miner that has the task. Spec: SPEC.md §7.4, §9.3."""
+
+from math import ceil
+from typing import Final, final
+
+from protocol.crypto.typed_data import digest
+from protocol.effects import CancelTimer, Deliver, Offence, Persist, Send, Stage, Update
+from protocol.errors import InvalidMessage
+from protocol.notes import NoteName
+from protocol.records import TaskAwarded
+from protocol.roles.core import Core
+from protocol.roles.offering import Offering
+from protocol.roles.roster import Roster
+from protocol.roles.settlement import Settlement
+from protocol.stake.lottery import award_at, outside_place, slot_ms
+from protocol.stake.table import StakeRow
+from protocol.task.specification import specification_digest
+from protocol.task.states import AwardedAttempt, OpenAttempt, PendingClaim, Task, TaskState
+from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
+from protocol.wire.codec import encode
+from protocol.wire.messages import Award, Claim, Decline
+from protocol.wire.statements import AwardStatement, DeclineStatement
+
+NO_RANK: Final = 2**32 - 1
+"""Rank on a decline when nobody won, or the winner was outside the field."""
+
+
+@final
+class Awarding:
+    """Hears claims, and gives each attempt to the best of them."""
+
+    def __init__(
+        self, core: Core, tasks: dict[TaskId, Task], roster: Roster, settlement: Settlement, offering: Offering
+    ) -> None:
+        """Share the coordinator's tasks and miners."""
+        self._core = core
+        self._tasks = tasks
+        self._roster = roster
+        self._settlement = settlement
+        self._offering = offering
+
+    def on_claim(self, peer: PeerId, claim: Claim, row: StakeRow) -> None:
+        """Weigh a claim of the miner of ``row``: award, hold for a better rank, or decline with the reason.
+
+        Raises:
+            InvalidMessage: it names another offer than the one that we published, or is not signed by the miner.
+        """
+        core, statement = self._core, claim.statement
+        task = self._tasks.get(statement.task)
+        early = self._is_early(task, claim)
+        if self._leaves_unanswered(peer, claim, early=early, task=task):
+            return
+        core.check_signature(statement, claim.signature, row, "claim.signature")
+        claimed = digest(core.identity.domain, statement)
+        core.note(NoteName.CLAIM_RECEIVED, statement.task, miner=row.id, attempt=statement.attempt)
+        if task is None:
+            self._decline(peer, claim, claimed, "closed")
+            return
+        repeated = task.awards.get(statement.attempt)
+        if repeated is not None and repeated.award.statement.claim == claimed:
+            core.emit(Send(peer, repeated.award))
+            return
+        if early:
+            self._on_early(peer, claim, claimed, task)
+            return
+        reason = self._reason_to_decline(task, claim)
+        attempt = task.open
+        if reason is not None or attempt is None:
+            self._decline(peer, claim, claimed, reason or "stale", task)
+            return
+        rank, place = self._place(attempt, row.id)
+        if rank == 0:
+            self._offering.slot_pace.heard_best(core.now - attempt.published_at)
+        attempt.claims[row.id] = PendingClaim(peer, claim, claimed, rank, place)
+        self.award_if_due(task)
+
+    def _is_early(self, task: Task | None, claim: Claim) -> bool:
+        """Say whether a claim of the last offer comes before its slot, whether or not the offer is open still."""
+        attempt = task.offered if task is not None else None
+        if task is None or attempt is None:
+            return False
+        if claim.statement.attempt != task.attempt or claim.statement.offer != attempt.offer:
+            return False
+        _, place = self._place(attempt, claim.statement.miner)
+        slot = attempt.published_at + slot_ms(place, attempt.slot_step_ms)
+        return self._core.now < slot - self._core.params.early_tolerance_ms
+
+    def _leaves_unanswered(self, peer: PeerId, claim: Claim, *, early: bool, task: Task | None) -> bool:
+        """Say whether a claim is not worth the check of its signature: its miner is paused, and knows it."""
+        core, conduct, miner = self._core, self._roster.conduct, claim.statement.miner
+        if not conduct.is_paused(miner, core.now):
+            return False
+        if early:
+            core.note(NoteName.MESSAGE_IGNORED, claim.statement.task, rule="slot.early", miner=miner)
+            if conduct.is_deliberate(miner, core.now):
+                core.judge_peer(peer, Offence.MINOR, "slot.early")
+            return True
+        if task is None or not self._is_left_out(task, miner) or not conduct.was_told(miner):
+            return False
+        core.note(NoteName.MESSAGE_IGNORED, claim.statement.task, rule="claim.paused", miner=miner)
+        return True
+
+    def _on_early(self, peer: PeerId, claim: Claim, claimed: Digest, task: Task) -> None:
+        """Whoever claims before its slot is out for this attempt, and if it does so again and again, for a while."""
+        core, miner = self._core, claim.statement.miner
+        if task.open is not None:
+            task.open.too_early.add(miner)
+        self._decline(peer, claim, claimed, "early", task)
+        pause_ms = self._roster.conduct.claimed_early(miner, core.now)
+        if pause_ms:
+            core.note(NoteName.MINER_PAUSED, miner=miner, reason="early", ms=pause_ms)
+
+    def _reason_to_decline(self, task: Task, claim: Claim) -> str | None:
+        """Say why a claim that is not early cannot win, None when it may.
+
+        Raises:
+            InvalidMessage: it names another offer than the one that we published.
+        """
+        attempt, statement = task.open, claim.statement
+        if attempt is None or statement.attempt != task.attempt:
+            return "awarded" if task.holder else "stale"
+        if statement.offer != attempt.offer:
+            if task.boot == self._settlement.boot:
+                raise InvalidMessage("claim.offer")
+            # Attempts that nobody was awarded are not on disk: an earlier run may have published this number too.
+            return "stale"
+        if statement.miner in task.excluded or statement.miner in attempt.too_early:
+            return "excluded"
+        if self._is_left_out(task, statement.miner):
+            self._roster.conduct.tell(statement.miner)
+            return "paused"
+        return None if self._has_room(statement.miner) else "no_place"
+
+    def _is_left_out(self, task: Task, miner: StakingId) -> bool:
+        """Say whether a miner is paused while others serve the model of a task."""
+        now = self._core.now
+        return self._roster.conduct.is_paused(miner, now) and miner in self._roster.left_out(
+            task.specification.model, now
+        )
+
+    @staticmethod
+    def _place(attempt: OpenAttempt, miner: StakingId) -> tuple[int | None, float]:
+        """Give (rank or None outside the order, place)."""
+        if miner in attempt.order:
+            rank = attempt.order.index(miner)
+            return rank, rank
+        return None, outside_place(len(attempt.order), attempt.ticket, miner, attempt.table)
+
+    def award_if_due(self, task: Task) -> None:
+        """Award the best claim so far once no better rank is waited for."""
+        attempt = task.open
+        if attempt is None or not attempt.claims:
+            return
+        best = min(attempt.claims.values(), key=lambda claim: claim.place)
+        waited_for = self._waited_for(task, attempt, best)
+        if waited_for <= self._core.now:
+            if not self._has_room(best.claim.statement.miner):
+                # It won another of our tasks since it claimed this one.
+                del attempt.claims[best.claim.statement.miner]
+                self._decline(best.peer, best.claim, best.digest, "no_place", task)
+                self.award_if_due(task)
+                return
+            self._award(task, attempt, best)
+        else:
+            self._core.set_timer(("award", task.id, 0), waited_for)
+
+    def _waited_for(self, task: Task, attempt: OpenAttempt, best: PendingClaim) -> UnixMillis:
+        """Give until when a better rank may still be heard: not of a miner that said that it has no place."""
+        for rank in range(min(ceil(best.place), len(attempt.order)) - 1, -1, -1):
+            miner = self._roster.id(attempt.order[rank])
+            if miner is None or not miner.has_place() or miner.id in task.excluded | attempt.too_early:
+                continue
+            return award_at(rank + 1, self._core.now, attempt.published_at, attempt.slot_step_ms, attempt.allowance_ms)
+        return self._core.now
+
+    def on_no_place(self, miner: StakingId) -> None:
+        """A miner said that it has no place (any more): whoever claimed behind it waits for it no longer."""
+        for task in list(self._tasks.values()):
+            if task.open is not None and task.open.claims and miner in task.open.order:
+                self.award_if_due(task)
+
+    def _has_room(self, miner: StakingId) -> bool:
+        known = self._roster.id(miner)
+        return known is not None and known.has_room()
+
+    def _award(self, task: Task, attempt: OpenAttempt, won: PendingClaim) -> None:
+        """Give the attempt away: on disk first, so that one claim never gets two awards."""
+        core, now = self._core, self._core.now
+        claim = won.claim.statement
+        statement = AwardStatement(
+            claim=won.digest,
+            task=task.id,
+            attempt=task.attempt,
+            coordinator=claim.coordinator,
+            miner=claim.miner,
+            offer=attempt.offer,
+            specification=specification_digest(task.encoded, task.salt),
+            price=task.price,
+        )
+        message = Award(statement=statement, signature=core.sign(statement), specification=task.encoded, salt=task.salt)
+        awarded = AwardedAttempt(
+            attempt=task.attempt,
+            miner=claim.miner,
+            peer=won.peer,
+            award=message,
+            award_digest=digest(core.identity.domain, statement),
+            awarded_at=now,
+            rank=won.rank,
+            last_alive=now,
+            progress_deadline=UnixMillis(now + core.identity.catalog.models[task.specification.model].loading_limit_ms),
+        )
+        task.awards[task.attempt] = awarded
+        task.rounds = 0
+        task.move(TaskState.AWARDED)
+        record = TaskAwarded(task.id, task.attempt, claim.miner, won.digest, encode(message), now)
+        core.emit(Persist((record,)), Send(won.peer, message))
+        self._roster.hold(task.id, claim.miner)
+        for loser in attempt.claims.values():
+            if loser is not won:
+                self._decline(loser.peer, loser.claim, loser.digest, "awarded", task)
+        core.emit(CancelTimer(("offer", task.id, 0)), CancelTimer(("award", task.id, 0)))
+        core.set_timer(("lease", task.id, 0), now + core.params.lease_ms)
+        core.emit(Deliver(task.id, Update(Stage.CLAIMED, now, task.attempt, claim.miner)))
+        rank = NO_RANK if won.rank is None else won.rank
+        waited = now - attempt.published_at
+        core.note(NoteName.TASK_AWARDED, task.id, miner=claim.miner, attempt=task.attempt, rank=rank, ms=waited)
+        self._offering.announce_award(task, claim.miner)
+
+    def _decline(self, peer: PeerId, claim: Claim, claimed: Digest, reason: str, task: Task | None = None) -> None:
+        """Say no, signed, with the winner if there is one."""
+        core = self._core
+        holder = task.holder if task is not None else None
+        statement = DeclineStatement(
+            claim=claimed,
+            task=claim.statement.task,
+            attempt=claim.statement.attempt,
+            coordinator=claim.statement.coordinator,
+            winner=holder.miner if holder is not None else StakingId(0),
+            rank=NO_RANK if holder is None or holder.rank is None else holder.rank,
+            reason=reason,
+        )
+        if task is not None:
+            task.count(reason)
+        core.emit(Send(peer, Decline(statement=statement, signature=core.sign(statement))))
+        core.note(NoteName.CLAIM_DECLINED, claim.statement.task, reason=reason, miner=claim.statement.miner)
+
+    def close_claims(self, task: Task) -> None:
+        """The task ends before it was awarded: whoever waits for an answer is free."""
+        if task.open is not None:
+            for claim in task.open.claims.values():
+                self._decline(claim.peer, claim.claim, claim.digest, "closed")
