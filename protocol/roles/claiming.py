@@ -267,8 +267,15 @@ class Claiming:
                 due.setdefault(open_offer.coordinator, []).append(open_offer)
         if not due:
             return None
-        least_served = min(due, key=lambda coordinator: (self._service.served(coordinator), coordinator))
-        urgent = nsmallest(CHOICE, due[least_served], key=lambda one: one.offer.deadline)
+        served = {coordinator: self._service.served(coordinator) for coordinator in due}
+        least = min(served.values())
+        # Of coordinators served alike, as in a young network, not all miners must turn to the same one.
+        urgent = [
+            one
+            for coordinator in due
+            if served[coordinator] == least
+            for one in nsmallest(CHOICE, due[coordinator], key=lambda one: one.offer.deadline)
+        ]
         return min(urgent, key=lambda one: one.clock)
 
     def _claim(self, chosen: OpenOffer) -> None:

@@ -168,6 +168,25 @@ def test_next__two_coordinators__serves_the_one_that_was_served_least() -> None:
     assert chosen.coordinator == other
 
 
+def test_next__two_coordinators_served_alike__takes_the_one_nearest_to_its_draw() -> None:
+    seat = MinerSeat()
+    claiming = seat.core._claiming
+    seat.say(CAROL, award_of(seat.claimed()))
+    seat.offer(1)
+    mine = next(iter(claiming._offers.values()))
+    for nearest in (StakingId(8), StakingId(9)):
+        claiming._offers = {}
+        for coordinator_ in (StakingId(8), StakingId(9)):
+            offer = mine.offer.model_copy(update={"task": bytes([coordinator_]) * 32})
+            clock = 1.0 if coordinator_ == nearest else 2.0
+            claiming._offers[offer.task] = replace(
+                mine, offer=offer, coordinator=coordinator_, clock=clock, slot_at=UnixMillis(NOW)
+            )
+        chosen = claiming._next(fresh_too=True)
+        assert chosen is not None
+        assert chosen.coordinator == nearest
+
+
 def test_on_bulletin__flood_of_one_coordinator__is_bounded_and_counted_right() -> None:
     seat = MinerSeat()
     seat.say(CAROL, award_of(seat.claimed()))
