@@ -64,15 +64,24 @@ class Awarding:
             self._on_early(peer, claim, claimed, task)
             return
         reason = self._reason_to_decline(task, claim)
+        if reason == "awarded" and task.offered is not None and task.holder is not None:
+            self._offering.slot_pace.heard_in_vain(row.id, core.now - task.holder.awarded_at)
         attempt = task.open
         if reason is not None or attempt is None:
             self._decline(peer, claim, claimed, reason or "stale", task)
             return
         rank, place = self._place(attempt, row.id)
-        if rank == 0:
-            self._offering.slot_pace.heard_best(core.now - attempt.published_at)
+        self._time(attempt, rank, place)
         attempt.claims[row.id] = PendingClaim(peer, claim, claimed, rank, place)
         self.award_if_due(task)
+
+    def _time(self, attempt: OpenAttempt, rank: int | None, place: float) -> None:
+        """Let slots follow how long a claim that is no earlier than its slot took."""
+        after_slot = self._core.now - attempt.published_at - slot_ms(place, attempt.slot_step_ms)
+        if rank == 0:
+            self._offering.slot_pace.heard_best(after_slot)
+        elif rank is not None:
+            self._offering.slot_pace.heard_other(max(after_slot, 0))
 
     def _is_early(self, task: Task | None, claim: Claim) -> bool:
         """Say whether a claim of the last offer comes before its slot, whether or not the offer is open still."""

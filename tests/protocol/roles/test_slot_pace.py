@@ -8,7 +8,7 @@ from protocol.roles.claiming import MAX_STRETCH
 from protocol.roles.offering import BUSY_ROUND_PAUSE_MS, DONE_PAUSE_MS
 from protocol.roles.slot_pace import FEWEST, REMEMBERED, SlotPace
 from protocol.stake.lottery import last_slot_ms
-from protocol.units import TaskId
+from protocol.units import StakingId, TaskId
 from protocol.wire.messages import Award, Bulletin, Receipt
 from tests.protocol.roles.frames import (
     PARAMS,
@@ -18,7 +18,7 @@ from tests.protocol.roles.frames import (
     result_of,
 )
 from tests.protocol.roles.seats import CoordinatorSeat, of_kind
-from tests.support.networks import ALICE
+from tests.support.networks import ALICE, BOB
 
 STEP_MS, ALLOWANCE_MS = PARAMS.slot_step_ms, PARAMS.claim_allowance_ms
 LATE_MS = 2 * ALLOWANCE_MS
@@ -40,9 +40,48 @@ def test_numbers__quick_claims_or_few__are_those_of_the_network() -> None:
     assert numbers(pace_after(*[LATE_MS] * (FEWEST - 1))) == (STEP_MS, ALLOWANCE_MS)
 
 
-def test_numbers__one_slow_claim_in_ten__changes_nothing() -> None:
-    assert numbers(pace_after(*[LATE_MS, *[1] * 9] * 6)) == (STEP_MS, ALLOWANCE_MS)
-    assert numbers(pace_after(*[LATE_MS, LATE_MS, *[1] * 8] * 6))[1] == LATE_MS
+def test_slot_step__one_slow_claim_in_ten__changes_nothing() -> None:
+    slow = 2 * STEP_MS
+    assert numbers(pace_after(*[slow, *[1] * 9] * 6))[0] == STEP_MS
+    assert numbers(pace_after(*[slow, slow, *[1] * 8] * 6))[0] == slow
+
+
+def test_allowance__two_slow_claims_of_the_best_rank_in_64__change_nothing() -> None:
+    quick = [1] * (REMEMBERED - 2)
+    assert numbers(pace_after(*quick, LATE_MS, LATE_MS))[1] == ALLOWANCE_MS
+    assert numbers(pace_after(*quick[1:], LATE_MS, LATE_MS, LATE_MS))[1] == LATE_MS
+
+
+def test_numbers__few_claims_of_the_best_rank__follow_the_others_until_there_are_more() -> None:
+    pace = pace_after(*[1] * (FEWEST - 1))
+    for _ in range(FEWEST):
+        pace.heard_other(LATE_MS)
+    assert numbers(pace) == (max(STEP_MS, LATE_MS), LATE_MS)
+    pace.heard_best(1)
+    assert numbers(pace) == (STEP_MS, ALLOWANCE_MS)
+
+
+def test_slot_step__claims_of_many_miners_after_the_award__is_as_long_as_that_news_takes() -> None:
+    pace, slow = SlotPace(PARAMS), 3 * STEP_MS
+    for _ in range(REMEMBERED):
+        pace.heard_in_vain(StakingId(1), slow)
+    assert numbers(pace) == (STEP_MS, ALLOWANCE_MS), "one miner alone slows nobody down"
+    for miner in range(FEWEST):
+        pace.heard_in_vain(StakingId(miner + 1), slow)
+    assert numbers(pace) == (slow, ALLOWANCE_MS)
+    for miner in range(REMEMBERED):
+        pace.heard_in_vain(StakingId(miner + 100), 1)
+    assert numbers(pace) == (STEP_MS, ALLOWANCE_MS), "and the past is forgotten"
+
+
+def test_claim__of_an_attempt_that_another_won__tells_how_long_that_news_takes() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    task = seat.submit()
+    late = seat.claim(BOB, task)
+    assert of_kind(seat.say(ALICE, seat.claim(ALICE, task)), Award)
+    seat.wait(3 * STEP_MS)
+    seat.say(BOB, late)
+    assert list(seat.core._offering.slot_pace._in_vain_ms.values()) == [3 * STEP_MS]
 
 
 def test_numbers__slow_for_a_while__come_back() -> None:
