@@ -13,7 +13,7 @@ PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"
 PROMPT ?= a red heart
 OUT ?= demo.png
 
-.PHONY: help setup demo devnet test sim bench contracts-long contracts-coverage gas check clean
+.PHONY: help setup demo devnet test sim sim-claims bench contracts-long contracts-coverage gas check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,10 +53,14 @@ devnet: $(STAMP) ## Run a whole network here until Ctrl-C
 test: $(STAMP) ## Run all tests
 	$(BIN)/pytest
 
-sim: $(STAMP) ## Run a simulated network: SEED, MINERS, COORDINATORS, TASKS, LOAD, FAULTS, CHEATS
+sim: $(STAMP) ## Run a simulated network: SEED, MINERS, COORDINATORS, TASKS, LOAD, FAULTS, CHEATS, LATENCY, SELFISH
 	$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED)) $(if $(MINERS),--miners $(MINERS)) \
 	  $(if $(COORDINATORS),--coordinators $(COORDINATORS)) $(if $(TASKS),--tasks $(TASKS)) \
-	  $(if $(LOAD),--load $(LOAD)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(CHEATS),--cheats $(CHEATS))
+	  $(if $(LOAD),--load $(LOAD)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(CHEATS),--cheats $(CHEATS)) \
+	  $(if $(LATENCY),--latency $(LATENCY)) $(if $(SELFISH),--selfish $(SELFISH))
+
+sim-claims: $(STAMP) ## Print the table of claims per task by size, load, latency, selfish miners: an hour; MINERS, LATENCY for a part
+	$(BIN)/python -m tests.sim.claims $(if $(MINERS),--miners $(MINERS)) $(if $(LATENCY),--latency $(LATENCY))
 
 bench: $(STAMP) ## Measure latency, throughput and CPU of a network of processes here
 	$(BIN)/python -m tests.bench

@@ -27,15 +27,40 @@ def arguments() -> argparse.Namespace:
         "--load", type=float, default=usual.load, help="share of GPU time that the tasks take, 0.01 to 2"
     )
     parser.add_argument("--faults", type=int, default=usual.faults, help="how many go wrong on the way")
+    parser.add_argument("--latency", type=latency, default=usual.latency_ms, help="one way (ms), as 10-75")
+    parser.add_argument("--selfish", type=float, default=0, help="per cent of the miners that claim before their slots")
     parser.add_argument("--cheats", default="", help=f"as kind:number,kind:number; kinds: {', '.join(CHEATS)}")
     return parser.parse_args()
+
+
+def latency(text: str) -> tuple[int, int]:
+    """Read a span of latencies (ms)."""
+    low, _, high = text.partition("-")
+    if not 0 < int(low) <= int(high or low):
+        raise ValueError(text)
+    return int(low), int(high or low)
+
+
+def selfish(percent: float, miners: int) -> tuple[str, ...]:
+    """Give the cheats that so many per cent of the miners are."""
+    number = round(miners * percent / 100)
+    return (f"early:{number}",) if number else ()
 
 
 def main() -> int:
     """Run and print."""
     asked = arguments()
-    cheats = tuple(asked.cheats.split(",")) if asked.cheats else ()
-    scenario = Scenario(asked.seed, asked.miners, asked.coordinators, asked.tasks, asked.load, asked.faults, cheats)
+    cheats = (tuple(asked.cheats.split(",")) if asked.cheats else ()) + selfish(asked.selfish, asked.miners)
+    scenario = Scenario(
+        asked.seed,
+        asked.miners,
+        asked.coordinators,
+        asked.tasks,
+        asked.load,
+        asked.faults,
+        cheats,
+        latency_ms=asked.latency,
+    )
     print(f"seed {scenario.seed}, {scenario.miners} miners, {scenario.coordinators} coordinators")
     begun = time.process_time()
     with Progress(transient=True) as progress:

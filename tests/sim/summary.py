@@ -41,6 +41,8 @@ class Summary:
     """Claims that reached a coordinator, of honest miners."""
     claims_of_cheats: Counter[TaskId] = field(default_factory=Counter)
     """The same, of those that cheat."""
+    claims_unanswered: Counter[TaskId] = field(default_factory=Counter)
+    """Claims that came from paused miners and were not even checked."""
     _accepted: dict[TaskId, UnixMillis] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -58,9 +60,7 @@ class Summary:
                 honest = note.fields["miner"] in self._honest
                 (self.claims if honest else self.claims_of_cheats)[note.task] += 1
             case NoteName.MESSAGE_IGNORED if note.task is not None and note.fields["rule"] in UNANSWERED:
-                # A claim all the same: it had to be read.
-                honest = note.fields["miner"] in self._honest
-                (self.claims if honest else self.claims_of_cheats)[note.task] += 1
+                self.claims_unanswered[note.task] += 1
             case NoteName.TASK_AWARDED if note.task is not None:
                 self.ranks.append(int(note.fields["rank"]))
                 if note.task in self._accepted:
@@ -81,11 +81,11 @@ class Summary:
         """Tasks that were accepted."""
         return self.counts[NoteName.TASK_ACCEPTED]
 
-    def claims_per_task(self, *, honest_only: bool = False, since: int = 0) -> float:
-        """Give the mean number of claims that a task brought to its coordinator, of tasks accepted ``since`` then."""
+    def claims_per_task(self, *counted: Counter[TaskId], since: int = 0) -> float:
+        """Give the mean number of claims of these kinds, by default of all, of tasks accepted ``since`` then."""
+        kinds = counted or (self.claims, self.claims_of_cheats, self.claims_unanswered)
         tasks = [task for task, at in self.accepted_at.items() if at >= since]
-        counted = (self.claims,) if honest_only else (self.claims, self.claims_of_cheats)
-        return sum(claims[task] for claims in counted for task in tasks) / max(len(tasks), 1)
+        return sum(claims[task] for claims in kinds for task in tasks) / max(len(tasks), 1)
 
     def shares_by_stake(self) -> list[tuple[int, int, float, float]]:
         """Give (stake in CAI, miners, their share of stake, their share of tasks) for each stake that there is."""
@@ -108,7 +108,7 @@ class Summary:
         lines = [
             f"tasks                {self.tasks} accepted: {ends}",
             f"claims per task      {self.claims_per_task():.2f}, of honest miners "
-            f"{self.claims_per_task(honest_only=True):.2f}; declined: {declines}",
+            f"{self.claims_per_task(self.claims):.2f}; declined: {declines}",
             f"drawn first won      {first:.1%}",
         ]
         for name, values in (("award after (ms)", self.awaited_ms), ("overhead (ms)", self.overhead_ms)):
