@@ -70,7 +70,12 @@ ROLES: Final[Mapping[NodeRole, RoleSpec]] = {
         core=lambda identity, _settings, addresses: CoordinatorCore(identity, addresses), has_gateway=True
     ),
     NodeRole.MINER: RoleSpec(
-        core=lambda identity, settings, addresses: MinerCore(identity, addresses, Wei(settings.miner.price_floor_wei)),
+        core=lambda identity, settings, addresses: MinerCore(
+            identity,
+            addresses,
+            Wei(settings.miner.price_floor_wei),
+            frozenset(map(StakingId, settings.miner.blocked_coordinators)),
+        ),
         has_engine=True,
     ),
 }

@@ -204,6 +204,8 @@ class MinerSection(Section):
 
     price_floor_wei: Annotated[int, Field(ge=0, lt=2**64)] = 0
     """Least price for one pixel in one step (wei): cheaper offers are left to others."""
+    blocked_coordinators: Annotated[tuple[Annotated[int, Field(ge=1, lt=2**64)], ...], Field(max_length=1024)] = ()
+    """Staking ids of coordinators that this miner does not work for."""
 
 
 @final

@@ -78,11 +78,14 @@ class OutstandingClaim:
 class Claiming:
     """Open offers and outstanding claims of one miner."""
 
-    def __init__(self, core: Core, price_floor: Wei, in_hand: Callable[[TaskId], bool]) -> None:
-        """Claim nothing below ``price_floor`` (wei per pixel-step), and no task that we have ``in_hand`` already."""
+    def __init__(
+        self, core: Core, price_floor: Wei, blocked: frozenset[StakingId], in_hand: Callable[[TaskId], bool]
+    ) -> None:
+        """Claim nothing below ``price_floor`` (wei per pixel-step), of ``blocked``, or that we have ``in_hand``."""
         self._core = core
         self._in_hand = in_hand
         self._price_floor = price_floor
+        self._blocked = blocked
         self._offers: dict[TaskId, OpenOffer] = {}
         self._claims: dict[TaskId, OutstandingClaim] = {}
         self._heard: dict[StakingId, int] = {}
@@ -179,10 +182,15 @@ class Claiming:
         )
         if len(self._offers) > MAX_OPEN_OFFERS:
             self._forget(next(iter(self._offers)))
-        if slot_at > now:
-            core.set_timer(("slot", offer.task, 0), slot_at)
+        core.set_timer(("slot", offer.task, 0), slot_at if slot_at > now else backlog_at)
         if peer not in self.streams:
             core.emit(Connect(peer))
+
+    def on_slot_timer(self, task: TaskId) -> None:
+        """Our slot has come; where we have no place now, our second one comes too."""
+        known = self._offers.get(task)
+        if known is not None and known.backlog_at > self._core.now:
+            self._core.set_timer(("slot", task, 0), known.backlog_at)
 
     def _reason_to_skip(self, offer: Offer, message: Bulletin, served: ModelState) -> str | None:
         """Say why we do not want an offer, None when we do."""
@@ -192,6 +200,8 @@ class Claiming:
         ):
             # Else a coordinator could choose between the draws of two epochs.
             return "early_redraw"
+        if message.coordinator in self._blocked:
+            return "blocked"
         if offer.work != "text_to_image":
             return "work"
         if offer.deadline <= now + 1000 * offer.pixel_steps // max(served.pixel_steps_per_s, 1):

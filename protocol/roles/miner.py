@@ -71,8 +71,14 @@ CAPABILITY_LIFE_MS: Final = 60_000
 class MinerCore(Core):
     """One miner with one engine."""
 
-    def __init__(self, identity: Identity, addresses: Callable[[], tuple[str, ...]], price_floor: Wei) -> None:
-        """Start empty; ``price_floor`` is the least price per pixel-step (wei)."""
+    def __init__(
+        self,
+        identity: Identity,
+        addresses: Callable[[], tuple[str, ...]],
+        price_floor: Wei,
+        blocked: frozenset[StakingId] = frozenset(),
+    ) -> None:
+        """Start empty; ``price_floor`` is the least price per pixel-step (wei), ``blocked`` who is not served."""
         super().__init__(identity)
         self._addresses = addresses
         self._price_floor = price_floor
@@ -91,7 +97,7 @@ class MinerCore(Core):
         self._busy_timer_set = False
         self._capability_sequence = 0
         self._subscribed: set[str] = set()
-        self._claiming = Claiming(self, price_floor, lambda task: self._working.has(task))
+        self._claiming = Claiming(self, price_floor, blocked, lambda task: self._working.has(task))
         self._claiming.streams = self._streams
         self._working = Working(self, self._streams)
         self._search = Discovery(coordinator_key(identity.network), identity.key.peer_id)
@@ -360,6 +366,8 @@ class MinerCore(Core):
                     self._open_streams()
                 elif self.standing(peer, self.now) is Standing.COORDINATOR:
                     self.emit(Connect(peer))
+            case "slot":
+                # Our slot has come, and ``_use_capacity`` claims after every event.
+                self._claiming.on_slot_timer(TaskId(subject))
             case _:
-                # "slot": our slot has come, and ``_use_capacity`` claims after every event.
                 pass

@@ -263,6 +263,15 @@ def test_offer__below_the_price_floor__is_skipped_by_name(floor: int, skipped: l
     assert len(of_kind(effects, Claim)) == (not skipped)
 
 
+def test_offer__of_a_blocked_coordinator__is_skipped_by_name() -> None:
+    for blocked, skipped in ((CAROL_ID, ["blocked"]), (DAVE_ID, [])):
+        seat = MinerSeat()
+        seat.core._claiming._blocked = frozenset({blocked})
+        effects = seat.offer()
+        assert [note.fields["reason"] for note in noted(effects, NoteName.OFFER_SKIPPED)] == skipped
+        assert len(of_kind(effects, Claim)) == (not skipped)
+
+
 @pytest.mark.parametrize(("spare", "skipped"), [(0, ["deadline"]), (1, [])])
 def test_offer__that_cannot_be_done_before_its_deadline__is_skipped_by_name(spare: int, skipped: list[str]) -> None:
     seat = MinerSeat()
