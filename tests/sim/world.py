@@ -63,6 +63,8 @@ START = UnixMillis(1_700_000_040_000)
 """Start of an epoch of the test network."""
 CATALOG = load_catalog()
 MODEL = CATALOG.models["pocket-emoji"]
+PIXELS = 128 * 128
+"""Of a picture that ``submit`` asks for."""
 
 T = TypeVar("T")
 Watcher = Callable[[Machine, Any], None]
@@ -206,7 +208,8 @@ class World(Timeline):
         self.post(machine, Restored(self.disk(machine.store.load())))
         self.chain.start(machine)
         if machine.role is Role.MINER:
-            state = ModelState(MODEL.name, MODEL.digest, True, 10_000_000, 1, MODEL.sizes, MODEL.max_steps)
+            speed = 1000 * PIXELS // machine.step_ms
+            state = ModelState(MODEL.name, MODEL.digest, True, speed, 1, MODEL.sizes, MODEL.max_steps)
             self.post(machine, EngineChanged((state,), machine.places))
 
     @staticmethod
