@@ -25,6 +25,7 @@ SLOWEST_BYTES_PER_S: Final = 200 * 1024
 """How fast (bytes/s) a picture comes at least: 1.7 Mbit/s, at which the transport gives the largest its two minutes."""
 STATES: Final = ("awarded", "queued", "loading", "step", "encoding")
 """States of an attempt in the order in which it goes through them."""
+BEFORE_WORK: Final = frozenset({"awarded", "queued", "loading"})
 
 
 def _place_in_work(progress: tuple[str, int]) -> tuple[int, int]:
@@ -52,7 +53,10 @@ class Assignment:
         award.last_alive = now
         task.offered = None
         progress = (message.state, min(message.step, task.specification.steps))
+        if message.state == "queued":
+            award.stated_wait_ms = max(award.stated_wait_ms, min(message.wait_ms, MAX_WAIT_MS))
         if _place_in_work(progress) > _place_in_work(award.progress):
+            self._look_at_start(award, message)
             award.progress = progress
             award.progress_deadline = UnixMillis(now + self._progress_limit_ms(task, message))
             update = Update(
@@ -60,6 +64,15 @@ class Assignment:
             )
             core.emit(Deliver(task.id, update))
         self._set_lease_timer(task, award)
+
+    def _look_at_start(self, award: AwardedAttempt, message: Alive) -> None:
+        """At the first sign of a step: who took longer to it than its stated wait and a lease had nothing in memory."""
+        if award.progress[0] not in BEFORE_WORK or message.state in BEFORE_WORK:
+            return
+        step_ms = min(message.wait_ms, MAX_STEP_MS) if message.state == "step" else 0
+        took_ms = self._core.now - award.awarded_at - award.stated_wait_ms - step_ms
+        if took_ms > self._core.params.lease_ms:
+            self._roster.conduct.was_cold(award.miner, self._core.now)
 
     def _progress_limit_ms(self, task: Task, message: Alive) -> int:
         """How long (ms) the stated state may last before the miner counts as hung."""
@@ -163,7 +176,7 @@ class Assignment:
         award.artifact = award.artifact_digest = None  # it comes again with its result, if ever
         task.count(reason)
         task.excluded |= {award.miner}
-        started = award.progress[0] not in {"awarded", "loading"}
+        started = award.progress[0] not in BEFORE_WORK
         pause_ms = self._roster.conduct.lost_lease(award.miner, core.now, started=started)
         if pause_ms:
             core.note(NoteName.MINER_PAUSED, miner=award.miner, reason=reason, ms=pause_ms)

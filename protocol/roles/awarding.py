@@ -97,14 +97,15 @@ class Awarding:
     def _leaves_unanswered(self, peer: PeerId, claim: Claim, *, early: bool, task: Task | None) -> bool:
         """Say whether a claim is not worth the check of its signature: its miner is paused, and knows it."""
         core, conduct, miner = self._core, self._roster.conduct, claim.statement.miner
-        if not conduct.is_paused(miner, core.now):
+        if task is None or not conduct.is_paused(miner, core.now):
             return False
         if early:
             core.note(NoteName.MESSAGE_IGNORED, claim.statement.task, rule="slot.early", miner=miner)
-            if conduct.is_deliberate(miner, core.now):
+            if conduct.is_deliberate(miner, core.now) and self._is_left_out(task, miner):
+                # Where all claim early, a ban would leave nobody to serve.
                 core.judge_peer(peer, Offence.MINOR, "slot.early")
             return True
-        if task is None or not self._is_left_out(task, miner) or not conduct.was_told(miner):
+        if not self._is_left_out(task, miner) or not conduct.was_told(miner):
             return False
         core.note(NoteName.MESSAGE_IGNORED, claim.statement.task, rule="claim.paused", miner=miner)
         return True

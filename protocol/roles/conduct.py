@@ -87,6 +87,10 @@ class Conduct:
         self._pause(account, pause_ms, now)
         return pause_ms
 
+    def was_cold(self, miner: StakingId, now: UnixMillis) -> None:
+        """A miner took far longer to its first step than one that has the model in memory."""
+        self._account(miner).cold_until = UnixMillis(now + FALSE_WARM_MS)
+
     def delivered(self, miner: StakingId) -> None:
         """A miner delivered: the next lease that it loses is the first. Its early claims are not forgotten for that."""
         account = self._accounts.get(miner)

@@ -84,6 +84,8 @@ class AwardedAttempt:
     progress_deadline: UnixMillis
     progress: tuple[str, int] = ("awarded", 0)
     """Last (state, step) heard: a new one moves the progress deadline."""
+    stated_wait_ms: int = 0
+    """How long (ms) the miner said that it would be queued."""
     result: Result | None = None
     artifact: bytes | None = None
     artifact_digest: Digest | None = None

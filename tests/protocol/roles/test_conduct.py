@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from protocol.effects import Judge, Offence, Publish
 from protocol.events import StreamClosed, TaskSubmitted
 from protocol.notes import NoteName
@@ -17,7 +19,7 @@ from protocol.roles.conduct import (
 from protocol.stake.field import MEMBER, WARM, Field
 from protocol.stake.lottery import last_slot_ms
 from protocol.units import StakingId, UnixMillis
-from protocol.wire.messages import Abandon, Award, Claim, Decline
+from protocol.wire.messages import Abandon, Alive, Award, Claim, Decline
 from tests.protocol.roles.frames import (
     ALICE_ID,
     BOB_ID,
@@ -216,3 +218,26 @@ def test_accounts__of_more_miners_than_are_remembered__are_bounded() -> None:
     assert len(conduct) == REMEMBERED
     assert conduct.is_warm(StakingId(1), NOW)
     assert not conduct.is_warm(StakingId(REMEMBERED + 5), NOW)
+
+
+def begin(seat: CoordinatorSeat, award: Award, state: str, wait_ms: int = 100) -> None:
+    """Alice says how far she is."""
+    named = award.statement
+    step = int(state == "step")
+    seat.say(ALICE, Alive(task=named.task, attempt=named.attempt, state=state, step=step, steps=10, wait_ms=wait_ms))
+
+
+@pytest.mark.parametrize(("queued_ms", "beyond_ms", "warm"), [(0, 100, True), (0, 101, False), (5000, 100, True)])
+def test_warm__first_step_later_than_the_stated_wait_and_a_lease__counts_as_cold(
+    queued_ms: int, beyond_ms: int, warm: bool
+) -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    award = seat.award()
+    awarded_at = seat.core.task(award.statement.task).holder.awarded_at  # type: ignore[union-attr]
+    begins_at = awarded_at + queued_ms + PARAMS.lease_ms + beyond_ms
+    while seat.now < begins_at - 1000:
+        begin(seat, award, "queued" if queued_ms else "loading", queued_ms)
+        seat.wait(1000)
+    seat.wait(begins_at - seat.now)
+    begin(seat, award, "step", wait_ms=100)
+    assert seat.core.roster.conduct.is_warm(ALICE_ID, seat.now) == warm
