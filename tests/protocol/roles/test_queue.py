@@ -76,7 +76,6 @@ def test_offers__low_one_that_waited_for_long__goes_before_urgent_ones_that_come
     seat.greet(ALICE)
     task = seat.core.task(old.task)
     assert task is not None
-    task.open = None
     task.state = TaskState.QUEUED
     for _ in range(2 * BATCH):
         hand_in(seat, priority=Priority.HIGH)
@@ -111,7 +110,7 @@ def test_offer__more_open_than_are_remembered__the_most_urgent_are() -> None:
     claiming._offers = {}
     for number in range(MAX_HEARD_PER_COORDINATOR):
         offer = bulletin(NOW, number, deadline=UnixMillis(NOW + 500_000 + number)).offers[0]
-        claiming._offers[offer.task] = replace(mine, offer=offer)
+        claiming._offers[offer.task] = replace(mine, offer=offer, backlog_at=UnixMillis(NOW + 600_000))
     claiming._heard[CAROL_ID] = MAX_HEARD_PER_COORDINATOR
     late = seat.offer(5000, deadline=UnixMillis(NOW + 600_000))
     assert [note.fields["reason"] for note in noted(late, NoteName.OFFER_SKIPPED)] == ["too_many_offers"]
