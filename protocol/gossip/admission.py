@@ -7,8 +7,7 @@ Spec: SPEC.md §4.3, where each rule name stands.
 """
 
 import hashlib
-from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from protocol.crypto.keys import address_of_peer_id
 from protocol.errors import IgnoredMessage, InvalidMessage
@@ -17,7 +16,7 @@ from protocol.gossip.seen import Seen
 from protocol.gossip.verdict import Verdict
 from protocol.params import Params
 from protocol.stake.book import StakeBook
-from protocol.stake.epoch import acceptable_epochs
+from protocol.stake.epoch import is_acceptable
 from protocol.stake.field import Field
 from protocol.stake.table import EpochView, StakeRow
 from protocol.units import Address, DurationMs, PeerId, Role, UnixMillis
@@ -37,8 +36,7 @@ MAX_WEIGHT: Final = 4
 """Most that stake multiplies a quota by: nobody buys the whole time of the network."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """The answer to one gossip message."""
 
     verdict: Verdict
@@ -80,15 +78,7 @@ class Admission:
     def _pass(self, topic: str, data: bytes, signer: PeerId, now: UnixMillis) -> Bulletin:
         """Give the bulletin when every rule holds; the cheap and the damning ones come first."""
         message = decode(data, GOSSIP_PLACE)
-        if topic != offers_topic(self._network, message.model):
-            raise InvalidMessage("gossip.topic", "another topic than its model's")
-        address = address_of_peer_id(signer)
-        self._check_signer(message, address, now)
-        view = self._view(message, now)
-        row = _speaker(message, address, view)
-        if self._book.is_inactive_now(row.id):
-            raise IgnoredMessage("gossip.inactive")  # others may not have seen yet that it was jailed: no fault
-        Field.from_bytes(message.field, len(view.table.miners))
+        row = self._speaker_of(message, topic, signer, now)
         if abs(now - message.sent_at) > self._params.boundary_tolerance_s * 1000:
             raise IgnoredMessage("gossip.stale")
         digest = hashlib.sha256(data).digest()
@@ -99,6 +89,19 @@ class Admission:
             raise IgnoredMessage("gossip.quota")
         self._seen.add(digest, now)
         return message
+
+    def _speaker_of(self, message: Bulletin, topic: str, signer: PeerId, now: UnixMillis) -> StakeRow:
+        """Give the coordinator whose bulletin this is: what all nodes with the same tables find alike."""
+        if topic != offers_topic(self._network, message.model):
+            raise InvalidMessage("gossip.topic", "another topic than its model's")
+        address = address_of_peer_id(signer)
+        self._check_signer(message, address, now)
+        view = self._view(message, now)
+        row = _speaker(message, address, view)
+        if self._book.is_inactive_now(row.id):
+            raise IgnoredMessage("gossip.inactive")  # others may not have seen yet that it was jailed: no fault
+        Field.from_bytes(message.field, len(view.table.miners))
+        return row
 
     def _check_signer(self, message: Bulletin, address: Address, now: UnixMillis) -> None:
         """Pass a registered signer that speaks for itself."""
@@ -112,7 +115,7 @@ class Admission:
 
     def _view(self, message: Bulletin, now: UnixMillis) -> EpochView:
         """Give the view that the message was made under, if it is ours too."""
-        if message.epoch not in acceptable_epochs(now, self._params):
+        if not is_acceptable(message.epoch, now, self._params):
             raise IgnoredMessage("gossip.epoch")
         view = self._book.view(message.epoch)
         if view is None:

@@ -49,9 +49,11 @@ class Quota:
         rate = self._rate * weight
         full = rate * self._burst_s * _TOKEN
         units, at = self._buckets.pop(signer, (full, now))
-        units = min(full, units + max(0, now - at) * rate)
+        if now > at:
+            units, at = units + (now - at) * rate, now
+        units = min(full, units)
         allowed = units >= _TOKEN
-        self._buckets[signer] = (units - _TOKEN if allowed else units, max(at, now))
+        self._buckets[signer] = (units - _TOKEN if allowed else units, at)
         if len(self._buckets) > self._signers:
             del self._buckets[next(iter(self._buckets))]
         return allowed

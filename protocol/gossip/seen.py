@@ -16,6 +16,7 @@ class Seen:
         self._capacity = capacity
         self._lifetime = lifetime
         self._until: dict[bytes, UnixMillis] = {}  # in the order of adding, which is the order of expiry
+        self._next_at = UnixMillis(0)  # nothing expires before
 
     def __contains__(self, key: bytes) -> bool:
         """Say whether the key is remembered, counting some that have just expired."""
@@ -36,8 +37,11 @@ class Seen:
 
     def forget_expired(self, now: UnixMillis) -> None:
         """Drop what has expired; costs no more than what was added since."""
+        if now < self._next_at:
+            return
         while self._until:
             oldest = next(iter(self._until))
-            if self._until[oldest] > now:
+            self._next_at = self._until[oldest]
+            if self._next_at > now:
                 return
             del self._until[oldest]

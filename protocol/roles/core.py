@@ -31,6 +31,9 @@ from protocol.wire.statements import Statement, VoucherStatement
 
 EMPTY = b""
 """The task part of a timer that belongs to no task."""
+_OF_THE_CHAIN = (StakeChanged, TimerFired, BlockSeen, ActivityChanged)
+"""What the stake book may hear; most events are none of these, and pass by with one question."""
+_OUTCOMES = (TxConfirmed, TxFailed)
 EPOCH_BEGINS = "epoch"
 """Timer: the table of the epoch in its last part holds from now on; cores hear it as one more ``StakeChanged``."""
 
@@ -68,6 +71,16 @@ class Core(ABC):
         """Take one event and give what to do about it, in order."""
         self.now = now
         self._effects = []
+        if isinstance(event, _OF_THE_CHAIN):
+            event = self._follow_chain(event)
+        self.on_event(event)
+        if isinstance(event, _OUTCOMES):
+            # Durable together with what the role made of the outcome, so that it is told until both are.
+            self.emit(Persist((TransactionSettled(event.key),)))
+        return tuple(self._effects)
+
+    def _follow_chain(self, event: Event) -> Event:
+        """Bring the stake book up to date; give the event as the role is to hear it."""
         match event:
             case StakeChanged(view=view):
                 self.book.add(view)
@@ -75,13 +88,13 @@ class Core(ABC):
                     NoteName.STAKE_TABLE, epoch=view.epoch, nodes=len(view.table.rows), root=view.table.root.hex()
                 )
                 begins = epoch_start(view.epoch, self.params)
-                if begins > now:
+                if begins > self.now:
                     self.set_timer((EPOCH_BEGINS, EMPTY, view.epoch), begins)
             case TimerFired(key=(what, _, number)) if what == EPOCH_BEGINS:
                 # A table comes half an epoch early; who it lets in or shuts out changes only now.
                 begun = self.book.view(Epoch(number))
                 if begun is not None:
-                    event = StakeChanged(begun)
+                    return StakeChanged(begun)
             case BlockSeen(timestamp=timestamp):
                 self.book.head_seen(timestamp)
             case ActivityChanged(inactive=inactive):
@@ -89,11 +102,7 @@ class Core(ABC):
                 self.note(NoteName.NODES_INACTIVE, nodes=len(inactive))
             case _:
                 pass
-        self.on_event(event)
-        if isinstance(event, TxConfirmed | TxFailed):
-            # Durable together with what the role made of the outcome, so that it is told until both are.
-            self.emit(Persist((TransactionSettled(event.key),)))
-        return tuple(self._effects)
+        return event
 
     @abstractmethod
     def on_event(self, event: Event) -> None:

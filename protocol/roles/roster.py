@@ -34,7 +34,10 @@ class Miner:
         """Find the model in a capability that has not expired."""
         if self.capability is None or self.serves_until <= now:
             return None
-        return next((served for served in self.capability.models if served.model == model), None)
+        for served in self.capability.models:
+            if served.model == model:
+                return served
+        return None
 
     def has_place(self) -> bool:
         """Say whether it can begin at once, as far as we know: its own word less what we gave it."""
@@ -138,7 +141,7 @@ class Roster:
         left_out = excluded | self.left_out(model, now)
         members: set[StakingId] = set()
         warm: set[StakingId] = set()
-        for miner in self:
+        for miner in self._by_id.values():
             served = miner.serves(model, now)
             if served is None or miner.id in left_out or not miner.has_place():
                 continue

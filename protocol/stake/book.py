@@ -27,14 +27,18 @@ class StakeBook:
     def __init__(self, params: Params, bootstraps: frozenset[PeerId] = frozenset()) -> None:
         """Begin empty. ``bootstraps`` are the peer ids that this node's operator has pinned."""
         self._params = params
+        self._epoch_ms = params.epoch_s * 1000
         self._bootstraps = bootstraps
         self._views: dict[Epoch, EpochView] = {}
+        self._around: tuple[Epoch, tuple[EpochView, ...]] = (Epoch(-1), ())
+        """An epoch, and what is known of it and its neighbours."""
         self._head: UnixMillis | None = None
         self._inactive: frozenset[StakingId] = frozenset()
 
     def add(self, view: EpochView) -> None:
         """Take a view in. The first view of an epoch stays; the oldest epochs are forgotten."""
         self._views.setdefault(view.epoch, view)
+        self._around = (Epoch(-1), ())
         while len(self._views) > KEPT_EPOCHS:
             del self._views[min(self._views)]
 
@@ -44,10 +48,11 @@ class StakeBook:
 
     def current(self, now: UnixMillis) -> EpochView | None:
         """Give the view of this moment's epoch, else the newest that is not of the future, else None."""
-        epoch = epoch_at(now, self._params)
-        return self._views.get(epoch) or self._views.get(
-            max((known for known in self._views if known < epoch), default=Epoch(-1))
-        )
+        view = self._views.get(Epoch(now // self._epoch_ms))
+        if view is None:
+            epoch = epoch_at(now, self._params)
+            view = self._views.get(max((known for known in self._views if known < epoch), default=Epoch(-1)))
+        return view
 
     def row(self, address: Address, now: UnixMillis) -> StakeRow | None:
         """Give the node of this address in the current table; a node that is inactive now is inactive in the row.
@@ -69,10 +74,12 @@ class StakeBook:
     def rows_around(self, address: Address, now: UnixMillis) -> tuple[StakeRow, ...]:
         """Give what the tables of e-1, e and e+1 say of this address: empty when it is registered in none."""
         epoch = epoch_at(now, self._params)
+        if self._around[0] != epoch:
+            near = (self._views.get(Epoch(number)) for number in (epoch - 1, epoch, epoch + 1))
+            self._around = (epoch, tuple(view for view in near if view is not None))
         rows = []
-        for near in (epoch - 1, epoch, epoch + 1):  # a loop: generators cost twice the time, for each gossip message
-            view = self._views.get(Epoch(near))
-            row = view.table.by_address.get(address) if view is not None else None
+        for view in self._around[1]:  # a loop: generators cost twice the time, for each gossip message
+            row = view.table.by_address.get(address)
             if row is not None:
                 rows.append(row)
         return tuple(rows)

@@ -41,6 +41,11 @@ def beacon(block_hash: bytes, epoch: Epoch) -> Digest:
     return Digest(hashlib.sha256(b"cuckoo/1/beacon" + block_hash + epoch.to_bytes(8, "big")).digest())
 
 
+def is_acceptable(epoch: Epoch, now: UnixMillis, params: Params) -> bool:
+    """Say whether offers of an epoch are taken now; it almost always is ours, which costs next to nothing to see."""
+    return epoch == now // (params.epoch_s * 1000) or epoch in acceptable_epochs(now, params)
+
+
 def acceptable_epochs(now: UnixMillis, params: Params) -> tuple[Epoch, ...]:
     """Give the epochs whose offers are taken now, ascending: ours, and a neighbour near its boundary.
 

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.stake.epoch import acceptable_epochs, beacon, beacon_cutoff, epoch_at, epoch_start, table_cutoff
+from protocol.stake.epoch import (
+    acceptable_epochs,
+    beacon,
+    beacon_cutoff,
+    epoch_at,
+    epoch_start,
+    is_acceptable,
+    table_cutoff,
+)
 from protocol.units import Epoch, UnixMillis
 from tests.support.networks import network_params
 
@@ -51,6 +59,7 @@ def test_beacon__block_hash_and_epoch__is_their_tagged_hash():
 def test_acceptable_epochs__near_a_boundary__takes_the_neighbour(offset_ms, expected):
     now = UnixMillis(epoch_start(Epoch(10), PARAMS) + offset_ms)
     assert acceptable_epochs(now, PARAMS) == expected
+    assert tuple(epoch for epoch in range(2 * max(expected)) if is_acceptable(Epoch(epoch), now, PARAMS)) == expected
 
 
 @given(st.integers(20_000, 2**40).map(UnixMillis))
