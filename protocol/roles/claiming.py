@@ -16,7 +16,7 @@ from protocol.errors import InvalidMessage
 from protocol.events import GossipReceived, ModelState
 from protocol.notes import NoteName
 from protocol.records import ClaimSigned
-from protocol.roles.core import Core
+from protocol.roles.core import EMPTY, Core
 from protocol.roles.roster import LOOK_AHEAD
 from protocol.roles.service import Service
 from protocol.stake.epoch import acceptable_epochs
@@ -33,6 +33,8 @@ MAX_OPEN_OFFERS: Final = 4096
 """Offers remembered at once; beyond it the oldest are forgotten (their coordinators offer again)."""
 MAX_STRETCH: Final = 8
 """How many times the network's δ and A an offer may ask for: they follow latency, but a claim binds us that long."""
+LONGEST_SLEEP_MS: Final = 60_000
+"""How long (ms) nobody looks at offers when there is none."""
 CHOICE: Final = 64
 """Due offers of a coordinator with the nearest deadlines, among which a miner takes the one whose draw it is nearest to
 winning: in backlog freed miners would otherwise all claim the same one, and all but one in vain. With 16, eight quick
@@ -87,6 +89,10 @@ class Claiming:
         self._price_floor = price_floor
         self._blocked = blocked
         self._offers: dict[TaskId, OpenOffer] = {}
+        self._fresh_from = self._backlog_from = 0
+        """Before these moments no open offer is due, and none is due as backlog: nobody looks until then."""
+        self._wake_at: int | None = None
+        """When the one timer for slots fires."""
         self._claims: dict[TaskId, OutstandingClaim] = {}
         self._heard: dict[StakingId, int] = {}
         self._least_urgent: dict[StakingId, TaskId] = {}
@@ -182,15 +188,11 @@ class Claiming:
         )
         if len(self._offers) > MAX_OPEN_OFFERS:
             self._forget(next(iter(self._offers)))
-        core.set_timer(("slot", offer.task, 0), slot_at if slot_at > now else backlog_at)
+        self._fresh_from = min(self._fresh_from, slot_at)
+        self._backlog_from = min(self._backlog_from, max(slot_at, backlog_at))
+        self._wake_by(slot_at if slot_at > now else backlog_at)
         if peer not in self.streams:
             core.emit(Connect(peer))
-
-    def on_slot_timer(self, task: TaskId) -> None:
-        """Our slot has come; where we have no place now, our second one comes too."""
-        known = self._offers.get(task)
-        if known is not None and known.backlog_at > self._core.now:
-            self._core.set_timer(("slot", task, 0), known.backlog_at)
 
     def _reason_to_skip(self, offer: Offer, message: Bulletin, served: ModelState) -> str | None:
         """Say why we do not want an offer, None when we do."""
@@ -248,9 +250,24 @@ class Claiming:
         else:
             self._heard.pop(known.coordinator, None)
             self._least_urgent.pop(known.coordinator, None)
-        self._core.emit(CancelTimer(("slot", task, 0)))
+        if not self._offers and self._wake_at is not None:
+            self._wake_at = None
+            self._core.emit(CancelTimer(("slot", EMPTY, 0)))
 
     # Claims
+
+    def _wake_by(self, moment: int) -> None:
+        """Be woken for a slot to come, unless we are woken sooner anyway: most offers are over before our slot."""
+        if moment > self._core.now and (self._wake_at is None or moment < self._wake_at):
+            self._wake_at = moment
+            self._core.set_timer(("slot", EMPTY, 0), moment)
+
+    def on_slot_timer(self) -> None:
+        """A slot has come, or its offer is over. ``fill`` claims afterwards; the next slot, or second one, wakes us."""
+        self._wake_at = None
+        now = self._core.now
+        moments = (one.slot_at if one.slot_at > now else one.backlog_at for one in self._offers.values())
+        self._wake_by(min((moment for moment in moments if moment > now), default=0))
 
     def fill(self, places: int, busy: int) -> None:
         """Claim from what is open as long as there is room: our slot has come, or every slot has passed.
@@ -270,12 +287,20 @@ class Claiming:
     def _next(self, *, fresh_too: bool) -> OpenOffer | None:
         """Pick by stake-weighted fair queueing over coordinators, then one of the most urgent of the one picked."""
         now = self._core.now
+        if now < (self._fresh_from if fresh_too else self._backlog_from):
+            return None
         due: dict[StakingId, list[OpenOffer]] = {}
+        first_due = now + LONGEST_SLEEP_MS
         for open_offer in self._offers.values():
             due_at = open_offer.slot_at if fresh_too else max(open_offer.slot_at, open_offer.backlog_at)
+            first_due = min(first_due, due_at)
             if due_at <= now and open_offer.peer in self.streams and open_offer.offer.task not in self._claims:
                 due.setdefault(open_offer.coordinator, []).append(open_offer)
         if not due:
+            if fresh_too:
+                self._fresh_from = first_due
+            else:
+                self._backlog_from = first_due
             return None
         served = {coordinator: self._service.served(coordinator) for coordinator in due}
         least = min(served.values())

@@ -368,6 +368,6 @@ class MinerCore(Core):
                     self.emit(Connect(peer))
             case "slot":
                 # Our slot has come, and ``_use_capacity`` claims after every event.
-                self._claiming.on_slot_timer(TaskId(subject))
+                self._claiming.on_slot_timer()
             case _:
                 pass

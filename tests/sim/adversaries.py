@@ -64,6 +64,7 @@ class Early(Behaviour):
             return effects
         for offer in core._claiming._offers.values():
             offer.slot_at = offer.backlog_at = core.now
+        core._claiming._fresh_from = core._claiming._backlog_from = 0
         return effects + core.handle(TimerFired(("slot", b"", 0)), core.now)
 
 

@@ -25,6 +25,7 @@ from protocol.roles.claiming import CHOICE, MAX_HEARD_PER_COORDINATOR, MAX_OPEN_
 from protocol.roles.discovery import MAX_DIALS, Discovery
 from protocol.roles.miner import BUSY_PAUSE_MS, FIRST_REOPEN_MS, LAST_REOPEN_MS
 from protocol.roles.working import RESULT_KEPT_MS
+from protocol.stake.field import Field
 from protocol.stake.lottery import last_slot_ms
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import CAPABILITY_PLACE, decode, encode
@@ -112,6 +113,23 @@ def test_end__news_of_offers_that_never_come__is_bounded() -> None:
     assert len(claiming._ended) == MAX_OPEN_OFFERS
 
 
+def test_on_slot_timer__first_offer_is_over__wakes_the_miner_for_the_next_slot() -> None:
+    seat = MinerSeat()
+    others = Field.of(networks.view(EPOCH).table.miners, {StakingId(2)}, {StakingId(2)}).to_bytes()
+
+    def hear(number: int, **changes: object) -> tuple[Effect, ...]:
+        message = bulletin(seat.now, number, slot_step_ms=PARAMS.slot_step_ms * (number + 1))
+        message = message.model_copy(update={"field": others} | changes)
+        return seat.hear(GossipReceived(offers_topic(PARAMS.name, MODEL.name), message, CAROL.peer_id))
+
+    assert not of_kind(hear(0) + hear(1), Claim), "a miner outside the field comes last"
+    assert sum(what == "slot" for what, _, _ in seat.timers) == 1
+    first, second = (bulletin(seat.now, number).offers[0].task for number in (0, 1))
+    hear(0, offers=(), closures=(Closure(task=first, reason="done"),))
+    effects = seat.wait(4 * PARAMS.slot_step_ms)
+    assert [claim.statement.task for claim in of_kind(effects, Claim)] == [second]
+
+
 def test_next__many_due__takes_of_the_oldest_the_one_nearest_to_its_draw() -> None:
     seat = MinerSeat()
     claiming = seat.core._claiming
@@ -124,6 +142,7 @@ def test_next__many_due__takes_of_the_oldest_the_one_nearest_to_its_draw() -> No
         # The later, the nearer to its draw.
         known = replace(mine, offer=bulletin(NOW, number).offers[0], clock=100.0 - number, backlog_at=NOW)
         claiming._offers[known.offer.task] = known
+    claiming._fresh_from = claiming._backlog_from = 0
     chosen = claiming._next(fresh_too=False)
     assert chosen is not None
     assert chosen.offer.number == CHOICE - 1
@@ -162,6 +181,7 @@ def test_next__two_coordinators__serves_the_one_that_was_served_least() -> None:
         claiming._offers[offer.task] = OpenOffer(
             offer, mine.model, coordinator_, peer, UnixMillis(NOW), UnixMillis(NOW), None, 1.0, NOTHING
         )
+    claiming._fresh_from = claiming._backlog_from = 0
     chosen = claiming._next(fresh_too=True)
     assert chosen is not None
     assert chosen.coordinator == other

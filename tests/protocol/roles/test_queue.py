@@ -96,6 +96,7 @@ def test_next__more_due_than_are_weighed__takes_of_those_with_the_nearest_deadli
         # What came last is the most urgent, and what came first is nearest to its draw.
         offer = bulletin(NOW, number, deadline=UnixMillis(NOW + 600_000 - number)).offers[0]
         claiming._offers[offer.task] = replace(mine, offer=offer, clock=float(number), backlog_at=NOW)
+    claiming._fresh_from = claiming._backlog_from = 0
     chosen = claiming._next(fresh_too=False)
     assert chosen is not None
     assert chosen.offer.number == CHOICE
