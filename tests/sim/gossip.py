@@ -18,8 +18,8 @@ from tests.sim.machine import Machine
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-PICKS = 4
-"""Neighbours that a machine picks when it joins; twice as many have it in the end (GossipSub's D is 6, D_high 12)."""
+PICKS = 3
+"""Neighbours that a machine picks when it joins; twice as many have it in the end, which is GossipSub's D."""
 FEWEST = 4
 """Neighbours below which a machine looks for more at its next heartbeat (GossipSub's D_low)."""
 HEARTBEAT_MS = 1000
@@ -39,7 +39,9 @@ class Rumour:
     best: list[int]
     """Earliest arrival planned at each machine; what would come later is a duplicate that its transport drops."""
     heard: bytearray
-    events: list[GossipReceived] = field(default_factory=list)
+    hearers: dict[int, list[int]] = field(default_factory=dict)
+    """Who may hear it at each moment to come: all of one millisecond are one entry of the timeline."""
+    event: GossipReceived | None = None
 
 
 class Gossip:
@@ -49,13 +51,13 @@ class Gossip:
         """Start with empty graphs."""
         self._world = world
         self._members: dict[str, list[Machine]] = defaultdict(list)
-        self._neighbours: dict[str, dict[int, list[Machine]]] = defaultdict(dict)
+        self._neighbours: dict[str, dict[int, list[int]]] = defaultdict(dict)
         self._random: random.Random = world.random
         self.deliveries = 0
 
     def neighbours(self, machine: Machine, topic: str) -> list[Machine]:
         """Give the present neighbours of a machine."""
-        return self._neighbours[topic].get(machine.index, [])
+        return [self._world.everybody[index] for index in self._neighbours[topic].get(machine.index, [])]
 
     def join(self, machine: Machine, topic: str) -> None:
         """A machine subscribes: it picks neighbours, who take it as theirs."""
@@ -74,9 +76,9 @@ class Gossip:
             if wanted <= 0 or not members:
                 return
             other = members[int(self._random.random() * len(members))]
-            if other is not machine and other not in mine:
-                mine.append(other)
-                near[other.index].append(machine)
+            if other is not machine and other.index not in mine:
+                mine.append(other.index)
+                near[other.index].append(machine.index)
                 wanted -= 1
 
     def leave(self, machine: Machine) -> None:
@@ -84,8 +86,8 @@ class Gossip:
         for topic in sorted(machine.topics):
             self._members[topic].remove(machine)
             for other in self._neighbours[topic].pop(machine.index):
-                self._neighbours[topic][other.index].remove(machine)
-                self._world.at(HEARTBEAT_MS, self._heal, other, topic)
+                self._neighbours[topic][other].remove(machine.index)
+                self._world.at(HEARTBEAT_MS, self._heal, self._world.everybody[other], topic)
         machine.topics.clear()
 
     def _heal(self, machine: Machine, topic: str) -> None:
@@ -104,33 +106,43 @@ class Gossip:
         self._forward(rumour, machine)
 
     def _forward(self, rumour: Rumour, machine: Machine) -> None:
-        world, best = self._world, rumour.best
-        now, draw, lossless = world.now, world.links.delay, world.lose is None and not world.links.loss
-        index_here, side = machine.index, machine.side
-        for other in self._neighbours[rumour.topic].get(index_here, ()):
-            index = other.index
-            if best[index] <= now or other.side != side:
-                continue
-            if not lossless and world.loses(machine, other, rumour.message):
-                continue
-            arrival = now + draw()
-            if arrival < best[index]:
-                best[index] = arrival
-                world.at(arrival - now, self._arrive, rumour, other)
+        """Hand a message to all neighbours that did not have it by then from somebody else."""
+        world, best, hearers = self._world, rumour.best, rumour.hearers
+        near, now = self._neighbours[rumour.topic].get(machine.index, []), world.now
+        if not world.is_whole():
+            near = [one for one in near if self._passes(rumour, machine, world.everybody[one])]
+        for other, delay in zip(near, world.links.delays(len(near)), strict=True):
+            arrival = now + delay
+            if arrival < best[other]:
+                best[other] = arrival
+                together = hearers.get(arrival)
+                if together is None:
+                    hearers[arrival] = [other]
+                    world.at(delay, self._arrive, rumour)
+                else:
+                    together.append(other)
 
-    def _arrive(self, rumour: Rumour, machine: Machine) -> None:
-        index, core = machine.index, machine.core
-        if rumour.heard[index] or core is None:
-            return
-        rumour.heard[index] = 1
-        world = self._world
-        judgement = core.judge(rumour.topic, rumour.data, rumour.peer, UnixMillis(world.now + machine.skew_ms))
-        if judgement.verdict is Verdict.ACCEPT and judgement.message is not None:
-            self.deliveries += 1
-            if machine.behaviour is None or machine.behaviour.forwards(machine, rumour.publisher):
-                self._forward(rumour, machine)
-            if not rumour.events:
-                rumour.events.append(GossipReceived(rumour.topic, judgement.message, rumour.peer))
-            world.handle(machine, rumour.events[0])
-        elif judgement.verdict is Verdict.REJECT:
-            world.judge(machine, rumour.publisher, judgement.rule)
+    def _passes(self, rumour: Rumour, machine: Machine, other: Machine) -> bool:
+        """Say whether one hop is possible, and is not lost."""
+        possible = machine.side == other.side and rumour.best[other.index] > self._world.now
+        return possible and not self._world.loses(machine, other, rumour.message)
+
+    def _arrive(self, rumour: Rumour) -> None:
+        """Have all hear a message to whom it comes at this moment, and hand it on if they accept it."""
+        world, heard = self._world, rumour.heard
+        topic, data, peer, now = rumour.topic, rumour.data, rumour.peer, world.now
+        for index in rumour.hearers.pop(now):
+            machine = world.everybody[index]
+            if heard[index] or machine.core is None:
+                continue
+            heard[index] = 1
+            judgement = machine.core.judge(topic, data, peer, UnixMillis(now + machine.skew_ms))
+            if judgement.verdict is Verdict.ACCEPT and judgement.message is not None:
+                self.deliveries += 1
+                if machine.behaviour is None or machine.behaviour.forwards(machine, rumour.publisher):
+                    self._forward(rumour, machine)
+                if rumour.event is None:
+                    rumour.event = GossipReceived(topic, judgement.message, peer)
+                world.handle(machine, rumour.event)
+            elif judgement.verdict is Verdict.REJECT:
+                world.judge(machine, rumour.publisher, judgement.rule)

@@ -4,7 +4,7 @@ The checks keep their own small account of what was persisted and sent, so each 
 Machines that cheat may do to themselves what they like: only what honest machines promise is checked.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -88,7 +88,7 @@ class Invariants:
         self._receipts: dict[TaskId, bytes] = {}
         self._issued: defaultdict[tuple[StakingId, StakingId], int] = defaultdict(int)
         self._claimed: set[tuple[TaskId, int, StakingId, bytes]] = set()
-        self._seen: Counter[int] = Counter()
+        self._seen = [0] * len(world.everybody)
         self.cheaters = any(machine.behaviour is not None for machine in world.everybody)
         self._names = {machine.staking_id: machine for machine in world.everybody if machine.staking_id}
         for effect, watcher in (
@@ -233,8 +233,8 @@ class Invariants:
 
     def _after(self, machine: Machine, event: Event) -> None:
         del event
-        self._seen[machine.index] += 1
-        if self._seen[machine.index] % LOOKED_AT_EVERY == 0 and machine.behaviour is None:
+        seen = self._seen[machine.index] = self._seen[machine.index] + 1
+        if seen % LOOKED_AT_EVERY == 0 and machine.behaviour is None:
             self.check_memory(machine)
 
     def check_memory(self, machine: Machine) -> None:

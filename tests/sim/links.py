@@ -1,9 +1,12 @@
 """How long what is sent takes, and what never arrives: drawn from the world's one seed."""
 
 import random
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, field
+from typing import Final
 
-from tests.sim.machine import Machine
+DRAWN_AT_ONCE: Final = 8192
+"""Latencies drawn together, for floods: one after the other they would cost as much as what arrives."""
 
 
 @dataclass
@@ -20,6 +23,7 @@ class Links:
     """Share of gossip hops, frames and artifacts that never arrive."""
     duplication: float = 0.0
     """Share of frames that arrive twice."""
+    _drawn: list[int] = field(default_factory=list)
 
     def delay(self) -> int:
         """Draw a latency (ms)."""
@@ -29,6 +33,19 @@ class Links:
             drawn *= 1 + int(self.random.random() * self.slow_times)
         return drawn
 
+    def delays(self, number: int) -> list[int]:
+        """Draw so many latencies (ms)."""
+        if self.slow_share:
+            return [self.delay() for _ in range(number)]
+        if len(self._drawn) < number:
+            low, high = self.latency_ms
+            words = struct.unpack(f"<{DRAWN_AT_ONCE}H", self.random.randbytes(2 * DRAWN_AT_ONCE))
+            self._drawn = [low + (word * (high - low + 1) >> 16) for word in words]
+        left = len(self._drawn) - number
+        taken = self._drawn[left:]
+        del self._drawn[left:]
+        return taken
+
     def loses(self) -> bool:
         """Draw whether one thing is lost."""
         return self.loss > 0 and self.random.random() < self.loss
@@ -36,8 +53,3 @@ class Links:
     def repeats(self) -> bool:
         """Draw whether one frame comes twice."""
         return self.duplication > 0 and self.random.random() < self.duplication
-
-    @staticmethod
-    def joined(one: Machine, other: Machine) -> bool:
-        """Say whether two machines are on one side of a partition."""
-        return one.side == other.side

@@ -13,14 +13,16 @@ from typing import Any
 from unittest.mock import patch
 
 from protocol.crypto.envelope import opened_by
+from protocol.gossip.admission import Admission
 from protocol.params import Params
+from protocol.stake.epoch import is_acceptable
 from protocol.stake.field import Field
 from protocol.stake.lottery import order, task_id, ticket
 from protocol.stake.table import StakeRow
 from protocol.task.offer import offer_digest
-from protocol.units import Digest, StakingId
+from protocol.units import Digest, PeerId, StakingId, UnixMillis
 from protocol.wire.codec import decode
-from protocol.wire.messages import Offer
+from protocol.wire.messages import Bulletin, Offer
 
 MOST = 8192
 """Answers kept of each function; the oldest goes first. What is asked again is asked again soon."""
@@ -83,6 +85,14 @@ def _key_of_offer(coordinator: StakingId, epoch: int, root: bytes, field: bytes,
     return (id(offer), coordinator, epoch, root, field, model)
 
 
+def _key_of_speaker(admission: Admission, message: Bulletin, topic: str, signer: PeerId, now: UnixMillis) -> Any:
+    """Name all that decides that a message may be heard; who finds a fault looks for it anew."""
+    book = admission._book
+    view = book.view(message.epoch)
+    root = view.table.root if view is not None else None
+    return (id(message), topic, signer, root, book._inactive, is_acceptable(message.epoch, now, admission._params))
+
+
 @contextmanager
 def shared_work() -> Iterator[None]:
     """Have all simulated nodes share what is the same for all, for as long as the context lasts."""
@@ -98,6 +108,7 @@ def shared_work() -> Iterator[None]:
         patch("protocol.roles.claiming.offer_digest", remembered(offer_digest, _key_of_offer)),
         patch("protocol.roles.coordinator.opened_by", quick(opened_by)),
         patch("protocol.gossip.admission.hashlib", SimpleNamespace(sha256=digests)),
+        patch.object(Admission, "_speaker_of", remembered(Admission._speaker_of, _key_of_speaker)),
         patch.object(Field, "from_bytes", staticmethod(quick(Field.from_bytes))),
     ]
     for one in patches:

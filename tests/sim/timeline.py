@@ -1,15 +1,18 @@
-"""Virtual time: one heap of what will happen, ordered by (moment, order of asking). Same asking, same order."""
+"""Virtual time: what is planned happens in order of time, and in the order of planning within one millisecond."""
 
 import hashlib
 import heapq
+import struct
+from collections import deque
 from collections.abc import Callable
-from itertools import count
-from typing import Any
+from typing import Any, Final
 
 from protocol.units import UnixMillis
 
-LINES_AT_ONCE = 4096
-"""Lines of the trace that are hashed together: one call for each would cost as much as the line."""
+FACTS_AT_ONCE: Final = 16_384
+"""Numbers that are hashed together: one call for each event would cost as much as the event."""
+
+Action = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 def never() -> bool:
@@ -18,52 +21,62 @@ def never() -> bool:
 
 
 class Timeline:
-    """A clock that jumps to whatever comes next, and the digest of all that came."""
+    """A clock that jumps to whatever comes next, and the digest of all that came.
+
+    Much happens in the same millisecond of a large network, so the heap holds moments, not events: an event costs one
+    entry of its moment's agenda.
+    """
 
     def __init__(self, start: UnixMillis) -> None:
         """Begin at ``start`` with nothing planned."""
         self.now = start
         self.events = 0
         """Handled so far."""
-        self._heap: list[tuple[int, int, Callable[..., Any], tuple[Any, ...]]] = []
-        self._order = count()
+        self._moments: list[int] = []
+        """Heap of all moments that have an agenda."""
+        self._agendas: dict[int, deque[Action]] = {}
         self._digest = hashlib.sha256()
-        self._lines: list[str] = []
-        self.on_line: Callable[[str], None] | None = None
-        """Hears every line of the trace."""
+        self._facts: list[int] = []
 
     def at(self, delay_ms: int, act: Callable[..., Any], *arguments: Any) -> None:
         """Call ``act`` with these arguments after a while (ms)."""
-        heapq.heappush(self._heap, (self.now + delay_ms, next(self._order), act, arguments))
+        moment = self.now + delay_ms
+        agenda = self._agendas.get(moment)
+        if agenda is None:
+            agenda = self._agendas[moment] = deque()
+            heapq.heappush(self._moments, moment)
+        agenda.append((act, arguments))
 
     def run(self, duration_ms: int, until: Callable[[], bool] = never) -> bool:
         """Let time pass; stop early and say so when ``until`` holds."""
         end = self.now + duration_ms
-        heap, pop = self._heap, heapq.heappop
-        while heap and heap[0][0] <= end:
-            at, _, act, arguments = pop(heap)
-            self.now = UnixMillis(at)
-            act(*arguments)
-            if until is not never and until():
-                return True
+        moments = self._moments
+        while moments and moments[0] <= end:
+            self.now = UnixMillis(moments[0])
+            agenda = self._agendas[moments[0]]
+            while agenda:
+                act, arguments = agenda.popleft()
+                act(*arguments)
+                if until is not never and until():
+                    return True
+            del self._agendas[heapq.heappop(moments)]
         self.now = UnixMillis(end)
         return until()
 
-    def trace(self, line: str) -> None:
-        """Take one line into the digest."""
+    def trace(self, *facts: int) -> None:
+        """Take one event, told in small numbers, into the digest."""
         self.events += 1
-        self._lines.append(line)
-        if len(self._lines) >= LINES_AT_ONCE:
+        self._facts += facts
+        if len(self._facts) >= FACTS_AT_ONCE:
             self._flush()
-        if self.on_line is not None:
-            self.on_line(line)
 
     def _flush(self) -> None:
-        self._digest.update("\n".join(self._lines).encode())
-        self._lines.clear()
+        """Hash in one byte order, whatever this machine's is."""
+        self._digest.update(struct.pack(f"<{len(self._facts)}q", *self._facts))
+        self._facts.clear()
 
     @property
     def digest(self) -> "hashlib._Hash":
-        """SHA-256 of the trace so far: equal runs have equal digests."""
+        """SHA-256 of all events so far: equal runs have equal digests, on any machine."""
         self._flush()
         return self._digest

@@ -9,7 +9,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 from node.catalog import load_catalog
 from protocol.chain_records import Confirmed, ContractCall, Failed
@@ -65,6 +65,8 @@ CATALOG = load_catalog()
 MODEL = CATALOG.models["pocket-emoji"]
 PIXELS = 128 * 128
 """Of a picture that ``submit`` asks for."""
+EVENT_CODES: Final[dict[type, int]] = {kind: code for code, kind in enumerate(get_args(Event))}
+"""What kinds of events are called in the digest."""
 
 T = TypeVar("T")
 Watcher = Callable[[Machine, Any], None]
@@ -108,6 +110,7 @@ class World(Timeline):
         self.params = params or network_params()
         self.links = Links(self.random, latency_ms)
         self.lose = lose
+        self._parted = False
         self.repeat: Callable[[], bool] | None = None
         self.tamper: Callable[[str, Effect], Effect | None] | None = None
         self.notes: list[tuple[UnixMillis, str, Note]] = []
@@ -236,6 +239,7 @@ class World(Timeline):
     def part(self, names: list[str]) -> None:
         """Put these machines on a side of their own: nothing passes between them and the others until ``heal``."""
         apart = {self.machines[name].index for name in names}
+        self._parted = True
         for machine in self.everybody:
             machine.side = int(machine.index in apart)
         for machine in self.everybody:
@@ -245,8 +249,13 @@ class World(Timeline):
 
     def heal(self) -> None:
         """End a partition."""
+        self._parted = False
         for machine in self.everybody:
             machine.side = 0
+
+    def is_whole(self) -> bool:
+        """Say whether all that is sent arrives: nobody is apart, and nothing is lost."""
+        return not self._parted and self.lose is None and not self.links.loss
 
     # Events and effects
 
@@ -265,7 +274,7 @@ class World(Timeline):
         if behaviour is not None and not behaviour.hears(machine, event):
             return
         effects = core.handle(event, UnixMillis(self.now + machine.skew_ms))
-        self.trace(f"{self.now} {machine.name} {type(event).__name__} {len(effects)}")
+        self.trace(self.now, machine.index, EVENT_CODES[type(event)], len(effects))
         if behaviour is not None:
             effects = behaviour.acts(machine, event, effects)
         tamper, watchers, perform = self.tamper, self._watchers, self._perform
