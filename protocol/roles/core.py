@@ -31,7 +31,7 @@ from protocol.wire.statements import Statement, VoucherStatement
 
 EMPTY = b""
 """The task part of a timer that belongs to no task."""
-_OF_THE_CHAIN = (StakeChanged, TimerFired, BlockSeen, ActivityChanged)
+_OF_THE_CHAIN = frozenset({StakeChanged, TimerFired, BlockSeen, ActivityChanged})
 """What the stake book may hear; most events are none of these, and pass by with one question."""
 _OUTCOMES = (TxConfirmed, TxFailed)
 EPOCH_BEGINS = "epoch"
@@ -71,7 +71,7 @@ class Core(ABC):
         """Take one event and give what to do about it, in order."""
         self.now = now
         self._effects = []
-        if isinstance(event, _OF_THE_CHAIN):
+        if type(event) in _OF_THE_CHAIN:
             event = self._follow_chain(event)
         self.on_event(event)
         if isinstance(event, _OUTCOMES):

@@ -131,10 +131,13 @@ class Offering:
         awards, closures = self._boards.take_notices(board)
         notices = max(len(awards), len(closures))
         waiting = len(self._tasks) - sum(len(miner.working_on) + len(miner.delivering) for miner in self._roster)
-        free = len(self._roster.field_of(board.model, frozenset(), core.now)[0])
+        fields = {frozenset[StakingId](): self._roster.field_of(board.model, frozenset(), core.now)}
+        free = len(fields[frozenset()][0])
         for (epoch, excluded), tasks in groups.items():
             view = core.book.view(epoch) or current
-            members, warm = self._roster.field_of(board.model, excluded, core.now)
+            if excluded not in fields:
+                fields[excluded] = self._roster.field_of(board.model, excluded, core.now)
+            members, warm = fields[excluded]
             field = Field.of(view.table.miners, members, warm)
             message = Bulletin(
                 coordinator=own,

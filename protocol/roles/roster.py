@@ -77,12 +77,15 @@ class Roster:
         self._by_peer: dict[PeerId, Miner] = {}
         self._by_id: dict[StakingId, Miner] = {}
         self.conduct = Conduct()
+        self._in_order: tuple[Miner, ...] | None = None
+        """All of them by staking id, worked out when asked for."""
 
     def add(self, peer: PeerId, miner: StakingId) -> Miner:
         """A work stream opened; its capability comes next."""
         known = Miner(miner, peer)
         self._by_peer[peer] = known
         self._by_id[miner] = known
+        self._in_order = None
         return known
 
     def remove(self, peer: PeerId) -> Miner | None:
@@ -90,6 +93,7 @@ class Roster:
         miner = self._by_peer.pop(peer, None)
         if miner is not None and self._by_id.get(miner.id) is miner:
             del self._by_id[miner.id]
+            self._in_order = None
         return miner
 
     def peer(self, peer: PeerId) -> Miner | None:
@@ -102,7 +106,9 @@ class Roster:
 
     def __iter__(self) -> Iterator[Miner]:
         """Go through all miners in the order of their staking ids."""
-        return iter([self._by_id[key] for key in sorted(self._by_id)])
+        if self._in_order is None:
+            self._in_order = tuple(self._by_id[key] for key in sorted(self._by_id))
+        return iter(self._in_order)
 
     def __len__(self) -> int:
         """Count the miners."""
@@ -130,6 +136,8 @@ class Roster:
 
     def left_out(self, model: str, now: UnixMillis) -> frozenset[StakingId]:
         """List the miners that are paused, while others serve the model: paused ones beat none."""
+        if not len(self.conduct):
+            return frozenset()
         serving = {miner.id for miner in self.serving(model, now)}
         paused = frozenset(miner for miner in serving if self.conduct.is_paused(miner, now))
         return paused if len(paused) < len(serving) else frozenset()
@@ -141,7 +149,7 @@ class Roster:
         left_out = excluded | self.left_out(model, now)
         members: set[StakingId] = set()
         warm: set[StakingId] = set()
-        for miner in self._by_id.values():
+        for miner in self:
             served = miner.serves(model, now)
             if served is None or miner.id in left_out or not miner.has_place():
                 continue
