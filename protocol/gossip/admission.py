@@ -58,6 +58,7 @@ class Admission:
         self._seen = Seen(SEEN_MESSAGES, DurationMs(2 * network_params.boundary_tolerance_s * 1000))
         rate_per_s = -(-1000 // network_params.publish_interval_ms)
         self._quota = Quota(rate_per_s, BURST_S, SIGNERS)
+        self._minimum_wei = network_params.minimum_stake_wei(role_is_coordinator=True)
 
     def judge(self, topic: str, data: bytes, signer: PeerId, now: UnixMillis) -> Judgement:
         """Say what to do with one message. Never raises for what a remote party did.
@@ -78,19 +79,22 @@ class Admission:
     def _pass(self, topic: str, data: bytes, signer: PeerId, now: UnixMillis) -> Bulletin:
         """Give the bulletin when every rule holds; the cheap and the damning ones come first."""
         message = decode(data, GOSSIP_PLACE)
-        row = self._speaker_of(message, topic, signer, now)
+        row = self.speaker_of(message, topic, signer, now)
+        self.admit(message, row, hashlib.sha256(data).digest(), now)
+        return message
+
+    def admit(self, message: Bulletin, speaker: StakeRow, digest: bytes, now: UnixMillis) -> None:
+        """Pass what was sent just now, is new to this very node, and is not more than its speaker may send."""
         if abs(now - message.sent_at) > self._params.boundary_tolerance_s * 1000:
             raise IgnoredMessage("gossip.stale")
-        digest = hashlib.sha256(data).digest()
         self._seen.forget_expired(now)
         if digest in self._seen:
             raise IgnoredMessage("gossip.duplicate")
-        if not self._quota.take(message.coordinator, self._weight(row), now):
+        if not self._quota.take(message.coordinator, self._weight(speaker), now):
             raise IgnoredMessage("gossip.quota")
         self._seen.add(digest, now)
-        return message
 
-    def _speaker_of(self, message: Bulletin, topic: str, signer: PeerId, now: UnixMillis) -> StakeRow:
+    def speaker_of(self, message: Bulletin, topic: str, signer: PeerId, now: UnixMillis) -> StakeRow:
         """Give the coordinator whose bulletin this is: what all nodes with the same tables find alike."""
         if topic != offers_topic(self._network, message.model):
             raise InvalidMessage("gossip.topic", "another topic than its model's")
@@ -126,8 +130,7 @@ class Admission:
 
     def _weight(self, row: StakeRow) -> int:
         """Give how many times the base quota a stake earns: whole multiples of the minimum, within bounds."""
-        minimum = self._params.minimum_stake_wei(role_is_coordinator=True)
-        return max(1, min(MAX_WEIGHT, row.stake // minimum))
+        return max(1, min(MAX_WEIGHT, row.stake // self._minimum_wei))
 
 
 def _speaker(message: Bulletin, address: Address, view: EpochView) -> StakeRow:

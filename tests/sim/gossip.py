@@ -103,15 +103,17 @@ class Gossip:
         )
         rumour.best[machine.index] = 0
         rumour.heard[machine.index] = 1
-        self._forward(rumour, machine)
+        self._forward(rumour, [machine.index])
 
-    def _forward(self, rumour: Rumour, machine: Machine) -> None:
-        """Hand a message to all neighbours that did not have it by then from somebody else."""
-        world, best, hearers = self._world, rumour.best, rumour.hearers
-        near, now = self._neighbours[rumour.topic].get(machine.index, []), world.now
-        if not world.is_whole():
-            near = [one for one in near if self._passes(rumour, machine, world.everybody[one])]
-        for other, delay in zip(near, world.links.delays(len(near)), strict=True):
+    def _forward(self, rumour: Rumour, speakers: list[int]) -> None:
+        """Have some machines hand a message to all their neighbours that do not have it by then from somebody else."""
+        world, best, hearers, now = self._world, rumour.best, rumour.hearers, self._world.now
+        near = self._neighbours[rumour.topic]
+        if world.is_whole():
+            hops = [other for one in speakers for other in near.get(one, ())]
+        else:
+            hops = [other for one in speakers for other in near.get(one, ()) if self._passes(rumour, one, other)]
+        for other, delay in zip(hops, world.links.delays(len(hops)), strict=True):
             arrival = now + delay
             if arrival < best[other]:
                 best[other] = arrival
@@ -122,15 +124,17 @@ class Gossip:
                 else:
                     together.append(other)
 
-    def _passes(self, rumour: Rumour, machine: Machine, other: Machine) -> bool:
+    def _passes(self, rumour: Rumour, speaker: int, hearer: int) -> bool:
         """Say whether one hop is possible, and is not lost."""
-        possible = machine.side == other.side and rumour.best[other.index] > self._world.now
-        return possible and not self._world.loses(machine, other, rumour.message)
+        one, other = self._world.everybody[speaker], self._world.everybody[hearer]
+        possible = one.side == other.side and rumour.best[hearer] > self._world.now
+        return possible and not self._world.loses(one, other, rumour.message)
 
     def _arrive(self, rumour: Rumour) -> None:
-        """Have all hear a message to whom it comes at this moment, and hand it on if they accept it."""
+        """Have all hear a message to whom it comes at this moment; who accepts it hands it on."""
         world, heard = self._world, rumour.heard
         topic, data, peer, now = rumour.topic, rumour.data, rumour.peer, world.now
+        speakers = []
         for index in rumour.hearers.pop(now):
             machine = world.everybody[index]
             if heard[index] or machine.core is None:
@@ -138,11 +142,12 @@ class Gossip:
             heard[index] = 1
             judgement = machine.core.judge(topic, data, peer, UnixMillis(now + machine.skew_ms))
             if judgement.verdict is Verdict.ACCEPT and judgement.message is not None:
-                self.deliveries += 1
                 if machine.behaviour is None or machine.behaviour.forwards(machine, rumour.publisher):
-                    self._forward(rumour, machine)
+                    speakers.append(index)
                 if rumour.event is None:
                     rumour.event = GossipReceived(topic, judgement.message, peer)
+                self.deliveries += 1
                 world.handle(machine, rumour.event)
             elif judgement.verdict is Verdict.REJECT:
                 world.judge(machine, rumour.publisher, judgement.rule)
+        self._forward(rumour, speakers)

@@ -8,21 +8,23 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from protocol.crypto.envelope import opened_by
-from protocol.gossip.admission import Admission
+from protocol.errors import IgnoredMessage
+from protocol.gossip.admission import Judgement
+from protocol.gossip.verdict import Verdict
 from protocol.params import Params
+from protocol.roles.core import Core
 from protocol.stake.epoch import is_acceptable
 from protocol.stake.field import Field
 from protocol.stake.lottery import order, task_id, ticket
-from protocol.stake.table import StakeRow
+from protocol.stake.table import EpochView, StakeRow
 from protocol.task.offer import offer_digest
 from protocol.units import Digest, PeerId, StakingId, UnixMillis
 from protocol.wire.codec import decode
-from protocol.wire.messages import Bulletin, Offer
+from protocol.wire.messages import Offer
 
 MOST = 8192
 """Answers kept of each function; the oldest goes first. What is asked again is asked again soon."""
@@ -46,18 +48,6 @@ class Ranking(tuple[StakingId, ...]):
     def index(self, miner: Any, *_: Any) -> int:
         """Give the place of a miner."""
         return self.places[miner]
-
-
-class _Hashed:
-    """SHA-256 of some bytes, one object for all who keep it."""
-
-    def __init__(self, data: bytes) -> None:
-        """Hash them."""
-        self._digest = hashlib.sha256(data).digest()
-
-    def digest(self) -> bytes:
-        """Give the hash."""
-        return self._digest
 
 
 def remembered(function: Callable[..., Any], key: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,19 +75,62 @@ def _key_of_offer(coordinator: StakingId, epoch: int, root: bytes, field: bytes,
     return (id(offer), coordinator, epoch, root, field, model)
 
 
-def _key_of_speaker(admission: Admission, message: Bulletin, topic: str, signer: PeerId, now: UnixMillis) -> Any:
-    """Name all that decides that a message may be heard; who finds a fault looks for it anew."""
-    book = admission._book
-    view = book.view(message.epoch)
-    root = view.table.root if view is not None else None
-    return (id(message), topic, signer, root, book._inactive, is_acceptable(message.epoch, now, admission._params))
+class Cleared(NamedTuple):
+    """A message in which somebody found no fault, and all that this depends on."""
+
+    topic: str
+    author: PeerId
+    view: EpochView
+    inactive: frozenset[StakingId]
+    row: StakeRow
+    digest: bytes
+    judgement: Judgement
+
+
+def _judge_once() -> Callable[..., Judgement]:
+    """Give ``Core.judge`` that looks for faults of a message once for all who hold the same tables.
+
+    What is each node's own (has it heard this before, is it too much) is asked of each; whoever has another view, or
+    may find a fault, looks for itself.
+    """
+    judge, cleared = Core.judge, dict[bytes, Cleared]()
+
+    def judge_once(core: Core, topic: str, data: bytes, author: PeerId, now: UnixMillis) -> Judgement:
+        admission, book = core.admission, core.book
+        known = cleared.get(data)
+        if (
+            known is None
+            or book._views.get(known.view.epoch) is not known.view
+            or book._inactive != known.inactive
+            or known.author != author
+            or known.topic != topic
+            or not is_acceptable(known.view.epoch, now, core.params)
+        ):
+            judgement = judge(core, topic, data, author, now)
+            if judgement.message is not None:
+                message = judgement.message
+                view, row = book.view(message.epoch), admission.speaker_of(message, topic, author, now)
+                assert view is not None
+                digest = hashlib.sha256(data).digest()
+                cleared[data] = Cleared(topic, author, view, book._inactive, row, digest, judgement)
+                if len(cleared) > MOST:
+                    del cleared[next(iter(cleared))]
+            return judgement
+        assert known.judgement.message is not None
+        try:
+            admission.admit(known.judgement.message, known.row, known.digest, now)
+        except IgnoredMessage as problem:
+            return Judgement(Verdict.IGNORE, problem.rule, None)
+        return known.judgement
+
+    return judge_once
 
 
 @contextmanager
 def shared_work() -> Iterator[None]:
     """Have all simulated nodes share what is the same for all, for as long as the context lasts."""
     quick = lru_cache(maxsize=MOST)
-    read, drawn, digests = quick(decode), quick(ticket), quick(_Hashed)
+    read, drawn = quick(decode), quick(ticket)
     draw = remembered(_rank, lambda miners, field, drawn, params: (id(miners), field.codes, drawn, id(params)))
     readers = ("gossip.admission", "roles.coordinator", "roles.miner", "roles.working")
     patches = [
@@ -107,8 +140,7 @@ def shared_work() -> Iterator[None]:
         patch("protocol.roles.claiming.task_id", quick(task_id)),
         patch("protocol.roles.claiming.offer_digest", remembered(offer_digest, _key_of_offer)),
         patch("protocol.roles.coordinator.opened_by", quick(opened_by)),
-        patch("protocol.gossip.admission.hashlib", SimpleNamespace(sha256=digests)),
-        patch.object(Admission, "_speaker_of", remembered(Admission._speaker_of, _key_of_speaker)),
+        patch.object(Core, "judge", _judge_once()),
         patch.object(Field, "from_bytes", staticmethod(quick(Field.from_bytes))),
     ]
     for one in patches:
