@@ -37,6 +37,8 @@ class Chain:
         """So many transactions to come are dropped by the chain: their outcome comes only when asked again."""
         self._views: dict[Epoch, EpochView] = {}
         self._height = 1
+        self._seen_at: dict[str, int] = {}
+        """When each follower sees the last block in which somebody was jailed or set free."""
 
     def view(self, epoch: Epoch) -> EpochView:
         """Give what one epoch is drawn from; it is fixed when first asked for."""
@@ -86,7 +88,7 @@ class Chain:
     def catch_up(self, machine: Machine) -> None:
         """A machine's chain node is back: it hears of what it missed."""
         self.deaf.discard(machine.name)
-        self._world.post(machine, ActivityChanged(frozenset(self.jailed)))
+        self._show(machine, ActivityChanged(frozenset(self.jailed)), 0)
         epoch = epoch_at(self._world.now, self._world.params)
         for number in sorted(known for known in self._views if known >= epoch - 1):
             self._world.post(machine, StakeChanged(self._views[number]))
@@ -95,9 +97,16 @@ class Chain:
     def jail(self, node: StakingId, *, free: bool = False) -> None:
         """Jail a node, or set it free: each follower sees the block after a latency of its own."""
         (self.jailed.discard if free else self.jailed.add)(node)
+        changed = ActivityChanged(frozenset(self.jailed))
         for machine in self._world.everybody:
             if machine.name not in self.deaf:
-                self._world.post(machine, ActivityChanged(frozenset(self.jailed)), self._world.links.delay())
+                self._show(machine, changed, self._world.links.delay())
+
+    def _show(self, machine: Machine, changed: ActivityChanged, delay_ms: int) -> None:
+        """Have a follower see a block after so long, and after the blocks before it."""
+        now = self._world.now
+        seen_at = self._seen_at[machine.name] = max(now + delay_ms, self._seen_at.get(machine.name, 0))
+        self._world.post(machine, changed, seen_at - now)
 
     def reorganise(self) -> None:
         """The last block goes, and with it what it said; blocks of another branch come in its place."""

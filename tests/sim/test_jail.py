@@ -56,3 +56,13 @@ def test_jail__coordinator__is_not_heard_until_it_is_free_and_loses_no_task() ->
     world.jail("coordinator0", free=True)
     assert finish(world, task) is Stage.DONE
     assert not world.judged
+
+
+def test_jail__and_set_free_at_once__everybody_sees_both_in_that_order() -> None:
+    world = World(miners=16, latency_ms=(1, 400))
+    world.run(SETTLE_MS)
+    world.jail(JAILED)
+    world.jail(JAILED, free=True)
+    world.run(1000)
+    jailed = world.staking_id(JAILED)
+    assert not [name for name, machine in world.machines.items() if machine.core.book.is_inactive_now(jailed)]  # type: ignore[union-attr]
