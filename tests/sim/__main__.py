@@ -73,7 +73,7 @@ def main() -> int:
         else:
             broken = None
     if broken is not None:
-        print(f"broken: {broken}\nThe fewest steps that break it (make sim SEED={scenario.seed} shows it again):")
+        print(f"broken: {broken}\nLooking for the fewest of {len(run.plan)} steps that break it ...", flush=True)
         print("\n".join(explain(scenario, run.plan)))
         return 1
     print("\n".join(run.summary.lines()))

@@ -8,12 +8,15 @@ from collections import deque
 from collections.abc import Callable
 
 from protocol.effects import Note
+from protocol.notes import NoteName
 from tests.sim.invariants import Violation
 from tests.sim.machine import Machine
 from tests.sim.plan import Step
 from tests.sim.scenario import Run, Scenario
 
 MOST_RUNS = 200
+ROUTINE = frozenset({NoteName.STAKE_TABLE, NoteName.CAPABILITY_RECEIVED})
+"""What every node says again and again, and nobody needs to read."""
 LAST_NOTES = 40
 """Notes shown of what happened before the promise was broken."""
 
@@ -58,6 +61,8 @@ def explain(scenario: Scenario, plan: tuple[Step, ...]) -> list[str]:
     begun = run.world.now
 
     def hear(machine: Machine, note: Note) -> None:
+        if note.name in ROUTINE:
+            return
         task = note.task.hex()[:8] if note.task is not None else ""
         fields = " ".join(f"{name}={value}" for name, value in note.fields.items())
         last.append(f"{run.world.now - begun:>7} ms  {machine.name} {note.name} {task} {fields}")
