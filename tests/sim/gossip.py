@@ -1,6 +1,8 @@
 """Gossip as flooding over a random graph: whoever accepts a message hands it to its neighbours, once.
 
-A simple stand-in for GossipSub's mesh: the same reach, hops and per-hop verdicts, none of its control messages.
+A simple stand-in for GossipSub's mesh: the same reach, hops and per-hop verdicts, none of its control messages. Whether
+a hop happens is decided when it begins, and whether it is heard when it ends: who dies, is apart or keeps a message to
+itself in between stops it there, and nowhere else.
 """
 
 import random
