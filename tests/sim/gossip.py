@@ -7,6 +7,7 @@ itself in between stops it there, and nowhere else.
 
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,15 @@ class Gossip:
     def neighbours(self, machine: Machine, topic: str) -> list[Machine]:
         """Give the present neighbours of a machine."""
         return [self._world.everybody[index] for index in self._neighbours[topic].get(machine.index, [])]
+
+    def surround(self, machine: Machine, topic: str, others: Sequence[Machine]) -> None:
+        """Give a machine these neighbours, and no others."""
+        near = self._neighbours[topic]
+        for index in near[machine.index]:
+            near[index].remove(machine.index)
+        near[machine.index] = [other.index for other in others]
+        for other in others:
+            near[other.index].append(machine.index)
 
     def join(self, machine: Machine, topic: str) -> None:
         """A machine subscribes: it picks neighbours, who take it as theirs."""

@@ -74,12 +74,7 @@ def surround(run: Run, *neighbours: str) -> None:
     world = run.world
     victim = world.machines[VICTIM]
     for topic in sorted(victim.topics):
-        mine = world.gossip.neighbours(victim, topic)
-        for other in list(mine):
-            world.gossip.neighbours(other, topic).remove(victim)
-        mine[:] = [world.machines[name] for name in neighbours]
-        for other in mine:
-            world.gossip.neighbours(other, topic).append(victim)
+        world.gossip.surround(victim, topic, [world.machines[name] for name in neighbours])
 
 
 @pytest.mark.parametrize(("honest", "works"), [((), False), (("coordinator0",), True)])

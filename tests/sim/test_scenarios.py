@@ -42,7 +42,7 @@ def test_run__some_cheat__honest_nodes_keep_every_promise(kind: str) -> None:
 
 
 def test_run__everybody_claims_early__the_drawn_first_wins_all_the_same() -> None:
-    run = Run(replace(SMALL, cheats=("early:8",)))
+    run = Run(replace(SMALL, tasks=60, cheats=("early:8",)))
     step_ms, tolerance_ms = run.world.params.slot_step_ms, run.world.params.early_tolerance_ms
     raced = []
 
@@ -54,7 +54,7 @@ def test_run__everybody_claims_early__the_drawn_first_wins_all_the_same() -> Non
     run.world.watch(Note, look)
     summary = run.go()
     assert summary.declines["early"] > 15
-    assert summary.ends["done"] == len(summary.ranks) == 30
+    assert summary.ends["done"] == len(summary.ranks) == 60
     assert len(raced) > 20
     assert not any(raced)
 

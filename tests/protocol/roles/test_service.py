@@ -51,6 +51,7 @@ def add(claiming: Claiming, by: StakingId, peer: PeerId, price: int) -> None:
     claiming._offers[offer.task] = OpenOffer(
         offer, "pocket-emoji", by, peer, UnixMillis(NOW), UnixMillis(NOW), 0, 1.0 / by, bytes(32)
     )
+    claiming._fresh_from = claiming._backlog_from = NOW
 
 
 @pytest.mark.parametrize("dearest", [1, 7])
