@@ -58,10 +58,6 @@ class Gossip:
         self._random: random.Random = world.random
         self.deliveries = 0
 
-    def neighbours(self, machine: Machine, topic: str) -> list[Machine]:
-        """Give the present neighbours of a machine."""
-        return [self._world.everybody[index] for index in self._neighbours[topic].get(machine.index, [])]
-
     def surround(self, machine: Machine, topic: str, others: Sequence[Machine]) -> None:
         """Give a machine these neighbours, and no others."""
         near = self._neighbours[topic]
