@@ -17,12 +17,15 @@ from node.devnet_plan import DevnetOptions
 from tests.bench.client import Answer, Client
 from tests.bench.cost import CpuMeter, cpu_line, fsync_ms, metrics_line
 from tests.bench.hops import hop_medians, marks, moments_of
+from tests.bench.ranking import ranking_ms
 from tests.bench.reoffer import reoffer
 from tests.bench.restart import QUEUED, restart
 
 MINERS = 8
 WARM_UP = 20
 """Tasks before any that counts: imports and caches are there then, and the log of the store has its length."""
+IN_FLIGHT = (16, 64, 256)
+RANKED = (1_000, 10_000)
 SETTLE_S = 20.0
 """After which a young network looks for others no more than an old one."""
 REST_S = 5.0
@@ -38,11 +41,12 @@ def main() -> None:
     parser.add_argument("--miners", type=int, default=MINERS)
     parser.add_argument("--tasks", type=int, default=100, help="idle tasks, one after another")
     parser.add_argument("--pause", type=float, default=PAUSE_S, help="seconds between two of them")
-    parser.add_argument("--in-flight", type=int, default=64, help="tasks at once for the throughput; 0: leave it out")
+    parser.add_argument("--in-flight", type=int, nargs="*", default=IN_FLIGHT, help="tasks at once for the throughput")
     parser.add_argument("--seconds", type=float, default=10.0, help="for so long")
     parser.add_argument("--queued", type=int, default=QUEUED, help="tasks queued at a restart; 0: strike no node")
     parser.add_argument("--folder", type=Path, help="where the nodes' data is; a folder in memory leaves the disk out")
     chosen = parser.parse_args()
+    print(", ".join(f"{miners:,} miners ranked in {ranking_ms(miners):.1f} ms" for miners in RANKED))
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
         trio.run(run, chosen, Path(folder) / "net")
 
@@ -57,8 +61,8 @@ async def run(chosen: argparse.Namespace, folder: Path) -> None:
         )
         await at_rest(network)
         await idle(network, chosen.tasks, chosen.pause)
-        if chosen.in_flight:
-            await throughput(network, chosen.in_flight, chosen.seconds)
+        for in_flight in chosen.in_flight:
+            await throughput(network, in_flight, chosen.seconds)
         if chosen.queued:
             back = await restart(network, chosen.queued)
             print(
