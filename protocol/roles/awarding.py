@@ -90,6 +90,8 @@ class Awarding:
             return False
         if claim.statement.attempt != task.attempt or claim.statement.offer != attempt.offer:
             return False
+        if attempt.clock_set_back != self._core.clock_set_back:
+            return False  # every claim looks early then, and it is our own clock
         _, place = self._place(attempt, claim.statement.miner)
         slot = attempt.published_at + slot_ms(place, attempt.slot_step_ms)
         return self._core.now < slot - self._core.params.early_tolerance_ms

@@ -63,12 +63,15 @@ class Core(ABC):
         self.book = StakeBook(identity.params, identity.bootstraps)
         self.admission = Admission(identity.network, identity.params, self.book)
         self.now = UnixMillis(0)
+        self.clock_set_back = 0
+        """How often the clock of this node has gone back."""
         self._effects: list[Effect] = []
         self._early_hellos: dict[PeerId, bytes] = {}
         """The last greeting on each open stream that came while a table did not list one of the two."""
 
     def handle(self, event: Event, now: UnixMillis) -> tuple[Effect, ...]:
         """Take one event and give what to do about it, in order."""
+        self.clock_set_back += now < self.now
         self.now = now
         self._effects = []
         if type(event) in _OF_THE_CHAIN:

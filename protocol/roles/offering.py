@@ -192,6 +192,7 @@ class Offering:
             order=order(view.table.miners, field, drawn, params),
             slot_step_ms=slot_step_ms,
             allowance_ms=allowance_ms,
+            clock_set_back=core.clock_set_back,
         )
         task.move(TaskState.OFFERED)
         ranked = len(attempt.order)

@@ -64,6 +64,8 @@ class OpenAttempt:
     order: tuple[StakingId, ...]
     slot_step_ms: int
     allowance_ms: int
+    clock_set_back: int = 0
+    """How often the coordinator's clock had been set back by then: if it is again, no claim can be called early."""
     claims: dict[StakingId, PendingClaim] = field(default_factory=dict)
     too_early: set[StakingId] = field(default_factory=set)
     """Miners that raced and are out for this attempt."""

@@ -14,7 +14,7 @@ from protocol.roles.coordinator import CoordinatorCore
 from protocol.stake.field import WARM, Field
 from protocol.stake.lottery import last_slot_ms, outside_place, slot_ms
 from protocol.task.states import TaskState
-from protocol.units import StakingId, Wei
+from protocol.units import StakingId, UnixMillis, Wei
 from protocol.wire.messages import Abandon, Alive, Award, Claim, Decline
 from protocol.wire.statements import DeclineStatement
 from tests.protocol.roles.frames import (
@@ -109,6 +109,14 @@ def test_claim__before_its_slot__is_declined_and_its_miner_out_for_this_attempt(
     seat.wait(STEP_MS)
     effects = seat.say(BOB, seat.claim(BOB, task, nonce=b"o" * 16)) + seat.wait(ALLOWANCE_MS)
     assert winners(effects) == [BOB_ID], "the next attempt is another chance"
+
+
+def test_claim__in_its_slot_after_our_clock_was_set_back__is_not_early() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    task = seat.submit()
+    seat.wait(STEP_MS)
+    seat.now = UnixMillis(seat.now - 879)
+    assert reasons(seat.say(BOB, seat.claim(BOB, task))) == []
 
 
 def test_claim__within_the_tolerance_of_its_slot__is_taken() -> None:
