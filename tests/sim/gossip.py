@@ -59,8 +59,9 @@ class Gossip:
         self.deliveries = 0
 
     def surround(self, machine: Machine, topic: str, others: Sequence[Machine]) -> None:
-        """Give a machine these neighbours, and no others."""
+        """Give a machine these neighbours, as far as they hear the topic, and no others."""
         near = self._neighbours[topic]
+        others = [other for other in others if other.index in near]
         for index in near[machine.index]:
             near[index].remove(machine.index)
         near[machine.index] = [other.index for other in others]
