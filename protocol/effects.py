@@ -12,7 +12,7 @@ from protocol.chain_records import ContractCall
 from protocol.notes import NoteName
 from protocol.records import Record
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
-from protocol.wire.messages import Bulletin, TaskSpecification, WorkMessage
+from protocol.wire.messages import GossipMessage, TaskSpecification, WorkMessage
 
 TimerKey = tuple[str, bytes, int]
 """(what, task or empty, attempt or 0)."""
@@ -48,7 +48,7 @@ class Publish:
     """Gossip this message, signed by our node key."""
 
     topic: str
-    message: Bulletin
+    message: GossipMessage
 
 
 @dataclass(frozen=True, slots=True)

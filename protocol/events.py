@@ -11,7 +11,7 @@ from protocol.records import Record
 from protocol.stake.table import EpochView
 from protocol.task.priority import Priority
 from protocol.units import BlockNumber, Digest, PeerId, StakingId, TaskId, UnixMillis
-from protocol.wire.messages import Bulletin, TaskSpecification
+from protocol.wire.messages import GossipMessage, TaskSpecification
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class GossipReceived:
-    """A bulletin that this core judged ACCEPT. ``signer`` is who published it, not who forwarded it."""
+    """A gossip message that this core judged ACCEPT. ``signer`` is who published it, not who forwarded it."""
 
     topic: str
-    message: Bulletin
+    message: GossipMessage
     signer: PeerId
 
 

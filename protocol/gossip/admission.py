@@ -1,4 +1,4 @@
-"""The validator of gossip: may this bulletin be forwarded and heard?
+"""The validator of gossip: may this message be forwarded and heard?
 
 Answers at once from what is in memory. REJECT only where every honest node, whatever its view, finds the same
 fault, because a REJECT costs its publisher credit; whatever may be our own lag is IGNORE. The publisher is judged
@@ -10,7 +10,9 @@ import hashlib
 from typing import Final, NamedTuple, final
 
 from protocol.crypto.keys import address_of_peer_id
+from protocol.crypto.typed_data import Domain
 from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.gossip.objections import ObjectionRules
 from protocol.gossip.quota import Quota
 from protocol.gossip.seen import Seen
 from protocol.gossip.verdict import Verdict
@@ -21,8 +23,8 @@ from protocol.stake.field import Field
 from protocol.stake.table import EpochView, StakeRow
 from protocol.units import Address, DurationMs, PeerId, Role, UnixMillis
 from protocol.wire.codec import GOSSIP_PLACE, decode
-from protocol.wire.messages import Bulletin
-from protocol.wire.topics import offers_topic
+from protocol.wire.messages import Bulletin, GossipMessage, Objection
+from protocol.wire.topics import objections_topic, offers_topic
 
 ACCEPTED: Final = "gossip.accepted"
 """Rule name of an ACCEPT."""
@@ -42,16 +44,16 @@ class Judgement(NamedTuple):
     verdict: Verdict
     rule: str
     """Stable name of why, as in SPEC and metrics; ``gossip.accepted`` on ACCEPT."""
-    message: Bulletin | None
-    """The decoded bulletin, on ACCEPT only."""
+    message: GossipMessage | None
+    """What it says, on ACCEPT only."""
 
 
 @final
 class Admission:
-    """Judges bulletins of one network for one node."""
+    """Judges the gossip of one network for one node."""
 
-    def __init__(self, network: str, network_params: Params, book: StakeBook) -> None:
-        """Judge by this stake book, which the caller keeps up to date."""
+    def __init__(self, network: str, network_params: Params, book: StakeBook, domain: Domain) -> None:
+        """Judge by this stake book, which the caller keeps up to date; ``domain`` is that of signed statements."""
         self._network = network
         self._params = network_params
         self._book = book
@@ -59,6 +61,7 @@ class Admission:
         rate_per_s = -(-1000 // network_params.publish_interval_ms)
         self._quota = Quota(rate_per_s, BURST_S, SIGNERS)
         self._minimum_wei = network_params.minimum_stake_wei(role_is_coordinator=True)
+        self._objections = ObjectionRules(book, domain)
 
     def judge(self, topic: str, data: bytes, signer: PeerId, now: UnixMillis) -> Judgement:
         """Say what to do with one message. Never raises for what a remote party did.
@@ -76,30 +79,55 @@ class Admission:
         except IgnoredMessage as error:
             return Judgement(Verdict.IGNORE, error.rule, None)
 
-    def _pass(self, topic: str, data: bytes, signer: PeerId, now: UnixMillis) -> Bulletin:
-        """Give the bulletin when every rule holds; the cheap and the damning ones come first."""
+    def _pass(self, topic: str, data: bytes, signer: PeerId, now: UnixMillis) -> GossipMessage:
+        """Give the message when every rule holds; the cheap and the damning ones come first."""
         message = decode(data, GOSSIP_PLACE)
+        if isinstance(message, Objection):
+            return self._pass_objection(message, topic, data, signer, now)
         row = self.speaker_of(message, topic, signer, now)
         self.admit(message, row, hashlib.sha256(data).digest(), now)
         return message
 
+    def _pass_objection(
+        self, message: Objection, topic: str, data: bytes, signer: PeerId, now: UnixMillis
+    ) -> Objection:
+        """Give a miner's objection: rare, of its own claim, with its coordinator's signature."""
+        if topic != objections_topic(self._network):
+            raise InvalidMessage("gossip.topic", "another topic than that of objections")
+        self._objections.check_statements(message)
+        address = address_of_peer_id(signer)
+        rows = self._rows_of_signer(address, now)
+        self._objections.check_miner(message, rows, address, now)
+        digest = hashlib.sha256(data).digest()
+        self._check_new(message, digest, now)
+        self._objections.check_pace(message, now)
+        self._objections.check_signatures(message, address, now)
+        self._objections.passed(message, now)
+        self._seen.add(digest, now)
+        return message
+
     def admit(self, message: Bulletin, speaker: StakeRow, digest: bytes, now: UnixMillis) -> None:
         """Pass what was sent just now, is new to this very node, and is not more than its speaker may send."""
+        self._check_new(message, digest, now)
+        if not self._quota.take(message.coordinator, self._weight(speaker), now):
+            raise IgnoredMessage("gossip.quota")
+        self._seen.add(digest, now)
+
+    def _check_new(self, message: GossipMessage, digest: bytes, now: UnixMillis) -> None:
+        """Pass what was sent just now, and is new to this very node."""
         if abs(now - message.sent_at) > self._params.boundary_tolerance_s * 1000:
             raise IgnoredMessage("gossip.stale")
         self._seen.forget_expired(now)
         if digest in self._seen:
             raise IgnoredMessage("gossip.duplicate")
-        if not self._quota.take(message.coordinator, self._weight(speaker), now):
-            raise IgnoredMessage("gossip.quota")
-        self._seen.add(digest, now)
 
     def speaker_of(self, message: Bulletin, topic: str, signer: PeerId, now: UnixMillis) -> StakeRow:
         """Give the coordinator whose bulletin this is: what all nodes with the same tables find alike."""
         if topic != offers_topic(self._network, message.model):
             raise InvalidMessage("gossip.topic", "another topic than its model's")
         address = address_of_peer_id(signer)
-        self._check_signer(message, address, now)
+        if all(row.id != message.coordinator for row in self._rows_of_signer(address, now)):
+            raise InvalidMessage("gossip.coordinator", "speaks for another")
         view = self._view(message, now)
         row = _speaker(message, address, view)
         if self._book.is_inactive_now(row.id):
@@ -107,15 +135,14 @@ class Admission:
         Field.from_bytes(message.field, len(view.table.miners))
         return row
 
-    def _check_signer(self, message: Bulletin, address: Address, now: UnixMillis) -> None:
-        """Pass a registered signer that speaks for itself."""
+    def _rows_of_signer(self, address: Address, now: UnixMillis) -> tuple[StakeRow, ...]:
+        """Give what the tables around now say of a registered signer, and pass no other."""
         rows = self._book.rows_around(address, now)
         if not rows:
             if self._book.certain(now):
                 raise InvalidMessage("gossip.stranger")
             raise IgnoredMessage("gossip.perhaps_stranger")
-        if all(row.id != message.coordinator for row in rows):
-            raise InvalidMessage("gossip.coordinator", "speaks for another")
+        return rows
 
     def _view(self, message: Bulletin, now: UnixMillis) -> EpochView:
         """Give the view that the message was made under, if it is ours too."""

@@ -8,17 +8,18 @@ from typing import final
 from protocol.effects import Subscribe
 from protocol.events import Event, Restored
 from protocol.roles.core import Core
-from protocol.wire.topics import offers_topic
+from protocol.wire.topics import objections_topic, offers_topic
 
 
 @final
 class BootstrapCore(Core):
-    """Hears every topic of the catalog, so that offers cross it while a joining node knows nobody else."""
+    """Hears every topic of the catalog, and objections: they cross it while a joining node knows nobody else."""
 
     def on_event(self, event: Event) -> None:
         """Subscribe once; the rest is the transport's and the admission's work."""
         match event:
             case Restored():
+                self.emit(Subscribe(objections_topic(self.identity.network)))
                 for model in sorted(self.identity.catalog.models):
                     self.emit(Subscribe(offers_topic(self.identity.network, model)))
             case _:

@@ -17,6 +17,7 @@ from protocol.events import GossipReceived, ModelState
 from protocol.notes import NoteName
 from protocol.records import ClaimSigned
 from protocol.roles.core import EMPTY, Core
+from protocol.roles.objecting import Objecting
 from protocol.roles.roster import LOOK_AHEAD
 from protocol.roles.service import Service
 from protocol.stake.epoch import acceptable_epochs
@@ -74,6 +75,10 @@ class OutstandingClaim:
     """What was offered: an award for anything else is no award."""
     model: str
     expires_at: UnixMillis
+    rank: int | None
+    """Ours in its draw."""
+    in_slot: bool
+    """It left when our slot came: who is beaten by a worse rank then may object."""
 
 
 @final
@@ -100,6 +105,7 @@ class Claiming:
         self._ended: dict[tuple[StakingId, TaskId], int] = {}
         """Attempts that were over before we heard their offers, by coordinator and task: the last of each."""
         self._service = Service(core)
+        self._objecting = Objecting(core)
         self.streams: dict[PeerId, StakingId] = {}
         """Coordinators with an open work stream; kept by the miner core."""
 
@@ -123,6 +129,8 @@ class Claiming:
     def on_bulletin(self, event: GossipReceived, models: Mapping[str, ModelState]) -> None:
         """Take the news of one coordinator: forget what is over, weigh what is new. ``fill`` claims afterwards."""
         message = event.message
+        if not isinstance(message, Bulletin):
+            return
         for notice in message.awards:
             self._end(message.coordinator, notice.task, notice.attempt)
         for closure in message.closures:
@@ -332,7 +340,10 @@ class Claiming:
         message = Claim(statement=statement, signature=core.sign(statement))
         time_to_live = 2 * offer.allowance_ms + offer.slot_step_ms + core.params.claim_allowance_ms
         expires_at = UnixMillis(core.now + max(time_to_live, 1000))
-        self._claims[offer.task] = OutstandingClaim(message, claimed, chosen.peer, offer, chosen.model, expires_at)
+        in_slot = core.now <= chosen.slot_at + offer.slot_step_ms
+        self._claims[offer.task] = OutstandingClaim(
+            message, claimed, chosen.peer, offer, chosen.model, expires_at, chosen.rank, in_slot
+        )
         record = ClaimSigned(offer.task, offer.attempt, chosen.coordinator, statement.nonce, claimed)
         core.emit(Persist((record,)), Send(chosen.peer, message))
         core.set_timer(("claim", offer.task, 0), expires_at)
@@ -360,6 +371,7 @@ class Claiming:
             else:
                 self._service.answered(statement.coordinator)
             self._core.note(NoteName.CLAIM_DECLINED, statement.task, reason=statement.reason)
+            self._objecting.on_decline(known.claim, known.rank, message, in_slot=known.in_slot)
         else:
             self._service.answered_late(statement.coordinator, statement.claim)
 

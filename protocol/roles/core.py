@@ -61,7 +61,7 @@ class Core(ABC):
         self.identity = identity
         self.params = identity.params
         self.book = StakeBook(identity.params, identity.bootstraps)
-        self.admission = Admission(identity.network, identity.params, self.book)
+        self.admission = Admission(identity.network, identity.params, self.book, identity.domain)
         self.now = UnixMillis(0)
         self.clock_set_back = 0
         """How often the clock of this node has gone back."""

@@ -50,7 +50,7 @@ from protocol.wire.messages import (
     ServedModel,
     WorkMessage,
 )
-from protocol.wire.topics import coordinator_key, model_key, offers_topic
+from protocol.wire.topics import coordinator_key, model_key, objections_topic, offers_topic
 
 MAX_COORDINATORS: Final = 16
 """Work streams that a miner keeps: enough to be always busy, few enough to keep their clocks."""
@@ -133,7 +133,7 @@ class MinerCore(Core):
                 self._on_stake_changed()
             case Restored(records=records):
                 self._saved = records
-                self.emit(*self._search.look_up())
+                self.emit(Subscribe(objections_topic(self.identity.network)), *self._search.look_up())
             case ProvidersFound(key=key, peers=peers):
                 if key == self._search.key:
                     self.emit(*self._search.found(peers, self._connected, self.now))

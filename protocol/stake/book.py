@@ -26,7 +26,7 @@ class StakeBook:
 
     def __init__(self, params: Params, bootstraps: frozenset[PeerId] = frozenset()) -> None:
         """Begin empty. ``bootstraps`` are the peer ids that this node's operator has pinned."""
-        self._params = params
+        self.params = params
         self._epoch_ms = params.epoch_s * 1000
         self._bootstraps = bootstraps
         self._views: dict[Epoch, EpochView] = {}
@@ -50,7 +50,7 @@ class StakeBook:
         """Give the view of this moment's epoch, else the newest that is not of the future, else None."""
         view = self._views.get(Epoch(now // self._epoch_ms))
         if view is None:
-            epoch = epoch_at(now, self._params)
+            epoch = epoch_at(now, self.params)
             view = self._views.get(max((known for known in self._views if known < epoch), default=Epoch(-1)))
         return view
 
@@ -73,7 +73,7 @@ class StakeBook:
 
     def rows_around(self, address: Address, now: UnixMillis) -> tuple[StakeRow, ...]:
         """Give what the tables of e-1, e and e+1 say of this address: empty when it is registered in none."""
-        epoch = epoch_at(now, self._params)
+        epoch = epoch_at(now, self.params)
         if self._around[0] != epoch:
             near = (self._views.get(Epoch(number)) for number in (epoch - 1, epoch, epoch + 1))
             self._around = (epoch, tuple(view for view in near if view is not None))
@@ -94,7 +94,7 @@ class StakeBook:
 
     def healthy(self, now: UnixMillis) -> bool:
         """Say whether our follower keeps up: its head is younger than ``head_max_age_s``."""
-        return self._head is not None and now - self._head <= self._params.head_max_age_s * 1000
+        return self._head is not None and now - self._head <= self.params.head_max_age_s * 1000
 
     def certain(self, now: UnixMillis) -> bool:
         """Say whether an address that we do not find is a stranger to every honest node.
@@ -105,8 +105,8 @@ class StakeBook:
         if not self.healthy(now):
             return False
         return all(
-            epoch in self._views or now < beacon_cutoff(epoch, self._params)
-            for epoch in acceptable_epochs(now, self._params)
+            epoch in self._views or now < beacon_cutoff(epoch, self.params)
+            for epoch in acceptable_epochs(now, self.params)
         )
 
     def standing(self, peer: PeerId, now: UnixMillis) -> Standing:

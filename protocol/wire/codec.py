@@ -18,8 +18,8 @@ from protocol.wire.fields import FROM_WIRE, Frozen
 from protocol.wire.messages import (
     ArtifactHeader,
     Award,
-    Bulletin,
     Capability,
+    GossipMessage,
     Message,
     Receipt,
     Result,
@@ -55,7 +55,7 @@ class Place(Generic[MessageT]):
         self.classes: Final = {_kind(message_type): message_type for message_type in classes}
 
 
-GOSSIP_PLACE: Final = Place(Bulletin)
+GOSSIP_PLACE: Final = Place[GossipMessage](*get_args(GossipMessage))
 """What may be gossiped."""
 WORK_PLACE: Final = Place[WorkMessage](*get_args(WorkMessage))
 """What may stand on a work stream."""

@@ -151,6 +151,22 @@ class Bulletin(Frozen):
     closures: Annotated[tuple[Closure, ...], Field(max_length=64)]
 
 
+class Objection(Frozen):
+    """Miner to everybody: the coordinator declined my claim for a worse rank, by its own signature. Gossiped."""
+
+    kind: Literal["objection"] = "objection"
+    version: Literal[1] = 1
+    sent_at: MillisField
+    claim: ClaimStatement
+    claim_signature: SignatureField
+    decline: DeclineStatement
+    decline_signature: SignatureField
+
+
+GossipMessage = Bulletin | Objection
+"""Everything that may be gossiped."""
+
+
 class ServedModel(Frozen):
     """One model that a miner serves now."""
 
@@ -314,5 +330,5 @@ class ArtifactHeader(Frozen):
 WorkMessage = Hello | CapabilityUpdate | Claim | Award | Decline | Alive | Result | Abandon | Receipt | Reject | Cancel
 """Everything that may stand on a work stream."""
 
-Message = Bulletin | WorkMessage | ArtifactHeader | Capability | TaskSpecification
+Message = Bulletin | Objection | WorkMessage | ArtifactHeader | Capability | TaskSpecification
 """Everything that the codec encodes and decodes."""

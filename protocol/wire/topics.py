@@ -8,6 +8,11 @@ def offers_topic(network: str, model: str) -> str:
     return f"/cuckoo/1/{network}/offers/{model}"
 
 
+def objections_topic(network: str) -> str:
+    """Topic on which miners object to awards."""
+    return f"/cuckoo/1/{network}/objections"
+
+
 def model_key(network: str, model: str) -> str:
     """DHT provider key under which miners of a model are found."""
     return f"/cuckoo/1/{network}/model/{model}"

@@ -8,7 +8,7 @@ from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.miner import MinerCore
 from protocol.units import PeerId, StakingId, UnixMillis
 from protocol.wire.codec import WORK_PLACE, decode
-from protocol.wire.messages import Award, CapabilityUpdate, Claim, Decline
+from protocol.wire.messages import Award, CapabilityUpdate, Claim, Decline, Objection
 from protocol.wire.statements import ClaimStatement
 from tests.sim.machine import Machine
 
@@ -118,7 +118,7 @@ class Impostor(Behaviour):
     def acts(self, machine: Machine, event: Event, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
         """Forge a claim for each offer and a bulletin for each bulletin."""
         core = machine.core
-        if not isinstance(event, GossipReceived) or core is None:
+        if not isinstance(event, GossipReceived) or core is None or isinstance(event.message, Objection):
             return effects
         message = event.message
         forged: list[Effect] = [Publish(event.topic, message.model_copy(update={"sent_at": UnixMillis(core.now)}))]

@@ -15,7 +15,7 @@ from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.miner import MinerCore
 from protocol.units import Role, StakingId, TaskId
 from protocol.wire.codec import WORK_PLACE, decode
-from protocol.wire.messages import Award, Hello, Receipt
+from protocol.wire.messages import Award, Bulletin, Hello, Receipt
 from tests.sim.world import World
 from tests.support.networks import network_params
 
@@ -163,7 +163,7 @@ class Chaos:
             case StartJob():
                 machine = self.world.machines[name]
                 assert len(machine.jobs) < machine.places + LOOK_AHEAD, "more jobs than places and look-ahead"
-            case Publish(message=bulletin):
+            case Publish(message=Bulletin() as bulletin):
                 for offer in bulletin.offers:
                     assert offer.attempt <= 255
             case _:

@@ -24,7 +24,7 @@ from protocol.stake.table import EpochView, StakeRow
 from protocol.task.offer import offer_digest
 from protocol.units import Digest, PeerId, StakingId, UnixMillis
 from protocol.wire.codec import decode
-from protocol.wire.messages import Offer
+from protocol.wire.messages import Bulletin, Offer
 
 MOST = 8192
 """Answers kept of each function; the oldest goes first. What is asked again is asked again soon."""
@@ -84,6 +84,7 @@ class Cleared(NamedTuple):
     inactive: frozenset[StakingId]
     row: StakeRow
     digest: bytes
+    message: Bulletin
     judgement: Judgement
 
 
@@ -107,18 +108,17 @@ def _judge_once() -> Callable[..., Judgement]:
             or not is_acceptable(known.view.epoch, now, core.params)
         ):
             judgement = judge(core, topic, data, author, now)
-            if judgement.message is not None:
-                message = judgement.message
+            message = judgement.message
+            if isinstance(message, Bulletin):
                 view, row = book.view(message.epoch), admission.speaker_of(message, topic, author, now)
                 assert view is not None
                 digest = hashlib.sha256(data).digest()
-                cleared[data] = Cleared(topic, author, view, book._inactive, row, digest, judgement)
+                cleared[data] = Cleared(topic, author, view, book._inactive, row, digest, message, judgement)
                 if len(cleared) > MOST:
                     del cleared[next(iter(cleared))]
             return judgement
-        assert known.judgement.message is not None
         try:
-            admission.admit(known.judgement.message, known.row, known.digest, now)
+            admission.admit(known.message, known.row, known.digest, now)
         except IgnoredMessage as problem:
             return Judgement(Verdict.IGNORE, problem.rule, None)
         return known.judgement

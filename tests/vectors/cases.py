@@ -176,6 +176,13 @@ MESSAGES: dict[str, dict[str, Any]] = {
         "salt": b"s" * 16,
     },
     "Decline": {"statement": _ON_WIRE["DeclineStatement"], "signature": _SIGNATURE},
+    "Objection": {
+        "sent_at": 1_700_000_000_500,
+        "claim": _ON_WIRE["ClaimStatement"],
+        "claim_signature": _SIGNATURE,
+        "decline": _ON_WIRE["DeclineStatement"],
+        "decline_signature": _SIGNATURE,
+    },
     "Alive": _TASK_AND_ATTEMPT | {"state": "step", "step": 3, "steps": 20, "wait_ms": 120},
     "Result": {
         "commitment": _ON_WIRE["CommitmentStatement"],

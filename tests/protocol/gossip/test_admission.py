@@ -4,12 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.crypto.keys import NodeKey
+from protocol.crypto.typed_data import Domain
 from protocol.gossip.admission import BURST_S, Admission
 from protocol.gossip.verdict import Verdict
 from protocol.params import MAX_MESSAGE_BYTES
 from protocol.stake.book import StakeBook
 from protocol.stake.epoch import epoch_start
-from protocol.units import CAI, Epoch, PeerId, StakingId, UnixMillis
+from protocol.units import CAI, Address, Epoch, PeerId, StakingId, UnixMillis
 from protocol.wire.codec import encode
 from protocol.wire.messages import Abandon, AwardNotice, Bulletin
 from tests.support.networks import ALICE, BOB, CAROL, DAVE, coordinator, network_params, row, trio, view
@@ -20,6 +21,7 @@ TOPIC = f"/cuckoo/1/test/offers/{MODEL}"
 EPOCH = 5
 NOW = UnixMillis(epoch_start(Epoch(EPOCH), PARAMS) + 30_000)
 STRANGER = NodeKey(b"\x77" * 32)
+DOMAIN = Domain(31337, Address(b"\x11" * 20))
 
 
 def bulletin(**changes: object) -> bytes:
@@ -44,7 +46,7 @@ def admission(*, head: int | None = NOW, epochs: tuple[int, ...] = (4, 5, 6), ro
         book.add(view(epoch, rows))
     if head is not None:
         book.head_seen(UnixMillis(head))
-    return Admission("test", PARAMS, book)
+    return Admission("test", PARAMS, book, DOMAIN)
 
 
 def judged(data: bytes, signer: PeerId = CAROL.peer_id, *, by: Admission | None = None, topic: str = TOPIC, now=NOW):
@@ -122,7 +124,7 @@ def test_judge__signer_in_one_table_only__is_no_stranger(epoch):
     for known in (4, 5, 6):
         book.add(view(known, trio() if known == epoch else [row(ALICE, 1)]))
     book.head_seen(NOW)
-    verdict, rule = judged(bulletin(), by=Admission("test", PARAMS, book))
+    verdict, rule = judged(bulletin(), by=Admission("test", PARAMS, book, DOMAIN))
     assert verdict is not Verdict.REJECT
     assert rule == ("gossip.accepted" if epoch == EPOCH else "gossip.root")
 
@@ -162,7 +164,7 @@ def test_judge__key_rotated_since__is_ignored_in_the_epoch_of_the_other_key():
     book.add(view(4))
     book.add(rotated)
     book.head_seen(NOW)
-    by = Admission("test", PARAMS, book)
+    by = Admission("test", PARAMS, book, DOMAIN)
     assert judged(bulletin(root=rotated.table.root), CAROL.peer_id, by=by) == ignored("gossip.inactive")
     assert judged(bulletin(root=rotated.table.root), DAVE.peer_id, by=by) == ACCEPTED
 
