@@ -20,8 +20,10 @@ from node.desk import TaskDesk
 from node.driver import Driver
 from node.journal import StructuredJournal
 from node.ports import Clock, Engine, Journal, OfferedModel, Ports, Waiting
+from node.recording import RecordedSink, Recorder
 from node.settings import NodeRole, Settings
 from node.upkeep import keep_tidy
+from protocol.audit.record import RecordHead
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain
 from protocol.errors import ConfigError
@@ -32,6 +34,7 @@ from protocol.roles.core import Core, Identity
 from protocol.roles.miner import MinerCore
 from protocol.task.catalog import Catalog
 from protocol.units import PeerId, StakingId, TaskId, Wei
+from protocol.wire.topics import objections_topic, offers_topic
 
 WEI_PER_GWEI: Final = 10**9
 RECURSION_LIMIT: Final = 1000
@@ -118,8 +121,9 @@ async def run_node(
     clock = SystemClock()
     journal = StructuredJournal()
     identity = identity_of(settings, secret)
-    ports = real_ports(settings, secret, identity.catalog, clock, journal, gas_key)
-    await run_with(ports, settings, identity, journal, task_status=task_status)
+    recorder = _recorder(settings, clock, journal)
+    ports = real_ports(settings, secret, identity.catalog, clock, journal, gas_key, recorder)
+    await run_with(ports, settings, identity, journal, recorder, task_status=task_status)
 
 
 def real_ports(
@@ -129,6 +133,7 @@ def real_ports(
     clock: Clock,
     journal: Journal,
     gas_key: bytes | None = None,
+    recorder: Recorder | None = None,
 ) -> Ports:
     """Build the real adapters of a role: sockets, chain, disk, device.
 
@@ -173,9 +178,19 @@ def real_ports(
         clock,
         journal,
         store,
+        recorder,
     )
     engine = _engine(settings, catalog, clock, journal) if ROLES[settings.role].has_engine else None
     return Ports(transport, chain, store, engine, clock, journal)
+
+
+def _recorder(settings: Settings, clock: Clock, journal: Journal) -> Recorder | None:
+    """Build the recorder of public gossip, where one is asked for."""
+    section = settings.record
+    if section.file is None:
+        return None
+    head = RecordHead(settings.params, settings.chain.chain_id, settings.chain.staking_address)
+    return Recorder(section.file, head, section.max_mb * 10**6, section.files, clock, journal)
 
 
 def _engine(settings: Settings, catalog: Catalog, clock: Clock, journal: Journal) -> Engine:
@@ -201,10 +216,11 @@ async def run_with(
     settings: Settings,
     identity: Identity,
     journal: StructuredJournal,
+    recorder: Recorder | None = None,
     *,
     task_status: "trio.TaskStatus[NodeInfo]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run one node over given ports: store, chain, transport, driver, engine, gateway, in this order."""
+    """Run one node over given ports: store, recorder, chain, transport, driver, engine, gateway, in this order."""
     spec = ROLES[settings.role]
     core = spec.core(identity, settings, ports.transport.addresses)
     async with ports.store.opened(), trio.open_nursery() as nursery:
@@ -212,7 +228,13 @@ async def run_with(
         driver = Driver(core, ports, desk)
         if desk is not None:
             desk.connect(driver.post)
-        await nursery.start(ports.chain.run, driver)
+        if recorder is not None:
+            recorder.open()
+            nursery.start_soon(recorder.run)
+            for model in sorted(identity.catalog.models):
+                ports.transport.subscribe(offers_topic(identity.network, model))
+            ports.transport.subscribe(objections_topic(identity.network))
+        await nursery.start(ports.chain.run, driver if recorder is None else RecordedSink(driver, recorder))
         await nursery.start(ports.transport.run, driver, driver)
         await nursery.start(driver.run)
         nursery.start_soon(keep_tidy, ports.store, ports.clock, journal)

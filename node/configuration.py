@@ -37,6 +37,7 @@ PATH_KEYS: Final = (
     "key.keystore",
     "key.password_file",
     "http.keys_file",
+    "record.file",
     "engine.model_folders",
 )
 """Keys whose relative paths are meant from the file that holds them."""

@@ -56,6 +56,7 @@ _LEVELS: Final[Mapping[NoteName, int]] = {
     NoteName.TX_STUCK: logging.WARNING,
     NoteName.TX_FAILED: logging.WARNING,
     NoteName.GAS_LOW: logging.WARNING,
+    NoteName.RECORD_STOPPED: logging.WARNING,
     NoteName.GAS_BALANCE: logging.DEBUG,
     NoteName.TASK_LEASE_EXPIRED: logging.WARNING,
     NoteName.MINER_PAUSED: logging.WARNING,

@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias
 import trio
 
 from protocol.chain_records import ChainPlace, ChainStep, Transaction
+from protocol.crypto.publication import Publication
 from protocol.effects import Accepted, Lane, Offence, Refused, StartJob, Update
 from protocol.events import Event
 from protocol.gossip.verdict import Verdict
@@ -74,6 +75,14 @@ class Journal(Protocol):
 
     def note(self, name: NoteName, task: TaskId | None = None, **fields: str | int) -> None:
         """Record one domain event. Field values are short and hold no prompt, key or password."""
+        ...
+
+
+class GossipRecorder(Protocol):
+    """Who writes public gossip down."""
+
+    def heard(self, publication: Publication) -> None:
+        """Take one message that was accepted, or is our own. Never waits and never raises."""
         ...
 
 

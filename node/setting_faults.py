@@ -39,6 +39,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "engine.device": "--device",
     "engine.delay_ms": "--delay-ms",
     "engine.places": "--places",
+    "record.file": "--record",
     "logs.format": "--json-logs",
     "logs.level": "--log-level",
 }

@@ -209,6 +209,18 @@ class MinerSection(Section):
 
 
 @final
+class RecordSection(Section):
+    """A record of public gossip, which ``cuckoo audit`` reads."""
+
+    file: Path | None = None
+    """Where to write it; nothing is recorded where left out."""
+    max_mb: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """Size (MB) from which a new file begins; the old one gets ``.1`` behind its name, and so on."""
+    files: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Most files that are kept, the present one included; the oldest is deleted."""
+
+
+@final
 class LogsSection(Section):
     """What the node writes to standard error."""
 
@@ -240,6 +252,7 @@ class Settings(Section):
     http: HttpSection = HttpSection()
     engine: EngineSection = EngineSection()
     miner: MinerSection = MinerSection()
+    record: RecordSection = RecordSection()
     logs: LogsSection = LogsSection()
 
     @property

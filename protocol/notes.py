@@ -37,6 +37,7 @@ class NoteName(StrEnum):
     TX_FAILED = "tx.failed"
     GAS_LOW = "gas.low"
     GAS_BALANCE = "gas.balance"
+    RECORD_STOPPED = "record.stopped"
     TASK_ACCEPTED = "task.accepted"
     TASK_REFUSED = "task.refused"
     TASK_OFFERED = "task.offered"

@@ -59,6 +59,9 @@ def node(
     device: Annotated[str | None, typer.Option(help="Miner: auto, cpu, cuda, cuda:1.  \\[auto]")] = None,
     delay_ms: Annotated[int | None, typer.Option(help="Miner: time of a picture with --engine instant.")] = None,
     places: Annotated[int | None, typer.Option(help="Miner: pictures at once with --engine instant.  [1]")] = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write public gossip down, for cuckoo audit.")
+    ] = None,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Logs as JSON lines, also on a terminal.")] = False,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.  \\[info]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="When ready, print one JSON line about the node.")] = False,
@@ -110,6 +113,7 @@ def node(
             "engine.device": device,
             "engine.delay_ms": delay_ms,
             "engine.places": places,
+            "record.file": record,
             "logs.format": "json" if json_logs else None,
             "logs.level": log_level,
         },

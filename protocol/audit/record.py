@@ -1,6 +1,7 @@
 """What a recorder keeps: which network, the tables and beacons of its epochs, and gossip as it was signed.
 
 Nothing in a record is believed: ``protocol.audit.history`` checks signatures, roots and who may speak.
+Spec: SPEC.md §4.6.
 """
 
 from dataclasses import dataclass

@@ -2,6 +2,7 @@
 
 libp2p signs ``libp2p-pubsub:`` and the message as protobuf: publisher, data, sequence number, topic. The sequence
 number goes up by one with each message of one run, whatever its topic: so a reader sees whether it heard them all.
+Spec: SPEC.md §4.6.
 """
 
 import hashlib

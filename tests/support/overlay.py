@@ -10,6 +10,7 @@ import trio
 
 from node.adapters.libp2p import OverlaySettings, OverlayTransport
 from protocol.crypto.keys import NodeKey
+from protocol.crypto.publication import Publication
 from protocol.effects import Lane
 from protocol.events import Event
 from protocol.gossip.verdict import Verdict
@@ -51,6 +52,16 @@ class MemoryBook:
         if address in self.kept:
             self.kept.remove(address)
         self.kept.insert(0, address)
+
+
+class MemoryRecord:
+    """A record of gossip without a disk."""
+
+    def __init__(self) -> None:
+        self.publications: list[Publication] = []
+
+    def heard(self, publication: Publication) -> None:
+        self.publications.append(publication)
 
 
 class Gate:
@@ -118,6 +129,7 @@ class Running:
     gate: Gate
     journal: RecordingJournal
     book: MemoryBook
+    record: "MemoryRecord"
     stop: Callable[[], None] = lambda: None
     stopped: trio.Event = field(default_factory=trio.Event)
 
@@ -185,8 +197,9 @@ class Overlay:
             max_connections=max_connections,
         )
         journal, memory = RecordingJournal(), MemoryBook(book)
-        transport = OverlayTransport(settings, secret_of(number), WallClock(), journal, memory)
-        running = Running(number, transport, Sink(), Gate(self.standings), journal, memory)
+        record = MemoryRecord()
+        transport = OverlayTransport(settings, secret_of(number), WallClock(), journal, memory, record)
+        running = Running(number, transport, Sink(), Gate(self.standings), journal, memory, record)
         await self._nursery.start(self._run, running)
         return running
 

@@ -26,8 +26,9 @@ from node.adapters.libp2p.budget import Budgets
 from node.adapters.libp2p.eager_links import EagerLinks
 from node.adapters.libp2p.framing import VarintFrames
 from node.adapters.libp2p.identity import from_libp2p, is_node_id, text_of
-from node.ports import Gatekeeper, Journal
+from node.ports import Gatekeeper, GossipRecorder, Journal
 from protocol.crypto.keys import address_of_peer_id
+from protocol.crypto.publication import Publication
 from protocol.effects import Offence
 from protocol.errors import InvalidMessage
 from protocol.gossip.verdict import Verdict
@@ -172,7 +173,13 @@ class OverlayPubsub(Pubsub):
     """The reading half of gossip, and the counting of what was read."""
 
     def __init__(
-        self, host: IHost, router: OverlayRouter, gatekeeper: Gatekeeper, journal: Journal, judge: Judge
+        self,
+        host: IHost,
+        router: OverlayRouter,
+        gatekeeper: Gatekeeper,
+        journal: Journal,
+        judge: Judge,
+        recorder: GossipRecorder | None,
     ) -> None:
         super().__init__(
             host,
@@ -189,6 +196,7 @@ class OverlayPubsub(Pubsub):
         self._journal = journal
         self._judge = judge
         self._links = router.links
+        self._recorder = recorder
         self._ignored: OrderedDict[bytes, float] = OrderedDict()
         self._refused = Budgets(REFUSED_PER_S, REFUSED_BURST)
 
@@ -237,6 +245,7 @@ class OverlayPubsub(Pubsub):
         """Judge one message and forward it if it is ACCEPT; our own go out as they are."""
         if msg_forwarder == self.my_id:
             self._mark_msg_seen(msg)
+            self._record(msg)
             await self.router.publish(msg_forwarder, msg)
             return
         if len(msg.topicIDs) != 1 or len(msg.data) > MAX_MESSAGE_BYTES or len(msg.seqno) != SEQNO_BYTES:
@@ -260,6 +269,7 @@ class OverlayPubsub(Pubsub):
             case Verdict.ACCEPT:
                 self._mark_msg_seen(msg)
                 self._links.accepted(msg.from_id, int.from_bytes(msg.seqno, "big"), msg_forwarder)
+                self._record(msg)
                 self._journal.note(NoteName.GOSSIP_ACCEPTED, topic=topic, signer=signer, bytes=len(msg.data))
                 await self.router.publish(msg_forwarder, msg)
             case Verdict.IGNORE:
@@ -270,6 +280,13 @@ class OverlayPubsub(Pubsub):
             case Verdict.REJECT:
                 self._mark_msg_seen(msg)
                 self._journal.note(NoteName.GOSSIP_REJECTED, topic=topic, signer=signer, bytes=len(msg.data))
+
+    def _record(self, msg: rpc_pb2.Message) -> None:
+        """Have a message written down, if somebody does that."""
+        if self._recorder is not None:
+            sequence = int.from_bytes(msg.seqno, "big")
+            publisher = text_of(msg.from_id)
+            self._recorder.heard(Publication(publisher, sequence, msg.topicIDs[0], msg.data, msg.signature))
 
     def _is_worth_verifying(self, signer: PeerId, forwarder: PeerId) -> bool:
         """Say whether a signature by this key may matter: keys are free, and looking at one costs a millisecond."""
@@ -330,8 +347,8 @@ def _check_signature(msg: rpc_pb2.Message, signer: PeerId) -> None:
 
 
 def gossip_of(
-    host: IHost, gatekeeper: Gatekeeper, journal: Journal, judge: Judge
+    host: IHost, gatekeeper: Gatekeeper, journal: Journal, judge: Judge, recorder: GossipRecorder | None = None
 ) -> tuple[OverlayRouter, OverlayPubsub]:
     """Build router and pubsub of a host; both are services to be run before the host listens."""
     router = OverlayRouter(lambda peer: gatekeeper.standing(peer) in REGISTERED)
-    return router, OverlayPubsub(host, router, gatekeeper, journal, judge)
+    return router, OverlayPubsub(host, router, gatekeeper, journal, judge, recorder)

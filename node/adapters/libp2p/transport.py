@@ -24,7 +24,7 @@ from node.adapters.libp2p.patches import apply_patches
 from node.adapters.libp2p.peers import Peers
 from node.adapters.libp2p.settings import AddressBook, OverlaySettings, check, check_ports_free
 from node.adapters.libp2p.work import WorkStreams
-from node.ports import Clock, EventSink, Gatekeeper, Journal, Ready
+from node.ports import Clock, EventSink, Gatekeeper, GossipRecorder, Journal, Ready
 from protocol.crypto.keys import NodeKey
 from protocol.effects import Lane, Offence
 from protocol.errors import ConfigError
@@ -62,7 +62,13 @@ class OverlayTransport:
     """``node.ports.Transport`` over TCP, Noise, Yamux, GossipSub and Kademlia."""
 
     def __init__(
-        self, settings: OverlaySettings, secret: bytes, clock: Clock, journal: Journal, address_book: AddressBook
+        self,
+        settings: OverlaySettings,
+        secret: bytes,
+        clock: Clock,
+        journal: Journal,
+        address_book: AddressBook,
+        recorder: GossipRecorder | None = None,
     ) -> None:
         """Check the settings; nothing is opened before ``run``.
 
@@ -72,6 +78,7 @@ class OverlayTransport:
             clock: For the times in the address book.
             journal: Where everything is noted.
             address_book: Where addresses that worked are kept; ``node.ports.Store`` will do.
+            recorder: Who writes down the gossip that is accepted or our own, if anybody.
 
         Raises:
             ConfigError: A setting is wrong; the text names it and the fix.
@@ -83,6 +90,7 @@ class OverlayTransport:
         self._clock = clock
         self._journal = journal
         self._book = address_book
+        self._recorder = recorder
         self._addresses: tuple[str, ...] = ()
         self._closing = False
         self._parts: _Parts | None = None
@@ -137,7 +145,7 @@ class OverlayTransport:
     ) -> None:
         peers = Peers(host, self._settings, self._peer_id, gatekeeper, sink, self._journal, self._clock)
         dialler = Dialler(host, self._settings, peers, self._journal, self._clock, self._book)
-        router, pubsub = gossip_of(host, gatekeeper, self._journal, peers.judge)
+        router, pubsub = gossip_of(host, gatekeeper, self._journal, peers.judge, self._recorder)
         dht = OverlayDht(host, peers.is_registered)
 
         def is_refused(stream: INetStream) -> bool:

@@ -1,5 +1,7 @@
 """Gossip between real nodes: who hears what, by whose verdict."""
 
+import time
+
 import pytest
 import trio
 from libp2p.peer.id import ID
@@ -7,6 +9,7 @@ from libp2p.pubsub.pb import rpc_pb2
 
 from node.adapters.libp2p import eager_links
 from node.adapters.libp2p.identity import from_libp2p
+from protocol.crypto.publication import check_publication
 from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
 from protocol.stake.standing import Standing
@@ -181,3 +184,26 @@ async def test_publish__eight_join_at_once__all_hear_everything_and_soon_just_on
         for node in listeners:
             await until(lambda node=node: len(_data(node)) == 3 * eager_links.WINDOW + 10, "everything")
         assert sum(map(len, copies)) <= 2 * 10 * len(listeners), "a full mesh would send seven of each"
+
+
+async def test_record__of_what_is_accepted_and_published__holds_signatures_and_every_number() -> None:
+    async with overlay() as place:
+        alice, bob, carol = await _line(place)
+        for number in range(5):
+            alice.transport.publish(TOPIC, b"message %d" % number)
+        await until(lambda: len(carol.record.publications) == 5, "five messages in carol's record")
+        heard = carol.record.publications
+        for publication in heard:
+            check_publication(publication)
+        assert {(one.publisher, one.topic) for one in heard} == {(alice.id, TOPIC)}
+        sequences = sorted(one.sequence for one in heard)
+        assert [number - sequences[0] for number in sequences] == [0, 1, 2, 3, 4], "none of one run is left out"
+        assert 0 < time.time_ns() - sequences[0] < 600 * 10**9, "a run begins at its clock: a restart is a jump"
+        assert sorted(alice.record.publications, key=lambda one: one.sequence) == sorted(
+            heard, key=lambda one: one.sequence
+        ), "its own messages stand in a publisher's record as others hear them"
+
+        bob.gate.verdict = Verdict.IGNORE
+        alice.transport.publish(TOPIC, b"ignored")
+        await until(lambda: bob.journal.of(NoteName.GOSSIP_IGNORED), "bob's IGNORE")
+        assert b"ignored" not in [one.data for one in bob.record.publications]
