@@ -89,7 +89,7 @@ def test_compose__each_role__loads_what_it_needs_and_no_more(role, needed, forbi
 
 PURE = frozenset(
     {"abc", "collections", "dataclasses", "enum", "functools", "hashlib", "math", "pathlib", "re", "struct", "typing"}
-    | {"heapq", "operator", "zlib"}
+    | {"bisect", "heapq", "itertools", "operator", "zlib"}
 )
 """Of the standard library, what the protocol may use: no file, clock, randomness, log, thread or process."""
 PURE_NAMES = {"pathlib": {"PurePosixPath", "PurePath"}}
@@ -120,6 +120,7 @@ MAY_ALSO_IMPORT = {
     "node/compose.py": {"node.adapters"},
     "node/deployment.py": {"node.adapters.chain", "contracts"},
     "node/devnet.py": {"node.adapters.chain", "httpx"},
+    "node/chain_views.py": {"node.adapters.chain"},
     "node/receipts.py": {"node.adapters.chain"},
     "node/cli/demo.py": {"node.adapters.system"},
     "node/journal.py": {"structlog", "prometheus_client"},
