@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
+from node.cli.audit import audit
 from node.cli.config import config_commands
 from node.cli.contracts import contract_commands
 from node.cli.demo import demo
@@ -69,6 +70,8 @@ def cuckoo(
 
       $ cuckoo status --stakes --network network.toml
 
+      $ cuckoo audit --live --seconds 600 --network network.toml
+
       $ cuckoo vote 4 1000 --network network.toml --keystore account.json
     """
     if show_version:
@@ -87,6 +90,7 @@ app.command(rich_help_panel=NODES)(node)
 app.add_typer(key_commands, name="key", rich_help_panel=NODES)
 app.add_typer(config_commands, name="config", rich_help_panel=NODES)
 app.command(rich_help_panel=STAKES)(status)
+app.command(rich_help_panel=STAKES)(audit)
 app.command(rich_help_panel=STAKES)(faucet)
 app.command(rich_help_panel=STAKES)(vote)
 app.command(rich_help_panel=STAKES)(unvote)
