@@ -5,7 +5,6 @@ never exceed the device's places plus the look-ahead that hides one award round 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from heapq import nsmallest
 from math import inf
 from typing import Final, final
@@ -18,6 +17,7 @@ from protocol.notes import NoteName
 from protocol.records import ClaimSigned
 from protocol.roles.core import EMPTY, Core
 from protocol.roles.objecting import Objecting
+from protocol.roles.open_offers import OpenOffer, OutstandingClaim
 from protocol.roles.roster import LOOK_AHEAD
 from protocol.roles.service import Service
 from protocol.stake.epoch import acceptable_epochs
@@ -25,7 +25,7 @@ from protocol.stake.field import Field
 from protocol.stake.lottery import clock, last_slot_ms, order, outside_place, slot_ms, task_id, ticket
 from protocol.stake.table import EpochView
 from protocol.task.offer import offer_digest
-from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
+from protocol.units import PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.fields import MAX_ATTEMPT
 from protocol.wire.messages import Bulletin, Claim, Decline, Offer
 from protocol.wire.statements import AwardStatement, ClaimStatement
@@ -45,52 +45,30 @@ MAX_HEARD_PER_COORDINATOR: Final = 1024
 TOO_MANY: Final = "too_many_offers"
 
 
-@dataclass(slots=True)
-class OpenOffer:
-    """An offer that we could serve and nobody has, as far as we heard."""
-
-    offer: Offer
-    model: str
-    coordinator: StakingId
-    peer: PeerId
-    slot_at: UnixMillis
-    """When our slot comes."""
-    backlog_at: UnixMillis
-    """When every slot has passed and an answer was due: from then on the look-ahead may take it too."""
-    rank: int | None
-    clock: float
-    """What our own clock reads in its draw: the smaller, the rather it is ours."""
-    digest: Digest
-    """What a claim of it names."""
-
-
-@dataclass(slots=True)
-class OutstandingClaim:
-    """A signed claim that has no answer yet. It binds us until ``expires_at``."""
-
-    claim: Claim
-    digest: Digest
-    peer: PeerId
-    offer: Offer
-    """What was offered: an award for anything else is no award."""
-    model: str
-    expires_at: UnixMillis
-    rank: int | None
-    """Ours in its draw."""
-    in_slot: bool
-    """It left when our slot came: who is beaten by a worse rank then may object."""
-
-
 @final
 class Claiming:
     """Open offers and outstanding claims of one miner."""
 
     def __init__(
-        self, core: Core, price_floor: Wei, blocked: frozenset[StakingId], in_hand: Callable[[TaskId], bool]
+        self,
+        core: Core,
+        price_floor: Wei,
+        blocked: frozenset[StakingId],
+        in_hand: Callable[[TaskId], bool],
+        is_in_debt: Callable[[StakingId], bool],
     ) -> None:
-        """Claim nothing below ``price_floor`` (wei per pixel-step), of ``blocked``, or that we have ``in_hand``."""
+        """Begin without offers.
+
+        Args:
+            core: The miner.
+            price_floor: Claim nothing below it (wei per pixel-step).
+            blocked: Coordinators that get no work.
+            in_hand: Whether we have a task already.
+            is_in_debt: Whether a coordinator owes us too many receipts to get more work.
+        """
         self._core = core
         self._in_hand = in_hand
+        self._is_in_debt = is_in_debt
         self._price_floor = price_floor
         self._blocked = blocked
         self._offers: dict[TaskId, OpenOffer] = {}
@@ -204,36 +182,51 @@ class Claiming:
 
     def _reason_to_skip(self, offer: Offer, message: Bulletin, served: ModelState) -> str | None:
         """Say why we do not want an offer, None when we do."""
-        now = self._core.now
+        return (
+            self._fault_of_offer(offer, message, served)
+            or self._fault_of_coordinator(message.coordinator)
+            or self._had_already(offer, message.coordinator)
+        )
+
+    def _fault_of_offer(self, offer: Offer, message: Bulletin, served: ModelState) -> str | None:
+        """Say what is wrong with an offer, whoever makes it."""
+        now, params = self._core.now, self._core.params
         if offer.accepted_epoch != message.epoch and (
-            offer.accepted_epoch > message.epoch or offer.accepted_epoch in acceptable_epochs(now, self._core.params)
+            offer.accepted_epoch > message.epoch or offer.accepted_epoch in acceptable_epochs(now, params)
         ):
             # Else a coordinator could choose between the draws of two epochs.
             return "early_redraw"
-        if message.coordinator in self._blocked:
-            return "blocked"
         if offer.work != "text_to_image":
             return "work"
         if offer.deadline <= now + 1000 * offer.pixel_steps // max(served.pixel_steps_per_s, 1):
             return "deadline"
         if offer.price < self._price_floor * offer.pixel_steps:
             return "price"
-        params = self._core.params
-        if (
-            offer.slot_step_ms > MAX_STRETCH * params.slot_step_ms
-            or offer.allowance_ms > MAX_STRETCH * params.claim_allowance_ms
-        ):
+        longest = MAX_STRETCH * params.claim_allowance_ms
+        if offer.slot_step_ms > MAX_STRETCH * params.slot_step_ms or offer.allowance_ms > longest:
             return "slots"
-        if self._service.is_quiet(message.coordinator):
+        return None
+
+    def _fault_of_coordinator(self, coordinator: StakingId) -> str | None:
+        """Say why we do not work for a coordinator now."""
+        if coordinator in self._blocked:
+            return "blocked"
+        if self._service.is_quiet(coordinator):
             return "unanswered"
+        if self._is_in_debt(coordinator):
+            return "unpaid"
+        return None
+
+    def _had_already(self, offer: Offer, coordinator: StakingId) -> str | None:
+        """Say what we know or do already that makes an offer one too many."""
         if self._in_hand(offer.task):
             return "in_hand"
-        if self._ended.get((message.coordinator, offer.task), -1) >= offer.attempt:
+        if self._ended.get((coordinator, offer.task), -1) >= offer.attempt:
             return "ended"
         claimed = self._claims.get(offer.task)
         if claimed is not None and claimed.claim.statement.attempt >= offer.attempt:
             return "claimed"
-        if self._heard.get(message.coordinator, 0) >= MAX_HEARD_PER_COORDINATOR and offer.task not in self._offers:
+        if self._heard.get(coordinator, 0) >= MAX_HEARD_PER_COORDINATOR and offer.task not in self._offers:
             return TOO_MANY
         return None
 
@@ -298,11 +291,13 @@ class Claiming:
         if now < (self._fresh_from if fresh_too else self._backlog_from):
             return None
         due: dict[StakingId, list[OpenOffer]] = {}
+        unpaid = {coordinator for coordinator in self._heard if self._is_in_debt(coordinator)}
         first_due = now + LONGEST_SLEEP_MS
         for open_offer in self._offers.values():
             due_at = open_offer.slot_at if fresh_too else max(open_offer.slot_at, open_offer.backlog_at)
             first_due = min(first_due, due_at)
-            if due_at <= now and open_offer.peer in self.streams and open_offer.offer.task not in self._claims:
+            is_left = open_offer.offer.task in self._claims or open_offer.coordinator in unpaid
+            if due_at <= now and open_offer.peer in self.streams and not is_left:
                 due.setdefault(open_offer.coordinator, []).append(open_offer)
         if not due:
             if fresh_too:

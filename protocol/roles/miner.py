@@ -97,7 +97,13 @@ class MinerCore(Core):
         self._busy_timer_set = False
         self._capability_sequence = 0
         self._subscribed: set[str] = set()
-        self._claiming = Claiming(self, price_floor, blocked, lambda task: self._working.has(task))
+        self._claiming = Claiming(
+            self,
+            price_floor,
+            blocked,
+            lambda task: self._working.has(task),
+            lambda coordinator: self._working.is_in_debt(coordinator),
+        )
         self._claiming.streams = self._streams
         self._working = Working(self, self._streams)
         self._search = Discovery(coordinator_key(identity.network), identity.key.peer_id)

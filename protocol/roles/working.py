@@ -13,9 +13,10 @@ from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import JobFailed, JobFinished, JobProgress, ModelState
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored, Record, ResultCommitted, ResultSettled, VoucherHeld
-from protocol.roles.claiming import OutstandingClaim
 from protocol.roles.core import Core
+from protocol.roles.credit import PATIENCE, Credit
 from protocol.roles.earnings import Earnings
+from protocol.roles.open_offers import OutstandingClaim
 from protocol.stake.table import StakeRow
 from protocol.task.receipt import check_redeemable
 from protocol.task.specification import specification_digest
@@ -70,10 +71,20 @@ class Working:
         self._jobs: dict[tuple[TaskId, int], Job] = {}
         self._deliveries: dict[tuple[TaskId, int], Delivery] = {}
         self.earnings = Earnings(core)
+        self._credit = Credit()
 
     def has(self, task: TaskId) -> bool:
         """Say whether we work on a task, or have a result of it that is not acknowledged: it is claimed but once."""
         return any(key[0] == task for key in (*self._jobs, *self._deliveries))
+
+    def is_in_debt(self, coordinator: StakingId) -> bool:
+        """Say whether a coordinator owes us receipts for as much as we trust it with."""
+        now = self._core.now
+        waiting = sum(
+            delivery.committed.coordinator == coordinator and now - delivery.committed.committed_at >= PATIENCE
+            for delivery in self._deliveries.values()
+        )
+        return self._credit.is_spent(coordinator, waiting)
 
     def busy(self) -> int:
         """Count the jobs at the engine."""
@@ -273,6 +284,7 @@ class Working:
         if delivery is None:
             return
         if self._core.now - delivery.committed.committed_at > RESULT_KEPT_MS:
+            self._credit.given_up(delivery.committed.coordinator)
             self._settle(delivery)
             return
         peer = next((peer for peer, id_ in self._streams.items() if id_ == delivery.committed.coordinator), None)
@@ -306,6 +318,7 @@ class Working:
             raise InvalidMessage("receipt.price")
         # The highest voucher covers all that was receipted: showing an old one again pays nothing.
         held = self.earnings.credit(coordinator, statement.price, voucher, message.voucher_signature)
+        self._credit.paid(coordinator.id)
         self._forget(delivery)
         core.emit(Persist((ResultSettled(delivery.committed.award), held)))
         core.note(NoteName.RECEIPT_RECEIVED, statement.task, coordinator=coordinator.id, wei=statement.price)

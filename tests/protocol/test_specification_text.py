@@ -19,6 +19,8 @@ SPEAKING = ("protocol", "node/adapters/libp2p")
 NAMING = {"InvalidMessage", "IgnoredMessage", "Judge"}
 REASONED = {"abandon", "cancel", "reject", "stop", "fail", "take_back", "_decline", "_end", "Refused"}
 """Methods of the roles that say no, with the reason among their arguments."""
+SKIPPING = ("_reason_to_skip", "_fault_of_offer", "_fault_of_coordinator", "_had_already")
+"""Methods that give the reason for which a miner skips an offer."""
 FUNCTIONS = sorted(set(re.findall(r"`((?:protocol|node)(?:\.\w+)+)`", TEXT)))
 TESTS = sorted(set(re.findall(r"`(test_\w+)`", TEXT)))
 DEFINED = {
@@ -109,10 +111,11 @@ def returned_by(name: str) -> list[ast.expr]:
 def test_spec__reason_that_a_role_gives__stands_in_it():
     given = [texts(*call.args) for call in calls("protocol/roles") if called(call) in REASONED]
     reasons = {text for some in given for text in some if REASON.fullmatch(text)}
-    skips = {text for value in returned_by("_reason_to_skip") for text in texts(value) if REASON.fullmatch(text)}
+    returned = [value for name in SKIPPING for value in returned_by(name)]
+    skips = {text for value in returned for text in texts(value) if REASON.fullmatch(text)}
     closures = {"failed"}  # not a reason but how the task's end is announced
     assert sorted(name for name in (reasons | skips) - closures if f"`{name}`" not in TEXT) == []
-    assert {"lease_expired", "no_place", "not_served", "busy", "in_hand"} <= reasons | skips
+    assert {"lease_expired", "no_place", "not_served", "busy", "in_hand", "price", "unpaid"} <= reasons | skips
 
 
 def test_spec__sections__are_those_that_the_code_cites():

@@ -10,7 +10,7 @@ from protocol.audit.audit import audit
 from protocol.audit.draw_tests import FEWEST_TASKS
 from protocol.audit.record import Heard
 from protocol.units import StakingId
-from tests.sim.adversaries import Behaviour, NeverAwarding
+from tests.sim.adversaries import Behaviour, NeverAwarding, NeverPaying
 from tests.sim.audited_run import AuditedRun
 from tests.sim.crooked_coordinators import (
     AwardingEarly,
@@ -118,3 +118,11 @@ def test_audit__record_with_one_bit_changed__is_found_out(steered: AuditedRun) -
     report = audit(recording.head, entries)
     assert [(fault.rule, fault.count) for fault in report.faults] == [("record.signature", 1)]
     assert not report.is_clean
+
+
+def test_never_paying__coordinator__gets_one_picture_of_each_miner_and_no_more() -> None:
+    run = AuditedRun(crooked={"coordinator0": NeverPaying}, coordinators=2, miners=6, tasks=400, load=0.4)
+    awards = {fact.coordinator: fact.awards_checked for fact in run.report.facts}
+    assert awards[StakingId(2)] == 200, "the honest one is served"
+    print(awards)
+    assert awards[CHEAT] < 40

@@ -21,9 +21,10 @@ from protocol.events import (
 )
 from protocol.notes import NoteName
 from protocol.records import ResultCommitted, ResultSettled
-from protocol.roles.claiming import CHOICE, MAX_HEARD_PER_COORDINATOR, MAX_OPEN_OFFERS, OpenOffer
+from protocol.roles.claiming import CHOICE, MAX_HEARD_PER_COORDINATOR, MAX_OPEN_OFFERS
 from protocol.roles.discovery import MAX_DIALS, Discovery
 from protocol.roles.miner import BUSY_PAUSE_MS, FIRST_REOPEN_MS, LAST_REOPEN_MS
+from protocol.roles.open_offers import OpenOffer
 from protocol.roles.working import RESULT_KEPT_MS
 from protocol.stake.field import Field
 from protocol.stake.lottery import last_slot_ms

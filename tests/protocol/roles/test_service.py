@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from protocol.effects import StartJob
-from protocol.roles.claiming import Claiming, OpenOffer
+from protocol.roles.claiming import Claiming
+from protocol.roles.open_offers import OpenOffer
 from protocol.roles.roster import LOOK_AHEAD
 from protocol.stake.lottery import last_slot_ms
 from protocol.units import CAI, PeerId, StakingId, UnixMillis
