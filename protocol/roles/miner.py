@@ -4,7 +4,7 @@ This file hears events and checks who speaks; ``claiming`` weighs offers, ``work
 Spec: SPEC.md §8, §9.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, final
 
 from protocol.crypto.envelope import seal
@@ -82,6 +82,7 @@ class MinerCore(Core):
         super().__init__(identity)
         self._addresses = addresses
         self._price_floor = price_floor
+        self._blocked = blocked
         self._connected: set[PeerId] = set()
         self._streams: dict[PeerId, StakingId] = {}
         self._opening: set[PeerId] = set()
@@ -325,6 +326,15 @@ class MinerCore(Core):
         if own is None or not peers:
             return
         self._capability_sequence = max(self._capability_sequence + 1, self.now)
+        # Whom we do not serve must not count on us, or audits would say that it passes us over.
+        blocked = [peer for peer in peers if self._streams.get(peer) in self._blocked]
+        self._push_capability(own, [peer for peer in peers if peer not in blocked], self._free())
+        self._push_capability(own, blocked, 0)
+
+    def _push_capability(self, own: StakingId, peers: Sequence[PeerId], free_places: int) -> None:
+        """Say the same to all of these."""
+        if not peers:
+            return
         capability = Capability(
             miner=own,
             sequence=self._capability_sequence,
@@ -339,7 +349,7 @@ class MinerCore(Core):
                 )
                 for _, model in sorted(self._models.items())
             ),
-            free_places=self._free(),
+            free_places=free_places,
             places=self._places,
             price_floor=self._price_floor,
             addresses=self._addresses()[:8],

@@ -15,7 +15,8 @@ from protocol.stake.field import WARM, Field
 from protocol.stake.lottery import last_slot_ms, outside_place, slot_ms
 from protocol.task.states import TaskState
 from protocol.units import StakingId, UnixMillis, Wei
-from protocol.wire.messages import Abandon, Alive, Award, Claim, Decline
+from protocol.wire.codec import CAPABILITY_PLACE, decode
+from protocol.wire.messages import Abandon, Alive, Award, CapabilityUpdate, Claim, Decline
 from protocol.wire.statements import DeclineStatement
 from tests.protocol.roles.frames import (
     ALICE_ID,
@@ -278,6 +279,14 @@ def test_offer__of_a_blocked_coordinator__is_skipped_by_name() -> None:
         effects = seat.offer()
         assert [note.fields["reason"] for note in noted(effects, NoteName.OFFER_SKIPPED)] == skipped
         assert len(of_kind(effects, Claim)) == (not skipped)
+
+
+@pytest.mark.parametrize(("blocked", "free"), [(CAROL_ID, 0), (DAVE_ID, 1)])
+def test_capability__for_a_blocked_coordinator__says_that_no_place_is_free(blocked: StakingId, free: int) -> None:
+    seat = MinerSeat()
+    seat.core._blocked = frozenset({blocked})
+    [update] = of_kind(seat.wait(25_000), CapabilityUpdate)
+    assert decode(update.body, CAPABILITY_PLACE).free_places == free
 
 
 @pytest.mark.parametrize(("spare", "skipped"), [(0, ["deadline"]), (1, [])])
