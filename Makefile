@@ -13,7 +13,7 @@ PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"
 PROMPT ?= a red heart
 OUT ?= demo.png
 
-.PHONY: help setup demo devnet test sim sim-claims sim-sweep sim-long bench contracts-long contracts-coverage gas check clean
+.PHONY: help setup demo devnet test sim sim-claims sim-sweep sim-long soak bench contracts-long contracts-coverage gas check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,8 +65,11 @@ sim-claims: $(STAMP) ## Print the table of claims per task by size, load, latenc
 sim-sweep: $(STAMP) ## Run SEEDS seeds (200) with all faults and as many with all cheats, from FIRST on; name those that fail
 	$(BIN)/python -m tests.sim.sweep $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST))
 
-sim-long: $(STAMP) ## Run 50,000 tasks through a simulated network of 200 miners and 20 coordinators: some 20 minutes
-	$(MAKE) sim MINERS=200 COORDINATORS=20 TASKS=50000
+sim-long: $(STAMP) ## Run 50,000 tasks through a simulated network of 50 miners and 5 coordinators: some six minutes
+	$(MAKE) sim SEED=50 MINERS=50 COORDINATORS=5 TASKS=50000 LOAD=0.7
+
+soak: $(STAMP) ## Run the tests that take too long for every day: real processes killed at each persisted step
+	$(BIN)/pytest -m soak
 
 bench: $(STAMP) ## Measure latency, throughput and CPU of a network of processes here
 	$(BIN)/python -m tests.bench

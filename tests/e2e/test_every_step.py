@@ -14,7 +14,7 @@ from protocol.task.artifact import check_png
 from tests.support.devnet import Running, devnet, wait_until
 from tests.support.processes import again, ask, done, kill, status_of, submitted
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 KEY = "one task, many deaths"
 
 
