@@ -13,7 +13,7 @@ from node.cli.account import print_line
 from node.moments import duration
 from protocol.audit.audit import ERROR
 from protocol.audit.record import RecordHead
-from protocol.audit.report import Estimate, Power, Proof, Report
+from protocol.audit.report import Estimate, Power, Report
 
 SHOWN_PROOFS: Final = 8
 """Proofs of one rule and coordinator that are written out; the others are counted, and stand in ``--json``."""
@@ -95,7 +95,7 @@ def print_report(report: Report, head: RecordHead) -> None:
         console.print(f"  {fault.count:,} {what} ({fault.rule}), left out; the first: {fault.first}", style="red")
     _heading(console, "PROVEN", "by signatures and arithmetic, whoever looks")
     _print_facts(console, report)
-    _print_proofs(console, report.proofs)
+    _print_proofs(console, report)
     error = f"an honest coordinator is named here by chance in {ERROR:.0%} of audits; {report.tests} comparisons"
     _heading(console, "ESTIMATED", error)
     for one in report.findings:
@@ -136,8 +136,11 @@ def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
-def _print_proofs(console: Console, proofs: Sequence[Proof]) -> None:
-    if not proofs:
+def _print_proofs(console: Console, report: Report) -> None:
+    proofs = report.proofs
+    if not any(fact.offers for fact in report.facts):
+        console.print("  no draw could be repeated: this record proves nothing, neither for nor against anybody")
+    elif not proofs:
         console.print("  every draw is the right function of public inputs; nothing is proven against anybody")
     shown: dict[tuple[str, int], int] = {}
     for proof in proofs:

@@ -78,6 +78,16 @@ def test_audit__honest_record__is_clean_and_keeps_proofs_and_estimates_apart(tmp
     assert "Smallest effect" in estimated
 
 
+def test_audit__record_without_a_table_that_holds__claims_nothing(tmp_path: Path) -> None:
+    path = record(tmp_path / "record", spoken())
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    next(line for line in lines if "rows" in line)["rows"][-1][3] += "0"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    told = " ".join(run(path).stdout.split())
+    assert "no draw could be repeated" in told
+    assert "every draw is the right" not in told
+
+
 def test_audit__with_a_proof__exits_1_and_shows_the_evidence(tmp_path: Path) -> None:
     speaker = spoken()
     taken, other = notice(offer(0, price=10**14), ranking(0)[0]), notice(offer(0, price=10**14), ranking(0)[1])
