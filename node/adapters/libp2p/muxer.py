@@ -32,6 +32,8 @@ MAX_UNACCEPTED: Final = 64
 """Streams that the peer opened and nobody has taken yet; the next is reset."""
 FRAME_S: Final = 60.0
 """A frame that has begun must be complete within this (s)."""
+GOODBYE_S: Final = 0.5
+"""How long (s) a goodbye may take: a peer that reads nothing does not hold us up."""
 SEND_S: Final = 10.0
 """A socket that takes no bytes for this long (s) ends its connection."""
 
@@ -99,12 +101,14 @@ class OverlayMuxer(IMuxedConn):
 
     async def close(self) -> None:
         """Say goodbye and end the connection."""
-        if not self._is_over:
-            try:
-                await self.send_frame(GO_AWAY, 0, 0, 0)
-            except STREAM_ERRORS as error:
-                _logger.debug("no goodbye: %r", error)
-        await self.abort()
+        try:
+            if not self._is_over:
+                with trio.move_on_after(GOODBYE_S):
+                    await self._send_last(HEADER.pack(0, GO_AWAY, 0, 0, 0))
+        except STREAM_ERRORS as error:
+            _logger.debug("no goodbye: %r", error)
+        finally:
+            await self.abort()
 
     async def abort(self) -> None:
         """End the connection without a word to the peer, who would not read it."""
@@ -185,6 +189,11 @@ class OverlayMuxer(IMuxedConn):
         if patience.cancelled_caught:
             await self.abort()
             raise MuxedConnUnavailable(f"the socket took nothing for {SEND_S:.0f} s")
+
+    async def _send_last(self, frame: bytes) -> None:
+        """Send a frame that may be cut short: where it finds no place, the connection ends anyway."""
+        async with self._sending:
+            await self._bytes.write(frame)
 
     # Receiving.
 
@@ -302,9 +311,7 @@ class OverlayMuxer(IMuxedConn):
         await self.abort()
 
     async def _ping(self, nonce: int) -> None:
-        """Send a ping; unlike other frames it is not shielded, since a ping that finds no place is the end anyway."""
-        async with self._sending:
-            await self._bytes.write(HEADER.pack(0, PING, SYN, 0, nonce))
+        await self._send_last(HEADER.pack(0, PING, SYN, 0, nonce))
 
     # Where the peer is.
 

@@ -174,3 +174,21 @@ async def test_opened__more_than_anybody_takes__the_rest_is_reset() -> None:
             await last.read()
         assert MAX_UNACCEPTED < 400
         assert await echoes(await other.open(ECHO), b"still here") == b"still here"
+
+
+async def test_close__socket_full__does_not_wait_for_a_peer_that_reads_nothing() -> None:
+    async with pair() as (_, other):
+        ours = muxer_of(other)
+
+        async def stuck(task_status: trio.TaskStatus[None]) -> None:
+            async with ours._sending:  # as a writer does whose socket takes nothing
+                task_status.started()
+                await trio.sleep_forever()
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(stuck)
+            began = trio.current_time()
+            with trio.fail_after(3):
+                await ours.close()
+            assert trio.current_time() - began < 2
+            nursery.cancel_scope.cancel()
