@@ -26,6 +26,7 @@ from node.adapters.libp2p.budget import Budgets
 from node.adapters.libp2p.eager_links import EagerLinks
 from node.adapters.libp2p.framing import VarintFrames
 from node.adapters.libp2p.identity import from_libp2p, is_node_id, text_of
+from node.adapters.libp2p.work import WORKERS
 from node.ports import Gatekeeper, GossipRecorder, Journal
 from protocol.crypto.keys import address_of_peer_id
 from protocol.crypto.publication import Publication
@@ -55,7 +56,6 @@ PRUNE_BACK_OFF_S: Final = 10
 """How long (s) a neighbour that was let go is not asked again."""
 MAX_REACH: Final = 16
 """Peers that our own messages go to straight away, besides the mesh: a small network hears them in one hop."""
-REGISTERED: Final = frozenset({Standing.MINER, Standing.COORDINATOR})
 SEEN_S: Final = 120
 SEQNO_BYTES: Final = 8
 SIGNATURE_MAX_BYTES: Final = 80
@@ -350,5 +350,5 @@ def gossip_of(
     host: IHost, gatekeeper: Gatekeeper, journal: Journal, judge: Judge, recorder: GossipRecorder | None = None
 ) -> tuple[OverlayRouter, OverlayPubsub]:
     """Build router and pubsub of a host; both are services to be run before the host listens."""
-    router = OverlayRouter(lambda peer: gatekeeper.standing(peer) in REGISTERED)
+    router = OverlayRouter(lambda peer: gatekeeper.standing(peer) in WORKERS)
     return router, OverlayPubsub(host, router, gatekeeper, journal, judge, recorder)
