@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from node.network_file import NetworkFile
 from protocol.params import Params
-from protocol.stake.epoch import beacon, beacon_cutoff, table_cutoff
-from protocol.stake.table import EpochView, StakeTable
+from protocol.stake.epoch import beacon_cutoff, table_cutoff
+from protocol.stake.table import EpochView
 from protocol.units import Epoch
 
 
@@ -33,7 +33,5 @@ async def views_of_chain(network: NetworkFile, params: Params, epochs: Iterable[
                 continue
             table_block = await follower.last_before(table_cutoff(epoch, params))
             beacon_block = await follower.last_before(beacon_cutoff(epoch, params))
-            table = StakeTable(()) if table_block is None else follower.history.table_at(table_block.number)
-            drawn = beacon(beacon_block.hash if beacon_block else bytes(32), epoch)
-            views[epoch] = EpochView(epoch, table, drawn)
+            views[epoch] = follower.history.view(epoch, table_block, beacon_block)
     return views

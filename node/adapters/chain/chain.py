@@ -19,8 +19,7 @@ from protocol.errors import ConfigError, Unavailable
 from protocol.events import ActivityChanged, BlockSeen, StakeChanged
 from protocol.notes import NoteName
 from protocol.params import Params
-from protocol.stake.epoch import beacon, beacon_cutoff, epoch_at, table_cutoff
-from protocol.stake.table import EpochView, StakeTable
+from protocol.stake.epoch import beacon_cutoff, epoch_at, table_cutoff
 from protocol.units import CAI, Address, BlockNumber, Epoch, Role, StakingId, UnixMillis, Wei
 
 MINIMUM_STAKE: Final = "0x" + keccak256(b"minimum_stake(uint8)")[:4].hex()
@@ -232,10 +231,7 @@ class StakingChain:
             if table_block is not None and table_block.number < follower.history.settled:
                 # Our clock was ahead in an earlier run, which gave up what is asked for now.
                 await self._rebuild(follower, "clock_went_back")
-            # Before the first block there is no table and nothing to draw from: an empty table, a beacon of zeros.
-            table = StakeTable(()) if table_block is None else follower.history.table_at(table_block.number)
-            drawn = beacon(beacon_block.hash if beacon_block else bytes(32), epoch)
-            await sink.post(StakeChanged(EpochView(epoch, table, drawn)))
+            await sink.post(StakeChanged(follower.history.view(epoch, table_block, beacon_block)))
             self._next_epoch = Epoch(epoch + 1)
             self._table_blocks[epoch] = table_block
         # A restart in this epoch begins with the table of the one before: what is older is given up.

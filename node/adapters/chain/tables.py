@@ -6,9 +6,10 @@ Every event carries the whole row after the change, so undoing a re-organised bl
 from collections.abc import Iterable
 from typing import final
 
-from protocol.chain_records import RowChange
-from protocol.stake.table import StakeRow, StakeTable
-from protocol.units import BlockNumber, StakingId, UnixMillis
+from protocol.chain_records import Header, RowChange
+from protocol.stake.epoch import beacon
+from protocol.stake.table import EpochView, StakeRow, StakeTable
+from protocol.units import BlockNumber, Epoch, StakingId, UnixMillis
 
 
 @final
@@ -56,6 +57,14 @@ class StakeHistory:
     def table_at(self, block: BlockNumber) -> StakeTable:
         """Give the table after ``block``, which must not lie before the settled block."""
         return StakeTable.of(self._rows_at(block).values())
+
+    def view(self, epoch: Epoch, table_block: Header | None, beacon_block: Header | None) -> EpochView:
+        """Give what an epoch is drawn from, by the last block before each of its two cutoffs.
+
+        Before the first block there is no table and nothing to draw from: an empty table, a beacon of zeros.
+        """
+        table = StakeTable(()) if table_block is None else self.table_at(table_block.number)
+        return EpochView(epoch, table, beacon(beacon_block.hash if beacon_block else bytes(32), epoch))
 
     def inactive_at(self, block: BlockNumber) -> frozenset[StakingId]:
         """Give the nodes that are not active after ``block``, which must not lie before the settled block."""
