@@ -108,7 +108,7 @@ class Assignment:
             attempt=award.attempt,
             reason="silent" if silent else f"stuck_{award.progress[0]}",
         )
-        self.take_back(task, award, "lease_expired")
+        self.take_back(task, award, "lease_expired", silent=silent)
 
     def on_result(self, task: Task, award: AwardedAttempt, size: int) -> None:
         """The commitment is here and ``size`` bytes are on their way: one more lease, and the time that they take."""
@@ -170,14 +170,19 @@ class Assignment:
         else:
             self.take_back(task, award, reason)
 
-    def take_back(self, task: Task, award: AwardedAttempt, reason: str) -> None:
-        """End a lease, leave its miner out for this task, and offer it again, or fail it after too many."""
+    def take_back(self, task: Task, award: AwardedAttempt, reason: str, *, silent: bool = False) -> None:
+        """End a lease, leave its miner out for this task, and offer it again, or fail it after too many.
+
+        A miner is ``silent`` of whom nothing was heard for a whole lease.
+        """
         core, holder = self._core, task.holder
         award.artifact = award.artifact_digest = None  # it comes again with its result, if ever
         task.count(reason)
         task.excluded |= {award.miner}
-        started = award.progress[0] not in BEFORE_WORK
-        pause_ms = self._roster.conduct.lost_lease(award.miner, core.now, started=started)
+        state = award.progress[0]
+        pause_ms = self._roster.conduct.lost_lease(
+            award.miner, core.now, started=state not in BEFORE_WORK, silent=silent and state != "loading"
+        )
         if pause_ms:
             core.note(NoteName.MINER_PAUSED, miner=award.miner, reason=reason, ms=pause_ms)
         if award is not holder:

@@ -70,16 +70,26 @@ class Conduct:
             account.paused_at, account.told = now, False
         account.paused_until = UnixMillis(max(account.paused_until, now + pause_ms))
 
-    def lost_lease(self, miner: StakingId, now: UnixMillis, *, started: bool) -> int:
-        """A miner lost a task that it was awarded: it is paused. Before its first step, its model was not warm.
+    def lost_lease(self, miner: StakingId, now: UnixMillis, *, started: bool, silent: bool) -> int:
+        """A miner lost a task that it was awarded: it is paused.
+
+        Before its first step its model was not warm, unless it fell silent for the first time since it delivered: a
+        machine that sleeps, or a line that breaks, says nothing of models.
+
+        Args:
+            miner: Who held it.
+            now: Present time.
+            started: It had taken its first step.
+            silent: It fell silent, and had not said that it loads the model.
 
         Returns:
             The pause (ms) that begins now; 0 during a pause.
         """
         account = self._account(miner)
-        if not started:
+        is_paused = account.paused_until > now
+        if not started and not (silent and (is_paused or account.lost == 0)):
             account.cold_until = UnixMillis(now + FALSE_WARM_MS)
-        if account.paused_until > now:
+        if is_paused:
             # All that it held when it died is one fault.
             return 0
         account.lost += 1

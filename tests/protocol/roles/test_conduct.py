@@ -128,14 +128,16 @@ def test_miner__told_that_it_is_paused__leaves_its_coordinator_alone_for_a_while
 def test_lost_lease__again_and_again__pauses_grow_until_it_delivers() -> None:
     conduct, now, pauses = Conduct(), NOW, []
     for _ in range(12):
-        pauses.append(conduct.lost_lease(ALICE_ID, now, started=True))
-        assert conduct.lost_lease(ALICE_ID, now, started=True) == 0, "what it held when it died is one fault"
+        pauses.append(conduct.lost_lease(ALICE_ID, now, started=True, silent=False))
+        assert conduct.lost_lease(ALICE_ID, now, started=True, silent=False) == 0, (
+            "what it held when it died is one fault"
+        )
         now = UnixMillis(now + pauses[-1])
         assert not conduct.is_paused(ALICE_ID, now)
         assert conduct.is_paused(ALICE_ID, UnixMillis(now - 1))
     assert pauses == [min(FIRST_PAUSE_MS * 2**times, LAST_PAUSE_MS) for times in range(12)]
     conduct.delivered(ALICE_ID)
-    assert conduct.lost_lease(ALICE_ID, now, started=True) == FIRST_PAUSE_MS
+    assert conduct.lost_lease(ALICE_ID, now, started=True, silent=False) == FIRST_PAUSE_MS
 
 
 def test_deliver__after_a_lost_lease__ends_the_growth() -> None:
@@ -148,7 +150,7 @@ def test_deliver__after_a_lost_lease__ends_the_growth() -> None:
     award = of_kind(seat.say(ALICE, seat.claim(ALICE, task)), Award)[0]
     seat.say(ALICE, result_of(award))
     seat.hear(artifact_of(award))
-    assert seat.core.roster.conduct.lost_lease(ALICE_ID, seat.now, started=True) == FIRST_PAUSE_MS
+    assert seat.core.roster.conduct.lost_lease(ALICE_ID, seat.now, started=True, silent=False) == FIRST_PAUSE_MS
 
 
 def test_warm__miner_connects_anew__stays_cold() -> None:
@@ -214,7 +216,7 @@ def test_claimed_early__long_ago__is_forgotten() -> None:
 def test_accounts__of_more_miners_than_are_remembered__are_bounded() -> None:
     conduct = Conduct()
     for number in range(REMEMBERED + 5):
-        conduct.lost_lease(StakingId(number + 1), NOW, started=False)
+        conduct.lost_lease(StakingId(number + 1), NOW, started=False, silent=False)
     assert len(conduct) == REMEMBERED
     assert conduct.is_warm(StakingId(1), NOW)
     assert not conduct.is_warm(StakingId(REMEMBERED + 5), NOW)

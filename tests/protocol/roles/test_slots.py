@@ -9,7 +9,7 @@ from protocol.effects import Publish, Refused, Reply, StartJob
 from protocol.events import PeerUp, StreamOpened, TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import BootStarted, TaskFailed
-from protocol.roles.conduct import FALSE_WARM_MS
+from protocol.roles.conduct import FALSE_WARM_MS, FIRST_PAUSE_MS
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.stake.field import WARM, Field
 from protocol.stake.lottery import last_slot_ms, outside_place, slot_ms
@@ -211,9 +211,9 @@ def renew(seat: CoordinatorSeat) -> None:
 def test_lease_lost__before_the_first_step__its_miner_counts_as_cold_for_an_hour() -> None:
     seat = CoordinatorSeat()
     assert is_warm(seat)
-    seat.award()
-    seat.wait(PARAMS.lease_ms)
+    seat.say(ALICE, abandon(seat.award()))
     lost_at = seat.now
+    seat.wait(FIRST_PAUSE_MS)
     renew(seat)
     assert not is_warm(seat)
     seat.now = lost_at + FALSE_WARM_MS - 1000
@@ -222,6 +222,19 @@ def test_lease_lost__before_the_first_step__its_miner_counts_as_cold_for_an_hour
     seat.now = lost_at + FALSE_WARM_MS + 1000
     renew(seat)
     assert is_warm(seat)
+
+
+def test_lease_lost__by_silence__counts_as_cold_from_the_second_time() -> None:
+    seat = CoordinatorSeat()
+    for warm in (True, False):
+        seat.award()
+        seat.wait(PARAMS.lease_ms)
+        assert seat.core.roster.conduct.is_paused(ALICE_ID, seat.now)
+        # What it held besides when it fell silent is the same fault.
+        seat.core.roster.conduct.lost_lease(ALICE_ID, seat.now, started=False, silent=True)
+        seat.wait(FIRST_PAUSE_MS)
+        renew(seat)
+        assert is_warm(seat) == warm
 
 
 def test_leases_lost__as_many_as_allowed__task_fails_by_name() -> None:
