@@ -192,6 +192,8 @@ class EngineSection(Section):
     with two threads each on two cores take 40 s for what takes 1 s with one thread."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$")] = "auto"
     """``auto`` takes the first GPU, or the CPU where there is none; ``cpu``, ``cuda``, ``cuda:1``."""
+    batch: Annotated[int, Field(ge=0, le=64)] = 0
+    """How many pictures are drawn together; 0 finds out at the start what pays (on a CPU: one by one)."""
     delay_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
     """With ``instant``: how long a picture takes (ms)."""
     places: Annotated[int, Field(ge=1, le=64)] = 1

@@ -139,7 +139,9 @@ class ModelState:
     digest: Digest
     warm: bool
     pixel_steps_per_s: int
+    """Of one usual picture by itself."""
     max_batch: int
+    """How many usual pictures it draws together."""
     sizes: tuple[tuple[int, int], ...]
     """(width, height) in pixels that it draws well."""
     max_steps: int

@@ -18,7 +18,6 @@ from protocol.records import ClaimSigned
 from protocol.roles.core import EMPTY, Core
 from protocol.roles.objecting import Objecting
 from protocol.roles.open_offers import OpenOffer, OutstandingClaim
-from protocol.roles.roster import LOOK_AHEAD
 from protocol.roles.service import Service
 from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.field import Field
@@ -270,15 +269,15 @@ class Claiming:
         moments = (one.slot_at if one.slot_at > now else one.backlog_at for one in self._offers.values())
         self._wake_by(min((moment for moment in moments if moment > now), default=0))
 
-    def fill(self, places: int, busy: int) -> None:
+    def fill(self, places: int, busy: int, ahead: int) -> None:
         """Claim from what is open as long as there is room: our slot has come, or every slot has passed.
 
-        ``busy`` counts jobs at the engine. Beyond ``places`` only the look-ahead is claimed, and only backlog: an
-        idle miner is better placed for a fresh offer than our queue.
+        ``busy`` counts jobs at the engine. Beyond ``places`` only ``ahead`` more are claimed, and only backlog: an idle
+        miner is better placed for a fresh offer than our queue.
         """
         while places > 0:
             taken = busy + len(self._claims)
-            if taken >= places + LOOK_AHEAD:
+            if taken >= places + ahead:
                 return
             best = self._next(fresh_too=taken < places)
             if best is None:

@@ -33,6 +33,7 @@ from protocol.records import Record
 from protocol.roles.claiming import Claiming
 from protocol.roles.core import EMPTY, Core, Identity
 from protocol.roles.discovery import Discovery
+from protocol.roles.roster import look_ahead
 from protocol.roles.working import Working
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
@@ -150,7 +151,7 @@ class MinerCore(Core):
 
     def _use_capacity(self) -> None:
         """After any event: claim what there is room for; tell coordinators when places came back or stay away."""
-        self._claiming.fill(self._places, self._working.busy())
+        self._claiming.fill(self._places, self._working.busy(), look_ahead(self._models.values()))
         is_free, said_so = self._free() > 0, self._announced_free > 0
         if (is_free and not said_so) or (said_so and self._is_busy_for_long()):
             self._announce()

@@ -1,19 +1,28 @@
 """What a coordinator knows of each connected miner: its capability and how much of it we use. Spec: SPEC.md §8.2."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from protocol.events import ModelState
 from protocol.roles.conduct import Conduct
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.messages import Capability, ServedModel
 
 LOOK_AHEAD: Final = 1
-"""Jobs that a miner takes beyond its device's places, so that it never waits for an award round trip."""
+"""Least number of jobs that a miner takes beyond its device's places, so that it waits for no award round trip."""
 MAX_PLACES: Final = 64
 """Tasks that one miner may hold of us at once, whatever it says: one device runs no more."""
 MAX_DELIVERING: Final = 8
 """Our tasks whose result is here and whose picture is not, at one miner: its engine is free, its line has a limit."""
+
+
+def look_ahead(models: Iterable[ServedModel | ModelState]) -> int:
+    """Give how many jobs a miner takes beyond its places: the next batch, which forms while it draws the present one.
+
+    Both sides work it out from the same capability: a device whose places are no batch ends one job at a time.
+    """
+    return min(max((model.max_batch for model in models), default=LOOK_AHEAD), MAX_PLACES)
 
 
 @dataclass(slots=True)
@@ -44,14 +53,19 @@ class Miner:
         capability = self.capability
         if capability is None:
             return False
-        free = capability.free_places > 0 and len(self.working_on) < capability.places
-        return free and len(self.delivering) < MAX_DELIVERING
+        return capability.free_places > 0 and len(self.working_on) < capability.places and self._has_line(capability)
 
     def has_room(self) -> bool:
         """Say whether it may hold one more of our tasks: its places and the look-ahead, no more."""
-        places = self.capability.places if self.capability is not None else 1
-        room = min(places, MAX_PLACES) + LOOK_AHEAD
-        return len(self.working_on) < room and len(self.delivering) < MAX_DELIVERING
+        capability = self.capability
+        if capability is None:
+            return len(self.working_on) <= LOOK_AHEAD and len(self.delivering) < MAX_DELIVERING
+        room = min(capability.places, MAX_PLACES) + look_ahead(capability.models)
+        return len(self.working_on) < room and self._has_line(capability)
+
+    def _has_line(self, capability: Capability) -> bool:
+        """Say whether few enough pictures are on their way: a batch ends all at once."""
+        return len(self.delivering) < max(MAX_DELIVERING, look_ahead(capability.models))
 
     def begin(self, task: TaskId) -> None:
         """Count a task that it was awarded, or still holds."""

@@ -176,7 +176,9 @@ class ServedModel(Frozen):
     works: Annotated[tuple[Work, ...], Field(min_length=1, max_length=3)] = ("text_to_image",)
     numerics: Numerics = "any"
     pixel_steps_per_s: Annotated[int, Field(ge=1, le=2**48)]
+    """Of one usual picture by itself."""
     max_batch: Annotated[int, Field(ge=1, le=256)]
+    """How many usual pictures it draws together."""
 
 
 class Capability(Frozen):

@@ -8,16 +8,13 @@ that died; and no exception of a job ends the process, each has a stable name.
 
 import argparse
 import contextlib
-import hashlib
 import logging
 import os
 import queue
 import signal
 import sys
 import threading
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from node.adapters.engine.ipc import (
     MAX_COMMAND_BYTES,
@@ -27,29 +24,19 @@ from node.adapters.engine.ipc import (
     FrameError,
     FrameReader,
     Load,
-    Loaded,
-    LoadFailed,
     Ping,
     Pong,
-    Progress,
     Report,
     Run,
     Started,
     decode_command,
     encode,
 )
-from node.adapters.engine.weights import ModelFault, check_model
-from protocol.units import Digest
-
-if TYPE_CHECKING:  # it imports torch, which takes seconds in which nobody would watch the parent
-    from node.adapters.engine.pipeline import Painter
 
 READ_BYTES: Final = 64 * 1024
 """Capacity of a Linux pipe."""
 QUEUE_LIMIT: Final = 64
-"""Commands that wait for the device; the parent sends one job at a time and a load per model."""
-WARM_UP_STEPS: Final = 4
-"""Steps of the warm-up that is measured, after one that is not: enough for a mean, short for a slow device."""
+"""Commands that wait for the device; the parent sends one batch at a time and a load per model."""
 EXIT_PARENT_GONE: Final = 0
 EXIT_BAD_FRAME: Final = 3
 
@@ -68,11 +55,13 @@ class Child:
         self._open: set[int] = set()
         self._cancelled: set[int] = set()
         self._jobs_lock = threading.Lock()
-        self._painters: dict[str, Painter] = {}
-        self._step_ms: dict[str, int] = {}
 
     def report(self, message: Report) -> None:
-        """Send one frame, whole; a parent that is gone ends this process."""
+        """Send one frame, whole; a parent that is gone ends this process. The end of a job forgets its number."""
+        if isinstance(message, Done | Failed):
+            with self._jobs_lock:
+                self._open.discard(message.job)
+                self._cancelled.discard(message.job)
         frame = memoryview(encode(message))
         with self._write_lock:
             try:
@@ -106,7 +95,7 @@ class Child:
             case _:
                 if isinstance(command, Run):
                     with self._jobs_lock:
-                        self._open.add(command.job)
+                        self._open.update(order.job for order in command.orders)
                 try:
                     self._work.put_nowait(command)
                 except queue.Full:
@@ -114,128 +103,19 @@ class Child:
 
     def serve(self, device: str, threads: int) -> None:
         """Import the libraries, then do one thing after the other for ever."""
-        from node.adapters.engine import pipeline  # here, so that the reader thread watches the parent meanwhile
+        # Here, so that the reader thread watches the parent meanwhile: they import torch, which takes seconds.
+        from node.adapters.engine import batch_runner, pipeline
 
         chosen = pipeline.prepare(device, threads)
+        runner = batch_runner.BatchRunner(chosen, self.report, self._cancelled.__contains__)
         self.report(Started(device=chosen, threads=threads))
         while True:
             command = self._work.get()
             match command:
                 case Load():
-                    self._load(command, chosen)
+                    runner.load(command)
                 case Run():
-                    self._run(command)
-
-    def _load(self, command: Load, device: str) -> None:
-        """Check, load and measure a model."""
-        from node.adapters.engine import pipeline
-
-        begin = time.perf_counter()
-        try:
-            check_model(Path(command.folder), Digest(command.digest))
-            painter = pipeline.Painter(Path(command.folder), device)
-            load_ms = _elapsed_ms(begin)
-            step_ms, speed = _warm_up(painter, command)
-        except Exception as error:
-            log.exception("cannot load %s", command.model)
-            self.report(LoadFailed(model=command.model, reason=pipeline.fault_reason(error)))
-            return
-        self._painters[command.model] = painter
-        self._step_ms[command.model] = step_ms
-        self.report(Loaded(model=command.model, load_ms=load_ms, pixel_steps_per_s=speed))
-
-    def _run(self, command: Run) -> None:
-        """Do one job and report its end, exactly once."""
-        from node.adapters.engine import pipeline
-
-        try:
-            ended: Report = self._draw(command)
-        except pipeline.JobCancelled:
-            ended = Failed(job=command.job, reason="cancelled")
-        except Exception as error:
-            log.exception("job %d failed", command.job)
-            ended = Failed(job=command.job, reason=pipeline.fault_reason(error))
-        finally:
-            with self._jobs_lock:
-                self._open.discard(command.job)
-                self._cancelled.discard(command.job)
-        self.report(ended)
-
-    def _draw(self, command: Run) -> Done:
-        """Draw, encode and measure one picture."""
-        from node.adapters.engine import pipeline
-
-        begin = time.perf_counter()
-        last_ms = self._step_ms.get(command.model, 0)
-
-        def tell(state: str, step: int, step_ms: int) -> None:
-            self.report(
-                Progress.model_validate(
-                    {"job": command.job, "state": state, "step": step, "steps": command.steps, "step_ms": step_ms}
-                )
-            )
-
-        def on_step(step: int, step_ms: int) -> bool:
-            nonlocal last_ms
-            last_ms = step_ms
-            if command.job in self._cancelled:
-                return False
-            tell("step", step, step_ms)
-            return True
-
-        tell("loading", 0, last_ms)
-        painter = self._painters.get(command.model)
-        if painter is None:
-            raise ModelFault("model_missing", f"{command.model} is not loaded")
-        picture = painter.draw(
-            prompt=command.prompt,
-            negative_prompt=command.negative_prompt,
-            width=command.width,
-            height=command.height,
-            steps=command.steps,
-            guidance=command.guidance,
-            seed=command.seed,
-            on_step=on_step,
-        )
-        tell("encoding", command.steps, last_ms)
-        data = pipeline.encode_png(picture)
-        digest = Digest(hashlib.sha256(data).digest())
-        return Done(job=command.job, data=data, digest=digest, generation_ms=_elapsed_ms(begin))
-
-
-def _elapsed_ms(begin: float) -> int:
-    """Milliseconds since a moment of ``time.perf_counter``."""
-    return round((time.perf_counter() - begin) * 1000)
-
-
-def _warm_up(painter: "Painter", command: Load) -> tuple[int, int]:
-    """Measure (ms of a step, pixel-steps/s of a usual picture with everything around its steps)."""
-    durations: list[int] = []
-
-    def on_step(step: int, step_ms: int) -> bool:
-        del step
-        durations.append(step_ms)
-        return True
-
-    total_s = 0.0
-    for steps in (1, WARM_UP_STEPS):  # the first pays for lazy initialisation and is not measured
-        durations.clear()
-        begin = time.perf_counter()
-        painter.draw(
-            prompt="a picture",
-            negative_prompt="",
-            width=command.width,
-            height=command.height,
-            steps=steps,
-            guidance=command.guidance,
-            seed=0,
-            on_step=on_step,
-        )
-        total_s = time.perf_counter() - begin
-    # The first step of a picture is timed from before its prompt is read, so it stands for what surrounds the steps.
-    step_s = sum(durations[1:]) / max(1, len(durations) - 1) / 1000
-    usual_s = max(0.001, total_s + (command.steps - WARM_UP_STEPS) * step_s)
-    return round(step_s * 1000), max(1, round(command.width * command.height * command.steps / usual_s))
+                    runner.run(command)
 
 
 def _private_pipes() -> tuple[int, int]:

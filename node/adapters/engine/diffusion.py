@@ -5,11 +5,11 @@ Rules for editors: nothing here imports torch or diffusers, waits on the child, 
 
 import hashlib
 import math
-from dataclasses import dataclass
 from typing import Final
 
 import trio
 
+from node.adapters.engine.batching import Batching, batches_to_measure
 from node.adapters.engine.child_process import ChildProcess, open_child
 from node.adapters.engine.ipc import (
     Cancel,
@@ -23,7 +23,9 @@ from node.adapters.engine.ipc import (
     Report,
     Run,
     Started,
+    TooLarge,
 )
+from node.adapters.engine.jobs import Jobs
 from node.adapters.engine.outbox import JobKey, Outbox
 from node.adapters.engine.settings import (
     QUEUE_BEYOND_PLACES,
@@ -40,8 +42,10 @@ from protocol.notes import NoteName
 from protocol.task.catalog import Catalog
 from protocol.units import Digest, TaskId
 
-PLACES: Final = 1
-"""Jobs that the child runs at once."""
+GATHER_S: Final = 0.05
+"""Longest wait (s) of an idle device for companions of a job, where several pictures together pay."""
+GATHER_SHARE: Final = 0.05
+"""Most that this wait may add to the time of a picture."""
 FIRST_BACK_OFF_S: Final = 0.25
 LAST_BACK_OFF_S: Final = 30.0
 """Longest wait (s) before a child is started again: a missing file may be put back at any time."""
@@ -51,18 +55,6 @@ STALL_STEPS: Final = 8
 """How many usual steps a step may take. The coordinator gives up at 4; a child is killed only when surely stuck."""
 NO_FINGERPRINT: Final = Digest(bytes(32))
 """No per-step fingerprints are taken."""
-
-
-@dataclass(slots=True)
-class _Job:
-    """A job that has not ended."""
-
-    number: int
-    job: StartJob
-    progress: JobProgress
-    news: bool = True
-    """Whether its progress was told since the last tick."""
-    cancelled: bool = False
 
 
 class DiffusionEngine:
@@ -82,13 +74,11 @@ class DiffusionEngine:
         self._models = served_models(settings, catalog)
         self._folders = {name: model_folder(model, settings.model_folders) for name, model in self._models.items()}
         self._outbox = Outbox()
-        self._jobs: dict[JobKey, _Job] = {}
-        """In order of arrival; the first is with the child whenever ``_running`` names it."""
-        self._running: JobKey | None = None
-        self._numbers = 0
+        self._jobs = Jobs()
+        self._gathering = trio.Event()
         self._child: ChildProcess | None = None
         self._to_load: list[str] = []
-        self._speeds: dict[str, int] = {}
+        self._batching = Batching()
         self._faults: dict[str, str] = {}
         """Reason for which a model could not be loaded, by its name."""
         self._up = False
@@ -105,6 +95,7 @@ class DiffusionEngine:
         """Keep a child alive and pass its news on, until cancelled. Loading goes on after started is reported."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._outbox.pump, sink)
+            nursery.start_soon(self._gather)
             task_status.started()
             while True:
                 self._life_began = self._clock.now()
@@ -134,11 +125,24 @@ class DiffusionEngine:
         if reason is not None:
             self._outbox.end(JobFailed(job.task, job.attempt, reason))
             return
-        self._numbers += 1
-        queued = JobProgress(job.task, job.attempt, "queued", 0, job.specification.steps, 0)
-        self._jobs[key] = _Job(self._numbers, job, queued)
-        self._outbox.progress(queued)
-        self._give_next()
+        self._outbox.progress(self._jobs.add(key, job).progress)
+        if self._batching.most_together(job.specification) > 1:
+            self._gathering.set()
+        else:
+            self._give_next()
+
+    async def _gather(self) -> None:
+        """Wait a moment for companions when a job finds the device idle: tasks come in bulletins."""
+        while True:
+            await self._gathering.wait()
+            waiting = self._jobs.waiting()
+            if waiting and not self._jobs.drawing:
+                wanted = self._jobs[waiting[0]].job.specification
+                if len(waiting) < self._batching.most_together(wanted):
+                    alone_s = self._batching.step_s(wanted, 1) * wanted.steps
+                    await trio.sleep(min(GATHER_S, GATHER_SHARE * alone_s))
+            self._gathering = trio.Event()
+            self._give_next()
 
     def cancel(self, task: TaskId, attempt: int) -> None:
         """Drop a waiting job, or ask the child to stop a running one between two steps."""
@@ -146,10 +150,10 @@ class DiffusionEngine:
         held = self._jobs.get(key)
         if held is None or held.cancelled:
             return
-        if key == self._running and self._child is not None:
+        if key in self._jobs.drawing and self._child is not None:
             held.cancelled = True
             self._child.send(Cancel(job=held.number))
-        else:
+        elif key not in self._jobs.encoding:
             self._end(key, JobFailed(task, attempt, "cancelled"))
 
     def _refusal(self, job: StartJob) -> str | None:
@@ -161,46 +165,45 @@ class DiffusionEngine:
             return self._faults[job.specification.model]
         if not self._up:
             return "engine_down"
-        return "engine_busy" if len(self._jobs) >= PLACES + QUEUE_BEYOND_PLACES else None
+        # A batch is drawn, another forms, and the rest covers awards that cross a cancellation.
+        return "engine_busy" if len(self._jobs) >= 2 * self._batching.places() + QUEUE_BEYOND_PLACES else None
 
     def _give_next(self) -> None:
-        """Hand the oldest waiting job to the child when it has none."""
-        if self._running is not None or self._child is None or not self._up:
+        """Hand the next batch to the child when it draws none."""
+        if self._jobs.drawing or self._child is None or not self._up:
             return
-        for key, held in self._jobs.items():
-            specification = held.job.specification
-            self._running = key
-            self._extend(held)
-            self._child.send(
-                Run(
-                    job=held.number,
-                    model=specification.model,
-                    prompt=specification.prompt,
-                    negative_prompt=specification.negative_prompt,
-                    width=specification.width,
-                    height=specification.height,
-                    steps=specification.steps,
-                    guidance=specification.guidance,
-                    seed=specification.seed,
-                )
+        batch = self._jobs.begin_batch(self._batching)
+        if not batch:
+            return
+        self._extend()
+        common = batch[0].job.specification
+        self._child.send(
+            Run(
+                model=common.model,
+                width=common.width,
+                height=common.height,
+                steps=common.steps,
+                guidance=common.guidance,
+                orders=tuple(held.order for held in batch),
             )
-            return
+        )
 
-    def _extend(self, held: _Job) -> None:
-        """Give the running job its time until it must be heard of again."""
-        assert self._child is not None
-        specification = held.job.specification
-        step_s = specification.width * specification.height / self._speeds[specification.model]
+    def _extend(self) -> None:
+        """Give the child its time until it must be heard of again."""
+        if self._child is None:
+            return
+        drawing = self._jobs.drawing
+        if not drawing:
+            self._child.deadline = trio.current_time() + STALL_GRACE_S if self._jobs.encoding else math.inf
+            return
+        step_s = self._batching.step_s(self._jobs[drawing[0]].job.specification, len(drawing))
         self._child.deadline = trio.current_time() + STALL_GRACE_S + STALL_STEPS * step_s
 
     def _end(self, key: JobKey, event: JobFinished | JobFailed) -> None:
         """Let a job end, once."""
-        del self._jobs[key]
+        self._jobs.end(key)
         self._outbox.end(event)
-        if key == self._running:
-            self._running = None
-            if self._child is not None:
-                self._child.deadline = math.inf
+        self._extend()
         self._give_next()
 
     def _on_report(self, report: Report) -> None:
@@ -210,17 +213,21 @@ class DiffusionEngine:
                 self._device = report.device
                 self._to_load = list(self._models)
                 self._faults.clear()
-                self._speeds.clear()
+                self._batching = Batching()
                 self._load_next()
             case Loaded():
-                self._speeds[report.model] = report.pixel_steps_per_s
+                self._batching.loaded(self._models[report.model], report.speeds)
                 self._load_next()
             case LoadFailed():
                 self._faults[report.model] = report.reason
                 self._journal.note(NoteName.ENGINE_DOWN, model=report.model, reason=report.reason)
                 self._load_next()
-            case Progress() | Done() | Failed():
-                self._on_job(report)
+            case TooLarge():
+                self._batching.too_large(report.model, report.width, report.height, report.batch)
+            case Progress():
+                self._on_progress(report)
+            case Done() | Failed():
+                self._on_end(report)
             case Pong():
                 pass  # the process keeps count of them
 
@@ -240,18 +247,21 @@ class DiffusionEngine:
                     height=model.default_size[1],
                     steps=model.default_steps,
                     guidance=model.default_guidance,
+                    batches=batches_to_measure(self._settings.batch, self._device),
+                    measure_all=self._settings.batch > 0,
                 )
             )
-        elif self._speeds:
+        elif len(self._batching):
             self._child.deadline = math.inf
             self._back_off_s = FIRST_BACK_OFF_S
             self._up = True
-            self._outbox.changed(EngineChanged(self._states(), PLACES))
+            self._outbox.changed(EngineChanged(self._states(), self._batching.places()))
             self._journal.note(
                 NoteName.ENGINE_UP,
                 device=self._device,
-                models=len(self._speeds),
-                pixel_steps_per_s=max(self._speeds.values()),
+                models=len(self._batching),
+                batch=self._batching.places(),
+                pixel_steps_per_s=max(self._batching.throughput(name) for name in self._batching.models()),
                 start_ms=self._clock.now() - self._life_began,
             )
         else:
@@ -264,51 +274,51 @@ class DiffusionEngine:
                 model=name,
                 digest=self._models[name].digest,
                 warm=True,
-                pixel_steps_per_s=speed,
-                max_batch=1,
+                pixel_steps_per_s=self._batching.alone(name),
+                max_batch=self._batching.most_of(name),
                 sizes=self._models[name].sizes,
                 max_steps=self._models[name].max_steps,
             )
-            for name, speed in self._speeds.items()
+            for name in self._batching.models()
         )
 
-    def _on_job(self, report: Progress | Done | Failed) -> None:
-        """Pass on news of the running job; the child has no other."""
-        key = self._running
-        held = None if key is None else self._jobs.get(key)
-        if key is None or held is None or held.number != report.job:
-            return
-        task, attempt = key
-        match report:
-            case Progress():
-                self._extend(held)
-                held.progress = JobProgress(task, attempt, report.state, report.step, report.steps, report.step_ms)
-                held.news = True
-                self._outbox.progress(held.progress)
-            case Failed():
+    def _on_progress(self, report: Progress) -> None:
+        """Pass on where the jobs of a batch stand; once they are drawn, the device is free for the next."""
+        for key in self._jobs.of_child(report.jobs):
+            held = self._jobs[key]
+            held.progress = JobProgress(*key, report.state, report.step, report.steps, report.step_ms)
+            held.news = True
+            self._outbox.progress(held.progress)
+            if report.state == "encoding":
+                self._jobs.drawn(key)
+        self._extend()
+        self._give_next()
+
+    def _on_end(self, report: Done | Failed) -> None:
+        """Pass on the end of a job."""
+        for key in self._jobs.of_child((report.job,)):
+            task, attempt = key
+            if isinstance(report, Failed):
                 self._end(key, JobFailed(task, attempt, report.reason))
-            case Done():
-                if hashlib.sha256(report.data).digest() != report.digest:
-                    self._end(key, JobFailed(task, attempt, "engine_error"))
-                    return
-                self._end(
-                    key,
-                    JobFinished(
-                        task=task,
-                        attempt=attempt,
-                        data=report.data,
-                        digest=report.digest,
-                        media_type="image/png",
-                        model=self._models[held.job.specification.model].digest,
-                        fingerprint=NO_FINGERPRINT,
-                        generation_ms=report.generation_ms,
-                    ),
+            elif hashlib.sha256(report.data).digest() != report.digest:
+                self._end(key, JobFailed(task, attempt, "engine_error"))
+            else:
+                finished = JobFinished(
+                    task=task,
+                    attempt=attempt,
+                    data=report.data,
+                    digest=report.digest,
+                    media_type="image/png",
+                    model=self._models[self._jobs[key].job.specification.model].digest,
+                    fingerprint=NO_FINGERPRINT,
+                    generation_ms=report.generation_ms,
                 )
+                self._end(key, finished)
 
     def _on_tick(self) -> None:
         """Say again where each job stands, as long as the child answers: the core says ``alive`` by it."""
         assert self._child is not None
-        for held in self._jobs.values():
+        for held in self._jobs.all():
             if not held.news and self._child.answering:
                 self._outbox.progress(held.progress)
             held.news = False
@@ -318,9 +328,8 @@ class DiffusionEngine:
         if self._up:
             self._up = False
             self._outbox.changed(EngineChanged((), 0))
-        running, self._running = self._running, None
-        jobs, self._jobs = self._jobs, {}
-        for task, attempt in jobs:
-            why = reason if (task, attempt) == running else "engine_down"
-            self._outbox.end(JobFailed(task, attempt, why))
+        drawing, others = self._jobs.end_all()
+        for keys, why in ((drawing, reason), (others, "engine_down")):
+            for task, attempt in keys:
+                self._outbox.end(JobFailed(task, attempt, why))
         self._journal.note(NoteName.ENGINE_DOWN, reason=reason, restart_ms=round(self._back_off_s * 1000))

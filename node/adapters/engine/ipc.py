@@ -15,15 +15,18 @@ from protocol.wire.fields import DigestField, DurationField, Frozen, ModelName, 
 from protocol.wire.messages import Pixels
 
 LENGTH_BYTES: Final = 4
-MAX_COMMAND_BYTES: Final = 64 * 1024
-"""Largest frame to the child (bytes): two prompts of 2000 characters at 4 bytes each, and numbers."""
+MAX_BATCH: Final = 64
+"""Most pictures drawn together."""
+MAX_COMMAND_BYTES: Final = MAX_BATCH * 17 * 1024
+"""Largest frame to the child (bytes): for each picture two prompts of 2000 characters at 4 bytes each, and numbers."""
 MAX_REPORT_BYTES: Final = MAX_ARTIFACT_BYTES + 64 * 1024
 """Largest frame from the child (bytes): one picture and numbers."""
-MAX_ITEMS: Final = 64
-"""Most entries of a map or list in a frame; the largest message has 12."""
+MAX_ITEMS: Final = MAX_BATCH
+"""Most entries of a map or list in a frame."""
 
 Message = TypeVar("Message")
 JobNumber = Annotated[int, Field(ge=0, le=2**63 - 1)]
+BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH)]
 
 
 class FrameError(Exception):
@@ -42,21 +45,31 @@ class Load(Frozen):
     steps: Annotated[int, Field(ge=1, le=200)]
     """Steps of a usual picture, for which the speed is stated."""
     guidance: Annotated[float, Field(ge=0, le=50)]
+    batches: Annotated[tuple[BatchSize, ...], Field(min_length=1, max_length=16)]
+    """Batches to measure, smallest first, up to the first that does not pay or does not fit."""
+    measure_all: bool = False
+    """Measure every batch that fits, whether it pays or not."""
+
+
+class Order(Frozen):
+    """One picture of a batch, which its own seed decides."""
+
+    job: JobNumber
+    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)]
+    negative_prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class Run(Frozen):
-    """Draw one picture; answered by ``Progress`` and one ``Done`` or ``Failed``."""
+    """Draw pictures together; each order is answered by ``Progress`` and one ``Done`` or ``Failed``."""
 
     kind: Literal["run"] = "run"
-    job: JobNumber
     model: ModelName
-    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)]
-    negative_prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
     width: Pixels
     height: Pixels
     steps: Annotated[int, Field(ge=1, le=200)]
     guidance: Annotated[float, Field(ge=0, le=50)]
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    orders: Annotated[tuple[Order, ...], Field(min_length=1, max_length=MAX_BATCH)]
 
 
 class Cancel(Frozen):
@@ -81,13 +94,21 @@ class Started(Frozen):
     threads: Annotated[int, Field(ge=1, le=4096)]
 
 
+class BatchSpeed(Frozen):
+    """How fast a model draws usual pictures in batches of this size, with everything around their steps."""
+
+    batch: BatchSize
+    pixel_steps_per_s: Annotated[int, Field(ge=1, le=2**48)]
+
+
 class Loaded(Frozen):
     """A model is in memory, warm and measured."""
 
     kind: Literal["loaded"] = "loaded"
     model: ModelName
     load_ms: DurationField
-    pixel_steps_per_s: Annotated[int, Field(ge=1, le=2**48)]
+    speeds: Annotated[tuple[BatchSpeed, ...], Field(min_length=1, max_length=16)]
+    """Smallest batch first; the last is the largest that fits and pays."""
 
 
 class LoadFailed(Frozen):
@@ -99,10 +120,10 @@ class LoadFailed(Frozen):
 
 
 class Progress(Frozen):
-    """A job is in this state now."""
+    """Jobs of one batch are in this state now. From ``encoding`` on the device is free for the next batch."""
 
     kind: Literal["progress"] = "progress"
-    job: JobNumber
+    jobs: Annotated[tuple[JobNumber, ...], Field(min_length=1, max_length=MAX_BATCH)]
     state: Literal["loading", "step", "encoding"]
     step: StepCount
     steps: StepCount
@@ -127,6 +148,16 @@ class Failed(Frozen):
     reason: ReasonText
 
 
+class TooLarge(Frozen):
+    """A batch did not fit in memory: from now on at most ``batch`` pictures of this size are drawn together."""
+
+    kind: Literal["too_large"] = "too_large"
+    model: ModelName
+    width: Pixels
+    height: Pixels
+    batch: BatchSize
+
+
 class Pong(Frozen):
     """The answer to a ``Ping``."""
 
@@ -135,7 +166,7 @@ class Pong(Frozen):
 
 
 Command = Load | Run | Cancel | Ping
-Report = Started | Loaded | LoadFailed | Progress | Done | Failed | Pong
+Report = Started | Loaded | LoadFailed | Progress | TooLarge | Done | Failed | Pong
 
 _COMMANDS: Final[TypeAdapter[Command]] = TypeAdapter(Annotated[Command, Field(discriminator="kind")])
 _REPORTS: Final[TypeAdapter[Report]] = TypeAdapter(Annotated[Report, Field(discriminator="kind")])

@@ -3,9 +3,11 @@
 Rules for editors: nothing here knows frames, pipes or the node; nothing outside the child imports this module.
 """
 
+import gc
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from node.adapters.engine.weights import ModelFault
 
+Picture = Image.Image
 FULL_VALUE: Final = 255
 COLOURS: Final = 3
 CANNOT_ALLOCATE: Final = ("out of memory", "can't allocate memory", "not enough memory")
@@ -64,6 +67,15 @@ def fault_reason(error: BaseException) -> str:
     return "engine_error"
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One picture of a batch."""
+
+    prompt: str
+    negative_prompt: str
+    seed: int
+
+
 class Painter:
     """One loaded text-to-image pipeline on one device."""
 
@@ -91,24 +103,26 @@ class Painter:
 
     def draw(
         self,
+        wishes: Sequence[Wish],
         *,
-        prompt: str,
-        negative_prompt: str,
         width: int,
         height: int,
         steps: int,
         guidance: float,
-        seed: int,
         on_step: Callable[[int, int], bool],
-    ) -> Image.Image:
-        """Draw one picture of exactly the asked size.
+    ) -> list[Picture | JobFault]:
+        """Draw pictures of exactly the asked size together, in the order of the wishes.
 
-        The noise comes from a CPU generator with this seed, so that it is the same on every device. ``on_step`` is
-        told after each step how many are done and how long (ms) the last took; False from it stops the job.
+        The noise of each comes from a CPU generator with its own seed, so that it is the same on every device and in
+        every batch. Either all wishes have a negative prompt or none has. ``on_step`` is told after each step how many
+        are done and how long (ms) the last took; False from it stops the batch.
+
+        Returns:
+            For each wish its picture, or why there is none: ``nan_picture``, ``black_picture``.
 
         Raises:
             JobCancelled: ``on_step`` said so.
-            JobFault: ``nan_picture``, or a picture of another size (``engine_error``).
+            JobFault: Pictures of another size or number (``engine_error``).
         """
         moment = time.perf_counter()
 
@@ -123,25 +137,42 @@ class Painter:
             return values
 
         output = self._pipeline(
-            prompt=prompt,
-            negative_prompt=negative_prompt or None,
+            prompt=[wish.prompt for wish in wishes],
+            # None and "" are not the same to every pipeline, and None is what people mean by nothing.
+            negative_prompt=[wish.negative_prompt for wish in wishes] if wishes[0].negative_prompt else None,
             width=width,
             height=height,
             num_inference_steps=steps,
             guidance_scale=guidance,
-            generator=torch.Generator("cpu").manual_seed(seed),
+            generator=[torch.Generator("cpu").manual_seed(wish.seed) for wish in wishes],
             callback_on_step_end=after_step,
             output_type="np",
         )
-        values = np.asarray(output.images[0])
-        if not np.isfinite(values).all():
-            raise JobFault("nan_picture", f"seed {seed}, {steps} steps, guidance {guidance}")
-        if values.shape != (height, width, COLOURS):
-            raise JobFault("engine_error", f"asked for {width}x{height}, the pipeline gave an array of {values.shape}")
-        return Image.fromarray((values * FULL_VALUE).round().astype(np.uint8), "RGB")
+        values = np.asarray(output.images)
+        if values.shape != (len(wishes), height, width, COLOURS):
+            wanted = f"{len(wishes)} of {width}x{height}"
+            raise JobFault("engine_error", f"asked for {wanted}, the pipeline gave an array of {values.shape}")
+        return [_picture(one) for one in values]
 
 
-def encode_png(picture: Image.Image) -> bytes:
+def _picture(values: "np.ndarray[Any, Any]") -> Picture | JobFault:
+    """Turn numbers from 0 to 1 into a picture, unless they are none."""
+    if not np.isfinite(values).all():
+        return JobFault("nan_picture")
+    if not values.any():
+        # What overflowed in half precision, or what a safety checker put in its place: never what was asked for.
+        return JobFault("black_picture")
+    return Image.fromarray((values * FULL_VALUE).round().astype(np.uint8), "RGB")
+
+
+def release_memory() -> None:
+    """Give memory that torch keeps for later back to the device, after a batch that did not fit."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def encode_png(picture: Picture) -> bytes:
     """Give the picture as PNG bytes that hold pixels only: no prompt, no date, no maker."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")

@@ -34,6 +34,8 @@ class EngineSettings:
     """Engines that share this machine's cores."""
     device: str = "auto"
     """``auto`` is CUDA where there is some, else the CPU; or a torch device name."""
+    batch: int = 0
+    """``diffusion`` only: pictures drawn together, 1 to 64; 0 finds out what pays when a model is loaded."""
     places: int = 1
     """``instant`` only: pictures at once, 1 to 64."""
     delay_ms: int = 0

@@ -18,6 +18,7 @@ from node.adapters.engine.ipc import (
     Load,
     Loaded,
     LoadFailed,
+    Order,
     Run,
     Started,
     decode_report,
@@ -122,16 +123,27 @@ class SharedChild:
         return self._ready.pop(0)
 
     def load(self, folder, digest, name="pocket-emoji"):
-        self.send(Load(model=name, folder=str(folder), digest=digest, width=128, height=128, steps=15, guidance=4.0))
+        usual = {"width": 128, "height": 128, "steps": 15, "guidance": 4.0}
+        self.send(Load(model=name, folder=str(folder), digest=digest, batches=(1,), **usual))
         report = self.receive()
         assert isinstance(report, Loaded | LoadFailed)
         return report
 
-    def begin(self, prompt="red heart", **changes):
-        self._jobs += 1
-        numbers = {"width": 128, "height": 128, "steps": 8, "guidance": 4.0, "seed": 1} | changes
-        self.send(Run(job=self._jobs, model="pocket-emoji", prompt=prompt, negative_prompt="", **numbers))
-        return self._jobs
+    def begin(self, prompt="red heart", *, seed=1, **changes):
+        """Begin a batch of one, and give its number."""
+        return self.begin_batch([(prompt, seed)], **changes)[0]
+
+    def begin_batch(self, wishes, **changes):
+        """Begin a batch of (prompt, seed), and give the number of each."""
+        numbers = {"model": "pocket-emoji", "width": 128, "height": 128, "steps": 8, "guidance": 4.0} | changes
+        jobs = range(self._jobs + 1, self._jobs + 1 + len(wishes))
+        self._jobs += len(wishes)
+        orders = tuple(
+            Order(job=job, prompt=prompt, negative_prompt="", seed=seed)
+            for job, (prompt, seed) in zip(jobs, wishes, strict=True)
+        )
+        self.send(Run(orders=orders, **numbers))
+        return list(jobs)
 
     def until_end(self):
         """Give the progress of the running job and its end."""
@@ -139,6 +151,17 @@ class SharedChild:
         while (report := self.receive()).kind == "progress":
             progress.append(report)
         return progress, report
+
+    def until_all_end(self, jobs):
+        """Give everything that is said up to the end of each of these jobs, and the ends by job."""
+        said, ends = [], {}
+        while len(ends) < len(jobs):
+            report = self.receive()
+            said.append(report)
+            if report.kind in {"done", "failed"}:
+                assert report.job not in ends, "a job ends once"
+                ends[report.job] = report
+        return said, [ends[job] for job in jobs]
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,9 @@ from PIL import Image
 from node.adapters.engine.ipc import Cancel, Done, Failed, Ping, Pong
 from node.adapters.engine.weights import model_digest
 
+COMPANIONS_CHANGE = 2
+"""Most by which companions in a batch may change a colour (of 255): kernels add in another order for another size."""
+
 
 def pixels(data):
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
@@ -106,6 +109,53 @@ def test_cancel__of_an_ended_job__does_not_stop_the_next(child):
     assert drawn(child, steps=2)
 
 
+# Batches
+
+WISHES = [("red heart", 5), ("green apple", 6), ("blue circle", 7)]
+
+
+def test_run__several_together__each_is_what_it_is_alone(child):
+    alone = [drawn(child, prompt, seed=seed, steps=6) for prompt, seed in WISHES]
+    _, ends = child.until_all_end(child.begin_batch(WISHES, steps=6))
+    for one, end in zip(alone, ends, strict=True):
+        assert isinstance(end, Done)
+        difference = np.abs(pixels(one) - pixels(end.data))
+        assert difference.max() <= COMPANIONS_CHANGE
+
+
+def test_run__several_together__are_told_of_together_until_each_ends(child):
+    jobs = child.begin_batch(WISHES, steps=3)
+    said, _ = child.until_all_end(jobs)
+    progress = [report for report in said if report.kind == "progress"]
+    assert [(report.state, report.step) for report in progress] == [
+        ("loading", 0),
+        *(("step", step) for step in range(1, 4)),
+        ("encoding", 3),
+    ]
+    assert all(report.jobs == tuple(jobs) for report in progress)
+
+
+def test_cancel__one_of_a_batch__the_others_get_their_pictures(child):
+    jobs = child.begin_batch(WISHES, steps=30)
+    while child.receive().state != "step":
+        pass
+    child.send(Cancel(job=jobs[1]))
+    said, ends = child.until_all_end(jobs)
+    assert [end.kind for end in ends] == ["done", "failed", "done"]
+    assert ends[1].reason == "cancelled"
+    assert said.index(ends[1]) < 10, "at once, not with the others"
+    assert said[-3].jobs == (jobs[0], jobs[2])
+
+
+def test_cancel__all_of_a_batch__stops_it(child):
+    jobs = child.begin_batch(WISHES, steps=50)
+    for job in jobs:
+        child.send(Cancel(job=job))
+    said, ends = child.until_all_end(jobs)
+    assert {end.reason for end in ends} == {"cancelled"}
+    assert len(said) < 10
+
+
 def test_ping__during_a_job__is_answered_at_once(child):
     child.begin(steps=20)
     child.receive()
@@ -161,15 +211,9 @@ def test_load__weights_that_are_not_numbers__is_nan_picture(child, broken_copy):
 
 def test_run__model_that_is_not_loaded__is_model_missing(child, broken_copy):
     shutil.rmtree(broken_copy)
-    from node.adapters.engine.ipc import Run
-
-    child.send(
-        Run(
-            job=10**6, model="other", prompt="x", negative_prompt="", width=128, height=128, steps=1, guidance=1, seed=0
-        )
-    )
+    job = child.begin(model="other")
     _, end = child.until_end()
-    assert end == Failed(job=10**6, reason="model_missing")
+    assert end == Failed(job=job, reason="model_missing")
 
 
 def test_run__memory_is_refused__is_out_of_memory_and_the_next_job_works(child):

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.adapters.engine.ipc import (
+    MAX_BATCH,
     MAX_COMMAND_BYTES,
+    BatchSpeed,
     Cancel,
     Done,
     Failed,
@@ -15,33 +17,38 @@ from node.adapters.engine.ipc import (
     Load,
     Loaded,
     LoadFailed,
+    Order,
     Ping,
     Pong,
     Progress,
     Run,
     Started,
+    TooLarge,
     decode_command,
     decode_report,
     encode,
 )
 
+ORDER = Order(job=2**63 - 1, prompt="𝄞" * 2000, negative_prompt="𝄞" * 2000, seed=2**63 - 1)
 RUN = Run(
-    job=7, model="pocket-emoji", prompt="é" * 2000, negative_prompt="𝄞" * 2000, width=4096, height=4096, steps=200,
-    guidance=3.5, seed=2**63 - 1,
+    model="pocket-emoji", width=4096, height=4096, steps=200, guidance=3.5, orders=(ORDER,) * MAX_BATCH
 )  # fmt: skip
 COMMANDS = [
-    Load(model="m", folder="/models/m", digest=bytes(32), width=128, height=128, steps=15, guidance=4.0),
-    RUN,
+    Load(
+        model="m", folder="/models/m", digest=bytes(32), width=128, height=128, steps=15, guidance=4.0, batches=(1, 2)
+    ),
+    Run(model="m", width=128, height=128, steps=15, guidance=4.0, orders=(ORDER,)),
     Cancel(job=7),
     Ping(number=3),
 ]
 REPORTS = [
     Started(device="cpu", threads=2),
-    Loaded(model="m", load_ms=900, pixel_steps_per_s=400_000),
+    Loaded(model="m", load_ms=900, speeds=(BatchSpeed(batch=1, pixel_steps_per_s=400_000),)),
     LoadFailed(model="m", reason="model_corrupt"),
-    Progress(job=7, state="step", step=3, steps=15, step_ms=52),
+    Progress(jobs=(7, 8), state="step", step=3, steps=15, step_ms=52),
     Done(job=7, data=b"picture", digest=bytes(32), generation_ms=800),
     Failed(job=7, reason="out_of_memory"),
+    TooLarge(model="m", width=512, height=512, batch=4),
     Pong(number=3),
 ]
 
@@ -63,7 +70,10 @@ def test_decode_report__what_encode_made__is_the_same(message):
 
 
 def test_encode__longest_run__fits_a_command_frame():
-    assert len(encode(RUN)) < MAX_COMMAND_BYTES
+    frame = encode(RUN)
+    assert len(frame) < MAX_COMMAND_BYTES
+    (body,) = bodies(frame)
+    assert decode_command(body) == RUN
 
 
 @given(cuts=st.lists(st.integers(0, 400), max_size=20))

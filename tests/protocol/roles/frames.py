@@ -89,8 +89,9 @@ def capability(
     places: int = 1,
     floor: int = 0,
     speed: int = 10**7,
+    batch: int = 1,
 ) -> CapabilityUpdate:
-    served = ServedModel(model=MODEL.name, digest=MODEL.digest, warm=True, pixel_steps_per_s=speed, max_batch=1)
+    served = ServedModel(model=MODEL.name, digest=MODEL.digest, warm=True, pixel_steps_per_s=speed, max_batch=batch)
     body = encode(
         Capability(
             miner=miner,

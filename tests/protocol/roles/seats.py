@@ -208,11 +208,11 @@ class CoordinatorSeat(Seat):
 class MinerSeat(Seat):
     """Alice's miner; the test is the coordinator."""
 
-    def __init__(self, records: tuple[Record, ...] = (), *, places: int = 1) -> None:
+    def __init__(self, records: tuple[Record, ...] = (), *, places: int = 1, batch: int = 1) -> None:
         super().__init__(ALICE)
         self.core: MinerCore = MinerCore(self.identity, tuple, Wei(0))
         self.start(records)
-        state = ModelState(MODEL.name, MODEL.digest, True, 10_000_000, 1, MODEL.sizes, MODEL.max_steps)
+        state = ModelState(MODEL.name, MODEL.digest, True, 10_000_000, batch, MODEL.sizes, MODEL.max_steps)
         self.hear(EngineChanged((state,), places))
         self.hear(PeerUp(CAROL.peer_id))
         self.hear(StreamOpened(CAROL.peer_id))

@@ -11,6 +11,7 @@ from protocol.units import StakingId
 from protocol.wire.messages import Abandon, Alive, Award, Bulletin, CapabilityUpdate, Claim, Closure, Decline
 from protocol.wire.topics import offers_topic
 from tests.protocol.roles.frames import (
+    ALICE_ID,
     CAROL_ID,
     MODEL,
     PARAMS,
@@ -19,6 +20,7 @@ from tests.protocol.roles.frames import (
     artifact_of,
     award_of,
     bulletin,
+    capability,
     hello,
     receipt_of,
     result_of,
@@ -138,6 +140,31 @@ def test_claim__of_more_than_its_places_and_one__is_declined() -> None:
         answers.append(seat.say(ALICE, seat.claim(ALICE, task, nonce=bytes([number]) * 16)) + seat.wait(300))
     assert [bool(of_kind(effects, Award)) for effects in answers] == [True, True, False]
     assert [decline.statement.reason for decline in of_kind(answers[2], Decline)] == ["no_place"]
+
+
+def test_claim__of_a_miner_that_draws_in_batches__is_awarded_a_batch_ahead() -> None:
+    batch = MAX_DELIVERING + 2
+    seat = CoordinatorSeat(miners=(ALICE,))
+    seat.say(ALICE, capability(ALICE, ALICE_ID, sequence=seat.now + 1, free=batch, places=batch, batch=batch))
+    awards: list[Award] = []
+
+    def is_awarded(number: int) -> bool:
+        task = seat.submit(key=f"task {number}")
+        seat.wait(2 * last_slot_ms(0, 2, PARAMS.slot_step_ms))
+        won = of_kind(seat.say(ALICE, seat.claim(ALICE, task, nonce=bytes([number]) * 16)) + seat.wait(300), Award)
+        awards.extend(won)
+        for named in [award.statement for award in awards]:
+            word = Alive(task=named.task, attempt=named.attempt, state="queued", step=0, steps=9, wait_ms=60_000)
+            seat.say(ALICE, word)
+        return bool(won)
+
+    assert [is_awarded(number) for number in range(2 * batch + 1)] == [True] * 2 * batch + [False]
+    # A batch ends all at once: its pictures are on their way together, and the first that is here makes room.
+    for award in awards[:batch]:
+        seat.say(ALICE, result_of(award))
+    assert not is_awarded(100)
+    seat.hear(artifact_of(awards[0]))
+    assert is_awarded(101)
 
 
 def test_claim__of_a_miner_whose_pictures_are_on_their_way__is_awarded_up_to_a_limit() -> None:

@@ -101,6 +101,18 @@ def test_fill__several_places__takes_fresh_offers_into_each_and_looks_one_ahead_
     assert claiming.outstanding() == LOOK_AHEAD
 
 
+def test_fill__places_are_a_batch__looks_a_batch_ahead_in_the_backlog() -> None:
+    seat = MinerSeat(places=4, batch=4)
+    claiming = seat.core._claiming
+    for number in range(12):
+        seat.offer(number)
+        if number == 3:
+            for claim in [one.claim for one in claiming._claims.values()]:
+                seat.say(CAROL, award_of(claim))
+    seat.wait(BACKLOG_MS)
+    assert (seat.core._working.busy(), claiming.outstanding()) == (4, 4), "the next batch forms meanwhile, and no more"
+
+
 def test_fill__place_that_frees_in_a_backlog__is_claimed_for_in_the_same_event() -> None:
     seat = MinerSeat()
     award = award_of(seat.claimed())

@@ -1,0 +1,188 @@
+"""Loads models and draws batches in the engine's child. Rules for editors: it knows no pipes and no node.
+
+A batch is one picture of each of its orders, drawn together; what goes wrong with one does not cost the others theirs.
+"""
+
+import hashlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, Literal
+
+from node.adapters.engine.ipc import Done, Failed, Load, Loaded, LoadFailed, Order, Progress, Report, Run, TooLarge
+from node.adapters.engine.pipeline import (
+    JobCancelled,
+    JobFault,
+    Painter,
+    Picture,
+    Wish,
+    encode_png,
+    fault_reason,
+    release_memory,
+)
+from node.adapters.engine.warm_up import measure
+from node.adapters.engine.weights import ModelFault, check_model
+from protocol.units import Digest
+
+ENCODED_BEHIND: Final = 1
+"""Batches whose pictures may still be encoded while the next is drawn."""
+
+log = logging.getLogger("cuckoo.engine")
+
+
+class BatchRunner:
+    """Holds the loaded models of one device."""
+
+    def __init__(self, device: str, report: Callable[[Report], None], is_cancelled: Callable[[int], bool]) -> None:
+        """Draw on ``device``, and ask before each step which jobs are still wanted.
+
+        Args:
+            device: A torch device name.
+            report: Takes news, from more than one thread.
+            is_cancelled: Says of a job number whether it is to stop.
+        """
+        self._device = device
+        self._report = report
+        self._is_cancelled = is_cancelled
+        self._painters: dict[str, Painter] = {}
+        self._step_ms: dict[str, int] = {}
+        self._most: dict[tuple[str, int, int], int] = {}
+        """Most pictures together of a model, width and height, where more did not fit."""
+        # Compressing takes the time of many steps and leaves Python's lock alone: the device need not wait for it.
+        self._encoders = ThreadPoolExecutor(1, "encoder")
+        self._encoded: deque[Future[None]] = deque()
+
+    def load(self, command: Load) -> None:
+        """Check, load and measure a model."""
+        begin = time.perf_counter()
+        try:
+            check_model(Path(command.folder), Digest(command.digest))
+            painter = Painter(Path(command.folder), self._device)
+            load_ms = _elapsed_ms(begin)
+            step_ms, speeds = measure(painter, command)
+        except Exception as error:
+            log.exception("cannot load %s", command.model)
+            self._report(LoadFailed(model=command.model, reason=fault_reason(error)))
+            return
+        self._painters[command.model] = painter
+        self._step_ms[command.model] = step_ms
+        self._report(Loaded(model=command.model, load_ms=load_ms, speeds=speeds))
+
+    def run(self, command: Run) -> None:
+        """Draw a batch and report the end of each order, exactly once.
+
+        What does not fit is drawn in halves, and so is every later batch like it. What fails in another way is drawn
+        one by one: a prompt that a pipeline chokes on does not cost its companions their pictures.
+        """
+        size = (command.model, command.width, command.height)
+        most = self._most.get(size, len(command.orders))
+        waiting = deque(_pieces(command.orders, most))
+        while waiting:
+            orders = self._still_wanted(waiting.popleft())
+            if not orders:
+                continue
+            try:
+                self._draw(command, orders)
+            except JobCancelled:
+                pass  # the last order that was wanted has been reported
+            except Exception as error:
+                reason = fault_reason(error)
+                if len(orders) == 1:
+                    log.exception("job %d failed", orders[0].job)
+                    self._fail(orders[0], reason)
+                    continue
+                log.warning("a batch of %d failed (%s: %s): drawing fewer together", len(orders), reason, error)
+                smaller = 1
+                if reason == "out_of_memory":
+                    smaller = self._most[size] = (len(orders) + 1) // 2
+                    self._report(TooLarge(model=size[0], width=size[1], height=size[2], batch=smaller))
+                waiting.extendleft(reversed(_pieces(orders, smaller)))
+            if waiting:
+                release_memory()
+
+    def _still_wanted(self, orders: Sequence[Order]) -> list[Order]:
+        """Report those that were cancelled meanwhile, and give the others."""
+        wanted = []
+        for order in orders:
+            if self._is_cancelled(order.job):
+                self._fail(order, "cancelled")
+            else:
+                wanted.append(order)
+        return wanted
+
+    def _draw(self, command: Run, orders: list[Order]) -> None:
+        """Draw these orders together; ``orders`` loses each that is cancelled, as it is reported.
+
+        Raises:
+            JobCancelled: None is wanted any more, and each was reported.
+            Exception: Whatever the pipeline raises; what is left in ``orders`` was not reported.
+        """
+        begin = time.perf_counter()
+        last_ms = self._step_ms.get(command.model, 0)
+        drawn = tuple(orders)
+
+        def tell(state: Literal["loading", "step", "encoding"], step: int) -> None:
+            jobs = tuple(order.job for order in orders)
+            self._report(Progress(jobs=jobs, state=state, step=step, steps=command.steps, step_ms=last_ms))
+
+        def on_step(step: int, step_ms: int) -> bool:
+            nonlocal last_ms
+            last_ms = step_ms
+            orders[:] = self._still_wanted(orders)
+            if orders:
+                tell("step", step)
+            return bool(orders)
+
+        tell("loading", 0)
+        painter = self._painters.get(command.model)
+        if painter is None:
+            raise ModelFault("model_missing", f"{command.model} is not loaded")
+        pictures = painter.draw(
+            [Wish(order.prompt, order.negative_prompt, order.seed) for order in drawn],
+            width=command.width,
+            height=command.height,
+            steps=command.steps,
+            guidance=command.guidance,
+            on_step=on_step,
+        )
+        while len(self._encoded) > ENCODED_BEHIND:
+            self._encoded.popleft().result()
+        tell("encoding", command.steps)
+        wanted = {order.job for order in orders}
+        made = [(order, picture) for order, picture in zip(drawn, pictures, strict=True) if order.job in wanted]
+        self._encoded.append(self._encoders.submit(self._deliver, made, _elapsed_ms(begin)))
+
+    def _deliver(self, made: Sequence[tuple[Order, Picture | JobFault]], generation_ms: int) -> None:
+        """Encode pictures and report them, beside the drawing of the next batch."""
+        for order, picture in made:
+            if isinstance(picture, JobFault):
+                log.error("job %d: %s", order.job, picture)
+                self._fail(order, picture.reason)
+                continue
+            begin = time.perf_counter()
+            try:
+                data = encode_png(picture)
+            except Exception as error:
+                log.exception("job %d failed", order.job)
+                self._fail(order, fault_reason(error))
+                continue
+            digest = Digest(hashlib.sha256(data).digest())
+            self._report(
+                Done(job=order.job, data=data, digest=digest, generation_ms=generation_ms + _elapsed_ms(begin))
+            )
+
+    def _fail(self, order: Order, reason: str) -> None:
+        self._report(Failed(job=order.job, reason=reason))
+
+
+def _pieces(orders: Sequence[Order], most: int) -> list[Sequence[Order]]:
+    """Cut orders into batches of at most ``most``."""
+    return [orders[start : start + most] for start in range(0, len(orders), most)]
+
+
+def _elapsed_ms(begin: float) -> int:
+    """Milliseconds since a moment of ``time.perf_counter``."""
+    return round((time.perf_counter() - begin) * 1000)

@@ -1,0 +1,67 @@
+"""How fast a model draws here, and how many pictures together pay: measured in the child when it is loaded."""
+
+import time
+from typing import Final
+
+from node.adapters.engine.ipc import BatchSpeed, Load
+from node.adapters.engine.pipeline import Painter, Wish, fault_reason, release_memory
+
+MEASURED_STEPS: Final = 4
+"""Steps of a measured batch: enough for a mean, short for a slow device."""
+LEAST_GAIN: Final = 1.15
+"""How many times more pictures a second a larger batch must give to be worth the wait of its first picture."""
+
+
+def measure(painter: Painter, command: Load) -> tuple[int, tuple[BatchSpeed, ...]]:
+    """Measure the batches that ``Load`` names, up to the first that does not pay or does not fit.
+
+    Returns:
+        (milliseconds of a step of one picture, speed by batch). The first batch is always there.
+
+    Raises:
+        Exception: Whatever the pipeline raises for the first batch.
+    """
+    _time(painter, command, 1, 1)  # pays for lazy initialisation
+    first_step_ms = 0
+    speeds: list[BatchSpeed] = []
+    for batch in command.batches:
+        try:
+            step_ms, speed = _time(painter, command, batch, MEASURED_STEPS)
+        except Exception as error:
+            if not speeds or fault_reason(error) != "out_of_memory":
+                raise
+            release_memory()
+            break
+        if speeds and not command.measure_all and speed < LEAST_GAIN * speeds[-1].pixel_steps_per_s:
+            break
+        first_step_ms = first_step_ms or step_ms
+        speeds.append(BatchSpeed(batch=batch, pixel_steps_per_s=speed))
+    return first_step_ms, tuple(speeds)
+
+
+def _time(painter: Painter, command: Load, batch: int, steps: int) -> tuple[int, int]:
+    """Draw a batch with few steps: (milliseconds of a step, pixel-steps/s of a batch with the usual number)."""
+    durations: list[int] = []
+
+    def on_step(step: int, step_ms: int) -> bool:
+        del step
+        durations.append(step_ms)
+        return True
+
+    begin = time.perf_counter()
+    pictures = painter.draw(
+        [Wish("a picture", "", seed) for seed in range(batch)],
+        width=command.width,
+        height=command.height,
+        steps=steps,
+        guidance=command.guidance,
+        on_step=on_step,
+    )
+    total_s = time.perf_counter() - begin
+    for picture in pictures:
+        if isinstance(picture, Exception):
+            raise picture
+    # The first step of a picture is timed from before its prompt is read, so it stands for what surrounds the steps.
+    step_s = sum(durations[1:]) / max(1, len(durations) - 1) / 1000
+    usual_s = max(0.001, total_s + (command.steps - steps) * step_s)
+    return round(step_s * 1000), max(1, round(batch * command.width * command.height * command.steps / usual_s))
