@@ -1,0 +1,66 @@
+"""Every family of models that the catalog may name, through the real child: tiny random weights, the real classes."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from node.adapters.engine.ipc import Cancel, Done, Failed, Loaded
+from node.adapters.engine.weights import model_digest
+
+EDGE = 32
+FAMILIES = ["stable-diffusion", "latent-consistency", "stable-diffusion-xl", "stable-diffusion-3", "flux"]
+WISHES = [("red heart", 5), ("green apple", 6), ("blue circle", 7)]
+COMPANIONS_CHANGE = 2
+"""Most by which companions in a batch may change a colour (of 255)."""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder with a tiny model of each family."""
+    folder = tmp_path_factory.mktemp("families")
+    command = [sys.executable, "-W", "ignore", "-m", "tests.support.tiny_pipelines", str(folder)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    return {family: folder / family / "model" for family in FAMILIES}
+
+
+@pytest.fixture(scope="module")
+def loaded(child, folders):
+    """The child with all of them in memory."""
+    for family, folder in folders.items():
+        report = child.load(folder, model_digest(folder), family, EDGE)
+        assert isinstance(report, Loaded), report
+    return child
+
+
+def pictures(child, model, wishes, **changes):
+    """The pixels of these wishes, drawn together."""
+    chosen = {"width": EDGE, "height": EDGE, "steps": 3} | changes
+    _, ends = child.until_all_end(child.begin_batch(wishes, model=model, **chosen))
+    assert all(isinstance(end, Done) for end in ends), ends
+    return [np.asarray(Image.open(io.BytesIO(end.data))).astype(int) for end in ends]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_run__any_family__a_picture_is_that_of_its_seed_alone_or_in_company(loaded, family):
+    alone = [pictures(loaded, family, [wish])[0] for wish in WISHES]
+    together = pictures(loaded, family, WISHES)
+    for one, other in zip(alone, together, strict=True):
+        assert one.shape == (EDGE, EDGE, 3)
+        assert np.abs(one - other).max() <= COMPANIONS_CHANGE
+    another = pictures(loaded, family, [("red heart", 99)])[0]
+    assert np.abs(alone[0] - another).max() > 10 * COMPANIONS_CHANGE
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_run__any_family__reports_its_steps_and_stops_between_them(loaded, family):
+    (job,) = loaded.begin_batch([("red heart", 1)], model=family, width=EDGE, height=EDGE, steps=50)
+    while (report := loaded.receive()).state != "step":
+        pass
+    assert (report.steps, report.jobs) == (50, (job,))
+    loaded.send(Cancel(job=job))
+    _, (end,) = loaded.until_all_end([job])
+    assert end == Failed(job=job, reason="cancelled")
