@@ -6,6 +6,7 @@ It turns the core's ``Reply`` and ``Deliver`` effects into answers for whoever w
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final, final
 
 import trio
@@ -190,6 +191,8 @@ class TaskDesk:
         if story and story[-1].stage is update.stage and update.stage in REPEATED_STAGES:
             story[-1] = update
         else:
+            if story and story[-1].preview is not None:
+                story[-1] = replace(story[-1], preview=None)
             story.append(update)
         last = update.stage in LAST_STAGES
         for watcher in list(self._watchers.get(task, ())):

@@ -208,6 +208,8 @@ class Update:
     """Encoded ``Receipt`` message, with ``DONE`` only."""
     reason: str | None = None
     """With ``FAILED``: why it ended. With ``QUEUED``: why it waits."""
+    preview: bytes | None = None
+    """With ``PROGRESS``, now and then: a small WebP file of what the picture may become."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,8 @@ class JobProgress:
     steps: int
     step_ms: int
     """Measured time of one step (ms), 0 while unknown."""
+    preview: bytes | None = None
+    """What the picture may become: a small WebP file, now and then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,9 @@ MAX_MESSAGE_BYTES: Final = 64 * 1024
 MAX_ARTIFACT_BYTES: Final = 24 * 1024 * 1024
 """Largest artifact (bytes). A lossless 2048 x 2048 picture is below it; a larger one is an attack on memory."""
 
+MAX_PREVIEW_BYTES: Final = 8 * 1024
+"""Largest preview (bytes): one of 64 x 64 pixels takes a quarter of it."""
+
 MAX_PROMPT_CHARACTERS: Final = 2000
 """Longest prompt. Text encoders read 77 to 512 tokens; what is beyond only costs memory."""
 

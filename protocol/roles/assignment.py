@@ -9,6 +9,7 @@ from protocol.roles.offering import Offering
 from protocol.roles.roster import Roster
 from protocol.roles.settlement import Settlement
 from protocol.task.artifact import largest_png
+from protocol.task.preview import PREVIEW_PACE_MS
 from protocol.task.states import AwardedAttempt, Task
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.messages import Alive, Cancel
@@ -60,10 +61,27 @@ class Assignment:
             award.progress = progress
             award.progress_deadline = UnixMillis(now + self._progress_limit_ms(task, message))
             update = Update(
-                Stage.PROGRESS, now, award.attempt, award.miner, message.step, message.steps, reason=message.state
+                Stage.PROGRESS,
+                now,
+                award.attempt,
+                award.miner,
+                message.step,
+                message.steps,
+                reason=message.state,
             )
             core.emit(Deliver(task.id, update))
         self._set_lease_timer(task, award)
+
+    def on_preview(self, task: Task, award: AwardedAttempt, data: bytes) -> None:
+        """Show the app what its picture may become, no more often than an honest miner speaks."""
+        core, (state, step) = self._core, award.progress
+        if core.now - award.previewed_at < PREVIEW_PACE_MS:
+            core.note(NoteName.MESSAGE_IGNORED, task.id, rule="preview.pace", miner=award.miner)
+            return
+        award.previewed_at = core.now
+        steps = task.specification.steps
+        update = Update(Stage.PROGRESS, core.now, award.attempt, award.miner, step, steps, reason=state, preview=data)
+        core.emit(Deliver(task.id, update))
 
     def _look_at_start(self, award: AwardedAttempt, message: Alive) -> None:
         """At the first sign of a step: who took longer to it than its stated wait and a lease had nothing in memory."""

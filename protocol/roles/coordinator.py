@@ -43,6 +43,7 @@ from protocol.roles.settlement import Settlement
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
 from protocol.task.artifact import largest_png
+from protocol.task.preview import check_preview
 from protocol.task.states import AwardedAttempt, Task
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import CAPABILITY_PLACE, WORK_PLACE, decode, encode
@@ -53,6 +54,7 @@ from protocol.wire.messages import (
     Claim,
     ClosureReason,
     Hello,
+    Preview,
     Result,
     WorkMessage,
 )
@@ -240,6 +242,12 @@ class CoordinatorCore(Core):
                     self._assignment.stop(miner.peer, task_id_, attempt, "superseded" if task else "closed")
                     return
                 self._assignment.on_alive(task, holder, message)
+            case Preview(task=task_id_, attempt=attempt, data=data):
+                check_preview(data)
+                task = self._tasks.get(task_id_)
+                holder = task.holder if task is not None else None
+                if task is not None and holder is not None and (holder.attempt, holder.miner) == (attempt, miner.id):
+                    self._assignment.on_preview(task, holder, data)
             case Result():
                 self._on_result(miner, row, message)
             case Abandon(task=task_id_, attempt=attempt, reason=reason):

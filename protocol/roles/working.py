@@ -22,7 +22,7 @@ from protocol.task.receipt import check_redeemable
 from protocol.task.specification import specification_digest
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import RESULT_PLACE, SPECIFICATION_PLACE, decode, encode
-from protocol.wire.messages import Abandon, Alive, Award, Receipt, Reject, Result, TaskSpecification
+from protocol.wire.messages import Abandon, Alive, Award, Preview, Receipt, Reject, Result, TaskSpecification
 from protocol.wire.statements import AwardStatement, CommitmentStatement
 
 ALIVE_PACE_MS: Final = 200
@@ -49,6 +49,8 @@ class Job:
     awarded_at: UnixMillis
     said: tuple[str, int] = ("", -1)
     said_at: UnixMillis = UnixMillis(0)
+    preview: bytes | None = None
+    """The latest, until it is told."""
 
 
 @dataclass(slots=True)
@@ -192,15 +194,24 @@ class Working:
         if job is None:
             return
         now = self._core.now
+        job.preview = event.preview or job.preview
         state_changed = job.said[0] != event.state
         if not state_changed and now - job.said_at < ALIVE_PACE_MS:
             return
         job.said, job.said_at = (event.state, event.step), now
         wait = event.step_ms if event.state == "step" else self._wait_ms(job) if event.state == "queued" else 0
         alive = Alive(
-            task=job.task, attempt=job.attempt, state=event.state, step=event.step, steps=event.steps, wait_ms=wait
+            task=job.task,
+            attempt=job.attempt,
+            state=event.state,
+            step=event.step,
+            steps=event.steps,
+            wait_ms=wait,
         )
         self._core.emit(Send(job.peer, alive, Lane.NORMAL))
+        if job.preview is not None:
+            self._core.emit(Send(job.peer, Preview(task=job.task, attempt=job.attempt, data=job.preview), Lane.NORMAL))
+            job.preview = None
         if state_changed:
             self._core.note(NoteName.JOB_PROGRESS, job.task, state=event.state, attempt=job.attempt)
 

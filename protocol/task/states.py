@@ -88,6 +88,7 @@ class AwardedAttempt:
     """Last (state, step) heard: a new one moves the progress deadline."""
     stated_wait_ms: int = 0
     """How long (ms) the miner said that it would be queued."""
+    previewed_at: UnixMillis = UnixMillis(0)
     result: Result | None = None
     artifact: bytes | None = None
     artifact_digest: Digest | None = None

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from protocol.params import MAX_ARTIFACT_BYTES, MAX_PROMPT_CHARACTERS
+from protocol.params import MAX_ARTIFACT_BYTES, MAX_PREVIEW_BYTES, MAX_PROMPT_CHARACTERS
 from protocol.wire.fields import (
     AttemptField,
     DigestField,
@@ -265,6 +265,17 @@ class Alive(Frozen):
     """In ``queued``: expected wait. In ``step``: measured time of one step. Otherwise 0."""
 
 
+class Preview(Frozen):
+    """Miner to coordinator, now and then between two steps: what the picture may become. It binds nobody."""
+
+    kind: Literal["preview"] = "preview"
+    version: Literal[1] = 1
+    task: TaskIdField
+    attempt: AttemptField
+    data: Annotated[bytes, Field(min_length=1, max_length=MAX_PREVIEW_BYTES)]
+    """A small WebP file."""
+
+
 class Result(Frozen):
     """Miner to coordinator: done, and this is what I stand by. The bytes come on an artifact stream."""
 
@@ -329,7 +340,9 @@ class ArtifactHeader(Frozen):
     size: Annotated[int, Field(ge=1, le=MAX_ARTIFACT_BYTES)]
 
 
-WorkMessage = Hello | CapabilityUpdate | Claim | Award | Decline | Alive | Result | Abandon | Receipt | Reject | Cancel
+WorkMessage = (
+    Hello | CapabilityUpdate | Claim | Award | Decline | Alive | Preview | Result | Abandon | Receipt | Reject | Cancel
+)
 """Everything that may stand on a work stream."""
 
 Message = Bulletin | Objection | WorkMessage | ArtifactHeader | Capability | TaskSpecification

@@ -1,5 +1,7 @@
 """The desk: every app hears the whole story once, and nobody who left keeps a GPU busy."""
 
+from dataclasses import replace
+
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -124,6 +126,16 @@ async def test_watch__after_the_end__hears_the_story_in_short() -> None:
     bench = Bench()
     bench.tell(Stage.QUEUED, Stage.OFFERED, Stage.CLAIMED, Stage.PROGRESS, Stage.PROGRESS, Stage.DONE)
     assert await bench.story() == [Stage.QUEUED, Stage.OFFERED, Stage.CLAIMED, Stage.PROGRESS, Stage.DONE]
+
+
+async def test_deliver__more_news__keeps_no_preview_that_is_past() -> None:
+    bench = Bench()
+    early = Update(Stage.PROGRESS, NOW, step=1, steps=9, preview=b"early")
+    for update in (early, replace(early, step=2, preview=b"late")):
+        bench.desk.deliver(TASK, update)
+    assert [update.preview for update in bench.desk._stories[TASK]] == [b"late"]
+    bench.tell(Stage.DONE)
+    assert [update.preview for update in bench.desk._finished[TASK]] == [None, None]
 
 
 async def test_watch__task_of_an_earlier_run__hears_its_end_from_the_store() -> None:

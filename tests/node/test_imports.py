@@ -117,6 +117,8 @@ MAY_ALSO_IMPORT = {
     "node/adapters/chain/gas_account.py": {"node.ethereum_account"},
     "node/adapters/chain/sender.py": {"eth_utils"},
     "node/adapters/engine/pipeline.py": {"torch", "diffusers", "transformers", "numpy", "PIL"},
+    "node/adapters/engine/denoised.py": {"torch"},
+    "node/adapters/engine/preview.py": {"numpy", "PIL"},
     "node/audit_chart.py": {"matplotlib"},
     "node/compose.py": {"node.adapters"},
     "node/deployment.py": {"node.adapters.chain", "contracts"},

@@ -183,6 +183,7 @@ MESSAGES: dict[str, dict[str, Any]] = {
         "decline": _ON_WIRE["DeclineStatement"],
         "decline_signature": _SIGNATURE,
     },
+    "Preview": _TASK_AND_ATTEMPT | {"data": b"RIFF\x16\x00\x00\x00WEBPVP8 "},
     "Alive": _TASK_AND_ATTEMPT | {"state": "step", "step": 3, "steps": 20, "wait_ms": 120},
     "Result": {
         "commitment": _ON_WIRE["CommitmentStatement"],

@@ -18,6 +18,7 @@ from node.adapters.engine.pipeline import (
     JobFault,
     Painter,
     Picture,
+    Preview,
     Wish,
     encode_png,
     fault_reason,
@@ -29,6 +30,9 @@ from protocol.units import Digest
 
 ENCODED_BEHIND: Final = 1
 """Batches whose pictures may still be encoded while the next is drawn."""
+
+PREVIEW_PAUSE_S: Final = 0.5
+"""Least time (s) between two previews: quick pictures have none, slow ones lose nothing by them."""
 
 log = logging.getLogger("cuckoo.engine")
 
@@ -124,16 +128,25 @@ class BatchRunner:
         last_ms = self._step_ms.get(command.model, 0)
         drawn = tuple(orders)
 
-        def tell(state: Literal["loading", "step", "encoding"], step: int) -> None:
-            jobs = tuple(order.job for order in orders)
-            self._report(Progress(jobs=jobs, state=state, step=step, steps=command.steps, step_ms=last_ms))
+        previewed = begin
 
-        def on_step(step: int, step_ms: int) -> bool:
-            nonlocal last_ms
+        def tell(state: Literal["loading", "step", "encoding"], step: int, previews: tuple[bytes, ...] = ()) -> None:
+            jobs = tuple(order.job for order in orders)
+            self._report(
+                Progress(jobs=jobs, state=state, step=step, steps=command.steps, step_ms=last_ms, previews=previews)
+            )
+
+        def on_step(step: int, step_ms: int, preview: Preview) -> bool:
+            nonlocal last_ms, previewed
             last_ms = step_ms
             orders[:] = self._still_wanted(orders)
+            previews: tuple[bytes, ...] = ()
+            now = time.perf_counter()
+            if now - previewed >= PREVIEW_PAUSE_S and step < command.steps:
+                previewed = now
+                previews = tuple(preview(drawn.index(order)) or b"" for order in orders)
             if orders:
-                tell("step", step)
+                tell("step", step, previews)
             return bool(orders)
 
         tell("loading", 0)

@@ -5,6 +5,7 @@ Rules for editors: nothing here imports torch or diffusers, waits on the child, 
 
 import hashlib
 import math
+from dataclasses import replace
 from typing import Final
 
 import trio
@@ -284,11 +285,12 @@ class DiffusionEngine:
 
     def _on_progress(self, report: Progress) -> None:
         """Pass on where the jobs of a batch stand; once they are drawn, the device is free for the next."""
+        previews = dict(zip(report.jobs, report.previews, strict=False))
         for key in self._jobs.of_child(report.jobs):
             held = self._jobs[key]
             held.progress = JobProgress(*key, report.state, report.step, report.steps, report.step_ms)
             held.news = True
-            self._outbox.progress(held.progress)
+            self._outbox.progress(replace(held.progress, preview=previews.get(held.number) or None))
             if report.state == "encoding":
                 self._jobs.drawn(key)
         self._extend()

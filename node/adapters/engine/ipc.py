@@ -5,12 +5,12 @@ typed messages: the child runs foreign model code, so its output is checked like
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 import msgpack
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from protocol.params import MAX_ARTIFACT_BYTES, MAX_PROMPT_CHARACTERS
+from protocol.params import MAX_ARTIFACT_BYTES, MAX_PREVIEW_BYTES, MAX_PROMPT_CHARACTERS
 from protocol.wire.fields import DigestField, DurationField, Frozen, ModelName, ReasonText, StepCount
 from protocol.wire.messages import Pixels
 
@@ -26,6 +26,7 @@ MAX_ITEMS: Final = MAX_BATCH
 
 Message = TypeVar("Message")
 JobNumber = Annotated[int, Field(ge=0, le=2**63 - 1)]
+PreviewBytes = Annotated[bytes, Field(max_length=MAX_PREVIEW_BYTES)]
 BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH)]
 
 
@@ -128,6 +129,15 @@ class Progress(Frozen):
     step: StepCount
     steps: StepCount
     step_ms: DurationField
+    previews: Annotated[tuple[PreviewBytes, ...], Field(max_length=MAX_BATCH)] = ()
+    """None, or one for each job: a small WebP file of what the picture may become; empty where there is none."""
+
+    @model_validator(mode="after")
+    def _check_previews(self) -> Self:
+        """Refuse previews of which nobody knows whose they are."""
+        if self.previews and len(self.previews) != len(self.jobs):
+            raise ValueError("one preview for each job, or none")
+        return self
 
 
 class Done(Frozen):

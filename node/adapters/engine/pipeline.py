@@ -1,4 +1,4 @@
-"""The only file that imports torch and diffusers. It runs in the engine's child process alone.
+"""The only file that imports diffusers; torch is imported here and in ``denoised``. It runs in the child alone.
 
 Rules for editors: nothing here knows frames, pipes or the node; nothing outside the child imports this module.
 """
@@ -18,11 +18,17 @@ from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 from transformers.utils import logging as transformers_logging
 
+from node.adapters.engine.denoised import Denoised
+from node.adapters.engine.preview import PreviewGuess
 from node.adapters.engine.weights import ModelFault
 
 Picture = Image.Image
 FULL_VALUE: Final = 255
 COLOURS: Final = 3
+LEARNT: Final = 4
+"""Pictures of a batch from which previews learn their colours."""
+Preview = Callable[[int], bytes | None]
+"""Gives a small WebP file of what the picture at this place of a batch may become, or None."""
 CANNOT_ALLOCATE: Final = ("out of memory", "can't allocate memory", "not enough memory")
 """How torch words it where it raises a plain RuntimeError: CUDA libraries, the CPU allocator."""
 
@@ -100,6 +106,8 @@ class Painter:
                 raise
             raise ModelFault("model_corrupt", f"{folder}: {error}") from error
         self._pipeline.set_progress_bar_config(disable=True)
+        self._guess = PreviewGuess()
+        self._denoised = Denoised(self._pipeline.scheduler)
 
     def draw(
         self,
@@ -109,13 +117,13 @@ class Painter:
         height: int,
         steps: int,
         guidance: float,
-        on_step: Callable[[int, int], bool],
+        on_step: Callable[[int, int, Preview], bool],
     ) -> list[Picture | JobFault]:
         """Draw pictures of exactly the asked size together, in the order of the wishes.
 
         The noise of each comes from a CPU generator with its own seed, so that it is the same on every device and in
         every batch. Either all wishes have a negative prompt or none has. ``on_step`` is told after each step how many
-        are done and how long (ms) the last took; False from it stops the batch.
+        are done and how long (ms) the last took, and may ask for previews meanwhile; False from it stops the batch.
 
         Returns:
             For each wish its picture, or why there is none: ``nan_picture``, ``black_picture``.
@@ -125,12 +133,18 @@ class Painter:
             JobFault: Pictures of another size or number (``engine_error``).
         """
         moment = time.perf_counter()
+        latents: torch.Tensor | None = None
 
-        def after_step(pipeline: object, index: int, timestep: object, values: dict[str, object]) -> dict[str, object]:
+        def preview(place: int) -> bytes | None:
+            seen = self._denoised.latents if self._denoised.latents is not None else latents
+            return None if seen is None else self._guess.paint(_numbers(seen[place]), width, height)
+
+        def after_step(pipeline: object, index: int, timestep: object, values: dict[str, Any]) -> dict[str, Any]:
             del pipeline, timestep
-            nonlocal moment
+            nonlocal moment, latents
+            latents = values.get("latents")
             now = time.perf_counter()
-            wanted = on_step(index + 1, round((now - moment) * 1000))
+            wanted = on_step(index + 1, round((now - moment) * 1000), preview)
             moment = now
             if not wanted:
                 raise JobCancelled
@@ -152,7 +166,16 @@ class Painter:
         if values.shape != (len(wishes), height, width, COLOURS):
             wanted = f"{len(wishes)} of {width}x{height}"
             raise JobFault("engine_error", f"asked for {wanted}, the pipeline gave an array of {values.shape}")
-        return [_picture(one) for one in values]
+        pictures = [_picture(one) for one in values]
+        for place, picture in enumerate(pictures[:LEARNT]):
+            if latents is not None and not isinstance(picture, JobFault):
+                self._guess.learn(_numbers(latents[place]), picture)
+        return pictures
+
+
+def _numbers(latents: torch.Tensor) -> "np.ndarray[Any, Any]":
+    """Bring one picture's latents to where numpy can read them."""
+    return latents.float().cpu().numpy()
 
 
 def _picture(values: "np.ndarray[Any, Any]") -> Picture | JobFault:

@@ -4,7 +4,7 @@ import time
 from typing import Final
 
 from node.adapters.engine.ipc import BatchSpeed, Load
-from node.adapters.engine.pipeline import Painter, Wish, fault_reason, release_memory
+from node.adapters.engine.pipeline import Painter, Preview, Wish, fault_reason, release_memory
 
 MEASURED_STEPS: Final = 4
 """Steps of a measured batch: enough for a mean, short for a slow device."""
@@ -43,14 +43,14 @@ def _time(painter: Painter, command: Load, batch: int, steps: int) -> tuple[int,
     """Draw a batch with few steps: (milliseconds of a step, pixel-steps/s of a batch with the usual number)."""
     durations: list[int] = []
 
-    def on_step(step: int, step_ms: int) -> bool:
-        del step
+    def on_step(step: int, step_ms: int, preview: Preview) -> bool:
+        del step, preview
         durations.append(step_ms)
         return True
 
     begin = time.perf_counter()
     pictures = painter.draw(
-        [Wish("a picture", "", seed) for seed in range(batch)],
+        [Wish("red, green, blue, yellow, black and white", "", seed) for seed in range(batch)],
         width=command.width,
         height=command.height,
         steps=steps,

@@ -91,6 +91,8 @@ def update_view(task: TaskId, update: Update) -> Json:
         view["receipt"] = f"/v1/receipts/{task.hex()}"
     if update.reason is not None:
         view["reason"] = update.reason
+    if update.preview is not None:
+        view["preview"] = f"data:image/webp;base64,{base64.b64encode(update.preview).decode()}"
     return view
 
 

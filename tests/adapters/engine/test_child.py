@@ -18,6 +18,8 @@ from PIL import Image
 
 from node.adapters.engine.ipc import Cancel, Done, Failed, Ping, Pong
 from node.adapters.engine.weights import model_digest
+from protocol.params import MAX_PREVIEW_BYTES
+from protocol.task.preview import check_preview
 
 COMPANIONS_CHANGE = 2
 """Most by which companions in a batch may change a colour (of 255): kernels add in another order for another size."""
@@ -82,6 +84,23 @@ def test_run__eight_steps__reports_each_with_its_time(child):
         ("encoding", 8),
     ]
     assert all(report.step_ms > 0 for report in progress)
+
+
+def test_run__slow_picture__is_previewed_by_small_files_that_resemble_it(child):
+    for prompt in ("green apple", "red heart"):  # previews learn a model's colours from its pictures
+        drawn(child, prompt, steps=8)
+    child.begin("red heart", steps=50, seed=3)
+    progress, end = child.until_end()
+    previews = [report.previews[0] for report in progress if report.previews]
+    assert 1 <= len(previews) <= 50
+    for preview in previews:
+        check_preview(preview)
+        assert len(preview) <= MAX_PREVIEW_BYTES
+    guess = Image.open(io.BytesIO(previews[-1])).convert("RGB")
+    picture = Image.open(io.BytesIO(end.data)).resize(guess.size, Image.Resampling.BOX)
+    difference = np.abs(np.asarray(guess).astype(int) - np.asarray(picture).astype(int)).mean()
+    other = np.abs(np.asarray(guess).astype(int) - 255).mean()
+    assert difference < other, "nearer to the picture than to a white sheet"
 
 
 def test_cancel__after_the_first_step__stops_before_the_next_few(child):

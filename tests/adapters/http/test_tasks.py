@@ -2,16 +2,18 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import httpx
 import pytest
 import trio
 
 from node.adapters.http import hash_of_key
+from node.adapters.http.views import update_view
 from node.ports import Waiting
-from protocol.effects import Refused
+from protocol.effects import Refused, Stage, Update
 from protocol.task.priority import Priority
-from protocol.units import UnixMillis
+from protocol.units import TaskId, UnixMillis
 from protocol.wire.codec import WORK_PLACE, decode
 from protocol.wire.messages import Receipt
 from tests.adapters.http.conftest import Serve, Served, code_of
@@ -103,6 +105,12 @@ async def test_events__whole_life__comes_in_order_and_ends(serve: Serve):
     assert events == ["queued", "claimed", "progress", "done"]
     assert last["url"] == f"/v1/artifacts/{served.desk.ends[task].artifact.hex()}"
     assert last["receipt"] == f"/v1/receipts/{task.hex()}"
+
+
+def test_update_view__with_a_preview__shows_it_as_a_browser_takes_it():
+    update = Update(Stage.PROGRESS, UnixMillis(5), step=3, steps=9, preview=b"RIFF")
+    assert update_view(TaskId(bytes(32)), update)["preview"] == "data:image/webp;base64,UklGRg=="
+    assert "preview" not in update_view(TaskId(bytes(32)), replace(update, preview=None))
 
 
 async def test_events__listener_leaves__nobody_follows_and_the_task_lives(serve: Serve):

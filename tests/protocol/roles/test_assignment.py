@@ -4,25 +4,29 @@ from dataclasses import replace
 
 import pytest
 
-from protocol.effects import Connect, Deliver, Publish, SetTimer, Stage
-from protocol.events import StreamClosed, StreamOpened, TaskCancelled, TaskSubmitted
+from protocol.effects import Connect, Deliver, Effect, Publish, SetTimer, Stage
+from protocol.events import JobProgress, StreamClosed, StreamOpened, TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import TaskAccepted, TaskAwarded, TaskDone, TaskFailed
 from protocol.roles.assignment import SLOWEST_BYTES_PER_S
+from protocol.roles.working import ALIVE_PACE_MS
 from protocol.task.artifact import largest_png
+from protocol.task.preview import PREVIEW_PACE_MS
 from protocol.task.states import TaskState
+from protocol.units import TaskId
 from protocol.wire.codec import encode
-from protocol.wire.messages import Abandon, Alive, Award, Cancel, Decline, Receipt, TaskSpecification
+from protocol.wire.messages import Abandon, Alive, Award, Cancel, Decline, Preview, Receipt, TaskSpecification
 from tests.protocol.roles.frames import (
     ALICE_ID,
     BOB_ID,
     PARAMS,
     SPECIFICATION,
     artifact_of,
+    award_of,
     result_of,
 )
-from tests.protocol.roles.seats import CoordinatorSeat, judged, noted, of_kind, persisted
-from tests.support.networks import ALICE, BOB
+from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, judged, noted, of_kind, persisted
+from tests.support.networks import ALICE, BOB, CAROL
 
 LONGEST_MS = 1000 * largest_png(SPECIFICATION.width, SPECIFICATION.height) // SLOWEST_BYTES_PER_S
 """How long (ms) the bytes of the largest picture of the ordered size may take."""
@@ -281,3 +285,77 @@ def test_tables__nothing_is_dialled_or_set_for_an_unknown_peer() -> None:
     seat = CoordinatorSeat(miners=())
     effects = seat.hear(StreamOpened("12D3KooWunknown")) + seat.hear(StreamClosed("12D3KooWunknown"))  # type: ignore[arg-type]
     assert not [effect for effect in effects if isinstance(effect, Connect | SetTimer)]
+
+
+# Previews
+
+PREVIEW = b"RIFF" + (22).to_bytes(4, "little") + b"WEBPVP8 " + bytes(7) + b"\x9d\x01\x2a" + bytes([64, 0, 64, 0])
+
+
+def preview(award: Award, data: bytes = PREVIEW) -> Preview:
+    return Preview(task=award.statement.task, attempt=award.statement.attempt, data=data)
+
+
+def shown(effects: tuple[Effect, ...]) -> list[bytes | None]:
+    return [effect.update.preview for effect in effects if isinstance(effect, Deliver)]
+
+
+def test_preview__of_the_holder__is_shown_to_the_app_with_its_step() -> None:
+    seat = CoordinatorSeat()
+    award = seat.award()
+    seat.say(ALICE, alive(award, 3))
+    effects = seat.say(ALICE, preview(award))
+    (update,) = [effect.update for effect in effects if isinstance(effect, Deliver)]
+    assert (update.stage, update.step, update.preview) == (Stage.PROGRESS, 3, PREVIEW)
+
+
+def test_preview__that_is_no_small_picture__is_judged() -> None:
+    seat = CoordinatorSeat()
+    effects = seat.say(ALICE, preview(seat.award(), b"<svg/>"))
+    assert judged(effects) == ["preview.picture"]
+    assert shown(effects) == []
+
+
+def test_preview__faster_than_honest_miners_speak__is_ignored() -> None:
+    seat = CoordinatorSeat()
+    award = seat.award()
+    assert shown(seat.say(ALICE, preview(award))) == [PREVIEW]
+    seat.wait(PREVIEW_PACE_MS - 1)
+    assert shown(seat.say(ALICE, preview(award))) == []
+    seat.wait(1)
+    assert shown(seat.say(ALICE, preview(award))) == [PREVIEW]
+
+
+def test_preview__of_a_miner_that_does_not_hold_the_task__is_not_shown() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    award = seat.award()
+    assert shown(seat.say(BOB, preview(award))) == []
+    seat.wait(PARAMS.lease_ms)
+    assert shown(seat.say(ALICE, preview(award))) == []
+
+
+def test_preview__alone__renews_no_lease() -> None:
+    seat = CoordinatorSeat()
+    award = seat.award()
+    effects: tuple[Effect, ...] = ()
+    for _ in range(PARAMS.lease_ms // 500):
+        effects += seat.say(ALICE, preview(award)) + seat.wait(500)
+    assert noted(effects, NoteName.TASK_LEASE_EXPIRED)
+
+
+def test_progress__with_previews_faster_than_it_may_speak__tells_the_latest_once() -> None:
+    seat = MinerSeat()
+    award = award_of(seat.claimed())
+    seat.say(CAROL, award)
+    task = award.statement.task
+
+    def told(step: int, preview: bytes | None) -> list[bytes]:
+        effects = seat.hear(JobProgress(TaskId(task), 0, "step", step, 10, 20, preview))
+        return [word.data for word in of_kind(effects, Preview)]
+
+    assert told(1, None) == []
+    assert told(2, b"first") == told(3, b"second") == []
+    seat.wait(ALIVE_PACE_MS)
+    assert told(4, None) == [b"second"]
+    seat.wait(ALIVE_PACE_MS)
+    assert told(5, None) == []
