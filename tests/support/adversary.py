@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import trio
 from libp2p.crypto.keys import KeyPair
@@ -36,10 +37,20 @@ def gossip(message: rpc_pb2.Message) -> bytes:
     return varint(len(body)) + body
 
 
+class Peer(Protocol):
+    """All that an adversary needs of its victim."""
+
+    @property
+    def id(self) -> PeerId: ...
+
+    @property
+    def address(self) -> str: ...
+
+
 class Adversary:
     """A bare libp2p host connected to its victim."""
 
-    def __init__(self, host: BasicHost, keys: KeyPair, victim: Running) -> None:
+    def __init__(self, host: BasicHost, keys: KeyPair, victim: Peer) -> None:
         self.host = host
         self.keys = keys
         self.victim = victim
@@ -52,6 +63,15 @@ class Adversary:
     async def connect(self) -> None:
         endpoint = parse_endpoint(self.victim.address)
         await self.host.connect(PeerInfo(to_libp2p(endpoint.peer), [endpoint.address]))
+
+    async def follow(self, victim: Peer) -> None:
+        """Go on with a victim that has restarted."""
+        self.victim = victim
+        await self.connect()
+
+    def cannot_come_back(self) -> None:
+        """Forget where the victim is: opening a stream dials it otherwise once it has hung up."""
+        self.host.get_peerstore().clear_addrs(to_libp2p(self.victim.id))
 
     async def open(self, protocol: str) -> NetStream:
         stream = await self.host.new_stream(to_libp2p(self.victim.id), [TProtocol(protocol)])
@@ -83,7 +103,7 @@ class Adversary:
 
 
 @asynccontextmanager
-async def adversary(victim: Running, number: int = 666) -> AsyncIterator[Adversary]:
+async def adversary(victim: Peer, number: int = 666) -> AsyncIterator[Adversary]:
     """An adversary with its own key, connected."""
     apply_patches()
     keys = key_pair_of(secret_of(number))

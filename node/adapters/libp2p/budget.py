@@ -1,4 +1,4 @@
-"""Budgets: how much of something each peer may do, as token buckets.
+"""Budgets: how much of something each peer, or each network address, may do, as token buckets.
 
 A bucket holds ``burst`` tokens and gets ``rate_per_s`` back each second.
 """
@@ -30,12 +30,12 @@ class Budget:
         """Say whether there is no token now."""
         return self._now() < 1
 
-    def take(self) -> bool:
-        """Take a token; False when there is none."""
-        if self._now() < 1:
+    def take(self, tokens: int = 1) -> bool:
+        """Take tokens; False, and none are taken, when there are fewer."""
+        if self._now() < tokens:
             self._dry_since = self._at if self._dry_since is None else self._dry_since
             return False
-        self._tokens -= 1
+        self._tokens -= tokens
         return True
 
     def dry_s(self) -> float:
@@ -66,10 +66,10 @@ class Budgets:
     def __init__(self, rate_per_s: float, burst: int) -> None:
         self._rate = rate_per_s
         self._burst = burst
-        self._of: OrderedDict[PeerId, Budget] = OrderedDict()
+        self._of: OrderedDict[str, Budget] = OrderedDict()
 
-    def of(self, peer: PeerId) -> Budget:
-        """Give the peer's bucket."""
+    def of(self, peer: PeerId | str) -> Budget:
+        """Give the bucket of a peer, or of an address."""
         budget = self._of.get(peer)
         if budget is None:
             budget = self._of[peer] = Budget(self._rate, self._burst)

@@ -6,9 +6,10 @@ Without that gate, cheap keys ground close to the one hash of a model would ecli
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import trio
+from libp2p.abc import INetStream
 from libp2p.host.basic_host import BasicHost
 from libp2p.kad_dht.common import PROTOCOL_ID
 from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
@@ -19,8 +20,12 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.records.validator import NamespacedValidator
 
+from node.adapters.libp2p.dht_queries import Queries, QueryStream
 from node.adapters.libp2p.framing import STREAM_ERRORS
-from node.adapters.libp2p.identity import is_node_id
+from node.adapters.libp2p.gossip_limits import Judge
+from node.adapters.libp2p.identity import from_libp2p, is_node_id
+from node.adapters.libp2p.peerstore import usable
+from protocol.effects import Offence
 
 MAX_PROVIDERS_PER_KEY: Final = 256
 """Upstream keeps 20, so a coordinator would never hear of the 21st miner of a model. One answer stays below 128 KiB."""
@@ -32,6 +37,8 @@ MAX_INBOUND_QUERIES: Final = 64
 QUERY_S: Final = 3.0
 """One peer must answer one query within this (s)."""
 SWEEP_S: Final = 60.0
+ADDRESSES: Final = 4
+"""Addresses kept of one provider."""
 
 KAD: Final = PROTOCOL_ID
 Gate = Callable[[ID], bool]
@@ -94,7 +101,8 @@ class ProviderRecords(ProviderStore):
             return
         records = self._records.setdefault(key, OrderedDict())
         records.pop(provider.peer_id, None)
-        records[provider.peer_id] = (provider, time.monotonic())
+        kept = PeerInfo(provider.peer_id, usable(provider.addrs, ADDRESSES))
+        records[provider.peer_id] = (kept, time.monotonic())
         if len(records) > MAX_PROVIDERS_PER_KEY:
             records.popitem(last=False)
         if len(self._records) > MAX_KEYS:
@@ -140,7 +148,9 @@ class OverlayDht(KadDHT):
     peer_routing: GatedRouting
     provider_store: ProviderRecords
 
-    def __init__(self, host: BasicHost, gate: Gate) -> None:
+    def __init__(self, host: BasicHost, gate: Gate, judge: Judge) -> None:
+        self._judge = judge
+        self._queries = Queries()
         super().__init__(
             host,
             DHTMode.SERVER,
@@ -162,6 +172,22 @@ class OverlayDht(KadDHT):
         while True:
             await trio.sleep(SWEEP_S)
             self.provider_store.cleanup_expired()
+
+    async def handle_stream(self, stream: INetStream) -> None:
+        """Answer what a peer asks on one stream, within limits."""
+        peer = stream.muxed_conn.peer_id
+        if not self._queries.begin(peer):
+            await stream.reset()
+            return
+        checked = QueryStream(stream, self._queries)
+        try:
+            await super().handle_stream(cast("INetStream", checked))  # all that the handler uses is there
+        finally:
+            self._queries.end(peer)
+        if checked.fault is not None:
+            offence = Offence.MINOR if checked.fault.rule == "dht.flood" else Offence.GRAVE
+            self._judge(from_libp2p(peer), offence, checked.fault.rule)
+            await stream.reset()
 
     async def closest(self, key: bytes) -> list[ID]:
         """Find the registered peers closest to a key, in the whole network; ours is not among them."""

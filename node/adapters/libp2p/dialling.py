@@ -64,6 +64,8 @@ class Dialler:
         self._clock = clock
         self._book = book
         self._known: OrderedDict[PeerId, OrderedDict[Multiaddr, None]] = OrderedDict()
+        self._proven: OrderedDict[PeerId, Multiaddr] = OrderedDict()
+        """Where each peer was last, as it showed by its key: no hearsay takes the place of that."""
         self._wishes: deque[PeerId] = deque()
         self._wished = trio.Event()
         self._dialling: dict[PeerId, trio.Event] = {}
@@ -82,6 +84,14 @@ class Dialler:
                 known.popitem()
         if len(self._known) > MAX_KNOWN_PEERS:
             self._known.popitem(last=False)
+
+    def _prove(self, peer: PeerId, address: Multiaddr) -> None:
+        """A peer was reached under an address."""
+        self.learn(peer, (address,))
+        self._proven[peer] = address
+        self._proven.move_to_end(peer)
+        if len(self._proven) > MAX_KNOWN_PEERS:
+            self._proven.popitem(last=False)
 
     async def remember(self, peer: PeerId, address: Multiaddr) -> None:
         """Keep an address on the disk: where to begin after a restart, when no bootstrap answers."""
@@ -140,7 +150,8 @@ class Dialler:
         except PeerStoreError:
             told = []
         bare = [address.decapsulate("/p2p/" + peer) if "/p2p/" in str(address) else address for address in told]
-        return list(dict.fromkeys([*self._known.get(peer, ()), *bare]))[:MAX_ADDRESSES]
+        proven = [self._proven[peer]] if peer in self._proven else []
+        return list(dict.fromkeys([*proven, *self._known.get(peer, ()), *bare]))[:MAX_ADDRESSES]
 
     async def _dial(self, peer: PeerId, addresses: list[Multiaddr]) -> bool:
         target = to_libp2p(peer)
@@ -156,7 +167,7 @@ class Dialler:
             except STREAM_ERRORS:
                 continue
             if self._peers.is_connected(peer):
-                self.learn(peer, (address,))
+                self._prove(peer, address)
                 await self.remember(peer, address)
                 return True
         if addresses:

@@ -7,6 +7,7 @@ comes closer, and a look-up that finds nobody is tried again for some seconds.
 
 import hashlib
 import random
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Final, final
 
@@ -17,10 +18,11 @@ from libp2p.peer.peerinfo import PeerInfo
 from libp2p.peer.peerstore import PeerStoreError
 from multiaddr.multiaddr import Multiaddr
 
-from node.adapters.libp2p.dht import KAD, OverlayDht
-from node.adapters.libp2p.dialling import Dialler
+from node.adapters.libp2p.dht import ADDRESSES, KAD, OverlayDht
+from node.adapters.libp2p.dialling import MAX_ADDRESSES, Dialler
 from node.adapters.libp2p.identity import from_libp2p, is_node_id, to_libp2p
 from node.adapters.libp2p.peers import Peers
+from node.adapters.libp2p.peerstore import usable
 from node.ports import EventSink
 from protocol.events import ProvidersFound
 from protocol.units import PeerId
@@ -113,7 +115,7 @@ class Discovery:
 
     def _on_up(self, peer: PeerId) -> None:
         known = peer in self._remembered and self._dht.routing_table.peer_in_table(to_libp2p(peer))
-        if not known and self._peers.is_registered(to_libp2p(peer)):
+        if not known and self._peers.may_serve(to_libp2p(peer)):
             self._nursery.start_soon(self._take_up, to_libp2p(peer))
 
     async def _take_up(self, peer: ID) -> None:
@@ -191,13 +193,13 @@ class Discovery:
 
         async with trio.open_nursery() as nursery:
             for peer in closest:
-                if now - told.get(peer, -RENEW_S) >= RENEW_S and self._peers.is_registered(peer):
+                if now - told.get(peer, -RENEW_S) >= RENEW_S and self._peers.may_serve(peer):
                     nursery.start_soon(one, peer)
 
     # Finding.
 
     async def _find(self, key: str) -> None:
-        found: dict[ID, PeerInfo] = {}
+        found: dict[ID, list[Multiaddr]] = {}
         if self._waiting < MAX_WAITING_LOOKUPS:
             self._waiting += 1
             try:
@@ -210,8 +212,8 @@ class Discovery:
                             break
             finally:
                 self._waiting -= 1
-        for peer, provider in found.items():
-            self._dialler.learn(from_libp2p(peer), map(_bare, provider.addrs))
+        for peer, addresses in found.items():
+            self._dialler.learn(from_libp2p(peer), addresses)
         await self._sink.post(ProvidersFound(key, tuple(sorted(from_libp2p(peer) for peer in found))))
 
     async def _wait_for_news(self) -> None:
@@ -221,27 +223,36 @@ class Discovery:
             await trio.sleep_forever()
         await table.grown.wait()
 
-    async def _find_once(self, record: bytes) -> dict[ID, PeerInfo]:
-        """Ask the closest peers.
+    async def _find_once(self, record: bytes) -> dict[ID, list[Multiaddr]]:
+        """Ask the closest peers, and give the addresses that most of them name last, for these are tried first.
 
         Upstream stops at the first record that it holds itself, and so would know one miner for ever.
         """
         store = self._dht.provider_store
-        found = {provider.peer_id: provider for provider in store.get_providers(record)}
+        named: defaultdict[ID, Counter[Multiaddr]] = defaultdict(Counter)
         slots = trio.CapacityLimiter(ASK_AT_ONCE)
+
+        def hear(provider: PeerInfo) -> None:
+            named[provider.peer_id].update(set(map(_bare, usable(provider.addrs, ADDRESSES))))
 
         async def one(peer: ID) -> None:
             async with slots:
                 for provider in await store.ask(peer, record):
                     if is_node_id(provider.peer_id.to_bytes()):
-                        found[provider.peer_id] = provider
+                        hear(provider)
+
+        for provider in store.get_providers(record):
+            hear(provider)
 
         closest = await self._dht.closest(record) if self._dht.routing_table.get_peer_ids() else []
         async with trio.open_nursery() as nursery:
             for peer in closest[:CLOSEST]:
                 nursery.start_soon(one, peer)
-        found.pop(self._host.get_id(), None)
-        return found
+        named.pop(self._host.get_id(), None)
+        return {
+            peer: [address for address, _ in reversed(votes.most_common(MAX_ADDRESSES))]
+            for peer, votes in named.items()
+        }
 
 
 def _bare(address: Multiaddr) -> Multiaddr:

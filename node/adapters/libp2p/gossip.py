@@ -25,6 +25,7 @@ from libp2p.tools.anyio_service.exceptions import LifecycleError
 from node.adapters.libp2p.budget import Budgets
 from node.adapters.libp2p.eager_links import EagerLinks
 from node.adapters.libp2p.framing import VarintFrames
+from node.adapters.libp2p.gossip_limits import MAX_TOPICS, GossipLimits, Judge, trim_control
 from node.adapters.libp2p.identity import from_libp2p, is_node_id, text_of
 from node.adapters.libp2p.work import WORKERS
 from node.ports import Gatekeeper, GossipRecorder, Journal
@@ -42,8 +43,6 @@ MESH_PROTOCOL: Final = TProtocol("/meshsub/1.1.0")
 """1.1 only: IDONTWANT of 1.2 costs more CPU than it saves with messages of a few KiB."""
 MAX_RPC_BYTES: Final = 1024 * 1024
 """Largest gossip frame (bytes), as in every implementation."""
-MAX_TOPICS: Final = 256
-"""Topics that one peer may subscribe to: one per model of a large catalog."""
 IGNORED_FOR_S: Final = 1.0
 """Copies of an ignored message are dropped unread for this long (s), so that the copies of a mesh cost one look; later
 copies (IHAVE brings them each heartbeat) are judged afresh."""
@@ -61,8 +60,6 @@ SEQNO_BYTES: Final = 8
 SIGNATURE_MAX_BYTES: Final = 80
 """A DER signature of secp256k1 has at most 72 bytes."""
 
-Judge = Callable[[PeerId, Offence, str], None]
-
 
 class OverlayRouter(GossipSub):
     """GossipSub 1.1 with its usual mesh and a heartbeat of a second; everything adaptive is off.
@@ -72,7 +69,7 @@ class OverlayRouter(GossipSub):
     elsewhere (``eager_links``); what these miss, IHAVE brings a heartbeat later.
     """
 
-    def __init__(self, is_registered: Callable[[PeerId], bool]) -> None:
+    def __init__(self, is_registered: Callable[[PeerId], bool], limits: GossipLimits) -> None:
         super().__init__(
             protocols=[MESH_PROTOCOL],
             degree=6,
@@ -93,6 +90,7 @@ class OverlayRouter(GossipSub):
         # begins it anew: nodes stayed without a mesh for ever.
         self.graft_flood_threshold = PRUNE_BACK_OFF_S / 2
         self.links = EagerLinks()
+        self._limits = limits
         self._is_registered = is_registered
         self._reach: dict[str, dict[ID, None]] = {}
 
@@ -130,12 +128,16 @@ class OverlayRouter(GossipSub):
         return peers_to_gossip
 
     async def handle_iwant(self, iwant_msg: rpc_pb2.ControlIWant, sender_peer_id: ID) -> None:
-        """Send what a peer asks for, and push such messages to it again."""
+        """Send what a peer asks for, as far as it may still have messages again, and push such to it from now on."""
+        peer = from_libp2p(sender_peer_id)
+        allowed = rpc_pb2.ControlIWant()
         for wanted in iwant_msg.messageIDs:
             identity = safe_bytes_from_hex(wanted)
-            if identity is not None:
+            message = None if identity is None else self.mcache.get(identity)
+            if identity is not None and message is not None and self._limits.allows_answer(peer, len(message.data)):
                 self.links.wanted(identity[:-SEQNO_BYTES], sender_peer_id)
-        await super().handle_iwant(iwant_msg, sender_peer_id)
+                allowed.messageIDs.append(wanted)
+        await super().handle_iwant(allowed, sender_peer_id)
 
     def remove_peer(self, peer_id: ID) -> None:
         """A peer is gone."""
@@ -179,6 +181,7 @@ class OverlayPubsub(Pubsub):
         gatekeeper: Gatekeeper,
         journal: Journal,
         judge: Judge,
+        limits: GossipLimits,
         recorder: GossipRecorder | None,
     ) -> None:
         super().__init__(
@@ -195,6 +198,7 @@ class OverlayPubsub(Pubsub):
         self._gatekeeper = gatekeeper
         self._journal = journal
         self._judge = judge
+        self._limits = limits
         self._links = router.links
         self._recorder = recorder
         self._ignored: OrderedDict[bytes, float] = OrderedDict()
@@ -218,21 +222,25 @@ class OverlayPubsub(Pubsub):
             await stream.reset()
 
     async def _read_rpc(self, data: bytes, peer: ID) -> None:
-        rpc = rpc_pb2.RPC()
+        rpc, name = rpc_pb2.RPC(), from_libp2p(peer)
+        await self._limits.one_more(name)
         try:
             rpc.ParseFromString(data)
         except DecodeError as error:
             raise InvalidMessage("gossip.malformed", str(error)) from error
-        for message in rpc.publish:
+        for index, message in enumerate(rpc.publish):
+            if index:
+                await self._limits.one_more(name)
+                await trio.lowlevel.checkpoint()  # a frame may hold thousands, and others wait
             await self.push_msg(peer, message)
-        if len(rpc.subscriptions) > MAX_TOPICS:
-            raise InvalidMessage("gossip.subscriptions", f"{len(rpc.subscriptions)} in one frame")
+        self._limits.check_subscriptions(rpc, name)
         for subscription in rpc.subscriptions:
             self.handle_subscription(peer, subscription)
         if rpc.HasField("control"):
             await self._control(rpc, peer)
 
     async def _control(self, rpc: rpc_pb2.RPC, peer: ID) -> None:
+        trim_control(rpc.control, self.topic_ids)
         try:
             await self.router.handle_rpc(rpc, peer)
         except BaseLibp2pError:
@@ -350,5 +358,6 @@ def gossip_of(
     host: IHost, gatekeeper: Gatekeeper, journal: Journal, judge: Judge, recorder: GossipRecorder | None = None
 ) -> tuple[OverlayRouter, OverlayPubsub]:
     """Build router and pubsub of a host; both are services to be run before the host listens."""
-    router = OverlayRouter(lambda peer: gatekeeper.standing(peer) in WORKERS)
-    return router, OverlayPubsub(host, router, gatekeeper, journal, judge, recorder)
+    limits = GossipLimits(judge)
+    router = OverlayRouter(lambda peer: gatekeeper.standing(peer) in WORKERS, limits)
+    return router, OverlayPubsub(host, router, gatekeeper, journal, judge, limits, recorder)

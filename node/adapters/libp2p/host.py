@@ -25,6 +25,7 @@ from multiaddr.multiaddr import Multiaddr
 
 from node.adapters.libp2p.framing import STREAM_ERRORS
 from node.adapters.libp2p.muxer import OverlayMuxer
+from node.adapters.libp2p.peerstore import BoundedPeerStore
 from node.adapters.libp2p.settings import CheckedSettings
 
 HANDSHAKE_S: Final = 5.0
@@ -54,6 +55,7 @@ def build_host(key_pair: KeyPair, settings: CheckedSettings) -> BasicHost:
         sec_opt={NOISE: NoiseTransport(key_pair, noise_privkey=new_noise_key().private_key)},
         muxer_opt={TProtocol(YAMUX): OverlayMuxer},
         transports=[TCP()],
+        peerstore_opt=BoundedPeerStore(),
         connection_config=ConnectionConfig(
             max_connections=settings.max_connections,
             min_connections=0,
@@ -119,6 +121,13 @@ def swarm_of(host: BasicHost) -> Swarm:
     network = host.get_network()
     assert isinstance(network, Swarm)
     return network
+
+
+def peerstore_of(host: BasicHost) -> BoundedPeerStore:
+    """Give the host's memory of peers with its real type."""
+    store = host.get_peerstore()
+    assert isinstance(store, BoundedPeerStore)
+    return store
 
 
 def guard_streams(host: BasicHost, is_refused: Callable[[INetStream], bool]) -> None:

@@ -30,6 +30,7 @@ from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.stream_muxer import muxer_multistream as muxer_multistream_module
 from multiaddr.multiaddr import Multiaddr
 
+from node.adapters.libp2p.handshakes import Handshakes
 from node.adapters.libp2p.muxer import OverlayMuxer
 
 LIBP2P_VERSION: Final = "0.8.1"
@@ -59,6 +60,7 @@ PATCHED: Final[dict[str, tuple[Any, str, str]]] = {
 _original_consume = pubsub_utilities.maybe_consume_signed_record
 _original_record = peerstore_module.env_to_send_in_RPC
 _own_records: "WeakKeyDictionary[IHost, tuple[bytes, float]]" = WeakKeyDictionary()
+_handshakes: "WeakKeyDictionary[Swarm, Handshakes]" = WeakKeyDictionary()
 _seen_records: "WeakKeyDictionary[IHost, dict[ID, bytes]]" = WeakKeyDictionary()
 
 
@@ -78,12 +80,17 @@ def signature_of(holder: object, name: str) -> str:
 async def _handle_inbound_connection(
     self: Swarm, read_write_closer: ReadWriteCloser, maddr: Multiaddr, _failure_event: object
 ) -> None:
-    """Upgrade an inbound connection and hold its slot until it ends.
+    """Upgrade an inbound connection, unless its address has too many begun already, and hold its slot until it ends.
 
     Upstream holds the slot until the whole node ends, so every node stops accepting anybody after
     ``max_connections`` inbound connections in its life (swarm.py, "Intentional barrier").
     """
     connection = RawConnection(read_write_closer, False)
+    handshakes = _handshakes.setdefault(self, Handshakes(self.connection_config.max_connections))
+    address = (connection.get_remote_address() or ("", 0))[0]
+    if not handshakes.begin(address):
+        await connection.close()
+        return
     try:
         muxed = await self.upgrade_inbound_raw_conn(connection, maddr)
     except (SwarmException, OSError, ValueError, trio.BrokenResourceError, trio.ClosedResourceError):
@@ -95,6 +102,8 @@ async def _handle_inbound_connection(
         logging.getLogger(__name__).debug("inbound handshake failed", exc_info=True)
         await connection.close()
         return
+    finally:
+        handshakes.end(address)
     if isinstance(muxed, OverlayMuxer):
         await muxed.event_closed.wait()
 

@@ -10,7 +10,7 @@ from libp2p.abc import INetConn
 from libp2p.host.basic_host import BasicHost
 from libp2p.peer.id import ID
 
-from node.adapters.libp2p.host import swarm_of
+from node.adapters.libp2p.host import peerstore_of, swarm_of
 from node.adapters.libp2p.identity import from_libp2p, is_node_id, to_libp2p
 from node.adapters.libp2p.muxer import OverlayMuxer
 from node.adapters.libp2p.notifee import ConnectionWatch
@@ -23,6 +23,8 @@ from protocol.notes import NoteName
 from protocol.stake.standing import Standing
 from protocol.units import PeerId
 
+MAX_CONNECTIONS_PER_PEER: Final = 3
+"""Connections of one peer: two that dial each other at once have two, and one may be dead and not yet found so."""
 CLOSE_S: Final = 1.0
 DOWN_S: Final = 1.0
 """How long PeerDown waits (s) for the end of the peer's work stream to be told first."""
@@ -67,6 +69,7 @@ class Peers:
         self._to_close: deque[PeerId] = deque()
         self._refused: WeakSet[INetConn] = WeakSet()
         self._swarm.register_notifee(ConnectionWatch(self.on_connected, self.on_disconnected))
+        peerstore_of(host).keeps = lambda peer: bool(self._swarm.connections.get(peer)) or self.is_registered(peer)
 
     # What others ask.
 
@@ -81,6 +84,10 @@ class Peers:
     def is_registered(self, peer: ID) -> bool:
         """Say whether a peer may stand in DHT tables: registered, or a pinned bootstrap."""
         return is_node_id(peer.to_bytes()) and self._gatekeeper.standing(from_libp2p(peer)) is not Standing.STRANGER
+
+    def may_serve(self, peer: ID) -> bool:
+        """Say whether we ask a peer for anything: registered, and not banned."""
+        return self.is_registered(peer) and not self.is_banned(peer)
 
     def is_banned(self, peer: ID) -> bool:
         """Say whether we serve this peer nothing."""
@@ -151,6 +158,12 @@ class Peers:
             return
         if name in self._watched and isinstance(connection.muxed_conn, OverlayMuxer):
             connection.muxed_conn.watch(True)
+        # The oldest go: a peer that comes back has lost them.
+        others = [other for other in self._swarm.get_connections(peer) if other is not connection]
+        counted = [other for other in others if self._counts(other)]
+        if len(counted) >= MAX_CONNECTIONS_PER_PEER:
+            self._refused.update(counted[: len(counted) + 1 - MAX_CONNECTIONS_PER_PEER])
+            self._to_close.append(name)
         self._touch(name)
 
     def on_disconnected(self, connection: INetConn) -> None:
@@ -161,7 +174,11 @@ class Peers:
         """Say whether this stranger is over the half of all connections that strangers may have."""
         if self.standing(peer) is not Standing.STRANGER:
             return False
-        strangers = sum(self.standing(other) is Standing.STRANGER for other in self.connected())
+        strangers = sum(
+            sum(map(self._counts, open_))
+            for other, open_ in list(self._swarm.connections.items())
+            if self.standing(from_libp2p(other)) is Standing.STRANGER
+        )
         return strangers > self._settings.max_connections // 2
 
     def _touch(self, peer: PeerId) -> None:

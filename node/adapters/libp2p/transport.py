@@ -13,13 +13,14 @@ from libp2p.host.basic_host import BasicHost
 from libp2p.tools.anyio_service import background_trio_service
 
 from node.adapters.libp2p.artifacts import Artifacts
+from node.adapters.libp2p.budget import Budgets
 from node.adapters.libp2p.dht import OverlayDht
 from node.adapters.libp2p.dialling import Dialler
 from node.adapters.libp2p.discovery import Discovery
 from node.adapters.libp2p.framing import STREAM_ERRORS
 from node.adapters.libp2p.gossip import OverlayPubsub, gossip_of
 from node.adapters.libp2p.host import build_host, close_everything, guard_streams, swarm_of
-from node.adapters.libp2p.identity import key_pair_of
+from node.adapters.libp2p.identity import from_libp2p, key_pair_of
 from node.adapters.libp2p.patches import apply_patches
 from node.adapters.libp2p.peers import Peers
 from node.adapters.libp2p.settings import AddressBook, OverlaySettings, check, check_ports_free
@@ -35,6 +36,11 @@ from protocol.units import Digest, PeerId, TaskId
 
 MAX_PUBLICATIONS: Final = 1024
 """Messages of ours that wait to be signed and sent; a coordinator publishes a hundred a second at most."""
+
+STREAMS_PER_S: Final = 100
+STREAMS_BURST: Final = 500
+"""Streams that one peer may open: each costs up to 3 ms. A coordinator that looks up a hundred models at its start
+opens some three hundred to each peer; kept streams carry all that is frequent. Each hundred more are an offence."""
 
 
 class _Parts:
@@ -146,10 +152,19 @@ class OverlayTransport:
         peers = Peers(host, self._settings, self._peer_id, gatekeeper, sink, self._journal, self._clock)
         dialler = Dialler(host, self._settings, peers, self._journal, self._clock, self._book)
         router, pubsub = gossip_of(host, gatekeeper, self._journal, peers.judge, self._recorder)
-        dht = OverlayDht(host, peers.is_registered)
+        dht = OverlayDht(host, peers.may_serve, peers.judge)
+        opened = Budgets(STREAMS_PER_S, STREAMS_BURST)
 
         def is_refused(stream: INetStream) -> bool:
-            return self._closing or peers.is_banned(stream.muxed_conn.peer_id)
+            peer = stream.muxed_conn.peer_id
+            if self._closing or peers.is_banned(peer):
+                return True
+            budget = opened.of(from_libp2p(peer))
+            if budget.take():
+                return False
+            budget.refill(STREAMS_PER_S)
+            peers.judge(from_libp2p(peer), Offence.MINOR, "stream.flood")
+            return True
 
         guard_streams(host, is_refused)
         with shield:

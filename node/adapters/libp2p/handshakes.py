@@ -1,0 +1,42 @@
+"""Connections that are not yet anybody's: how many unfinished ones, and how many new ones, a network address may have.
+
+A slot is taken as soon as a socket is open. Without a limit one machine that opens sockets and says nothing holds all
+of them, and one that runs handshakes as fast as it can takes all of our CPU: each costs some 10 ms.
+"""
+
+from collections import Counter
+from typing import Final, final
+
+from node.adapters.libp2p.budget import Budgets
+
+UNFINISHED_SHARE: Final = 4
+"""One address may hold a quarter of all slots with unfinished handshakes."""
+MIN_UNFINISHED: Final = 8
+PER_S: Final = 10
+"""New connections (1/s) from one address for long: a tenth of a core."""
+MIN_BURST: Final = 64
+"""As many as a node has slots may come at once, but no fewer than this: a house or an office behind one address."""
+
+
+@final
+class Handshakes:
+    """Counts by network address."""
+
+    def __init__(self, slots: int) -> None:
+        """Limit the handshakes of a node that takes so many connections."""
+        self._most = max(MIN_UNFINISHED, slots // UNFINISHED_SHARE)
+        self._unfinished: Counter[str] = Counter()
+        self._rate = Budgets(PER_S, max(MIN_BURST, slots))
+
+    def begin(self, address: str) -> bool:
+        """Say whether a handshake with this address may begin; ``end`` is to follow if so."""
+        if self._unfinished[address] >= self._most or not self._rate.of(address).take():
+            return False
+        self._unfinished[address] += 1
+        return True
+
+    def end(self, address: str) -> None:
+        """A handshake is over, one way or the other."""
+        self._unfinished[address] -= 1
+        if not self._unfinished[address]:
+            del self._unfinished[address]

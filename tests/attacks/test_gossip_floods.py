@@ -1,0 +1,182 @@
+"""Peers that say what gossip lets them say, and more of it than anybody could mean."""
+
+import pytest
+import trio
+from libp2p.custom_types import TProtocol
+from libp2p.network.stream.net_stream import NetStream
+from libp2p.peer.envelope import seal_record
+from libp2p.peer.id import ID
+from libp2p.peer.peer_record import PeerRecord
+from libp2p.pubsub.pb import rpc_pb2
+from multiaddr.multiaddr import Multiaddr
+
+from node.adapters.libp2p import gossip_limits as limits
+from node.adapters.libp2p.framing import STREAM_ERRORS
+from node.adapters.libp2p.identity import key_pair_of
+from tests.support.adversary import Adversary, varint
+from tests.support.overlay import Running, secret_of, until
+from tests.support.siege import MESH, TOPIC, siege
+
+
+def _frame(**fields: object) -> bytes:
+    body = rpc_pb2.RPC(**fields).SerializeToString()
+    return varint(len(body)) + body
+
+
+def _control(**fields: object) -> bytes:
+    return _frame(control=rpc_pb2.ControlMessage(**fields))
+
+
+def _router(node: Running):
+    parts = node.transport._parts
+    assert parts is not None
+    return parts.pubsub.router
+
+
+async def _say_for_long(enemy: Adversary, frame: bytes, times: int) -> None:
+    """Say the same again and again, until one has had enough."""
+    stream = await enemy.open(MESH)
+    for _ in range(times):
+        try:
+            await stream.write(frame)
+        except STREAM_ERRORS:
+            return
+
+
+MANY: dict[str, bytes] = {
+    "graft": _control(graft=[rpc_pb2.ControlGraft(topicID=f"{number}") for number in range(50_000)]),
+    "prune": _control(prune=[rpc_pb2.ControlPrune(topicID=f"{number}", backoff=2**60) for number in range(50_000)]),
+    "ihave": _control(ihave=[rpc_pb2.ControlIHave(topicID=TOPIC, messageIDs=[b"\x01"] * 200_000)]),
+    "ihave_entries": _control(ihave=[rpc_pb2.ControlIHave(topicID=f"{number}") for number in range(50_000)]),
+    "iwant": _control(iwant=[rpc_pb2.ControlIWant(messageIDs=[b"\x01"] * 200_000)]),
+}
+
+
+@pytest.mark.parametrize("kind", MANY)
+async def test_control__a_frame_full_of_entries__banned_and_nothing_kept(kind: str) -> None:
+    async with siege() as place:
+        async with place.enemy() as enemy:
+            for _ in range(5):
+                await enemy.say(MESH, MANY[kind])
+            await place.banned(enemy, "gossip.control")
+        await place.holds()
+        assert set(_router(place.victim).back_off) <= {TOPIC}
+
+
+async def test_control__prune_and_graft_of_ever_new_topics__nothing_kept() -> None:
+    async with siege() as place, place.enemy() as enemy:
+        stream = await enemy.open(MESH)
+        for start in range(0, 20_000, 200):
+            names = [f"topic {number}" for number in range(start, start + 200)]
+            await stream.write(
+                _control(
+                    prune=[rpc_pb2.ControlPrune(topicID=name, backoff=2**60) for name in names],
+                    graft=[rpc_pb2.ControlGraft(topicID=name) for name in names],
+                )
+            )
+        await stream.write(_control(prune=[rpc_pb2.ControlPrune(topicID=TOPIC)]))
+        router = _router(place.victim)
+        await until(lambda: TOPIC in router.graft_flood_tracking.get(enemy.host.get_id(), {}), "the last frame")
+        assert set(router.graft_flood_tracking[enemy.host.get_id()]) == {TOPIC}
+        assert set(router.back_off) <= {TOPIC}
+        await place.holds()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        _control(graft=[rpc_pb2.ControlGraft(topicID=TOPIC)], prune=[rpc_pb2.ControlPrune(topicID=TOPIC)]),
+        _control(ihave=[rpc_pb2.ControlIHave(topicID=TOPIC, messageIDs=[b"6162"])]),
+        _control(iwant=[rpc_pb2.ControlIWant(messageIDs=[b"6162"])]),
+    ],
+    ids=["graft_prune", "ihave", "iwant"],
+)
+async def test_control__frame_after_frame_without_end__read_slowly_and_banned(
+    frame: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FRAMES_BURST", 500)
+    monkeypatch.setattr(limits, "FRAMES_PER_S", 100)
+    monkeypatch.setattr(limits, "SATURATED_S", 0.05)
+    async with siege() as place:
+        async with place.enemy() as enemy, trio.open_nursery() as nursery:
+            nursery.start_soon(_say_for_long, enemy, frame * 20, 5000)
+            await place.banned(enemy, "gossip.flood")
+            nursery.cancel_scope.cancel()
+        await place.holds()
+
+
+async def test_subscriptions__on_and_off_again__banned_and_recent_messages_not_sent_each_time() -> None:
+    async with siege() as place:
+        async with place.enemy() as enemy:
+            on_and_off = [rpc_pb2.RPC.SubOpts(subscribe=turn % 2 == 0, topicid=TOPIC) for turn in range(250)]
+            for _ in range(5):
+                await _say_for_long(enemy, _frame(subscriptions=on_and_off), 6)
+            await place.banned(enemy, "gossip.subscriptions")
+        await place.holds()
+
+
+async def test_subscriptions__names_without_an_end__banned_and_forgotten() -> None:
+    async with siege() as place:
+        async with place.enemy() as enemy:
+            for number in range(5):
+                name = f"{number}" * 900_000
+                await enemy.say(MESH, _frame(subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=name)]))
+            await place.banned(enemy, "gossip.subscriptions")
+        await place.holds()
+        parts = place.victim.transport._parts
+        assert parts is not None
+        assert set(parts.pubsub.peer_topics) == {TOPIC}
+
+
+async def test_iwant__the_same_message_again_and_again__sent_as_often_as_the_budget_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "ANSWERS_BURST_KIB", 128)
+    monkeypatch.setattr(limits, "ANSWERS_KIB_PER_S", 1)
+    async with siege() as place, place.enemy() as enemy:
+        heard = 0
+
+        async def hear(stream: NetStream) -> None:
+            nonlocal heard
+            while True:
+                heard += len(await stream.read(65536))
+
+        enemy.host.set_stream_handler(TProtocol(MESH), hear)
+        await enemy.connect()
+        place.honest.transport.publish(TOPIC, bytes(32 * 1024))
+        router = _router(place.victim)
+        await until(lambda: any(len(each.data) > 1000 for each in _cached(router)), "the message")
+        (large,) = (each for each in _cached(router) if len(each.data) > 1000)
+        wanted = (large.from_id + large.seqno).hex().encode()
+        parts = place.victim.transport._parts
+        assert parts is not None
+        if enemy.host.get_id() not in parts.pubsub.peers:
+            await until(lambda: enemy.host.get_id() in parts.pubsub.peers, "a gossip stream to the enemy")
+        stream = await enemy.open(MESH)
+        for _ in range(5):
+            await stream.write(_control(iwant=[rpc_pb2.ControlIWant(messageIDs=[wanted] * 3)]))
+        await trio.sleep(0.5)
+        assert heard > 32 * 1024
+        assert heard < 32 * 1024 * 6
+        await place.holds()
+
+
+def _cached(router) -> list[rpc_pb2.Message]:
+    return list(router.mcache.msgs.values())
+
+
+async def test_prune__names_peers_to_dial__nobody_is_dialled() -> None:
+    async with siege() as place, place.enemy() as enemy:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = listeners[0].socket.getsockname()[1]
+        keys = key_pair_of(secret_of(4242))
+        identity = ID.from_pubkey(keys.public_key)
+        record = seal_record(PeerRecord(identity, [Multiaddr(f"/ip4/127.0.0.1/tcp/{port}")]), keys.private_key)
+        bait = rpc_pb2.PeerInfo(peerID=identity.to_bytes(), signedPeerRecord=record.marshal_envelope())
+        await enemy.say(MESH, _control(prune=[rpc_pb2.ControlPrune(topicID=TOPIC, peers=[bait])]))
+        with trio.move_on_after(1) as patience:
+            await listeners[0].accept()
+        assert patience.cancelled_caught, "somebody came"
+        for each in listeners:
+            await each.aclose()
+        await place.holds()
