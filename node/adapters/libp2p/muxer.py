@@ -19,6 +19,7 @@ from multiaddr.multiaddr import Multiaddr
 
 from node.adapters.libp2p.framing import STREAM_ERRORS
 from node.adapters.libp2p.muxed_stream import ACK, DATA, FIN, RST, SYN, WINDOW_UPDATE, MuxedStream
+from node.adapters.libp2p.outgoing import Outgoing
 from node.adapters.libp2p.pulse import Pulse
 from node.adapters.libp2p.secure_bytes import SecureBytes
 
@@ -34,8 +35,6 @@ FRAME_S: Final = 60.0
 """A frame that has begun must be complete within this (s)."""
 GOODBYE_S: Final = 0.5
 """How long (s) a goodbye may take: a peer that reads nothing does not hold us up."""
-SEND_S: Final = 10.0
-"""A socket that takes no bytes for this long (s) ends its connection."""
 
 _logger = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ class OverlayMuxer(IMuxedConn):
         self._next_stream = 1 if self._is_initiator else 2
         self._streams: dict[int, MuxedStream] = {}
         self._opened, self._to_accept = trio.open_memory_channel[MuxedStream](MAX_UNACCEPTED)
-        self._sending = trio.Lock()
+        self._outgoing = Outgoing(self._bytes.write)
         self._received = bytearray()
         self._buffered = 0
         self._is_over = False
@@ -93,6 +92,7 @@ class OverlayMuxer(IMuxedConn):
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._feel)
+                nursery.start_soon(self._send_to_the_end)
                 self.event_started.set()
                 await self._receive_to_the_end()
                 nursery.cancel_scope.cancel()
@@ -102,11 +102,10 @@ class OverlayMuxer(IMuxedConn):
     async def close(self) -> None:
         """Say goodbye and end the connection."""
         try:
-            if not self._is_over:
+            if self.is_established and self._outgoing.has_room:
+                self._outgoing.put(HEADER.pack(0, GO_AWAY, 0, 0, 0))
                 with trio.move_on_after(GOODBYE_S):
-                    await self._send_last(HEADER.pack(0, GO_AWAY, 0, 0, 0))
-        except STREAM_ERRORS as error:
-            _logger.debug("no goodbye: %r", error)
+                    await self._outgoing.flush()
         finally:
             await self.abort()
 
@@ -116,6 +115,7 @@ class OverlayMuxer(IMuxedConn):
             return
         self._is_over = True
         self._opened.close()
+        self._outgoing.end()
         for stream in list(self._streams.values()):
             stream.ended()
         with trio.CancelScope(shield=True):
@@ -170,30 +170,27 @@ class OverlayMuxer(IMuxedConn):
     # Sending.
 
     async def send_frame(self, kind: int, flags: int, stream: int, length: int, body: bytes = b"") -> None:
-        """Send one frame, whole or not at all.
+        """Send one frame; waits while there is no room for it. A cancelled writer has sent it whole or not at all.
 
         Raises:
-            STREAM_ERRORS: The connection is over.
+            MuxedConnUnavailable: The connection is over.
         """
         await self._send(HEADER.pack(0, kind, flags, stream, length) + body)
 
     async def _send(self, frames: bytes) -> None:
-        """Send whole frames.
-
-        A cancelled writer waits until its frame is gone: half a frame would be the end of the connection for the peer.
-        """
-        async with self._sending:
+        """Send whole frames."""
+        self._check()
+        while not self._outgoing.has_room:
+            await self._outgoing.taken()
             self._check()
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_S) as patience:
-                await self._bytes.write(frames)
-        if patience.cancelled_caught:
-            await self.abort()
-            raise MuxedConnUnavailable(f"the socket took nothing for {SEND_S:.0f} s")
+        self._outgoing.put(frames)
 
-    async def _send_last(self, frame: bytes) -> None:
-        """Send a frame that may be cut short: where it finds no place, the connection ends anyway."""
-        async with self._sending:
-            await self._bytes.write(frame)
+    async def _send_to_the_end(self) -> None:
+        try:
+            await self._outgoing.run()
+        except (*STREAM_ERRORS, trio.TooSlowError) as error:
+            _logger.debug("connection ended: %r", error)
+            await self.abort()
 
     # Receiving.
 
@@ -311,7 +308,7 @@ class OverlayMuxer(IMuxedConn):
         await self.abort()
 
     async def _ping(self, nonce: int) -> None:
-        await self._send_last(HEADER.pack(0, PING, SYN, 0, nonce))
+        await self._send(HEADER.pack(0, PING, SYN, 0, nonce))
 
     # Where the peer is.
 

@@ -1,12 +1,17 @@
 """The bytes of one encrypted connection: all that has come at once, and all that is to go at once.
 
-Upstream reads every Noise message in two reads of the socket, through seven layers that each wait. Here one read takes
-what the socket holds, and every whole message in it is decrypted.
+Upstream reads every Noise message in two reads of the socket, through seven layers that each wait, and writes through
+four. Here one read takes what the socket holds, and every whole message in it is decrypted; a write waits only where
+the socket does not take it.
 """
 
+import os
 from typing import Final, cast, final
 
-from libp2p.abc import IRawConnection, ISecureConn
+import trio
+from libp2p.abc import ISecureConn
+from libp2p.io.trio import TrioTCPStream
+from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.security.noise.io import NoiseTransportReadWriter
 from libp2p.security.secure_session import SecureSession
 
@@ -14,6 +19,8 @@ READ_BYTES: Final = 64 * 1024
 LENGTH_BYTES: Final = 2
 MAX_PLAINTEXT_BYTES: Final = 65535 - 16
 """What one Noise message holds besides its tag (bytes)."""
+SEND_S: Final = 10.0
+"""A socket that does not take one message within this (s) ends its connection."""
 
 
 @final
@@ -25,7 +32,8 @@ class SecureBytes:
         session = cast("SecureSession", conn)
         noise = cast("NoiseTransportReadWriter", session.conn)
         self._noise = noise.noise_state
-        self._raw = cast("IRawConnection", noise.read_writer.read_write_closer)
+        raw = cast("RawConnection", noise.read_writer.read_write_closer)
+        self._socket = cast("TrioTCPStream", raw.stream).stream.socket
         self._early = session._drain(None)
         self._ciphertext = bytearray()
 
@@ -40,7 +48,11 @@ class SecureBytes:
             early, self._early = self._early, b""
             return early
         while True:
-            received = await self._raw.read(READ_BYTES)
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                received = os.read(self._socket.fileno(), READ_BYTES)
+            except BlockingIOError:
+                continue
             if not received:
                 return b""
             self._ciphertext += received
@@ -58,16 +70,27 @@ class SecureBytes:
             parts.append(self._noise.decrypt(bytes(ciphertext[body:end])))
             start = end
         del ciphertext[:start]
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def write(self, data: bytes) -> None:
-        """Send bytes, in as many messages as they need.
+    async def write(self, data: bytes | bytearray) -> None:
+        """Send bytes, in as many messages as they need. No checkpoint unless the socket is full.
 
         Raises:
             STREAM_ERRORS: The connection is gone.
+            trio.TooSlowError: The socket did not take a message within ``SEND_S``.
         """
-        messages = bytearray()
         for start in range(0, len(data), MAX_PLAINTEXT_BYTES):
-            message = self._noise.encrypt(data[start : start + MAX_PLAINTEXT_BYTES])
-            messages += len(message).to_bytes(LENGTH_BYTES, "big") + message
-        await self._raw.write(bytes(messages))
+            message = self._noise.encrypt(bytes(data[start : start + MAX_PLAINTEXT_BYTES]))
+            rest = self._send(len(message).to_bytes(LENGTH_BYTES, "big") + message)
+            if rest:
+                with trio.fail_after(SEND_S):
+                    while rest:
+                        await trio.lowlevel.wait_writable(self._socket)
+                        rest = self._send(rest)
+
+    def _send(self, data: bytes) -> bytes:
+        """Hand the socket as much as it takes now; gives the rest."""
+        try:
+            return data[os.write(self._socket.fileno(), data) :]
+        except BlockingIOError:
+            return data

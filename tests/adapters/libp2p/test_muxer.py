@@ -6,12 +6,19 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from libp2p.abc import INetStream
+from libp2p.abc import INetStream, ISecureConn
+from libp2p.crypto.secp256k1 import create_new_key_pair
+from libp2p.crypto.x25519 import create_new_key_pair as new_noise_key
 from libp2p.custom_types import TProtocol
+from libp2p.io.trio import TrioTCPStream
+from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.stream.exceptions import StreamEOF
-from libp2p.stream_muxer.exceptions import MuxedStreamError
+from libp2p.peer.id import ID
+from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.stream_muxer.exceptions import MuxedConnUnavailable, MuxedStreamError
+from trio.socket import socketpair
 
-from node.adapters.libp2p import muxed_stream, muxer
+from node.adapters.libp2p import muxed_stream, muxer, secure_bytes
 from node.adapters.libp2p.framing import STREAM_ERRORS
 from node.adapters.libp2p.muxed_stream import ACK, DATA, INITIAL_WINDOW, SYN, WINDOW_UPDATE, MuxedStream
 from node.adapters.libp2p.muxer import GO_AWAY, HEADER, MAX_UNACCEPTED, PING, OverlayMuxer
@@ -176,19 +183,73 @@ async def test_opened__more_than_anybody_takes__the_rest_is_reset() -> None:
         assert await echoes(await other.open(ECHO), b"still here") == b"still here"
 
 
+@asynccontextmanager
+async def deaf_peer() -> AsyncIterator[OverlayMuxer]:
+    """A connection to a peer that reads nothing after the handshake."""
+    keys = [create_new_key_pair(bytes(31) + bytes([number])) for number in (1, 2)]
+    ends = [RawConnection(TrioTCPStream(trio.SocketStream(end)), bool(own)) for own, end in enumerate(socketpair())]
+    sessions: dict[int, ISecureConn] = {}
+
+    async def shake(own: int) -> None:
+        noise = NoiseTransport(keys[own], noise_privkey=new_noise_key().private_key)
+        if own:
+            sessions[own] = await noise.secure_outbound(ends[own], ID.from_pubkey(keys[0].public_key))
+        else:
+            sessions[own] = await noise.secure_inbound(ends[own])
+
+    async with trio.open_nursery() as nursery:
+        for own in range(2):
+            nursery.start_soon(shake, own)
+    connection = OverlayMuxer(sessions[1], ID.from_pubkey(keys[0].public_key))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.start)
+        await connection.event_started.wait()
+        yield connection
+        await connection.abort()
+        await ends[0].close()
+
+
+async def fill(connection: OverlayMuxer) -> None:
+    """Send until neither the socket nor we have room for more."""
+    with trio.move_on_after(0.3):
+        while True:
+            await connection.send_frame(DATA, 0, 1, 60_000, bytes(60_000))
+
+
 async def test_close__socket_full__does_not_wait_for_a_peer_that_reads_nothing() -> None:
+    async with deaf_peer() as ours:
+        await fill(ours)
+        began = trio.current_time()
+        with trio.fail_after(3):
+            await ours.close()
+        assert trio.current_time() - began < 2
+
+
+async def test_send_frame__socket_full_for_too_long__is_the_end_of_the_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(secure_bytes, "SEND_S", 0.5)
+    async with deaf_peer() as ours:
+        await fill(ours)
+        with trio.fail_after(3), pytest.raises(MuxedConnUnavailable):
+            while True:
+                await ours.send_frame(DATA, 0, 1, 60_000, bytes(60_000))
+
+
+async def test_send_frame__many_at_once__go_out_together_in_order() -> None:
     async with pair() as (_, other):
+        streams = [await other.open(ECHO) for _ in range(5)]
         ours = muxer_of(other)
+        sent: list[int] = []
 
-        async def stuck(task_status: trio.TaskStatus[None]) -> None:
-            async with ours._sending:  # as a writer does whose socket takes nothing
-                task_status.started()
-                await trio.sleep_forever()
+        async def counted(frames: bytearray) -> None:
+            sent.append(len(frames))
+            await write(frames)
 
+        write, ours._outgoing._write = ours._outgoing._write, counted
         async with trio.open_nursery() as nursery:
-            await nursery.start(stuck)
-            began = trio.current_time()
-            with trio.fail_after(3):
-                await ours.close()
-            assert trio.current_time() - began < 2
-            nursery.cancel_scope.cancel()
+            for number, stream in enumerate(streams):
+                nursery.start_soon(stream.muxed_stream.write, bytes([number]))  # type: ignore[attr-defined]
+        await until(lambda: bool(sent), "the frames")
+        assert sent == [5 * (HEADER.size + 1)]
+        assert [await stream.read(1) for stream in streams] == [bytes([number]) for number in range(5)]
