@@ -80,8 +80,11 @@ class Driver:
     # What adapters call
 
     async def post(self, event: Event) -> None:
-        """Queue an event; wait while the queue is full."""
-        await self._send.send(event)
+        """Queue an event; wait while the queue is full. Elsewhere no turn of the event loop passes."""
+        try:
+            self._send.send_nowait(event)
+        except trio.WouldBlock:
+            await self._send.send(event)
 
     def judge(self, topic: str, data: bytes, signer: PeerId) -> Verdict:
         """Judge a gossip message at once, and queue what is accepted."""
@@ -144,7 +147,7 @@ class Driver:
         return events
 
     async def _fire(self, key: tuple[str, bytes, int]) -> None:
-        await self._send.send(TimerFired(key))
+        await self.post(TimerFired(key))
 
     async def _handle(self, batch: list[Event], nursery: trio.Nursery) -> None:
         """Let the core take a batch, make it durable, then act."""

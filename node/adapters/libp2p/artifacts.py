@@ -16,12 +16,13 @@ import trio
 from libp2p.abc import INetStream
 from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
-from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 
 from node.adapters.libp2p.budget import Budgets
 from node.adapters.libp2p.dialling import Dialler
 from node.adapters.libp2p.framing import STREAM_ERRORS, LengthFrames, frame
 from node.adapters.libp2p.identity import from_libp2p, to_libp2p
+from node.adapters.libp2p.muxed_stream import MuxedStream, muxed_of
 from node.adapters.libp2p.peers import Peers
 from node.adapters.libp2p.work import WORKERS
 from node.ports import EventSink, Gatekeeper, Journal
@@ -185,17 +186,16 @@ class Artifacts:
     async def _write(self, peer: PeerId, stream: INetStream, header: ArtifactHeader, data: bytes) -> None:
         """Write it all and wait for the receiver's word that it has it; then the stream is kept."""
         is_taken = False
+        muxed = muxed_of(stream)
         try:
             head = frame(encode(header))
-            with trio.fail_after(WRITE_S):
-                await stream.write(head if len(data) > LARGE_BYTES else head + data[:STEP_BYTES])
+            await muxed.write_within(WRITE_S, head if len(data) > LARGE_BYTES else head + data[:STEP_BYTES])
             if len(data) > LARGE_BYTES:
                 with trio.fail_after(PLACE_S):
-                    await self._hear(stream, GO)
+                    await self._hear(muxed, GO)
             for start in range(0 if len(data) > LARGE_BYTES else STEP_BYTES, len(data), STEP_BYTES):
-                with trio.fail_after(WRITE_S):
-                    await stream.write(data[start : start + STEP_BYTES])
-            await self._hear(stream, TAKEN)
+                await muxed.write_within(WRITE_S, data[start : start + STEP_BYTES])
+            await self._hear(muxed, TAKEN)
             is_taken = True
         finally:
             if is_taken:
@@ -207,7 +207,7 @@ class Artifacts:
         with trio.move_on_after(0.5, shield=True):
             await stream.reset()
 
-    async def _hear(self, stream: INetStream, word: bytes) -> None:
+    async def _hear(self, stream: MuxedStream, word: bytes) -> None:
         """Wait for a word of the receiver.
 
         Raises:
@@ -215,7 +215,7 @@ class Artifacts:
         """
         try:
             answer = await stream.read(1)
-        except StreamEOF as error:
+        except MuxedStreamEOF as error:
             raise EOFError("closed by the receiver") from error
         if answer != word:
             raise EOFError("not wanted")
@@ -236,14 +236,14 @@ class Artifacts:
             elif incoming.streams > MAX_STREAMS_PER_PEER:
                 self._peers.judge(peer, Offence.MINOR, "artifact.too_many")
             else:
-                await self._take_all(stream, peer, incoming)
+                await self._take_all(muxed_of(stream), peer, incoming)
         finally:
             incoming.streams -= 1
             if not incoming.streams:
                 del self._from[peer]
         await self._reset(stream)
 
-    async def _take_all(self, stream: INetStream, peer: PeerId, incoming: _Incoming) -> None:
+    async def _take_all(self, stream: MuxedStream, peer: PeerId, incoming: _Incoming) -> None:
         frames = LengthFrames(stream, MAX_MESSAGE_BYTES)
         try:
             with trio.fail_after(HEADER_S):
@@ -266,14 +266,13 @@ class Artifacts:
             return
 
     async def _read(
-        self, stream: INetStream, frames: LengthFrames, header: ArtifactHeader, peer: PeerId, incoming: _Incoming
+        self, stream: MuxedStream, frames: LengthFrames, header: ArtifactHeader, peer: PeerId, incoming: _Incoming
     ) -> ArtifactReceived:
         self._check_expected(peer, header)
         async with incoming.places, self._receiving:
             self._check_expected(peer, header)  # again: while it waited, another stream may have brought it
             if header.size > LARGE_BYTES:
-                with trio.fail_after(STEP_S):
-                    await stream.write(GO)
+                await stream.write_within(STEP_S, GO)
             body = bytearray()
             while len(body) < header.size:
                 with trio.fail_after(STEP_S):

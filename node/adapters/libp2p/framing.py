@@ -5,13 +5,13 @@ end soon, so that a peer cannot hold memory by sending a byte now and then.
 """
 
 from collections import deque
-from typing import Final
+from typing import Final, Protocol, final
 
 import trio
-from libp2p.abc import INetStream
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.tools.anyio_service.exceptions import ServiceException
 
+from node.adapters.libp2p.muxed_stream import MuxedStream
 from protocol.effects import Lane
 from protocol.errors import InvalidMessage
 
@@ -36,10 +36,17 @@ MAX_BATCH_BYTES: Final = 256 * 1024
 VARINT_BYTES: Final = 5
 
 
+class Readable(Protocol):
+    """What frames are cut from."""
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Give what has come, at most ``n`` bytes."""
+
+
 class _Frames:
     """A buffer in front of a stream."""
 
-    def __init__(self, stream: INetStream, limit: int) -> None:
+    def __init__(self, stream: Readable, limit: int) -> None:
         self._stream = stream
         self._limit = limit
         self._buffer = bytearray()
@@ -53,7 +60,7 @@ class _Frames:
 
         Raises:
             InvalidMessage: ``stream.oversize``, ``stream.malformed`` or ``stream.slow``.
-            StreamEOF: The peer closed; other ``STREAM_ERRORS`` when the stream is gone.
+            EOFError: The peer closed; other ``STREAM_ERRORS`` when the stream is gone.
         """
         if not self._buffer:
             await self._fill()
@@ -126,27 +133,47 @@ def frame(data: bytes) -> bytes:
     return len(data).to_bytes(LENGTH_BYTES, "big") + data
 
 
-class Outbox:
-    """Frames that wait for one peer, in two lanes."""
+def varint_frame(data: bytes) -> bytes:
+    """Put the length as a varint before the bytes."""
+    length, head = len(data), bytearray()
+    while length > 0x7F:
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    head.append(length)
+    return bytes(head) + data
 
-    def __init__(self) -> None:
+
+@final
+class Outbox:
+    """Frames for one stream: sent at once while none waits and there is room, else queued in two lanes."""
+
+    def __init__(self, stream: MuxedStream | None = None) -> None:
+        """Send to ``stream``; as long as there is none, everything waits."""
+        self.stream = stream
         self._lanes: dict[Lane, deque[bytes]] = {lane: deque() for lane in Lane}
         self._bytes = 0
+        self._is_taken = False
+        """Whether somebody still writes what he took last: nothing may overtake it."""
         self._filled = trio.Event()
 
     def put(self, data: bytes, lane: Lane) -> bool:
-        """Queue a frame; False when the outbox is full."""
-        size = len(data) + LENGTH_BYTES
+        """Send or queue a whole frame; False when the outbox is full."""
         waiting = sum(map(len, self._lanes.values()))
-        if waiting >= MAX_QUEUED_FRAMES or self._bytes + size > MAX_QUEUED_BYTES:
+        if not waiting and not self._is_taken and self.stream is not None and self.stream.write_now(data):
+            return True
+        if waiting >= MAX_QUEUED_FRAMES or self._bytes + len(data) > MAX_QUEUED_BYTES:
             return False
-        self._lanes[lane].append(frame(data))
-        self._bytes += size
+        self._lanes[lane].append(data)
+        self._bytes += len(data)
         self._filled.set()
         return True
 
     async def take(self) -> bytes:
-        """Wait for frames and give as many as fit one write, the priority lane first."""
+        """Wait for queued frames and give as many as fit one write, the priority lane first.
+
+        Whoever takes writes them before he takes again.
+        """
+        self._is_taken = False
         await self._filled.wait()
         batch: list[bytes] = []
         size = 0
@@ -156,6 +183,7 @@ class Outbox:
                 batch.append(queue.popleft())
                 size += len(batch[-1])
         self._bytes -= size
+        self._is_taken = True
         if not any(self._lanes.values()):
             self._filled = trio.Event()
         return b"".join(batch)

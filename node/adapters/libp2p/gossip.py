@@ -18,15 +18,18 @@ from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
+from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.pubsub.utils import safe_bytes_from_hex
 from libp2p.pubsub.validators import signature_validator
 from libp2p.tools.anyio_service.exceptions import LifecycleError
 
 from node.adapters.libp2p.budget import Budgets
 from node.adapters.libp2p.eager_links import EagerLinks
-from node.adapters.libp2p.framing import VarintFrames
+from node.adapters.libp2p.framing import STREAM_ERRORS, VarintFrames, varint_frame
 from node.adapters.libp2p.gossip_limits import MAX_TOPICS, GossipLimits, Judge, trim_control
+from node.adapters.libp2p.gossip_queue import GossipQueue
 from node.adapters.libp2p.identity import from_libp2p, is_node_id, text_of
+from node.adapters.libp2p.muxed_stream import muxed_of
 from node.adapters.libp2p.work import WORKERS
 from node.ports import Gatekeeper, GossipRecorder, Journal
 from protocol.crypto.keys import address_of_peer_id
@@ -69,7 +72,7 @@ class OverlayRouter(GossipSub):
     elsewhere (``eager_links``); what these miss, IHAVE brings a heartbeat later.
     """
 
-    def __init__(self, is_registered: Callable[[PeerId], bool], limits: GossipLimits) -> None:
+    def __init__(self, is_registered: Callable[[PeerId], bool], limits: GossipLimits, journal: Journal) -> None:
         super().__init__(
             protocols=[MESH_PROTOCOL],
             degree=6,
@@ -92,7 +95,22 @@ class OverlayRouter(GossipSub):
         self.links = EagerLinks()
         self._limits = limits
         self._is_registered = is_registered
+        self._journal = journal
         self._reach: dict[str, dict[ID, None]] = {}
+
+    async def publish(self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message) -> None:
+        """Push a message that was found good, or is our own, to whom it is to be pushed; encoded once for all.
+
+        Upstream's does the same with copies, and with much that is off here. The record of our addresses goes with
+        what else we send, not with each message.
+        """
+        assert self.pubsub is not None
+        self.mcache.put(pubsub_msg)
+        data = varint_frame(rpc_pb2.RPC(publish=[pubsub_msg]).SerializeToString())
+        for peer in self._get_peers_to_send(pubsub_msg.topicIDs, msg_forwarder, ID(pubsub_msg.from_id)):
+            queue = self.pubsub.peer_queues.get(peer)
+            if isinstance(queue, GossipQueue) and not queue.push_frame(data):
+                self._journal.note(NoteName.MESSAGE_DROPPED, reason="gossip_full", peer=from_libp2p(peer))
 
     def _get_peers_to_send(
         self, topic_ids: Iterable[str], msg_forwarder: ID, origin: ID, msg_id: bytes | None = None
@@ -207,7 +225,7 @@ class OverlayPubsub(Pubsub):
     async def stream_handler(self, stream: INetStream) -> None:
         """Read one peer's gossip stream to its end; nothing that it sends leaves this call as an exception."""
         peer = stream.muxed_conn.peer_id
-        frames = VarintFrames(stream, MAX_RPC_BYTES)
+        frames = VarintFrames(muxed_of(stream), MAX_RPC_BYTES)
         try:
             while self.manager.is_running:
                 await self._read_rpc(await frames.read(), peer)
@@ -216,6 +234,14 @@ class OverlayPubsub(Pubsub):
             await self._drop(stream)
         except (BaseLibp2pError, OSError, EOFError, LifecycleError):
             await self._drop(stream)
+
+    async def handle_sending_messages(self, peer_id: ID, stream: INetStream, queue: RpcQueue) -> None:
+        """Send one peer what it is to have, until it is gone."""
+        assert isinstance(queue, GossipQueue)
+        try:
+            await queue.send_all(stream)
+        except STREAM_ERRORS:
+            self._handle_dead_peer(peer_id)
 
     async def _drop(self, stream: INetStream) -> None:
         with trio.move_on_after(1, shield=True):
@@ -359,5 +385,5 @@ def gossip_of(
 ) -> tuple[OverlayRouter, OverlayPubsub]:
     """Build router and pubsub of a host; both are services to be run before the host listens."""
     limits = GossipLimits(judge)
-    router = OverlayRouter(lambda peer: gatekeeper.standing(peer) in WORKERS, limits)
+    router = OverlayRouter(lambda peer: gatekeeper.standing(peer) in WORKERS, limits, journal)
     return router, OverlayPubsub(host, router, gatekeeper, journal, judge, limits, recorder)

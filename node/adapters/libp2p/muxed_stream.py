@@ -1,11 +1,12 @@
 """One stream of a multiplexed connection: its buffer, its two windows and its end. Spec: yamux 1.0."""
 
 from types import TracebackType
-from typing import Final, Protocol, Self, final
+from typing import Final, Protocol, Self, cast, final
 
 import trio
 import trio.lowlevel
-from libp2p.abc import IMuxedConn, IMuxedStream
+from libp2p.abc import IMuxedConn, IMuxedStream, INetStream
+from libp2p.network.stream.net_stream import NetStream
 from libp2p.stream_muxer.exceptions import (
     MuxedStreamClosed,
     MuxedStreamEOF,
@@ -37,6 +38,9 @@ class Muxer(Protocol):
 
     async def send_frame(self, kind: int, flags: int, stream: int, length: int, body: bytes = b"") -> None:
         """Send one frame."""
+
+    def send_frame_now(self, kind: int, flags: int, stream: int, length: int, body: bytes = b"") -> bool:
+        """Send one frame if there is room for it; say whether."""
 
     def forget(self, stream: "MuxedStream") -> None:
         """Take a stream out of the books: both its ends are closed."""
@@ -158,6 +162,26 @@ class MuxedStream(IMuxedStream):
             await self._muxer.send_frame(DATA, 0, self.stream_id, size, data[sent : sent + size])
             sent += size
 
+    def write_now(self, data: bytes) -> bool:
+        """Send bytes if all of them fit the peer's window and our connection now; say whether."""
+        size = len(data)
+        if self._send_closed or size > min(self.send_window, MAX_BODY):
+            return False
+        if not self._muxer.send_frame_now(DATA, 0, self.stream_id, size, data):
+            return False
+        self.send_window -= size
+        return True
+
+    async def write_within(self, limit_s: float, data: bytes) -> None:
+        """Send bytes as ``write`` does, within a time (s).
+
+        Raises:
+            trio.TooSlowError: It took longer.
+        """
+        if not self.write_now(data):
+            with trio.fail_after(limit_s):
+                await self.write(data)
+
     def _check_open(self) -> None:
         if self._is_reset:
             raise MuxedStreamReset("reset")
@@ -207,3 +231,10 @@ class MuxedStream(IMuxedStream):
     ) -> None:
         """Close the stream."""
         await self.close()
+
+
+def muxed_of(stream: INetStream) -> MuxedStream:
+    """Give our own stream under py-libp2p's, whose lock costs a turn of the event loop for each read and write."""
+    muxed = cast("NetStream", stream).muxed_stream
+    assert isinstance(muxed, MuxedStream)
+    return muxed

@@ -177,6 +177,13 @@ class OverlayMuxer(IMuxedConn):
         """
         await self._send(HEADER.pack(0, kind, flags, stream, length) + body)
 
+    def send_frame_now(self, kind: int, flags: int, stream: int, length: int, body: bytes = b"") -> bool:
+        """Send one frame if there is room for it; say whether."""
+        if self._is_over or not self._outgoing.has_room:
+            return False
+        self._outgoing.put(HEADER.pack(0, kind, flags, stream, length) + body)
+        return True
+
     async def _send(self, frames: bytes) -> None:
         """Send whole frames."""
         self._check()

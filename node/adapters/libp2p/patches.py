@@ -9,7 +9,6 @@ on, and a test compares both with the installed package.
 import inspect
 import logging
 import time
-from functools import partial
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -26,16 +25,14 @@ from libp2p.pubsub import gossipsub as gossipsub_module
 from libp2p.pubsub import pubsub as pubsub_module
 from libp2p.pubsub import utils as pubsub_utilities
 from libp2p.pubsub.pb.rpc_pb2 import RPC
-from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.stream_muxer import muxer_multistream as muxer_multistream_module
 from multiaddr.multiaddr import Multiaddr
 
+from node.adapters.libp2p.gossip_queue import GossipQueue
 from node.adapters.libp2p.handshakes import Handshakes
 from node.adapters.libp2p.muxer import OverlayMuxer
 
 LIBP2P_VERSION: Final = "0.8.1"
-GOSSIP_QUEUE: Final = 1024
-"""RPCs that wait for one peer. Upstream 32: a burst of 1000 messages lost two thirds without a trace."""
 OWN_RECORD_LIFE_S: Final = 5.0
 """How long our signed address record is reused (s) before it is compared with our addresses again."""
 REMEMBERED_RECORDS: Final = 1024
@@ -150,7 +147,7 @@ def apply_patches() -> None:
     for module in (pubsub_module, gossipsub_module):
         _replace(module, "env_to_send_in_RPC", _own_record)
         _replace(module, "maybe_consume_signed_record", _consume_record)
-    _replace(pubsub_module, "RpcQueue", partial(RpcQueue, max_size=GOSSIP_QUEUE))
+    _replace(pubsub_module, "RpcQueue", GossipQueue)
     # A dial that succeeded at once still waited out the head start for a second address: 250 ms for every dial.
     _replace(swarm_module, "_HAPPY_EYEBALLS_DELAY", 0.0)
     # Upstream builds its own class for /yamux/1.0.0, whatever class it was given.

@@ -14,8 +14,9 @@ from libp2p.host.basic_host import BasicHost
 
 from node.adapters.libp2p.budget import Budgets
 from node.adapters.libp2p.dialling import Dialler
-from node.adapters.libp2p.framing import STREAM_ERRORS, LengthFrames, Outbox
+from node.adapters.libp2p.framing import STREAM_ERRORS, LengthFrames, Outbox, frame
 from node.adapters.libp2p.identity import from_libp2p, to_libp2p
+from node.adapters.libp2p.muxed_stream import MuxedStream, muxed_of
 from node.adapters.libp2p.peers import Peers
 from node.ports import EventSink, Journal
 from protocol.effects import Lane, Offence
@@ -62,9 +63,14 @@ class _Work:
     stream: INetStream
     ours: bool
     began: float
-    outbox: Outbox = field(default_factory=Outbox)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     finished: trio.Event = field(default_factory=trio.Event)
+    muxed: MuxedStream = field(init=False)
+    outbox: Outbox = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.muxed = muxed_of(self.stream)
+        self.outbox = Outbox(self.muxed)
 
 
 @final
@@ -99,7 +105,7 @@ class WorkStreams:
             reason = "no_stream"
         elif not 0 < len(data) <= MAX_MESSAGE_BYTES:
             reason = "oversize"
-        elif not work.outbox.put(data, lane):
+        elif not work.outbox.put(frame(data), lane):
             reason = "outbox_full"
         else:
             return
@@ -200,7 +206,7 @@ class WorkStreams:
                 both.cancel_scope.cancel()
 
     async def _read(self, work: _Work) -> None:
-        frames = LengthFrames(work.stream, MAX_MESSAGE_BYTES)
+        frames = LengthFrames(work.muxed, MAX_MESSAGE_BYTES)
         try:
             while True:
                 data = await frames.read()
@@ -225,8 +231,7 @@ class WorkStreams:
             batch = await work.outbox.take()
             began = trio.current_time()
             try:
-                with trio.fail_after(WRITE_S):
-                    await work.stream.write(batch)
+                await work.muxed.write_within(WRITE_S, batch)
             except (*STREAM_ERRORS, trio.TooSlowError):
                 if trio.current_time() - began > STUCK_S:
                     self._peers.disconnect(work.peer, "slow_reader")

@@ -6,9 +6,11 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from libp2p.utils.varint import encode_varint_prefixed
 
 from node.adapters.libp2p import framing
-from node.adapters.libp2p.framing import LengthFrames, Outbox, VarintFrames, frame
+from node.adapters.libp2p.framing import LengthFrames, Outbox, VarintFrames, frame, varint_frame
+from node.adapters.libp2p.muxed_stream import INITIAL_WINDOW, MAX_BODY, MuxedStream
 from protocol.effects import Lane
 from protocol.errors import InvalidMessage
 
@@ -29,12 +31,17 @@ class Pieces:
         return b""
 
 
-def _varint(length: int) -> bytes:
-    out = bytearray()
-    while length > 0x7F:
-        out.append(length & 0x7F | 0x80)
-        length >>= 7
-    return bytes([*out, length])
+class Connection:
+    """The connection of a stream; says what was sent on it."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.has_room = True
+
+    def send_frame_now(self, _kind: int, _flags: int, _stream: int, _length: int, body: bytes = b"") -> bool:
+        if self.has_room:
+            self.sent.append(body)
+        return self.has_room
 
 
 def _cut(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -56,9 +63,10 @@ async def _all(frames: LengthFrames | VarintFrames) -> list[bytes]:
 )
 def test_read__any_frames_in_any_pieces__come_out_as_they_went_in(bodies: list[bytes], cuts: list[int]) -> None:
     lengths = _cut(b"".join(map(frame, bodies)), cuts)
-    varints = _cut(b"".join(_varint(len(body)) + body for body in bodies), cuts)
+    varints = _cut(b"".join(map(varint_frame, bodies)), cuts)
     assert trio.run(_all, LengthFrames(Pieces(lengths), 300)) == bodies
     assert trio.run(_all, VarintFrames(Pieces(varints), 300)) == bodies
+    assert list(map(varint_frame, bodies)) == list(map(encode_varint_prefixed, bodies))
 
 
 @given(data=st.binary(max_size=200))
@@ -99,7 +107,7 @@ async def test_read__nothing_yet__waits_as_long_as_it_takes(autojump_clock: trio
 async def test_take__both_lanes__priority_first_all_in_one() -> None:
     outbox = Outbox()
     for data, lane in ((b"a", Lane.NORMAL), (b"b", Lane.PRIORITY), (b"c", Lane.NORMAL)):
-        assert outbox.put(data, lane)
+        assert outbox.put(frame(data), lane)
     assert await outbox.take() == frame(b"b") + frame(b"a") + frame(b"c")
     with trio.move_on_after(0) as patience:
         await outbox.take()
@@ -115,3 +123,30 @@ async def test_put__full__refused_until_something_is_taken() -> None:
     assert outbox.put(bytes(60_000), Lane.PRIORITY)
     frames = Outbox()
     assert [frames.put(b"x", Lane.NORMAL) for _ in range(framing.MAX_QUEUED_FRAMES + 1)].count(False) == 1
+
+
+async def test_put__stream_with_room__sent_at_once_and_nothing_overtakes_what_waits() -> None:
+    connection = Connection()
+    stream = MuxedStream(1, connection, connection)  # type: ignore[arg-type]
+    outbox = Outbox(stream)
+    assert outbox.put(b"first", Lane.NORMAL)
+    connection.has_room = False
+    assert outbox.put(b"second", Lane.NORMAL)
+    connection.has_room = True
+    assert outbox.put(b"third", Lane.PRIORITY)
+    assert await outbox.take() == b"thirdsecond"
+    assert outbox.put(b"fourth", Lane.PRIORITY)  # while what was taken is being written
+    assert connection.sent == [b"first"]
+    assert await outbox.take() == b"fourth"
+
+
+async def test_write_now__more_than_window_or_frame__nothing_is_sent() -> None:
+    connection = Connection()
+    stream = MuxedStream(1, connection, connection)  # type: ignore[arg-type]
+    assert not stream.write_now(bytes(MAX_BODY + 1))
+    while stream.write_now(bytes(MAX_BODY)):
+        pass
+    assert sum(map(len, connection.sent)) + stream.send_window == INITIAL_WINDOW
+    assert not stream.write_now(bytes(stream.send_window + 1))
+    assert stream.write_now(bytes(stream.send_window))
+    assert stream.send_window == 0

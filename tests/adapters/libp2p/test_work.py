@@ -42,11 +42,17 @@ async def test_send__both_lanes_waiting__priority_first() -> None:
     async with overlay() as place:
         coordinator, miner = await _pair(place)
         await miner.work_with(coordinator)
-        for number in range(3):
-            assert miner.send(coordinator, b"n%d" % number, Lane.NORMAL)
+        coordinator.sink.block()
+        sent = [b"n%02d" % number + bytes(60_000) for number in range(20)]
+        for data in sent:
+            assert miner.send(coordinator, data, Lane.NORMAL)
+            await trio.sleep(0)  # the first fill the windows
         assert miner.send(coordinator, b"p", Lane.PRIORITY)
-        await until(lambda: len(_frames(coordinator)) == 4, "all frames")
-        assert _frames(coordinator) == [b"p", b"n0", b"n1", b"n2"]
+        coordinator.sink.open.set()
+        await until(lambda: len(_frames(coordinator)) == len(sent) + 1, "all frames")
+        received = _frames(coordinator)
+        assert received.index(b"p") < received.index(sent[-1]) - 2
+        assert [data for data in received if data != b"p"] == sent
 
 
 async def test_send__no_stream_or_oversize__refused_and_noted() -> None:
