@@ -24,13 +24,13 @@ from node.adapters.libp2p.framing import STREAM_ERRORS, LengthFrames, frame
 from node.adapters.libp2p.identity import from_libp2p, to_libp2p
 from node.adapters.libp2p.muxed_stream import MuxedStream, muxed_of
 from node.adapters.libp2p.peers import Peers
-from node.adapters.libp2p.work import WORKERS
 from node.ports import EventSink, Gatekeeper, Journal
 from protocol.effects import Offence
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import ArtifactReceived
 from protocol.notes import NoteName
 from protocol.params import MAX_ARTIFACT_BYTES, MAX_MESSAGE_BYTES
+from protocol.stake.standing import WORKERS
 from protocol.units import Digest, PeerId, TaskId
 from protocol.wire.codec import ARTIFACT_PLACE, decode, encode
 from protocol.wire.messages import ARTIFACT_PROTOCOL, ArtifactHeader

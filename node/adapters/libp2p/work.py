@@ -24,13 +24,11 @@ from protocol.errors import InvalidMessage
 from protocol.events import StreamClosed, StreamOpened, StreamReceived
 from protocol.notes import NoteName
 from protocol.params import MAX_MESSAGE_BYTES
-from protocol.stake.standing import Standing
+from protocol.stake.standing import WORKERS
 from protocol.units import PeerId
 from protocol.wire.messages import WORK_PROTOCOL
 
 WORK: Final = TProtocol(WORK_PROTOCOL)
-WORKERS: Final = frozenset({Standing.MINER, Standing.COORDINATOR})
-"""Who may have a work stream."""
 OPEN_S: Final = 5.0
 """Dial and negotiate within this (s), or the stream is reported closed."""
 WRITE_S: Final = 10.0
