@@ -42,6 +42,9 @@ class Muxer(Protocol):
     def send_frame_now(self, kind: int, flags: int, stream: int, length: int, body: bytes = b"") -> bool:
         """Send one frame if there is room for it; say whether."""
 
+    def send_reset(self, stream: int) -> None:
+        """Tell the peer that a stream is over, at once."""
+
     def forget(self, stream: "MuxedStream") -> None:
         """Take a stream out of the books: both its ends are closed."""
 
@@ -146,21 +149,28 @@ class MuxedStream(IMuxedStream):
     async def write(self, data: bytes) -> None:
         """Send bytes; waits while the peer's window is full.
 
+        Whoever fails or is cancelled after a part of them has reset the stream: what came next would be taken for the
+        rest.
+
         Raises:
             MuxedStreamClosed: We have closed the stream.
             MuxedStreamReset: One of us reset the stream, or the connection is gone.
             MuxedStreamError: The peer has granted no byte for ``WINDOW_S``.
         """
         sent = 0
-        while sent < len(data):
-            self._check_open()
-            if self.send_window <= 0:
-                await self._await_window()
-                continue
-            size = min(self.send_window, MAX_BODY, len(data) - sent)
-            self.send_window -= size
-            await self._muxer.send_frame(DATA, 0, self.stream_id, size, data[sent : sent + size])
-            sent += size
+        try:
+            while sent < len(data):
+                self._check_open()
+                if self.send_window <= 0:
+                    await self._await_window()
+                    continue
+                size = min(self.send_window, MAX_BODY, len(data) - sent)
+                self.send_window -= size
+                await self._muxer.send_frame(DATA, 0, self.stream_id, size, data[sent : sent + size])
+                sent += size
+        finally:
+            if 0 < sent < len(data):
+                self._reset()
 
     def write_now(self, data: bytes) -> bool:
         """Send bytes if all of them fit the peer's window and our connection now; say whether."""
@@ -206,13 +216,17 @@ class MuxedStream(IMuxedStream):
 
     async def reset(self) -> None:
         """End both directions at once; what was not read is dropped."""
+        self._reset()
+
+    def _reset(self) -> None:
         was_over = self._is_reset or (self._send_closed and self._receive_closed)
-        self._is_reset = self._send_closed = self._receive_closed = True
+        self._is_reset = self._send_closed = True
+        self._receive_closed = False  # a reader must not take what was dropped for the end
         self._muxer.forget(self)
         self._buffer.clear()
         self._wake()
         if not was_over:
-            await self._muxer.send_frame(WINDOW_UPDATE, RST, self.stream_id, 0)
+            self._muxer.send_reset(self.stream_id)
 
     def set_deadline(self, ttl: int) -> None:
         """Refuse: callers bound their waits themselves."""

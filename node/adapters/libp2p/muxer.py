@@ -184,6 +184,11 @@ class OverlayMuxer(IMuxedConn):
         self._outgoing.put(HEADER.pack(0, kind, flags, stream, length) + body)
         return True
 
+    def send_reset(self, stream: int) -> None:
+        """Tell the peer that a stream is over; it needs no room, since there is one of it for each stream."""
+        if not self._is_over:
+            self._outgoing.put(HEADER.pack(0, WINDOW_UPDATE, RST, stream, 0))
+
     async def _send(self, frames: bytes) -> None:
         """Send whole frames."""
         self._check()

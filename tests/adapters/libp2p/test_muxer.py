@@ -12,10 +12,10 @@ from libp2p.crypto.x25519 import create_new_key_pair as new_noise_key
 from libp2p.custom_types import TProtocol
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
-from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.network.stream.exceptions import StreamEOF, StreamReset
 from libp2p.peer.id import ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
-from libp2p.stream_muxer.exceptions import MuxedConnUnavailable, MuxedStreamError
+from libp2p.stream_muxer.exceptions import MuxedConnUnavailable, MuxedStreamError, MuxedStreamReset
 from trio.socket import socketpair
 
 from node.adapters.libp2p import muxed_stream, muxer, secure_bytes
@@ -109,6 +109,48 @@ async def test_write__peer_that_reads_nothing__fails_in_time(monkeypatch: pytest
         assert isinstance(muxed, MuxedStream)
         with pytest.raises(MuxedStreamError, match="no window"):
             await muxed.write(bytes(40 * INITIAL_WINDOW))
+
+
+async def test_write__given_up_or_cancelled_after_a_part__the_peer_does_not_wait_for_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(muxed_stream, "WINDOW_S", 0.3)
+    async with pair() as (node, other):
+        parts = node.transport._parts
+        assert parts is not None
+        ends: list[BaseException] = []
+
+        async def late(stream: INetStream) -> None:
+            await trio.sleep(0.6)
+            with pytest.raises(STREAM_ERRORS) as end:
+                while True:
+                    await stream.read(100_000)
+            ends.append(end.value)
+
+        parts.artifacts._host.set_stream_handler(REFUSED, late)
+        patient, hasty = await other.open(REFUSED), await other.open(REFUSED)
+        with pytest.raises(STREAM_ERRORS):
+            await patient.write(bytes(2 * INITIAL_WINDOW))
+        with trio.move_on_after(0.1):
+            await hasty.write(bytes(2 * INITIAL_WINDOW))
+        await until(lambda: len(ends) == 2, "both ends", 3)
+        assert {type(end) for end in ends} == {StreamReset}
+        with pytest.raises(STREAM_ERRORS):
+            await hasty.write(b"and now?")
+
+
+async def test_reset__our_own__a_reader_does_not_take_it_for_the_end() -> None:
+    async with pair() as (_, other):
+        muxed = (await other.open(ECHO)).muxed_stream
+        async with trio.open_nursery() as nursery:
+
+            async def read() -> None:
+                with pytest.raises(MuxedStreamReset):
+                    await muxed.read()
+
+            nursery.start_soon(read)
+            await trio.sleep(0.05)
+            await muxed.reset()
 
 
 async def test_write__after_a_reset_by_the_peer__fails() -> None:
