@@ -4,6 +4,7 @@ Upstream knows valid and invalid only, remembers "invalid" for 300 s, runs one t
 and lets a garbage frame or key end the whole node. Here one reader per peer judges message after message.
 """
 
+import logging
 import time
 from collections import OrderedDict
 from typing import Final
@@ -48,6 +49,13 @@ REFUSED_BURST: Final = 200
 """Messages that one peer may forward to us and that we do not ACCEPT, because they are by strangers or wrong: honest
 peers forward none but at the edge of an epoch. Each batch of ``REFUSED_PER_S`` beyond it is an offence."""
 SEEN_S: Final = 120
+REOPENED_PER_S: Final = 0.2
+REOPENED_BURST: Final = 4
+"""Streams to one peer that are opened anew after it has ended them: on each it is told again all that is remembered."""
+REOPEN_PAUSE_S: Final = 5.0
+"""How long (s) one beyond that waits."""
+
+_logger = logging.getLogger(__name__)
 
 
 class OverlayPubsub(Pubsub):
@@ -82,6 +90,7 @@ class OverlayPubsub(Pubsub):
         self._recorder = recorder
         self._ignored: OrderedDict[bytes, float] = OrderedDict()
         self._refused = Budgets(REFUSED_PER_S, REFUSED_BURST)
+        self._reopened = Budgets(REOPENED_PER_S, REOPENED_BURST)
 
     async def stream_handler(self, stream: INetStream) -> None:
         """Read one peer's gossip stream to its end; nothing that it sends leaves this call as an exception."""
@@ -102,11 +111,41 @@ class OverlayPubsub(Pubsub):
         try:
             await queue.send_all(stream)
         except STREAM_ERRORS:
-            self._handle_dead_peer(peer_id)
+            if self.peer_queues.get(peer_id) is queue:
+                self._handle_dead_peer(peer_id)
+        await self._drop(stream)
+
+    def _handle_dead_peer(self, peer_id: ID) -> None:
+        """Our stream to a peer is over: open a new one if the peer is still there, and remember what it hears.
+
+        Upstream forgets that in any case, and would never learn it again: the peer tells it once, on a stream of its
+        own.
+        """
+        is_there = self._peer_is_connected(peer_id)
+        heard = [topic for topic, peers in self.peer_topics.items() if is_there and peer_id in peers]
+        super()._handle_dead_peer(peer_id)
+        for topic in heard:
+            self.handle_subscription(peer_id, rpc_pb2.RPC.SubOpts(subscribe=True, topicid=topic))
+
+    async def _peer_stream_retry_task(self, peer_id: ID) -> None:
+        """Open a stream to a peer anew, as long as there is none and the peer is there.
+
+        Upstream does so at once however often the peer ends it, but not when the new one ends before this task does.
+        """
+        try:
+            while peer_id not in self.peers and self._peer_is_connected(peer_id):
+                if not self._reopened.of(from_libp2p(peer_id)).take():
+                    await trio.sleep(REOPEN_PAUSE_S)
+                await self._handle_new_peer_with_retry(peer_id)
+        finally:
+            self._peer_stream_retries_pending.discard(peer_id)
 
     async def _drop(self, stream: INetStream) -> None:
         with trio.move_on_after(1, shield=True):
-            await stream.reset()
+            try:
+                await stream.reset()
+            except STREAM_ERRORS as error:
+                _logger.debug("stream was gone: %r", error)
 
     async def _read_rpc(self, data: bytes, peer: ID) -> None:
         rpc, name = rpc_pb2.RPC(), from_libp2p(peer)

@@ -6,6 +6,7 @@ layers. Here a message is encoded once, and goes to the connection at once while
 
 from typing import Final, final
 
+import trio
 from libp2p.abc import INetStream
 from libp2p.pubsub.pb.rpc_pb2 import RPC
 from libp2p.pubsub.rpc_queue import RpcQueue
@@ -25,6 +26,7 @@ class GossipQueue(RpcQueue):
     def __init__(self) -> None:
         super().__init__(max_size=GOSSIP_QUEUE)
         self._outbox = Outbox()
+        self._sending = trio.CancelScope()
 
     def push(self, rpc: RPC, priority: bool = False) -> bool:
         """Send or queue an RPC; False when the queue is full or closed."""
@@ -35,11 +37,17 @@ class GossipQueue(RpcQueue):
         return not self.closed and self._outbox.put(data, lane)
 
     async def send_all(self, stream: INetStream) -> None:
-        """Write what is pushed to the peer's stream, until cancelled or until it is gone.
+        """Write what is pushed to the peer's stream, until closed or until the stream is gone.
 
         Raises:
             STREAM_ERRORS: The stream is gone.
         """
         muxed = self._outbox.stream = muxed_of(stream)
-        while not self.closed:
-            await muxed.write(await self._outbox.take())
+        with self._sending:
+            while True:
+                await muxed.write(await self._outbox.take())
+
+    def close(self) -> None:
+        """End ``send_all``, and take nothing any more."""
+        super().close()
+        self._sending.cancel()
