@@ -125,6 +125,21 @@ class OverlayRouter(GossipSub):
                 allowed.messageIDs.append(wanted)
         await super().handle_iwant(allowed, sender_peer_id)
 
+    async def send_recent_messages(self, peer_id: ID, topic: str) -> None:
+        """Send a peer that has just subscribed what is remembered of a topic, after what waits for it already.
+
+        Upstream writes to the stream beside the task that empties the queue, so frames of both were mixed.
+        """
+        assert self.pubsub is not None
+        queue, peer = self.pubsub.peer_queues.get(peer_id), from_libp2p(peer_id)
+        for identity in self.mcache.window(topic):
+            message = self.mcache.get(identity)
+            if message is None or not isinstance(queue, GossipQueue):
+                continue
+            data = varint_frame(rpc_pb2.RPC(publish=[message]).SerializeToString())
+            if not self._limits.allows_answer(peer, len(data)) or not queue.push_frame(data):
+                return  # IHAVE tells it of the rest
+
     def remove_peer(self, peer_id: ID) -> None:
         """A peer is gone."""
         self.links.forget(peer_id)

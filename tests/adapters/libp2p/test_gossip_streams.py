@@ -115,3 +115,29 @@ async def test_stream__peer_reads_nothing_for_longer_than_a_write_waits__nobody_
         ready.set()
         await _hears(bob, alice, b"after it")
         assert bob.rules_against(alice.id) == []
+
+
+async def test_subscribe__to_a_busy_node_from_behind_a_slow_line__hears_recent_and_new_and_judges_nobody() -> None:
+    async with overlay() as place, trio.open_nursery() as nursery:
+        busy = await place.start(1, Standing.COORDINATOR)
+        busy.transport.subscribe(TOPIC)
+
+        async def publish() -> None:
+            while True:
+                busy.transport.publish(TOPIC, os.urandom(40_000))
+                await trio.sleep(0.02)
+
+        nursery.start_soon(publish)
+        await trio.sleep(0.6)
+        joiner = await place.start(2, Standing.MINER, [busy])
+        read = _pubsub(joiner)._read_rpc
+
+        async def slowly(data: bytes, peer: ID) -> None:
+            await trio.sleep(0.01)
+            await read(data, peer)
+
+        _pubsub(joiner)._read_rpc = slowly  # type: ignore[method-assign]
+        joiner.transport.subscribe(TOPIC)
+        await until(lambda: len(joiner.gate.judged) >= 40, "recent messages and new ones", 10)
+        assert joiner.rules_against(busy.id) == []
+        nursery.cancel_scope.cancel()
