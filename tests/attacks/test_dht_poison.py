@@ -199,3 +199,31 @@ async def test_learn__eight_lies_about_a_peer_that_was_reached_before__reached_a
         node.transport.connect(friend.id)
         await until(lambda: node.connected_to(friend), "the second time")
         await place.holds()
+
+
+async def test_ban__of_a_registered_peer_that_serves_the_dht__it_is_never_dialled_again() -> None:
+    async with _with_provider() as place, place.enemy(standing=Standing.MINER) as enemy:
+        knocks = 0
+
+        async def hear(stream: NetStream) -> None:
+            await stream.reset()
+
+        enemy.host.set_stream_handler(TProtocol(KAD), hear)
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = listeners[0].socket.getsockname()[1]
+        identity = enemy.host.get_id()
+        for _ in range(5):
+            await enemy.say(KAD, b"\xff" * 12)
+        await place.banned(enemy, "stream.oversize")
+        parts = place.victim.transport._parts
+        assert parts is not None
+        host = parts.artifacts._host
+        host.get_peerstore().add_addrs(identity, [Multiaddr(f"/ip4/127.0.0.1/tcp/{port}")], 100)
+        with pytest.raises(STREAM_ERRORS):
+            await host.new_stream(identity, [TProtocol(KAD)])
+        with trio.move_on_after(0.3):
+            await listeners[0].accept()
+            knocks += 1
+        assert knocks == 0
+        for each in listeners:
+            await each.aclose()

@@ -15,7 +15,7 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 
 from node.adapters.libp2p.framing import STREAM_ERRORS
-from node.adapters.libp2p.host import build_host
+from node.adapters.libp2p.host import build_host, guard_dials
 from node.adapters.libp2p.identity import from_libp2p, key_pair_of, to_libp2p
 from node.adapters.libp2p.patches import apply_patches
 from node.adapters.libp2p.settings import OverlaySettings, check, parse_endpoint
@@ -70,8 +70,8 @@ class Adversary:
         await self.connect()
 
     def cannot_come_back(self) -> None:
-        """Forget where the victim is: opening a stream dials it otherwise once it has hung up."""
-        self.host.get_peerstore().clear_addrs(to_libp2p(self.victim.id))
+        """Do not dial the victim again: opening a stream does so otherwise once it has hung up."""
+        guard_dials(self.host, lambda _peer: True)
 
     async def open(self, protocol: str) -> NetStream:
         stream = await self.host.new_stream(to_libp2p(self.victim.id), [TProtocol(protocol)])
@@ -99,7 +99,9 @@ class Adversary:
         return message
 
     def is_connected(self) -> bool:
-        return any(not connection.is_closed for connection in self.host.get_network().get_connections())
+        """Say whether the victim keeps a connection: others may have one as well."""
+        connections = self.host.get_network().get_connections(to_libp2p(self.victim.id))
+        return any(not connection.is_closed for connection in connections)
 
 
 @asynccontextmanager

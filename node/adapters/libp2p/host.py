@@ -7,15 +7,17 @@ from typing import Final
 
 import trio
 from libp2p import new_host
-from libp2p.abc import INetStream
+from libp2p.abc import INetConn, INetStream
 from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair as new_noise_key
 from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
 from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.exceptions import SwarmException
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.network.swarm import Swarm, _NegativePeerCache
+from libp2p.peer.id import ID
 from libp2p.rcmgr.manager import ResourceLimits, ResourceManager
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
@@ -157,6 +159,19 @@ def guard_streams(host: BasicHost, is_refused: Callable[[INetStream], bool]) -> 
                 _logger.debug("stream was gone: %r", error)
 
     swarm_of(host).set_stream_handler(guarded)
+
+
+def guard_dials(host: BasicHost, is_refused: Callable[[ID], bool]) -> None:
+    """Dial nobody whom ``is_refused`` names: upstream dials whoever it wants to open a stream to, banned or not."""
+    swarm = swarm_of(host)
+    dial = swarm.dial_peer
+
+    async def guarded(peer_id: ID) -> list[INetConn]:
+        if is_refused(peer_id):
+            raise SwarmException(f"{peer_id} is not to be dialled")
+        return await dial(peer_id)
+
+    swarm.dial_peer = guarded  # type: ignore[method-assign]  # a guard in front, as for streams
 
 
 async def close_everything(host: BasicHost) -> None:

@@ -19,7 +19,7 @@ from node.adapters.libp2p.dialling import Dialler
 from node.adapters.libp2p.discovery import Discovery
 from node.adapters.libp2p.framing import STREAM_ERRORS
 from node.adapters.libp2p.gossip import OverlayPubsub, gossip_of
-from node.adapters.libp2p.host import build_host, close_everything, guard_streams, swarm_of
+from node.adapters.libp2p.host import build_host, close_everything, guard_dials, guard_streams, swarm_of
 from node.adapters.libp2p.identity import from_libp2p, key_pair_of
 from node.adapters.libp2p.patches import apply_patches
 from node.adapters.libp2p.peers import Peers
@@ -167,6 +167,7 @@ class OverlayTransport:
             return True
 
         guard_streams(host, is_refused)
+        guard_dials(host, peers.is_banned)
         with shield:
             async with (
                 trio.open_nursery() as nursery,
