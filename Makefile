@@ -13,7 +13,7 @@ PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"
 PROMPT ?= a red heart
 OUT ?= demo.png
 
-.PHONY: help setup demo devnet test sim sim-claims sim-sweep sim-long soak bench contracts-long contracts-coverage gas check clean
+.PHONY: help setup demo devnet test sim sim-claims sim-sweep sim-long soak fuzz bench contracts-long contracts-coverage gas check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,10 @@ sim-long: $(STAMP) ## Run 50,000 tasks through a simulated network of 50 miners 
 
 soak: $(STAMP) ## Run the tests that take too long for every day: real processes killed at each persisted step
 	$(BIN)/pytest -m soak
+
+fuzz: $(STAMP) ## Fuzz every reader of remote bytes by coverage, SECONDS_EACH (60) for each; Linux
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m tests.fuzz $(if $(SECONDS_EACH),--seconds $(SECONDS_EACH))
 
 bench: $(STAMP) ## Measure latency, throughput and CPU of a network of processes here
 	$(BIN)/python -m tests.bench

@@ -1,0 +1,178 @@
+"""Every reader of remote bytes as one function: any bytes give a value or a named error, and nothing else.
+
+``python -m tests.fuzz`` drives these by coverage; ``test_targets`` feeds them their seeds and mutations of these.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from libp2p.kad_dht.pb.kademlia_pb2 import Message as DhtMessage
+from libp2p.peer.id import ID
+from libp2p.pubsub.pb import rpc_pb2
+
+from node.adapters.libp2p.dht_queries import check_query
+from node.adapters.libp2p.framing import LengthFrames, VarintFrames
+from node.adapters.libp2p.gossip_limits import GossipLimits, trim_control
+from node.adapters.libp2p.muxer import HEADER, OverlayMuxer
+from node.adapters.libp2p.settings import parse_endpoint
+from protocol.crypto.envelope import opened_by
+from protocol.crypto.keys import address_of_peer_id
+from protocol.crypto.typed_data import Domain, signer
+from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.stake.field import Field
+from protocol.task.artifact import check_png
+from protocol.units import Address, PeerId
+from protocol.wire.codec import Place, decode, encode
+from protocol.wire.statements import VoucherStatement
+from tests.support.adversary import varint
+from tests.support.messages import MESSAGES, largest
+from tests.support.networks import NETWORK
+from tests.support.overlay import peer_of
+from tests.support.pictures import png
+
+EVERYWHERE = Place(*MESSAGES)
+VOUCHER = VoucherStatement(coordinator=3, miner=1, cumulative=5, boot=1, sequence=1, issued_total=5)
+TOPIC = "/cuckoo/1/devnet/offers/pocket-emoji"
+SENDER = ID(bytes((0x00, 0x25, 0x08, 0x02, 0x12, 0x21)) + b"\x02" * 33)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One reader, with valid bytes to begin from."""
+
+    read: Callable[[bytes], None]
+    seeds: tuple[bytes, ...]
+
+
+def _message(data: bytes) -> None:
+    with contextlib.suppress(InvalidMessage, IgnoredMessage):
+        message = decode(data, EVERYWHERE)
+        assert decode(encode(message), EVERYWHERE) == message
+
+
+def _png(data: bytes) -> None:
+    with contextlib.suppress(InvalidMessage):
+        check_png(data, 128, 128)
+
+
+def _identity(data: bytes) -> None:
+    with contextlib.suppress(InvalidMessage):
+        assert len(address_of_peer_id(PeerId(data.decode("latin-1")))) == 20
+
+
+def _signature(data: bytes) -> None:
+    with contextlib.suppress(InvalidMessage):
+        assert len(signer(Domain(1, Address(bytes(20))), VOUCHER, data)) == 20
+    with contextlib.suppress(InvalidMessage):
+        assert len(opened_by(NETWORK, data[65:], data[:65])) == 20
+
+
+def _field(data: bytes) -> None:
+    count = int.from_bytes(data[:2], "big")
+    with contextlib.suppress(InvalidMessage):
+        assert len(Field.from_bytes(data[2:], count).codes) == count
+
+
+def _endpoint(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        endpoint = parse_endpoint(data.decode("latin-1"))
+        assert parse_endpoint(str(endpoint)) == endpoint
+
+
+def _rpc(data: bytes) -> None:
+    rpc = rpc_pb2.RPC()
+    with contextlib.suppress(InvalidMessage, DecodeError):
+        rpc.ParseFromString(data)
+        GossipLimits(lambda *_: None).check_subscriptions(rpc, PeerId("p"))
+        trim_control(rpc.control, {TOPIC})
+        assert all(graft.topicID == TOPIC for graft in rpc.control.graft)
+
+
+def _query(data: bytes) -> None:
+    with contextlib.suppress(InvalidMessage):
+        check_query(data, SENDER)
+
+
+class _Said:
+    """A stream on which these bytes come, in pieces of every length that the first ones name."""
+
+    def __init__(self, data: bytes) -> None:
+        self._step = data[0] + 1 if data else 1
+        self._left = data[1:]
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Give the next piece, and nothing at the end."""
+        size = self._step if n is None else min(n, self._step)
+        given, self._left = self._left[:size], self._left[size:]
+        return given
+
+
+def _frames(data: bytes) -> None:
+    for kind in (LengthFrames, VarintFrames):
+        frames = kind(_Said(data), 4096)  # type: ignore[arg-type]  # reads are all that it does
+        with contextlib.suppress(InvalidMessage, EOFError):
+            while True:
+                assert 0 < len(_now(frames.read())) <= 4096
+
+
+def _now(reading: Any) -> Any:
+    """Run what never waits."""
+    try:
+        reading.send(None)
+    except StopIteration as ended:
+        return ended.value
+    raise AssertionError("it waits")
+
+
+def _yamux(data: bytes) -> None:
+    noise = SimpleNamespace(noise_state=None, read_writer=SimpleNamespace(read_write_closer=None))
+    session = SimpleNamespace(conn=noise, _drain=lambda _n: b"", is_initiator=False)
+    muxer = OverlayMuxer(session, SENDER, False)  # type: ignore[arg-type]  # as much of a session as is read here
+    muxer._received += data
+    # A frame that breaks the rules, a goodbye: the end of a connection, by these errors only.
+    with contextlib.suppress(EOFError):
+        muxer._take_frames()
+    assert len(muxer._received) <= len(data)
+
+
+def _yamux_seed() -> bytes:
+    opened = HEADER.pack(0, 1, 1, 1, 0)
+    said = HEADER.pack(0, 0, 0, 1, 5) + b"hello"
+    return opened + said + HEADER.pack(0, 2, 1, 0, 7) + HEADER.pack(0, 1, 4, 1, 0) + HEADER.pack(0, 1, 8, 1, 0)
+
+
+def _rpc_seed() -> bytes:
+    return rpc_pb2.RPC(
+        subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=TOPIC)],
+        publish=[rpc_pb2.Message(from_id=SENDER.to_bytes(), data=b"x", seqno=bytes(8), topicIDs=[TOPIC])],
+        control=rpc_pb2.ControlMessage(
+            ihave=[rpc_pb2.ControlIHave(topicID=TOPIC, messageIDs=[b"6162"])],
+            iwant=[rpc_pb2.ControlIWant(messageIDs=[b"6162"])],
+            graft=[rpc_pb2.ControlGraft(topicID=TOPIC), rpc_pb2.ControlGraft(topicID="other")],
+            prune=[rpc_pb2.ControlPrune(topicID=TOPIC, peers=[rpc_pb2.PeerInfo(peerID=b"x")], backoff=9)],
+        ),
+    ).SerializeToString()
+
+
+def _query_seed() -> bytes:
+    provider = DhtMessage.Peer(id=SENDER.to_bytes(), addrs=[b"\x04\x7f\x00\x00\x01\x06\x0f\xa1"])
+    kind = DhtMessage.MessageType.ADD_PROVIDER
+    return DhtMessage(type=kind, key=b"\x12\x20" + bytes(32), providerPeers=[provider]).SerializeToString()
+
+
+TARGETS: dict[str, Target] = {
+    "message": Target(_message, tuple(encode(largest(model))[:4096] for model in MESSAGES)),
+    "png": Target(_png, (png(128, 128),)),
+    "identity": Target(_identity, (peer_of(1).encode(),)),
+    "signature": Target(_signature, (bytes(65), b"\x01" * 64 + b"\x1b" + bytes(20))),
+    "field": Target(_field, (b"\x00\x08" + Field(bytes([3] * 8)).to_bytes(),)),
+    "endpoint": Target(_endpoint, (f"/ip4/127.0.0.1/tcp/4001/p2p/{peer_of(1)}".encode(), b"/dns6/a.example/tcp/1")),
+    "rpc": Target(_rpc, (_rpc_seed(),)),
+    "query": Target(_query, (_query_seed(),)),
+    "frames": Target(_frames, (b"\x03" + varint(5) + b"hello", b"\x00\x00\x00\x00\x05hello")),
+    "yamux": Target(_yamux, (_yamux_seed(),)),
+}
