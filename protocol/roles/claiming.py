@@ -175,7 +175,6 @@ class Claiming:
             self._forget(next(iter(self._offers)))
         self._fresh_from = min(self._fresh_from, slot_at)
         self._backlog_from = min(self._backlog_from, max(slot_at, backlog_at))
-        self._wake_by(slot_at if slot_at > now else backlog_at)
         if peer not in self.streams:
             core.emit(Connect(peer))
 
@@ -263,17 +262,15 @@ class Claiming:
             self._core.set_timer(("slot", EMPTY, 0), moment)
 
     def on_slot_timer(self) -> None:
-        """A slot has come, or its offer is over. ``fill`` claims afterwards; the next slot, or second one, wakes us."""
+        """A slot has come, or its offer is over. ``fill`` claims afterwards, or is woken for the next slot."""
         self._wake_at = None
-        now = self._core.now
-        moments = (one.slot_at if one.slot_at > now else one.backlog_at for one in self._offers.values())
-        self._wake_by(min((moment for moment in moments if moment > now), default=0))
 
     def fill(self, places: int, busy: int, ahead: int) -> None:
         """Claim from what is open as long as there is room: our slot has come, or every slot has passed.
 
         ``busy`` counts jobs at the engine. Beyond ``places`` only ``ahead`` more are claimed, and only backlog: an idle
-        miner is better placed for a fresh offer than our queue.
+        miner is better placed for a fresh offer than our queue. While there is no room nobody is woken for a slot:
+        whatever makes room calls this again.
         """
         while places > 0:
             taken = busy + len(self._claims)
@@ -285,24 +282,33 @@ class Claiming:
             self._claim(best)
 
     def _next(self, *, fresh_too: bool) -> OpenOffer | None:
-        """Pick by stake-weighted fair queueing over coordinators, then one of the most urgent of the one picked."""
-        now = self._core.now
-        if now < (self._fresh_from if fresh_too else self._backlog_from):
+        """Pick by stake-weighted fair queueing over coordinators, then one of the most urgent of the one picked.
+
+        Where none is due, we are woken for the first that will be.
+        """
+        now, nobody_until = self._core.now, self._fresh_from if fresh_too else self._backlog_from
+        if now < nobody_until:
+            if self._offers:
+                self._wake_by(nobody_until)
             return None
         due: dict[StakingId, list[OpenOffer]] = {}
         unpaid = {coordinator for coordinator in self._heard if self._is_in_debt(coordinator)}
-        first_due = now + LONGEST_SLEEP_MS
+        first_due = first_to_come = now + LONGEST_SLEEP_MS
         for open_offer in self._offers.values():
             due_at = open_offer.slot_at if fresh_too else max(open_offer.slot_at, open_offer.backlog_at)
             first_due = min(first_due, due_at)
             is_left = open_offer.offer.task in self._claims or open_offer.coordinator in unpaid
-            if due_at <= now and open_offer.peer in self.streams and not is_left:
+            if due_at > now:
+                first_to_come = min(first_to_come, due_at)
+            elif open_offer.peer in self.streams and not is_left:
                 due.setdefault(open_offer.coordinator, []).append(open_offer)
         if not due:
             if fresh_too:
                 self._fresh_from = first_due
             else:
                 self._backlog_from = first_due
+            if self._offers:
+                self._wake_by(first_to_come)
             return None
         served = {coordinator: self._service.served(coordinator) for coordinator in due}
         least = min(served.values())

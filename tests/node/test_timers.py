@@ -3,7 +3,7 @@
 import trio
 from trio.testing import MockClock
 
-from node.timers import Timers
+from node.timers import LONGEST_SLEEP_S, Timers
 from protocol.units import UnixMillis
 
 
@@ -91,3 +91,46 @@ async def test_set__a_lease_that_moves_for_ever__does_not_pile_up(autojump_clock
         timers.set(key("lease"), UnixMillis(now + 3000 + step))
     assert len(timers._heap) <= 4 + 1024 + 1
     assert [(name, at - now) for name, at in await fired(timers, 60)] == [("lease", 22_999)]
+
+
+class Steps(trio.abc.Instrument):
+    """Counts how often tasks are run."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task.name.endswith("Timers.run")
+
+
+async def test_set_and_cancel__before_any_is_due__the_task_is_not_woken(autojump_clock: MockClock) -> None:
+    timers, clock, steps = Timers(TrioClock()), TrioClock(), Steps()
+
+    async def fire(key: tuple[str, bytes, int]) -> None:
+        raise AssertionError(key)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(timers.run, fire)
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.add_instrument(steps)
+        for number in range(100):
+            timers.set(key(f"slot {number}"), UnixMillis(clock.now() + 30))
+            await trio.sleep(0.02)
+            timers.cancel(key(f"slot {number}"))
+        nursery.cancel_scope.cancel()
+    trio.lowlevel.remove_instrument(steps)
+    assert steps.count == 1, "the one that ends it"
+
+
+async def test_run__clock_jumps_while_all_sleep__fires_soon_after(autojump_clock: MockClock) -> None:
+    jump = 0
+
+    class Jumping(TrioClock):
+        def now(self) -> UnixMillis:
+            return UnixMillis(super().now() + jump)
+
+    timers, began = Timers(Jumping()), trio.current_time()
+    timers.set(key("epoch"), UnixMillis(Jumping().now() + 3_600_000))
+    jump = 3_600_000
+    assert [name for name, _ in await fired(timers, LONGEST_SLEEP_S + 1)] == ["epoch"]
+    assert trio.current_time() - began <= LONGEST_SLEEP_S + 1

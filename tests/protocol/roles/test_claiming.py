@@ -131,6 +131,17 @@ def test_on_slot_timer__first_offer_is_over__wakes_the_miner_for_the_next_slot()
     assert [claim.statement.task for claim in of_kind(effects, Claim)] == [second]
 
 
+def test_fill__no_room__woken_for_no_slot_until_there_is_room() -> None:
+    seat = MinerSeat()
+    won = award_of(seat.claimed())
+    seat.say(CAROL, won)
+    ahead = seat.offer() + seat.wait(SLOTS_MS)
+    assert of_kind(ahead, Claim), "the look-ahead"
+    effects = seat.offer()
+    assert not [effect for effect in effects if isinstance(effect, SetTimer) and effect.key[0] == "slot"]
+    assert of_kind(seat.finish(won) + seat.wait(SLOTS_MS), Claim), "room came"
+
+
 def test_next__many_due__takes_of_the_oldest_the_one_nearest_to_its_draw() -> None:
     seat = MinerSeat()
     claiming = seat.core._claiming
