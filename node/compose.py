@@ -13,6 +13,7 @@ from typing import Final
 
 import trio
 
+from node import garbage
 from node.adapters.system import SystemClock, system_entropy
 from node.api_keys import read_api_keys
 from node.catalog import load_catalog
@@ -123,6 +124,7 @@ async def run_node(
     identity = identity_of(settings, secret)
     recorder = _recorder(settings, clock, journal)
     ports = real_ports(settings, secret, identity.catalog, clock, journal, gas_key, recorder)
+    garbage.collect_from_here_on()
     await run_with(ports, settings, identity, journal, recorder, task_status=task_status)
 
 

@@ -82,6 +82,10 @@ def node(
 
       $ cuckoo node --role miner --config miner.toml --bootstrap /ip4/203.0.113.7/tcp/4001/p2p/16Uiu2HA…
     """
+    from node import garbage
+
+    garbage.let_pile_up()
+
     from node.configuration import load_settings, model_folders_from
 
     settings = load_settings(
@@ -127,7 +131,7 @@ GAS_KEY_FLAG: Final = "chain.gas_password_file"
 
 def run_settings(settings: "Settings", *, as_json: bool) -> int:
     """Run the node that the settings describe; give the exit code."""
-    from node import keystore
+    from node import garbage, keystore
     from node.cli.running import run_until_stopped
     from node.journal import configure_logging
 
@@ -144,6 +148,7 @@ def run_settings(settings: "Settings", *, as_json: bool) -> int:
 
         async with trio.open_nursery() as nursery:
             info = await nursery.start(run_node, settings, secret, gas_key)
+            garbage.collect_from_here_on()  # again: what it restored and loaded since is there for long, too
             print(ready_line(info) if as_json else ready_text(info), flush=True)
 
     return run_until_stopped(run, exit_with_stdin=settings.exit_with_stdin)
