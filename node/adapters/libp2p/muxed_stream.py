@@ -98,7 +98,7 @@ class MuxedStream(IMuxedStream):
             self._muxer.forget(self)
 
     def ended(self) -> None:
-        """The peer reset the stream, or the connection is gone. What came before a FIN can still be read."""
+        """The peer reset the stream, or the connection is gone. What has come can still be read."""
         self._is_reset = self._send_closed = True
         self._wake()
         self._muxer.forget(self)
@@ -170,7 +170,7 @@ class MuxedStream(IMuxedStream):
                 sent += size
         finally:
             if 0 < sent < len(data):
-                self._reset()
+                self.abandon()
 
     def write_now(self, data: bytes) -> bool:
         """Send bytes if all of them fit the peer's window and our connection now; say whether."""
@@ -216,9 +216,10 @@ class MuxedStream(IMuxedStream):
 
     async def reset(self) -> None:
         """End both directions at once; what was not read is dropped."""
-        self._reset()
+        self.abandon()
 
-    def _reset(self) -> None:
+    def abandon(self) -> None:
+        """Do as ``reset`` does, without a checkpoint."""
         was_over = self._is_reset or (self._send_closed and self._receive_closed)
         self._is_reset = self._send_closed = True
         self._receive_closed = False  # a reader must not take what was dropped for the end

@@ -19,6 +19,7 @@ from multiaddr.multiaddr import Multiaddr
 
 from node.adapters.libp2p.framing import STREAM_ERRORS
 from node.adapters.libp2p.muxed_stream import ACK, DATA, FIN, RST, SYN, WINDOW_UPDATE, MuxedStream
+from node.adapters.libp2p.open_streams import OpenStreams
 from node.adapters.libp2p.outgoing import Outgoing
 from node.adapters.libp2p.pulse import Pulse
 from node.adapters.libp2p.secure_bytes import SecureBytes
@@ -62,11 +63,10 @@ class OverlayMuxer(IMuxedConn):
         self._bytes = SecureBytes(secured_conn)
         self._is_initiator = secured_conn.is_initiator if is_initiator is None else is_initiator
         self._next_stream = 1 if self._is_initiator else 2
-        self._streams: dict[int, MuxedStream] = {}
+        self._streams = OpenStreams()
         self._opened, self._to_accept = trio.open_memory_channel[MuxedStream](MAX_UNACCEPTED)
         self._outgoing = Outgoing(self._bytes.write)
         self._received = bytearray()
-        self._buffered = 0
         self._is_over = False
         self._pulse = Pulse(self._ping)
 
@@ -155,13 +155,11 @@ class OverlayMuxer(IMuxedConn):
 
     def forget(self, stream: MuxedStream) -> None:
         """Take a stream out of the books: both its ends are closed."""
-        if self._streams.pop(stream.stream_id, None) is not None:
-            self._buffered -= stream.unread()
+        self._streams.forget(stream)
 
     def freed(self, stream: MuxedStream, size: int) -> None:
         """So many buffered bytes of a stream have been read."""
-        if stream.stream_id in self._streams:
-            self._buffered -= size
+        self._streams.freed(stream, size)
 
     def _check(self) -> None:
         if self._is_over:
@@ -284,8 +282,8 @@ class OverlayMuxer(IMuxedConn):
         if granted:
             stream.granted(granted)
         if body:
-            self._buffered += len(body)
-            if not stream.received(body) or self._buffered > MAX_BUFFERED_BYTES:
+            self._streams.buffered += len(body)
+            if not stream.received(body) or self._streams.unread() > MAX_BUFFERED_BYTES:
                 raise YamuxError(f"{len(body)} bytes beyond the window of stream {number}")
         if flags & RST:
             stream.ended()

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -20,8 +20,8 @@ from trio.socket import socketpair
 
 from node.adapters.libp2p import muxed_stream, muxer, secure_bytes
 from node.adapters.libp2p.framing import STREAM_ERRORS
-from node.adapters.libp2p.muxed_stream import ACK, DATA, INITIAL_WINDOW, SYN, WINDOW_UPDATE, MuxedStream
-from node.adapters.libp2p.muxer import GO_AWAY, HEADER, MAX_UNACCEPTED, PING, OverlayMuxer
+from node.adapters.libp2p.muxed_stream import ACK, DATA, FIN, INITIAL_WINDOW, SYN, WINDOW_UPDATE, MuxedStream, muxed_of
+from node.adapters.libp2p.muxer import GO_AWAY, HEADER, MAX_BUFFERED_BYTES, MAX_UNACCEPTED, PING, OverlayMuxer
 from tests.support.adversary import Adversary, adversary
 from tests.support.overlay import Running, overlay, until
 
@@ -104,11 +104,21 @@ async def test_write__cancelled_in_its_midst__other_streams_go_on() -> None:
 
 async def test_write__peer_that_reads_nothing__fails_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(muxed_stream, "WINDOW_S", 0.3)
-    async with pair() as (_, other):
-        muxed = (await other.open(ECHO)).muxed_stream
+    async with pair() as (node, other):
+        parts = node.transport._parts
+        assert parts is not None
+        done = trio.Event()
+
+        async def deaf(stream: INetStream) -> None:
+            await done.wait()
+            await stream.reset()
+
+        parts.artifacts._host.set_stream_handler(REFUSED, deaf)
+        muxed = (await other.open(REFUSED)).muxed_stream
         assert isinstance(muxed, MuxedStream)
         with pytest.raises(MuxedStreamError, match="no window"):
             await muxed.write(bytes(40 * INITIAL_WINDOW))
+        done.set()
 
 
 async def test_write__given_up_or_cancelled_after_a_part__the_peer_does_not_wait_for_the_rest(
@@ -295,3 +305,60 @@ async def test_send_frame__many_at_once__go_out_together_in_order() -> None:
         await until(lambda: bool(sent), "the frames")
         assert sent == [5 * (HEADER.size + 1)]
         assert [await stream.read(1) for stream in streams] == [bytes([number]) for number in range(5)]
+
+
+async def test_reset__by_the_peer_with_bytes_unread__they_count_as_long_as_somebody_holds_them() -> None:
+    async with pair() as (node, other):
+        parts = node.transport._parts
+        assert parts is not None
+        (connection,) = parts.peers._swarm.get_connections(other.host.get_id())
+        books = connection.muxed_conn._streams  # type: ignore[attr-defined]
+        done, size = trio.Event(), INITIAL_WINDOW - 1000  # some of the window went for the protocol's name
+
+        async def busy(stream: INetStream) -> None:
+            del stream
+            await done.wait()
+
+        parts.artifacts._host.set_stream_handler(REFUSED, busy)
+        for number in range(MAX_BUFFERED_BYTES // size + 1):
+            with suppress(*STREAM_ERRORS):
+                stream = await other.open(REFUSED)
+                await stream.write(bytes(size))
+                await stream.reset()
+            await trio.sleep(0.02)
+            if number == 2:
+                await until(lambda: books.unread() == 3 * size, "three windows")
+                assert books.buffered == 0
+        await until(lambda: not other.is_connected(), "the cut", 3)
+        done.set()
+
+
+async def test_freed__number_used_again_while_the_first_stream_is_read__bytes_are_counted_once() -> None:
+    async with pair() as (node, other):
+        parts = node.transport._parts
+        assert parts is not None
+        (connection,) = parts.peers._swarm.get_connections(other.host.get_id())
+        books = connection.muxed_conn._streams  # type: ignore[attr-defined]
+        read = trio.Event()
+
+        async def late(stream: INetStream) -> None:
+            muxed = muxed_of(stream)
+            await muxed.close()
+            await until(lambda: books.get(muxed.stream_id) is not muxed, "the number used again", 3)
+            while not muxed._receive_closed or muxed.unread():
+                await muxed.read()
+            await muxed.reset()
+            read.set()
+
+        parts.artifacts._host.set_stream_handler(REFUSED, late)
+        stream = muxed_of(await other.open(REFUSED))
+        number, body = stream.stream_id, bytes(60_000)
+        await muxer_of(other)._send(
+            HEADER.pack(0, DATA, 0, number, len(body)) + body
+            + HEADER.pack(0, WINDOW_UPDATE, FIN, number, 0)
+            + HEADER.pack(0, WINDOW_UPDATE, SYN, number, 0)
+        )  # fmt: skip
+        with trio.fail_after(3):
+            await read.wait()
+        assert books.buffered == sum(each.unread() for each in books.values()) == 0
+        assert number in books, "it is the second stream's"
