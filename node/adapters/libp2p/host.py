@@ -26,6 +26,7 @@ from libp2p.transport.tcp.tcp import TCP
 from multiaddr.multiaddr import Multiaddr
 
 from node.adapters.libp2p.framing import STREAM_ERRORS
+from node.adapters.libp2p.muxed_stream import muxed_of
 from node.adapters.libp2p.muxer import OverlayMuxer
 from node.adapters.libp2p.peerstore import BoundedPeerStore
 from node.adapters.libp2p.settings import CheckedSettings
@@ -146,6 +147,8 @@ def guard_streams(host: BasicHost, is_refused: Callable[[INetStream], bool]) -> 
         try:
             if not crowded and not is_refused(stream):
                 await handle(stream)
+                if not muxed_of(stream).is_closed:
+                    await stream.close()  # a handler that forgets it would leave the stream there for ever
                 return
         except STREAM_ERRORS as error:
             _logger.debug("stream ended: %r", error)

@@ -48,6 +48,9 @@ class Muxer(Protocol):
     def forget(self, stream: "MuxedStream") -> None:
         """Take a stream out of the books: both its ends are closed."""
 
+    def half_closed(self, stream: "MuxedStream") -> None:
+        """We send nothing more on a stream, and the peer may."""
+
     def freed(self, stream: "MuxedStream", size: int) -> None:
         """So many buffered bytes of a stream have been read."""
 
@@ -205,6 +208,11 @@ class MuxedStream(IMuxedStream):
             return
         raise MuxedStreamError(f"no window for {WINDOW_S:.0f} s")
 
+    @property
+    def is_closed(self) -> bool:
+        """Say whether we send nothing any more."""
+        return self._send_closed
+
     async def close(self) -> None:
         """Say that we send nothing any more; what the peer sends can still be read."""
         if self._send_closed:
@@ -212,6 +220,8 @@ class MuxedStream(IMuxedStream):
         self._send_closed = True
         if self._receive_closed:
             self._muxer.forget(self)
+        else:
+            self._muxer.half_closed(self)
         await self._muxer.send_frame(WINDOW_UPDATE, FIN, self.stream_id, 0)
 
     async def reset(self) -> None:

@@ -136,6 +136,7 @@ class OverlayMuxer(IMuxedConn):
             MuxedConnUnavailable: The connection is over.
         """
         self._check()
+        self._streams.make_room()
         stream = MuxedStream(self._next_stream, self, self)
         self._next_stream += 2
         self._streams[stream.stream_id] = stream
@@ -156,6 +157,10 @@ class OverlayMuxer(IMuxedConn):
     def forget(self, stream: MuxedStream) -> None:
         """Take a stream out of the books: both its ends are closed."""
         self._streams.forget(stream)
+
+    def half_closed(self, stream: MuxedStream) -> None:
+        """We send nothing more on a stream, and the peer may."""
+        self._streams.half_closed(stream)
 
     def freed(self, stream: MuxedStream, size: int) -> None:
         """So many buffered bytes of a stream have been read."""
@@ -294,7 +299,8 @@ class OverlayMuxer(IMuxedConn):
     def _on_opened(self, number: int) -> bytes:
         """The peer opens a stream: acknowledge it, or reset it when there are too many or the number is not its own."""
         theirs = number != 0 and number % 2 == (0 if self._is_initiator else 1)
-        flag = ACK if theirs and number not in self._streams and self._offer(number) else RST
+        is_free = self._streams.make_room() and number not in self._streams
+        flag = ACK if theirs and is_free and self._offer(number) else RST
         return HEADER.pack(0, WINDOW_UPDATE, flag, number, 0)
 
     def _offer(self, number: int) -> bool:
