@@ -10,7 +10,9 @@ import trio
 from libp2p.kad_dht.pb.kademlia_pb2 import Message as DhtMessage
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 
+from protocol.crypto.publication import SIGNATURE_MAX_BYTES
 from protocol.gossip.verdict import Verdict
 from protocol.stake.standing import Standing
 from protocol.wire.messages import ARTIFACT_PROTOCOL, WORK_PROTOCOL
@@ -72,6 +74,28 @@ def _too_large(enemy: Adversary) -> bytes:
     return gossip(enemy.message(TOPIC, bytes(64 * 1024 + 1)))
 
 
+def _number_of(size: int) -> Callable[[Adversary], bytes]:
+    """A message that is signed as it should be, but for the size of its sequence number."""
+
+    def make(enemy: Adversary) -> bytes:
+        message = enemy.message(TOPIC, b"x")
+        message.seqno = bytes(size)
+        message.ClearField("signature")
+        message.signature = enemy.keys.private_key.sign(PUBSUB_SIGNING_PREFIX.encode() + message.SerializeToString())
+        return gossip(message)
+
+    return make
+
+
+def _signature_of(size: int) -> Callable[[Adversary], bytes]:
+    def make(enemy: Adversary) -> bytes:
+        message = enemy.message(TOPIC, b"x")
+        message.signature = bytes(size)
+        return gossip(message)
+
+    return make
+
+
 def _not_utf8(_enemy: Adversary) -> bytes:
     body = b"\x0a\x06\x08\x01\x12\x02\xff\xfe"
     return varint(len(body)) + body
@@ -91,6 +115,11 @@ GOSSIP_ATTACKS: dict[str, tuple[Callable[[Adversary], bytes], str]] = {
     "bad_signature": (_bad_signature, "gossip.signature"),
     "two_topics": (_two_topics, "gossip.shape"),
     "too_large": (_too_large, "gossip.shape"),
+    "no_number": (_number_of(0), "gossip.shape"),
+    "short_number": (_number_of(7), "gossip.shape"),
+    "long_number": (_number_of(9), "gossip.shape"),
+    "no_signature": (_signature_of(0), "gossip.signer"),
+    "long_signature": (_signature_of(SIGNATURE_MAX_BYTES + 1), "gossip.signer"),
     "five_mebibytes": (lambda _: varint(5 * 1024 * 1024), "stream.oversize"),
     "endless_varint": (lambda _: b"\xff" * 12, "stream.oversize"),
     "zero_length": (lambda _: b"\x00", "stream.malformed"),
