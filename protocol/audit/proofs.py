@@ -14,6 +14,7 @@ from protocol.audit.report import Proof
 from protocol.stake.epoch import acceptable_epochs, epoch_at, epoch_start
 from protocol.stake.lottery import task_id
 from protocol.units import Epoch, UnixMillis
+from protocol.wire.statements import NO_RANK
 
 FEW_BOOTS: Final = 3
 """Boots of one coordinator in one epoch that a run of bad luck may cost; each is one more draw for its tasks."""
@@ -268,10 +269,6 @@ def _declines(history: History, conduct: Conduct) -> Iterator[Proof]:
                 _rank(decline.rank),
                 (offered.said.name, f"objection to task {decline.task.hex()[:16]}, attempt {decline.attempt}"),
             )
-
-
-NO_RANK: Final = 2**32 - 1
-"""Rank of a winner outside the field."""
 
 
 def _rank(rank: int) -> str:

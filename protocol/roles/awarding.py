@@ -1,7 +1,7 @@
 """Claims by slot, and the award: from a public offer to one miner that has the task. Spec: SPEC.md §7.4, §9.3."""
 
 from math import ceil
-from typing import Final, final
+from typing import final
 
 from protocol.crypto.typed_data import digest
 from protocol.effects import CancelTimer, Deliver, Offence, Persist, Send, Stage, Update
@@ -19,10 +19,7 @@ from protocol.task.states import AwardedAttempt, OpenAttempt, PendingClaim, Task
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import encode
 from protocol.wire.messages import Award, Claim, Decline
-from protocol.wire.statements import AwardStatement, DeclineStatement
-
-NO_RANK: Final = 2**32 - 1
-"""Rank on a decline when nobody won, or the winner was outside the field."""
+from protocol.wire.statements import NO_RANK, AwardStatement, DeclineStatement
 
 
 @final
@@ -64,8 +61,9 @@ class Awarding:
             self._on_early(peer, claim, claimed, task)
             return
         reason = self._reason_to_decline(task, claim)
-        if reason == "awarded" and task.offered is not None and task.holder is not None:
-            self._offering.slot_pace.heard_in_vain(row.id, core.now - task.holder.awarded_at)
+        holder = task.holder if task.offered is not None else None
+        if reason == "awarded" and holder is not None and holder is self._award_of(task, claim):
+            self._offering.slot_pace.heard_in_vain(row.id, core.now - holder.awarded_at)
         attempt = task.open
         if reason is not None or attempt is None:
             self._decline(peer, claim, claimed, reason or "stale", task)
@@ -130,7 +128,7 @@ class Awarding:
         """
         attempt, statement = task.open, claim.statement
         if attempt is None or statement.attempt != task.attempt:
-            return "awarded" if task.holder else "stale"
+            return "stale" if self._award_of(task, claim) is None else "awarded"
         if statement.offer != attempt.offer:
             if task.boot == self._settlement.boot:
                 raise InvalidMessage("claim.offer")
@@ -142,6 +140,17 @@ class Awarding:
             self._roster.conduct.tell(statement.miner)
             return "paused"
         return None if self._has_room(statement.miner) else "no_place"
+
+    @staticmethod
+    def _award_of(task: Task, claim: Claim) -> AwardedAttempt | None:
+        """Give the award of the very offer that a claim names, if we know its winner's rank.
+
+        What we sign of a winner is compared with the draw of that offer, not of a later attempt or an earlier run's.
+        """
+        award = task.awards.get(claim.statement.attempt)
+        if award is None or award.rank is None or award.award.statement.offer != claim.statement.offer:
+            return None
+        return award
 
     def _is_left_out(self, task: Task, miner: StakingId) -> bool:
         """Say whether a miner is paused while others serve the model of a task."""
@@ -199,6 +208,7 @@ class Awarding:
         """Give the attempt away: on disk first, so that one claim never gets two awards."""
         core, now = self._core, self._core.now
         claim = won.claim.statement
+        rank = NO_RANK if won.rank is None else won.rank
         statement = AwardStatement(
             claim=won.digest,
             task=task.id,
@@ -217,7 +227,7 @@ class Awarding:
             award=message,
             award_digest=digest(core.identity.domain, statement),
             awarded_at=now,
-            rank=won.rank,
+            rank=rank,
             last_alive=now,
             progress_deadline=UnixMillis(now + core.identity.catalog.models[task.specification.model].loading_limit_ms),
         )
@@ -233,22 +243,21 @@ class Awarding:
         core.emit(CancelTimer(("offer", task.id, 0)), CancelTimer(("award", task.id, 0)))
         core.set_timer(("lease", task.id, 0), now + core.params.lease_ms)
         core.emit(Deliver(task.id, Update(Stage.CLAIMED, now, task.attempt, claim.miner)))
-        rank = NO_RANK if won.rank is None else won.rank
         waited = now - attempt.published_at
         core.note(NoteName.TASK_AWARDED, task.id, miner=claim.miner, attempt=task.attempt, rank=rank, ms=waited)
         self._offering.announce_award(task, claim.miner)
 
     def _decline(self, peer: PeerId, claim: Claim, claimed: Digest, reason: str, task: Task | None = None) -> None:
-        """Say no, signed, with the winner if there is one."""
+        """Say no, signed, with the winner of the attempt if there is one."""
         core = self._core
-        holder = task.holder if task is not None else None
+        award = self._award_of(task, claim) if task is not None else None
         statement = DeclineStatement(
             claim=claimed,
             task=claim.statement.task,
             attempt=claim.statement.attempt,
             coordinator=claim.statement.coordinator,
-            winner=holder.miner if holder is not None else StakingId(0),
-            rank=NO_RANK if holder is None or holder.rank is None else holder.rank,
+            winner=StakingId(0) if award is None else award.miner,
+            rank=NO_RANK if award is None or award.rank is None else award.rank,
             reason=reason,
         )
         if task is not None:

@@ -82,6 +82,7 @@ class AwardedAttempt:
     award_digest: Digest
     awarded_at: UnixMillis
     rank: int | None
+    """The winner's in the draw, NO_RANK outside it; None when an earlier run gave the award: it is not on disk."""
     last_alive: UnixMillis
     progress_deadline: UnixMillis
     progress: tuple[str, int] = ("awarded", 0)

@@ -6,7 +6,7 @@ Chain and contract are in the EIP-712 domain. Nodes are named by staking id, so 
 Rules for editors: a published ``TYPE`` never changes; a new meaning is a new struct. Spec: SPEC.md §5.
 """
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
@@ -24,6 +24,9 @@ from protocol.wire.fields import (
     TaskIdField,
     WeiField,
 )
+
+NO_RANK: Final = 2**32 - 1
+"""Rank on a decline where there is no winner, or it was outside the order."""
 
 
 class Statement(Frozen):
@@ -84,8 +87,8 @@ class DeclineStatement(Statement):
     attempt: AttemptField
     coordinator: StakingIdField
     winner: NobodyOrIdField
-    rank: Annotated[int, Field(ge=0, le=2**32 - 1)]
-    """Rank of the winner, 2^32 - 1 when there is none or it was outside the field."""
+    rank: Annotated[int, Field(ge=0, le=NO_RANK)]
+    """Rank of the winner, ``NO_RANK`` when there is none or it was outside the order."""
     reason: ReasonText
 
 

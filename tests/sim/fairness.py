@@ -13,13 +13,13 @@ from scipy.stats import chisquare
 
 from protocol.effects import Note, Publish
 from protocol.notes import NoteName
-from protocol.roles.awarding import NO_RANK
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.miner import MinerCore
 from protocol.stake.field import MEMBER, WARM, Field
 from protocol.stake.lottery import ignores_warmth, order, ticket
 from protocol.units import StakingId, TaskId
 from protocol.wire.messages import Offer
+from protocol.wire.statements import NO_RANK
 from tests.sim.machine import Machine
 from tests.sim.world import World
 

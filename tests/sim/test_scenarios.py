@@ -7,10 +7,10 @@ import pytest
 
 from protocol.effects import Note, Persist, Send
 from protocol.notes import NoteName
-from protocol.roles.awarding import NO_RANK
 from protocol.stake.lottery import slot_ms
 from protocol.units import StakingId
 from protocol.wire.messages import Award
+from protocol.wire.statements import NO_RANK
 from tests.sim import scenario as scenarios
 from tests.sim.adversaries import CHEATS
 from tests.sim.invariants import Invariants, Violation
