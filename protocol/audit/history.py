@@ -13,11 +13,13 @@ from protocol.audit.record import Entry, Heard, InactiveSeen, RecordHead, ViewSe
 from protocol.audit.report import Fault
 from protocol.crypto.keys import address_of_peer_id
 from protocol.crypto.publication import Publication, check_publication
+from protocol.crypto.typed_data import signer
 from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.gossip.objections import check_statements
 from protocol.stake.field import Field
 from protocol.stake.lottery import task_id
 from protocol.stake.table import EpochView
-from protocol.units import Digest, Epoch, Role, StakingId, TaskId, UnixMillis
+from protocol.units import Address, Digest, Epoch, Role, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import GOSSIP_PLACE, decode
 from protocol.wire.messages import AwardNotice, Bulletin, Closure, Objection, Offer
 from protocol.wire.topics import objections_topic, offers_topic
@@ -161,7 +163,7 @@ def history_of(head: RecordHead, entries: Iterable[Entry], chain: Mapping[Epoch,
         message = _message_of(head, entry.publication, faults)
         if isinstance(message, Bulletin) and _may_speak(history, entry.publication, message, faults):
             spoken[message.coordinator].append((entry, message))
-        elif isinstance(message, Objection):
+        elif isinstance(message, Objection) and _may_object(history, entry.publication, message, faults):
             history.objections.append((entry.at, message))
     for coordinator, bulletins in sorted(spoken.items()):
         bulletins.sort(key=lambda one: (one[0].publication.sequence, one[0].publication.digest))
@@ -231,6 +233,31 @@ def _may_speak(history: History, publication: Publication, bulletin: Bulletin, f
         Field.from_bytes(bulletin.field, len(view.table.miners))
     except InvalidMessage:
         faults.add("record.message", where)
+        return False
+    return True
+
+
+def _is_registered(history: History, address: Address, node: StakingId, role: Role) -> bool:
+    """Say whether some table of the record has this key for that node, in that role."""
+    rows = (view.table.by_address.get(address) for view in history.views.values())
+    return any(row is not None and (row.id, row.role) == (node, role) for row in rows)
+
+
+def _may_object(history: History, publication: Publication, message: Objection, faults: _Faults) -> bool:
+    """Say whether the publisher signed the claim as that miner, and the coordinator its decline, by some table."""
+    where = f"message {publication.sequence} of miner {message.claim.miner}"
+    domain = history.head.domain
+    try:
+        check_statements(message, domain)
+        claimed_by = signer(domain, message.claim, message.claim_signature)
+        declined_by = signer(domain, message.decline, message.decline_signature)
+    except InvalidMessage:
+        faults.add("record.message", where)
+        return False
+    may_claim = _is_registered(history, claimed_by, message.claim.miner, Role.MINER)
+    may_decline = _is_registered(history, declined_by, message.decline.coordinator, Role.COORDINATOR)
+    if claimed_by != address_of_peer_id(publication.publisher) or not (may_claim and may_decline):
+        faults.add("record.stranger", where)
         return False
     return True
 

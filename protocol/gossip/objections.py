@@ -22,6 +22,19 @@ BEATEN: Final = "awarded"
 """Reason of the only decline that can be objected to."""
 
 
+def check_statements(message: Objection, domain: Domain) -> None:
+    """Pass a decline of this very claim, because another miner won.
+
+    Raises:
+        InvalidMessage: no honest miner publishes it, whoever signed it.
+    """
+    claim, decline = message.claim, message.decline
+    same = (claim.task, claim.attempt, claim.coordinator) == (decline.task, decline.attempt, decline.coordinator)
+    beaten = decline.reason == BEATEN and decline.winner not in {0, claim.miner}
+    if not same or not beaten or decline.claim != digest(domain, claim):
+        raise InvalidMessage("objection.statements")
+
+
 @final
 class ObjectionRules:
     """Checks objections for one node."""
@@ -34,11 +47,7 @@ class ObjectionRules:
 
     def check_statements(self, message: Objection) -> None:
         """Pass a decline of this very claim, because another miner won."""
-        claim, decline = message.claim, message.decline
-        same = (claim.task, claim.attempt, claim.coordinator) == (decline.task, decline.attempt, decline.coordinator)
-        beaten = decline.reason == BEATEN and decline.winner not in {0, claim.miner}
-        if not same or not beaten or decline.claim != digest(self._domain, claim):
-            raise InvalidMessage("objection.statements")
+        check_statements(message, self._domain)
 
     def check_miner(self, message: Objection, rows: tuple[StakeRow, ...], address: Address, now: UnixMillis) -> None:
         """Pass an active miner that speaks of its own claim."""

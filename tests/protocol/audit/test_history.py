@@ -8,8 +8,13 @@ from protocol.audit.audit import audit
 from protocol.audit.history import history_of
 from protocol.audit.record import Entry, Heard, InactiveSeen, RecordHead, ViewSeen
 from protocol.crypto.publication import Publication
+from protocol.crypto.typed_data import sign
 from protocol.stake.table import StakeTable
 from protocol.units import CAI, Digest, StakingId, UnixMillis, Wei
+from protocol.wire.codec import encode
+from protocol.wire.messages import Objection
+from protocol.wire.topics import objections_topic
+from tests.support.networks import ALICE, CAROL
 from tests.support.signed_gossip import (
     EPOCH,
     HEAD,
@@ -23,6 +28,10 @@ from tests.support.signed_gossip import (
     view_of,
     views,
 )
+
+LIE = objection(offer(), 1, 2, 7).decline
+"""Names a rank that the winner has not."""
+OF_ANOTHER = objection(offer(1), 1, 2, 7).decline
 
 
 def faults(*entries: Entry) -> list[tuple[str, int]]:
@@ -103,6 +112,36 @@ def test_record__of_who_is_inactive_and_of_objections__is_read() -> None:
     inactive = InactiveSeen(UnixMillis(START), frozenset({StakingId(1)}))
     objected = published_objection(objection(offer(), 1, 2, 1))
     assert faults(*views(), inactive, said(), objected) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "rule"),
+    [
+        (objection(offer(), 1, 2, 1, decline_signature=sign(ALICE, HEAD.domain, LIE)), "record.stranger"),
+        (objection(offer(), 1, 2, 1, decline=LIE, decline_signature=sign(ALICE, HEAD.domain, LIE)), "record.stranger"),
+        (objection(offer(), 1, 2, 1, decline=LIE), "record.stranger"),
+        (
+            objection(offer(), 1, 2, 1, decline=OF_ANOTHER, decline_signature=sign(CAROL, HEAD.domain, OF_ANOTHER)),
+            "record.message",
+        ),
+        (objection(offer(), 1, 2, 1, claim_signature=bytes(65)), "record.message"),
+        (objection(offer(), 4, 2, 1), "record.stranger"),
+    ],
+)
+def test_objection__with_what_its_coordinator_or_miner_did_not_sign__is_a_fault_and_accuses_nobody(
+    said: Objection, rule: str
+) -> None:
+    speaker = Speaker()
+    speaker.say(offers=[offer()])
+    report = audit(HEAD, [*speaker.entries(), published_objection(said)])
+    assert [fault.rule for fault in report.faults] == [rule]
+    assert report.proofs == ()
+
+
+def test_objection__with_the_claim_of_another_miner__is_a_fault() -> None:
+    speaker = Speaker(2)
+    heard = speaker.publish(objections_topic(PARAMS.name), encode(objection(offer(), 1, 2, 1)))
+    assert faults(*views(), said(), heard) == [("record.stranger", 1)]
 
 
 def test_publisher__that_is_no_node__is_a_fault() -> None:
