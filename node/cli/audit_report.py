@@ -124,7 +124,8 @@ def _print_facts(console: Console, report: Report) -> None:
             numbers = f"{fact.numbers_unknown:,} numbers perhaps not heard, {fact.numbers_complete:,} accounted for"
         checked = max(fact.awards_checked, 1)
         said = f"{fact.messages:,} messages, {missed}"
-        when = f"{_counted(fact.boots, 'boot')} in {_counted(fact.epochs, 'epoch')}"
+        began = f"{_counted(fact.boots, 'boot')}, {_counted(fact.runs, 'run')}"
+        when = f"{began} in {_counted(fact.epochs, 'epoch')}"
         console.print(
             f"  coordinator {fact.coordinator}: {said}; {when}; {fact.tasks:,} tasks, {fact.offers:,} draws repeated; "
             f"{numbers}; {fact.awards_checked:,} awards, {fact.awards_in_field / checked:.0%} to miners in the field, "

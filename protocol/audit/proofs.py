@@ -11,13 +11,14 @@ from typing import Final
 
 from protocol.audit.history import Conduct, History, Offered, Said
 from protocol.audit.report import Proof
+from protocol.params import Params
 from protocol.stake.epoch import acceptable_epochs, epoch_at, epoch_start
 from protocol.stake.lottery import task_id
 from protocol.units import Epoch, UnixMillis
 from protocol.wire.statements import NO_RANK
 
 FEW_BOOTS: Final = 3
-"""Boots of one coordinator in one epoch that a run of bad luck may cost; each is one more draw for its tasks."""
+"""Boots, or runs, of one coordinator in one epoch that bad luck may cost; each boot is one more draw for its tasks."""
 SETTLED_MS: Final = 10_000
 """How long (ms) a coordinator must have gone on after a higher number before a lower one counts as left out: it may
 wait on the board of another model."""
@@ -38,6 +39,7 @@ def proofs_of(history: History, conduct: Conduct) -> list[Proof]:
         *_awards(conduct),
         *_numbers(history, conduct),
         *_boots(conduct),
+        *_runs(history, conduct),
         *_declines(history, conduct),
     ]
 
@@ -159,7 +161,10 @@ class Numbers:
 
 
 def numbers_of(history: History, conduct: Conduct) -> Iterator[Numbers]:
-    """Account for the numbers of each epoch and boot, between the first and the last that can be judged."""
+    """Account for the numbers of each epoch and boot, between the first and the last that can be judged.
+
+    What only a later run than theirs offers is accounted for too, and proves nothing: a crash may have left it.
+    """
     by_place: dict[tuple[Epoch, int], dict[int, Said]] = defaultdict(dict)
     for offered in conduct.offered:
         offer = offered.offer
@@ -168,22 +173,33 @@ def numbers_of(history: History, conduct: Conduct) -> Iterator[Numbers]:
     for (epoch, boot), offers in sorted(by_place.items()):
         run = min(said.run for said in offers.values())
         in_run = [said for said in conduct.said if said.run == run]
-        if boot + 1 < in_run[0].publication.sequence // 10**9:
-            continue  # tasks of an earlier run, of which only what was left is offered again
         ends = max(said.bulletin.sent_at for said in in_run) - SETTLED_MS
         boards = _boards(in_run, history.head.params.max_offers_per_message)
         settled = [number for number, said in offers.items() if _is_judged(said.bulletin.sent_at, ends, boards)]
-        if not settled:
-            continue
         begins = 0 if in_run[0].bulletin.sent_at < epoch_start(epoch, history.head.params) else min(offers)
-        span = range(begins, min(max(settled), begins + MAX_SPAN) + 1)
+        judged = range(begins, min(max(settled, default=begins - 1), begins + MAX_SPAN) + 1)
+        left_over = [number for number, said in offers.items() if said.run != run]
+        after = range(judged.stop, min(max(left_over, default=-1), judged.stop + MAX_SPAN) + 1)
+        is_of_this_run = not _may_be_of_an_earlier_run(in_run[0], boot, epoch, history.head.params)
         place = (conduct.coordinator, epoch, boot)
-        missing = tuple(
-            number
-            for number in span
-            if number not in offers and task_id(history.head.network_id, *place, number) not in told
-        )
-        yield Numbers(epoch, boot, len(span) - len(missing), missing, run in conduct.whole_runs)
+        for span, is_whole in ((judged, is_of_this_run and run in conduct.whole_runs), (after, False)):
+            missing = tuple(
+                number
+                for number in span
+                if number not in offers and task_id(history.head.network_id, *place, number) not in told
+            )
+            if span:
+                yield Numbers(epoch, boot, len(span) - len(missing), missing, is_whole)
+
+
+def _may_be_of_an_earlier_run(first: Said, boot: int, epoch: Epoch, params: Params) -> bool:
+    """Say whether tasks of this boot and epoch may be what an earlier run left: only some of them are offered again.
+
+    Not where the run of the ``first`` message began before the epoch did: then it accepted all of them itself. Its
+    sequence numbers began at its clock, and a clock may have been set in between.
+    """
+    began_s = first.publication.sequence // 10**9
+    return boot + 1 < began_s and began_s >= epoch_start(epoch, params) // 1000 - params.boundary_tolerance_s
 
 
 def _boards(in_run: list[Said], most: int) -> list[tuple[UnixMillis, UnixMillis]]:
@@ -247,6 +263,23 @@ def _boots(conduct: Conduct) -> Iterator[Proof]:
                 f"at most {FEW_BOOTS}",
                 str(len(boots)),
                 tuple(firsts[boot] for boot in sorted(boots)[:LISTED] if boot in firsts),
+            )
+
+
+def _runs(history: History, conduct: Conduct) -> Iterator[Proof]:
+    """Silence proves nothing over the end of a run: who says often that it began anew hides what it left out."""
+    firsts: dict[Epoch, dict[int, Said]] = defaultdict(dict)
+    for said in conduct.said:
+        firsts[epoch_at(said.bulletin.sent_at, history.head.params)].setdefault(said.run, said)
+    for epoch, runs in sorted(firsts.items()):
+        if len(runs) > FEW_BOOTS:
+            yield Proof(
+                "runs.many",
+                conduct.coordinator,
+                f"{len(runs)} runs in epoch {epoch}, by the jumps of its sequence numbers",
+                f"at most {FEW_BOOTS}",
+                str(len(runs)),
+                tuple(said.name for said in list(runs.values())[:LISTED]),
             )
 
 

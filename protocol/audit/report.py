@@ -96,6 +96,7 @@ class Facts:
     missed: int
     """Messages that it published and the recorder did not hear, by its own sequence numbers."""
     runs: int
+    """Times that it began, by jumps of its own sequence numbers: what it left out around one proves nothing."""
     boots: int
     epochs: int
     tasks: int
@@ -104,7 +105,7 @@ class Facts:
     numbers_complete: int
     """Numbers, of those that could be judged, each of which was offered or closed."""
     numbers_unknown: int
-    """Numbers that were not heard of where messages were missed."""
+    """Numbers that were not heard of where messages were missed, or a run ended."""
     awards_checked: int
     awards_in_field: int
     """Of those, whose winner was in its field; the rest went to miners outside it after the last slot."""

@@ -72,7 +72,7 @@ def test_audit__honest_record__is_clean_and_keeps_proofs_and_estimates_apart(tmp
     proven, _, estimated = answer.stdout.partition("\nESTIMATED")
     assert "PROVEN" in proven
     assert "nothing is proven against anybody" in " ".join(proven.split())
-    assert "60 tasks, 60 draws repeated" in " ".join(proven.split())
+    assert "1 boot, 1 run in 1 epoch; 60 tasks, 60 draws repeated" in " ".join(proven.split())
     assert "100% to the drawn first" in " ".join(proven.split())
     assert "nothing that chance does not explain" in estimated
     assert "Smallest effect" in estimated

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from protocol.audit.audit import audit
+from protocol.audit.history import NEW_RUN
 from protocol.audit.proofs import FEW_BOOTS, SETTLED_MS
 from protocol.audit.record import Entry
 from protocol.audit.report import Proof, Report
@@ -219,17 +220,63 @@ def test_numbers__of_an_earlier_run_that_are_offered_again__are_no_gap() -> None
     for number in (3, 9, 40):
         again.say(21_000, offers=[offer(number)])
     again.say(22_000 + LATER)
-    assert rules(again.entries()) == []
+    report = audit(HEAD, again.entries())
+    assert report.is_clean
+    assert (report.facts[0].numbers_complete, report.facts[0].numbers_unknown) == (3, 35)
+
+
+def test_numbers__under_a_boot_below_the_run_that_heard_the_epoch_begin__are_judged_as_its_own() -> None:
+    for below in (0, 1, 2, 5, 1000):
+        speaker = Speaker(began=START - 30_000)
+        speaker.say(-20_000, epoch=EPOCH - 1, root=view_of(EPOCH - 1).table.root)
+        for place, number in enumerate((0, 7, 40, 41, 99)):
+            speaker.say(1000 * place, offers=[offer(number, boot=BOOT - 30 - below)])
+        speaker.say(5000 + LATER)
+        assert rules(speaker.entries()) == ["sequence.gap"], f"no run before it can have left them, boot {below} below"
 
 
 def test_boots__more_than_bad_luck_costs__are_proven() -> None:
     for boots, expected in ((FEW_BOOTS, []), (FEW_BOOTS + 1, ["boots.many"])):
-        entries: list[Entry] = []
+        speaker = Speaker()
         for boot in range(boots):
-            speaker = Speaker(began=START + 1000 * boot)
             speaker.say(1000 * boot, offers=[offer(0, boot=BOOT + boot)])
+        assert rules(speaker.entries()) == expected
+
+
+def test_runs__more_than_bad_luck_costs__are_proven() -> None:
+    for runs, expected in ((FEW_BOOTS, []), (FEW_BOOTS + 1, ["runs.many"])):
+        entries: list[Entry] = []
+        for run in range(runs):
+            speaker = Speaker(began=START + 1000 * run)
+            speaker.say(1000 * run, offers=[offer(run)])
             entries += speaker.entries()
         assert rules(entries) == expected
+    over_a_boundary = [Speaker(began=START - 1500 + 1000 * run) for run in range(FEW_BOOTS + 1)]
+    for run, speaker in enumerate(over_a_boundary):
+        speaker.say(1000 * run - 1500)
+    assert rules([entry for one in over_a_boundary for entry in one.entries()]) == [], "two in each epoch"
+
+
+def test_numbers__tried_with_a_jump_before_each_message__are_proven_by_the_many_runs() -> None:
+    speaker = Speaker()
+    for number in (0, 7, 40, 41, 99):
+        speaker.sequence += NEW_RUN
+        speaker.say(1000 * number, offers=[offer(number)])
+    speaker.say(99_000 + LATER)
+    assert rules(speaker.entries()) == ["runs.many"]
+
+
+def test_numbers__tried_behind_one_jump__are_counted_as_unknown() -> None:
+    speaker = Speaker()
+    speaker.say(offers=[offer(0)])
+    speaker.sequence += NEW_RUN
+    for number in (7, 40, 41, 99):
+        speaker.say(100 * number, offers=[offer(number)])
+    speaker.say(9900 + LATER)
+    report = audit(HEAD, speaker.entries())
+    assert report.proofs == (), "a crash may have left them"
+    (fact,) = report.facts
+    assert (fact.runs, fact.numbers_complete, fact.numbers_unknown) == (2, 5, 95)
 
 
 def test_decline__that_names_another_rank_than_the_winner_has__is_proven() -> None:
