@@ -310,13 +310,12 @@ class Claiming:
             if self._offers:
                 self._wake_by(first_to_come)
             return None
-        served = {coordinator: self._service.served(coordinator) for coordinator in due}
-        least = min(served.values())
+        least = self._service.least_served(due)
         # Of coordinators served alike, as in a young network, not all miners must turn to the same one.
         urgent = [
             one
             for coordinator in due
-            if served[coordinator] == least
+            if coordinator in least
             for one in nsmallest(CHOICE, due[coordinator], key=lambda one: one.offer.deadline)
         ]
         return min(urgent, key=lambda one: one.clock)

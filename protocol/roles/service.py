@@ -1,5 +1,6 @@
 """Which coordinator a miner serves next, and which it does not hear for a while: its own policy. Spec: SPEC.md §7.4."""
 
+from collections.abc import Collection
 from typing import Final, final
 
 from protocol.roles.core import Core
@@ -22,14 +23,18 @@ class Service:
         self._core = core
         self._served: dict[StakingId, float] = {}
         """Work taken from each coordinator (wei) per wei of its stake: the least is served next."""
+        self._level = 0.0
+        """The least served of those with work waiting when one was chosen last: whoever was quiet starts here."""
         self._quiet_until: dict[StakingId, tuple[int, int]] = {}
         """Coordinators that left claims unanswered: (heard again from, last pause in ms)."""
         self._late: dict[StakingId, Digest] = {}
         """The last claim that each coordinator left unanswered."""
 
-    def served(self, coordinator: StakingId) -> float:
-        """Give the work (wei) taken from a coordinator per wei of its stake."""
-        return self._served.get(coordinator, 0.0)
+    def least_served(self, waiting: Collection[StakingId]) -> set[StakingId]:
+        """Give those coordinators, of the ones with work waiting, for which least was done: one of them is next."""
+        served = {coordinator: max(self._served.get(coordinator, 0.0), self._level) for coordinator in waiting}
+        self._level = min(served.values())
+        return {coordinator for coordinator in waiting if served[coordinator] == self._level}
 
     def charge(self, coordinator: StakingId, offer: Offer) -> None:
         """Count a place that was kept for a coordinator, in wei per wei of its stake.
@@ -39,10 +44,9 @@ class Service:
         price = max(offer.price, offer.pixel_steps * self._core.params.price_per_pixel_step_wei)
         view = self._core.book.current(self._core.now)
         row = view.table.by_id.get(coordinator) if view is not None else None
-        least = min(self._served.values(), default=0.0)
         share = float(price) / float(row.stake) if row is not None and row.stake > 0 else 1.0
-        # A coordinator that was quiet does not save up a claim on the future: it starts level with the least served.
-        self._served[coordinator] = max(self._served.get(coordinator, least), least) + share
+        # Who was quiet has not saved up a claim on the future; whoever had work waiting is at the level or above.
+        self._served[coordinator] = max(self._served.get(coordinator, 0.0), self._level) + share
         if len(self._served) > MAX_SERVED:
             del self._served[min(self._served, key=self._served.__getitem__)]
 

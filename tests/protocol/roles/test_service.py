@@ -69,20 +69,42 @@ def test_charge__work_offered_for_nothing__counts_at_the_networks_price() -> Non
     assert 1000 - sum(paid.values()) == pytest.approx(1000 * STAKES[CAROL_ID] / sum(STAKES.values()), abs=2)
 
 
-def test_charge__coordinator_that_was_quiet__starts_level() -> None:
-    claiming = choosing()
-    busy, quiet = StakingId(4), StakingId(5)
-    add(claiming, busy, PeerId("busy"), PRICE)
-    for _ in range(500):
-        claiming._service.charge(busy, next(iter(claiming._offers.values())).offer)
-    add(claiming, quiet, PeerId("quiet"), PRICE)
+def serve(claiming: Claiming, times: int) -> Counter[StakingId]:
+    """Have it choose and do so many tasks of whoever has work waiting."""
     worked: Counter[StakingId] = Counter()
-    for _ in range(70):
+    for _ in range(times):
         chosen = claiming._next(fresh_too=True)
         assert chosen is not None
         claiming._service.charge(chosen.coordinator, chosen.offer)
         worked[chosen.coordinator] += 1
-    assert worked[busy] >= 19, "it had five in seven of the others' stake, not all work until 500 are made up"
+    return worked
+
+
+@pytest.mark.parametrize("before", [(), (5,), (5, 3), (3,)])
+def test_charge__coordinator_that_was_quiet__starts_level(before: tuple[int, ...]) -> None:
+    claiming = choosing()
+    busy, quiet = StakingId(4), StakingId(5)
+    add(claiming, busy, PeerId("busy"), PRICE)
+    for served_once in before:
+        claiming._service.charge(StakingId(served_once), next(iter(claiming._offers.values())).offer)
+    serve(claiming, 500)
+    add(claiming, quiet, PeerId("quiet"), PRICE)
+    assert serve(claiming, 70)[busy] >= 19, "it has five in seven of their stake, and not all until 500 are made up"
+
+
+def test_charge__many_places_claimed_for_before_any_award__whoever_waits_loses_nothing() -> None:
+    claiming = choosing()
+    small, large = StakingId(4), StakingId(5)
+    add(claiming, small, PeerId("small"), PRICE)
+    add(claiming, large, PeerId("large"), PRICE)
+    worked: Counter[StakingId] = Counter()
+    for _ in range(200):
+        claimed = [claiming._next(fresh_too=True) for _ in range(8)]
+        for one in claimed:
+            assert one is not None
+            claiming._service.charge(one.coordinator, one.offer)
+            worked[one.coordinator] += 1
+    assert worked[large] / worked[small] == pytest.approx(2.5, rel=0.05), "by stake, though eight are served at once"
 
 
 # Places
