@@ -86,7 +86,7 @@ class Working:
             delivery.committed.coordinator == coordinator and now - delivery.committed.committed_at >= PATIENCE
             for delivery in self._deliveries.values()
         )
-        return self._credit.is_spent(coordinator, waiting)
+        return self._credit.is_spent(coordinator, waiting, now)
 
     def busy(self) -> int:
         """Count the jobs at the engine."""
@@ -295,7 +295,7 @@ class Working:
         if delivery is None:
             return
         if self._core.now - delivery.committed.committed_at > RESULT_KEPT_MS:
-            self._credit.given_up(delivery.committed.coordinator)
+            self._credit.unpaid(delivery.committed.coordinator, self._core.now)
             self._settle(delivery)
             return
         peer = next((peer for peer, id_ in self._streams.items() if id_ == delivery.committed.coordinator), None)

@@ -1,12 +1,13 @@
 """Who does not pay gets little for nothing."""
 
 from protocol.effects import Note
+from protocol.events import StreamClosed, StreamOpened
 from protocol.notes import NoteName
-from protocol.roles.credit import FIRST, MOST, PATIENCE, REMEMBERED, Credit
-from protocol.roles.working import RESULT_KEPT_MS
-from protocol.units import StakingId
+from protocol.roles.credit import FIRST, FORGOTTEN, MOST, PATIENCE, REMEMBERED, Credit
+from protocol.roles.working import RESEND_MS, RESULT_KEPT_MS
+from protocol.units import StakingId, UnixMillis
 from protocol.wire.messages import Claim
-from tests.protocol.roles.frames import CAROL_ID, PRICE, receipt_of, voucher_of
+from tests.protocol.roles.frames import CAROL_ID, NOW, PRICE, hello, receipt_of, voucher_of
 from tests.protocol.roles.seats import MinerSeat, of_kind
 from tests.support.networks import CAROL
 
@@ -62,32 +63,59 @@ def test_result__given_up_after_an_hour__still_counts_as_unpaid() -> None:
     seat.delivered()
     seat.wait(RESULT_KEPT_MS + 200_000)
     assert not seat.core._working._deliveries
-    assert seat.core._working.is_in_debt(CAROL_ID)
+    assert skipped(seat.offer()) == ["unpaid"]
+
+
+def test_result__given_up__is_forgotten_after_another_hour_and_its_coordinator_gets_work_again() -> None:
+    seat = MinerSeat()
+    seat.delivered()
+    seat.hear(StreamClosed(CAROL.peer_id))
+    seat.wait(RESULT_KEPT_MS + RESEND_MS)
+    assert not seat.core._working._deliveries
+    seat.hear(StreamOpened(CAROL.peer_id))
+    seat.say(CAROL, hello(CAROL_ID))
+    assert skipped(seat.offer()) == ["unpaid"]
+    seat.wait(FORGOTTEN)
+    assert len(of_kind(seat.offer(), Claim)) == 1
 
 
 def test_credit__each_receipt__doubles_it_up_to_its_bound() -> None:
     credit, other = Credit(), StakingId(9)
     for allowed in (FIRST, 2, 4, 8, 16, 16):
-        assert credit.is_spent(CAROL_ID, allowed)
-        assert not credit.is_spent(CAROL_ID, allowed - 1)
+        assert credit.is_spent(CAROL_ID, allowed, NOW)
+        assert not credit.is_spent(CAROL_ID, allowed - 1, NOW)
         credit.paid(CAROL_ID)
-    assert credit.is_spent(CAROL_ID, MOST)
-    assert credit.is_spent(other, FIRST), "another has its own"
+    assert credit.is_spent(CAROL_ID, MOST, NOW)
+    assert credit.is_spent(other, FIRST, NOW), "another has its own"
 
 
-def test_credit__what_was_given_up__counts_until_the_next_receipt() -> None:
+def test_credit__what_was_never_paid__counts_until_the_next_receipt() -> None:
     credit = Credit()
     credit.paid(CAROL_ID)
-    credit.given_up(CAROL_ID)
-    credit.given_up(CAROL_ID)
-    assert credit.is_spent(CAROL_ID, 0)
+    credit.unpaid(CAROL_ID, NOW)
+    credit.unpaid(CAROL_ID, NOW)
+    assert credit.is_spent(CAROL_ID, 0, NOW)
     credit.paid(CAROL_ID)
-    assert not credit.is_spent(CAROL_ID, 3)
+    assert not credit.is_spent(CAROL_ID, 3, NOW)
+
+
+def test_credit__what_was_never_paid__is_forgotten_one_an_hour() -> None:
+    credit = Credit()
+    credit.paid(CAROL_ID)
+    for _ in range(5):
+        credit.unpaid(CAROL_ID, NOW)
+    assert credit.is_spent(CAROL_ID, 0, UnixMillis(NOW + FORGOTTEN - 1))
+    assert not credit.is_spent(CAROL_ID, 0, UnixMillis(NOW + FORGOTTEN)), "however many they were"
+    assert credit.is_spent(CAROL_ID, 1, UnixMillis(NOW + FORGOTTEN)), "one of two"
+    assert not credit.is_spent(CAROL_ID, 1, UnixMillis(NOW + 2 * FORGOTTEN))
+    credit.unpaid(CAROL_ID, UnixMillis(NOW + FORGOTTEN + 1000))
+    assert credit.is_spent(CAROL_ID, 0, UnixMillis(NOW + 2 * FORGOTTEN - 1))
+    assert credit.is_spent(CAROL_ID, 0, UnixMillis(NOW - 5000)), "a clock that is set back forgets nothing"
 
 
 def test_credit__of_many_coordinators__is_bounded() -> None:
     credit = Credit()
     for number in range(1, 2 * REMEMBERED):
         credit.paid(StakingId(number))
-        credit.given_up(StakingId(number))
+        credit.unpaid(StakingId(number), NOW)
     assert len(credit._allowed) == len(credit._lost) == REMEMBERED
