@@ -338,6 +338,8 @@ class Working:
         """The coordinator does not take the result: nothing is owed, and it is not sent again."""
         delivery = self._deliveries.get((message.task, message.attempt))
         if delivery is not None and delivery.committed.coordinator == coordinator:
+            # Also where another was first: we cannot tell that from a lie, and the next receipt forgives it.
+            self._credit.unpaid(coordinator, self._core.now)
             self._settle(delivery)
             self._core.note(NoteName.RESULT_REJECTED, message.task, reason=message.reason, attempt=message.attempt)
 

@@ -6,7 +6,7 @@ from protocol.notes import NoteName
 from protocol.roles.credit import FIRST, FORGOTTEN, MOST, PATIENCE, REMEMBERED, Credit
 from protocol.roles.working import RESEND_MS, RESULT_KEPT_MS
 from protocol.units import StakingId, UnixMillis
-from protocol.wire.messages import Claim
+from protocol.wire.messages import Claim, Reject
 from tests.protocol.roles.frames import CAROL_ID, NOW, PRICE, hello, receipt_of, voucher_of
 from tests.protocol.roles.seats import MinerSeat, of_kind
 from tests.support.networks import CAROL
@@ -56,6 +56,22 @@ def test_claims__of_a_coordinator_that_paid_often__go_on_while_more_receipts_wai
         again.delivered()
     again.wait(PATIENCE)
     assert len(of_kind(again.offer(), Claim)) == 1
+
+
+def test_results__taken_and_rejected_one_after_the_other__end_with_the_first_and_go_on_once_one_is_paid() -> None:
+    seat = MinerSeat()
+    award, _ = seat.delivered()
+    reject = Reject(task=award.statement.task, attempt=award.statement.attempt, reason="superseded")
+    seat.say(CAROL, reject)
+    effects = seat.offer()
+    assert skipped(effects) == ["unpaid"]
+    assert of_kind(effects, Claim) == []
+    seat.wait(FORGOTTEN)
+    _, result = seat.delivered()
+    seat.say(CAROL, receipt_of(result))
+    award, _ = seat.delivered()
+    seat.say(CAROL, Reject(task=award.statement.task, attempt=award.statement.attempt, reason="superseded"))
+    assert len(of_kind(seat.offer(), Claim)) == 1, "one of two"
 
 
 def test_result__given_up_after_an_hour__still_counts_as_unpaid() -> None:
