@@ -66,7 +66,7 @@ class Offering:
         self._publish_or_wait()
 
     def _put(self, task: Task) -> None:
-        if task.state is not TaskState.QUEUED or task.id not in self._tasks:
+        if task.state is not TaskState.QUEUED or task.id not in self._tasks or self._comes_too_soon(task):
             return
         if task.attempt >= MAX_ATTEMPT:
             self._settlement.fail(task, "attempts_exhausted")
@@ -79,6 +79,14 @@ class Offering:
                 task.excluded = frozenset()
         board = self._boards.board(task.specification.model)
         board.offers[task.id] = task.deadline
+
+    def _comes_too_soon(self, task: Task) -> bool:
+        """Say whether a task is of an epoch that our chain has not come to yet, as after a restart.
+
+        Its draw from an earlier epoch would be none: it waits for its table, which brings ``offer_waiting``.
+        """
+        current = self._core.book.current(self._core.now)
+        return current is None or self._epoch_for(task, current) < task.epoch
 
     def offer_waiting(self) -> None:
         """Offer every queued task again: something changed that may help.

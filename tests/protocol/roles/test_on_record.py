@@ -1,5 +1,6 @@
 """What an honest coordinator says, recorded and audited: nothing of it is proof against it. SPEC.md §12.2."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from coincurve import PrivateKey
@@ -11,11 +12,11 @@ from protocol.crypto.keys import NodeKey
 from protocol.crypto.publication import Publication, signed_bytes
 from protocol.effects import Effect, Persist, Publish
 from protocol.events import Event, StreamClosed
-from protocol.records import Record
+from protocol.records import BootStarted, Record
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.units import Digest, UnixMillis
-from protocol.wire.codec import encode
-from protocol.wire.messages import Award, Claim, Decline, Objection
+from protocol.wire.codec import GOSSIP_PLACE, decode, encode
+from protocol.wire.messages import Award, Bulletin, Claim, Decline, Objection
 from protocol.wire.statements import NO_RANK
 from protocol.wire.topics import objections_topic
 from tests.protocol.roles.frames import BOB_ID, DOMAIN, EPOCH, NETWORK_ID, PARAMS, capability
@@ -71,7 +72,7 @@ class Recorded(CoordinatorSeat):
         )
         self.record(ALICE, objections_topic(PARAMS.name), encode(said))
 
-    def restart(self, records: list[Record]) -> None:
+    def restart(self, records: Iterable[Record], back: tuple[NodeKey, ...] = MINERS) -> None:
         """Die, and begin again with what was on disk."""
         for miner in MINERS:
             self.hear(StreamClosed(miner.peer_id))
@@ -80,7 +81,7 @@ class Recorded(CoordinatorSeat):
         self.sequence += NEW_RUN_NS
         self.core = CoordinatorCore(self.identity, tuple)
         self.start(tuple(records))
-        for miner in MINERS:
+        for miner in back:
             self.greet(miner)
 
     def says_busy(self, miner: NodeKey, *, free: int) -> tuple[Effect, ...]:
@@ -140,3 +141,32 @@ def test_claim__of_an_attempt_that_an_earlier_run_awarded__is_declined_stale_and
     assert (decline.statement.reason, decline.statement.winner, decline.statement.rank) == ("stale", 0, NO_RANK)
     seat.object_to(decline, claim)
     assert seat.report().proofs == ()
+
+
+def test_claim__of_an_earlier_runs_offer_whose_number_was_awarded_since__is_declined_stale_and_proves_nothing() -> None:
+    seat = Recorded()
+    task = seat.submit()
+    claim = seat.claim(ALICE, task)
+    seat.restart(seat.stored, back=(BOB,))
+    seat.wait(300)
+    (won,) = of_kind(seat.say(BOB, seat.claim(BOB, task)) + seat.wait(900), Award)
+    assert won.statement.attempt == claim.statement.attempt
+    assert won.statement.offer != claim.statement.offer
+    seat.greet(ALICE)
+    (decline,) = of_kind(seat.say(ALICE, claim), Decline)
+    assert (decline.statement.reason, decline.statement.winner, decline.statement.rank) == ("stale", 0, NO_RANK)
+    seat.object_to(decline, claim)
+    assert seat.report().proofs == ()
+
+
+def test_restart__tables_of_earlier_epochs_come_first__no_task_is_drawn_from_one_before_its_own() -> None:
+    seat = Recorded()
+    for _ in range(3):
+        seat.submit()
+    before = len(seat.heard)
+    seat.restart(record for record in seat.stored if not isinstance(record, BootStarted))
+    seat.wait(1000)
+    bulletins = [decode(heard.publication.data, GOSSIP_PLACE) for heard in seat.heard[before:]]
+    offers = [(one.epoch, offer) for one in bulletins if isinstance(one, Bulletin) for offer in one.offers]
+    assert {offer.number for _, offer in offers} == {0, 1, 2}, "all are offered once their table is here"
+    assert {epoch for epoch, _ in offers} == {offer.accepted_epoch for _, offer in offers} == {EPOCH}
