@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from protocol.audit.history import Conduct, History, Offered, Said
+from protocol.audit.history import Awarded, Conduct, History, Offered, Said
 from protocol.audit.report import Proof
 from protocol.params import Params
 from protocol.stake.epoch import acceptable_epochs, epoch_at, epoch_start
 from protocol.stake.lottery import task_id
-from protocol.units import Epoch, UnixMillis
+from protocol.units import Epoch, TaskId, UnixMillis
 from protocol.wire.statements import NO_RANK
 
 FEW_BOOTS: Final = 3
@@ -128,14 +128,14 @@ def _contradiction(rule: str, what: str, one: Offered, other: Offered, conduct: 
 
 
 def _awards(conduct: Conduct) -> Iterator[Proof]:
-    """An attempt has one winner.
+    """An attempt has one winner in a run: the next one may begin on an old copy of what was on disk.
 
     How soon a worse rank won proves nothing: its coordinator may have heard from the better ones that they cannot win.
     """
-    winners = conduct.winners()
+    winners: dict[tuple[TaskId, int, int], Awarded] = {}
     for award in conduct.awarded:
         notice, said = award.notice, award.said
-        first = winners[(notice.task, notice.attempt)]
+        first = winners.setdefault((notice.task, notice.attempt, said.run), award)
         if first.notice.winner != notice.winner:
             yield Proof(
                 "award.twice",

@@ -129,6 +129,17 @@ def test_award__to_two_miners__is_proven() -> None:
     assert (proof.rule, proof.expected, proof.seen) == ("award.twice", "miner 1", "miner 2")
 
 
+def test_award__to_another_miner_in_another_run__is_what_an_old_copy_of_the_store_brings() -> None:
+    before, after = Speaker(), Speaker(began=START + 5000)
+    before.say(offers=[offer()])
+    before.say(200, awards=[notice(offer(), 1)])
+    after.say(6000, offers=[offer()])
+    after.say(6200, awards=[notice(offer(), 2)])
+    assert rules([*before.entries(), *after.said]) == []
+    after.say(6300, awards=[notice(offer(), 1)])
+    assert rules([*before.entries(), *after.said]) == ["award.twice"]
+
+
 def test_award__of_each_attempt_to_another__is_in_order() -> None:
     speaker = Speaker()
     speaker.say(offers=[offer()])

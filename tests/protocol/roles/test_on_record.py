@@ -19,7 +19,7 @@ from protocol.wire.codec import GOSSIP_PLACE, decode, encode
 from protocol.wire.messages import Award, Bulletin, Claim, Decline, Objection
 from protocol.wire.statements import NO_RANK
 from protocol.wire.topics import objections_topic
-from tests.protocol.roles.frames import BOB_ID, DOMAIN, EPOCH, NETWORK_ID, PARAMS, capability
+from tests.protocol.roles.frames import ALICE_ID, BOB_ID, DOMAIN, EPOCH, NETWORK_ID, PARAMS, capability
 from tests.protocol.roles.seats import CoordinatorSeat, of_kind
 from tests.support import networks
 from tests.support.networks import ALICE, BOB, CAROL
@@ -170,3 +170,16 @@ def test_restart__tables_of_earlier_epochs_come_first__no_task_is_drawn_from_one
     offers = [(one.epoch, offer) for one in bulletins if isinstance(one, Bulletin) for offer in one.offers]
     assert {offer.number for _, offer in offers} == {0, 1, 2}, "all are offered once their table is here"
     assert {epoch for epoch, _ in offers} == {offer.accepted_epoch for _, offer in offers} == {EPOCH}
+
+
+def test_restart__on_an_old_copy_of_the_store__awards_again_what_it_forgot_and_proves_nothing() -> None:
+    seat = Recorded()
+    task = seat.submit()
+    copy = tuple(seat.stored)
+    (won,) = of_kind(seat.say(ALICE, seat.claim(ALICE, task)) + seat.wait(200), Award)
+    seat.restart(copy, back=(BOB,))
+    seat.wait(300)
+    (again,) = of_kind(seat.say(BOB, seat.claim(BOB, task)) + seat.wait(1500), Award)
+    assert (won.statement.attempt, won.statement.miner) == (again.statement.attempt, ALICE_ID)
+    assert again.statement.miner == BOB_ID
+    assert (seat.report().faults, seat.report().proofs) == ((), ())
