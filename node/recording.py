@@ -1,7 +1,8 @@
 """Writes down public gossip as it was signed, with the tables and beacons of its epochs: what ``cuckoo audit`` reads.
 
 One JSON object a line; the first names the network. Files have a limit and rotate, and each stands for itself: it
-begins with the head and the tables that hold. Off unless ``record.file`` names one. Spec: SPEC.md §4.6.
+begins with the head and the tables that hold. A restart goes on with the file that is there. Off unless ``record.file``
+names one. Spec: SPEC.md §4.6.
 """
 
 import base64
@@ -26,6 +27,10 @@ VERSION: Final = 1
 """Of the format; a reader refuses a higher one."""
 FLUSH_S: Final = 1.0
 """How long (s) a line may wait in memory: a record is evidence, not a store, and a crash may cost its last second."""
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Longest first line (bytes): what is longer describes no network."""
+CHUNK_BYTES: Final = 1024 * 1024
+"""How much (bytes) of a file is looked through at once for its last whole line."""
 KEPT_VIEWS: Final = 4
 """Views that are written again at the head of each file: those around now, and one before."""
 
@@ -60,16 +65,52 @@ class Recorder:
         self._inactive: frozenset[StakingId] = frozenset()
 
     def open(self) -> None:
-        """Begin a file.
+        """Go on with the file of an earlier run as long as it has room, or begin one.
 
         Raises:
-            ConfigError: It cannot be written.
+            ConfigError: It cannot be written, or one of its files is there and is no record of this network.
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._begin()
+            for number in range(self._files):
+                self._check_ours(self._numbered(number))
+            self._size = _whole_lines(self._path)
+            if 0 < self._size < self._max_bytes:
+                self._go_on()
+            else:
+                self._begin()
         except OSError as error:
             raise ConfigError(f"record.file: {self._path} cannot be written: {error.strerror}") from None
+
+    def _check_ours(self, path: Path) -> None:
+        """Pass what is not there or empty, and a record of this network: it is moved and deleted when its time comes.
+
+        Raises:
+            ConfigError: It is something else.
+        """
+        if not path.exists():
+            return
+        first = b"no file"  # a pipe or a device is not even looked into
+        if path.is_file():
+            with path.open("rb") as file:
+                first = file.readline(MAX_HEAD_BYTES)
+        if not first.endswith(b"\n") and b'{"cuckoo_record":'.startswith(first[:17]):
+            return  # a crash cut its very first line off: nothing of it is lost
+        try:
+            head = json.loads(first)
+        except (ValueError, RecursionError):
+            head = None
+        if not isinstance(head, dict) or "cuckoo_record" not in head:
+            raise ConfigError(f"record.file: {path} is there and is no record of gossip: name another file")
+        if head | {"began": None} != self._head_line() | {"began": None}:
+            raise ConfigError(f"record.file: {path} is a record of another network or version: name another file")
+
+    def _go_on(self) -> None:
+        """Write behind what is there, but for a line that a crash cut off."""
+        self._file = self._path.open("r+b")
+        self._file.truncate(self._size)
+        self._file.seek(self._size)
+        self._put(self._inactive_line())
 
     async def run(self) -> None:
         """Bring what waits in memory to the file every second, and the rest at the end."""
@@ -118,7 +159,7 @@ class Recorder:
         """Move older files on and begin a new one with what a reader needs to know."""
         if self._file is not None:
             self._file.close()
-        for number in range(self._files - 1, 0, -1):
+        for number in range(self._files - 1 if self._size else 0, 0, -1):
             older = self._numbered(number - 1)
             if older.exists():
                 older.replace(self._numbered(number))
@@ -189,6 +230,22 @@ class Recorder:
 
     def _inactive_line(self) -> dict[str, object]:
         return {"at": self._clock.now(), "inactive": sorted(self._inactive)}
+
+
+def _whole_lines(path: Path) -> int:
+    """Give the size (bytes) of a file up to its last whole line; 0 where there is none."""
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            begin = max(end - CHUNK_BYTES, 0)
+            file.seek(begin)
+            found = file.read(end - begin).rfind(b"\n")
+            if found >= 0:
+                return begin + found + 1
+            end = begin
+    return 0
 
 
 @final

@@ -215,7 +215,7 @@ class RecordSection(Section):
     """A record of public gossip, which ``cuckoo audit`` reads."""
 
     file: Path | None = None
-    """Where to write it; nothing is recorded where left out."""
+    """Where to write it, behind what an earlier run wrote; nothing is recorded where left out."""
     max_mb: Annotated[int, Field(ge=1, le=100_000)] = 256
     """Size (MB) from which a new file begins; the old one gets ``.1`` behind its name, and so on."""
     files: Annotated[int, Field(ge=1, le=1000)] = 4

@@ -60,7 +60,7 @@ def node(
     delay_ms: Annotated[int | None, typer.Option(help="Miner: time of a picture with --engine instant.")] = None,
     places: Annotated[int | None, typer.Option(help="Miner: pictures at once with --engine instant.  [1]")] = None,
     record: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write public gossip down, for cuckoo audit.")
+        Path | None, typer.Option(metavar="FILE", help="Write public gossip down, for cuckoo audit: 4 files of 256 MB.")
     ] = None,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Logs as JSON lines, also on a terminal.")] = False,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.  \\[info]")] = None,

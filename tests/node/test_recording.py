@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,11 +78,58 @@ def test_record__full__rotates_and_each_file_stands_for_itself(tmp_path: Path) -
     assert heard[-1].publication == speaker.said[-1].publication
 
 
-def test_open__record_of_an_earlier_run__is_kept_behind(tmp_path: Path) -> None:
-    first = written(tmp_path / "record")
-    recorder(tmp_path / "record").close()
-    assert [one for one in entries(tmp_path / "record.1") if isinstance(one, Heard)] == first
-    assert not [one for one in entries(tmp_path / "record") if isinstance(one, Heard)]
+def test_open__record_of_earlier_runs__is_gone_on_with_until_it_is_full(tmp_path: Path) -> None:
+    path, runs = tmp_path / "record", 5
+    once = written(path)
+    for _ in range(runs - 1):
+        written(path)
+    assert [found.name for found in tmp_path.iterdir()] == ["record"]
+    found = entries(path)
+    assert [one for one in found if isinstance(one, Heard)] == once * runs
+    assert sum(isinstance(one, ViewSeen) for one in found) == 3 * runs
+    recorder(path, max_bytes=path.stat().st_size).close()
+    assert entries(tmp_path / "record.1") == found
+    assert not [one for one in entries(path) if isinstance(one, Heard)]
+
+
+@pytest.mark.parametrize("left", [b'{"at":1,"from":"1', b'{"at', b"x" * 3_000_000])
+def test_open__last_line_cut_off_by_a_crash__goes_on_behind_the_last_whole_one(left: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "record"
+    once = written(path)
+    path.write_bytes(path.read_bytes() + left)
+    assert [one for one in (written(path), entries(path))[1] if isinstance(one, Heard)] == once * 2
+
+
+@pytest.mark.parametrize("left", [b"", b"{", b'{"cuckoo_record":1,"be'])
+def test_open__crash_in_the_very_first_line__begins_anew(left: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "record"
+    path.write_bytes(left)
+    assert [one for one in (written(path), entries(path))[1] if isinstance(one, Heard)]
+    assert [found.name for found in tmp_path.iterdir()] == ["record"]
+
+
+@pytest.mark.parametrize("there", ["record", "record.2"])
+@pytest.mark.parametrize("text", ["my letter\n", "no end of line", "[]\n", '{"a": 1}\n', "x" * 100_000])
+def test_open__file_that_is_no_record__is_refused_and_left_as_it_is(there: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / there).write_text(text)
+    with pytest.raises(ConfigError, match=rf"record\.file: .*{there} is there and is no record"):
+        recorder(tmp_path / "record")
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [(there, text)]
+
+
+def test_open__what_is_no_file__is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(ConfigError, match="is there and is no record"):
+            recorder(tmp_path / name)
+
+
+def test_open__record_of_another_network__is_refused(tmp_path: Path) -> None:
+    written(tmp_path / "record")
+    other = RecordHead(PARAMS, 1, HEAD.contract)
+    with pytest.raises(ConfigError, match="of another network"):
+        Recorder(tmp_path / "record", other, HUGE, 1, HandClock(START), RecordingJournal()).open()
 
 
 def test_open__where_nothing_can_be_written__is_refused_by_name(tmp_path: Path) -> None:
