@@ -20,17 +20,28 @@ NAMED: Final = 12
 """Miners of each panel outside the band that are named."""
 
 
+def check_can_draw() -> None:
+    """Pass where charts can be drawn.
+
+    Raises:
+        ConfigError: matplotlib is missing.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401 whether it is there is all that is asked
+    except ImportError:
+        raise ConfigError("--chart needs matplotlib: install it with pip install 'cuckoo-overlay[audit]'") from None
+
+
 def draw_chart(report: Report, path: Path) -> None:
     """Write a picture; the suffix says whether SVG or PNG.
 
     Raises:
         ConfigError: matplotlib is missing, there is nothing to draw, or the file cannot be written.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ConfigError("--chart needs matplotlib: install it with pip install 'cuckoo-overlay[audit]'") from None
+    check_can_draw()
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     awards = {fact.coordinator: fact.awards_checked for fact in report.facts}
     drawn = sorted({share.coordinator for share in report.shares}, key=lambda one: -awards[one])[:MOST_PANELS]
     if not drawn:

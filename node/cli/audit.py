@@ -1,5 +1,6 @@
 """``cuckoo audit``: what public gossip proves of coordinators, and what it only suggests."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -22,7 +23,7 @@ def audit(
         typer.Argument(metavar="RECORD…", help="Record of a node that ran with --record; several, if it has rotated."),
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Listen to the network for a while instead.")] = False,
-    seconds: Annotated[int, typer.Option(min=1, max=7 * 86_400, help="With --live: for how long.")] = 120,
+    seconds: Annotated[int, typer.Option(min=1, max=86_400, help="With --live: for how long, a day at most.")] = 120,
     keep: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With --live: keep what was heard, to look at it again.")
     ] = None,
@@ -59,21 +60,27 @@ def audit(
 
       $ cuckoo audit --live --seconds 600 --network network.toml
     """
+    from node.audit_chart import check_can_draw, draw_chart
     from node.cli.audit_live import listen
-    from node.record_file import RecordFiles
+    from node.record_file import MAX_LINES, RecordFiles
     from protocol.audit.audit import audit as audit_entries
     from protocol.errors import ConfigError
 
-    if live == bool(record):
+    if live and record:
+        raise ConfigError("RECORD: name the record of a node, or listen with --live, not both")
+    if not (live or record):
         raise ConfigError("RECORD: name the record of a node, or listen with --live")
     if keep is not None and not live:
         raise ConfigError("--keep: only --live hears what could be kept: leave it out")
     if chart is not None and chart.suffix not in CHARTS:
         raise ConfigError(f"--chart: {chart} ends in none of {', '.join(CHARTS)}, which say what to draw")
+    if chart is not None:
+        check_can_draw()  # before a day of listening, not after it
     if live:
         with listen(network, seconds, keep) as heard:
             files = RecordFiles([heard])
-            report = audit_entries(files.head, files.entries())  # its tables are those that our own node read just now
+            # Its tables are those that our own node read just now. A part beats nothing, as it may be gone after this.
+            report = audit_entries(files.head, files.entries(only_what_fits=True))
     else:
         files = RecordFiles(record or [])
         entries = list(files.entries())
@@ -82,10 +89,8 @@ def audit(
     if not report.facts and not report.faults:
         where = f"--seconds: in {seconds} s" if live else str((record or [Path()])[0])
         raise ConfigError(f"{where}: no coordinator said anything: there is nothing to audit")
-    if chart is not None:
-        from node.audit_chart import draw_chart
-
-        draw_chart(report, chart)
+    if files.left_out:
+        print(f"more was heard than fits into an audit: the first {MAX_LINES:,} lines of it count", file=sys.stderr)
     if as_json:
         from node.cli.audit_report import print_json
 
@@ -94,7 +99,9 @@ def audit(
         from node.cli.audit_report import print_report
 
         print_report(report, files.head)
-        if chart is not None:
+    if chart is not None:
+        draw_chart(report, chart)
+        if not as_json:
             print(f"chart: {chart}")
     raise typer.Exit(0 if report.is_clean else 1)
 

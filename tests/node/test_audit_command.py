@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from node.audit_chart import draw_chart
+from node.record_file import RecordFiles
 from node.recording import Recorder
 from protocol.audit.audit import audit
 from protocol.audit.report import Report
@@ -178,11 +179,39 @@ def test_draw_chart__without_matplotlib__says_what_to_install(tmp_path: Path, mo
         draw_chart(report_of(spoken()), tmp_path / "one.svg")
 
 
+def test_audit__live_with_a_chart_and_without_matplotlib__is_refused_before_it_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "matplotlib.py").write_text("raise ImportError\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    answer = run("--live", "--network", tmp_path / "none.toml", "--chart", tmp_path / "one.svg")
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "cuckoo-overlay[audit]" in answer.stderr, "and not that there is no such network"
+
+
+def test_audit__chart_that_cannot_be_written__comes_after_the_report(tmp_path: Path) -> None:
+    answer = run(record(tmp_path / "record", spoken()), "--chart", tmp_path / "nowhere" / "one.svg")
+    assert answer.returncode == 2
+    assert "60 tasks, 60 draws repeated" in " ".join(answer.stdout.split())
+    assert "--chart" in answer.stderr
+
+
+def test_entries__more_lines_than_fit__are_refused_or_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = record(tmp_path / "record", spoken())
+    monkeypatch.setattr("node.record_file.MAX_LINES", 50)
+    files = RecordFiles([path])
+    assert len(list(files.entries(only_what_fits=True))) == 50
+    assert files.left_out
+    with pytest.raises(ConfigError, match="more than 50 lines"):
+        list(files.entries())
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ([], "RECORD: name the record"),
-        (["record", "--live"], "RECORD: name the record"),
+        (["record", "--live"], "RECORD: name the record of a node, or listen with --live, not both"),
+        (["--live", "--seconds", "86401"], "--seconds"),
         (["record", "--keep", "x"], "--keep: only --live"),
         (["record", "--chart", "x.pdf"], "--chart: x.pdf ends in none of .svg, .png"),
         (["none"], "none: no such file"),
