@@ -129,7 +129,8 @@ def _now(reading: Any) -> Any:
 
 
 def _yamux(data: bytes) -> None:
-    noise = SimpleNamespace(noise_state=None, read_writer=SimpleNamespace(read_write_closer=None))
+    line = SimpleNamespace(stream=SimpleNamespace(stream=SimpleNamespace(socket=None)))
+    noise = SimpleNamespace(noise_state=None, read_writer=SimpleNamespace(read_write_closer=line))
     session = SimpleNamespace(conn=noise, _drain=lambda _n: b"", is_initiator=False)
     muxer = OverlayMuxer(session, SENDER, False)  # type: ignore[arg-type]  # as much of a session as is read here
     muxer._received += data

@@ -41,6 +41,7 @@ class Readable(Protocol):
 
     async def read(self, n: int | None = None) -> bytes:
         """Give what has come, at most ``n`` bytes."""
+        ...
 
 
 class _Frames:

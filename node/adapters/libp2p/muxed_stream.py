@@ -41,6 +41,7 @@ class Muxer(Protocol):
 
     def send_frame_now(self, kind: int, flags: int, stream: int, length: int, body: bytes = b"") -> bool:
         """Send one frame if there is room for it; say whether."""
+        ...
 
     def send_reset(self, stream: int) -> None:
         """Tell the peer that a stream is over, at once."""

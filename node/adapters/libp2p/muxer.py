@@ -67,6 +67,7 @@ class OverlayMuxer(IMuxedConn):
         self._opened, self._to_accept = trio.open_memory_channel[MuxedStream](MAX_UNACCEPTED)
         self._outgoing = Outgoing(self._bytes.write)
         self._received = bytearray()
+        self._turned_away = 0
         self._is_over = False
         self._pulse = Pulse(self._ping)
 
@@ -309,9 +310,15 @@ class OverlayMuxer(IMuxedConn):
         try:
             self._opened.send_nowait(stream)
         except trio.WouldBlock:
+            self._turned_away += 1
             return False
         self._streams[number] = stream
         return True
+
+    def turned_away(self) -> int:
+        """Give how many streams of the peer found no place since this was asked last."""
+        count, self._turned_away = self._turned_away, 0
+        return count
 
     # Liveness.
 

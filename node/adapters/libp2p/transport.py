@@ -21,6 +21,7 @@ from node.adapters.libp2p.framing import STREAM_ERRORS
 from node.adapters.libp2p.gossip import OverlayPubsub, gossip_of
 from node.adapters.libp2p.host import build_host, close_everything, guard_dials, guard_streams, swarm_of
 from node.adapters.libp2p.identity import from_libp2p, key_pair_of
+from node.adapters.libp2p.muxer import OverlayMuxer
 from node.adapters.libp2p.patches import apply_patches
 from node.adapters.libp2p.peers import Peers
 from node.adapters.libp2p.settings import AddressBook, OverlaySettings, check, check_ports_free
@@ -159,12 +160,16 @@ class OverlayTransport:
             peer = stream.muxed_conn.peer_id
             if self._closing or peers.is_banned(peer):
                 return True
-            budget = opened.of(from_libp2p(peer))
-            if budget.take():
-                return False
-            budget.refill(STREAMS_PER_S)
-            peers.judge(from_libp2p(peer), Offence.MINOR, "stream.flood")
-            return True
+            budget, muxer = opened.of(from_libp2p(peer)), stream.muxed_conn
+            # Those that the muxer turned away before they came here were opened as well.
+            count = 1 + (muxer.turned_away() if isinstance(muxer, OverlayMuxer) else 0)
+            is_flood = False
+            for _ in range(count):
+                if not budget.take():
+                    is_flood = True
+                    budget.refill(STREAMS_PER_S)
+                    peers.judge(from_libp2p(peer), Offence.MINOR, "stream.flood")
+            return is_flood
 
         guard_streams(host, is_refused)
         guard_dials(host, peers.is_banned)
