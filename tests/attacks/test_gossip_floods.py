@@ -1,5 +1,7 @@
 """Peers that say what gossip lets them say, and more of it than anybody could mean."""
 
+import time
+
 import pytest
 import trio
 from libp2p.custom_types import TProtocol
@@ -11,11 +13,11 @@ from libp2p.pubsub.pb import rpc_pb2
 from multiaddr.multiaddr import Multiaddr
 
 from node.adapters.libp2p import gossip_limits as limits
-from node.adapters.libp2p.framing import STREAM_ERRORS
+from node.adapters.libp2p.framing import STREAM_ERRORS, VarintFrames
 from node.adapters.libp2p.identity import key_pair_of
 from tests.support.adversary import Adversary, varint
 from tests.support.overlay import Running, secret_of, until
-from tests.support.siege import MESH, TOPIC, siege
+from tests.support.siege import MESH, TOPIC, Siege, siege
 
 
 def _frame(**fields: object) -> bytes:
@@ -72,13 +74,16 @@ async def test_control__prune_and_graft_of_ever_new_topics__nothing_kept() -> No
                 _control(
                     prune=[rpc_pb2.ControlPrune(topicID=name, backoff=2**60) for name in names],
                     graft=[rpc_pb2.ControlGraft(topicID=name) for name in names],
+                    ihave=[rpc_pb2.ControlIHave(topicID=name) for name in names],
                 )
             )
-        await stream.write(_control(prune=[rpc_pb2.ControlPrune(topicID=TOPIC)]))
+        await stream.write(_control(prune=[rpc_pb2.ControlPrune(topicID=TOPIC, backoff=2**60)]))
         router = _router(place.victim)
         await until(lambda: TOPIC in router.graft_flood_tracking.get(enemy.host.get_id(), {}), "the last frame")
         assert set(router.graft_flood_tracking[enemy.host.get_id()]) == {TOPIC}
         assert set(router.back_off) <= {TOPIC}
+        assert set(router.ihave_message_limits[enemy.host.get_id()]) <= {TOPIC}
+        assert router.back_off[TOPIC][enemy.host.get_id()] <= time.time() + limits.MAX_BACK_OFF_S
         await place.holds()
 
 
@@ -128,36 +133,76 @@ async def test_subscriptions__names_without_an_end__banned_and_forgotten() -> No
         assert set(parts.pubsub.peer_topics) == {TOPIC}
 
 
+async def _hear(enemy: Adversary, heard: list[rpc_pb2.RPC]) -> None:
+    """Let the victim tell an adversary what it tells everybody."""
+
+    async def hear(stream: NetStream) -> None:
+        frames = VarintFrames(stream.muxed_stream, 1 << 20)
+        while True:
+            heard.append(rpc_pb2.RPC.FromString(await frames.read()))
+
+    enemy.host.set_stream_handler(TProtocol(MESH), hear)
+    parts = enemy.victim.transport._parts
+    assert parts is not None
+    parts.pubsub._schedule_peer_stream_retry(enemy.host.get_id())
+    await until(lambda: enemy.host.get_id() in parts.pubsub.peers, "a gossip stream to the enemy")
+
+
+async def _large(place: Siege) -> bytes:
+    """Give the id of a message of 32 KiB that the victim remembers."""
+    place.honest.transport.publish(TOPIC, bytes(32 * 1024))
+    router = _router(place.victim)
+    await until(lambda: any(len(each.data) > 1000 for each in _cached(router)), "the message")
+    (large,) = (each for each in _cached(router) if len(each.data) > 1000)
+    return large.from_id + large.seqno
+
+
 async def test_iwant__the_same_message_again_and_again__sent_as_often_as_the_budget_lasts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "ANSWERS_BURST_KIB", 128)
     monkeypatch.setattr(limits, "ANSWERS_KIB_PER_S", 1)
     async with siege() as place, place.enemy() as enemy:
-        heard = 0
-
-        async def hear(stream: NetStream) -> None:
-            nonlocal heard
-            while True:
-                heard += len(await stream.read(65536))
-
-        enemy.host.set_stream_handler(TProtocol(MESH), hear)
-        await enemy.connect()
-        place.honest.transport.publish(TOPIC, bytes(32 * 1024))
-        router = _router(place.victim)
-        await until(lambda: any(len(each.data) > 1000 for each in _cached(router)), "the message")
-        (large,) = (each for each in _cached(router) if len(each.data) > 1000)
-        wanted = (large.from_id + large.seqno).hex().encode()
-        parts = place.victim.transport._parts
-        assert parts is not None
-        if enemy.host.get_id() not in parts.pubsub.peers:
-            await until(lambda: enemy.host.get_id() in parts.pubsub.peers, "a gossip stream to the enemy")
+        heard: list[rpc_pb2.RPC] = []
+        await _hear(enemy, heard)
+        wanted = await _large(place)
         stream = await enemy.open(MESH)
-        for _ in range(5):
-            await stream.write(_control(iwant=[rpc_pb2.ControlIWant(messageIDs=[wanted] * 3)]))
+        for _ in range(8):
+            await stream.write(_control(iwant=[rpc_pb2.ControlIWant(messageIDs=[wanted])]))
         await trio.sleep(0.5)
-        assert heard > 32 * 1024
-        assert heard < 32 * 1024 * 6
+        assert 3 <= sum(len(rpc.publish) for rpc in heard) <= 4
+        await place.holds()
+
+
+async def test_iwant__one_message_thousands_of_times_in_a_frame__sent_once() -> None:
+    async with siege() as place, place.enemy() as enemy:
+        heard: list[rpc_pb2.RPC] = []
+        await _hear(enemy, heard)
+        wanted = await _large(place)
+        await enemy.say(MESH, _control(iwant=[rpc_pb2.ControlIWant(messageIDs=[wanted] * 5000)]))
+        await until(lambda: any(rpc.publish for rpc in heard), "the message")
+        await trio.sleep(0.2)
+        assert sum(len(rpc.publish) for rpc in heard) == 1
+        await place.holds()
+
+
+async def test_ihave__more_ids_than_a_peer_may_name__not_asked_for_and_nobody_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "MAX_MESSAGE_IDS", 100)
+    monkeypatch.setattr(limits, "IDS_PER_S", 1)
+    async with siege() as place, place.enemy() as enemy:
+        heard: list[rpc_pb2.RPC] = []
+        await _hear(enemy, heard)
+        stream = await enemy.open(MESH)
+        for start in (0, 70):
+            ids = [b"\xff%d" % number for number in range(start, start + 70)]
+            await stream.write(_control(ihave=[rpc_pb2.ControlIHave(topicID=TOPIC, messageIDs=ids)]))
+        await until(lambda: any(rpc.control.iwant for rpc in heard), "the question")
+        await trio.sleep(0.2)
+        asked = [each for rpc in heard for want in rpc.control.iwant for each in want.messageIDs]
+        assert len(asked) == 70
+        assert place.victim.rules_against(enemy.id) == []
         await place.holds()
 
 

@@ -167,6 +167,7 @@ class OverlayPubsub(Pubsub):
 
     async def _control(self, rpc: rpc_pb2.RPC, peer: ID) -> None:
         trim_control(rpc.control, self.topic_ids)
+        self._limits.trim_ids(rpc.control, from_libp2p(peer))
         try:
             await self.router.handle_rpc(rpc, peer)
         except BaseLibp2pError:

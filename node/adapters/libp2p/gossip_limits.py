@@ -21,6 +21,11 @@ MAX_TOPIC_CHARACTERS: Final = 256
 """Ours have 100 at most; a peer could pin a frame of 1 MiB in memory with each."""
 MAX_MESSAGE_IDS: Final = 12_000
 """Message ids in the IHAVE, or the IWANT, of one frame: more do not fit it, unless they are no ids."""
+IDS_PER_S: Final = 4000
+"""Message ids (1/s) of IHAVE and IWANT that one peer may name, after one frame full of them: each is looked up. A
+heartbeat names those of its last three, so this is what a neighbour says of a thousand messages a second."""
+MAX_BACK_OFF_S: Final = 600
+"""Longest time (s) that a PRUNE may keep us away."""
 SUBSCRIPTIONS_PER_S: Final = 8
 SUBSCRIPTIONS_BURST: Final = 4 * MAX_TOPICS
 """Subscriptions and their ends that one peer may tell: a node that restarts three times tells its whole catalog anew.
@@ -48,6 +53,7 @@ class GossipLimits:
         self._judge = judge
         self._frames = Budgets(FRAMES_PER_S, FRAMES_BURST)
         self._subscriptions = Budgets(SUBSCRIPTIONS_PER_S, SUBSCRIPTIONS_BURST)
+        self._ids = Budgets(IDS_PER_S, MAX_MESSAGE_IDS)
         self._answers = Budgets(ANSWERS_KIB_PER_S, ANSWERS_BURST_KIB)
 
     async def one_more(self, peer: PeerId) -> None:
@@ -71,6 +77,12 @@ class GossipLimits:
         if any(len(subscription.topicid) > MAX_TOPIC_CHARACTERS for subscription in rpc.subscriptions):
             raise InvalidMessage("gossip.subscriptions", "a topic without an end")
 
+    def trim_ids(self, control: rpc_pb2.ControlMessage, peer: PeerId) -> None:
+        """Take out the message ids that are more than a peer may name."""
+        if (ids := _ids_in(control)) and not self._ids.of(peer).take(ids):
+            del control.ihave[:]
+            del control.iwant[:]
+
     def allows_answer(self, peer: PeerId, size: int) -> bool:
         """Say whether messages of so many bytes may be sent again to a peer that asks for them."""
         return self._answers.of(peer).take(-(-size // 1024))
@@ -83,13 +95,18 @@ def trim_control(control: rpc_pb2.ControlMessage, topics: Collection[str]) -> No
         InvalidMessage: ``gossip.control``: more than a peer could mean.
     """
     most = max(len(control.ihave), len(control.iwant), len(control.graft), len(control.prune))
-    ids = sum(len(have.messageIDs) for have in control.ihave) + sum(len(want.messageIDs) for want in control.iwant)
+    ids = _ids_in(control)
     if most > MAX_TOPICS or ids > MAX_MESSAGE_IDS:
         raise InvalidMessage("gossip.control", f"{most} entries of a kind, {ids} ids")
-    for kind in (control.graft, control.prune):
+    for kind in (control.ihave, control.graft, control.prune):
         for index in reversed(range(len(kind))):
             if kind[index].topicID not in topics:
                 del kind[index]
     for prune in control.prune:
         del prune.peers[:]
+        prune.backoff = min(prune.backoff, MAX_BACK_OFF_S)
     del control.idontwant[:]
+
+
+def _ids_in(control: rpc_pb2.ControlMessage) -> int:
+    return sum(len(have.messageIDs) for have in control.ihave) + sum(len(want.messageIDs) for want in control.iwant)

@@ -117,7 +117,7 @@ class OverlayRouter(GossipSub):
         """Send what a peer asks for, as far as it may still have messages again, and push such to it from now on."""
         peer = from_libp2p(sender_peer_id)
         allowed = rpc_pb2.ControlIWant()
-        for wanted in iwant_msg.messageIDs:
+        for wanted in dict.fromkeys(iwant_msg.messageIDs):
             identity = safe_bytes_from_hex(wanted)
             message = None if identity is None else self.mcache.get(identity)
             if identity is not None and message is not None and self._limits.allows_answer(peer, len(message.data)):
