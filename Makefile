@@ -68,8 +68,9 @@ sim-sweep: $(STAMP) ## Run SEEDS seeds (200) with all faults and as many with al
 sim-long: $(STAMP) ## Run 50,000 tasks through a simulated network of 50 miners and 5 coordinators: some six minutes
 	$(MAKE) sim SEED=50 MINERS=50 COORDINATORS=5 TASKS=50000 LOAD=0.7
 
-soak: $(STAMP) ## Run the tests that take too long for every day: real processes killed at each persisted step
+soak: $(STAMP) ## Run the tests that take too long for every day, then an overlay for MINUTES (60): memory, descriptors
 	$(BIN)/pytest -m soak
+	$(BIN)/python -m tests.bench.soak --minutes $(or $(MINUTES),60)
 
 fuzz: $(STAMP) ## Fuzz every reader of remote bytes by coverage, SECONDS_EACH (60) for each; Linux
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
