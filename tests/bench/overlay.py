@@ -1,0 +1,240 @@
+"""``python -m tests.bench.overlay``: discovery and liveness, of this project and of an unmodified py-libp2p, in turn.
+
+Nodes in a few processes that share this machine join at once by three bootstraps, of which one lives. Prints a table;
+judges nothing.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psutil
+import trio
+
+from tests.support.overlay import peer_of
+
+BOOTSTRAP = 1
+DEAD = [f"/ip4/127.0.0.1/tcp/{port}/p2p/{peer_of(number)}" for port, number in ((9, 2), (11, 3))]
+FIRST = 4
+MODEL = "/cuckoo/1/devnet/model/pocket-emoji"
+JOIN_LIMIT_S = 10.0
+JOIN_PATIENCE_S = 120.0
+"""A machine that others use as well may need so long (s)."""
+FIND_PAUSE_S = 1.0
+"""Between two look-ups of a node that has not found all yet, as the core does."""
+QUESTIONS = 20
+LIVENESS_LIMIT_S = 20.0
+
+
+class Worker:
+    """One process with nodes."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self._numbers = itertools.count()
+        self._answers: dict[int, Any] = {}
+        self._answered = trio.Event()
+        self._writing = trio.Lock()
+
+    async def listen(self) -> None:
+        assert self.process.stdout is not None
+        rest = b""
+        async for data in self.process.stdout:
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                said = json.loads(line)
+                self._answers[said["order"]] = said["answer"]
+            self._answered.set()
+            self._answered = trio.Event()
+
+    async def do(self, what: str, *arguments: Any) -> Any:
+        """Have something done and wait for the answer."""
+        number = next(self._numbers)
+        assert self.process.stdin is not None
+        line = json.dumps({"order": number, "do": what, "with": arguments}).encode() + b"\n"
+        async with self._writing:
+            await self.process.stdin.send_all(line)
+        while number not in self._answers:
+            await self._answered.wait()
+        return self._answers.pop(number)
+
+
+@asynccontextmanager
+async def worker(kind: str, nursery: trio.Nursery) -> AsyncIterator[Worker]:
+    command = [sys.executable, "-m", "tests.bench.overlay_worker", kind]
+    errors = subprocess.DEVNULL if kind == "stock" else None
+    process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+    one = Worker(process)
+    nursery.start_soon(one.listen)
+    try:
+        await one.do("ready")
+        yield one
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+async def measure(kind: str, count: int, processes: int) -> dict[str, str]:
+    """Put one kind through everything."""
+    figures: dict[str, str] = {}
+    async with trio.open_nursery() as nursery, worker(kind, nursery) as boot:
+        address = await boot.do("start", BOOTSTRAP, [], [])
+        places: dict[int, Worker] = {}
+        async with worker(kind, nursery) as last, _workers(kind, nursery, processes) as workers:
+            for number in range(FIRST, FIRST + count):
+                places[number] = workers[number % processes]
+            await _join(places, [*DEAD, address], figures)
+            await _look_up(places, "look-ups across the network, all bootstraps alive", figures)
+            boot.process.kill()
+            await trio.sleep(1)
+            await _look_up(places, "the same once every bootstrap is dead", figures)
+            await _rejoin(kind, nursery, places, [*DEAD, address], figures)
+            await _liveness(last, places, figures)
+        nursery.cancel_scope.cancel()
+    return figures
+
+
+@asynccontextmanager
+async def _workers(kind: str, nursery: trio.Nursery, count: int) -> AsyncIterator[list[Worker]]:
+    if not count:
+        yield []
+        return
+    async with worker(kind, nursery) as first, _workers(kind, nursery, count - 1) as others:
+        yield [first, *others]
+
+
+async def _join(places: dict[int, Worker], bootstraps: list[str], figures: dict[str, str]) -> None:
+    """All start, announce themselves and look for all others."""
+    processes = [
+        psutil.Process(place.process.pid) for place in {id(place): place for place in places.values()}.values()
+    ]
+    spent = sum(sum(process.cpu_times()[:2]) for process in processes)
+    began, took, known = time.monotonic(), dict[int, float](), dict[int, int]()
+    tables: list[int] = []
+
+    async def one(number: int) -> None:
+        place = places[number]
+        await place.do("start", number, bootstraps, [])
+        nursery.start_soon(place.do, "provide", number, MODEL)
+        await place.do("provide", number, f"/only/{number}")
+        while number not in took:
+            found = set(await place.do("find", number, MODEL)) - {peer_of(number)}
+            known[number] = max(known.get(number, 0), len(found))
+            if len(found) >= len(places) - 1:
+                took[number] = time.monotonic() - began
+            await trio.sleep(FIND_PAUSE_S)
+
+    with trio.move_on_after(JOIN_PATIENCE_S):
+        async with trio.open_nursery() as nursery:
+            for number in places:
+                nursery.start_soon(one, number)
+            while len(took) < len(places):
+                await trio.sleep(0.1)
+                if not tables and time.monotonic() - began > 6 and len(known) == len(places):
+                    tables += [await place.do("table", number) for number, place in places.items()]
+            nursery.cancel_scope.cancel()
+    times = sorted(took.values())
+    spent = sum(sum(process.cpu_times()[:2]) for process in processes) - spent
+    figures["CPU until then, for each node"] = f"{1000 * spent / len(places):.0f} ms"
+    within = sum(each <= JOIN_LIMIT_S for each in times)
+    figures["found all others within 10 s of the start"] = f"{within} of {len(places)}"
+    figures["half / all had found all others after"] = (
+        f"{times[len(places) // 2]:.1f} / {times[-1]:.1f} s" if len(times) == len(places) else f"{len(times)} ever did"
+    )
+    figures["others found, fewest / median"] = (
+        f"{min(known.values(), default=0)} / {statistics.median(known.values() or [0]):.0f} of {len(places) - 1}"
+    )
+    if not tables:
+        tables = [await place.do("table", number) for number, place in places.items() if number in known]
+    figures["peers in the tables, fewest / median"] = f"{min(tables)} / {statistics.median(tables):.0f}"
+
+
+async def _look_up(places: dict[int, Worker], title: str, figures: dict[str, str]) -> None:
+    """Nodes ask for a key of one other that they do not hold themselves."""
+    dice, times, asked = random.Random(title), list[float](), 0
+    for _ in range(20 * QUESTIONS):
+        asker, owner = dice.sample(sorted(places), 2)
+        if asked < QUESTIONS and not await places[asker].do("holds", asker, f"/only/{owner}"):
+            asked += 1
+            began = time.monotonic()
+            if peer_of(owner) in await places[asker].do("find", asker, f"/only/{owner}"):
+                times.append(1000 * (time.monotonic() - began))
+    half = f", p50 {statistics.median(times):.0f}, worst {max(times):.0f} ms" if times else ""
+    figures[title] = f"{len(times)} of {asked}{half}"
+
+
+async def _rejoin(
+    kind: str, nursery: trio.Nursery, places: dict[int, Worker], bootstraps: list[str], figures: dict[str, str]
+) -> None:
+    """One node comes back with its address book alone."""
+    number = max(places)
+    book = await places[number].do("addresses", number)
+    title = "comes back with no bootstrap, finds a model after"
+    if not book:
+        figures[title] = "keeps no addresses"
+        return
+    async with worker(kind, nursery) as again:
+        began = time.monotonic()
+        await again.do("start", 190, bootstraps, book)
+        found: list[str] = []
+        with trio.move_on_after(LIVENESS_LIMIT_S):
+            while not found:
+                found = await again.do("find", 190, MODEL)
+        figures[title] = f"{time.monotonic() - began:.1f} s" if found else "never"
+
+
+async def _liveness(last: Worker, places: dict[int, Worker], figures: dict[str, str]) -> None:
+    """A peer in a process of its own is stopped, and another killed; who works with them is to notice."""
+    watcher = min(places)
+    place = places[watcher]
+    for title, stop in (("frozen peer noticed after", signal.SIGSTOP), ("killed peer noticed after", signal.SIGKILL)):
+        number = 195 if stop is signal.SIGSTOP else 196
+        await last.do("start", number, [await place.do("address", watcher)], [])
+        await place.do("watch", watcher, number)
+        await trio.sleep(2)
+        if stop is signal.SIGSTOP:
+            last.process.send_signal(signal.SIGSTOP)
+        else:
+            last.process.kill()
+        began = time.monotonic()
+        with trio.move_on_after(LIVENESS_LIMIT_S) as patience:
+            while not await place.do("has_lost", watcher, number):
+                await trio.sleep(0.02)
+        figures[title] = (
+            f"not within {LIVENESS_LIMIT_S:.0f} s" if patience.cancelled_caught else f"{time.monotonic() - began:.1f} s"
+        )
+        last.process.send_signal(signal.SIGCONT)
+        await trio.sleep(2)
+
+
+def main() -> None:
+    """Measure both kinds, one after the other, and print them side by side."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nodes", type=int, default=50)
+    parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--kinds", nargs="*", default=["ours", "stock"])
+    chosen = parser.parse_args()
+    print(
+        f"{chosen.nodes} nodes in {chosen.processes} processes, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    )
+    results = [trio.run(measure, kind, chosen.nodes, chosen.processes) for kind in chosen.kinds]
+    titles = list(dict.fromkeys(title for result in results for title in result))
+    print(f"{'':<52}" + "".join(f"{kind:<34}" for kind in chosen.kinds))
+    for title in titles:
+        print(f"{title:<52}" + "".join(f"{result.get(title, '-'):<34}" for result in results))
+
+
+if __name__ == "__main__":
+    main()
