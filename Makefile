@@ -51,7 +51,7 @@ devnet: $(STAMP) ## Run a whole network here until Ctrl-C
 	$(BIN)/cuckoo devnet
 
 test: $(STAMP) ## Run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup --durations 20
 
 sim: $(STAMP) ## Run a simulated network: SEED, MINERS, COORDINATORS, TASKS, LOAD, FAULTS, CHEATS, LATENCY, SELFISH
 	$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED)) $(if $(MINERS),--miners $(MINERS)) \

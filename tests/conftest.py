@@ -1,7 +1,9 @@
-"""One Hypothesis profile for all properties, chosen before a test module is read."""
+"""What all tests share: Hypothesis profiles, how they are spread over processes, what a run says at its end."""
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 # No deadline for one example: machines that run tests are shared, and a pause of theirs says nothing about us.
@@ -9,3 +11,42 @@ settings.register_profile("here", deadline=None, print_blob=True)
 # Under CI the examples follow from the test alone, so that a red run can be repeated; new ones are searched for here.
 settings.register_profile("ci", settings.get_profile("here"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+ONE_AT_A_TIME = {
+    "real network": (
+        "tests/e2e/",
+        "tests/interop/",
+        "tests/attacks/",
+        "tests/adapters/libp2p/",
+        "tests/adapters/engine/",
+    ),
+    "real chain": ("tests/contracts/", "tests/adapters/chain/"),
+}
+"""Folders whose tests wait for each other: they time real processes, or share a chain that takes seconds to start."""
+FRESH_SEED = "fresh seed"
+"""Property of a test whose value is said at the end of the run, also where it passes."""
+
+
+def _group(path: str) -> str:
+    return next((name for name, folders in ONE_AT_A_TIME.items() if path.startswith(folders)), path)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what belongs together in one process: a folder of ``ONE_AT_A_TIME``, else a file."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item.nodeid.partition("::")[0])))
+
+
+def _told(reporter: pytest.TerminalReporter) -> Iterator[str]:
+    for reports in reporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if name == FRESH_SEED and report.when == "call":
+                    yield f"{name}: {value}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which random seeds ran, so that they can be run again."""
+    for line in sorted(_told(terminalreporter)):
+        terminalreporter.write_line(line)

@@ -4,10 +4,12 @@ import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from tests.conftest import FRESH_SEED
 from tests.sim.scenario import Run, Scenario
 from tests.sim.sweep import ALL_CHEATS, ALL_FAULTS, command, sweep
 
@@ -24,11 +26,11 @@ def test_run__fixed_seed_with_all_faults__every_promise_is_kept(seed: int) -> No
 
 
 @pytest.mark.parametrize("usual", [ALL_FAULTS, ALL_CHEATS], ids=["faults", "cheats"])
-def test_run__fresh_seed__every_promise_is_kept(usual: Scenario, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run__fresh_seed__every_promise_is_kept(
+    usual: Scenario, record_property: Callable[[str, object], None]
+) -> None:
     scenario = replace(usual, seed=secrets.randbelow(2**32))
-    with capsys.disabled():
-        # Also where it passes: what CI ran can be run again.
-        print(f"\nfresh seed: {command(scenario)}")
+    record_property(FRESH_SEED, command(scenario))
     Run(scenario).go()
 
 
