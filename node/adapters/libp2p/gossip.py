@@ -35,7 +35,7 @@ from protocol.errors import InvalidMessage
 from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
 from protocol.params import MAX_MESSAGE_BYTES
-from protocol.stake.standing import WORKERS, Standing
+from protocol.stake.standing import Standing
 from protocol.units import PeerId
 
 MAX_RPC_BYTES: Final = 1024 * 1024
@@ -286,5 +286,5 @@ def gossip_of(
 ) -> tuple[OverlayRouter, OverlayPubsub]:
     """Build router and pubsub of a host; both are services to be run before the host listens."""
     limits = GossipLimits(judge)
-    router = OverlayRouter(lambda peer: gatekeeper.standing(peer) in WORKERS, limits, journal)
+    router = OverlayRouter(gatekeeper.standing, limits, journal)
     return router, OverlayPubsub(host, router, gatekeeper, journal, judge, limits, recorder)

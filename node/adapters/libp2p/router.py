@@ -4,6 +4,8 @@ Upstream's adapts, scores and remembers more than a node of ours needs; all that
 ``gossip``.
 """
 
+import random
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Final, cast
@@ -21,6 +23,7 @@ from node.adapters.libp2p.gossip_queue import GossipQueue
 from node.adapters.libp2p.identity import from_libp2p, is_node_id
 from node.ports import Journal
 from protocol.notes import NoteName
+from protocol.stake.standing import WORKERS, Standing
 from protocol.units import PeerId
 
 MESH_PROTOCOL: Final = TProtocol("/meshsub/1.1.0")
@@ -29,6 +32,9 @@ PRUNE_BACK_OFF_S: Final = 10
 """How long (s) a neighbour that was let go is not asked again."""
 MAX_REACH: Final = 16
 """Peers that our own messages go to straight away, besides the mesh: a small network hears them in one hop."""
+MAX_STRANGERS: Final = 2
+"""Neighbours in a mesh that may be strangers once there are enough others, and strangers outside it that are told which
+messages there are: keys cost nothing, so whoever came with many would have every place."""
 SEQNO_BYTES: Final = 8
 
 
@@ -40,7 +46,7 @@ class OverlayRouter(GossipSub):
     elsewhere (``eager_links``); what these miss, IHAVE brings a heartbeat later.
     """
 
-    def __init__(self, is_registered: Callable[[PeerId], bool], limits: GossipLimits, journal: Journal) -> None:
+    def __init__(self, standing: Callable[[PeerId], Standing], limits: GossipLimits, journal: Journal) -> None:
         super().__init__(
             protocols=[MESH_PROTOCOL],
             degree=6,
@@ -57,12 +63,16 @@ class OverlayRouter(GossipSub):
         )
         # Upstream appends a time for each delivery and trims only in the adaptive mode, which is off.
         self.recent_message_deliveries = cast("dict[str, list[float]]", defaultdict(lambda: deque[float](maxlen=1)))
-        # Upstream ends a back-off a second too soon by its own count, takes the GRAFT that follows for a flood, and
-        # begins it anew: nodes stayed without a mesh for ever.
-        self.graft_flood_threshold = PRUNE_BACK_OFF_S / 2
+        # Upstream takes for a flood that a peer which let us go takes us back, and refuses it for longer each time:
+        # nodes stayed without a mesh for ever. Who grafts during a back-off is refused anyway.
+        self.graft_flood_threshold = 0.0
+        # It scores everybody alike, since peers are judged elsewhere, and then grafts two more of the best each second.
+        self.scorer = None
         self.links = EagerLinks()
         self._limits = limits
-        self._is_registered = is_registered
+        self._standing = standing
+        self._known: set[ID] = set()
+        """Peers that are no strangers, as of the last heartbeat."""
         self._journal = journal
         self._reach: dict[str, dict[ID, None]] = {}
 
@@ -98,18 +108,95 @@ class OverlayRouter(GossipSub):
             for peer in listening:
                 if len(reach) >= MAX_REACH:
                     break
-                if is_node_id(peer.to_bytes()) and self._is_registered(from_libp2p(peer)):
+                if self._standing_of(peer) in WORKERS:
                     reach[peer] = None
         self._reach[topic] = reach
         return reach
+
+    def _standing_of(self, peer: ID) -> Standing:
+        return self._standing(from_libp2p(peer)) if is_node_id(peer.to_bytes()) else Standing.STRANGER
+
+    def _is_stranger(self, peer: ID) -> bool:
+        return self._standing_of(peer) is Standing.STRANGER
+
+    def _get_in_topic_gossipsub_peers_from_minus(
+        self, topic: str, num_to_select: int, minus: Iterable[ID], backoff_check: bool = False
+    ) -> list[ID]:
+        """Choose among those who hear a topic: strangers for the places that are left, where upstream asks nobody."""
+        everybody = super()._get_in_topic_gossipsub_peers_from_minus(topic, 1 << 30, minus, backoff_check)
+        known = [peer for peer in everybody if peer in self._known]
+        chosen = _some(known, num_to_select)
+        strangers = [peer for peer in everybody if peer not in self._known]
+        return chosen + _some(strangers, num_to_select - len(chosen))
+
+    def mesh_heartbeat(self) -> tuple[defaultdict[ID, list[str]], defaultdict[ID, list[str]]]:
+        """Keep every mesh at its size, of those first who are no strangers; say whom to tell so (GRAFT, PRUNE)."""
+        assert self.pubsub is not None
+        self._known = {peer for peer in self.peer_protocol if not self._is_stranger(peer)}
+        now = time.time()
+        self.back_off = {
+            topic: {peer: until for peer, until in peers.items() if until > now}
+            for topic, peers in self.back_off.items()
+        }
+        grafts: defaultdict[ID, list[str]] = defaultdict(list)
+        prunes: defaultdict[ID, list[str]] = defaultdict(list)
+        for topic, mesh in self.mesh.items():
+            # Upstream forgets none that left before our stream to it was there.
+            mesh -= {peer for peer in mesh - self.peer_protocol.keys() if not self.pubsub._peer_is_connected(peer)}
+            for peer in self._missing_in(topic, mesh):
+                mesh.add(peer)
+                self._notify_mesh_peer_added(peer, topic)
+                grafts[peer].append(topic)
+            for peer in self._surplus_of(mesh):
+                mesh.discard(peer)
+                self._add_back_off(peer, topic, False, PRUNE_BACK_OFF_S - 2)  # by its own clock, it may be over sooner
+                prunes[peer].append(topic)
+        return grafts, prunes
+
+    def _missing_in(self, topic: str, mesh: set[ID]) -> list[ID]:
+        """Choose whom to take into a mesh."""
+        known = len(mesh & self._known)
+        if self.pubsub is None or topic not in self.pubsub.peer_topics or known >= self.degree_low:
+            return []
+        chosen = self._get_in_topic_gossipsub_peers_from_minus(topic, self.degree - known, mesh, True)
+        first = [peer for peer in chosen if peer in self._known]
+        return (
+            first + [peer for peer in chosen if peer not in self._known][: max(self.degree - len(mesh) - len(first), 0)]
+        )
+
+    def _surplus_of(self, mesh: set[ID]) -> list[ID]:
+        """Choose whom to let go from a mesh."""
+        known = mesh & self._known
+        surplus = _some(known, len(known) - self.degree) if len(known) > self.degree_high else []
+        places = MAX_STRANGERS if len(known) >= self.degree_low else self.degree - len(known)
+        strangers = mesh - known
+        return surplus + _some(strangers, len(strangers) - places)
+
+    async def handle_graft(self, graft_msg: rpc_pb2.ControlGraft, sender_peer_id: ID) -> None:
+        """Take a peer into the mesh of a topic, unless it is one stranger too many there."""
+        mesh = self.mesh.get(graft_msg.topicID, set())
+        is_new_stranger = sender_peer_id not in mesh and self._is_stranger(sender_peer_id)
+        if is_new_stranger and sum(map(self._is_stranger, mesh)) >= MAX_STRANGERS:
+            # It may come back in a second: perhaps our own table is behind.
+            await self.emit_prune(graft_msg.topicID, sender_peer_id, False, True)
+        else:
+            await super().handle_graft(graft_msg, sender_peer_id)
+
+    def add_peer(self, peer_id: ID, protocol_id: TProtocol | None) -> None:
+        """A peer can be told things."""
+        super().add_peer(peer_id, protocol_id)
+        if not self._is_stranger(peer_id):
+            self._known.add(peer_id)
 
     def gossip_heartbeat(self) -> defaultdict[ID, dict[str, list[bytes]]]:
         """Say which messages there are to whom they are not pushed: to some outside the mesh, and to the supplied."""
         peers_to_gossip = super().gossip_heartbeat()
         supplied = self.links.supplied()
+        assert self.pubsub is not None
         for topic, mesh in self.mesh.items():
-            if (neighbours := mesh & supplied) and (messages := self.mcache.window(topic)):
-                for peer in neighbours:
+            if messages := self.mcache.window(topic):
+                strangers = (self.pubsub.peer_topics.get(topic, set()) & self.peer_protocol.keys()) - self._known - mesh
+                for peer in (mesh & supplied).union(_some(strangers, MAX_STRANGERS)):
                     peers_to_gossip[peer][topic] = list(messages)
         return peers_to_gossip
 
@@ -143,6 +230,7 @@ class OverlayRouter(GossipSub):
     def remove_peer(self, peer_id: ID) -> None:
         """A peer is gone."""
         self.links.forget(peer_id)
+        self._known.discard(peer_id)
         super().remove_peer(peer_id)
 
     def _check_equivocation(self, msg: rpc_pb2.Message) -> bool:
@@ -170,3 +258,9 @@ class OverlayRouter(GossipSub):
                 [rpc_pb2.ControlPrune(topicID=topic) for topic in peers_to_prune.get(peer, ())],
             )
             await self.emit_control_message(message, peer)
+
+
+def _some(peers: Iterable[ID], count: int) -> list[ID]:
+    """Draw so many of these peers, or all where there are fewer."""
+    pool = list(peers)
+    return random.sample(pool, max(0, min(count, len(pool))))
