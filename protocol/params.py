@@ -106,6 +106,11 @@ class Params(BaseModel):
             raise ValueError("publish_interval_ms must not exceed publish_interval_max_ms")
         return self
 
+    @property
+    def attempt_limit_ms(self) -> int:
+        """Longest time (ms) from an award to its result: whoever takes it leaves another one as much."""
+        return self.task_limit_ms // 2
+
     def minimum_stake_wei(self, role_is_coordinator: bool) -> int:
         """Own stake (wei) that a node of the role must exceed."""
         return (self.coordinator_minimum_cai if role_is_coordinator else self.miner_minimum_cai) * CAI

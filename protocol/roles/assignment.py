@@ -1,4 +1,4 @@
-"""A miner at work: the two clocks of its lease, and what becomes of a task that it loses. Spec: SPEC.md §9, §10."""
+"""A miner at work: the clocks of its lease, and what becomes of a task that it loses. Spec: SPEC.md §9, §10."""
 
 from typing import Final, final
 
@@ -22,6 +22,8 @@ MAX_WAIT_MS: Final = 60_000
 """Longest wait (ms) in a miner's queue that we believe: with one job ahead it is one job's time."""
 MAX_STEP_MS: Final = 30_000
 """Longest step (ms) that we believe: minutes for a picture are no paid service."""
+SPARE_MS: Final = 2 * MAX_STEP_MS
+"""Time (ms) for all steps beyond 4 x what the miner's stated speed says: its device may do other things for a while."""
 SLOWEST_BYTES_PER_S: Final = 200 * 1024
 """How fast (bytes/s) a picture comes at least: 1.7 Mbit/s, at which the transport gives the largest its two minutes."""
 STATES: Final = ("awarded", "queued", "loading", "step", "encoding")
@@ -58,6 +60,10 @@ class Assignment:
             award.stated_wait_ms = max(award.stated_wait_ms, min(message.wait_ms, MAX_WAIT_MS))
         if _place_in_work(progress) > _place_in_work(award.progress):
             self._look_at_start(award, message)
+            if message.state == "step" and award.steps_end_by is None:
+                # Each step by itself may be slow, all of them may not.
+                steps_ms = self._steps_ms(task, award)
+                award.steps_end_by = UnixMillis(now + steps_ms + SPARE_MS) if steps_ms is not None else None
             award.progress = progress
             award.progress_deadline = UnixMillis(now + self._progress_limit_ms(task, message))
             update = Update(
@@ -99,34 +105,63 @@ class Assignment:
             case "queued":
                 return 2 * min(message.wait_ms, MAX_WAIT_MS) + params.lease_ms
             case "loading":
-                return self._core.identity.catalog.models[task.specification.model].loading_limit_ms
+                return self._loading_limit_ms(task)
             case "step":
                 return 4 * min(message.wait_ms, MAX_STEP_MS) + params.step_grace_ms
             case "encoding":
                 return params.step_grace_ms + params.lease_ms
 
+    def _loading_limit_ms(self, task: Task) -> int:
+        return self._core.identity.catalog.models[task.specification.model].loading_limit_ms
+
+    def _steps_ms(self, task: Task, award: AwardedAttempt) -> int | None:
+        """Give 4 x the time (ms) that all steps take at the speed that a miner states, None where it states none."""
+        known = self._roster.id(award.miner)
+        served = known.serves(task.specification.model, self._core.now) if known is not None else None
+        return None if served is None else 4 * 1000 * task.specification.pixel_steps // served.pixel_steps_per_s
+
+    def _ends_by(self, award: AwardedAttempt) -> UnixMillis:
+        """Give when an attempt is too slow, whatever its miner says; its bytes have a time of their own."""
+        if award.result is not None:
+            return UnixMillis(award.last_alive + self._core.params.lease_ms)
+        latest = UnixMillis(award.awarded_at + self._core.params.attempt_limit_ms)
+        return latest if award.steps_end_by is None else min(latest, award.steps_end_by)
+
+    def _why_lost(self, award: AwardedAttempt) -> str | None:
+        """Say which clock of a lease has run out, None while none has."""
+        now = self._core.now
+        if now >= award.last_alive + self._core.params.lease_ms:
+            return "silent"
+        if now >= award.progress_deadline:
+            return f"stuck_{award.progress[0]}"
+        return "slow" if now >= self._ends_by(award) else None
+
     def _set_lease_timer(self, task: Task, award: AwardedAttempt) -> None:
-        at = min(award.last_alive + self._core.params.lease_ms, award.progress_deadline)
+        at = min(award.last_alive + self._core.params.lease_ms, award.progress_deadline, self._ends_by(award))
         self._core.set_timer(("lease", task.id, 0), at)
 
     def on_lease_timer(self, task: Task) -> None:
-        """Take the task from a miner that is silent or hangs."""
+        """Take the task from a miner that is silent, hangs or dawdles."""
         award = task.holder
         if award is None:
             return
-        now = self._core.now
-        if now < award.last_alive + self._core.params.lease_ms and now < award.progress_deadline:
+        why = self._why_lost(award)
+        if why is None:
             self._set_lease_timer(task, award)
             return
-        silent = now >= award.last_alive + self._core.params.lease_ms
-        self._core.note(
-            NoteName.TASK_LEASE_EXPIRED,
-            task.id,
-            miner=award.miner,
-            attempt=award.attempt,
-            reason="silent" if silent else f"stuck_{award.progress[0]}",
-        )
-        self.take_back(task, award, "lease_expired", silent=silent)
+        self._core.note(NoteName.TASK_LEASE_EXPIRED, task.id, miner=award.miner, attempt=award.attempt, reason=why)
+        self.take_back(task, award, "lease_expired", silent=why == "silent")
+
+    def on_deadline(self, task: Task) -> None:
+        """A task fails while a miner has it: who could have ended it, by its own word, lost a lease."""
+        award = task.holder
+        steps_ms = self._steps_ms(task, award) if award is not None else None
+        if award is None or award.result is not None or steps_ms is None:
+            return
+        params = self._core.params
+        before_ms = award.stated_wait_ms + self._loading_limit_ms(task)
+        if self._core.now - award.awarded_at > before_ms + steps_ms + params.step_grace_ms + params.lease_ms:
+            self._hold_against(award, "deadline")
 
     def on_result(self, task: Task, award: AwardedAttempt, size: int) -> None:
         """The commitment is here and ``size`` bytes are on their way: one more lease, and the time that they take."""
@@ -197,12 +232,7 @@ class Assignment:
         award.artifact = award.artifact_digest = None  # it comes again with its result, if ever
         task.count(reason)
         task.excluded |= {award.miner}
-        state = award.progress[0]
-        pause_ms = self._roster.conduct.lost_lease(
-            award.miner, core.now, started=state not in BEFORE_WORK, silent=silent and state != "loading"
-        )
-        if pause_ms:
-            core.note(NoteName.MINER_PAUSED, miner=award.miner, reason=reason, ms=pause_ms)
+        self._hold_against(award, reason, silent=silent)
         if award is not holder:
             self.stop(award.peer, task.id, award.attempt, reason)
             return
@@ -213,6 +243,15 @@ class Assignment:
             self._offering.announce_end(task, "failed")
             return
         self._offer_again(task, reason)
+
+    def _hold_against(self, award: AwardedAttempt, reason: str, *, silent: bool = False) -> None:
+        """A lease was lost: its miner is left out for a while."""
+        now, state = self._core.now, award.progress[0]
+        pause_ms = self._roster.conduct.lost_lease(
+            award.miner, now, started=state not in BEFORE_WORK, silent=silent and state != "loading"
+        )
+        if pause_ms:
+            self._core.note(NoteName.MINER_PAUSED, miner=award.miner, reason=reason, ms=pause_ms)
 
     def _offer_again(self, task: Task, reason: str) -> None:
         """The lease has ended: the task waits for its next offer."""

@@ -196,7 +196,8 @@ class Claiming:
             return "early_redraw"
         if offer.work != "text_to_image":
             return "work"
-        if offer.deadline <= now + 1000 * offer.pixel_steps // max(served.pixel_steps_per_s, 1):
+        needs_ms = 1000 * offer.pixel_steps // max(served.pixel_steps_per_s, 1)
+        if offer.deadline <= now + needs_ms or needs_ms >= params.attempt_limit_ms:
             return "deadline"
         if offer.price < self._price_floor * offer.pixel_steps:
             return "price"

@@ -388,6 +388,7 @@ class CoordinatorCore(Core):
             case "lease":
                 self._assignment.on_lease_timer(task)
             case "deadline":
+                self._assignment.on_deadline(task)
                 self._end(task, "deadline", "failed")
             case _:
                 pass

@@ -161,7 +161,7 @@ class Intake:
                 f"every miner that serves {model} asks for more than this network pays: "
                 f"{floor} wei a pixel-step at least, not {params.price_per_pixel_step_wei}"
             )
-        life_ms = deadline(event.priority, now, params.task_limit_ms) - now
+        life_ms = min(deadline(event.priority, now, params.task_limit_ms) - now, params.attempt_limit_ms)
         most = life_ms * max(served.pixel_steps_per_s for _, served in serving) // 1000
         if specification.pixel_steps > most:
             steps = most // specification.pixels

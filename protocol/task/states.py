@@ -90,6 +90,8 @@ class AwardedAttempt:
     stated_wait_ms: int = 0
     """How long (ms) the miner said that it would be queued."""
     previewed_at: UnixMillis = UnixMillis(0)
+    steps_end_by: UnixMillis | None = None
+    """When all its steps must be done, by the speed that its miner states; None before the first."""
     result: Result | None = None
     artifact: bytes | None = None
     artifact_digest: Digest | None = None

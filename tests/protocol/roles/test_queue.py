@@ -172,8 +172,8 @@ def test_submit__after_a_restart__places_of_unfinished_tasks_are_still_taken() -
     ("of_alice", "of_bob", "said"),
     [
         ({"floor": 2 * 10**9}, {"floor": 3 * 10**9}, "2000000000 wei a pixel-step at least, not 1000000000"),
-        ({"speed": 1}, {"speed": 100}, "can end that within 525 s; 3 steps at this size can be done"),
-        ({"speed": 1}, {"speed": 2}, "can end that within 525 s"),
+        ({"speed": 1}, {"speed": 100}, "can end that within 300 s; 1 steps at this size can be done"),
+        ({"speed": 1}, {"speed": 2}, "can end that within 300 s"),
         ({"floor": 2 * 10**9, "speed": 1}, {}, ""),
     ],
 )

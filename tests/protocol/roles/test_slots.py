@@ -311,6 +311,14 @@ def test_offer__that_cannot_be_done_before_its_deadline__is_skipped_by_name(spar
     assert len(of_kind(effects, Claim)) == (not skipped)
 
 
+@pytest.mark.parametrize(("beyond_ms", "skipped"), [(-1000, []), (0, ["deadline"])])
+def test_offer__of_work_that_takes_longer_than_any_attempt_may__is_skipped(beyond_ms: int, skipped: list[str]) -> None:
+    seat = MinerSeat()
+    pixel_steps = 10_000 * (PARAMS.attempt_limit_ms + beyond_ms)
+    effects = seat.offer(pixel_steps=pixel_steps, price=10**9 * pixel_steps)
+    assert [note.fields["reason"] for note in noted(effects, NoteName.OFFER_SKIPPED)] == skipped
+
+
 # A claim binds to one coordinator
 
 
