@@ -176,10 +176,9 @@ class Assignment:
             known.deliver(task.id)
 
     def on_miner_gone(self, miner: StakingId) -> None:
-        """A work stream broke: its claims bind nobody, its tasks are taken back soon unless it returns."""
-        for task in list(self._tasks.values()):
-            if task.open is not None:
-                task.open.claims.pop(miner, None)
+        """A work stream broke: its miner's tasks are taken back soon unless it returns."""
+        for name in self._settlement.holdings.of(miner):
+            task = self._tasks[name]
             award = task.holder
             if award is not None and award.miner == miner:
                 grace = self._core.now + RECONNECT_GRACE_MS - self._core.params.lease_ms
@@ -188,7 +187,8 @@ class Assignment:
 
     def on_miner_back(self, miner: StakingId, peer: PeerId) -> None:
         """A work stream opened: the miner's tasks speak through it from now on."""
-        for task in self._tasks.values():
+        for name in self._settlement.holdings.of(miner):
+            task = self._tasks[name]
             for award in task.awards.values():
                 if award.miner == miner:
                     award.peer = peer

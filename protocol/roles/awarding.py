@@ -1,7 +1,7 @@
 """Claims by slot, and the award: from a public offer to one miner that has the task. Spec: SPEC.md §7.4, §9.3."""
 
 from math import ceil
-from typing import final
+from typing import Final, final
 
 from protocol.crypto.typed_data import digest
 from protocol.effects import CancelTimer, Deliver, Offence, Persist, Send, Stage, Update
@@ -21,6 +21,9 @@ from protocol.wire.codec import encode
 from protocol.wire.messages import Award, Claim, Decline
 from protocol.wire.statements import NO_RANK, AwardStatement, DeclineStatement
 
+PLACES_PACE_MS: Final = 100
+"""Least time (ms) between two passes over all claims that wait, because one miner has no place: it may say so often."""
+
 
 @final
 class Awarding:
@@ -35,6 +38,8 @@ class Awarding:
         self._roster = roster
         self._settlement = settlement
         self._offering = offering
+        self._contested: dict[TaskId, None] = {}
+        """Tasks with claims that wait for a better rank; some that were offered again since."""
 
     def on_claim(self, peer: PeerId, claim: Claim, row: StakeRow) -> None:
         """Weigh a claim of the miner of ``row``: award, hold for a better rank, or decline with the reason.
@@ -71,6 +76,9 @@ class Awarding:
         rank, place = self._place(attempt, row.id)
         self._time(attempt, rank, place)
         attempt.claims[row.id] = PendingClaim(peer, claim, claimed, rank, place)
+        self._contested[task.id] = None
+        if len(self._contested) > len(self._tasks):
+            self._with_claims()
         self.award_if_due(task)
 
     def _time(self, attempt: OpenAttempt, rank: int | None, place: float) -> None:
@@ -195,10 +203,37 @@ class Awarding:
         return self._core.now
 
     def on_no_place(self, miner: StakingId) -> None:
-        """A miner said that it has no place (any more): whoever claimed behind it waits for it no longer."""
-        for task in list(self._tasks.values()):
-            if task.open is not None and task.open.claims and miner in task.open.order:
+        """A miner said that it has no place (any more): whoever claimed behind it waits for it no longer.
+
+        A pass goes through all claims that wait, so it comes at most once in PLACES_PACE_MS for each miner.
+        """
+        core, known = self._core, self._roster.id(miner)
+        if known is None:
+            return
+        due = known.waited_for_from + PLACES_PACE_MS
+        if core.now < due:
+            core.set_timer(("places", miner.to_bytes(8, "big"), 0), due)
+            return
+        known.waited_for_from = core.now
+        for task, attempt in self._with_claims():
+            if miner in attempt.order:
                 self.award_if_due(task)
+
+    def on_miner_gone(self, miner: StakingId) -> None:
+        """A work stream broke: its claims bind nobody."""
+        for _, attempt in self._with_claims():
+            attempt.claims.pop(miner, None)
+
+    def _with_claims(self) -> list[tuple[Task, OpenAttempt]]:
+        """List the tasks with claims that wait, and forget those that have none any more."""
+        found = []
+        for name in list(self._contested):
+            task = self._tasks.get(name)
+            if task is None or task.open is None or not task.open.claims:
+                del self._contested[name]
+            else:
+                found.append((task, task.open))
+        return found
 
     def _has_room(self, miner: StakingId) -> bool:
         known = self._roster.id(miner)
@@ -232,6 +267,8 @@ class Awarding:
             progress_deadline=UnixMillis(now + core.identity.catalog.models[task.specification.model].loading_limit_ms),
         )
         task.awards[task.attempt] = awarded
+        self._settlement.holdings.add(claim.miner, task.id)
+        self._contested.pop(task.id, None)
         task.rounds = 0
         task.move(TaskState.AWARDED)
         record = TaskAwarded(task.id, task.attempt, claim.miner, won.digest, encode(message), now)
@@ -267,6 +304,7 @@ class Awarding:
 
     def close_claims(self, task: Task) -> None:
         """The task ends before it was awarded: whoever waits for an answer is free."""
+        self._contested.pop(task.id, None)
         if task.open is not None:
             for claim in task.open.claims.values():
                 self._decline(claim.peer, claim.claim, claim.digest, "closed")

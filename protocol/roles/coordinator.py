@@ -214,6 +214,7 @@ class CoordinatorCore(Core):
         """Count on a peer no longer; False when we did not. Its successor under the same id keeps its tasks."""
         miner = self.roster.remove(peer)
         if miner is not None and self.roster.id(miner.id) is None:
+            self._awarding.on_miner_gone(miner.id)
             self._assignment.on_miner_gone(miner.id)
         return miner is not None
 
@@ -363,23 +364,24 @@ class CoordinatorCore(Core):
     # Time
 
     def _on_timer(self, what: str, subject: bytes, _attempt: int) -> None:
-        if what == "publish":
-            self._offering.on_publish_timer()
-            return
-        if what == "done":
-            self._offering.on_done_timer()
-            return
-        if what == "waiting":
-            self._offering.offer_waiting()
-            return
-        if what == "discover":
-            search = self._searches.get(subject.decode())
-            if search is not None:
-                self.emit(*search.look_up())
-            return
-        task = self._tasks.get(TaskId(subject))
-        if task is None:
-            return
+        match what:
+            case "publish":
+                self._offering.on_publish_timer()
+            case "done":
+                self._offering.on_done_timer()
+            case "waiting":
+                self._offering.offer_waiting()
+            case "places":
+                self._awarding.on_no_place(StakingId(int.from_bytes(subject, "big")))
+            case "discover":
+                search = self._searches.get(subject.decode())
+                self.emit(*(search.look_up() if search is not None else ()))
+            case _:
+                task = self._tasks.get(TaskId(subject))
+                if task is not None:
+                    self._on_task_timer(what, task)
+
+    def _on_task_timer(self, what: str, task: Task) -> None:
         match what:
             case "offer":
                 self._offering.on_offer_timer(task)

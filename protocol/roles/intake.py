@@ -59,6 +59,7 @@ class Intake:
                     task = self._tasks.get(record.task)
                     if task is not None:
                         restore_award(task, record, core.identity.domain, core.now)
+                        self._settlement.holdings.add(record.miner, record.task)
                 case TaskDone():
                     self._settlement.restore_receipt(record)
                 case _:

@@ -38,6 +38,8 @@ class Miner:
     """Our own tasks that its engine has before it."""
     delivering: set[TaskId] = field(default_factory=set)
     """Our own tasks that it is done with and whose picture is on its way."""
+    waited_for_from: UnixMillis = UnixMillis(0)
+    """When those who waited for it last were told that it has no place."""
 
     def serves(self, model: str, now: UnixMillis) -> ServedModel | None:
         """Find the model in a capability that has not expired."""

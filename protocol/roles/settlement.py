@@ -12,6 +12,7 @@ from protocol.errors import InvalidMessage
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored, Record, TaskDone, TaskFailed, VoucherIssued
 from protocol.roles.core import Core
+from protocol.roles.holdings import Holdings
 from protocol.stake.table import StakeRow
 from protocol.task.artifact import check_png
 from protocol.task.states import AwardedAttempt, Task, TaskState
@@ -41,6 +42,8 @@ class Settlement:
         """Keys of tasks that ended lately: a submission that crossed the end finds its task, not a second one."""
         self.unfinished_of: Counter[str] = Counter()
         """How many unfinished tasks each account has here."""
+        self.holdings = Holdings()
+        """Who was awarded which unfinished tasks."""
         self._vouchers: dict[StakingId, tuple[VoucherStatement, bytes]] = {}
         self.boot = 0
         """This run, set by the intake before anything else happens."""
@@ -202,6 +205,7 @@ class Settlement:
         """Leave the last open state: persist, forget, and stop its clocks."""
         task.move(state)
         del self._tasks[task.id]
+        self.holdings.forget(task)
         if task.account:
             self.unfinished_of[task.account] -= 1
             if not self.unfinished_of[task.account]:

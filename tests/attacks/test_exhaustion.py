@@ -1,12 +1,15 @@
 """Peers that take what they are given and more: slots, streams, memory, patience."""
 
+from collections.abc import Callable
+
 import pytest
 import trio
 
-from node.adapters.libp2p import framing
+from node.adapters.libp2p import framing, work
 from node.adapters.libp2p import host as host_limits
 from node.adapters.libp2p.muxed_stream import MuxedStream
 from node.adapters.libp2p.muxer import MAX_BUFFERED_BYTES
+from protocol.events import StreamOpened
 from protocol.stake.standing import Standing
 from protocol.wire.messages import WORK_PROTOCOL
 from tests.support.adversary import adversary, serves
@@ -100,3 +103,26 @@ async def test_work__second_stream_of_one_peer__replaces_the_first_in_pairs() ->
             await until(lambda: len(victim.sink.events) == 5, "its frame")
             names = [type(event).__name__ for event in victim.sink.events]
             assert names == ["PeerUp", "StreamOpened", "StreamClosed", "StreamOpened", "StreamReceived"]
+
+
+async def test_work__opened_again_and_again__reaches_the_core_at_a_pace_and_is_judged_beyond_honest_haste(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(work, "BURST_REFUSALS", 20)
+    async with overlay() as place:
+        victim = await place.start(1, Standing.COORDINATOR)
+        async with adversary(victim) as enemy:
+            place.standings[enemy.id] = Standing.MINER
+            began = trio.current_time()
+
+            async def open_until(enough: Callable[[], bool]) -> None:
+                with trio.fail_after(20):
+                    while not enough():
+                        await (await enemy.open(WORK_PROTOCOL)).reset()
+
+            await open_until(lambda: len(victim.sink.of(StreamOpened)) >= work.BURST_OPENS)
+            assert victim.rules_against(enemy.id) == []
+            await open_until(lambda: bool(victim.rules_against(enemy.id)))
+            assert set(victim.rules_against(enemy.id)) == {"work.opens"}
+            allowed = work.BURST_OPENS + work.OPENS_PER_S * (trio.current_time() - began)
+            assert len(victim.sink.of(StreamOpened)) <= allowed

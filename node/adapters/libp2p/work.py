@@ -48,6 +48,14 @@ PAUSE_S: Final = 0.05
 SATURATED_S: Final = 10.0
 """A peer that sends more than we read for this long (s), without a time in which its allowance grew half full again,
 floods; outboxes of honest peers are empty long before."""
+OPENS_PER_S: Final = 1
+"""Streams that one peer may open towards us for long (1/s): each is a greeting for the core. An honest one waits half a
+second after a break, and twice as long each time that nobody greets it."""
+BURST_OPENS: Final = 10
+"""Streams that may come at once, as from a node that is started again and again."""
+REFUSALS_PER_S: Final = 5
+"""Streams beyond those that we refuse and hold against nobody (1/s): no honest peer tries so often."""
+BURST_REFUSALS: Final = 50
 MAX_OPENING: Final = 32
 """Streams being opened at once; the rest wait."""
 
@@ -93,6 +101,8 @@ class WorkStreams:
         self._current: dict[PeerId, _Work] = {}
         self._opening: set[PeerId] = set()
         self._budgets = Budgets(FRAMES_PER_S, BURST_FRAMES)
+        self._opens = Budgets(OPENS_PER_S, BURST_OPENS)
+        self._refusals = Budgets(REFUSALS_PER_S, BURST_REFUSALS)
         self._slots = trio.CapacityLimiter(MAX_OPENING)
         host.set_stream_handler(WORK, self.accept)
 
@@ -134,6 +144,11 @@ class WorkStreams:
         peer = from_libp2p(stream.muxed_conn.peer_id)
         if self._peers.standing(peer) not in WORKERS:
             self._peers.judge(peer, Offence.MINOR, "work.unregistered")
+            await stream.reset()
+            return
+        if not self._opens.of(peer).take():
+            if not self._refusals.of(peer).take():
+                self._peers.judge(peer, Offence.MINOR, "work.opens")
             await stream.reset()
             return
         current = self._current.get(peer)
