@@ -206,7 +206,8 @@ class TaskSubmitted:
     """Already scoped to the API key, at most 256 characters."""
     priority: Priority = Priority.NORMAL
     account: str = ""
-    """Whose use it counts as, at most 64 characters; empty is nobody's, who has no share of its own to fill."""
+    """Whose use it counts as, at most 128 characters (``protocol.task.account``); empty is nobody's, who has no share
+    of its own to fill."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from protocol.roles.recovery import restore_award, restore_task
 from protocol.roles.roster import Roster
 from protocol.roles.settlement import Settlement
 from protocol.stake.lottery import task_id
+from protocol.task.account import holders
 from protocol.task.priority import deadline
 from protocol.task.states import Task
 from protocol.units import Epoch, TaskId, Wei
@@ -77,8 +78,8 @@ class Intake:
 
     def _take(self, task: Task) -> None:
         self._tasks[task.id] = task
-        if task.account:
-            self._settlement.unfinished_of[task.account] += 1
+        for holder, _ in holders(task.account):
+            self._settlement.unfinished_of[holder] += 1
         if task.idempotency_key is not None:
             self._by_key[task.idempotency_key] = task.id
         self._core.set_timer(("deadline", task.id, 0), task.deadline)
@@ -140,11 +141,13 @@ class Intake:
         free = self._core.params.max_queued_tasks - len(self._tasks)
         if free <= 0:
             return Refused("busy", f"{len(self._tasks)} tasks are waiting here; try another coordinator", BUSY_RETRY_S)
-        own_tasks = self._settlement.unfinished_of[event.account] if event.account else 0
-        if own_tasks >= free:
+        for holder, times in holders(event.account):
             # Nobody takes more than is left for all others: one account half of all places, two a third each.
-            detail = f"{own_tasks} tasks of yours are unfinished here, and there is room for {free} more of all apps"
-            return Refused("busy", f"{detail}; wait for some to end, or try another coordinator", BUSY_RETRY_S)
+            own_tasks = self._settlement.unfinished_of[holder]
+            if own_tasks >= times * free:
+                whose = "yours" if holder == event.account else "your network"
+                detail = f"{own_tasks} tasks of {whose} are unfinished here, and there is room for {free} more of all"
+                return Refused("busy", f"{detail}; wait for some to end, or try another coordinator", BUSY_RETRY_S)
         nobody = self._why_nobody(event)
         return None if nobody is None else Refused("no_miner", nobody, NOT_READY_RETRY_S)
 

@@ -14,6 +14,7 @@ from protocol.records import ArtifactStored, Record, TaskDone, TaskFailed, Vouch
 from protocol.roles.core import Core
 from protocol.roles.holdings import Holdings
 from protocol.stake.table import StakeRow
+from protocol.task.account import holders
 from protocol.task.artifact import check_png
 from protocol.task.states import AwardedAttempt, Task, TaskState
 from protocol.units import PeerId, StakingId, TaskId, Wei
@@ -41,7 +42,7 @@ class Settlement:
         self.ended_keys: OrderedDict[str, TaskId] = OrderedDict()
         """Keys of tasks that ended lately: a submission that crossed the end finds its task, not a second one."""
         self.unfinished_of: Counter[str] = Counter()
-        """How many unfinished tasks each account has here."""
+        """How many unfinished tasks each account has here, and all accounts together that may be one caller."""
         self.holdings = Holdings()
         """Who was awarded which unfinished tasks."""
         self._vouchers: dict[StakingId, tuple[VoucherStatement, bytes]] = {}
@@ -206,10 +207,10 @@ class Settlement:
         task.move(state)
         del self._tasks[task.id]
         self.holdings.forget(task)
-        if task.account:
-            self.unfinished_of[task.account] -= 1
-            if not self.unfinished_of[task.account]:
-                del self.unfinished_of[task.account]
+        for holder, _ in holders(task.account):
+            self.unfinished_of[holder] -= 1
+            if not self.unfinished_of[holder]:
+                del self.unfinished_of[holder]
         if task.idempotency_key is not None:
             self.keys.pop(task.idempotency_key, None)
             self.ended_keys[task.idempotency_key] = task.id

@@ -22,6 +22,7 @@ from node.adapters.http.errors import ApiError
 from node.adapters.http.forwarding import parse_address
 from node.adapters.http.settings import HttpSettings, hash_of_key
 from node.ports import StoredTask
+from protocol.task.account import account_within
 
 MAX_BUCKETS: Final = 4096
 """Callers whose rate is remembered; the longest silent one is forgotten first."""
@@ -31,6 +32,8 @@ _NAME_DIGITS: Final = 32
 _SECONDS_PER_MINUTE: Final = 60
 _IPV6_SITE_BITS: Final = 64
 """One site has at least this prefix, so its addresses count as one caller."""
+_IPV6_NETWORK_BITS: Final = 48
+"""Prefix that providers give to anybody who asks: 65,536 sites that may all be one caller, or neighbours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,14 @@ class Account:
     """Owner of tasks: derived from the presented key, or without one from the site."""
     bucket: str
     """Whose use is counted: a known key's label, else the site, since keys that nobody checks are free to invent."""
+    network: str = ""
+    """Of which network the site is one of many, where whoever has one may have all; empty where no such is known."""
 
     @property
     def share(self) -> str:
         """Under which name its use of the queue is counted: a hash, since addresses of callers belong on no disk."""
-        return hash_of_key(self.bucket)[:_SCOPE_DIGITS]
+        own = hash_of_key(self.bucket)[:_SCOPE_DIGITS]
+        return account_within(hash_of_key(self.network)[:_SCOPE_DIGITS], own) if self.network else own
 
     def storage_key(self, name: str, index: int) -> str:
         """Give the store's key of the task ``index`` of the request that the app calls ``name``."""
@@ -86,7 +92,7 @@ class Accounts:
         site = f"from {site_of(address)}"
         # A prefix that no hash has: else a key that spells a site would own what that site handed in.
         owner = digest[:_SCOPE_DIGITS] if key else f"site-{hash_of_key(site)[:_SCOPE_DIGITS]}"
-        return Account(owner, site if label is None else f"key {label}")
+        return Account(owner, f"key {label}") if label is not None else Account(owner, site, network_of(address))
 
     def charge(self, account: Account) -> None:
         """Count one submission.
@@ -133,6 +139,14 @@ def site_of(address: str) -> str:
     if parsed.version == 4:
         return str(parsed)
     return str(ipaddress.ip_network((int(parsed), _IPV6_SITE_BITS), strict=False))
+
+
+def network_of(address: str) -> str:
+    """Give the network of many sites that one caller may have, empty where an address alone is all that it has."""
+    parsed = parse_address(address)
+    if parsed is None or parsed.version == 4 or parsed.is_loopback:
+        return ""
+    return str(ipaddress.ip_network((int(parsed), _IPV6_NETWORK_BITS), strict=False))
 
 
 def is_near(address: str) -> bool:

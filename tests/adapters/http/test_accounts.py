@@ -2,9 +2,10 @@
 
 import pytest
 
-from node.adapters.http.accounts import MAX_BUCKETS, Account, Accounts, is_near, site_of
+from node.adapters.http.accounts import MAX_BUCKETS, Account, Accounts, is_near, network_of, site_of
 from node.adapters.http.errors import ApiError
 from node.adapters.http.settings import HttpSettings, hash_of_key
+from protocol.task.account import holders
 
 
 class HandTimer:
@@ -111,6 +112,32 @@ def test_identify__whose_use_is_counted__invented_keys_are_one():
 )
 def test_site_of__address__is_what_one_caller_cannot_change(address, site):
     assert site_of(address) == site
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("2a00:1:2:3:4:5:6:7", "2a00:1:2::/48"),
+        ("198.51.101.7", ""),
+        ("::ffff:198.51.101.7", ""),
+        ("::1", ""),
+        ("no address", ""),
+    ],
+)
+def test_network_of__address__is_of_whom_all_sites_may_be(address, network):
+    assert network_of(address) == network
+
+
+def test_identify__sites_of_one_network__have_shares_of_their_own_and_one_together():
+    accounts = Accounts(HttpSettings(keys={hash_of_key("known"): "app"}), HandTimer())
+
+    def share(address: str, authorization: str | None = None) -> list[str]:
+        return [name for name, _ in holders(accounts.identify(authorization, address).share)]
+
+    (site, network), (neighbour, same) = share("2a00:1:2:3::1"), share("2a00:1:2:4::1")
+    assert (site != neighbour, network) == (True, same)
+    assert share("2a00:1:3:3::1")[1] != network
+    assert len(share("198.51.101.7")) == len(share("2a00:1:2:3::1", "Bearer known")) == 1
 
 
 def test_is_near__this_machine_and_private_networks__and_no_other():

@@ -138,6 +138,20 @@ def test_submit__one_account__takes_half_of_all_places_and_leaves_half_to_others
     assert isinstance(hand_in(seat, "five"), Refused)
 
 
+def test_submit__accounts_that_may_be_one_caller__take_three_quarters_together_and_leave_a_quarter_to_others() -> None:
+    seat = small(100)
+    assert sum(taken(seat, f"network/{site}", 1) for site in range(100)) == 75
+    refused = hand_in(seat, "network/new")
+    assert isinstance(refused, Refused)
+    assert (refused.code, "75 tasks of your network" in refused.detail) == ("busy", True)
+    assert taken(seat, "honest", 100) == 13
+    assert taken(seat, "other/1", 100) == 6
+    for task in list(seat.core._tasks):
+        seat.hear(TaskCancelled(task))
+    assert seat.core._settlement.unfinished_of == Counter()
+    assert taken(seat, "network/1", 100) == 50, "one of them alone has as much as anybody"
+
+
 def test_submit__task_of_an_account_ends__its_place_is_free_again() -> None:
     seat = small(4)
     first = hand_in(seat, "one")
