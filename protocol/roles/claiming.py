@@ -55,6 +55,7 @@ class Claiming:
         blocked: frozenset[StakingId],
         in_hand: Callable[[TaskId], bool],
         is_in_debt: Callable[[StakingId], bool],
+        may_owe_more: Callable[[StakingId], bool],
     ) -> None:
         """Begin without offers.
 
@@ -63,11 +64,13 @@ class Claiming:
             price_floor: Claim nothing below it (wei per pixel-step).
             blocked: Coordinators that get no work.
             in_hand: Whether we have a task already.
-            is_in_debt: Whether a coordinator owes us too many receipts to get more work.
+            is_in_debt: Whether a coordinator owes us too many receipts to be heard.
+            may_owe_more: Whether one that is heard gets more work now.
         """
         self._core = core
         self._in_hand = in_hand
         self._is_in_debt = is_in_debt
+        self._may_owe_more = may_owe_more
         self._price_floor = price_floor
         self._blocked = blocked
         self._offers: dict[TaskId, OpenOffer] = {}
@@ -293,7 +296,7 @@ class Claiming:
                 self._wake_by(nobody_until)
             return None
         due: dict[StakingId, list[OpenOffer]] = {}
-        unpaid = {coordinator for coordinator in self._heard if self._is_in_debt(coordinator)}
+        unpaid = {coordinator for coordinator in self._heard if not self._may_owe_more(coordinator)}
         first_due = first_to_come = now + LONGEST_SLEEP_MS
         for open_offer in self._offers.values():
             due_at = open_offer.slot_at if fresh_too else max(open_offer.slot_at, open_offer.backlog_at)

@@ -38,6 +38,10 @@ class Credit:
         self._lost.pop(coordinator, None)
         self._put(self._allowed, coordinator, min(2 * self._allowed.get(coordinator, FIRST), MOST))
 
+    def has_paid(self, coordinator: StakingId) -> bool:
+        """Say whether a receipt ever came."""
+        return coordinator in self._allowed
+
     def unpaid(self, coordinator: StakingId, now: UnixMillis) -> None:
         """Count a result for which no receipt will come: no more of them than stop us, so that one hour is enough."""
         count, since = self._still_lost(coordinator, now)

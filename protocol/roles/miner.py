@@ -105,6 +105,7 @@ class MinerCore(Core):
             blocked,
             lambda task: self._working.has(task),
             lambda coordinator: self._working.is_in_debt(coordinator),
+            lambda coordinator: self._working.may_owe_more(coordinator),
         )
         self._claiming.streams = self._streams
         self._working = Working(self, self._streams)

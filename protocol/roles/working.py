@@ -81,12 +81,18 @@ class Working:
 
     def is_in_debt(self, coordinator: StakingId) -> bool:
         """Say whether a coordinator owes us receipts for as much as we trust it with."""
-        now = self._core.now
-        waiting = sum(
-            delivery.committed.coordinator == coordinator and now - delivery.committed.committed_at >= PATIENCE
-            for delivery in self._deliveries.values()
-        )
-        return self._credit.is_spent(coordinator, waiting, now)
+        return self._credit.is_spent(coordinator, self._waiting(coordinator, PATIENCE), self._core.now)
+
+    def may_owe_more(self, coordinator: StakingId) -> bool:
+        """Say whether to claim more of a coordinator now: one that never paid us is waited for, however short it is."""
+        patience_ms = PATIENCE if self._credit.has_paid(coordinator) else 0
+        return not self._credit.is_spent(coordinator, self._waiting(coordinator, patience_ms), self._core.now)
+
+    def _waiting(self, coordinator: StakingId, patience_ms: int) -> int:
+        """Count the results that a coordinator has not answered for so long (ms)."""
+        since = self._core.now - patience_ms
+        sent = (delivery.committed for delivery in self._deliveries.values())
+        return sum(one.coordinator == coordinator and one.committed_at <= since for one in sent)
 
     def busy(self) -> int:
         """Count the jobs at the engine."""

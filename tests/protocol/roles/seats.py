@@ -238,6 +238,10 @@ class MinerSeat(Seat):
         """Hear an offer and claim it."""
         return of_kind(self.offer(), Claim)[0]
 
+    def paid_before(self) -> None:
+        """Carol has paid alice for a picture: her next receipts are waited for with patience."""
+        self.core._working._credit.paid(CAROL_ID)
+
     def finish(self, award: Award) -> tuple[Effect, ...]:
         """The engine has drawn."""
         statement = award.statement

@@ -133,6 +133,7 @@ def test_on_slot_timer__first_offer_is_over__wakes_the_miner_for_the_next_slot()
 
 def test_fill__no_room__woken_for_no_slot_until_there_is_room() -> None:
     seat = MinerSeat()
+    seat.paid_before()
     won = award_of(seat.claimed())
     seat.say(CAROL, won)
     ahead = seat.offer() + seat.wait(SLOTS_MS)

@@ -7,7 +7,7 @@ from protocol.roles.credit import FIRST, FORGOTTEN, MOST, PATIENCE, REMEMBERED, 
 from protocol.roles.working import RESEND_MS, RESULT_KEPT_MS
 from protocol.units import StakingId, UnixMillis
 from protocol.wire.messages import Claim, Reject
-from tests.protocol.roles.frames import CAROL_ID, NOW, PRICE, hello, receipt_of, voucher_of
+from tests.protocol.roles.frames import CAROL_ID, NOW, PRICE, award_of, hello, receipt_of, voucher_of
 from tests.protocol.roles.seats import MinerSeat, of_kind
 from tests.support.networks import CAROL
 
@@ -17,8 +17,29 @@ def skipped(effects: object) -> list[str]:
     return [str(note.fields["reason"]) for note in notes if note.name is NoteName.OFFER_SKIPPED]
 
 
-def test_offer__of_a_coordinator_that_owes_a_receipt__is_skipped_until_it_pays() -> None:
+def test_claims__of_a_coordinator_that_never_paid__wait_for_its_first_receipt() -> None:
     seat = MinerSeat()
+    _, result = seat.delivered()
+    heard = seat.offer()
+    assert (skipped(heard), of_kind(heard, Claim)) == ([], []), "the receipt may be on its way"
+    assert len(of_kind(seat.say(CAROL, receipt_of(result)), Claim)) == 1
+
+
+def test_claims__of_a_coordinator_that_never_paid__are_no_more_than_the_places_had_before_the_first_result() -> None:
+    seat = MinerSeat(places=3)
+    for _ in range(5):
+        seat.offer()
+    awards = [award_of(one.claim) for one in list(seat.core._claiming._claims.values())]
+    assert len(awards) == 3
+    for award in awards:
+        seat.say(CAROL, award)
+    assert of_kind(seat.finish(awards[0]) + seat.offer() + seat.wait(2000), Claim) == []
+
+
+def test_offer__of_a_coordinator_that_owes_receipts__is_skipped_until_it_pays() -> None:
+    seat = MinerSeat()
+    seat.paid_before()
+    seat.delivered()
     _, result = seat.delivered()
     seat.wait(PATIENCE - 1000)
     assert len(of_kind(seat.offer(), Claim)) == 1, "the receipt may be on its way"
@@ -32,6 +53,8 @@ def test_offer__of_a_coordinator_that_owes_a_receipt__is_skipped_until_it_pays()
 
 def test_offer__heard_before_its_coordinator_owed_too_much__is_not_claimed_later() -> None:
     seat = MinerSeat()
+    seat.paid_before()
+    seat.delivered()
     seat.delivered()
     seat.wait(PATIENCE - 500)
     seat.claimed()

@@ -259,6 +259,7 @@ def test_miner__second_receipt_that_adds_nothing__is_judged() -> None:
 
 def test_miner__earlier_receipt_after_a_later_one__settles_and_keeps_the_higher_voucher() -> None:
     seat = MinerSeat()
+    seat.paid_before()
     _, first = seat.delivered()
     _, second = seat.delivered()
     seat.say(CAROL, receipt_of(second, voucher=voucher_of(2 * PRICE, sequence=2)))

@@ -137,6 +137,7 @@ def test_fill__places_are_a_batch__looks_a_batch_ahead_in_the_backlog() -> None:
 
 def test_fill__place_that_frees_in_a_backlog__is_claimed_for_in_the_same_event() -> None:
     seat = MinerSeat()
+    seat.paid_before()
     award = award_of(seat.claimed())
     assert [effect for effect in seat.say(CAROL, award) if isinstance(effect, StartJob)]
     for number in range(1, 4):
