@@ -235,13 +235,12 @@ def _objections(history: History) -> dict[Subject, Tally]:
     """Count, of all awards, those to which a miner of a better rank objected with the coordinator's own decline."""
     tallies: dict[Subject, Tally] = {}
     for coordinator, conduct in history.conducts.items():
-        offers = {offered.draw.digest: offered for offered in conduct.offered}
         objected: set[tuple[TaskId, int]] = set()
-        for _, objection in history.objections:
-            offered = offers.get(objection.claim.offer)
-            if offered is None or objection.decline.coordinator != coordinator:
+        for one in history.objections:
+            objection, draw = one.objection, one.offered.draw
+            if objection.decline.coordinator != coordinator:
                 continue
-            own, winners = offered.draw.rank(objection.claim.miner), offered.draw.rank(objection.decline.winner)
+            own, winners = draw.rank(objection.claim.miner), draw.rank(objection.decline.winner)
             if own is not None and (winners is None or own < winners):
                 objected.add((objection.claim.task, objection.claim.attempt))
         tallies[(coordinator, None)] = Tally(len(objected), max(len(conduct.winners()), len(objected)))

@@ -69,6 +69,14 @@ class Closed:
     said: Said
 
 
+@dataclass(frozen=True, slots=True)
+class Objected:
+    """One objection, beside the offer that its claim names, as the coordinator of its decline published it."""
+
+    objection: Objection
+    offered: Offered
+
+
 @dataclass
 class Conduct:
     """All that one coordinator said, in the order of its own sequence numbers."""
@@ -118,7 +126,7 @@ class History:
     head: RecordHead
     views: dict[Epoch, EpochView] = field(default_factory=dict)
     conducts: dict[StakingId, Conduct] = field(default_factory=dict)
-    objections: list[tuple[UnixMillis, Objection]] = field(default_factory=list)
+    objections: list[Objected] = field(default_factory=list)
     inactive: list[InactiveSeen] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     span_ms: int = 0
@@ -151,7 +159,7 @@ def history_of(head: RecordHead, entries: Iterable[Entry], chain: Mapping[Epoch,
     for entry in entries:
         match entry:
             case ViewSeen():
-                _take_view(history, entry, faults)
+                _take_view(history, entry, faults, chain)
             case InactiveSeen():
                 history.inactive.append(entry)
             case Heard(publication=publication):
@@ -159,37 +167,55 @@ def history_of(head: RecordHead, entries: Iterable[Entry], chain: Mapping[Epoch,
                 heard.setdefault((publication.publisher, publication.sequence, publication.digest), entry)
     drawing = Drawing(head)
     spoken: dict[StakingId, list[tuple[Heard, Bulletin]]] = defaultdict(list)
+    objections: list[tuple[Publication, Objection]] = []
     for entry in heard.values():
         message = _message_of(head, entry.publication, faults)
         if isinstance(message, Bulletin) and _may_speak(history, entry.publication, message, faults):
             spoken[message.coordinator].append((entry, message))
-        elif isinstance(message, Objection) and _may_object(history, entry.publication, message, faults):
-            history.objections.append((entry.at, message))
+        elif isinstance(message, Objection):
+            objections.append((entry.publication, message))
     for coordinator, bulletins in sorted(spoken.items()):
-        bulletins.sort(key=lambda one: (one[0].publication.sequence, one[0].publication.digest))
-        history.conducts[coordinator] = _conduct(coordinator, bulletins, history, drawing)
-    if _is_of_another_network(history):
-        faults.add("record.network", "every task has the name of another network than the first line describes")
-        history.conducts.clear()
+        believed = _of_this_network(head, bulletins, faults)
+        believed.sort(key=lambda one: (one[0].publication.sequence, one[0].publication.digest))
+        if believed:
+            history.conducts[coordinator] = _conduct(coordinator, believed, history, drawing)
+    history.objections = _objections(history, objections, faults)
     times = [entry.at for entry in heard.values()]
     history.span_ms = max(times) - min(times) if times else 0
     history.faults = faults.all()
     return history
 
 
-def _is_of_another_network(history: History) -> bool:
-    """Say whether there are offers, and not one is named as on the network of the head."""
-    offers = [(conduct.coordinator, one.offer) for conduct in history.conducts.values() for one in conduct.offered]
-    named = (
-        offer.task == task_id(history.head.network_id, by, offer.accepted_epoch, offer.boot, offer.number)
-        for by, offer in offers
-    )
-    return bool(offers) and not any(named)
+def _of_this_network(
+    head: RecordHead, bulletins: Iterable[tuple[Heard, Bulletin]], faults: _Faults
+) -> list[tuple[Heard, Bulletin]]:
+    """Leave out a coordinator's messages by a key that has offers, not one of them named as on the network of the head.
+
+    Each key by itself: whoever changes a head can make tables and offers for it, but not sign them as another does.
+    """
+    by_key: dict[str, list[tuple[Heard, Bulletin]]] = defaultdict(list)
+    for one in bulletins:
+        by_key[one[0].publication.publisher].append(one)
+    believed = []
+    for key, said in by_key.items():
+        named = [
+            offer.task == task_id(head.network_id, by.coordinator, offer.accepted_epoch, offer.boot, offer.number)
+            for _, by in said
+            for offer in by.offers
+        ]
+        if named and not any(named):
+            faults.add("record.network", f"{key}: no task has its name on the network of the first line")
+        else:
+            believed += said
+    return believed
 
 
-def _take_view(history: History, seen: ViewSeen, faults: _Faults) -> None:
+def _take_view(history: History, seen: ViewSeen, faults: _Faults, chain: Mapping[Epoch, EpochView] | None) -> None:
     """Keep a view whose rows have the root that stands beside them, and that agrees with one seen before."""
     view = seen.view
+    if chain is not None and view.epoch not in chain:
+        faults.add("record.view", f"epoch {view.epoch}: the chain has none")
+        return
     if view.table.root != seen.root:
         faults.add("record.root", f"the table of epoch {view.epoch}")
         return
@@ -243,8 +269,27 @@ def _is_registered(history: History, address: Address, node: StakingId, role: Ro
     return any(row is not None and (row.id, row.role) == (node, role) for row in rows)
 
 
-def _may_object(history: History, publication: Publication, message: Objection, faults: _Faults) -> bool:
-    """Say whether the publisher signed the claim as that miner, and the coordinator its decline, by some table."""
+def _objections(history: History, heard: Iterable[tuple[Publication, Objection]], faults: _Faults) -> list[Objected]:
+    """Give the objections to awards of offers that are in the record, by the very key that published the offer.
+
+    Any other says nothing here: without its offer there is no draw to compare, and a table that somebody made up may
+    give a coordinator any key, but not sign its offers with it.
+    """
+    offers = {(by, one.draw.digest): one for by, conduct in history.conducts.items() for one in conduct.offered}
+    believed = []
+    for publication, message in heard:
+        declined_by, decline = _decliner(history, publication, message, faults), message.decline
+        offered = offers.get((decline.coordinator, message.claim.offer))
+        if declined_by is None or offered is None:
+            continue
+        same = (offered.offer.task, offered.offer.attempt) == (decline.task, decline.attempt)
+        if same and declined_by == address_of_peer_id(offered.said.publication.publisher):
+            believed.append(Objected(message, offered))
+    return believed
+
+
+def _decliner(history: History, publication: Publication, message: Objection, faults: _Faults) -> Address | None:
+    """Give the key that signed the decline, if the publisher signed the claim; both as the nodes of some table."""
     where = f"message {publication.sequence} of miner {message.claim.miner}"
     domain = history.head.domain
     try:
@@ -253,13 +298,13 @@ def _may_object(history: History, publication: Publication, message: Objection, 
         declined_by = signer(domain, message.decline, message.decline_signature)
     except InvalidMessage:
         faults.add("record.message", where)
-        return False
+        return None
     may_claim = _is_registered(history, claimed_by, message.claim.miner, Role.MINER)
     may_decline = _is_registered(history, declined_by, message.decline.coordinator, Role.COORDINATOR)
     if claimed_by != address_of_peer_id(publication.publisher) or not (may_claim and may_decline):
         faults.add("record.stranger", where)
-        return False
-    return True
+        return None
+    return declined_by
 
 
 def _conduct(
@@ -277,7 +322,7 @@ def _conduct(
             conduct.missed += step - 1
             broken.add(run)
         said = Said(bulletin, entry.publication, entry.at, run)
-        if step == 0:
+        if step == 0 and conduct.said[-1].publication.publisher == entry.publication.publisher:
             conduct.twins.append((conduct.said[-1], said))
         conduct.said.append(said)
         view = history.views[bulletin.epoch]

@@ -284,12 +284,12 @@ def _runs(history: History, conduct: Conduct) -> Iterator[Proof]:
 
 
 def _declines(history: History, conduct: Conduct) -> Iterator[Proof]:
-    """The rank that a coordinator signs in a decline is the winner's, as everybody computes it."""
-    offers = {offered.draw.digest: offered for offered in conduct.offered}
-    for _, objection in history.objections:
-        decline = objection.decline
-        offered = offers.get(objection.claim.offer)
-        if decline.coordinator != conduct.coordinator or offered is None:
+    """The rank that a coordinator signs in a decline is the announced winner's, as everybody computes it."""
+    winners = {(one.notice.task, one.notice.attempt, one.notice.winner) for one in conduct.awarded}
+    for objected in history.objections:
+        objection, offered, decline = objected.objection, objected.offered, objected.objection.decline
+        announced = (decline.task, decline.attempt, decline.winner) in winners
+        if decline.coordinator != conduct.coordinator or not announced:
             continue
         found = offered.draw.rank(decline.winner)
         rank = NO_RANK if found is None else found

@@ -1,6 +1,7 @@
 """What of a record is believed: only what is signed, by whoever may speak, under tables that add up."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,22 +10,26 @@ from protocol.audit.history import history_of
 from protocol.audit.record import Entry, Heard, InactiveSeen, RecordHead, ViewSeen
 from protocol.crypto.publication import Publication
 from protocol.crypto.typed_data import sign
-from protocol.stake.table import StakeTable
-from protocol.units import CAI, Digest, StakingId, UnixMillis, Wei
+from protocol.stake.lottery import task_id
+from protocol.stake.table import EpochView, StakeTable
+from protocol.units import CAI, Digest, Epoch, StakingId, UnixMillis, Wei
 from protocol.wire.codec import encode
 from protocol.wire.messages import Objection
 from protocol.wire.topics import objections_topic
-from tests.support.networks import ALICE, CAROL
+from tests.support.networks import ALICE, BOB, CAROL, DAVE, coordinator, row, view
 from tests.support.signed_gossip import (
+    BOOT,
     EPOCH,
     HEAD,
     PARAMS,
     START,
     Speaker,
     full_field,
+    notice,
     objection,
     offer,
     published_objection,
+    ranking,
     view_of,
     views,
 )
@@ -86,6 +91,65 @@ def test_head__of_another_network_than_the_messages__is_a_fault_and_accuses_nobo
     report = audit(RecordHead(PARAMS, HEAD.chain_id + 1, HEAD.contract), [*views(), said()])
     assert [fault.rule for fault in report.faults] == ["record.network"]
     assert (report.facts, report.proofs) == ((), ())
+
+
+MADE_UP = EPOCH + 5
+"""An epoch of which dave makes a table."""
+
+
+def made_up(dave_is: int) -> EpochView:
+    """A table that gives dave's key to the coordinator of this id."""
+    return view(MADE_UP, (row(ALICE, 1), row(BOB, 2), coordinator(DAVE, dave_is)))
+
+
+def by_dave(dave_is: int, network: RecordHead = HEAD, **changes: Any) -> list[Entry]:
+    """The table, and an offer in that coordinator's name that fits it and a head."""
+    table = made_up(dave_is)
+    name = task_id(network.network_id, StakingId(dave_is), Epoch(MADE_UP), BOOT, 0)
+    own = offer(accepted=MADE_UP, task=name)
+    speaker = Speaker(4, began=START + 10_000)
+    speaker.say(coordinator=dave_is, epoch=MADE_UP, root=table.table.root, offers=[own], **changes)
+    return [ViewSeen(table, table.table.root), *speaker.said]
+
+
+@pytest.mark.parametrize("dave_is", [3, 4])
+def test_head__changed_with_a_table_and_an_offer_made_for_it__accuses_nobody_else(dave_is: int) -> None:
+    head = RecordHead(PARAMS, HEAD.chain_id + 1, HEAD.contract)
+    honest = Speaker()
+    honest.say(offers=[offer(0), offer(1)])
+    report = audit(head, [*views(), *honest.said, *by_dave(dave_is, head)])
+    assert [(fault.rule, fault.count) for fault in report.faults] == [("record.network", 1)]
+    assert CAROL.peer_id in report.faults[0].first
+    assert report.proofs == ()
+    assert [(fact.coordinator, fact.tasks) for fact in report.facts] == [(dave_is, 1)]
+
+
+def test_sequence_number__of_another_key_in_a_made_up_table__is_no_second_message_under_it() -> None:
+    honest = Speaker(began=START + 10_000)
+    honest.say(offers=[offer()])
+    assert audit(HEAD, [*views(), *honest.said, *by_dave(3)]).proofs == ()
+
+
+def test_table__of_an_epoch_that_the_chain_has_not__is_a_fault_and_not_believed() -> None:
+    speaker = Speaker()
+    speaker.say(offers=[offer()])
+    report = audit(HEAD, [*views(EPOCH), *speaker.said, *by_dave(3)], {Epoch(EPOCH): view_of()})
+    assert [(fault.rule, fault.count) for fault in report.faults] == [("record.no_table", 1), ("record.view", 1)]
+    assert (report.views, [fact.tasks for fact in report.facts]) == (1, [1])
+
+
+def test_objection__whose_decline_was_signed_by_the_key_of_a_made_up_table__says_nothing() -> None:
+    speaker, table = Speaker(), made_up(3)
+    first, second = ranking(0)
+    speaker.say(offers=[offer()])
+    speaker.say(60, awards=[notice(offer(), second)])
+    lie = objection(offer(), first, second, 7)
+    forged = objection(offer(), first, second, 7, decline_signature=sign(DAVE, HEAD.domain, lie.decline))
+    history = history_of(
+        HEAD, [ViewSeen(table, table.table.root), *speaker.entries(), published_objection(forged, at_ms=80)]
+    )
+    assert (history.faults, history.objections) == ([], [])
+    assert len(history_of(HEAD, [*speaker.entries(), published_objection(lie, at_ms=80)]).objections) == 1
 
 
 def test_history_of__with_views_of_the_chain__believes_them_and_not_the_record() -> None:

@@ -3,18 +3,22 @@
 from collections.abc import Iterable
 
 from protocol.audit.audit import audit
-from protocol.audit.history import NEW_RUN
+from protocol.audit.history import NEW_RUN, history_of
 from protocol.audit.proofs import FEW_BOOTS, SETTLED_MS
 from protocol.audit.record import Entry
 from protocol.audit.report import Proof, Report
+from protocol.crypto.typed_data import digest, sign
+from tests.support.networks import CAROL
 from tests.support.signed_gossip import (
     BOOT,
     EPOCH,
     HEAD,
+    KEYS,
     PARAMS,
     START,
     Speaker,
     closure,
+    digest_of,
     field_without,
     full_field,
     notice,
@@ -300,6 +304,37 @@ def test_decline__that_names_another_rank_than_the_winner_has__is_proven() -> No
     assert rules([*speaker.entries(), fair]) == []
     (proof,) = proofs(*speaker.entries(), lie)
     assert (proof.rule, proof.expected, proof.seen) == ("decline.rank", "rank 1", "rank 7")
+
+
+def test_decline__of_a_claim_that_names_the_offer_of_another_task_or_attempt__proves_nothing() -> None:
+    first, second = ranking(0)
+    for named in (offer(1), offer(attempt=1)):
+        speaker = Speaker()
+        speaker.say(offers=[offer(), offer(1)])
+        speaker.say(40, offers=[offer(attempt=1)])
+        speaker.say(60, awards=[notice(offer(), second)])
+        fair = objection(offer(), first, second, 1)
+        claim = fair.claim.model_copy(update={"offer": digest_of(named)})
+        decline = fair.decline.model_copy(update={"claim": digest(HEAD.domain, claim), "rank": 7})
+        changes = {
+            "claim": claim,
+            "claim_signature": sign(KEYS[first], HEAD.domain, claim),
+            "decline": decline,
+            "decline_signature": sign(CAROL, HEAD.domain, decline),
+        }
+        odd = published_objection(objection(offer(), first, second, 1, **changes), at_ms=80)
+        assert rules([*speaker.entries(), odd]) == []
+        assert history_of(HEAD, [*speaker.entries(), odd]).objections == []
+
+
+def test_decline__whose_winner_was_never_announced__proves_nothing() -> None:
+    first, second = ranking(0)
+    for winner in (None, first):
+        speaker = Speaker()
+        speaker.say(offers=[offer()])
+        speaker.say(60, awards=[notice(offer(), winner)] if winner else [])
+        lie = published_objection(objection(offer(), first, second, 7, at_ms=80))
+        assert rules([*speaker.entries(), lie]) == []
 
 
 def test_record__of_several_recorders__counts_each_message_once() -> None:
