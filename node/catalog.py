@@ -19,7 +19,8 @@ def load_catalog(extra: Path | None = None) -> Catalog:
 
     Args:
         extra: A TOML file of the same form as ``configs/models.toml``, every part optional. Its models and aliases
-            are added and win by name, its ``default`` replaces ours.
+            are added and win by name; of a model that ours has too, the keys that it gives win, so that a digest
+            alone pins one. Its ``default`` replaces ours.
 
     Raises:
         ConfigError: A file cannot be read, or an entry is wrong; the text names the file and the key.
@@ -31,7 +32,7 @@ def load_catalog(extra: Path | None = None) -> Catalog:
         origin = extra
         added = read_toml(extra)
         for table in _TABLES:
-            merged[table] = {**merged.get(table, {}), **_table(extra, added, table)}
+            merged[table] = _joined(merged.get(table, {}), _table(extra, added, table))
         merged.update({key: value for key, value in added.items() if key not in _TABLES})
     try:
         # Through JSON, because strict validation takes a list for a tuple there and nowhere else.
@@ -43,6 +44,16 @@ def load_catalog(extra: Path | None = None) -> Catalog:
         raise ConfigError(f"{origin}: {key}: {reason}" if key else f"{origin}: {reason}") from None
     except TypeError as error:
         raise ConfigError(f"{origin}: dates and times have no place in a model catalog ({error})") from None
+
+
+def _joined(ours: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:  # Any: as in ``_table``
+    """Add entries; one that both have keeps of ours what the other does not say."""
+    both = {
+        key: {**ours[key], **value}
+        for key, value in added.items()
+        if isinstance(value, dict) and isinstance(ours.get(key), dict)
+    }
+    return {**ours, **added, **both}
 
 
 def _table(

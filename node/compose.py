@@ -204,6 +204,7 @@ def _engine(settings: Settings, catalog: Catalog, clock: Clock, journal: Journal
         kind=section.kind,
         models=section.models,
         model_folders=section.model_folders,
+        pulled_models=section.pulled_models,
         threads=section.threads,
         engines_on_machine=section.engines_on_machine,
         device=section.device,
@@ -234,7 +235,7 @@ async def run_with(
         if recorder is not None:
             recorder.open()
             nursery.start_soon(recorder.run)
-            for model in sorted(identity.catalog.models):
+            for model in identity.catalog.offered():
                 ports.transport.subscribe(offers_topic(identity.network, model))
             ports.transport.subscribe(objections_topic(identity.network))
         await nursery.start(ports.chain.run, driver if recorder is None else RecordedSink(driver, recorder))
@@ -279,12 +280,12 @@ def _desk(core: CoordinatorCore, ports: Ports) -> TaskDesk:
         return tuple(
             OfferedModel(
                 model=name,
-                sizes=model.sizes,
-                max_steps=model.max_steps,
+                sizes=core.identity.catalog.models[name].sizes,
+                max_steps=core.identity.catalog.models[name].max_steps,
                 miners=len(serving),
                 warm_miners=sum(1 for served in serving if served.warm),
             )
-            for name, model in sorted(core.identity.catalog.models.items())
+            for name in core.identity.catalog.offered()
             if (serving := [s for miner in core.roster if (s := miner.serves(name, now)) is not None])
         )
 

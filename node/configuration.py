@@ -39,6 +39,7 @@ PATH_KEYS: Final = (
     "http.keys_file",
     "record.file",
     "engine.model_folders",
+    "engine.pulled_models",
 )
 """Keys whose relative paths are meant from the file that holds them."""
 

@@ -35,6 +35,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "engine.kind": "--engine",
     "engine.models": "--model",
     "engine.model_folders": "--model-folder",
+    "engine.pulled_models": "--models-folder",
     "engine.threads": "--threads",
     "engine.device": "--device",
     "engine.delay_ms": "--delay-ms",

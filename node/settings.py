@@ -184,7 +184,9 @@ class EngineSection(Section):
     models: Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=64)] = (DEFAULT_MODEL,)
     """Models of the catalog to serve."""
     model_folders: Annotated[Mapping[ModelName, Path], Field(max_length=64)] = Field(default_factory=dict)
-    """Folder of a model, in diffusers layout, by its name: for models that do not come with the package."""
+    """Folder of a model, in diffusers layout, by its name: for models that are neither pulled nor in the package."""
+    pulled_models: Path | None = None
+    """Folder into which ``cuckoo models pull`` puts models, each under its name; None for ``~/.cuckoo/models``."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads of the engine; 0 means cores ÷ ``engines_on_machine``, at least one."""
     engines_on_machine: Annotated[int, Field(ge=1, le=1024)] = 1

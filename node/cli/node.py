@@ -55,6 +55,9 @@ def node(
     model_folder: Annotated[
         list[str] | None, typer.Option(metavar="MODEL=FOLDER", help="Miner: where a model lies. Repeatable.")
     ] = None,
+    models_folder: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Miner: where pulled models lie.  [~/.cuckoo/models]")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Miner: CPU threads of the engine, 0 for automatic.")] = None,
     device: Annotated[str | None, typer.Option(help="Miner: auto, cpu, cuda, cuda:1.  \\[auto]")] = None,
     delay_ms: Annotated[int | None, typer.Option(help="Miner: time of a picture with --engine instant.")] = None,
@@ -113,6 +116,7 @@ def node(
             "engine.kind": engine,
             "engine.models": model,
             "engine.model_folders": model_folders_from(model_folder),
+            "engine.pulled_models": models_folder,
             "engine.threads": threads,
             "engine.device": device,
             "engine.delay_ms": delay_ms,

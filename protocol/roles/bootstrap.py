@@ -20,7 +20,7 @@ class BootstrapCore(Core):
         match event:
             case Restored():
                 self.emit(Subscribe(objections_topic(self.identity.network)))
-                for model in sorted(self.identity.catalog.models):
+                for model in self.identity.catalog.offered():
                     self.emit(Subscribe(offers_topic(self.identity.network, model)))
             case _:
                 pass

@@ -76,7 +76,7 @@ class CoordinatorCore(Core):
         self._assignment = Assignment(self, self._tasks, self.roster, self._settlement, self._offering)
         self._searches = {
             model_key(identity.network, model): Discovery(model_key(identity.network, model), identity.key.peer_id)
-            for model in sorted(identity.catalog.models)
+            for model in identity.catalog.offered()
         }
         self._intake = Intake(self, self._tasks, self.roster, self._settlement, self._offering)
         self._streams: set[PeerId] = set()
@@ -136,7 +136,7 @@ class CoordinatorCore(Core):
     def _on_restored(self, event: Restored) -> None:
         """Begin a run: take up what was accepted and not finished, and find the miners."""
         identity = self.identity
-        for model in sorted(identity.catalog.models):
+        for model in identity.catalog.offered():
             self.emit(Subscribe(offers_topic(identity.network, model)))
         self.emit(Provide(coordinator_key(identity.network)))
         for search in self._searches.values():

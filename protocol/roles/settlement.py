@@ -108,7 +108,7 @@ class Settlement:
             raise InvalidMessage("result.award")
         if commitment.specification != award.award.statement.specification:
             raise InvalidMessage("result.specification")
-        if commitment.model != self._core.identity.catalog.models[task.specification.model].digest:
+        if commitment.model != self._core.identity.catalog.models[task.specification.model].pinned_digest:
             raise InvalidMessage("result.model")
         self._core.check_signature(commitment, message.signature, row, "result.signature")
         award.result = message

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from protocol.params import MAX_PROMPT_CHARACTERS
 from protocol.units import Digest
@@ -49,20 +49,50 @@ class BuiltinSource(Frozen):
     """Folder under ``node/models``."""
 
 
+def _check_absolute(path: str) -> str:
+    """Refuse a relative path: it would mean another place in each working directory."""
+    if not PurePosixPath(path).is_absolute():
+        raise ValueError("must be an absolute path")
+    return path
+
+
+def _check_safetensors(path: str) -> str:
+    """Refuse weights that can run code when they are read."""
+    if not path.endswith(".safetensors"):
+        raise ValueError("must be a .safetensors file: no other weights are opened")
+    return path
+
+
+AbsolutePath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_check_absolute)]
+
+
 class FolderSource(Frozen):
     """The weights lie in a folder of this machine, in diffusers layout."""
 
     kind: Literal["folder"]
-    path: str | None = None
-    """Absolute path; None when each miner names its own in its settings."""
+    path: AbsolutePath | None = None
+    """None when each miner names its own in its settings."""
 
-    @field_validator("path")
-    @classmethod
-    def _check_absolute(cls, path: str | None) -> str | None:
-        """Refuse a relative path: it would mean another folder in each working directory."""
-        if path is not None and not PurePosixPath(path).is_absolute():
-            raise ValueError("must be an absolute path")
-        return path
+
+class CheckpointSource(Frozen):
+    """The weights are one ``.safetensors`` file; a folder in diffusers layout says what they are.
+
+    The folder holds the index, each part's configuration, the tokenizers and the scheduler's numbers, and no weights:
+    a checkpoint does not say these things of itself, and nothing is fetched when a model is loaded.
+    """
+
+    kind: Literal["checkpoint"]
+    file: Annotated[AbsolutePath, AfterValidator(_check_safetensors)] | None = None
+    """None when it is the ``checkpoint.safetensors`` in the folder that each miner names in its settings."""
+    configuration: AbsolutePath | None = None
+    """Folder in diffusers layout; None with ``file``."""
+
+    @model_validator(mode="after")
+    def _check_both(self) -> Self:
+        """Refuse half of what is needed."""
+        if (self.file is None) != (self.configuration is None):
+            raise ValueError("give both file and configuration, or neither")
+        return self
 
 
 class HuggingFaceSource(Frozen):
@@ -73,7 +103,9 @@ class HuggingFaceSource(Frozen):
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
-ModelSource = Annotated[BuiltinSource | FolderSource | HuggingFaceSource, Field(discriminator="kind")]
+ModelSource = Annotated[
+    BuiltinSource | FolderSource | CheckpointSource | HuggingFaceSource, Field(discriminator="kind")
+]
 
 
 class CatalogModel(Frozen):
@@ -94,8 +126,9 @@ class CatalogModel(Frozen):
     """Tokens that its text encoder reads; what follows them does not change the picture."""
     loading_limit_ms: Annotated[int, Field(ge=1000, le=3_600_000)]
     """Longest time (ms) in the state ``loading`` before the attempt counts as lost."""
-    digest: HexDigest
-    """SHA-256 over its files' names and digests, as ``node.adapters.engine.weights`` computes it."""
+    digest: HexDigest | None = None
+    """SHA-256 over its files' names and digests, as ``node.adapters.engine.weights`` computes it. A model without one
+    is known but neither served nor offered: results are checked against it."""
     licence: Annotated[str, Field(min_length=1, max_length=120)]
     """SPDX expression of the weights' licence."""
     source: ModelSource
@@ -110,6 +143,12 @@ class CatalogModel(Frozen):
         if self.default_guidance > self.max_guidance:
             raise ValueError("default_guidance must not exceed max_guidance")
         return self
+
+    @property
+    def pinned_digest(self) -> Digest:
+        """The digest of a model that is offered. Ask for no other's: that is a fault of ours."""
+        assert self.digest is not None, f"{self.name} has no digest"
+        return self.digest
 
     @property
     def sizes_text(self) -> str:
@@ -142,12 +181,21 @@ class Catalog(Frozen):
                 raise ValueError(f"models.{key}: its name is {model.name!r}")
         if self.default not in self.models:
             raise ValueError(f"default: there is no model {self.default!r}")
+        if self.models[self.default].digest is None:
+            raise ValueError(f"default: {self.default} has no digest, so that nobody may serve it")
         for alias, target in self.aliases.items():
             if target not in self.models:
                 raise ValueError(f"aliases.{alias}: there is no model {target!r}")
             if alias in self.models:
                 raise ValueError(f"aliases.{alias}: is the name of a model")
         return self
+
+    def offered(self) -> tuple[str, ...]:
+        """Name the models that may be served and asked for, sorted: those whose digest the network has pinned.
+
+        Spec: SPEC.md §7.5 (model_not_pinned)
+        """
+        return tuple(name for name, model in sorted(self.models.items()) if model.digest is not None)
 
     def resolve(self, name: str | None) -> CatalogModel | None:
         """Find a model by its name, an alias or, for None, as the default."""
@@ -158,12 +206,12 @@ class Catalog(Frozen):
     def refusal(self, specification: TaskSpecification) -> Impossible | None:
         """Say why no miner can do this, or None. ``model`` must be a catalog name: aliases end at the gateway.
 
-        Spec: SPEC.md §7.5 (unknown_model, work_not_offered, scheduler_not_offered, numerics_not_offered,
-        size_not_offered, too_many_steps, guidance_too_high)
+        Spec: SPEC.md §7.5 (unknown_model, model_not_pinned, work_not_offered, scheduler_not_offered,
+        numerics_not_offered, size_not_offered, too_many_steps, guidance_too_high)
         """
         model = self.models.get(specification.model)
-        if model is None:
-            return self._unknown(specification.model)
+        if model is None or model.digest is None:
+            return self._not_offered(specification.model, model)
         size = (specification.width, specification.height)
         return _refuse_kind(model, specification) or _refuse_numbers(
             model, size, specification.steps, specification.guidance
@@ -189,8 +237,8 @@ class Catalog(Frozen):
         seed_out_of_range, and those of ``refusal``)
         """
         entry = self.resolve(model)
-        if entry is None:
-            return self._unknown(model or "")
+        if entry is None or entry.digest is None:
+            return self._not_offered(model or "", entry)
         chosen = size or entry.default_size
         chosen_steps = entry.default_steps if steps is None else steps
         chosen_guidance = entry.default_guidance if guidance is None else float(guidance)
@@ -210,11 +258,12 @@ class Catalog(Frozen):
             seed=seed,
         )
 
-    def _unknown(self, name: str) -> Impossible:
-        """Name the models that there are."""
-        return Impossible(
-            "unknown_model", f"there is no model {name[:64]!r}; there are: {', '.join(sorted(self.models))}"
-        )
+    def _not_offered(self, name: str, model: CatalogModel | None) -> Impossible:
+        """Say why nobody may serve what goes by this name, and name the models that there are."""
+        there_are = f"there are: {', '.join(self.offered())}"
+        if model is None:
+            return Impossible("unknown_model", f"there is no model {name[:64]!r}; {there_are}")
+        return Impossible("model_not_pinned", f"this network's catalog names no digest of {model.name}; {there_are}")
 
 
 def _refuse_kind(model: CatalogModel, specification: TaskSpecification) -> Impossible | None:

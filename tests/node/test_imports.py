@@ -116,6 +116,7 @@ MAY_ALSO_IMPORT = {
     "node/adapters/chain/abi.py": {"eth_abi", "eth_utils"},
     "node/adapters/chain/gas_account.py": {"node.ethereum_account"},
     "node/adapters/chain/sender.py": {"eth_utils"},
+    "node/adapters/engine/loading.py": {"torch", "diffusers"},
     "node/adapters/engine/pipeline.py": {"torch", "diffusers", "transformers", "numpy", "PIL"},
     "node/adapters/engine/denoised.py": {"torch"},
     "node/adapters/engine/preview.py": {"numpy", "PIL"},

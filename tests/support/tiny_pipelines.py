@@ -1,6 +1,7 @@
 """Tiny random pipelines of every family that a miner may serve, saved as people publish models: no weights to fetch.
 
-``python -m tests.support.tiny_pipelines FOLDER`` saves them all, in a process of its own.
+``python -m tests.support.tiny_pipelines FOLDER`` saves them all, in a process of its own, and one of them as
+a checkpoint in one file.
 Their pictures mean nothing; that they load and draw by the classes of the real ones is what they are for.
 """
 
@@ -36,6 +37,8 @@ from transformers import (
     T5EncoderModel,
     T5TokenizerFast,
 )
+
+from tests.support.single_file import save_single_files
 
 WIDTH: Final = 32
 """Width of the text encoders' states."""
@@ -176,3 +179,4 @@ FAMILIES: Final[dict[str, Callable[[Path], None]]] = {
 if __name__ == "__main__":
     for name, save in FAMILIES.items():
         save(Path(sys.argv[1]) / name)
+    save_single_files(Path(sys.argv[1]) / "stable-diffusion" / "model", Path(sys.argv[1]) / "single")

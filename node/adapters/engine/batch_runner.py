@@ -63,8 +63,9 @@ class BatchRunner:
         """Check, load and measure a model."""
         begin = time.perf_counter()
         try:
-            check_model(Path(command.folder), Digest(command.digest))
-            painter = Painter(Path(command.folder), self._device)
+            folder, checkpoint = Path(command.folder), Path(command.checkpoint) if command.checkpoint else None
+            check_model(folder, Digest(command.digest), checkpoint)
+            painter = Painter(folder, self._device, checkpoint)
             load_ms = _elapsed_ms(begin)
             step_ms, speeds = measure(painter, command)
         except Exception as error:

@@ -28,6 +28,7 @@ from node.adapters.engine.ipc import (
 )
 from node.adapters.engine.jobs import Jobs
 from node.adapters.engine.outbox import JobKey, Outbox
+from node.adapters.engine.places import find_model
 from node.adapters.engine.settings import (
     QUEUE_BEYOND_PLACES,
     EngineSettings,
@@ -35,7 +36,6 @@ from node.adapters.engine.settings import (
     require_libraries,
     served_models,
 )
-from node.adapters.engine.weights import model_folder
 from node.ports import Clock, EventSink, Journal
 from protocol.effects import StartJob
 from protocol.events import EngineChanged, JobFailed, JobFinished, JobProgress, ModelState
@@ -73,7 +73,10 @@ class DiffusionEngine:
         self._clock = clock
         self._journal = journal
         self._models = served_models(settings, catalog)
-        self._folders = {name: model_folder(model, settings.model_folders) for name, model in self._models.items()}
+        self._places = {
+            name: find_model(model, settings.model_folders, settings.pulled_models)
+            for name, model in self._models.items()
+        }
         self._outbox = Outbox()
         self._jobs = Jobs()
         self._gathering = trio.Event()
@@ -242,8 +245,9 @@ class DiffusionEngine:
             self._child.send(
                 Load(
                     model=name,
-                    folder=str(self._folders[name]),
-                    digest=model.digest,
+                    folder=str(self._places[name].folder),
+                    checkpoint=str(self._places[name].checkpoint or ""),
+                    digest=model.pinned_digest,
                     width=model.default_size[0],
                     height=model.default_size[1],
                     steps=model.default_steps,
@@ -273,7 +277,7 @@ class DiffusionEngine:
         return tuple(
             ModelState(
                 model=name,
-                digest=self._models[name].digest,
+                digest=self._models[name].pinned_digest,
                 warm=True,
                 pixel_steps_per_s=self._batching.alone(name),
                 max_batch=self._batching.most_of(name),
@@ -311,7 +315,7 @@ class DiffusionEngine:
                     data=report.data,
                     digest=report.digest,
                     media_type="image/png",
-                    model=self._models[self._jobs[key].job.specification.model].digest,
+                    model=self._models[self._jobs[key].job.specification.model].pinned_digest,
                     fingerprint=NO_FINGERPRINT,
                     generation_ms=report.generation_ms,
                 )

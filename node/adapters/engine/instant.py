@@ -107,7 +107,7 @@ class InstantEngine:
         return tuple(
             ModelState(
                 model=name,
-                digest=model.digest,
+                digest=model.pinned_digest,
                 warm=True,
                 pixel_steps_per_s=max(
                     1, round(model.default_size[0] * model.default_size[1] * model.default_steps / seconds)
@@ -166,7 +166,7 @@ class InstantEngine:
                 data=data,
                 digest=Digest(hashlib.sha256(data).digest()),
                 media_type="image/png",
-                model=self._models[specification.model].digest,
+                model=self._models[specification.model].pinned_digest,
                 fingerprint=NO_FINGERPRINT,
                 generation_ms=self._clock.now() - begin + self._settings.delay_ms,
             )

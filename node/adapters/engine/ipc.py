@@ -40,6 +40,8 @@ class Load(Frozen):
     kind: Literal["load"] = "load"
     model: ModelName
     folder: Annotated[str, Field(min_length=1, max_length=4096)]
+    checkpoint: Annotated[str, Field(max_length=4096)] = ""
+    """The one file that holds all weights; empty where the folder's parts hold them."""
     digest: DigestField
     width: Pixels
     height: Pixels

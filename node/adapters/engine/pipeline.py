@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from diffusers.pipelines.auto_pipeline import AutoPipelineForText2Image
 from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 from node.adapters.engine.denoised import Denoised
+from node.adapters.engine.loading import load_pipeline
 from node.adapters.engine.preview import PreviewGuess
 from node.adapters.engine.weights import ModelFault
 
@@ -85,26 +85,14 @@ class Wish:
 class Painter:
     """One loaded text-to-image pipeline on one device."""
 
-    def __init__(self, folder: Path, device: str) -> None:
-        """Load the pipeline from a folder whose digest is checked already.
-
-        Only safetensors are read, no code from the folder runs and no network is asked. Arithmetic is float32 on
-        every device, so that honest machines agree as closely as they can.
+    def __init__(self, folder: Path, device: str, checkpoint: Path | None = None) -> None:
+        """Load the pipeline from a folder whose digest is checked already, as ``load_pipeline`` says.
 
         Raises:
             ModelFault: ``model_corrupt``: the files are no pipeline that draws pictures from text.
         """
-        try:
-            # Any: what diffusers gives depends on the files
-            self._pipeline: Any = AutoPipelineForText2Image.from_pretrained(  # type: ignore[no-untyped-call]
-                str(folder), dtype=torch.float32, use_safetensors=True, local_files_only=True
-            ).to(device)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelFault("model_corrupt", f"{folder}: {error}") from error
-        except Exception as error:
-            if type(error).__name__ != "SafetensorError":  # compiled without a public base class
-                raise
-            raise ModelFault("model_corrupt", f"{folder}: {error}") from error
+        # Any: what it can be asked depends on the files
+        self._pipeline: Any = load_pipeline(folder, checkpoint, device)
         self._pipeline.set_progress_bar_config(disable=True)
         self._guess = PreviewGuess()
         self._denoised = Denoised(self._pipeline.scheduler)

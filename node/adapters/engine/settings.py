@@ -28,6 +28,8 @@ class EngineSettings:
     """Models of the catalog to serve."""
     model_folders: Mapping[str, Path] = field(default_factory=dict)
     """Folder of a model in diffusers layout, by its name, in place of the catalog's source."""
+    pulled_models: Path | None = None
+    """Folder of pulled models, each under its name; None for the one under the user's home."""
     threads: int = 0
     """CPU threads of the child; 0 for cores ÷ ``engines_on_machine``."""
     engines_on_machine: int = 1
@@ -55,7 +57,7 @@ def served_models(settings: EngineSettings, catalog: Catalog) -> dict[str, Catal
     """Find the models to serve in the catalog.
 
     Raises:
-        ConfigError: None is named, or one is not in the catalog.
+        ConfigError: None is named, or one is not in the catalog, or the catalog has no digest of it.
     """
     if not settings.models:
         raise ConfigError("engine.models: name at least one model of the catalog")
@@ -65,6 +67,11 @@ def served_models(settings: EngineSettings, catalog: Catalog) -> dict[str, Catal
         if model is None:
             known = ", ".join(sorted(catalog.models))
             raise ConfigError(f"engine.models: there is no model {name!r} in the catalog; there are: {known}")
+        if model.digest is None:
+            raise ConfigError(
+                f"engine.models: the catalog names no digest of {name}, against which its pictures could be checked: "
+                f"cuckoo models pull {name} prints the line that this network's operator adds to it"
+            )
         served[name] = model
     return served
 

@@ -23,6 +23,7 @@ RETRY_AFTER_S: Final = 5
 
 _STATUS: Final = {
     "unknown_model": 404,
+    "model_not_pinned": 404,
     "not_found": 404,
     "busy": 429,
     "rate_limited": 429,
@@ -36,6 +37,7 @@ _STATUS: Final = {
 """Code -> status; what stands here in no other place is a bad request, 400."""
 _PARAMETERS: Final = {
     "unknown_model": "model",
+    "model_not_pinned": "model",
     "size_not_offered": "size",
     "prompt_empty": "prompt",
     "prompt_too_long": "prompt",

@@ -4,7 +4,9 @@ import os
 
 import pytest
 
-from node.adapters.engine import EngineSettings
+from node.adapters.engine import EngineSettings, build_engine
+from node.catalog import load_catalog
+from protocol.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,19 @@ def test_resolved_threads__engines_share_a_machine__together_no_more_than_its_co
 def test_resolved_threads__stated__is_taken_as_it_is(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1})
     assert EngineSettings(threads=7, engines_on_machine=3).resolved_threads() == 7
+
+
+@pytest.mark.parametrize("kind", ["instant", "diffusion"])
+def test_build_engine__model_without_digest__config_error_says_what_to_run(kind, clock, journal):
+    with pytest.raises(ConfigError, match=r"^engine\.models: the catalog names no digest of sdxl, .*") as caught:
+        build_engine(EngineSettings(kind=kind, models=("sdxl",)), load_catalog(), clock, journal)
+    assert "cuckoo models pull sdxl prints the line" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_build_engine__pinned_model_that_was_not_pulled__config_error_says_what_to_run(clock, journal, tmp_path):
+    catalog = load_catalog()
+    pinned = catalog.models["sdxl"].model_copy(update={"digest": bytes(32)})
+    catalog = catalog.model_copy(update={"models": {**catalog.models, "sdxl": pinned}})
+    with pytest.raises(ConfigError, match=r"^engine\.models: sdxl is not on this machine: cuckoo models pull sdxl$"):
+        build_engine(EngineSettings(models=("sdxl",), pulled_models=tmp_path), catalog, clock, journal)

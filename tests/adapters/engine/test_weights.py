@@ -1,13 +1,17 @@
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 
-from node.adapters.engine.weights import ModelFault, check_model, model_digest, read_files
-from node.adapters.engine.weights import model_folder as find_folder
-from protocol.errors import ConfigError
-from protocol.task.catalog import FolderSource, HuggingFaceSource
+from node.adapters.engine.weights import (
+    CHECKPOINT,
+    SUMS,
+    ModelFault,
+    check_model,
+    digest_lines,
+    model_digest,
+    read_files,
+)
 
 
 @pytest.fixture
@@ -77,32 +81,100 @@ def test_model_digest__card_pickle_and_unused_folder_beside__is_unchanged(small)
     assert model_digest(small) == digest
 
 
-def test_model_folder__builtin__lies_in_the_package(catalog, model_folder):
-    assert find_folder(catalog.models["pocket-emoji"], {}).samefile(model_folder)
+@pytest.mark.parametrize("name", ["weights.fp16.safetensors", "w.fp16-00001-of-00002.safetensors"])
+def test_model_digest__variant_beside__is_unchanged(small, name):
+    digest = model_digest(small)
+    (small / "unet" / name).write_bytes(b"half as long")
+    (small / "unet" / "weights.safetensors.index.fp16.json").write_text("{}")
+    assert model_digest(small) == digest
 
 
-def test_model_folder__named_folder_missing__config_error_names_the_key(catalog, tmp_path):
-    with pytest.raises(ConfigError, match=r"^model_folders\.pocket-emoji: no model in .*nowhere") as caught:
-        find_folder(catalog.models["pocket-emoji"], {"pocket-emoji": tmp_path / "nowhere"})
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("pickle", ["weights.bin", "weights.ckpt", "weights.pt"])
+def test_read_files__pickles_and_no_safetensors__is_model_unsafe_and_names_one(small, pickle):
+    (small / "unet" / "weights.safetensors").rename(small / "unet" / pickle)
+    with pytest.raises(ModelFault, match=f"{small}/unet holds {pickle} and no safetensors") as caught:
+        read_files(small)
+    assert caught.value.reason == "model_unsafe"
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        FolderSource(kind="folder"),
-        HuggingFaceSource(kind="hugging_face", repository="a/b", revision="0" * 40),
-    ],
-    ids=lambda source: source.kind,
-)
-def test_model_folder__nobody_named_one__config_error_says_what_to_do(catalog, small, source):
-    model = catalog.models["pocket-emoji"].model_copy(update={"source": source})
-    with pytest.raises(ConfigError, match=r"^model_folders\.pocket-emoji: name the folder"):
-        find_folder(model, {})
-    assert find_folder(model, {"pocket-emoji": small}) == small
+def test_read_files__pickle_beside_a_variant_alone__is_model_unsafe(small):
+    (small / "unet" / "weights.safetensors").rename(small / "unet" / "weights.fp16.safetensors")
+    (small / "unet" / "weights.bin").write_bytes(b"a pickle")
+    with pytest.raises(ModelFault) as caught:
+        read_files(small)
+    assert caught.value.reason == "model_unsafe"
 
 
-def test_model_folder__absolute_path_in_the_catalog__is_used(catalog, small):
-    source = FolderSource(kind="folder", path=str(small))
-    model = catalog.models["pocket-emoji"].model_copy(update={"source": source})
-    assert find_folder(model, {}) == Path(small)
+@pytest.fixture
+def whole(small):
+    """The same folder, with files of weights that are what their names say."""
+    for part in ("unet", "vae"):
+        header = json.dumps({"a": {"dtype": "U8", "shape": [100], "data_offsets": [0, 100]}}).encode()
+        (small / part / "weights.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(100))
+    return small
+
+
+@pytest.mark.parametrize("kept", [-1, 20, 4, 0])
+def test_check_model__weights_cut_short__names_the_file(whole, kept):
+    digest = model_digest(whole)
+    weights = whole / "vae" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:kept])
+    with pytest.raises(ModelFault, match=str(weights)) as caught:
+        check_model(whole, digest)
+    assert caught.value.reason == "model_corrupt"
+
+
+def test_check_model__a_shard_is_missing__names_it(whole):
+    index = {"weight_map": {"a": "weights.safetensors", "b": "weights-00002-of-00002.safetensors"}}
+    (whole / "vae" / "weights.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelFault, match=f"{whole}/vae/weights-00002-of-00002.safetensors does not exist"):
+        check_model(whole, bytes(32))
+
+
+@pytest.mark.parametrize("change", ["other", "gone", "more"])
+def test_check_model__pulled_and_changed__names_the_file_by_what_was_pulled(whole, change):
+    (whole / SUMS).write_text(digest_lines(whole))
+    digest = model_digest(whole)
+    wrong = whole / "vae" / "config.json"
+    match change:
+        case "other":
+            wrong.write_text('{"a": 1}')
+        case "gone":
+            wrong.unlink()
+        case "more":
+            wrong = whole / "vae" / "b.json"
+            wrong.write_text("{}")
+    with pytest.raises(ModelFault, match=f"{wrong} is not the catalog's"):
+        check_model(whole, digest)
+
+
+@pytest.mark.parametrize("rubbish", [b"\xff" * 8, b"[" * 100_000, b"[]", b'{"a": 3}', b'{"a": {"data_offsets": "x"}}'])
+def test_check_model__weights_with_a_header_of_rubbish__is_model_corrupt(whole, rubbish):
+    weights = whole / "vae" / "weights.safetensors"
+    weights.write_bytes(len(rubbish).to_bytes(8, "little") + rubbish)
+    with pytest.raises(ModelFault, match=str(weights)) as caught:
+        check_model(whole, bytes(32))
+    assert caught.value.reason == "model_corrupt"
+
+
+def test_read_files__checkpoint__is_listed_beside_its_configuration(whole, tmp_path_factory):
+    checkpoint = tmp_path_factory.mktemp("checkpoints") / "mine.safetensors"
+    (whole / "vae" / "weights.safetensors").rename(checkpoint)
+    (whole / "unet" / "weights.safetensors").unlink()
+    assert read_files(whole, checkpoint) == (CHECKPOINT, "model_index.json", "unet/config.json", "vae/config.json")
+    digest = model_digest(whole, checkpoint)
+    check_model(whole, digest, checkpoint)
+    (whole / "unet" / "config.json").write_text('{"another": "model"}')
+    with pytest.raises(ModelFault):
+        check_model(whole, digest, checkpoint)
+
+
+@pytest.mark.parametrize("weights", ["weights.safetensors", "pytorch_model.bin"])
+def test_read_files__weights_in_the_configuration_of_a_checkpoint__is_model_unsafe(whole, tmp_path_factory, weights):
+    (whole / "vae" / "weights.safetensors").rename(whole / "vae" / weights)
+    (whole / "unet" / "weights.safetensors").unlink()
+    checkpoint = tmp_path_factory.mktemp("checkpoints") / "mine.safetensors"
+    checkpoint.write_bytes(b"")
+    with pytest.raises(ModelFault, match=f"{whole}/vae holds {weights}: beside a checkpoint") as caught:
+        read_files(whole, checkpoint)
+    assert caught.value.reason == "model_unsafe"

@@ -29,7 +29,10 @@ def catalog() -> Catalog:
         source=BuiltinSource(kind="builtin", folder="tiny"),
     )
     other = tiny.model_copy(update={"name": "absent", "title": "Known, but nobody serves it"})
-    return Catalog(models={"tiny": tiny, "absent": other}, default="tiny", aliases={"gpt-image-1": "tiny"})
+    large = tiny.model_copy(update={"name": "large", "title": "Known, but nobody may serve it", "digest": None})
+    return Catalog(
+        models={"tiny": tiny, "absent": other, "large": large}, default="tiny", aliases={"gpt-image-1": "tiny"}
+    )
 
 
 @dataclass

@@ -35,6 +35,7 @@ GENERATIONS = "/v1/images/generations"
         ({"prompt": "x", "seed": 2**63 - 1, "n": 2}, (400, "seed_out_of_range", "seed")),
         ({"prompt": "x", "model": "none"}, (404, "unknown_model", "model")),
         ({"prompt": "x", "model": ""}, (404, "unknown_model", "model")),
+        ({"prompt": "x", "model": "large"}, (404, "model_not_pinned", "model")),
         ({"prompt": "x", "stream": True}, (400, "invalid_request", "stream")),
         ({"prompt": "x", "output_format": "webp"}, (400, "invalid_request", "output_format")),
         ({"prompt": "x", "colour": "red"}, (400, "invalid_request", "colour")),

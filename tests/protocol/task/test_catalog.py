@@ -55,6 +55,16 @@ def test_refusal__outside_the_limits__names_what_is_possible(changes, code, deta
     assert CATALOG.refusal(make_specification(**changes)) == Impossible(code, detail)
 
 
+def test_offered__model_without_digest__is_known_and_refused_by_name():
+    models = {"tiny": make_model(), "big": make_model(name="big", digest=None)}
+    catalog = Catalog(models=models, default="tiny", aliases={"dall-e-2": "big"})
+    assert catalog.offered() == ("tiny",)
+    refusal = Impossible("model_not_pinned", "this network's catalog names no digest of big; there are: tiny")
+    assert catalog.refusal(make_specification(model="big")) == refusal
+    for name in ("big", "dall-e-2"):
+        assert catalog.complete("a cat", seed=1, model=name) == refusal
+
+
 def test_complete__prompt_alone__takes_the_models_defaults():
     assert CATALOG.complete("a cat", seed=1) == make_specification()
 

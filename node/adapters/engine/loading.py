@@ -1,0 +1,58 @@
+"""Makes a pipeline of a model's files, in the engine's child process.
+
+Rules for editors: only safetensors are read, no code from a model's folder runs, and no network is asked.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING, AutoPipelineForText2Image
+
+from node.adapters.engine.weights import INDEX, ModelFault
+
+NO_PIPELINE: Final = ("SafetensorError", "SingleFileComponentError")
+"""Names of what the libraries raise for wrong files, of classes that they do not export."""
+
+
+def load_pipeline(folder: Path, checkpoint: Path | None, device: str) -> Any:  # noqa: ANN401  what diffusers loads
+    """Load a text-to-image pipeline whose digest is checked already.
+
+    Arithmetic is float32 on every device, so that honest machines agree as closely as they can.
+
+    Args:
+        folder: In diffusers layout.
+        checkpoint: A ``.safetensors`` file with all weights, where the folder's parts hold none.
+        device: A torch device name.
+
+    Raises:
+        ModelFault: ``model_corrupt``: the files are no pipeline that draws pictures from text.
+    """
+    try:
+        pipeline: Any  # what it is depends on the files
+        if checkpoint is None:
+            pipeline = AutoPipelineForText2Image.from_pretrained(  # type: ignore[no-untyped-call]
+                str(folder), dtype=torch.float32, use_safetensors=True, local_files_only=True
+            )
+        else:
+            pipeline = _single_file_class(folder).from_single_file(
+                str(checkpoint), config=str(folder), dtype=torch.float32, local_files_only=True
+            )
+        return pipeline.to(device)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+        # The last is torch's where a tensor is missing: it cannot move what has no numbers.
+        raise ModelFault("model_corrupt", f"{checkpoint or folder}: {error}") from error
+    except Exception as error:
+        if type(error).__name__ not in NO_PIPELINE:
+            raise
+        raise ModelFault("model_corrupt", f"{checkpoint or folder}: {error}") from error
+
+
+def _single_file_class(folder: Path) -> type[Any]:  # Any: diffusers types none of its pipelines
+    """Find the class that the folder's index names among those that draw pictures from text."""
+    name = json.loads((folder / INDEX).read_bytes())["_class_name"]
+    classes = {known.__name__: known for known in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values()}
+    if name not in classes:
+        raise ValueError(f"{name} draws no pictures from text, as far as diffusers knows")
+    return classes[name]
