@@ -20,6 +20,7 @@ from node.cli.devnet import devnet
 from node.cli.escrow import escrow_commands
 from node.cli.faucet import faucet
 from node.cli.key import key_commands
+from node.cli.models import model_commands
 from node.cli.node import node
 from node.cli.registration import commission, profile, register, rotate_key, unjail
 from node.cli.rewards import claim, rewards
@@ -89,6 +90,7 @@ app.command(rich_help_panel=NODES)(devnet)
 app.command(rich_help_panel=NODES)(node)
 app.add_typer(key_commands, name="key", rich_help_panel=NODES)
 app.add_typer(config_commands, name="config", rich_help_panel=NODES)
+app.add_typer(model_commands, name="models", rich_help_panel=NODES)
 app.command(rich_help_panel=STAKES)(status)
 app.command(rich_help_panel=STAKES)(audit)
 app.command(rich_help_panel=STAKES)(faucet)

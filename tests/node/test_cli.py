@@ -24,6 +24,7 @@ COMMANDS = """
 """
 GROUPED = (
     *("key new", "key show", "key prove", "config check"),
+    *("models list", "models pull", "models check"),
     *("contracts example", "contracts deploy", "contracts verify"),
     *("escrow show", "escrow deposit", "escrow request", "escrow cancel", "escrow withdraw"),
 )

@@ -1,0 +1,100 @@
+"""What of the catalog's models lies on this machine, and in what state. Reads no weights, only lengths and names."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from node.adapters.engine.places import PARTIAL, ModelPlace, default_models_folder, place_of
+from node.adapters.engine.weights import ModelFault, check_whole, digest_of_lines, path_of, read_files, recorded_lines
+from protocol.task.catalog import BuiltinSource, Catalog, CatalogModel, HuggingFaceSource
+
+
+class ModelHere(StrEnum):
+    """Whether a model lies on this machine."""
+
+    BUILT_IN = "built in"
+    HERE = "here"
+    """All files are there and of full length; whether they are the right ones, ``cuckoo models check`` says."""
+    PARTLY = "partly here"
+    """A pull was interrupted, or goes on."""
+    ABSENT = "not here"
+    FAULTY = "faulty"
+    """Something is wrong with a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The catalog, and the folders of this machine in which its models may lie."""
+
+    catalog: Catalog
+    named: Mapping[str, Path] = field(default_factory=dict)
+    """Folders that the owner named, by model."""
+    pulled: Path = field(default_factory=default_models_folder)
+    """Folder of pulled models."""
+
+    def place(self, model: CatalogModel) -> ModelPlace | None:
+        """Give where a model is to lie, None where nobody has named a place and nothing was pulled."""
+        return place_of(model, self.named, self.pulled)
+
+    def partial(self, model: CatalogModel) -> Path:
+        """Give the folder in which a model lies while it is pulled."""
+        return self.pulled / (model.name + PARTIAL)
+
+    def look(self, model: CatalogModel) -> "Copy":
+        """Say in what state a model is on this machine."""
+        place = self.place(model)
+        if place is None or not place.folder.exists():
+            partial = self.partial(model)
+            if isinstance(model.source, HuggingFaceSource) and partial.is_dir():
+                return Copy(model, ModelHere.PARTLY, partial, _bytes_under(partial))
+            return Copy(model, ModelHere.ABSENT, None, 0)
+        try:
+            check_whole(place.folder, place.checkpoint)
+            size = sum(
+                path_of(place.folder, name, place.checkpoint).stat().st_size
+                for name in read_files(place.folder, place.checkpoint)
+            )
+        except (ModelFault, OSError) as error:
+            detail = error.detail if isinstance(error, ModelFault) else str(error)
+            return Copy(model, ModelHere.FAULTY, place.folder, _bytes_under(place.folder), detail)
+        if isinstance(model.source, BuiltinSource) and model.name not in self.named:
+            return Copy(model, ModelHere.BUILT_IN, place.folder, size)
+        recorded = recorded_lines(place.folder) if isinstance(model.source, HuggingFaceSource) else None
+        if recorded is not None and model.digest is not None and digest_of_lines(recorded) != model.digest:
+            detail = f"{place.folder} was pulled with another digest than the catalog's"
+            return Copy(model, ModelHere.FAULTY, place.folder, size, detail)
+        return Copy(model, ModelHere.HERE, place.folder, size)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A model as it is on this machine."""
+
+    model: CatalogModel
+    state: ModelHere
+    folder: Path | None
+    """Where it lies; None when it does not."""
+    size: int
+    """Bytes on disk of what a pipeline reads; while it is pulled, of what came."""
+    fault: str = ""
+    """What is wrong, with the path of the file."""
+
+
+def free_bytes(folder: Path) -> int:
+    """Give the free space (bytes) of the disk on which a folder lies or will lie."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _bytes_under(folder: Path) -> int:
+    """Add up what lies in a folder while it may change."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:
+            continue  # renamed meanwhile, when it became whole
+    return total
