@@ -5,6 +5,7 @@ is the one that the hub lists, and all together have the catalog's digest, does 
 """
 
 import fcntl
+import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ def pull(shelf: Shelf, model: CatalogModel, told: Told) -> tuple[Path, Digest]:
     place = shelf.place(model)
     if place is not None and place.folder.exists():
         return place.folder, _check_present(place.folder, model, told)
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise ConfigError("pulling needs huggingface_hub, which is not installed: pip install 'cuckoo-overlay[miner]'")
     partial = shelf.partial(model)
     with _alone_in(partial, model):
         files = _choose(source, partial)

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from node.adapters.engine.places import PARTIAL, ModelPlace, default_models_folder, place_of
+from node.adapters.engine.places import PARTIAL, ModelPlace, default_models_folder, find_model, place_of
+from node.adapters.engine.settings import EngineSettings, served_models
 from node.adapters.engine.weights import ModelFault, check_whole, digest_of_lines, path_of, read_files, recorded_lines
+from node.catalog import load_catalog
+from node.settings import NodeRole, Settings
 from protocol.task.catalog import BuiltinSource, Catalog, CatalogModel, HuggingFaceSource
 
 
@@ -80,6 +83,21 @@ class Copy:
     """Bytes on disk of what a pipeline reads; while it is pulled, of what came."""
     fault: str = ""
     """What is wrong, with the path of the file."""
+
+
+def require_models(settings: Settings) -> None:
+    """Make sure that a miner with these settings would find its models.
+
+    Raises:
+        ConfigError: One is not in the catalog, not pinned there, or not on this machine; the text says what to run.
+    """
+    engine = settings.engine
+    if settings.role is not NodeRole.MINER:
+        return
+    served = served_models(EngineSettings(models=engine.models), load_catalog(settings.catalog))
+    if engine.kind == "diffusion":
+        for model in served.values():
+            find_model(model, engine.model_folders, engine.pulled_models)
 
 
 def free_bytes(folder: Path) -> int:

@@ -12,15 +12,17 @@ FileArgument = Annotated[Path, typer.Argument(help="TOML file with a node's sett
 
 @config_commands.command("check")
 def check(files: Annotated[list[Path], typer.Argument(help="TOML files to check.", metavar="FILE…")]) -> None:
-    """Say whether a node could start with these settings: also its keystore and password file must be there.
+    """Say whether a node could start with these settings: also keystore, password file and models must be there.
 
     $ cuckoo config check miner.toml
     """
     from node import keystore
     from node.configuration import load_settings
+    from node.model_shelf import require_models
 
     for file in files:
         settings = load_settings(file, {})
+        require_models(settings)
         keystore.require_files(settings.keystore, settings.key.password_file)
         if settings.chain.gas_keystore is not None:
             keystore.require_files(

@@ -261,6 +261,20 @@ def test_pull__token_in_the_environment__is_sent_and_nowhere_written(hub, shelf,
     assert not any(b"hf_secret" in (tmp_path / name).read_bytes() for name in files_under(tmp_path))
 
 
+def test_pull__hub_redirects_to_another_host__that_one_gets_no_token(hub, shelf, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    hub.elsewhere = True
+    folder, _ = pull(shelf, mine(shelf), Told())
+    assert [token for name, _, token in hub.requests if name == WEIGHTS] == [None]
+    assert (folder / WEIGHTS).read_bytes() == READ[WEIGHTS]
+
+
+def test_pull__without_the_extra__config_error_says_what_to_install(hub, shelf, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'cuckoo-overlay\[miner\]'$"):
+        pull(shelf, mine(shelf), Told())
+
+
 def test_pull__files_of_another_revision_from_an_earlier_pull__do_not_count(hub, shelf):
     partial = shelf.pulled / "mine.partial"
     (partial / "unet").mkdir(parents=True)

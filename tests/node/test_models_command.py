@@ -32,6 +32,19 @@ source = {{ kind = "hugging_face", repository = "{REPOSITORY}", revision = "{REV
 """
 
 
+CHUNK_BYTES = 10 * 1024 * 1024
+"""huggingface_hub writes down so much at once."""
+SETTINGS = """role = "miner"
+params = "minimal"
+[chain]
+rpc_urls = ["http://127.0.0.1:9"]
+chain_id = 1
+staking = "0x5fbdb2315678afecb367f032d93f642f64180aa3"
+[overlay]
+bootstrap = ["/ip4/127.0.0.1/tcp/1/p2p/16Uiu2HAmEWQnHq2jLKJypwVnVoQeFCULuyop6atvq2eWjYSUjzNi"]
+"""
+
+
 @pytest.fixture
 def hub():
     """A hub that has the embedded model."""
@@ -49,16 +62,20 @@ def models(hub, cuckoo, monkeypatch, tmp_path):
     return lambda *words: cuckoo("models", *words, "--catalog", str(tmp_path / "models.toml"))
 
 
+def size_of(path):
+    return path.stat().st_size if path.exists() else 0
+
+
 def test_pull__killed_in_the_middle__next_one_goes_on_and_the_line_it_prints_makes_the_model_right(
     hub, models, tmp_path
 ):
-    hub.stall_after = 11_000_000  # huggingface_hub writes down each 10 MiB
+    hub.stall_after = 11_000_000
     words = [sys.executable, "-m", "node", "models", "pull", "mine", "--catalog", str(tmp_path / "models.toml")]
     process = subprocess.Popen(words, env={**os.environ, "HF_ENDPOINT": hub.url}, stderr=subprocess.DEVNULL)
     partial = tmp_path / ".cuckoo" / "models" / "mine.partial"
     large = max(hub.files, key=lambda name: len(hub.files[name]))
     deadline = time.monotonic() + 30
-    while not (partial / f"{large}.incomplete").exists() or not (partial / f"{large}.incomplete").stat().st_size:
+    while size_of(partial / f"{large}.incomplete") < CHUNK_BYTES:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -74,7 +91,7 @@ def test_pull__killed_in_the_middle__next_one_goes_on_and_the_line_it_prints_mak
     code, output, errors = models("pull", "mine")
     assert code == 0, errors
     (begun,) = [first for name, first, _ in hub.requests if name == large]
-    assert begun >= 10_000_000
+    assert begun == CHUNK_BYTES
     assert f"{large}: " in errors
     pinned = output[output.index("[models") :]
     digest = hashlib.sha256((partial.with_name("mine") / "SHA256SUMS").read_bytes()).hexdigest()
@@ -95,22 +112,35 @@ def test_check__wrong_folder_of_ones_own__exit_code_one_names_it(models, tmp_pat
     copy = tmp_path / "copy"
     shutil.copytree(POCKET, copy, ignore=shutil.ignore_patterns("training", "*.png"))
     (copy / "scheduler" / "scheduler_config.json").write_text("{}")
-    (tmp_path / "miner.toml").write_text(
-        f"""role = "miner"
-params = "minimal"
-[chain]
-rpc_urls = ["http://127.0.0.1:9"]
-chain_id = 1
-staking = "0x5fbdb2315678afecb367f032d93f642f64180aa3"
-[overlay]
-bootstrap = ["/ip4/127.0.0.1/tcp/1/p2p/16Uiu2HAmEWQnHq2jLKJypwVnVoQeFCULuyop6atvq2eWjYSUjzNi"]
-[engine.model_folders]
-pocket-emoji = "{copy}"
-"""
-    )
+    (tmp_path / "miner.toml").write_text(SETTINGS + f'[engine.model_folders]\npocket-emoji = "{copy}"\n')
     code, output, _ = models("check", "--config", str(tmp_path / "miner.toml"))
     assert code == 1
     assert output.startswith(f"WRONG pocket-emoji: {copy}: the digest is ")
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("sdxl", "error: engine.models: the catalog names no digest of sdxl, "),
+        ("mine", "error: engine.models: mine is not on this machine: "),
+        ("other", "error: engine.models: there is no model 'other' in the catalog; there are: "),
+    ],
+)
+def test_config_check__model_that_a_node_could_not_serve__one_line_and_exit_code_two(cuckoo, tmp_path, model, said):
+    (tmp_path / "models.toml").write_text(ENTRY + f'digest = "{"ab" * 32}"\n')
+    settings = SETTINGS + f'[engine]\nmodels = ["{model}"]\npulled_models = "{tmp_path}"\n'
+    (tmp_path / "miner.toml").write_text('catalog = "models.toml"\n' + settings)
+    code, output, errors = cuckoo("config", "check", str(tmp_path / "miner.toml"))
+    assert (code, output) == (2, "")
+    assert errors.startswith(said)
+    assert errors.count("\n") == 1
+
+
+def test_completion__of_a_name__comes_from_the_catalog(cuckoo, monkeypatch):
+    monkeypatch.setenv("_CUCKOO_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "cuckoo models pull sdx")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    assert cuckoo()[1].split() == ["sdxl", "sdxl-turbo"]
 
 
 def test_list__for_people__shows_every_model_and_what_is_not_pinned(models):

@@ -14,6 +14,12 @@ LARGE_BYTES = 1000
 """From this size on a file is listed as the hub lists what git keeps outside of it."""
 
 
+class _Server(ThreadingHTTPServer):
+    def __init__(self, hub):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.hub = hub
+
+
 class HubServer:
     """One repository at one revision. What a test changes holds for the requests that follow."""
 
@@ -28,11 +34,13 @@ class HubServer:
         """Bytes after which nothing more comes while the line stays."""
         self.status = None
         """Status of every answer in place of the right one, and the hub's own code for it."""
+        self.elsewhere = False
+        """Whether large files lie on another host, to which the hub redirects."""
         self.listing = None
         """Bytes sent in place of the listing."""
         self.requests = []
         """(file, first byte asked for, token) of each file request."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(self)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
@@ -73,47 +81,56 @@ def point_at(hub, monkeypatch, home):
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
 
 
-def _handler(hub):
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
 
-        def do_GET(self):
-            path = unquote(urlsplit(self.path).path)
-            if hub.status is not None:
-                status, code = hub.status
-                self.answer(status, b"{}", {"X-Error-Code": code})
-            elif path == f"/api/models/{REPOSITORY}/tree/{REVISION}":
-                self.answer(200, json.dumps(hub.tree()).encode() if hub.listing is None else hub.listing)
-            elif path.startswith(f"/{REPOSITORY}/resolve/{REVISION}/"):
-                self.file(path.split("/", 5)[5])
-            elif path.startswith(f"/api/models/{REPOSITORY}/"):
-                self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
-            else:
-                self.answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+    def do_GET(self):
+        hub = self.server.hub
+        path = unquote(urlsplit(self.path).path)
+        if hub.status is not None:
+            status, code = hub.status
+            self.answer(status, b"{}", {"X-Error-Code": code})
+        elif path == f"/api/models/{REPOSITORY}/tree/{REVISION}":
+            self.answer(200, json.dumps(hub.tree()).encode() if hub.listing is None else hub.listing)
+        elif path.startswith(f"/{REPOSITORY}/resolve/{REVISION}/"):
+            self.resolve(path.split("/", 5)[5])
+        elif path.startswith("/store/"):
+            self.file(path.removeprefix("/store/"))
+        elif path.startswith(f"/api/models/{REPOSITORY}/"):
+            self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
+        else:
+            self.answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
 
-        def file(self, name):
-            data = hub.served.get(name, hub.files[name])
-            asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            first = int(asked[1]) if asked else 0
-            hub.requests.append((name, first, self.headers.get("Authorization")))
-            headers = {"Content-Range": f"bytes {first}-{len(data) - 1}/{len(data)}"} if asked else {}
-            self.answer(206 if asked else 200, data[first:], headers, hub.next_cut(len(data) - first))
+    def resolve(self, name):
+        hub = self.server.hub
+        if hub.elsewhere and len(hub.files[name]) >= LARGE_BYTES:
+            self.answer(302, b"", {"Location": f"http://localhost:{self.server.server_port}/store/{name}"})
+        else:
+            self.file(name)
 
-        def answer(self, status, body, headers=MappingProxyType({}), cut=None):
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body[: hub.stall_after][:cut])
-            self.wfile.flush()
-            if hub.stall_after is not None and len(body) > hub.stall_after:
-                self.rfile.read(1)  # until the client has gone
-            if cut is not None or hub.stall_after is not None:
-                self.close_connection = True
+    def file(self, name):
+        hub = self.server.hub
+        data = hub.served.get(name, hub.files[name])
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        first = int(asked[1]) if asked else 0
+        hub.requests.append((name, first, self.headers.get("Authorization")))
+        headers = {"Content-Range": f"bytes {first}-{len(data) - 1}/{len(data)}"} if asked else {}
+        self.answer(206 if asked else 200, data[first:], headers, hub.next_cut(len(data) - first))
 
-        def log_message(self, *_):
-            pass
+    def answer(self, status, body, headers=MappingProxyType({}), cut=None):
+        hub = self.server.hub
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body[: hub.stall_after][:cut])
+        self.wfile.flush()
+        if hub.stall_after is not None and len(body) > hub.stall_after:
+            self.rfile.read(1)  # until the client has gone
+        if cut is not None or hub.stall_after is not None:
+            self.close_connection = True
 
-    return Handler
+    def log_message(self, *_):
+        pass

@@ -1,5 +1,6 @@
 """Where a model lies on this machine: in the package, in a folder of its owner, or where it was pulled to."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -55,8 +56,7 @@ def place_of(model: CatalogModel, folders: Mapping[str, Path], pulled: Path | No
     elif isinstance(source, CheckpointSource) and source.file is not None and source.configuration is not None:
         return ModelPlace(Path(source.configuration), Path(source.file), f"models.{model.name}.source")
     else:
-        folder = (default_models_folder() if pulled is None else pulled) / model.name
-        origin = str(folder.parent)
+        folder, origin = (default_models_folder() if pulled is None else pulled) / model.name, "engine.models"
         if not folder.exists():
             return None
     return ModelPlace(folder, folder / CHECKPOINT if isinstance(source, CheckpointSource) else None, origin)
@@ -87,7 +87,8 @@ def _nowhere(model: CatalogModel, pulled: Path) -> str:
     """Say what puts a model here that is not."""
     if isinstance(model.source, HuggingFaceSource):
         here = "only partly" if (pulled / (model.name + PARTIAL)).is_dir() else "not"
-        return f"engine.models: {model.name} is {here} on this machine: cuckoo models pull {model.name}"
+        elsewhere = "" if pulled == default_models_folder() else f" --models-folder {shlex.quote(str(pulled))}"
+        return f"engine.models: {model.name} is {here} on this machine: cuckoo models pull {model.name}{elsewhere}"
     what = "this model, in diffusers layout"
     if isinstance(model.source, CheckpointSource):
         what = f"{CHECKPOINT} and, in diffusers layout, its configuration"

@@ -70,7 +70,7 @@ def served_models(settings: EngineSettings, catalog: Catalog) -> dict[str, Catal
         if model.digest is None:
             raise ConfigError(
                 f"engine.models: the catalog names no digest of {name}, against which its pictures could be checked: "
-                f"cuckoo models pull {name} prints the line that this network's operator adds to it"
+                f"cuckoo models pull {name} prints what this network's operator adds to it"
             )
         served[name] = model
     return served

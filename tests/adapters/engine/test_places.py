@@ -44,7 +44,7 @@ def test_find_model__named_folder_missing__config_error_names_the_key(catalog, t
     [
         (FolderSource(kind="folder"), r"^model_folders\.mine: name the folder that holds this model"),
         (CheckpointSource(kind="checkpoint"), r"^model_folders\.mine: name the folder that holds checkpoint\."),
-        (HUB, r"^engine\.models: mine is not on this machine: cuckoo models pull mine$"),
+        (HUB, r"^engine\.models: mine is not on this machine: cuckoo models pull mine --models-folder /"),
     ],
     ids=["folder", "checkpoint", "hub"],
 )
@@ -62,8 +62,14 @@ def test_find_model__named_in_the_settings_or_pulled__is_used(model, small, tmp_
 
 def test_find_model__pulled_in_part__is_not_taken_for_whole(model, small, tmp_path):
     small.rename(tmp_path / "mine.partial")
-    with pytest.raises(ConfigError, match=r"mine is only partly on this machine: cuckoo models pull mine$"):
+    with pytest.raises(ConfigError, match=r"mine is only partly on this machine: cuckoo models pull mine "):
         find_model(model(HUB), {}, tmp_path)
+
+
+def test_find_model__nowhere_under_the_home__command_names_no_folder(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"cuckoo models pull mine$"):
+        find_model(model(HUB), {})
 
 
 def test_find_model__absolute_path_in_the_catalog__is_used(model, small):

@@ -34,7 +34,7 @@ def test_resolved_threads__stated__is_taken_as_it_is(monkeypatch):
 def test_build_engine__model_without_digest__config_error_says_what_to_run(kind, clock, journal):
     with pytest.raises(ConfigError, match=r"^engine\.models: the catalog names no digest of sdxl, .*") as caught:
         build_engine(EngineSettings(kind=kind, models=("sdxl",)), load_catalog(), clock, journal)
-    assert "cuckoo models pull sdxl prints the line" in str(caught.value)
+    assert "cuckoo models pull sdxl prints what this network's operator adds" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -42,5 +42,5 @@ def test_build_engine__pinned_model_that_was_not_pulled__config_error_says_what_
     catalog = load_catalog()
     pinned = catalog.models["sdxl"].model_copy(update={"digest": bytes(32)})
     catalog = catalog.model_copy(update={"models": {**catalog.models, "sdxl": pinned}})
-    with pytest.raises(ConfigError, match=r"^engine\.models: sdxl is not on this machine: cuckoo models pull sdxl$"):
+    with pytest.raises(ConfigError, match=rf"^engine\.models: sdxl is not on .* pull sdxl --models-folder {tmp_path}$"):
         build_engine(EngineSettings(models=("sdxl",), pulled_models=tmp_path), catalog, clock, journal)
