@@ -208,6 +208,7 @@ def _engine(settings: Settings, catalog: Catalog, clock: Clock, journal: Journal
         threads=section.threads,
         engines_on_machine=section.engines_on_machine,
         device=section.device,
+        precision=section.precision,
         batch=section.batch,
         delay_ms=section.delay_ms,
         places=section.places,

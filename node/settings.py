@@ -194,6 +194,8 @@ class EngineSection(Section):
     with two threads each on two cores take 40 s for what takes 1 s with one thread."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$")] = "auto"
     """``auto`` takes the first GPU, or the CPU where there is none; ``cpu``, ``cuda``, ``cuda:1``."""
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """Numbers in which models draw: ``auto`` is what the catalog says for a GPU, and float32 on a CPU."""
     batch: Annotated[int, Field(ge=0, le=64)] = 0
     """How many pictures are drawn together; 0 finds out at the start what pays (on a CPU: one by one)."""
     delay_ms: Annotated[int, Field(ge=0, le=600_000)] = 0

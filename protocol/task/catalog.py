@@ -126,6 +126,8 @@ class CatalogModel(Frozen):
     """Tokens that its text encoder reads; what follows them does not change the picture."""
     loading_limit_ms: Annotated[int, Field(ge=1000, le=3_600_000)]
     """Longest time (ms) in the state ``loading`` before the attempt counts as lost."""
+    half_precision: bool = False
+    """Whether GPUs draw it in 16 bits unless their owner says otherwise: models of today are published for that."""
     digest: HexDigest | None = None
     """SHA-256 over its files' names and digests, as ``node.adapters.engine.weights`` computes it. A model without one
     is known but neither served nor offered: results are checked against it."""

@@ -65,7 +65,7 @@ class BatchRunner:
         try:
             folder, checkpoint = Path(command.folder), Path(command.checkpoint) if command.checkpoint else None
             check_model(folder, Digest(command.digest), checkpoint)
-            painter = Painter(folder, self._device, checkpoint)
+            painter = Painter(folder, self._device, command.precision, checkpoint)
             load_ms = _elapsed_ms(begin)
             step_ms, speeds = measure(painter, command)
         except Exception as error:

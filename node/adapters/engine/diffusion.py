@@ -33,6 +33,7 @@ from node.adapters.engine.settings import (
     QUEUE_BEYOND_PLACES,
     EngineSettings,
     job_refusal,
+    precision_of,
     require_libraries,
     served_models,
 )
@@ -248,6 +249,7 @@ class DiffusionEngine:
                     folder=str(self._places[name].folder),
                     checkpoint=str(self._places[name].checkpoint or ""),
                     digest=model.pinned_digest,
+                    precision=precision_of(model, self._settings, self._device),
                     width=model.default_size[0],
                     height=model.default_size[1],
                     steps=model.default_steps,

@@ -26,6 +26,8 @@ MAX_ITEMS: Final = MAX_BATCH
 
 Message = TypeVar("Message")
 JobNumber = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Precision = Literal["float32", "float16", "bfloat16", "half"]
+"""Numbers in which a model draws; ``half`` is bfloat16 where the device has it, else float16."""
 PreviewBytes = Annotated[bytes, Field(max_length=MAX_PREVIEW_BYTES)]
 BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH)]
 
@@ -43,6 +45,7 @@ class Load(Frozen):
     checkpoint: Annotated[str, Field(max_length=4096)] = ""
     """The one file that holds all weights; empty where the folder's parts hold them."""
     digest: DigestField
+    precision: Precision
     width: Pixels
     height: Pixels
     steps: Annotated[int, Field(ge=1, le=200)]

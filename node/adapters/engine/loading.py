@@ -10,34 +10,35 @@ from typing import Any, Final
 import torch
 from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING, AutoPipelineForText2Image
 
+from node.adapters.engine.ipc import Precision
 from node.adapters.engine.weights import INDEX, ModelFault
 
 NO_PIPELINE: Final = ("SafetensorError", "SingleFileComponentError")
 """Names of what the libraries raise for wrong files, of classes that they do not export."""
 
 
-def load_pipeline(folder: Path, checkpoint: Path | None, device: str) -> Any:  # noqa: ANN401  what diffusers loads
+def load_pipeline(folder: Path, checkpoint: Path | None, device: str, precision: Precision) -> Any:  # noqa: ANN401  what diffusers loads
     """Load a text-to-image pipeline whose digest is checked already.
-
-    Arithmetic is float32 on every device, so that honest machines agree as closely as they can.
 
     Args:
         folder: In diffusers layout.
         checkpoint: A ``.safetensors`` file with all weights, where the folder's parts hold none.
         device: A torch device name.
+        precision: Numbers of all its parts.
 
     Raises:
         ModelFault: ``model_corrupt``: the files are no pipeline that draws pictures from text.
     """
+    numbers = _numbers(precision, device)
     try:
         pipeline: Any  # what it is depends on the files
         if checkpoint is None:
             pipeline = AutoPipelineForText2Image.from_pretrained(  # type: ignore[no-untyped-call]
-                str(folder), dtype=torch.float32, use_safetensors=True, local_files_only=True
+                str(folder), dtype=numbers, use_safetensors=True, local_files_only=True
             )
         else:
             pipeline = _single_file_class(folder).from_single_file(
-                str(checkpoint), config=str(folder), dtype=torch.float32, local_files_only=True
+                str(checkpoint), config=str(folder), dtype=numbers, local_files_only=True
             )
         return pipeline.to(device)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
@@ -47,6 +48,14 @@ def load_pipeline(folder: Path, checkpoint: Path | None, device: str) -> Any:  #
         if type(error).__name__ not in NO_PIPELINE:
             raise
         raise ModelFault("model_corrupt", f"{checkpoint or folder}: {error}") from error
+
+
+def _numbers(precision: Precision, device: str) -> torch.dtype:
+    """Give torch's name of a precision on this device."""
+    if precision == "half":
+        has_bfloat16 = torch.cuda.is_bf16_supported() if device.startswith("cuda") else True
+        return torch.bfloat16 if has_bfloat16 else torch.float16
+    return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[precision]
 
 
 def _single_file_class(folder: Path) -> type[Any]:  # Any: diffusers types none of its pipelines

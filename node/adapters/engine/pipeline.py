@@ -18,6 +18,7 @@ from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 from node.adapters.engine.denoised import Denoised
+from node.adapters.engine.ipc import Precision
 from node.adapters.engine.loading import load_pipeline
 from node.adapters.engine.preview import PreviewGuess
 from node.adapters.engine.weights import ModelFault
@@ -85,14 +86,14 @@ class Wish:
 class Painter:
     """One loaded text-to-image pipeline on one device."""
 
-    def __init__(self, folder: Path, device: str, checkpoint: Path | None = None) -> None:
+    def __init__(self, folder: Path, device: str, precision: Precision, checkpoint: Path | None = None) -> None:
         """Load the pipeline from a folder whose digest is checked already, as ``load_pipeline`` says.
 
         Raises:
             ModelFault: ``model_corrupt``: the files are no pipeline that draws pictures from text.
         """
         # Any: what it can be asked depends on the files
-        self._pipeline: Any = load_pipeline(folder, checkpoint, device)
+        self._pipeline: Any = load_pipeline(folder, checkpoint, device, precision)
         self._pipeline.set_progress_bar_config(disable=True)
         self._guess = PreviewGuess()
         self._denoised = Denoised(self._pipeline.scheduler)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from node.adapters.engine.ipc import Precision
 from protocol.effects import StartJob
 from protocol.errors import ConfigError
 from protocol.task.catalog import Catalog, CatalogModel
@@ -36,6 +37,8 @@ class EngineSettings:
     """Engines that share this machine's cores."""
     device: str = "auto"
     """``auto`` is CUDA where there is some, else the CPU; or a torch device name."""
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """``diffusion`` only: numbers in which models draw; ``auto`` is the catalog's for a GPU, and float32 on a CPU."""
     batch: int = 0
     """``diffusion`` only: pictures drawn together, 1 to 64; 0 finds out what pays when a model is loaded."""
     places: int = 1
@@ -74,6 +77,13 @@ def served_models(settings: EngineSettings, catalog: Catalog) -> dict[str, Catal
             )
         served[name] = model
     return served
+
+
+def precision_of(model: CatalogModel, settings: EngineSettings, device: str) -> Precision:
+    """Give the numbers in which a model draws here. A CPU has no use for halves: it is slower with them."""
+    if settings.precision != "auto":
+        return settings.precision
+    return "half" if model.half_precision and device != "cpu" else "float32"
 
 
 def require_libraries() -> None:

@@ -122,8 +122,8 @@ class SharedChild:
             self._ready += [decode_report(body) for body in self._frames.feed(data)]
         return self._ready.pop(0)
 
-    def load(self, folder, digest, name="pocket-emoji", edge=128, checkpoint=""):
-        usual = {"width": edge, "height": edge, "steps": 15, "guidance": 4.0, "batches": (1,)}
+    def load(self, folder, digest, name="pocket-emoji", edge=128, checkpoint="", precision="float32"):
+        usual = {"width": edge, "height": edge, "steps": 15, "guidance": 4.0, "batches": (1,), "precision": precision}
         self.send(Load(model=name, folder=str(folder), digest=digest, checkpoint=str(checkpoint), **usual))
         report = self.receive()
         assert isinstance(report, Loaded | LoadFailed)

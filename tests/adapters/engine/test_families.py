@@ -14,6 +14,8 @@ from node.adapters.engine.weights import model_digest
 EDGE = 32
 FAMILIES = ["stable-diffusion", "latent-consistency", "stable-diffusion-xl", "stable-diffusion-3", "flux"]
 WISHES = [("red heart", 5), ("green apple", 6), ("blue circle", 7)]
+HALF_CHANGE = 16
+"""Most by which 16 bits may change a colour (of 255) on average, with weights that nobody trained."""
 COMPANIONS_CHANGE = 2
 """Most by which companions in a batch may change a colour (of 255)."""
 
@@ -93,3 +95,12 @@ def test_load__checkpoint_with_another_digest__is_model_corrupt(loaded, single):
     digest = model_digest(configuration, single / "whole.safetensors")
     report = loaded.load(configuration, digest, "holed", EDGE, checkpoint)
     assert report == LoadFailed(model="holed", reason="model_corrupt")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_load__half_precision__draws_nearly_the_same(loaded, folders, family):
+    report = loaded.load(folders[family], model_digest(folders[family]), f"{family}-half", EDGE, precision="half")
+    assert isinstance(report, Loaded), report
+    whole = pictures(loaded, family, WISHES[:1])[0]
+    half = pictures(loaded, f"{family}-half", WISHES[:1])[0]
+    assert 0 < np.abs(whole - half).mean() < HALF_CHANGE

@@ -35,7 +35,15 @@ RUN = Run(
 )  # fmt: skip
 COMMANDS = [
     Load(
-        model="m", folder="/models/m", digest=bytes(32), width=128, height=128, steps=15, guidance=4.0, batches=(1, 2)
+        model="m",
+        folder="/models/m",
+        digest=bytes(32),
+        precision="half",
+        width=128,
+        height=128,
+        steps=15,
+        guidance=4.0,
+        batches=(1, 2),
     ),
     Run(model="m", width=128, height=128, steps=15, guidance=4.0, orders=(ORDER,)),
     Cancel(job=7),

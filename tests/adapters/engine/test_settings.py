@@ -5,6 +5,7 @@ import os
 import pytest
 
 from node.adapters.engine import EngineSettings, build_engine
+from node.adapters.engine.settings import precision_of
 from node.catalog import load_catalog
 from protocol.errors import ConfigError
 
@@ -44,3 +45,18 @@ def test_build_engine__pinned_model_that_was_not_pulled__config_error_says_what_
     catalog = catalog.model_copy(update={"models": {**catalog.models, "sdxl": pinned}})
     with pytest.raises(ConfigError, match=rf"^engine\.models: sdxl is not on .* pull sdxl --models-folder {tmp_path}$"):
         build_engine(EngineSettings(models=("sdxl",), pulled_models=tmp_path), catalog, clock, journal)
+
+
+@pytest.mark.parametrize(
+    ("half", "chosen", "device", "expected"),
+    [
+        (True, "auto", "cuda", "half"),
+        (False, "auto", "cuda", "float32"),
+        (True, "auto", "cpu", "float32"),
+        (True, "float32", "cuda", "float32"),
+        (False, "bfloat16", "cpu", "bfloat16"),
+    ],
+)
+def test_precision_of__by_model_choice_and_device__the_owner_has_the_last_word(half, chosen, device, expected):
+    model = load_catalog().models["pocket-emoji"].model_copy(update={"half_precision": half})
+    assert precision_of(model, EngineSettings(precision=chosen), device) == expected
