@@ -15,7 +15,8 @@ from multiaddr.multiaddr import Multiaddr
 from node.adapters.libp2p import gossip_limits as limits
 from node.adapters.libp2p.framing import STREAM_ERRORS, VarintFrames
 from node.adapters.libp2p.identity import key_pair_of
-from tests.support.adversary import Adversary, varint
+from protocol.stake.standing import Standing
+from tests.support.adversary import Adversary, gossip, varint
 from tests.support.overlay import Running, secret_of, until
 from tests.support.siege import MESH, TOPIC, Siege, siege
 
@@ -203,6 +204,23 @@ async def test_ihave__more_ids_than_a_peer_may_name__not_asked_for_and_nobody_ju
         asked = [each for rpc in heard for want in rpc.control.iwant for each in want.messageIDs]
         assert len(asked) == 70
         assert place.victim.rules_against(enemy.id) == []
+        await place.holds()
+
+
+async def test_ihave__a_message_withheld_until_it_is_asked_for__noticed_as_a_break() -> None:
+    async with siege() as place, place.enemy(standing=Standing.COORDINATOR) as enemy:
+        heard: list[rpc_pb2.RPC] = []
+        await _hear(enemy, heard)
+        pushed, withheld = enemy.message(TOPIC, b"pushed"), enemy.message(TOPIC, b"withheld")
+        identity = withheld.from_id + withheld.seqno
+        stream = await enemy.say(MESH, gossip(pushed))
+        await stream.write(_control(ihave=[rpc_pb2.ControlIHave(topicID=TOPIC, messageIDs=[identity])]))
+        await until(lambda: any(identity in want.messageIDs for rpc in heard for want in rpc.control.iwant), "IWANT")
+        await stream.write(gossip(withheld))
+        known = _router(place.victim).links._publishers
+        await until(lambda: any(data == b"withheld" for _, data, _ in place.victim.gate.judged), "the message")
+        assert list(known[withheld.from_id].by_asking) == [int.from_bytes(withheld.seqno, "big")]
+        assert enemy.host.get_id() in known[withheld.from_id].supplied
         await place.holds()
 
 

@@ -6,13 +6,17 @@ publisher's messages gets no more of them pushed; it hears at each heartbeat whi
 asks for one (IWANT) they are pushed again. Whoever has two neighbours that bring everything keeps the quicker one, and
 shows the other its copies for a window, also of what came from that very one. So a tree grows in the mesh for each
 publisher, along the quickest edges: Plumtree (Leitao et al., "Epidemic Broadcast Trees", 2007) without messages of its
-own, with any GossipSub peer at the other end. Who lies about what it has loses only its own copies.
+own, with any GossipSub peer at the other end. Who lies about what it has loses only its own copies. Who is quickest
+until all others have stopped, and then says nothing, costs a heartbeat once: where a message came only because we asked
+for it, nobody is shown to be superfluous for a while, and for twice as long each time that it happens again.
 """
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, final
 
+import trio
 from libp2p.peer.id import ID
 
 WINDOW: Final = 8
@@ -20,6 +24,13 @@ WINDOW: Final = 8
 stop would leave the other without the proof that it may stop, too."""
 SLACK: Final = 1
 """Copies that may be missing: that of the last message of a window comes after its end."""
+FIRST_DOUBT: Final = 2
+MAX_DOUBT: Final = 64
+"""Windows in which nobody is shown to be superfluous, the first time and at most."""
+CALM: Final = 16
+"""So many times a doubt without another end it: the next is as long as the first."""
+RACE_S: Final = 0.1
+"""What is pushed to us this soon (s) after we got it by asking was on its way: no break, but a heartbeat in between."""
 MAX_PUBLISHERS: Final = 256
 """Publishers remembered; the one that was quiet for longest is forgotten, and learned anew."""
 
@@ -35,13 +46,21 @@ class _Publisher:
     """Neighbours that have its messages from elsewhere."""
     superfluous: set[ID] = field(default_factory=set)
     """Neighbours that need not bring us its messages, and are shown so."""
+    awaited: set[ID] = field(default_factory=set)
+    """Neighbours that we asked for a message, and that have not answered yet."""
+    by_asking: dict[int, float] = field(default_factory=dict)
+    """Messages of the window that came only because we asked, and when (s)."""
+    doubt: int = 0
+    doubt_ends: int = 0
+    """The first window in which neighbours are shown to be superfluous again."""
 
 
 @final
 class EagerLinks:
     """What this node has concluded. Keys are publishers as they stand in messages (``from_id``)."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = trio.current_time) -> None:
+        self._now = now
         self._publishers: OrderedDict[bytes, _Publisher] = OrderedDict()
 
     def accepted(self, publisher: bytes, sequence: int, forwarder: ID) -> None:
@@ -51,14 +70,28 @@ class EagerLinks:
         if len(self._publishers) > MAX_PUBLISHERS:
             self._publishers.popitem(last=False)
         if sequence // WINDOW != known.window:
+            if known.by_asking:
+                self._doubt(known)
             if known.messages >= WINDOW - SLACK:
                 self._conclude(known, ID(publisher))
             known.window, known.messages = sequence // WINDOW, 0
             known.copies.clear()
             known.first.clear()
+            known.by_asking.clear()
         known.messages += 1
         known.copies[forwarder] += 1
         known.first[forwarder] += 1
+        if forwarder in known.awaited:
+            known.awaited.discard(forwarder)
+            known.by_asking[sequence] = self._now()
+
+    @staticmethod
+    def _doubt(known: _Publisher) -> None:
+        """Whoever was to bring everything has not done so."""
+        if known.window >= known.doubt_ends:
+            is_first = known.window - known.doubt_ends >= CALM * known.doubt
+            known.doubt = FIRST_DOUBT if is_first else min(2 * known.doubt, MAX_DOUBT)
+            known.doubt_ends = known.window + known.doubt
 
     @staticmethod
     def _conclude(known: _Publisher, origin: ID) -> None:
@@ -67,13 +100,27 @@ class EagerLinks:
         known.supplied |= brought_all
         best = max(brought_all, key=lambda peer: (peer == origin, known.first[peer], peer.to_bytes()), default=origin)
         # Who was never first among them has had our copy of everything, and draws its own conclusion.
-        known.superfluous = {peer for peer in brought_all - {best, origin} if known.first[peer] > SLACK}
+        superfluous = {peer for peer in brought_all - {best, origin} if known.first[peer] > SLACK}
+        known.superfluous = superfluous if known.window >= known.doubt_ends else set()
 
-    def copied(self, publisher: bytes, forwarder: ID) -> None:
+    def copied(self, publisher: bytes, sequence: int, forwarder: ID) -> None:
         """A neighbour sent us what we had already."""
         known = self._publishers.get(publisher)
+        if known is None:
+            return
+        known.copies[forwarder] += 1
+        if forwarder in known.awaited:
+            known.awaited.discard(forwarder)
+        elif sequence in known.by_asking and self._now() - known.by_asking[sequence] <= RACE_S:
+            del known.by_asking[sequence]
+
+    def asked(self, publisher: bytes, neighbour: ID) -> None:
+        """We ask a neighbour for a message: it has this publisher's from elsewhere, and needs no copies of ours."""
+        known = self._publishers.get(publisher)
         if known is not None:
-            known.copies[forwarder] += 1
+            known.awaited.add(neighbour)
+            known.supplied.add(neighbour)
+            known.superfluous.discard(neighbour)
 
     def wanted(self, publisher: bytes, neighbour: ID) -> None:
         """A neighbour asked for a message: nobody pushes this publisher's messages to it in time."""
@@ -104,5 +151,6 @@ class EagerLinks:
         for known in self._publishers.values():
             known.supplied.discard(neighbour)
             known.superfluous.discard(neighbour)
+            known.awaited.discard(neighbour)
             known.copies.pop(neighbour, None)
             known.first.pop(neighbour, None)

@@ -190,7 +190,7 @@ class OverlayPubsub(Pubsub):
             return
         identity = msg.from_id + msg.seqno
         if self.seen_messages.has(identity):
-            self._links.copied(msg.from_id, msg_forwarder)
+            self._links.copied(msg.from_id, int.from_bytes(msg.seqno, "big"), msg_forwarder)
             return
         if self._was_ignored(identity):
             return

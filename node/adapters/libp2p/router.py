@@ -7,7 +7,7 @@ Upstream's adapts, scores and remembers more than a node of ours needs; all that
 import random
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, cast
 
 from libp2p.custom_types import TProtocol
@@ -199,6 +199,12 @@ class OverlayRouter(GossipSub):
                 for peer in (mesh & supplied).union(_some(strangers, MAX_STRANGERS)):
                     peers_to_gossip[peer][topic] = list(messages)
         return peers_to_gossip
+
+    async def emit_iwant(self, msg_ids: Sequence[bytes], to_peer: ID) -> None:
+        """Ask a peer for messages that it has and nobody pushed to us."""
+        for publisher in {bytes(identity[:-SEQNO_BYTES]) for identity in msg_ids}:
+            self.links.asked(publisher, to_peer)
+        await super().emit_iwant(msg_ids, to_peer)
 
     async def handle_iwant(self, iwant_msg: rpc_pb2.ControlIWant, sender_peer_id: ID) -> None:
         """Send what a peer asks for, as far as it may still have messages again, and push such to it from now on."""
