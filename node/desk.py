@@ -6,7 +6,7 @@ It turns the core's ``Reply`` and ``Deliver`` effects into answers for whoever w
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final, final
 
 import trio
@@ -33,6 +33,16 @@ LAST_STAGES: Final = frozenset({Stage.DONE, Stage.FAILED})
 
 
 @final
+@dataclass(eq=False, slots=True)
+class _End:
+    """The end of a task that somebody waits for."""
+
+    came: trio.Event = field(default_factory=trio.Event)
+    update: Update | None = None
+    waiting: int = 0
+
+
+@final
 class TaskDesk:
     """Implements ``node.ports.Desk`` over one driver."""
 
@@ -56,6 +66,8 @@ class TaskDesk:
         self._stories: dict[TaskId, list[Update]] = {}
         self._finished: OrderedDict[TaskId, list[Update]] = OrderedDict()
         self._watchers: dict[TaskId, set[trio.MemorySendChannel[Update]]] = {}
+        self._ends: dict[TaskId, _End] = {}
+        """What is waited for, of tasks that have not ended."""
         self._closed: Refused | None = None
         """What submissions are told while nothing can be made durable."""
         self._unanswered = NO_ANSWER
@@ -100,13 +112,34 @@ class TaskDesk:
             self._waiting.pop(request, None)
             self._answers.pop(request, None)
         try:
-            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled:
             if isinstance(answer, Accepted) and not detached:
                 with trio.move_on_after(ANSWER_LIMIT_S, shield=True):
                     await self.cancel(answer.task)
             raise
         return answer
+
+    async def ended(self, task: TaskId) -> Update | None:
+        """Wait for the end of a task; None for one that nobody knows. It costs less than to hear of everything."""
+        story = self._stories.get(task) or self._finished.get(task)
+        if story is None:
+            stored = await self._stored_story(task)
+            story = self._stories.get(task) or self._finished.get(task) or stored
+        if not story:
+            return None
+        if story[-1].stage in LAST_STAGES:
+            return story[-1]
+        self._stories.setdefault(task, story)
+        end = self._ends.setdefault(task, _End())
+        end.waiting += 1
+        try:
+            await end.came.wait()
+        finally:
+            end.waiting -= 1
+            if not end.waiting:
+                self._ends.pop(task, None)
+        return end.update
 
     @asynccontextmanager
     async def watch(self, task: TaskId) -> AsyncGenerator[AsyncIterator[Update], None]:
@@ -199,6 +232,9 @@ class TaskDesk:
             self._tell(watcher, update, last=last)
         if last:
             self._watchers.pop(task, None)
+            if (end := self._ends.pop(task, None)) is not None:
+                end.update = update
+                end.came.set()
             self._finished[task] = self._stories.pop(task)
             while len(self._finished) > FINISHED_KEPT:
                 self._finished.popitem(last=False)

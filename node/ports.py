@@ -319,6 +319,10 @@ class Desk(Protocol):
         """Follow a task; the iterator ends after ``DONE`` or ``FAILED``, also for a task that ended before."""
         ...
 
+    async def ended(self, task: TaskId) -> Update | None:
+        """Wait for ``DONE`` or ``FAILED`` of a task; None for one that nobody knows."""
+        ...
+
     async def cancel(self, task: TaskId) -> None:
         """Stop a task; nothing happens when it has ended or is unknown."""
         ...

@@ -11,7 +11,7 @@ from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.events import Event, TaskCancelled, TaskSubmitted
 from protocol.units import TaskId
 from tests.protocol.roles.frames import SPECIFICATION
-from tests.support.records import NOW, accepted, done, failed, task_id
+from tests.support.records import NOW, accepted, done, failed, picture, task_id
 
 TASK = task_id(1)
 
@@ -202,3 +202,46 @@ async def test_deliver__many_ended_tasks__only_the_latest_stories_stay() -> None
         bench.tell(Stage.QUEUED, Stage.DONE, task=task_id(number))
     assert len(bench.desk._finished) == FINISHED_KEPT
     assert not bench.desk._stories
+
+
+# The end alone
+
+
+async def test_ended__goes_on__waits_for_the_end_and_nobody_is_remembered() -> None:
+    bench = Bench()
+    ends: list[Update | None] = []
+
+    async def wait() -> None:
+        ends.append(await bench.desk.ended(TASK))
+
+    bench.tell(Stage.QUEUED)
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(wait)
+        with trio.move_on_after(0):
+            await bench.desk.ended(TASK)  # who leaves takes nothing from the others
+        await wait_all_tasks_blocked()
+        bench.tell(Stage.OFFERED, Stage.CLAIMED)
+        await wait_all_tasks_blocked()
+        assert ends == []
+        bench.tell(Stage.DONE)
+    assert [end.stage for end in ends if end] == [Stage.DONE] * 3
+    assert bench.desk._ends == {}
+    with trio.move_on_after(0):
+        bench.tell(Stage.QUEUED, task=task_id(2))
+        await bench.desk.ended(task_id(2))
+    assert bench.desk._ends == {}
+
+
+async def test_ended__before_or_in_an_earlier_run_or_unknown__answers_at_once() -> None:
+    store = MemoryStore()
+    await store.persist((accepted(2), accepted(3), accepted(4)))
+    await store.persist((picture(), done(2), failed(3)))
+    bench = Bench(store)
+    bench.tell(Stage.QUEUED, Stage.FAILED)
+    ends = [await bench.desk.ended(task) for task in (TASK, task_id(2), task_id(3), task_id(9))]
+    assert [end and end.stage for end in ends] == [Stage.FAILED, Stage.DONE, Stage.FAILED, None]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.desk.ended, task_id(4))
+        await wait_all_tasks_blocked()
+        bench.tell(Stage.DONE, task=task_id(4))

@@ -56,8 +56,9 @@ class Workbench:
 
     @property
     def watching(self) -> int:
-        """Who follows a task that goes on."""
-        return sum(len(watchers) for watchers in self.desk._watchers.values())
+        """Who follows a task that goes on, or waits for its end."""
+        following = sum(len(watchers) for watchers in self.desk._watchers.values())
+        return following + sum(end.waiting for end in self.desk._ends.values())
 
     async def _post(self, event: Event) -> None:
         await trio.lowlevel.checkpoint()

@@ -192,19 +192,45 @@ class Connection:
             self._wait(HEADER_S)  # a whole header is here, and the call for it begins at once
 
     async def _send(self, data: bytes) -> None:
-        async with self._sending:
-            try:
-                for start in range(0, len(data), SEND_PIECE_BYTES):
-                    # Shielded, since half an answer on the wire cannot be followed by anything else.
-                    with trio.fail_after(SEND_LIMIT_S, shield=True):
-                        await self._stream.send_all(data[start : start + SEND_PIECE_BYTES])
-            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-                # The reader may wait for this answer to end, before it reads the request behind it.
-                self.end()
+        try:
+            self._sending.acquire_nowait()
+        except trio.WouldBlock:
+            await self._sending.acquire()
+        try:
+            await self._send_alone(data)
+        finally:
+            self._sending.release()
+
+    async def _send_alone(self, data: bytes) -> None:
+        try:
+            for start in range(0, len(data), SEND_PIECE_BYTES):
+                # Shielded, since half an answer on the wire cannot be followed by anything else.
+                with trio.fail_after(SEND_LIMIT_S, shield=True):
+                    await self._stream.send_all(data[start : start + SEND_PIECE_BYTES])
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            # The reader may wait for this answer to end, before it reads the request behind it.
+            self.end()
 
 
 class _Http1(H11Protocol):
     """HTTP/1.1 and nothing else."""
+
+    _head = b""
+    """The beginning of an answer whose body follows at once: both go out in one piece."""
+
+    async def _send_h11_event(self, event: h11.Event) -> None:
+        """Send what an event is on the wire, if anything."""
+        try:
+            data = self._head + (self.connection.send(event) or b"")  # type: ignore[arg-type]  # websockets are refused
+        except h11.LocalProtocolError:
+            if self.connection.their_state != h11.ERROR:
+                raise
+            return
+        self._head = b""
+        if isinstance(event, h11.Response) and any(name == b"content-length" for name, _ in event.headers):
+            self._head = data
+        elif data:
+            await self.send(RawData(data=data))
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Ignore an offer to change to HTTP/2, and refuse who begins with it."""

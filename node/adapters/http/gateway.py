@@ -45,7 +45,7 @@ class Gateway:
         self._journal = journal
         self._stopping = trio.Event()
         self._places = Places(settings)
-        orders = Orders(desk, catalog, journal, settings, self._stopping)
+        self._orders = orders = Orders(desk, catalog, journal, settings)
         app = FastAPI(
             title="Cuckoo", description="Pictures from other people's GPUs.", version="1", docs_url=None, redoc_url=None
         )
@@ -82,6 +82,7 @@ class Gateway:
                 await trio.serve_listeners(serve, listeners, handler_nursery=connections)
             finally:
                 self._stopping.set()
+                self._orders.stop()
                 await context.terminated.set()  # no connection takes another request; it is no checkpoint
                 for connection in self._places.occupants():
                     if not connection.is_busy:

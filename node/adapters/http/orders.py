@@ -2,8 +2,8 @@
 
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -59,16 +59,21 @@ class ClientGone(Exception):
 class Orders:
     """Hands in tasks for apps."""
 
-    def __init__(
-        self, desk: Desk, catalog: Catalog, journal: Journal, settings: HttpSettings, stopping: trio.Event
-    ) -> None:
-        """Work with this desk; ``stopping`` ends all waiting."""
+    def __init__(self, desk: Desk, catalog: Catalog, journal: Journal, settings: HttpSettings) -> None:
+        """Work with this desk."""
         self._desk = desk
         self._catalog = catalog
         self._journal = journal
         self._settings = settings
-        self._stopping = stopping
         self._turns: dict[tuple[str, str], _Turn] = {}
+        self._waits: set[_Wait] = set()
+        self._is_stopping = False
+
+    def stop(self) -> None:
+        """End all waiting, and that of calls to come: the node stops."""
+        self._is_stopping = True
+        for wait in self._waits:
+            wait.end(_stopping())
 
     async def place(
         self, request: TaskRequest, account: Account, *, count: int, key: str | None, detached: bool
@@ -104,19 +109,39 @@ class Orders:
         try:
             async with trio.open_nursery() as nursery:
                 wait = _Wait(nursery.cancel_scope)
+                nursery.cancel_scope.deadline = trio.current_time() + self._settings.task_timeout_s
                 nursery.start_soon(wait.hear_client, request)
-                nursery.start_soon(wait.hear_stop, self._stopping)
-                nursery.start_soon(wait.hear_time, self._settings.task_timeout_s)
-                async with trio.open_nursery() as followers:
-                    for task in set(order.tasks):
-                        followers.start_soon(self._follow, task, ended, wait)
+                with self._ended_by_stop(wait):
+                    if len(order.tasks) == 1:
+                        await self._follow(order.tasks[0], ended, wait)
+                    else:
+                        await self._follow_all(order, ended, wait)
                 nursery.cancel_scope.cancel()
             if wait.problem is not None:
                 raise wait.problem
+            if not ended.keys() >= set(order.tasks):
+                limit_s = self._settings.task_timeout_s
+                raise ApiError(504, "timeout", f"no picture within {limit_s:g} s")
             return tuple(ended[task] for task in order.tasks)
         finally:
             if not order.detached:
                 await self.cancel([task for task in order.tasks if task not in ended])
+
+    @contextmanager
+    def _ended_by_stop(self, wait: "_Wait") -> Generator[None]:
+        """End this wait, too, when the node stops."""
+        self._waits.add(wait)
+        if self._is_stopping:
+            wait.end(_stopping())
+        try:
+            yield
+        finally:
+            self._waits.discard(wait)
+
+    async def _follow_all(self, order: Order, ended: dict[TaskId, Picture], wait: "_Wait") -> None:
+        async with trio.open_nursery() as followers:
+            for task in set(order.tasks):
+                followers.start_soon(self._follow, task, ended, wait)
 
     async def cancel(self, tasks: Sequence[TaskId]) -> None:
         """Stop these tasks, also while we are being cancelled ourselves."""
@@ -207,20 +232,18 @@ class Orders:
     async def _follow(self, task: TaskId, ended: dict[TaskId, Picture], wait: "_Wait") -> None:
         """Wait for the end of one task; its failure ends the whole wait."""
         try:
-            async with self._desk.watch(task) as updates:
-                async for update in updates:
-                    if update.stage is Stage.FAILED:
-                        wait.end(_failure(update))
-                        return
-                    if update.stage is Stage.DONE:
-                        assert update.artifact is not None, "DONE names its artifact"
-                        assert update.miner is not None, "DONE names its miner"
-                        ended[task] = Picture(task, update.miner, update.attempt, update.artifact)
-                        return
+            end = await self._desk.ended(task)
         except Unavailable as error:
             wait.end(unavailable(error))
             return
-        wait.end(ApiError(502, "task_failed", "the task failed: unknown"))
+        if end is None:
+            wait.end(ApiError(502, "task_failed", "the task failed: unknown"))
+        elif end.stage is Stage.FAILED:
+            wait.end(_failure(end))
+        else:
+            assert end.artifact is not None, "DONE names its artifact"
+            assert end.miner is not None, "DONE names its miner"
+            ended[task] = Picture(task, end.miner, end.attempt, end.artifact)
 
     @asynccontextmanager
     async def _alone(self, account: Account, name: str) -> AsyncGenerator[None]:
@@ -264,16 +287,6 @@ class _Wait:
             pass
         self.end(ClientGone())
 
-    async def hear_stop(self, stopping: trio.Event) -> None:
-        """End the wait when the node stops."""
-        await stopping.wait()
-        self.end(ApiError(503, "stopping", "this node is stopping", retry_after_s=RETRY_AFTER_S))
-
-    async def hear_time(self, limit_s: float) -> None:
-        """End the wait when it has lasted too long."""
-        await trio.sleep(limit_s)
-        self.end(ApiError(504, "timeout", f"no picture within {limit_s:g} s"))
-
 
 def _check_key(key: str | None) -> str | None:
     """Check what the app sent as Idempotency-Key."""
@@ -288,6 +301,10 @@ def _seed_of(account: Account, name: str) -> int:
     """Derive the seed of a request that has a key but no seed, so that a repeated request asks for the same."""
     digest = hashlib.sha256(account.storage_key(name, 0).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> (64 - _SEED_BITS)
+
+
+def _stopping() -> ApiError:
+    return ApiError(503, "stopping", "this node is stopping", retry_after_s=RETRY_AFTER_S)
 
 
 def _conflict() -> ApiError:

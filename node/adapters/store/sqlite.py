@@ -106,7 +106,7 @@ class SqliteStore:
         """Read an artifact; None when there is none, it has expired, or it was damaged on the disk."""
         recent = self._recent.get(digest)
         if recent is not None:
-            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint_if_cancelled()
             return recent
         return await self._run(lambda one: small_artifacts.read(one, digest) or self._artifacts.read(digest))
 

@@ -7,10 +7,15 @@ import httpx
 import psutil
 import pytest
 import trio
+from hypercorn.config import Config
+from hypercorn.events import Event, RawData
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from node.adapters.http.connections import HEADER_S, KEEP_ALIVE_S, SEND_LIMIT_S, STATED_KEEP_ALIVE_S
-from node.adapters.http.door import DRAIN_LIMIT_S
+from node.adapters.http.connections import HEADER_S, KEEP_ALIVE_S, SEND_LIMIT_S, STATED_KEEP_ALIVE_S, _Http1
+from node.adapters.http.door import DRAIN_LIMIT_S, Message, Receive, Send
 from protocol.notes import NoteName
 from tests.adapters.http.conftest import Serve, Served
 from tests.adapters.http.sockets import HALF_A_HEADER, REQUEST, answer, connect, ended, free, rest, settled, soon
@@ -19,6 +24,31 @@ from tests.support.records import picture
 BIG = picture(b"\x89PNG\r\n\x1a\n" + bytes(32 * 1024 * 1024))
 """More than the buffers of a loopback socket hold."""
 ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+
+
+# One answer
+
+
+@pytest.mark.parametrize(("stated", "pieces"), [(True, 1), (False, 3)], ids=["length stated", "chunked"])
+async def test_connection__answer__its_head_goes_out_with_its_body_where_that_follows(stated: bool, pieces: int):
+    sent: list[bytes] = []
+
+    async def app(_scope: Message, _receive: Receive, send: Send, *_: object) -> None:
+        headers = [(b"content-length", b"5")] if stated else []
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"heart"})
+
+    async def keep(event: Event) -> None:
+        if isinstance(event, RawData):
+            sent.append(event.data)
+
+    config, context = Config(), WorkerContext(None)
+    async with TaskGroup() as group:
+        protocol = _Http1(app, config, context, group, ConnectionState({}), False, None, None, keep)
+        await protocol.handle(RawData(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"))
+    assert len(sent) == pieces
+    assert sent[0].startswith(b"HTTP/1.1 200")
+    assert b"".join(sent).endswith(b"\r\n\r\nheart" if stated else b"heart\r\n0\r\n\r\n")
 
 
 # Connections that are kept
