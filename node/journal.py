@@ -148,7 +148,8 @@ class StructuredJournal:
         self.registry = registry or CollectorRegistry()
         self._metrics = DomainMetrics(self.registry, timer)
         self._timer = timer
-        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(**context)
+        # Bound here: what get_logger gives is put together anew for each line.
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(**context).bind()
         self._windows: dict[NoteName, _Window] = {}
 
     def note(self, name: NoteName, task: TaskId | None = None, **fields: str | int) -> None:
