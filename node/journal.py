@@ -5,6 +5,7 @@ never hold a prompt, a key or a password, because notes never do; text that a pe
 stripped of control characters, so that nobody writes into an operator's terminal.
 """
 
+import json
 import logging
 import sys
 import time
@@ -92,7 +93,7 @@ def configure_logging(log_format: LogFormat = "auto", level: LogLevel = "info", 
     if console:
         last = [_shorten_task, _console_renderer(target)]
     else:
-        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_json)]
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -109,6 +110,15 @@ def configure_logging(log_format: LogFormat = "auto", level: LogLevel = "info", 
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(number, logging.WARNING))
+
+
+_encoder: Final = json.JSONEncoder(default=repr)
+"""One for all lines: json.dumps makes a new one for each that has such a default."""
+
+
+def _json(line: Mapping[str, object], **_defaults: object) -> str:
+    """Write a line as JSON."""
+    return _encoder.encode(line)
 
 
 def _console_renderer(target: TextIO) -> structlog.dev.ConsoleRenderer:

@@ -12,6 +12,7 @@ and hypercorn buffers whole answers behind a window that stays shut.
 """
 
 import json
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Final, cast, final
 
@@ -21,8 +22,9 @@ from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.task_group import _handle as handle_call
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, ConnectionState, Scope
 from hypercorn.utils import parse_socket_addr
 
 from node.adapters.http.door import Application, Message, Receive, Send
@@ -53,6 +55,35 @@ _TOO_SLOW: Final = _answer(b"408 Request Timeout", "timeout", f"the header did n
 _OTHER_VERSION: Final = _answer(
     b"505 HTTP Version Not Supported", "http_version", "this is HTTP/1.1 only: let a proxy in front speak HTTP/2"
 )
+
+
+@final
+class _Calls(TaskGroup):
+    """The tasks of one connection's calls.
+
+    Hypercorn's own take a turn of the event loop for each piece of a request, there and here, also where there is room.
+    """
+
+    async def spawn_app(
+        self, app: AppWrapper, config: Config, scope: Scope, send: Callable[[ASGISendEvent | None], Awaitable[None]]
+    ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
+        """Call the application; gives what hands it the pieces of its request."""
+        pieces, to_read = trio.open_memory_channel[ASGIReceiveEvent](config.max_app_queue_size)
+
+        async def put(piece: ASGIReceiveEvent) -> None:
+            try:
+                pieces.send_nowait(piece)
+            except trio.WouldBlock:
+                await pieces.send(piece)
+
+        async def receive() -> ASGIReceiveEvent:
+            try:
+                return to_read.receive_nowait()
+            except trio.WouldBlock:
+                return await to_read.receive()
+
+        self.spawn(handle_call, app, config, scope, receive, send, trio.to_thread.run_sync, trio.from_thread.run)
+        return put
 
 
 @final
@@ -95,7 +126,7 @@ class Connection:
         """Serve until the end of the connection, and of all that the application does for it."""
         socket = self._stream.socket
         try:
-            async with TaskGroup() as group:
+            async with _Calls() as group:
                 self._protocol = _Http1(
                     cast("AppWrapper", self._call),
                     self._config,
