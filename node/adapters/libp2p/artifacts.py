@@ -8,7 +8,8 @@ says that it has a place: else it would stand with a full window, which ends it 
 
 import hashlib
 from collections import defaultdict
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -80,6 +81,19 @@ SEND_S: Final = 120.0
 """The whole of an artifact, its end confirmed, must be over within this (s): 24 MiB at 1.7 Mbit/s."""
 
 _Key = tuple[TaskId, int]
+
+
+@asynccontextmanager
+async def _place(limiter: trio.CapacityLimiter) -> AsyncGenerator[None]:
+    """Hold one of the places; where one is free, that costs no turn of the event loop."""
+    try:
+        limiter.acquire_nowait()
+    except trio.WouldBlock:
+        await limiter.acquire()
+    try:
+        yield
+    finally:
+        limiter.release()
 
 
 @dataclass(eq=False)
@@ -154,8 +168,8 @@ class Artifacts:
         try:
             async with AsyncExitStack() as lanes:
                 if len(data) > LARGE_BYTES:
-                    await lanes.enter_async_context(outgoing.large)
-                await lanes.enter_async_context(outgoing.lane)
+                    await lanes.enter_async_context(_place(outgoing.large))
+                await lanes.enter_async_context(_place(outgoing.lane))
                 with trio.fail_after(SEND_S):
                     await self._write(peer, await self._stream_to(peer), header, data)
         except (*STREAM_ERRORS, trio.TooSlowError) as error:
@@ -269,7 +283,7 @@ class Artifacts:
         self, stream: MuxedStream, frames: LengthFrames, header: ArtifactHeader, peer: PeerId, incoming: _Incoming
     ) -> ArtifactReceived:
         self._check_expected(peer, header)
-        async with incoming.places, self._receiving:
+        async with _place(incoming.places), _place(self._receiving):
             self._check_expected(peer, header)  # again: while it waited, another stream may have brought it
             if header.size > LARGE_BYTES:
                 await stream.write_within(STEP_S, GO)
