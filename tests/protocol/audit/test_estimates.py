@@ -1,11 +1,15 @@
 """Estimates on hand-made records: what they find, what they let pass, and that values alone never accuse."""
 
+import hashlib
 import random
 from dataclasses import replace
+
+import pytest
 
 from protocol.audit.audit import ERROR, audit
 from protocol.audit.conduct_tests import (
     FEWEST,
+    MOST_COORDINATORS,
     ConductTest,
     Tally,
     _Fields,
@@ -16,10 +20,14 @@ from protocol.audit.conduct_tests import (
 from protocol.audit.draw_tests import FEWEST_TASKS
 from protocol.audit.history import history_of
 from protocol.audit.report import Report
+from protocol.crypto.keys import NodeKey
 from protocol.stake.field import Field
 from protocol.units import StakingId, UnixMillis
+from tests.support.networks import coordinator, view
 from tests.support.signed_gossip import (
+    EPOCH,
     HEAD,
+    ROWS,
     Speaker,
     closure,
     field_without,
@@ -192,6 +200,33 @@ def test_omission__is_counted_only_where_most_of_the_others_had_the_miner_before
     three = StakingId(3)
     assert tallies[(three, StakingId(2))] == Tally(1, 1), "not the second time: it had left the other's field too"
     assert tallies[(three, StakingId(1))] == Tally(0, 2)
+
+
+def test_omission__of_fields_less_than_a_second_apart__is_counted_once() -> None:
+    speakers = {3: Speaker(3), 4: Speaker(4)}
+    for at in range(0, 2500, 250):
+        speakers[4].say(at, offers=[offer(at, by=4)])
+        speakers[3].say(at + 10, offers=[offer(at + 10)], field=field_without(2))
+    history = history_of(HEAD, [*speakers[3].entries(), *speakers[4].said])
+    tallies = {test.rule: test.tallies for test in conduct_tests(history)}["field.omitted"]
+    assert tallies[(StakingId(3), StakingId(2))] == Tally(3, 3), "at 0, 1 and 2 s"
+
+
+@pytest.mark.parametrize(("coordinators", "counted"), [(MOST_COORDINATORS, True), (MOST_COORDINATORS + 1, False)])
+def test_omission__by_one_that_never_lists_the_miner__is_its_own_choice_where_it_cannot_serve_all(
+    coordinators: int, counted: bool
+) -> None:
+    speakers = {3: Speaker(3), 4: Speaker(4)}
+    for at in (0, 2000, 4000):
+        speakers[4].say(at, offers=[offer(at, by=4)])
+        speakers[3].say(at + 10, offers=[offer(at + 10)], field=field_without(2))
+    history = history_of(HEAD, [*speakers[3].entries(), *speakers[4].said])
+    keys = [NodeKey(hashlib.sha256(b"coordinator %d" % number).digest()) for number in range(coordinators)]
+    rows = (*ROWS[:2], *(coordinator(key, 3 + number) for number, key in enumerate(keys)))
+    history.views[EPOCH] = view(EPOCH, rows)
+    tallies = {test.rule: test.tallies for test in conduct_tests(history)}["field.omitted"]
+    assert ((StakingId(3), StakingId(2)) in tallies) == counted
+    assert tallies[(StakingId(3), StakingId(1))].times == 0, "whom it lists it may be compared for"
 
 
 def test_omission__one_word_against_another__is_not_counted() -> None:

@@ -124,6 +124,13 @@ def test_offer__again_with_other_terms__is_proven() -> None:
     assert rules(speaker.entries()) == [], "slots follow latency"
 
 
+def test_offer__of_one_model_and_then_of_another__is_proven() -> None:
+    speaker = Speaker()
+    speaker.say(offers=[offer()])
+    speaker.say(3000, offers=[offer(attempt=1)], model="another-model")
+    assert rules(speaker.entries()) == ["offer.changed"]
+
+
 def test_award__to_two_miners__is_proven() -> None:
     speaker = Speaker()
     speaker.say(offers=[offer()])
@@ -189,6 +196,16 @@ def test_numbers__where_messages_were_missed__prove_nothing_and_are_counted() ->
     assert report.is_clean
     (fact,) = report.facts
     assert (fact.missed, fact.numbers_unknown, fact.numbers_complete) == (2, 2, 2)
+
+
+def test_sequence__jump_below_that_of_a_new_run__is_so_many_messages_missed() -> None:
+    for jump, expected in ((1, (0, 1)), (20_000, (19_999, 1)), (NEW_RUN - 1, (NEW_RUN - 2, 1)), (NEW_RUN, (0, 2))):
+        speaker = Speaker()
+        speaker.say(offers=[offer(0)])
+        speaker.sequence += jump - 1
+        speaker.say(100, offers=[offer(1)])
+        (fact,) = audit(HEAD, speaker.entries()).facts
+        assert (fact.missed, fact.runs) == expected
 
 
 def test_numbers__below_one_that_was_just_offered__are_not_judged_yet() -> None:

@@ -147,3 +147,5 @@ def test_judge__refused_objection__takes_nothing_from_its_miners_pace() -> None:
 
 def test_judge__objection_by_a_coordinators_own_key__is_rejected() -> None:
     assert judged(FAIR, DAVE.peer_id) == (Verdict.REJECT, "objection.miner")
+    own = objection(offer(), 4, 2, 1, at_ms=30_000)
+    assert judged(own, DAVE.peer_id) == (Verdict.REJECT, "objection.miner"), "nor where it claimed in its own name"

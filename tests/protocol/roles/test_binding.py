@@ -220,7 +220,13 @@ def test_offer__over_the_boundary__is_drawn_from_its_epoch_of_acceptance_until_t
 
 @pytest.mark.parametrize(
     ("wait", "drawn", "accepted"),
-    [(0, EPOCH - 1, EPOCH), (0, EPOCH, EPOCH - 1), (EPOCH_MS, EPOCH + 1, EPOCH), (EPOCH_MS, EPOCH, EPOCH + 1)],
+    [
+        (0, EPOCH - 1, EPOCH),
+        (0, EPOCH, EPOCH - 1),
+        (EPOCH_MS, EPOCH + 1, EPOCH),
+        (EPOCH_MS, EPOCH, EPOCH + 1),
+        (0, EPOCH, EPOCH + 1),  # not acceptable yet, and after the epoch drawn from
+    ],
 )
 def test_miner__offer_drawn_again_early__is_skipped_by_name(wait: int, drawn: int, accepted: int) -> None:
     seat = MinerSeat()

@@ -190,6 +190,21 @@ def test_claim__early_in_a_pause__is_not_answered_and_held_against_its_miner_onc
     assert [effect.offence for effect in effects if isinstance(effect, Judge)] == [Offence.MINOR]
 
 
+def test_claim__early_in_a_pause_where_nobody_else_serves__is_not_held_against_its_miner() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    for number in range(EARLY_FREE + 1):
+        early(seat, number)
+    seat.wait(BURST_MS + 1)
+    known = seat.core.task(seat.submit())  # type: ignore[arg-type]
+    assert known is not None
+    while known.open is None or known.open.order[:1] == (BOB_ID,):
+        seat.wait(1)
+    claim = seat.claim(BOB, known.id)
+    seat.hear(StreamClosed(ALICE.peer_id))
+    effects = seat.say(BOB, claim)
+    assert (reasons(effects), ignored(effects), judged(effects)) == ([], ["slot.early"], [])
+
+
 def test_claim__before_its_slot_of_an_attempt_that_another_won__is_early_too() -> None:
     seat = CoordinatorSeat(miners=(ALICE, BOB))
     task = seat.submit()

@@ -292,6 +292,9 @@ def test_coordinator__artifact_and_result_in_any_order__end_the_task(first: str)
     else:
         effects = seat.say(ALICE, result_of(award)) + seat.hear(artifact_of(award))
     assert len(of_kind(effects, Receipt)) == 1
+    effects += seat.say(ALICE, result_of(award)) + seat.hear(artifact_of(award)) + seat.wait(5000)
+    told = [effect.update.stage for effect in effects if isinstance(effect, Deliver)]
+    assert told == [Stage.DONE], "once, whatever comes after it"
 
 
 def test_coordinator__artifact_of_another_size_than_stated__is_judged_and_costs_the_task() -> None:

@@ -1,5 +1,6 @@
 """Who has not greeted is not heard, and no order in which honest nodes meet loses a greeting: SPEC.md §8.2."""
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable
 
@@ -7,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol.crypto.keys import NodeKey
 from protocol.effects import Effect, OpenStream, Send, SendEncoded
 from protocol.events import (
     BlockSeen,
     EngineChanged,
     Event,
     ModelState,
+    PeerDown,
     PeerUp,
     Restored,
     StakeChanged,
@@ -23,7 +26,7 @@ from protocol.events import (
 from protocol.notes import NoteName
 from protocol.records import VoucherIssued
 from protocol.roles.coordinator import CoordinatorCore
-from protocol.roles.miner import MinerCore
+from protocol.roles.miner import MAX_COORDINATORS, MinerCore
 from protocol.stake.table import StakeRow
 from protocol.units import BlockNumber, PeerId, StakingId, UnixMillis, Wei
 from protocol.wire.codec import encode
@@ -292,3 +295,20 @@ def test_greeting__of_two_that_meet__is_done_before_any_time_has_passed() -> Non
     miner = pair.carol.core.roster.peer(ALICE.peer_id)  # type: ignore[attr-defined]
     assert miner.capability is not None, "no time has passed"
     assert pair.said(pair.carol, Cancel(task=b"t" * 32, attempt=0, reason="gone")) == []
+
+
+def test_streams__of_more_coordinators_than_a_miner_serves__are_opened_to_sixteen_of_them() -> None:
+    seat = MinerSeat()
+    keys = [NodeKey(hashlib.sha256(b"coordinator %d" % number).digest()) for number in range(MAX_COORDINATORS + 4)]
+    seat.tables((networks.trio()[0], *(coordinator(key, 10 + number) for number, key in enumerate(keys))))
+    seat.hear(StreamClosed(CAROL.peer_id))
+    effects = [effect for key in keys for effect in seat.hear(PeerUp(key.peer_id))]
+    opened = [effect.peer for effect in effects if isinstance(effect, OpenStream)]
+    assert len(opened) == len(set(opened)) == MAX_COORDINATORS == 16
+    effects = [effect for peer in opened for effect in seat.hear(StreamOpened(peer))]
+    assert [effect for effect in effects if isinstance(effect, OpenStream)] == []
+    seat.hear(StreamClosed(opened[0]))
+    seat.hear(PeerDown(opened[0]))
+    left = next(key.peer_id for key in keys if key.peer_id not in opened)
+    (again,) = [effect for effect in seat.hear(PeerUp(left)) if isinstance(effect, OpenStream)]
+    assert again.peer not in opened[1:]
