@@ -66,7 +66,7 @@ async def run(chosen: argparse.Namespace, folder: Path) -> None:
         if chosen.queued:
             back = await restart(network, chosen.queued)
             print(
-                f"\nkilled with {back.queued} queued tasks: first offer {back.process_s:.2f} s after the process began,"
+                f"\nkilled with {back.queued} queued tasks: first award {back.process_s:.2f} s after the process began,"
                 f" {back.compose_s:.2f} s after its libraries were loaded"
             )
     if chosen.queued:

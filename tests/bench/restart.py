@@ -1,4 +1,4 @@
-"""How soon a coordinator that died with a long queue offers it again."""
+"""How soon a coordinator that died with a long queue gives miners work again."""
 
 import os
 import time
@@ -34,7 +34,7 @@ LIMIT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Seconds from each beginning to the first offer."""
+    """Seconds from each beginning to the first award: an offer that nobody hears yet is no work."""
 
     queued: int
     process_s: float
@@ -52,7 +52,7 @@ async def restart(network: Devnet, queued: int = QUEUED) -> Restart:
     compose_s = await _compose(member)
     begun = time.time()
     member.child = await Child.start(member.name, member.role, member.child.config, member.folder / "restarted.log")
-    process_s = await _first_offer(member.child.log) - begun
+    process_s = await _first_award(member.child.log) - begun
     return Restart(queued, process_s, compose_s)
 
 
@@ -99,41 +99,41 @@ async def _make_queue(member: DevnetMember, own: StakingId, queued: int) -> None
 
 
 async def _compose(member: DevnetMember) -> float:
-    """Run the coordinator in this process until it offers; gives how long that took (s)."""
+    """Run the coordinator in this process until it awards a task; gives how long that took (s)."""
     assert member.child is not None
     settings = load_settings(member.child.config, {})
-    offered = trio.Event()
-    journal = _Listening(offered.set)
+    awarded = trio.Event()
+    journal = _Listening(awarded.set)
     with trio.fail_after(LIMIT_S):
         begun = time.perf_counter()
         async with trio.open_nursery() as nursery:
             identity = identity_of(settings, member.secret)
             ports = real_ports(settings, member.secret, identity.catalog, SystemClock(), journal)  # type: ignore[arg-type]
             nursery.start_soon(run_with, ports, settings, identity, journal)
-            await offered.wait()
+            await awarded.wait()
             elapsed = time.perf_counter() - begun
             nursery.cancel_scope.cancel()
     return elapsed
 
 
 class _Listening:
-    """A journal that tells when a task is offered."""
+    """A journal that tells when a task is awarded."""
 
-    def __init__(self, offered: Callable[[], None]) -> None:
+    def __init__(self, awarded: Callable[[], None]) -> None:
         self._journal = StructuredJournal()
         self.registry = self._journal.registry
-        self._offered = offered
+        self._awarded = awarded
 
     def note(self, name: NoteName, task: TaskId | None = None, **fields: str | int) -> None:
-        if name is NoteName.TASK_OFFERED:
-            self._offered()
+        if name is NoteName.TASK_AWARDED:
+            self._awarded()
 
 
-async def _first_offer(log: Path) -> float:
-    """Wait for the first offer that a log tells of; gives when it was (unix seconds)."""
+async def _first_award(log: Path) -> float:
+    """Wait for the first award that a log tells of; gives when it was (unix seconds)."""
     with trio.fail_after(LIMIT_S):
         while True:
-            moments = [m[NoteName.TASK_OFFERED] for m in moments_of([log]).values() if NoteName.TASK_OFFERED in m]
+            moments = [m[NoteName.TASK_AWARDED] for m in moments_of([log]).values() if NoteName.TASK_AWARDED in m]
             if moments:
                 return min(moments)
             await trio.sleep(0.05)
