@@ -1,4 +1,4 @@
-"""One file with all weights of a Stable Diffusion model, under the names that its first code gave them.
+"""One file with all weights of a Stable Diffusion model, SD 1.5 or SDXL, under the names that its first code gave them.
 
 People publish models in this form; diffusers reads it and cannot write it. ``as_single_file`` renames what a folder in
 diffusers layout holds: the same model in both forms must draw the same picture.
@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from safetensors.torch import load_file, save_file
 
 RESNET: Final = {
@@ -24,8 +25,21 @@ UNET_ENDS: Final = {
     "conv_in": "input_blocks.0.0",
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
     "conv_norm_out": "out.0",
     "conv_out": "out.2",
+}
+OPEN_CLIP: Final = {
+    "embeddings.token_embedding": "token_embedding",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "final_layer_norm": "ln_final",
+    "encoder.layers": "transformer.resblocks",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+    "self_attn.out_proj": "attn.out_proj",
 }
 VAE_ATTENTION: Final = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 
@@ -69,6 +83,36 @@ def _vae_name(name: str, blocks: int) -> str:
     return re.sub(r"up_blocks\.(\d)\.upsamplers\.0", lambda found: f"up.{blocks - 1 - int(found[1])}.upsample", name)
 
 
+def _open_clip_tensors(text: dict[str, Any]) -> dict[str, Any]:
+    """Give the second text encoder of an SDXL model as OpenCLIP names it: query, key and value in one tensor."""
+    renamed = {}
+    for name, tensor in text.items():
+        theirs = name.removeprefix("text_model.")
+        for ours, other in OPEN_CLIP.items():
+            theirs = theirs.replace(ours, other)
+        if theirs == "text_projection.weight":
+            renamed["text_projection"] = tensor.T
+        elif ".self_attn.q_proj." in theirs:
+            parts = [text[name.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")]
+            renamed[theirs.replace("self_attn.q_proj.", "attn.in_proj_")] = torch.cat(parts)
+        elif "self_attn" not in theirs:
+            renamed[theirs] = tensor
+    return renamed
+
+
+def _text_tensors(model: Path) -> dict[str, Any]:
+    """Give the text encoders' tensors as such a file names them."""
+    text = {
+        f"text_model.{name.removeprefix('text_model.')}": tensor
+        for name, tensor in _tensors(model, "text_encoder").items()
+    }
+    if not (model / "text_encoder_2").exists():
+        return {f"cond_stage_model.transformer.{name}": tensor for name, tensor in text.items()}
+    second = _open_clip_tensors(_tensors(model, "text_encoder_2"))
+    renamed = {f"conditioner.embedders.0.transformer.{name}": tensor for name, tensor in text.items()}
+    return renamed | {f"conditioner.embedders.1.model.{name}": tensor for name, tensor in second.items()}
+
+
 def _tensors(folder: Path, part: str) -> dict[str, Any]:
     (file,) = (folder / part).glob("*.safetensors")
     return load_file(file)
@@ -76,7 +120,7 @@ def _tensors(folder: Path, part: str) -> dict[str, Any]:
 
 def as_single_file(model: Path, checkpoint: Path, configuration: Path) -> None:
     """Make of a folder in diffusers layout one file with its weights, and a folder with all that is not weights."""
-    unet, vae, text = (_tensors(model, part) for part in ("unet", "vae", "text_encoder"))
+    unet, vae = _tensors(model, "unet"), _tensors(model, "vae")
     layers = json.loads((model / "unet" / "config.json").read_text())["layers_per_block"]
     blocks = len(json.loads((model / "vae" / "config.json").read_text())["block_out_channels"])
     with_attention = {".".join(name.split(".")[:2]) for name in unet if ".attentions." in name}
@@ -85,18 +129,15 @@ def as_single_file(model: Path, checkpoint: Path, configuration: Path) -> None:
         theirs = _vae_name(name, blocks)
         is_projection = re.search(r"mid\.attn_1\.(q|k|v|proj_out)\.weight", theirs)
         renamed[f"first_stage_model.{theirs}"] = tensor[:, :, None, None] if is_projection else tensor
-    for name, tensor in text.items():
-        renamed[f"cond_stage_model.transformer.{name if name.startswith('text_model.') else f'text_model.{name}'}"] = (
-            tensor
-        )
-    assert len(renamed) == len(unet) + len(vae) + len(text)
+    assert len(renamed) == len(unet) + len(vae)
+    renamed |= _text_tensors(model)
     save_file({name: tensor.contiguous() for name, tensor in renamed.items()}, checkpoint)
     shutil.copytree(model, configuration, ignore=shutil.ignore_patterns("*.safetensors"))
 
 
 def save_single_files(model: Path, folder: Path) -> None:
     """Save whole.safetensors, holed.safetensors, which lacks a tensor, and the folder configuration."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     as_single_file(model, folder / "whole.safetensors", folder / "configuration")
     tensors = load_file(folder / "whole.safetensors")
     del tensors["model.diffusion_model.out.2.weight"]

@@ -1,7 +1,7 @@
 """Tiny random pipelines of every family that a miner may serve, saved as people publish models: no weights to fetch.
 
-``python -m tests.support.tiny_pipelines FOLDER`` saves them all, in a process of its own, and one of them as
-a checkpoint in one file.
+``python -m tests.support.tiny_pipelines FOLDER`` saves them all, in a process of its own, and two of them as
+checkpoints in one file.
 Their pictures mean nothing; that they load and draw by the classes of the real ones is what they are for.
 """
 
@@ -65,10 +65,10 @@ def _t5_tokenizer() -> T5TokenizerFast:
     return T5TokenizerFast(tokenizer_object=tokenizer, extra_ids=0, model_max_length=POSITIONS)
 
 
-def _clip(seed: int, *, projected: bool = False) -> Any:
+def _clip(seed: int, *, projected: bool = False, width: int = WIDTH) -> Any:
     torch.manual_seed(seed)
     config = CLIPTextConfig(
-        vocab_size=200, hidden_size=WIDTH, intermediate_size=37, projection_dim=WIDTH, num_attention_heads=4,
+        vocab_size=200, hidden_size=width, intermediate_size=37, projection_dim=width, num_attention_heads=4,
         num_hidden_layers=3, max_position_embeddings=POSITIONS, bos_token_id=188, eos_token_id=189, hidden_act="gelu",
     )  # fmt: skip
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
@@ -123,12 +123,13 @@ def latent_consistency(folder: Path) -> None:
 def stable_diffusion_xl(folder: Path) -> None:
     """Save a model of the family of SDXL, with a scheduler that draws noise anew at every step, as Turbo does."""
     StableDiffusionXLPipeline(
-        vae=_decoder(), text_encoder=_clip(0), text_encoder_2=_clip(1, projected=True),
+        # Their widths tell its text encoders apart in a single file.
+        vae=_decoder(), text_encoder=_clip(0), text_encoder_2=_clip(1, projected=True, width=2 * WIDTH),
         tokenizer=_clip_tokenizer(folder / "words"), tokenizer_2=_clip_tokenizer(folder / "words"),
         unet=_unet(
             attention_head_dim=(2, 4), use_linear_projection=True, addition_embed_type="text_time",
             addition_time_embed_dim=8, transformer_layers_per_block=(1, 2),
-            projection_class_embeddings_input_dim=6 * 8 + WIDTH, cross_attention_dim=2 * WIDTH,
+            projection_class_embeddings_input_dim=6 * 8 + 2 * WIDTH, cross_attention_dim=3 * WIDTH,
         ),
         scheduler=EulerAncestralDiscreteScheduler(beta_schedule="scaled_linear", timestep_spacing="trailing"),
     ).save_pretrained(folder / "model")  # fmt: skip
@@ -179,4 +180,5 @@ FAMILIES: Final[dict[str, Callable[[Path], None]]] = {
 if __name__ == "__main__":
     for name, save in FAMILIES.items():
         save(Path(sys.argv[1]) / name)
-    save_single_files(Path(sys.argv[1]) / "stable-diffusion" / "model", Path(sys.argv[1]) / "single")
+    for name in ("stable-diffusion", "stable-diffusion-xl"):
+        save_single_files(Path(sys.argv[1]) / name / "model", Path(sys.argv[1]) / "single" / name)

@@ -70,29 +70,32 @@ def test_run__any_family__reports_its_steps_and_stops_between_them(loaded, famil
 
 @pytest.fixture(scope="module")
 def single(folders):
-    """The tiny SD model as people publish checkpoints: whole.safetensors, holed.safetensors, and its configuration."""
+    """Tiny models as people publish checkpoints: whole.safetensors, holed.safetensors, and their configuration."""
     return folders["stable-diffusion"].parents[1] / "single"
 
 
-def test_load__checkpoint_in_one_file__draws_what_the_folder_draws(loaded, single):
-    checkpoint, configuration = single / "whole.safetensors", single / "configuration"
+@pytest.mark.parametrize("family", ["stable-diffusion", "stable-diffusion-xl"])
+def test_load__checkpoint_in_one_file__draws_what_the_folder_draws(loaded, single, family):
+    checkpoint, configuration = single / family / "whole.safetensors", single / family / "configuration"
     digest = model_digest(configuration, checkpoint)
     report = loaded.load(configuration, digest, "single", EDGE, checkpoint)
     assert isinstance(report, Loaded), report
     (one,) = pictures(loaded, "single", WISHES[:1])
-    (other,) = pictures(loaded, "stable-diffusion", WISHES[:1])
+    (other,) = pictures(loaded, family, WISHES[:1])
     assert (one == other).all()
 
 
 def test_load__checkpoint_without_one_tensor__is_model_corrupt(loaded, single):
-    checkpoint, configuration = single / "holed.safetensors", single / "configuration"
+    folder = single / "stable-diffusion"
+    checkpoint, configuration = folder / "holed.safetensors", folder / "configuration"
     report = loaded.load(configuration, model_digest(configuration, checkpoint), "holed", EDGE, checkpoint)
     assert report == LoadFailed(model="holed", reason="model_corrupt")
 
 
 def test_load__checkpoint_with_another_digest__is_model_corrupt(loaded, single):
-    checkpoint, configuration = single / "holed.safetensors", single / "configuration"
-    digest = model_digest(configuration, single / "whole.safetensors")
+    folder = single / "stable-diffusion"
+    checkpoint, configuration = folder / "holed.safetensors", folder / "configuration"
+    digest = model_digest(configuration, folder / "whole.safetensors")
     report = loaded.load(configuration, digest, "holed", EDGE, checkpoint)
     assert report == LoadFailed(model="holed", reason="model_corrupt")
 
