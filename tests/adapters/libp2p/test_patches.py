@@ -1,11 +1,16 @@
 """The installed py-libp2p is the one that the patches were written for."""
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+from libp2p.pubsub.gossipsub import GossipSub
+from libp2p.pubsub.pubsub import Pubsub
 
+from node.adapters.libp2p import patches
 from node.adapters.libp2p.patches import LIBP2P_VERSION, PATCHED, signature_of
 
 UNPATCHED = """
@@ -43,3 +48,21 @@ def test_apply_patches__any_symbol__is_ours_afterwards(name: str) -> None:
 
 def test_signature_of__another_shape__differs() -> None:
     assert signature_of(sys.modules[__name__], "test_signature_of__another_shape__differs") == "()"
+
+
+UPSTREAM = (Path(patches.__file__).parent / "UPSTREAM.md").read_text()
+FAULTS = [[cell.strip() for cell in line.strip("|").split("|")] for line in UPSTREAM.splitlines() if line[:2] == "| "][
+    1:
+]
+
+
+@pytest.mark.parametrize("row", FAULTS, ids=lambda row: row[1])
+def test_upstream__any_fault__is_of_something_that_is_there_and_has_a_test_on_real_sockets(row: list[str]) -> None:
+    _, where, _, tests = row
+    for holder, name in re.findall(r"`(\w+)\.(\w+)`", where):
+        assert hasattr({"Pubsub": Pubsub, "GossipSub": GossipSub}[holder], name)
+    folders = (Path(__file__).parent, Path(__file__).parents[2] / "attacks")
+    defined = "".join(path.read_text() for folder in folders for path in folder.glob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", tests)
+    assert named
+    assert all(f"async def {name}(" in defined for name in named)
