@@ -34,6 +34,9 @@ FIND_PAUSE_S = 1.0
 """Between two look-ups of a node that has not found all yet, as the core does."""
 QUESTIONS = 20
 LIVENESS_LIMIT_S = 20.0
+SETTLE_S = 20.0
+"""After which a young network looks for others no more than an old one."""
+REST_S = 10.0
 
 
 class Worker:
@@ -97,6 +100,7 @@ async def measure(kind: str, count: int, processes: int) -> dict[str, str]:
                 places[number] = workers[number % processes]
             await _join(places, [*DEAD, address], figures)
             await _look_up(places, "look-ups across the network, all bootstraps alive", figures)
+            await _rest(places, figures)
             boot.process.kill()
             await trio.sleep(1)
             await _look_up(places, "the same once every bootstrap is dead", figures)
@@ -117,10 +121,8 @@ async def _workers(kind: str, nursery: trio.Nursery, count: int) -> AsyncIterato
 
 async def _join(places: dict[int, Worker], bootstraps: list[str], figures: dict[str, str]) -> None:
     """All start, announce themselves and look for all others."""
-    processes = [
-        psutil.Process(place.process.pid) for place in {id(place): place for place in places.values()}.values()
-    ]
-    spent = sum(sum(process.cpu_times()[:2]) for process in processes)
+    processes = _processes(places)
+    spent = _cpu_s(processes)
     began, took, known = time.monotonic(), dict[int, float](), dict[int, int]()
     tables: list[int] = []
 
@@ -146,7 +148,7 @@ async def _join(places: dict[int, Worker], bootstraps: list[str], figures: dict[
                     tables += [await place.do("table", number) for number, place in places.items()]
             nursery.cancel_scope.cancel()
     times = sorted(took.values())
-    spent = sum(sum(process.cpu_times()[:2]) for process in processes) - spent
+    spent = _cpu_s(processes) - spent
     figures["CPU until then, for each node"] = f"{1000 * spent / len(places):.0f} ms"
     within = sum(each <= JOIN_LIMIT_S for each in times)
     figures["found all others within 10 s of the start"] = f"{within} of {len(places)}"
@@ -173,6 +175,28 @@ async def _look_up(places: dict[int, Worker], title: str, figures: dict[str, str
                 times.append(1000 * (time.monotonic() - began))
     half = f", p50 {statistics.median(times):.0f}, worst {max(times):.0f} ms" if times else ""
     figures[title] = f"{len(times)} of {asked}{half}"
+
+
+async def _rest(places: dict[int, Worker], figures: dict[str, str]) -> None:
+    """What it costs to be there while nobody asks for anything."""
+    processes = _processes(places)
+    await trio.sleep(SETTLE_S)
+    spent, began = _cpu_s(processes), time.monotonic()
+    await trio.sleep(REST_S)
+    spent, elapsed = _cpu_s(processes) - spent, time.monotonic() - began
+    ends = [await place.do("connections", number) for number, place in places.items()]
+    figures["connections of a node, fewest / median"] = f"{min(ends)} / {statistics.median(ends):.0f}"
+    figures["CPU at rest, for each end of a connection"] = f"{spent / elapsed / max(sum(ends), 1):.3%} of a core"
+    resident = sum(process.memory_info().rss for process in processes)
+    figures["resident memory, for each node"] = f"{resident / len(places) / 2**20:.1f} MiB"
+
+
+def _processes(places: dict[int, Worker]) -> list[psutil.Process]:
+    return [psutil.Process(pid) for pid in {place.process.pid for place in places.values()}]
+
+
+def _cpu_s(processes: list[psutil.Process]) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 async def _rejoin(
@@ -229,7 +253,10 @@ def main() -> None:
     print(
         f"{chosen.nodes} nodes in {chosen.processes} processes, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     )
-    results = [trio.run(measure, kind, chosen.nodes, chosen.processes) for kind in chosen.kinds]
+    results = []
+    for kind in chosen.kinds:
+        results.append(trio.run(measure, kind, chosen.nodes, chosen.processes))
+        print(f"{kind}: {results[-1]}", file=sys.stderr, flush=True)
     titles = list(dict.fromkeys(title for result in results for title in result))
     print(f"{'':<52}" + "".join(f"{kind:<34}" for kind in chosen.kinds))
     for title in titles:

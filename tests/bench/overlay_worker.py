@@ -25,6 +25,7 @@ class Nodes(Protocol):
     async def find(self, number: int, key: str) -> list[str]: ...
     def holds(self, number: int, key: str) -> bool: ...
     def table(self, number: int) -> int: ...
+    def connections(self, number: int) -> int: ...
     def address(self, number: int) -> str: ...
     def addresses(self, number: int) -> list[str]: ...
     async def watch(self, number: int, peer: int) -> None: ...
@@ -71,6 +72,11 @@ class Ours:
 
     def table(self, number: int) -> int:
         return len(self._dht(number).routing_table.get_peer_ids())
+
+    def connections(self, number: int) -> int:
+        parts = self._nodes[number].transport._parts
+        assert parts is not None
+        return len(parts.peers.connected())
 
     def address(self, number: int) -> str:
         return self._nodes[number].address
@@ -142,6 +148,9 @@ class Stock:
     def table(self, number: int) -> int:
         return len(self._hosts[number][1].routing_table.get_peer_ids())
 
+    def connections(self, number: int) -> int:
+        return len(self._hosts[number][0].get_network().get_connections())
+
     def address(self, number: int) -> str:
         return str(self._hosts[number][0].get_addrs()[0])
 
@@ -173,7 +182,18 @@ async def main(kind: str) -> None:
     async with _nodes(kind) as nodes, trio.open_nursery() as nursery:
         commands: dict[str, Callable[..., Any]] = {
             name: getattr(nodes, name)
-            for name in ("start", "provide", "find", "holds", "table", "address", "addresses", "watch", "has_lost")
+            for name in (
+                "start",
+                "provide",
+                "find",
+                "holds",
+                "table",
+                "connections",
+                "address",
+                "addresses",
+                "watch",
+                "has_lost",
+            )
         }
 
         async def one(order: dict[str, Any]) -> None:

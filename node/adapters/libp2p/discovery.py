@@ -224,30 +224,34 @@ class Discovery:
         await table.grown.wait()
 
     async def _find_once(self, record: bytes) -> dict[ID, list[Multiaddr]]:
-        """Ask the closest peers, and give the addresses that most of them name last, for these are tried first.
+        """Ask the closest peers until some of them name nobody new, the addresses that most name last: tried first.
 
         Upstream stops at the first record that it holds itself, and so would know one miner for ever.
         """
         store = self._dht.provider_store
         named: defaultdict[ID, Counter[Multiaddr]] = defaultdict(Counter)
-        slots = trio.CapacityLimiter(ASK_AT_ONCE)
 
         def hear(provider: PeerInfo) -> None:
             named[provider.peer_id].update(set(map(_bare, usable(provider.addrs, ADDRESSES))))
 
         async def one(peer: ID) -> None:
-            async with slots:
-                for provider in await store.ask(peer, record):
-                    if is_node_id(provider.peer_id.to_bytes()):
-                        hear(provider)
+            for provider in await store.ask(peer, record):
+                if is_node_id(provider.peer_id.to_bytes()):
+                    hear(provider)
 
         for provider in store.get_providers(record):
             hear(provider)
 
         closest = await self._dht.closest(record) if self._dht.routing_table.get_peer_ids() else []
-        async with trio.open_nursery() as nursery:
-            for peer in closest[:CLOSEST]:
-                nursery.start_soon(one, peer)
+        for start in range(0, min(len(closest), CLOSEST), ASK_AT_ONCE):
+            known = len(named)
+            async with trio.open_nursery() as nursery:
+                for peer in closest[start : min(start + ASK_AT_ONCE, CLOSEST)]:
+                    nursery.start_soon(one, peer)
+            # Providers tell all of the closest. To ask the rest, and dial them for it, is what a young network cannot
+            # afford: where dozens join at once their questions came too late for one another, and were asked again.
+            if named and len(named) == known:
+                break
         named.pop(self._host.get_id(), None)
         return {
             peer: [address for address, _ in reversed(votes.most_common(MAX_ADDRESSES))]
