@@ -23,7 +23,7 @@ from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.field import Field
 from protocol.stake.lottery import clock, last_slot_ms, order, outside_place, slot_ms, task_id, ticket
 from protocol.stake.table import EpochView
-from protocol.task.offer import offer_digest
+from protocol.task.offer import MAX_STRETCH, offer_digest
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.fields import MAX_ATTEMPT
 from protocol.wire.messages import Bulletin, Claim, Decline, Offer
@@ -31,8 +31,6 @@ from protocol.wire.statements import AwardStatement, ClaimStatement
 
 MAX_OPEN_OFFERS: Final = 4096
 """Offers remembered at once; beyond it the oldest are forgotten (their coordinators offer again)."""
-MAX_STRETCH: Final = 8
-"""How many times the network's δ and A an offer may ask for: they follow latency, but a claim binds us that long."""
 LONGEST_SLEEP_MS: Final = 60_000
 """How long (ms) nobody looks at offers when there is none."""
 CHOICE: Final = 64

@@ -33,7 +33,7 @@ from protocol.records import Record
 from protocol.roles.claiming import Claiming
 from protocol.roles.core import EMPTY, Core, Identity
 from protocol.roles.discovery import Discovery
-from protocol.roles.roster import look_ahead
+from protocol.roles.look_ahead import look_ahead
 from protocol.roles.working import Working
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow

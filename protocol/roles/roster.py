@@ -1,28 +1,16 @@
 """What a coordinator knows of each connected miner: its capability and how much of it we use. Spec: SPEC.md §8.2."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from protocol.events import ModelState
 from protocol.roles.conduct import Conduct
+from protocol.roles.look_ahead import LOOK_AHEAD, MAX_PLACES, look_ahead
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.messages import Capability, ServedModel
 
-LOOK_AHEAD: Final = 1
-"""Least number of jobs that a miner takes beyond its device's places, so that it waits for no award round trip."""
-MAX_PLACES: Final = 64
-"""Tasks that one miner may hold of us at once, whatever it says: one device runs no more."""
 MAX_DELIVERING: Final = 8
 """Our tasks whose result is here and whose picture is not, at one miner: its engine is free, its line has a limit."""
-
-
-def look_ahead(models: Iterable[ServedModel | ModelState]) -> int:
-    """Give how many jobs a miner takes beyond its places: the next batch, which forms while it draws the present one.
-
-    Both sides work it out from the same capability: a device whose places are no batch ends one job at a time.
-    """
-    return min(max((model.max_batch for model in models), default=LOOK_AHEAD), MAX_PLACES)
 
 
 @dataclass(slots=True)

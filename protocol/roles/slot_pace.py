@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Final, final
 
 from protocol.params import Params
-from protocol.roles.claiming import MAX_STRETCH
+from protocol.task.offer import MAX_STRETCH
 from protocol.units import StakingId
 
 REMEMBERED: Final = 64

@@ -1,12 +1,17 @@
-"""The digest that binds claim and award to one public offer and its draw, so that nobody can say later it was another.
+"""What both sides hold of an offer: how far its slots may stretch, and the digest that claims and awards bind to.
 
-Spec: SPEC.md §7.4.
+By that, nobody can say later that it was another offer, or of another draw. Spec: SPEC.md §7.4.
 """
 
 import hashlib
+from typing import Final
 
 from protocol.units import Digest, Epoch, StakingId
 from protocol.wire.messages import Offer
+
+MAX_STRETCH: Final = 8
+"""How many times the network's δ and A an offer may ask for: they follow latency, but a claim binds its miner that
+long."""
 
 
 def offer_digest(

@@ -11,8 +11,8 @@ from protocol.effects import Accepted, Effect, Persist, Publish, Send, SendEncod
 from protocol.events import JobFailed, TaskCancelled
 from protocol.records import ClaimSigned
 from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.look_ahead import LOOK_AHEAD
 from protocol.roles.miner import MinerCore
-from protocol.roles.roster import LOOK_AHEAD
 from protocol.units import Role, StakingId, TaskId
 from protocol.wire.codec import WORK_PLACE, decode
 from protocol.wire.messages import Award, Bulletin, Hello, Receipt

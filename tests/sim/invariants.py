@@ -23,8 +23,8 @@ from protocol.records import (
 )
 from protocol.roles.claiming import MAX_HEARD_PER_COORDINATOR, MAX_OPEN_OFFERS
 from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.look_ahead import LOOK_AHEAD
 from protocol.roles.miner import MinerCore
-from protocol.roles.roster import LOOK_AHEAD
 from protocol.units import Digest, Role, StakingId, TaskId
 from protocol.wire.codec import WORK_PLACE, decode
 from protocol.wire.messages import Award, Claim, Decline, Receipt

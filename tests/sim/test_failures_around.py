@@ -6,7 +6,7 @@ from dataclasses import replace
 from protocol.effects import Stage, StartJob
 from protocol.events import TaskCancelled
 from protocol.notes import NoteName
-from protocol.roles.roster import LOOK_AHEAD
+from protocol.roles.look_ahead import LOOK_AHEAD
 from protocol.units import TaskId
 from protocol.wire.messages import Bulletin
 from tests.sim.chain import BLOCK_MS

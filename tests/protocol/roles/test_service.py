@@ -6,8 +6,8 @@ import pytest
 
 from protocol.effects import StartJob
 from protocol.roles.claiming import Claiming
+from protocol.roles.look_ahead import LOOK_AHEAD
 from protocol.roles.open_offers import OpenOffer
-from protocol.roles.roster import LOOK_AHEAD
 from protocol.stake.lottery import last_slot_ms
 from protocol.units import CAI, PeerId, StakingId, UnixMillis
 from protocol.wire.messages import Claim

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from protocol.effects import Effect, Publish
 from protocol.events import ArtifactReceived, TaskCancelled, TaskSubmitted
-from protocol.roles.claiming import MAX_STRETCH
 from protocol.roles.offering import BUSY_ROUND_PAUSE_MS, DONE_PAUSE_MS
 from protocol.roles.slot_pace import FEWEST, REMEMBERED, SlotPace
 from protocol.stake.lottery import last_slot_ms
+from protocol.task.offer import MAX_STRETCH
 from protocol.units import StakingId, TaskId
 from protocol.wire.messages import Award, Bulletin, Receipt
 from tests.protocol.roles.frames import (
