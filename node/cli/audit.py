@@ -46,8 +46,9 @@ def audit(
     public inputs; names, numbers, boots, double offers and awards are checked.
 
     ESTIMATED is what numbers suggest: dear tasks for a friend, miners left out
-    of the field, claims ignored. By chance, one audit in a hundred names an
-    honest coordinator there. What the record could have shown is said too.
+    of the field, claims ignored. In an honest network chance names somebody
+    there in one audit of a hundred; beside a coordinator that cheats, an honest
+    one is named more often. What the record could have shown is said too.
 
     Exit code 0: nothing is proven; 1: something is, or the record was tampered
     with; 2: there is no record, or an option is wrong.

@@ -96,7 +96,10 @@ def print_report(report: Report, head: RecordHead) -> None:
     _heading(console, "PROVEN", "by signatures and arithmetic, whoever looks")
     _print_facts(console, report)
     _print_proofs(console, report)
-    error = f"an honest coordinator is named here by chance in {ERROR:.0%} of audits; {report.tests} comparisons"
+    error = (
+        f"in an honest network chance names somebody here in {ERROR:.0%} of audits, beside one that cheats more often; "
+        f"{report.tests} comparisons"
+    )
     _heading(console, "ESTIMATED", error)
     for one in report.findings:
         _print_estimate(console, one)

@@ -20,7 +20,7 @@ from protocol.audit.draw_tests import (
 from protocol.audit.history import Conduct, History, Offered, history_of
 from protocol.audit.proofs import boots_by_epoch, epochs_seen, numbers_of, proofs_of
 from protocol.audit.record import Entry, RecordHead
-from protocol.audit.report import Estimate, Facts, Power, Report, Share
+from protocol.audit.report import Facts, Power, Report, Share
 from protocol.audit.statistics import detectable_share
 from protocol.stake.table import EpochView
 from protocol.units import Epoch, StakingId
@@ -170,10 +170,3 @@ def _shares(history: History, conduct: Conduct) -> Iterable[Share]:
             len(firsts),
             awards,
         )
-
-
-def findings_against(report: Report, coordinator: StakingId) -> list[str]:
-    """Name the rules by which something is proven or found against a coordinator."""
-    proven = [proof.rule for proof in report.proofs if proof.coordinator == coordinator]
-    found: list[Estimate] = [one for one in report.findings if one.coordinator == coordinator]
-    return sorted({*proven, *(one.rule for one in found)})

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.audit.history import Conduct, History
+from protocol.audit.history import FIRST_ATTEMPT, Conduct, History
 from protocol.audit.report import Estimate
 from protocol.audit.statistics import more_often_tail
 from protocol.stake.table import StakeTable
@@ -192,7 +192,7 @@ def _fields_of(conduct: Conduct) -> dict[tuple[str, Digest], _Fields]:
     tables: dict[Digest, StakeTable] = {}
     failed = {award.notice.task for award in conduct.awarded}
     for offered in conduct.offered:
-        if offered.offer.attempt == 0 or offered.offer.task not in failed:
+        if offered.offer.attempt == FIRST_ATTEMPT or offered.offer.task not in failed:
             bulletin = offered.said.bulletin
             tables[bulletin.root] = offered.draw.table
             found[(bulletin.model, bulletin.root)].setdefault(bulletin.sent_at, offered.draw.members)

@@ -27,6 +27,9 @@ from protocol.wire.topics import objections_topic, offers_topic
 NEW_RUN: Final = 10**8
 """Jump of a publisher's sequence number that is no loss: it begins each run at its clock's nanoseconds."""
 
+FIRST_ATTEMPT: Final = 0
+"""Number of a task's first attempt."""
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -115,10 +118,6 @@ class Conduct:
         return winners
 
 
-FIRST_ATTEMPT: Final = 0
-"""Number of a task's first attempt."""
-
-
 @dataclass
 class History:
     """What all coordinators said, and under which tables."""
@@ -127,7 +126,6 @@ class History:
     views: dict[Epoch, EpochView] = field(default_factory=dict)
     conducts: dict[StakingId, Conduct] = field(default_factory=dict)
     objections: list[Objected] = field(default_factory=list)
-    inactive: list[InactiveSeen] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     span_ms: int = 0
 
@@ -161,7 +159,7 @@ def history_of(head: RecordHead, entries: Iterable[Entry], chain: Mapping[Epoch,
             case ViewSeen():
                 _take_view(history, entry, faults, chain)
             case InactiveSeen():
-                history.inactive.append(entry)
+                pass  # for people: who was jailed moves no draw, and a field may leave out whom it likes
             case Heard(publication=publication):
                 # Several records of one network hold the same messages.
                 heard.setdefault((publication.publisher, publication.sequence, publication.digest), entry)

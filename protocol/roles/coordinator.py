@@ -1,8 +1,8 @@
 """The coordinator's core: takes tasks from apps and brings them to an end.
 
 This file hears events and checks who speaks; ``offering`` makes tasks public, ``awarding`` gives them to miners,
-``assignment`` sees to those at work, ``settlement`` ends tasks. One straight line: on_submit -> offering.offer ->
-awarding.on_claim -> on_result -> settlement.complete. Spec: SPEC.md §9.
+``assignment`` sees to those at work, ``settlement`` ends tasks. One straight line: intake.on_submitted ->
+offering.offer -> awarding.on_claim -> on_result -> settlement.complete. Spec: SPEC.md §9.
 """
 
 from collections.abc import Callable

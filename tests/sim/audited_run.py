@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from protocol.audit.audit import audit, findings_against
+from protocol.audit.audit import audit
 from protocol.audit.report import Report
 from protocol.units import StakingId
 from tests.sim.adversaries import Behaviour
@@ -86,4 +86,6 @@ class AuditedRun:
 
     def against(self, number: int) -> list[str]:
         """Name what is proven or found against a coordinator, counted from 0."""
-        return findings_against(self.report, StakingId(number + 1))
+        coordinator = StakingId(number + 1)
+        proven = {proof.rule for proof in self.report.proofs if proof.coordinator == coordinator}
+        return sorted(proven | {one.rule for one in self.report.findings if one.coordinator == coordinator})
