@@ -211,8 +211,9 @@ class Claiming:
         """Say why we do not work for a coordinator now."""
         if coordinator in self._blocked:
             return "blocked"
-        if self._service.is_quiet(coordinator):
-            return "unanswered"
+        quiet = self._service.why_quiet(coordinator)
+        if quiet is not None:
+            return quiet
         if self._is_in_debt(coordinator):
             return "unpaid"
         return None
@@ -368,7 +369,7 @@ class Claiming:
         if known is not None and known.digest == statement.claim and known.peer == peer:
             self._drop(statement.task)
             if statement.reason == "paused":
-                self._service.hear_later(statement.coordinator)
+                self._service.hear_later(statement.coordinator, "paused")
             else:
                 self._service.answered(statement.coordinator)
             self._core.note(NoteName.CLAIM_DECLINED, statement.task, reason=statement.reason)

@@ -12,6 +12,8 @@ MAX_SERVED: Final = 1024
 FIRST_QUIET_MS: Final = 1000
 """How long (ms) a coordinator that left a claim unanswered is not heard; doubles each time until it answers one."""
 LAST_QUIET_MS: Final = 300_000
+HEARD: Final = (0, 0, "")
+"""What is known of a coordinator that answers."""
 
 
 @final
@@ -25,8 +27,8 @@ class Service:
         """Work taken from each coordinator (wei) per wei of its stake: the least is served next."""
         self._level = 0.0
         """The least served of those with work waiting when one was chosen last: whoever was quiet starts here."""
-        self._quiet_until: dict[StakingId, tuple[int, int]] = {}
-        """Coordinators that left claims unanswered: (heard again from, last pause in ms)."""
+        self._quiet_until: dict[StakingId, tuple[int, int, str]] = {}
+        """Coordinators that left a claim unanswered or paused us: (heard again from, last pause in ms, why)."""
         self._late: dict[StakingId, Digest] = {}
         """The last claim that each coordinator left unanswered."""
 
@@ -50,9 +52,10 @@ class Service:
         if len(self._served) > MAX_SERVED:
             del self._served[min(self._served, key=self._served.__getitem__)]
 
-    def is_quiet(self, coordinator: StakingId) -> bool:
-        """Say whether a coordinator is not heard now, since it left a claim unanswered."""
-        return self._quiet_until.get(coordinator, (0, 0))[0] > self._core.now
+    def why_quiet(self, coordinator: StakingId) -> str | None:
+        """Say why a coordinator is not heard now, ``unanswered`` or ``paused``; None when it is."""
+        until, _, why = self._quiet_until.get(coordinator, HEARD)
+        return why if until > self._core.now else None
 
     def answered(self, coordinator: StakingId) -> None:
         """A coordinator answers claims: it is heard."""
@@ -66,16 +69,16 @@ class Service:
     def left_unanswered(self, coordinator: StakingId, claim: Digest, offer: Offer) -> None:
         """No answer in time: the claim kept a place, so it counts as service, and its coordinator is not heard."""
         self.charge(coordinator, offer)
-        self.hear_later(coordinator)
+        self.hear_later(coordinator, "unanswered")
         self._late.pop(coordinator, None)
         self._late[coordinator] = claim
         if len(self._late) > MAX_SERVED:
             del self._late[next(iter(self._late))]
 
-    def hear_later(self, coordinator: StakingId) -> None:
+    def hear_later(self, coordinator: StakingId, why: str) -> None:
         """Do not hear a coordinator for twice as long as the last time."""
-        pause = min(max(2 * self._quiet_until.get(coordinator, (0, 0))[1], FIRST_QUIET_MS), LAST_QUIET_MS)
-        self._quiet_until.pop(coordinator, None)
-        self._quiet_until[coordinator] = (UnixMillis(self._core.now + pause), pause)
+        _, last, _ = self._quiet_until.pop(coordinator, HEARD)
+        pause = min(max(2 * last, FIRST_QUIET_MS), LAST_QUIET_MS)
+        self._quiet_until[coordinator] = (UnixMillis(self._core.now + pause), pause, why)
         if len(self._quiet_until) > MAX_SERVED:
             del self._quiet_until[next(iter(self._quiet_until))]

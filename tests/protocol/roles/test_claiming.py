@@ -174,10 +174,11 @@ def test_fill__claim_answered_too_late__its_coordinator_is_heard_again() -> None
     seat = MinerSeat()
     claim = seat.claimed()
     seat.wait(1200)
-    assert seat.core._claiming._service.is_quiet(CAROL_ID)
+    assert seat.core._claiming._service.why_quiet(CAROL_ID) == "unanswered"
     for named, heard in ((NOTHING, False), (digest(DOMAIN, claim.statement), True)):
         seat.say(CAROL, decline_of(claim, "awarded", named=named))
-        assert seat.core._claiming._service.is_quiet(CAROL_ID) != heard, "a word about another claim is no answer"
+        is_heard = seat.core._claiming._service.why_quiet(CAROL_ID) is None
+        assert is_heard == heard, "a word about another claim is no answer"
 
 
 def test_next__two_coordinators__serves_the_one_that_was_served_least() -> None:

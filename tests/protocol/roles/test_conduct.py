@@ -117,12 +117,14 @@ def test_miner__told_that_it_is_paused__leaves_its_coordinator_alone_for_a_while
     seat = MinerSeat()
     claim = seat.claimed()
     seat.say(CAROL, decline_of(claim, "paused"))
-    assert of_kind(seat.offer(), Claim) == []
+    effects = seat.offer()
+    assert of_kind(effects, Claim) == []
+    assert [note.fields["reason"] for note in noted(effects, NoteName.OFFER_SKIPPED)] == ["paused"]
     seat.wait(1000)
     claims = of_kind(seat.offer(), Claim)
     assert len(claims) == 1
     seat.say(CAROL, award_of(claims[0]))
-    assert not seat.core._claiming._service.is_quiet(CAROL_ID), "an award ends it"
+    assert seat.core._claiming._service.why_quiet(CAROL_ID) is None, "an award ends it"
 
 
 def test_lost_lease__again_and_again__pauses_grow_until_it_delivers() -> None:
