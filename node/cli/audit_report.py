@@ -29,7 +29,7 @@ FAULTS: Final = {
     "record.other_root": "messages made under another table than the record's",
     "record.no_table": "messages of epochs of which the record has no table",
     "record.network": "records whose messages are of another network",
-    "record.stranger": "messages by a key that is not that coordinator's",
+    "record.stranger": "messages, or declines in them, by a key that is not that node's",
 }
 """What cannot be believed, in words."""
 TESTS: Final = {
