@@ -19,6 +19,7 @@ from protocol.roles.core import EMPTY, Core
 from protocol.roles.objecting import Objecting
 from protocol.roles.open_offers import OpenOffer, OutstandingClaim
 from protocol.roles.service import Service
+from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR, LeastUrgent
 from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.field import Field
 from protocol.stake.lottery import clock, last_slot_ms, order, outside_place, slot_ms, task_id, ticket
@@ -37,8 +38,6 @@ CHOICE: Final = 64
 """Due offers of a coordinator with the nearest deadlines, among which a miner takes the one whose draw it is nearest to
 winning: in backlog freed miners would otherwise all claim the same one, and all but one in vain. With 16, eight quick
 miners claimed every task three times before they had heard what the others got."""
-MAX_HEARD_PER_COORDINATOR: Final = 1024
-"""Open offers of one coordinator, so that none crowds out the others."""
 TOO_MANY: Final = "too_many_offers"
 
 
@@ -73,13 +72,12 @@ class Claiming:
         self._blocked = blocked
         self._offers: dict[TaskId, OpenOffer] = {}
         self._fresh_from = self._backlog_from = 0
-        """Before these moments no open offer is due, and none is due as backlog: nobody looks until then."""
+        """Before these moments no open offer that could be ours is due, none as backlog: nobody looks until then."""
         self._wake_at: int | None = None
         """When the one timer for slots fires."""
         self._claims: dict[TaskId, OutstandingClaim] = {}
         self._heard: dict[StakingId, int] = {}
-        self._least_urgent: dict[StakingId, TaskId] = {}
-        """Of coordinators that had more to offer than is remembered; looked for anew once it is gone."""
+        self._least_urgent = LeastUrgent()
         self._ended: dict[tuple[StakingId, TaskId], int] = {}
         """Attempts that were over before we heard their offers, by coordinator and task: the last of each."""
         self._service = Service(core)
@@ -161,17 +159,12 @@ class Claiming:
             self._heard[message.coordinator] = self._heard.get(message.coordinator, 0) + 1
         every_slot = last_slot_ms(len(ranking), len(view.table.miners), offer.slot_step_ms)
         backlog_at = now + every_slot + offer.allowance_ms + slot_ms(outside, offer.slot_step_ms)
-        self._offers[offer.task] = OpenOffer(
-            offer,
-            message.model,
-            message.coordinator,
-            peer,
-            UnixMillis(slot_at),
-            UnixMillis(backlog_at),
-            rank,
-            clock(drawn, view.table.by_id[own]) if own in view.table.by_id else inf,
-            offer_digest(message.coordinator, message.epoch, message.root, field.digest, message.model, offer),
-        )
+        reading = clock(drawn, view.table.by_id[own]) if own in view.table.by_id else inf
+        named = offer_digest(message.coordinator, message.epoch, message.root, field.digest, message.model, offer)
+        slots = UnixMillis(slot_at), UnixMillis(backlog_at)
+        heard = OpenOffer(offer, message.model, message.coordinator, peer, *slots, rank, reading, named)
+        self._offers[offer.task] = heard
+        self._least_urgent.heard(heard)
         if len(self._offers) > MAX_OPEN_OFFERS:
             self._forget(next(iter(self._offers)))
         self._fresh_from = min(self._fresh_from, slot_at)
@@ -232,14 +225,15 @@ class Claiming:
         return None
 
     def _displaces(self, offer: Offer, coordinator: StakingId) -> bool:
-        """Forget the least urgent of a coordinator's open offers, if this one is more urgent."""
-        last = self._least_urgent.get(coordinator)
-        if last is None or last not in self._offers:
-            own = (one.offer for one in self._offers.values() if one.coordinator == coordinator)
-            last = self._least_urgent[coordinator] = max(own, key=lambda known: known.deadline).task
-        if self._offers[last].offer.deadline <= offer.deadline:
-            return False
-        self._forget(last)
+        """Forget what is over, or the least urgent of a coordinator's open offers, if this one is more urgent."""
+        for task in self._least_urgent.over(self._offers, self._core.now):
+            self._forget(task)
+        count = self._heard.get(coordinator, 0)
+        if count >= MAX_HEARD_PER_COORDINATOR:
+            last = self._least_urgent.of(coordinator, self._offers, count).offer
+            if last.deadline <= offer.deadline:
+                return False
+            self._forget(last.task)
         return True
 
     def _forget(self, task: TaskId) -> None:
@@ -251,7 +245,7 @@ class Claiming:
             self._heard[known.coordinator] = left
         else:
             self._heard.pop(known.coordinator, None)
-            self._least_urgent.pop(known.coordinator, None)
+            self._least_urgent.forget(known.coordinator)
         if not self._offers and self._wake_at is not None:
             self._wake_at = None
             self._core.emit(CancelTimer(("slot", EMPTY, 0)))
@@ -284,6 +278,10 @@ class Claiming:
                 return
             self._claim(best)
 
+    def look_anew(self) -> None:
+        """What was due and could not be ours may be: a coordinator has its stream, or paid, or a claim is over."""
+        self._fresh_from = self._backlog_from = 0
+
     def _next(self, *, fresh_too: bool) -> OpenOffer | None:
         """Pick by stake-weighted fair queueing over coordinators, then one of the most urgent of the one picked.
 
@@ -296,20 +294,23 @@ class Claiming:
             return None
         due: dict[StakingId, list[OpenOffer]] = {}
         unpaid = {coordinator for coordinator in self._heard if not self._may_owe_more(coordinator)}
-        first_due = first_to_come = now + LONGEST_SLEEP_MS
+        first_to_come, over = now + LONGEST_SLEEP_MS, []
         for open_offer in self._offers.values():
             due_at = open_offer.slot_at if fresh_too else max(open_offer.slot_at, open_offer.backlog_at)
-            first_due = min(first_due, due_at)
             is_left = open_offer.offer.task in self._claims or open_offer.coordinator in unpaid
             if due_at > now:
                 first_to_come = min(first_to_come, due_at)
+            elif open_offer.offer.deadline <= now:
+                over.append(open_offer.offer.task)
             elif open_offer.peer in self.streams and not is_left:
                 due.setdefault(open_offer.coordinator, []).append(open_offer)
+        for task in over:
+            self._forget(task)
         if not due:
             if fresh_too:
-                self._fresh_from = first_due
+                self._fresh_from = first_to_come
             else:
-                self._backlog_from = first_due
+                self._backlog_from = first_to_come
             if self._offers:
                 self._wake_by(first_to_come)
             return None
@@ -392,4 +393,6 @@ class Claiming:
 
     def _drop(self, task: TaskId) -> None:
         del self._claims[task]
+        if task in self._offers:
+            self.look_anew()
         self._core.emit(CancelTimer(("claim", task, 0)))

@@ -211,6 +211,7 @@ class MinerCore(Core):
         if row is None or own is None or self.standing(peer, self.now) is not Standing.COORDINATOR:
             return
         self._streams[peer] = row.id
+        self._claiming.look_anew()
         self.send_hello(peer, own, self._working.earnings.voucher_of(row.id))
 
     def _on_stream_closed(self, peer: PeerId) -> None:
@@ -250,6 +251,7 @@ class MinerCore(Core):
                 self._claiming.on_decline(peer, message)
             case Receipt():
                 self._working.on_receipt(row, message)
+                self._claiming.look_anew()
             case Reject():
                 self._working.on_reject(row.id, message)
             case Cancel(task=task, attempt=attempt):

@@ -21,10 +21,11 @@ from protocol.records import (
     VoucherHeld,
     VoucherIssued,
 )
-from protocol.roles.claiming import MAX_HEARD_PER_COORDINATOR, MAX_OPEN_OFFERS
+from protocol.roles.claiming import MAX_OPEN_OFFERS
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.look_ahead import LOOK_AHEAD
 from protocol.roles.miner import MinerCore
+from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR
 from protocol.units import Digest, Role, StakingId, TaskId
 from protocol.wire.codec import WORK_PLACE, decode
 from protocol.wire.messages import Award, Claim, Decline, Receipt

@@ -21,10 +21,11 @@ from protocol.events import (
 )
 from protocol.notes import NoteName
 from protocol.records import ResultCommitted, ResultSettled
-from protocol.roles.claiming import CHOICE, MAX_HEARD_PER_COORDINATOR, MAX_OPEN_OFFERS
+from protocol.roles.claiming import CHOICE, MAX_OPEN_OFFERS
 from protocol.roles.discovery import MAX_DIALS, Discovery
 from protocol.roles.miner import BUSY_PAUSE_MS, FIRST_REOPEN_MS, LAST_REOPEN_MS
 from protocol.roles.open_offers import OpenOffer
+from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR
 from protocol.roles.working import RESULT_KEPT_MS
 from protocol.stake.field import Field
 from protocol.stake.lottery import last_slot_ms
@@ -218,6 +219,14 @@ def test_next__two_coordinators_served_alike__takes_the_one_nearest_to_its_draw(
         chosen = claiming._next(fresh_too=True)
         assert chosen is not None
         assert chosen.coordinator == nearest
+
+
+def test_decline__of_an_attempt_behind_which_a_newer_one_is_open__is_followed_by_the_claim_of_that_one() -> None:
+    seat = MinerSeat(places=2)
+    claim = seat.claimed()
+    assert of_kind(seat.offer(0, attempt=1), Claim) == [], "one claim of a task at a time"
+    (again,) = of_kind(seat.say(CAROL, decline_of(claim, "stale")), Claim)
+    assert (again.statement.task, again.statement.attempt) == (claim.statement.task, 1)
 
 
 def test_on_bulletin__flood_of_one_coordinator__is_bounded_and_counted_right() -> None:
