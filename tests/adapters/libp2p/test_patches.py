@@ -7,12 +7,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from libp2p.kad_dht.kad_dht import KadDHT
+from libp2p.network.swarm import Swarm
+from libp2p.peer.peerstore import PeerStore
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pubsub import Pubsub
 
 from node.adapters.libp2p import patches
 from node.adapters.libp2p.patches import LIBP2P_VERSION, PATCHED, signature_of
 
+HOLDERS = {each.__name__: each for each in (Pubsub, GossipSub, PeerStore, KadDHT, Swarm)}
 UNPATCHED = """
 from node.adapters.libp2p.patches import PATCHED, signature_of
 for name, (holder, symbol, _) in PATCHED.items():
@@ -60,7 +64,7 @@ FAULTS = [[cell.strip() for cell in line.strip("|").split("|")] for line in UPST
 def test_upstream__any_fault__is_of_something_that_is_there_and_has_a_test_on_real_sockets(row: list[str]) -> None:
     _, where, _, tests = row
     for holder, name in re.findall(r"`(\w+)\.(\w+)`", where):
-        assert hasattr({"Pubsub": Pubsub, "GossipSub": GossipSub}[holder], name)
+        assert hasattr(HOLDERS[holder], name)
     folders = (Path(__file__).parent, Path(__file__).parents[2] / "attacks")
     defined = "".join(path.read_text() for folder in folders for path in folder.glob("test_*.py"))
     named = re.findall(r"`(test_\w+)`", tests)
