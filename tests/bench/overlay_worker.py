@@ -85,7 +85,13 @@ class Ours:
         return self._nodes[number].book.kept
 
     async def watch(self, number: int, peer: int) -> None:
-        self._nodes[number].transport.open_stream(peer_of(peer))
+        transport = self._nodes[number].transport
+        transport.open_stream(peer_of(peer))
+        parts = transport._parts
+        assert parts is not None
+        with trio.move_on_after(ASK_S):
+            while peer_of(peer) not in parts.work._current:  # noqa: ASYNC110
+                await trio.sleep(0.01)
 
     def has_lost(self, number: int, peer: int) -> bool:
         return any(event.peer == peer_of(peer) for event in self._nodes[number].sink.of(PeerDown))
