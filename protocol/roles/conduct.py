@@ -38,6 +38,8 @@ class _Account:
     paused_until: UnixMillis = UnixMillis(0)
     told: bool = False
     """A claim was declined for this pause."""
+    for_early: bool = False
+    """This pause is for early claims."""
     cold_until: UnixMillis = UnixMillis(0)
 
 
@@ -65,9 +67,9 @@ class Conduct:
         return account
 
     @staticmethod
-    def _pause(account: _Account, pause_ms: int, now: UnixMillis) -> None:
+    def _pause(account: _Account, pause_ms: int, now: UnixMillis, *, for_early: bool) -> None:
         if account.paused_until <= now:
-            account.paused_at, account.told = now, False
+            account.paused_at, account.told, account.for_early = now, False, for_early
         account.paused_until = UnixMillis(max(account.paused_until, now + pause_ms))
 
     def lost_lease(self, miner: StakingId, now: UnixMillis, *, started: bool, silent: bool) -> int:
@@ -94,7 +96,7 @@ class Conduct:
             return 0
         account.lost += 1
         pause_ms = _pause_ms(account.lost)
-        self._pause(account, pause_ms, now)
+        self._pause(account, pause_ms, now, for_early=False)
         return pause_ms
 
     def was_cold(self, miner: StakingId, now: UnixMillis) -> None:
@@ -123,7 +125,7 @@ class Conduct:
         if account.early <= EARLY_FREE:
             return 0
         pause_ms = _pause_ms(account.early - EARLY_FREE)
-        self._pause(account, pause_ms, now)
+        self._pause(account, pause_ms, now, for_early=True)
         return pause_ms
 
     def is_paused(self, miner: StakingId, now: UnixMillis) -> bool:
@@ -132,9 +134,14 @@ class Conduct:
         return account is not None and account.paused_until > now
 
     def is_deliberate(self, miner: StakingId, now: UnixMillis) -> bool:
-        """Say whether no accident makes a miner claim early now: its pause has lasted for a while."""
+        """Say whether no accident makes a miner claim early now: it is paused for that, and has been for a while.
+
+        In a pause for a lost lease its first early claims may come of a clock that was set forward just now.
+        """
         account = self._accounts.get(miner)
-        return account is not None and account.paused_until > now > account.paused_at + BURST_MS
+        if account is None or not account.for_early:
+            return False
+        return account.paused_until > now > account.paused_at + BURST_MS
 
     def tell(self, miner: StakingId) -> None:
         """A claim of a paused miner is declined for that: it is the last answer that it gets in this pause."""

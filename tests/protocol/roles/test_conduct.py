@@ -207,6 +207,14 @@ def test_claim__early_in_a_pause_where_nobody_else_serves__is_not_held_against_i
     assert (reasons(effects), ignored(effects), judged(effects)) == ([], ["slot.early"], [])
 
 
+def test_claim__early_in_a_pause_for_a_lost_lease__is_held_against_nobody() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    seat.core.roster.conduct.lost_lease(BOB_ID, UnixMillis(seat.now), started=True, silent=True)
+    seat.wait(2 * BURST_MS)
+    effects = early(seat, 1)
+    assert (reasons(effects), ignored(effects), judged(effects)) == ([], ["slot.early"], []), "its clock may be wrong"
+
+
 def test_claim__before_its_slot_of_an_attempt_that_another_won__is_early_too() -> None:
     seat = CoordinatorSeat(miners=(ALICE, BOB))
     task = seat.submit()
