@@ -39,7 +39,7 @@ ANSWERS_PER_CLAIM: Final = 2
 ANSWERS_TO_SPARE: Final = 8
 """More of them for one task, sent to claims of miners that cheat or whose disk is an old copy."""
 MOST_CLAIMS: Final = 64
-"""Claims for one task by honest miners in one attempt: slots keep all others silent."""
+"""Claims for one task by honest miners for each attempt so far: slots keep all others silent."""
 
 
 class Violation(AssertionError):
@@ -67,6 +67,7 @@ class Account:
     ended: str = ""
     told: str = ""
     attempt: int = -1
+    """Last that was claimed."""
     awards: dict[int, StakingId] = field(default_factory=dict)
     claims: int = 0
     answers: int = 0
@@ -187,8 +188,9 @@ class Invariants:
             self._claimed.add(claim_key)
             if said.task in self.accounts:
                 account = self.accounts[said.task]
-                account.claims += 1
-                require(account.claims <= MOST_CLAIMS * (said.attempt + 1), "claims for one task grow", said.task)
+                account.claims, account.attempt = account.claims + 1, max(account.attempt, said.attempt)
+                most = MOST_CLAIMS * (account.attempt + 1)
+                require(account.claims <= most, "claims for one task grow", said.task)
         elif isinstance(message, Decline):
             self._answer(message.statement.task)
 

@@ -8,12 +8,12 @@ import pytest
 from protocol.effects import Note, Persist, Send
 from protocol.notes import NoteName
 from protocol.stake.lottery import slot_ms
-from protocol.units import StakingId
-from protocol.wire.messages import Award
-from protocol.wire.statements import NO_RANK
+from protocol.units import Digest, StakingId
+from protocol.wire.messages import Award, Claim
+from protocol.wire.statements import NO_RANK, ClaimStatement
 from tests.sim import scenario as scenarios
 from tests.sim.adversaries import CHEATS
-from tests.sim.invariants import Invariants, Violation
+from tests.sim.invariants import MOST_CLAIMS, Invariants, Violation
 from tests.sim.machine import Machine
 from tests.sim.plan import Step
 from tests.sim.scenario import Run, Scenario
@@ -104,6 +104,35 @@ def test_invariants__two_awards_for_one_claim__is_a_violation() -> None:
     with pytest.raises(Violation, match="two awards are sent"):
         accept(world)
         world.run(5000)
+
+
+def test_invariants__claims_beyond_all_attempts__is_a_violation_and_a_late_one_for_an_early_attempt_is_none() -> None:
+    world = settled()
+    invariants = Invariants(world)
+    accept(world)
+    world.run(100)
+    task, miner = next(iter(invariants.accounts)), world.machines["miner0"]
+
+    def claim(attempt: int, number: int) -> None:
+        said = ClaimStatement(
+            task=task,
+            attempt=attempt,
+            coordinator=world.staking_id("coordinator0"),
+            miner=miner.staking_id,
+            offer=Digest(bytes(32)),
+            nonce=number.to_bytes(16, "big"),
+        )
+        send = Send(world.machines["coordinator0"].key.peer_id, Claim(statement=said, signature=bytes(65)))
+        for watcher in world._watchers[Send]:
+            watcher(miner, send)
+
+    already = invariants.accounts[task].claims
+    for number in range(MOST_CLAIMS - already + 1):
+        claim(1, number)
+    claim(0, 0)
+    with pytest.raises(Violation, match="claims for one task grow"):
+        for number in range(MOST_CLAIMS + 1):
+            claim(1, 1000 + number)
 
 
 def test_invariants__honest_peer_is_judged__is_a_violation() -> None:
