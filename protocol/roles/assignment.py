@@ -171,9 +171,7 @@ class Assignment:
             award.progress_deadline, UnixMillis(award.last_alive + self._core.params.lease_ms)
         )
         self._set_lease_timer(task, award)
-        known = self._roster.id(award.miner)
-        if known is not None:
-            known.deliver(task.id)
+        self._roster.deliver(task.id, award.miner)
 
     def on_miner_gone(self, miner: StakingId) -> None:
         """A work stream broke: its miner's tasks are taken back soon unless it returns."""

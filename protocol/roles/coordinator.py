@@ -289,7 +289,7 @@ class CoordinatorCore(Core):
         if miner.capability is not None and capability.sequence <= miner.capability.sequence:
             raise IgnoredMessage("capability.old")
         had_place = miner.has_place()
-        miner.capability, miner.serves_until = capability, serves_until
+        self.roster.hear(miner, capability, serves_until)
         self.note(NoteName.CAPABILITY_RECEIVED, miner=miner.id, free=capability.free_places)
         if not had_place and miner.has_place():
             self._offering.offer_waiting()

@@ -20,6 +20,7 @@ from protocol.task.priority import deadline
 from protocol.task.states import Task
 from protocol.units import Epoch, TaskId, Wei
 from protocol.wire.codec import encode
+from protocol.wire.messages import ServedModel
 
 BUSY_RETRY_S: Final = 5
 """What an app is told to wait (s) when the queue is full."""
@@ -155,20 +156,32 @@ class Intake:
         """Say why no miner that is connected would claim such a task, and what one would; None when some would."""
         specification, now, params = event.specification, self._core.now, self._core.params
         model = specification.model
-        serving = [(miner.capability, served) for miner in self._roster if (served := miner.serves(model, now))]
+        price = params.price_per_pixel_step_wei
+        life_ms = min(deadline(event.priority, now, params.task_limit_ms) - now, params.attempt_limit_ms)
+        serving = []
+        for miner in self._roster:
+            served, capability = miner.serves(model, now), miner.capability
+            if served is not None and capability is not None:
+                if capability.price_floor <= price and specification.pixel_steps <= _most(served, life_ms):
+                    return None  # most often the first one: nobody goes through thousands for each task
+                serving.append((capability, served))
         if not serving:
             offered = sorted({m.model for miner in self._roster if miner.capability for m in miner.capability.models})
             return f"no connected miner serves {model}; served now: {', '.join(offered) or 'none'}"
-        floor = min(capability.price_floor for capability, _ in serving if capability is not None)
-        if floor > params.price_per_pixel_step_wei:
+        floor = min(capability.price_floor for capability, _ in serving)
+        if floor > price:
             return (
                 f"every miner that serves {model} asks for more than this network pays: "
-                f"{floor} wei a pixel-step at least, not {params.price_per_pixel_step_wei}"
+                f"{floor} wei a pixel-step at least, not {price}"
             )
-        life_ms = min(deadline(event.priority, now, params.task_limit_ms) - now, params.attempt_limit_ms)
-        most = life_ms * max(served.pixel_steps_per_s for _, served in serving) // 1000
+        most = max(_most(served, life_ms) for _, served in serving)
         if specification.pixel_steps > most:
             steps = most // specification.pixels
             smaller = f"; {steps} steps at this size can be done" if steps else ""
             return f"no miner that serves {model} can end that within {life_ms // 1000} s{smaller}"
         return None
+
+
+def _most(served: ServedModel, life_ms: int) -> int:
+    """Give how many pixel-steps a miner does in so long (ms)."""
+    return life_ms * served.pixel_steps_per_s // 1000

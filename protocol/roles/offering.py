@@ -138,7 +138,7 @@ class Offering:
             groups[(current.epoch, frozenset())] = []
         awards, closures = self._boards.take_notices(board)
         notices = max(len(awards), len(closures))
-        waiting = len(self._tasks) - sum(len(miner.working_on) + len(miner.delivering) for miner in self._roster)
+        waiting = len(self._tasks) - self._roster.held()
         fields = {frozenset[StakingId](): self._roster.field_of(board.model, frozenset(), core.now)}
         free = len(fields[frozenset()][0])
         for (epoch, excluded), tasks in groups.items():

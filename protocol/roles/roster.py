@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 from protocol.roles.conduct import Conduct
@@ -22,6 +23,12 @@ class Miner:
     capability: Capability | None = None
     serves_until: UnixMillis = UnixMillis(0)
     """When the capability ends, with allowance for clocks that differ."""
+    served: dict[str, ServedModel] = field(default_factory=dict)
+    """The capability's models by name."""
+    places: int = 0
+    """The capability's, none while it has no free one."""
+    line: int = MAX_DELIVERING
+    """Most pictures that may be on their way: a batch ends all at once."""
     working_on: set[TaskId] = field(default_factory=set)
     """Our own tasks that its engine has before it."""
     delivering: set[TaskId] = field(default_factory=set)
@@ -31,19 +38,18 @@ class Miner:
 
     def serves(self, model: str, now: UnixMillis) -> ServedModel | None:
         """Find the model in a capability that has not expired."""
-        if self.capability is None or self.serves_until <= now:
-            return None
-        for served in self.capability.models:
-            if served.model == model:
-                return served
-        return None
+        return self.served.get(model) if self.serves_until > now else None
 
     def has_place(self) -> bool:
         """Say whether it can begin at once, as far as we know: its own word less what we gave it."""
-        capability = self.capability
-        if capability is None:
-            return False
-        return capability.free_places > 0 and len(self.working_on) < capability.places and self._has_line(capability)
+        return len(self.working_on) < self.places and len(self.delivering) < self.line
+
+    def hear(self, capability: Capability, serves_until: UnixMillis) -> None:
+        """Take its own word, and keep at hand what is asked for each offer, of each miner."""
+        self.capability, self.serves_until = capability, serves_until
+        self.served = {served.model: served for served in reversed(capability.models)}
+        self.places = capability.places if capability.free_places > 0 else 0
+        self.line = max(MAX_DELIVERING, look_ahead(capability.models))
 
     def has_room(self) -> bool:
         """Say whether it may hold one more of our tasks: its places and the look-ahead, no more."""
@@ -51,11 +57,7 @@ class Miner:
         if capability is None:
             return len(self.working_on) <= LOOK_AHEAD and len(self.delivering) < MAX_DELIVERING
         room = min(capability.places, MAX_PLACES) + look_ahead(capability.models)
-        return len(self.working_on) < room and self._has_line(capability)
-
-    def _has_line(self, capability: Capability) -> bool:
-        """Say whether few enough pictures are on their way: a batch ends all at once."""
-        return len(self.delivering) < max(MAX_DELIVERING, look_ahead(capability.models))
+        return len(self.working_on) < room and len(self.delivering) < self.line
 
     def begin(self, task: TaskId) -> None:
         """Count a task that it was awarded, or still holds."""
@@ -83,10 +85,18 @@ class Roster:
         self.conduct = Conduct()
         self._in_order: tuple[Miner, ...] | None = None
         """All of them by staking id, worked out when asked for."""
+        self._busy: dict[StakingId, Miner] = {}
+        """Who held a task of ours when that was last counted, or has begun one since."""
+        self._free: dict[str, dict[StakingId, bool]] = {}
+        """Of each model: who has a place for it, and whether it says that the model is loaded."""
+        self._served_until: float = inf
+        """Until then no capability of those ends."""
 
     def add(self, peer: PeerId, miner: StakingId) -> Miner:
         """A work stream opened; its capability comes next."""
-        known = Miner(miner, peer)
+        known, before = Miner(miner, peer), self._by_id.get(miner)
+        if before is not None:
+            self._forget_free(before)
         self._by_peer[peer] = known
         self._by_id[miner] = known
         self._in_order = None
@@ -98,6 +108,7 @@ class Roster:
         if miner is not None and self._by_id.get(miner.id) is miner:
             del self._by_id[miner.id]
             self._in_order = None
+            self._forget_free(miner)
         return miner
 
     def peer(self, peer: PeerId) -> Miner | None:
@@ -126,17 +137,71 @@ class Roster:
         """List the miners that serve a model now, busy or not."""
         return tuple(miner for miner in self if miner.serves(model, now))
 
+    def hear(self, miner: Miner, capability: Capability, serves_until: UnixMillis) -> None:
+        """Take a miner's own word."""
+        if self._by_id.get(miner.id) is miner:
+            self._forget_free(miner)
+        miner.hear(capability, serves_until)
+        self._see_places(miner)
+
     def hold(self, task: TaskId, miner: StakingId) -> None:
         """Count a miner's place as taken by a task of ours."""
         known = self._by_id.get(miner)
         if known is not None:
             known.begin(task)
+            self._busy[miner] = known
+            self._see_places(known)
+
+    def deliver(self, task: TaskId, miner: StakingId) -> None:
+        """Count a miner's place as free, though its picture is not here yet."""
+        known = self._by_id.get(miner)
+        if known is not None:
+            known.deliver(task)
+            self._see_places(known)
 
     def release(self, task: TaskId, miner: StakingId) -> None:
         """Count a miner's place as free again."""
         known = self._by_id.get(miner)
         if known is not None:
             known.release(task)
+            self._see_places(known)
+
+    def _see_places(self, miner: Miner) -> None:
+        """Keep count of who is free: thousands are not asked for each bulletin."""
+        if self._by_id.get(miner.id) is not miner:
+            return
+        if not miner.has_place():
+            self._forget_free(miner)
+        else:
+            for model, served in miner.served.items():
+                self._free.setdefault(model, {})[miner.id] = served.warm
+            self._served_until = min(self._served_until, miner.serves_until)
+
+    def _forget_free(self, miner: Miner) -> None:
+        """Count a miner as free no longer; no model stays of which nobody else is."""
+        for model in miner.served:
+            free = self._free.get(model, {})
+            free.pop(miner.id, None)
+            if not free:
+                self._free.pop(model, None)
+
+    def _forget_expired(self, now: UnixMillis) -> None:
+        """Drop whose capability has ended."""
+        self._served_until = inf
+        for miner in self:
+            if miner.serves_until <= now:
+                self._forget_free(miner)
+            else:
+                self._served_until = min(self._served_until, miner.serves_until)
+
+    def held(self) -> int:
+        """Count the tasks of ours that miners have; few have any, so that not all are asked."""
+        self._busy = {
+            id_: miner
+            for id_, miner in self._busy.items()
+            if (miner.working_on or miner.delivering) and self._by_id.get(id_) is miner
+        }
+        return sum(len(miner.working_on) + len(miner.delivering) for miner in self._busy.values())
 
     def left_out(self, model: str, now: UnixMillis) -> frozenset[StakingId]:
         """List the miners that are paused, while others serve the model: paused ones beat none."""
@@ -150,14 +215,11 @@ class Roster:
         self, model: str, excluded: frozenset[StakingId], now: UnixMillis
     ) -> tuple[frozenset[StakingId], frozenset[StakingId]]:
         """Give (members, warm): who is live, capable and free as we know it, and who of them has the model loaded."""
-        left_out = excluded | self.left_out(model, now)
-        members: set[StakingId] = set()
-        warm: set[StakingId] = set()
-        for miner in self:
-            served = miner.serves(model, now)
-            if served is None or miner.id in left_out or not miner.has_place():
-                continue
-            members.add(miner.id)
-            if served.warm and self.conduct.is_warm(miner.id, now):
-                warm.add(miner.id)
-        return frozenset(members), frozenset(warm)
+        if now >= self._served_until:
+            self._forget_expired(now)
+        free, left_out = self._free.get(model, {}), excluded | self.left_out(model, now)
+        members = frozenset(free) - left_out
+        warm = [miner for miner, is_warm in free.items() if is_warm]
+        if len(self.conduct):
+            warm = [miner for miner in warm if self.conduct.is_warm(miner, now)]
+        return members, members.intersection(warm)

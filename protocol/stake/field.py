@@ -40,7 +40,8 @@ class Field:
             members: Who is in the field; ids that are no active miner are left out.
             warm: Who of them has the model in memory; ids outside ``members`` are left out.
         """
-        return cls(bytes((MEMBER | (WARM if row.id in warm else 0)) if row.id in members else 0 for row in miners))
+        codes = dict.fromkeys(members, MEMBER) | dict.fromkeys(warm & members, MEMBER | WARM)
+        return cls(bytes([codes.get(row.id, 0) for row in miners]))  # a list: generators cost twice the time
 
     @classmethod
     def from_bytes(cls, data: bytes, count: int) -> Self:
