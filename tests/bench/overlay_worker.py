@@ -90,7 +90,7 @@ class Ours:
         parts = transport._parts
         assert parts is not None
         with trio.move_on_after(ASK_S):
-            while peer_of(peer) not in parts.work._current:  # noqa: ASYNC110
+            while peer_of(peer) not in parts.work._current:
                 await trio.sleep(0.01)
 
     def has_lost(self, number: int, peer: int) -> bool:
