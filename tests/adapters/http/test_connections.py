@@ -7,15 +7,14 @@ import httpx
 import psutil
 import pytest
 import trio
-from hypercorn.config import Config
 from hypercorn.events import Event, RawData
-from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from node.adapters.http.connections import HEADER_S, KEEP_ALIVE_S, SEND_LIMIT_S, STATED_KEEP_ALIVE_S, _Http1
+from node.adapters.http.connections import HEADER_S, KEEP_ALIVE_S, SEND_LIMIT_S, STATED_KEEP_ALIVE_S, _Calls, _Http1
 from node.adapters.http.door import DRAIN_LIMIT_S, Message, Receive, Send
+from node.adapters.http.gateway import _hypercorn_config
 from protocol.notes import NoteName
 from tests.adapters.http.conftest import Serve, Served
 from tests.adapters.http.sockets import HALF_A_HEADER, REQUEST, answer, connect, ended, free, rest, settled, soon
@@ -42,9 +41,10 @@ async def test_connection__answer__its_head_goes_out_with_its_body_where_that_fo
         if isinstance(event, RawData):
             sent.append(event.data)
 
-    config, context = Config(), WorkerContext(None)
-    async with TaskGroup() as group:
-        protocol = _Http1(app, config, context, group, ConnectionState({}), False, None, None, keep)
+    async with _Calls() as group:
+        protocol = _Http1(
+            app, _hypercorn_config(), WorkerContext(None), group, ConnectionState({}), False, None, None, keep
+        )
         await protocol.handle(RawData(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"))
     assert len(sent) == pieces
     assert sent[0].startswith(b"HTTP/1.1 200")
