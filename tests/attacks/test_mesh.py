@@ -33,8 +33,10 @@ def _frame(**fields: object) -> bytes:
     return varint(len(body)) + body
 
 
+SUBSCRIPTION = rpc_pb2.RPC.SubOpts(subscribe=True, topicid=TOPIC)
+LISTENS = _frame(subscriptions=[SUBSCRIPTION])
 SITS_DOWN = _frame(
-    subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=TOPIC)],
+    subscriptions=[SUBSCRIPTION],
     control=rpc_pb2.ControlMessage(graft=[rpc_pb2.ControlGraft(topicID=TOPIC)]),
 )
 
@@ -56,7 +58,7 @@ async def _honest(place: Overlay, victim: Running) -> set[object]:
     return {to_libp2p(miner.id) for miner in miners}
 
 
-async def _stranger(victim: Running, stack: AsyncExitStack, number: int) -> Adversary:
+async def _stranger(victim: Running, stack: AsyncExitStack, number: int, says: bytes = SITS_DOWN) -> Adversary:
     """A stranger that hears the topic, asks for a place in the mesh, and takes what it is told."""
     enemy = await stack.enter_async_context(adversary(victim, number))
 
@@ -69,7 +71,7 @@ async def _stranger(victim: Running, stack: AsyncExitStack, number: int) -> Adve
     parts = victim.transport._parts
     assert parts is not None
     parts.pubsub._schedule_peer_stream_retry(enemy.host.get_id())
-    await enemy.say(MESH, SITS_DOWN)
+    await enemy.say(MESH, says)
     return enemy
 
 
@@ -108,6 +110,17 @@ async def test_mesh__strangers_were_there_first__the_registered_get_places_all_t
         honest = await _honest(place, victim)
         await until(lambda: honest <= router.mesh[TOPIC], "the honest in the mesh", 5)
         await until(lambda: len(router.mesh[TOPIC] - honest) <= MAX_STRANGERS, "few strangers beside them", 3)
+
+
+async def test_mesh__full_of_strangers_and_a_registered_peer_does_not_ask__it_is_taken_in() -> None:
+    async with _scene() as (place, victim), AsyncExitStack() as stack:
+        router = _router(victim)
+        for number in range(5):
+            await _stranger(victim, stack, 800 + number)
+        await until(lambda: len(router.mesh[TOPIC]) >= router.degree_low, "a mesh of strangers")
+        miner = await _stranger(victim, stack, 900, LISTENS)
+        place.standings[miner.id] = Standing.MINER
+        await until(lambda: miner.host.get_id() in router.mesh[TOPIC], "its place", 4)
 
 
 async def test_mesh__asked_for_by_one_that_hears_nothing_and_leaves__its_place_is_free_again() -> None:
