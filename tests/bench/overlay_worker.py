@@ -86,10 +86,12 @@ class Ours:
 
     async def watch(self, number: int, peer: int) -> None:
         transport = self._nodes[number].transport
-        transport.open_stream(peer_of(peer))
         parts = transport._parts
         assert parts is not None
         with trio.move_on_after(ASK_S):
+            while not parts.peers.is_connected(peer_of(peer)):
+                await trio.sleep(0.01)
+            transport.open_stream(peer_of(peer))
             while peer_of(peer) not in parts.work._current:
                 await trio.sleep(0.01)
 
