@@ -90,6 +90,8 @@ class Working:
 
     def _waiting(self, coordinator: StakingId, patience_ms: int) -> int:
         """Count the results that a coordinator has not answered for so long (ms)."""
+        if not self._deliveries:
+            return 0
         since = self._core.now - patience_ms
         sent = (delivery.committed for delivery in self._deliveries.values())
         return sum(one.coordinator == coordinator and one.committed_at <= since for one in sent)
