@@ -1,17 +1,16 @@
 """The coordinator's core: takes tasks from apps and brings them to an end.
 
 This file hears events and checks who speaks; ``offering`` makes tasks public, ``awarding`` gives them to miners,
-``assignment`` sees to those at work, ``settlement`` ends tasks. One straight line: intake.on_submitted ->
-offering.offer -> awarding.on_claim -> on_result -> settlement.complete. Spec: SPEC.md §9.
+``assignment`` sees to those at work, ``results`` takes what they send, ``settlement`` ends tasks. One straight line:
+intake.on_submitted -> offering.offer -> awarding.on_claim -> results.on_result -> settlement.complete.
+Spec: SPEC.md §9.
 """
 
 from collections.abc import Callable
 from typing import final
 
 from protocol.crypto.envelope import opened_by
-from protocol.crypto.keys import address_of_peer_id
 from protocol.effects import (
-    Offence,
     Provide,
     Subscribe,
 )
@@ -38,13 +37,13 @@ from protocol.roles.core import Core, Identity
 from protocol.roles.discovery import Discovery
 from protocol.roles.intake import Intake
 from protocol.roles.offering import Offering
+from protocol.roles.results import Results
 from protocol.roles.roster import Miner, Roster
 from protocol.roles.settlement import Settlement
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
-from protocol.task.artifact import largest_png
 from protocol.task.preview import check_preview
-from protocol.task.states import AwardedAttempt, Task
+from protocol.task.states import Task
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import CAPABILITY_PLACE, WORK_PLACE, decode, encode
 from protocol.wire.messages import (
@@ -74,6 +73,9 @@ class CoordinatorCore(Core):
         self._offering = Offering(self, self._tasks, self.roster, self._settlement, addresses)
         self._awarding = Awarding(self, self._tasks, self.roster, self._settlement, self._offering)
         self._assignment = Assignment(self, self._tasks, self.roster, self._settlement, self._offering)
+        self._results = Results(
+            self, self._tasks, self.roster, self._settlement, self._offering, self._awarding, self._assignment
+        )
         self._searches = {
             model_key(identity.network, model): Discovery(model_key(identity.network, model), identity.key.peer_id)
             for model in identity.catalog.offered()
@@ -96,7 +98,7 @@ class CoordinatorCore(Core):
             case StreamReceived(peer=peer, data=data):
                 self._on_stream(peer, data)
             case ArtifactReceived():
-                self._on_artifact(event)
+                self._results.on_artifact(event)
             case TimerFired(key=key):
                 self._on_timer(*key)
             case StreamOpened(peer=peer):
@@ -122,14 +124,7 @@ class CoordinatorCore(Core):
 
     def expects_artifact(self, peer: PeerId, task: TaskId, attempt: int, size: int, now: UnixMillis) -> bool:
         """Say whether these bytes are awaited: of an award of this very miner, once, no larger than such a picture."""
-        known = self._tasks.get(task)
-        award = known.awards.get(attempt) if known is not None else None
-        row = self.book.row(address_of_peer_id(peer), now)
-        if known is None or award is None or row is None or row.id != award.miner or award.artifact is not None:
-            return False
-        if award.result is not None and award.result.size != size:
-            return False
-        return size <= largest_png(known.specification.width, known.specification.height)
+        return self._results.expects(peer, task, attempt, size, now)
 
     # Start
 
@@ -250,7 +245,7 @@ class CoordinatorCore(Core):
                 if task is not None and holder is not None and (holder.attempt, holder.miner) == (attempt, miner.id):
                     self._assignment.on_preview(task, holder, data)
             case Result():
-                self._on_result(miner, row, message)
+                self._results.on_result(miner.peer, row, message)
             case Abandon(task=task_id_, attempt=attempt, reason=reason):
                 task = self._tasks.get(task_id_)
                 award = task.awards.get(attempt) if task else None
@@ -303,63 +298,6 @@ class CoordinatorCore(Core):
         if statement.miner != miner.id or statement.coordinator != own:
             raise InvalidMessage("claim.parties")
         self._awarding.on_claim(miner.peer, message, row)
-
-    # Results
-
-    def _on_result(self, miner: Miner, row: StakeRow, message: Result) -> None:
-        """Take a commitment, of whatever attempt of ours."""
-        commitment = message.commitment
-        task = self._tasks.get(commitment.task)
-        award = task.awards.get(commitment.attempt) if task else None
-        if task is None or award is None or award.miner != miner.id:
-            if not self._settlement.send_known_receipt(miner.peer, miner.id, commitment.task, commitment.attempt):
-                self._settlement.reject(miner.peer, commitment.task, commitment.attempt, "superseded")
-            return
-        try:
-            self._settlement.on_result(task, award, message, row)
-        except InvalidMessage as problem:
-            self._settlement.blame(miner.peer, task, award, problem)
-            self._assignment.take_back(task, award, "invalid_result")
-            return
-        if award is task.holder:
-            self._assignment.on_result(task, award, message.size)
-        self._complete(task, award)
-
-    def _on_artifact(self, event: ArtifactReceived) -> None:
-        """Take the bytes of a result; before its commitment they wait, without one they are nothing."""
-        task = self._tasks.get(event.task)
-        award = task.awards.get(event.attempt) if task else None
-        row = self.row_of_peer(event.peer)
-        if task is None or award is None or row is None or award.miner != row.id:
-            self.note(NoteName.MESSAGE_IGNORED, rule="artifact.unknown_task")
-            return
-        if award.result is not None and award.result.commitment.artifact != event.digest:
-            self.judge_peer(event.peer, Offence.GRAVE, "artifact.digest")
-            return
-        if not self.expects_artifact(event.peer, event.task, event.attempt, len(event.data), self.now):
-            self.note(NoteName.MESSAGE_IGNORED, rule="artifact.unexpected")
-            return
-        award.artifact = event.data
-        award.artifact_digest = event.digest
-        self._complete(task, award)
-
-    def _complete(self, task: Task, award: AwardedAttempt) -> None:
-        """End the task if everything is there; a result that no honest miner sends costs its miner the task."""
-        holder = task.holder
-        try:
-            if not self._settlement.complete(task, award):
-                return
-        except InvalidMessage as problem:
-            self._settlement.blame(award.peer, task, award, problem)
-            self._assignment.take_back(task, award, "invalid_artifact")
-            return
-        self._awarding.close_claims(task)
-        self.roster.release(task.id, award.miner)
-        self.roster.conduct.delivered(award.miner)
-        if holder is not None and holder is not award:
-            # Another attempt was first: its holder stops, unpaid and not blamed.
-            self._assignment.cancel(task, holder, "superseded")
-        self._offering.announce_end(task, "done")
 
     # Time
 

@@ -1,0 +1,113 @@
+"""What miners send for an award: commitment and bytes, in any order, until they make a picture or cost the task.
+
+Spec: SPEC.md §9.3, §9.4.
+"""
+
+from typing import final
+
+from protocol.crypto.keys import address_of_peer_id
+from protocol.effects import Offence
+from protocol.errors import InvalidMessage
+from protocol.events import ArtifactReceived
+from protocol.notes import NoteName
+from protocol.roles.assignment import Assignment
+from protocol.roles.awarding import Awarding
+from protocol.roles.core import Core
+from protocol.roles.offering import Offering
+from protocol.roles.roster import Roster
+from protocol.roles.settlement import Settlement
+from protocol.stake.table import StakeRow
+from protocol.task.artifact import largest_png
+from protocol.task.states import AwardedAttempt, Task
+from protocol.units import PeerId, TaskId, UnixMillis
+from protocol.wire.messages import Result
+
+
+@final
+class Results:
+    """Takes results, and ends the tasks that are whole."""
+
+    def __init__(
+        self,
+        core: Core,
+        tasks: dict[TaskId, Task],
+        roster: Roster,
+        settlement: Settlement,
+        offering: Offering,
+        awarding: Awarding,
+        assignment: Assignment,
+    ) -> None:
+        """Share the coordinator's tasks and miners."""
+        self._core = core
+        self._tasks = tasks
+        self._roster = roster
+        self._settlement = settlement
+        self._offering = offering
+        self._awarding = awarding
+        self._assignment = assignment
+
+    def expects(self, peer: PeerId, task: TaskId, attempt: int, size: int, now: UnixMillis) -> bool:
+        """Say whether these bytes are awaited: of an award of this very miner, once, no larger than such a picture."""
+        known = self._tasks.get(task)
+        award = known.awards.get(attempt) if known is not None else None
+        row = self._core.book.row(address_of_peer_id(peer), now)
+        if known is None or award is None or row is None or row.id != award.miner or award.artifact is not None:
+            return False
+        if award.result is not None and award.result.size != size:
+            return False
+        return size <= largest_png(known.specification.width, known.specification.height)
+
+    def on_result(self, peer: PeerId, row: StakeRow, message: Result) -> None:
+        """Take a commitment, of whatever attempt of ours."""
+        commitment = message.commitment
+        task = self._tasks.get(commitment.task)
+        award = task.awards.get(commitment.attempt) if task else None
+        if task is None or award is None or award.miner != row.id:
+            if not self._settlement.send_known_receipt(peer, row.id, commitment.task, commitment.attempt):
+                self._settlement.reject(peer, commitment.task, commitment.attempt, "superseded")
+            return
+        try:
+            self._settlement.on_result(task, award, message, row)
+        except InvalidMessage as problem:
+            self._settlement.blame(peer, task, award, problem)
+            self._assignment.take_back(task, award, "invalid_result")
+            return
+        if award is task.holder:
+            self._assignment.on_result(task, award, message.size)
+        self._complete(task, award)
+
+    def on_artifact(self, event: ArtifactReceived) -> None:
+        """Take the bytes of a result; before its commitment they wait, without one they are nothing."""
+        task = self._tasks.get(event.task)
+        award = task.awards.get(event.attempt) if task else None
+        row = self._core.row_of_peer(event.peer)
+        if task is None or award is None or row is None or award.miner != row.id:
+            self._core.note(NoteName.MESSAGE_IGNORED, rule="artifact.unknown_task")
+            return
+        if award.result is not None and award.result.commitment.artifact != event.digest:
+            self._core.judge_peer(event.peer, Offence.GRAVE, "artifact.digest")
+            return
+        if not self.expects(event.peer, event.task, event.attempt, len(event.data), self._core.now):
+            self._core.note(NoteName.MESSAGE_IGNORED, rule="artifact.unexpected")
+            return
+        award.artifact = event.data
+        award.artifact_digest = event.digest
+        self._complete(task, award)
+
+    def _complete(self, task: Task, award: AwardedAttempt) -> None:
+        """End the task if everything is there; a result that no honest miner sends costs its miner the task."""
+        holder = task.holder
+        try:
+            if not self._settlement.complete(task, award):
+                return
+        except InvalidMessage as problem:
+            self._settlement.blame(award.peer, task, award, problem)
+            self._assignment.take_back(task, award, "invalid_artifact")
+            return
+        self._awarding.close_claims(task)
+        self._roster.release(task.id, award.miner)
+        self._roster.conduct.delivered(award.miner)
+        if holder is not None and holder is not award:
+            # Another attempt was first: its holder stops, unpaid and not blamed.
+            self._assignment.cancel(task, holder, "superseded")
+        self._offering.announce_end(task, "done")
