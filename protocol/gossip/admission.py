@@ -21,7 +21,7 @@ from protocol.stake.book import StakeBook
 from protocol.stake.epoch import is_acceptable
 from protocol.stake.field import Field
 from protocol.stake.table import EpochView, StakeRow
-from protocol.units import Address, DurationMs, PeerId, Role, UnixMillis
+from protocol.units import Address, DurationMs, PeerId, Role, StakingId, UnixMillis
 from protocol.wire.codec import GOSSIP_PLACE, decode
 from protocol.wire.messages import Bulletin, GossipMessage, Objection
 from protocol.wire.topics import objections_topic, offers_topic
@@ -48,16 +48,30 @@ class Judgement(NamedTuple):
     """What it says, on ACCEPT only."""
 
 
+class Speech(NamedTuple):
+    """A bulletin in which nobody with the same tables finds a fault, as far as each node asks for itself."""
+
+    speaker: StakingId
+    weight: int
+    """How many times the base quota its stake earns."""
+    sent_at: UnixMillis
+    digest: bytes
+    """SHA-256 of its bytes."""
+
+
 @final
 class Admission:
     """Judges the gossip of one network for one node."""
+
+    __slots__ = ("_book", "_minimum_wei", "_network", "_objections", "_params", "_quota", "_seen", "_tolerance_ms")
 
     def __init__(self, network: str, network_params: Params, book: StakeBook, domain: Domain) -> None:
         """Judge by this stake book, which the caller keeps up to date; ``domain`` is that of signed statements."""
         self._network = network
         self._params = network_params
         self._book = book
-        self._seen = Seen(SEEN_MESSAGES, DurationMs(2 * network_params.boundary_tolerance_s * 1000))
+        self._tolerance_ms = network_params.boundary_tolerance_s * 1000
+        self._seen = Seen(SEEN_MESSAGES, DurationMs(2 * self._tolerance_ms))
         rate_per_s = -(-1000 // network_params.publish_interval_ms)
         self._quota = Quota(rate_per_s, BURST_S, SIGNERS)
         self._minimum_wei = network_params.minimum_stake_wei(role_is_coordinator=True)
@@ -84,8 +98,7 @@ class Admission:
         message = decode(data, GOSSIP_PLACE)
         if isinstance(message, Objection):
             return self._pass_objection(message, topic, data, signer, now)
-        row = self.speaker_of(message, topic, signer, now)
-        self.admit(message, row, hashlib.sha256(data).digest(), now)
+        self.admit(self.speech(message, topic, data, signer, now), now)
         return message
 
     def _pass_objection(
@@ -99,30 +112,33 @@ class Admission:
         rows = self._rows_of_signer(address, now)
         self._objections.check_miner(message, rows, address, now)
         digest = hashlib.sha256(data).digest()
-        self._check_new(message, digest, now)
+        self._check_new(message.sent_at, digest, now)
         self._objections.check_pace(message, now)
         self._objections.check_signatures(message, address, now)
         self._objections.passed(message, now)
         self._seen.add(digest, now)
         return message
 
-    def admit(self, message: Bulletin, speaker: StakeRow, digest: bytes, now: UnixMillis) -> None:
+    def admit(self, speech: Speech, now: UnixMillis) -> None:
         """Pass what was sent just now, is new to this very node, and is not more than its speaker may send."""
-        self._check_new(message, digest, now)
-        if not self._quota.take(message.coordinator, self._weight(speaker), now):
+        speaker, weight, sent_at, digest = speech
+        if not -self._tolerance_ms <= now - sent_at <= self._tolerance_ms:
+            raise IgnoredMessage("gossip.stale")
+        if self._seen.holds(digest, now):
+            raise IgnoredMessage("gossip.duplicate")
+        if not self._quota.take(speaker, weight, now):
             raise IgnoredMessage("gossip.quota")
         self._seen.add(digest, now)
 
-    def _check_new(self, message: GossipMessage, digest: bytes, now: UnixMillis) -> None:
+    def _check_new(self, sent_at: UnixMillis, digest: bytes, now: UnixMillis) -> None:
         """Pass what was sent just now, and is new to this very node."""
-        if abs(now - message.sent_at) > self._params.boundary_tolerance_s * 1000:
+        if abs(now - sent_at) > self._tolerance_ms:
             raise IgnoredMessage("gossip.stale")
-        self._seen.forget_expired(now)
-        if digest in self._seen:
+        if self._seen.holds(digest, now):
             raise IgnoredMessage("gossip.duplicate")
 
-    def speaker_of(self, message: Bulletin, topic: str, signer: PeerId, now: UnixMillis) -> StakeRow:
-        """Give the coordinator whose bulletin this is: what all nodes with the same tables find alike."""
+    def speech(self, message: Bulletin, topic: str, data: bytes, signer: PeerId, now: UnixMillis) -> Speech:
+        """Find whose bulletin this is, and no fault in it: what all nodes with the same tables find alike."""
         if topic != offers_topic(self._network, message.model):
             raise InvalidMessage("gossip.topic", "another topic than its model's")
         address = address_of_peer_id(signer)
@@ -133,7 +149,7 @@ class Admission:
         if self._book.is_inactive_now(row.id):
             raise IgnoredMessage("gossip.inactive")  # others may not have seen yet that it was jailed: no fault
         Field.from_bytes(message.field, len(view.table.miners))
-        return row
+        return Speech(row.id, self._weight(row), message.sent_at, hashlib.sha256(data).digest())
 
     def _rows_of_signer(self, address: Address, now: UnixMillis) -> tuple[StakeRow, ...]:
         """Give what the tables around now say of a registered signer, and pass no other."""

@@ -20,6 +20,8 @@ _TOKEN: Final = 1000
 class Quota:
     """One bucket per signer; the number of signers is bounded, the one that was silent longest is forgotten."""
 
+    __slots__ = ("_buckets", "_burst_s", "_rate", "_signers")
+
     def __init__(self, rate_per_s: int, burst_s: int, signers: int) -> None:
         """Begin with full buckets.
 
@@ -33,7 +35,8 @@ class Quota:
         self._rate = rate_per_s
         self._burst_s = burst_s
         self._signers = signers
-        self._buckets: dict[StakingId, tuple[int, UnixMillis]] = {}  # (units left, at); the last used stands last
+        self._buckets: dict[StakingId, list[int]] = {}
+        """Units left and when that was (unix ms), changed in place."""
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -48,12 +51,23 @@ class Quota:
         """
         rate = self._rate * weight
         full = rate * self._burst_s * _TOKEN
-        units, at = self._buckets.pop(signer, (full, now))
+        bucket = self._buckets.get(signer)
+        if bucket is None:
+            bucket = self._bucket_of(signer, full, now)
+        units, at = bucket
         if now > at:
-            units, at = units + (now - at) * rate, now
-        units = min(full, units)
+            units += (now - at) * rate
+            bucket[1] = now
+        if units > full:
+            units = full
         allowed = units >= _TOKEN
-        self._buckets[signer] = (units - _TOKEN if allowed else units, at)
-        if len(self._buckets) > self._signers:
-            del self._buckets[next(iter(self._buckets))]
+        bucket[0] = units - _TOKEN if allowed else units
         return allowed
+
+    def _bucket_of(self, signer: StakingId, full: int, now: UnixMillis) -> list[int]:
+        """Give a new signer a bucket; whoever was silent longest has none then, if they are too many."""
+        buckets = self._buckets
+        if len(buckets) >= self._signers:
+            del buckets[min(buckets, key=lambda known: buckets[known][1])]
+        bucket = buckets[signer] = [full, now]
+        return bucket

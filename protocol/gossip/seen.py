@@ -1,6 +1,7 @@
 """Memory of what was seen lately: bounded in number and time. Spec: SPEC.md §4.3 (gossip.duplicate)."""
 
 from collections import deque
+from math import inf
 from typing import final
 
 from protocol.units import DurationMs, UnixMillis
@@ -10,16 +11,20 @@ from protocol.units import DurationMs, UnixMillis
 class Seen:
     """Remembers keys for a while; when full, the oldest goes first."""
 
+    __slots__ = ("_capacity", "_first_expiry", "_keys", "_lifetime", "_oldest")
+
     def __init__(self, capacity: int, lifetime: DurationMs) -> None:
         """Remember at most ``capacity`` keys, each for ``lifetime`` ms."""
         if capacity < 1 or lifetime < 1:
             raise ValueError("capacity and lifetime are at least 1")
         self._capacity = capacity
         self._lifetime = lifetime
-        self._keys: set[bytes] = set()
-        # When each expires, in the order of adding, which is the order of expiry. The first of a dictionary would do,
-        # but to find it takes the longer the more before it were deleted.
-        self._expiry: deque[tuple[UnixMillis, bytes]] = deque()
+        self._keys: dict[bytes, int] = {}
+        """When each expires (unix ms)."""
+        # The keys in the order of adding, which is the order of expiry. The dictionary has it too, but to find its
+        # first takes the longer the more before it were deleted.
+        self._oldest: deque[bytes] = deque()
+        self._first_expiry: float = inf
 
     def __contains__(self, key: bytes) -> bool:
         """Say whether the key is remembered, counting some that have just expired."""
@@ -30,21 +35,30 @@ class Seen:
 
     def add(self, key: bytes, now: UnixMillis) -> bool:
         """Remember a key; False when it was remembered already, which does not make it live longer."""
-        self.forget_expired(now)
-        if key in self._keys:
+        if now >= self._first_expiry:
+            self.forget_expired(now)
+        keys = self._keys
+        if key in keys:
             return False
-        if len(self._keys) >= self._capacity:
+        if len(keys) >= self._capacity:
             self._forget_oldest()
-        self._keys.add(key)
-        self._expiry.append((UnixMillis(now + self._lifetime), key))
+        keys[key] = expiry = now + self._lifetime
+        self._oldest.append(key)
+        if len(keys) == 1:
+            self._first_expiry = expiry
         return True
+
+    def holds(self, key: bytes, now: UnixMillis) -> bool:
+        """Say whether the key was remembered and has not expired."""
+        if now >= self._first_expiry:
+            self.forget_expired(now)
+        return key in self._keys
 
     def forget_expired(self, now: UnixMillis) -> None:
         """Drop what has expired; costs no more than what was added since."""
-        expiry = self._expiry
-        while expiry and expiry[0][0] <= now:
+        while now >= self._first_expiry:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        _, key = self._expiry.popleft()
-        self._keys.remove(key)
+        del self._keys[self._oldest.popleft()]
+        self._first_expiry = self._keys[self._oldest[0]] if self._oldest else inf

@@ -5,6 +5,7 @@ never exceed the device's places plus the look-ahead that hides one award round 
 """
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from heapq import nsmallest
 from math import inf
 from typing import Final, final
@@ -16,18 +17,15 @@ from protocol.events import GossipReceived, ModelState
 from protocol.notes import NoteName
 from protocol.records import ClaimSigned
 from protocol.roles.core import EMPTY, Core
+from protocol.roles.news import News, Offered, fault_of_terms, news_of
 from protocol.roles.objecting import Objecting
 from protocol.roles.open_offers import OpenOffer, OutstandingClaim
 from protocol.roles.service import Service
 from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR, LeastUrgent
 from protocol.stake.epoch import acceptable_epochs
-from protocol.stake.field import Field
-from protocol.stake.lottery import clock, last_slot_ms, order, outside_place, slot_ms, task_id, ticket
-from protocol.stake.table import EpochView
-from protocol.task.offer import MAX_STRETCH, offer_digest
+from protocol.stake.lottery import slot_ms
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis, Wei
-from protocol.wire.fields import MAX_ATTEMPT
-from protocol.wire.messages import Bulletin, Claim, Decline, Offer
+from protocol.wire.messages import Bulletin, Claim, Decline
 from protocol.wire.statements import AwardStatement, ClaimStatement
 
 MAX_OPEN_OFFERS: Final = 4096
@@ -65,6 +63,7 @@ class Claiming:
             may_owe_more: Whether one that is heard gets more work now.
         """
         self._core = core
+        self._attempt_limit_ms = core.params.attempt_limit_ms
         self._in_hand = in_hand
         self._is_in_debt = is_in_debt
         self._may_owe_more = may_owe_more
@@ -73,6 +72,8 @@ class Claiming:
         self._offers: dict[TaskId, OpenOffer] = {}
         self._fresh_from = self._backlog_from = 0
         """Before these moments no open offer that could be ours is due, none as backlog: nobody looks until then."""
+        self._wants_fresh = self._wants_backlog = False
+        """Whether a place is free, or only the look-ahead."""
         self._wake_at: int | None = None
         """When the one timer for slots fires."""
         self._claims: dict[TaskId, OutstandingClaim] = {}
@@ -84,6 +85,8 @@ class Claiming:
         self._objecting = Objecting(core)
         self.streams: dict[PeerId, StakingId] = {}
         """Coordinators with an open work stream; kept by the miner core."""
+        self.connected: AbstractSet[PeerId] = frozenset()
+        """Peers with a connection; kept by the miner core."""
 
     def outstanding(self) -> int:
         """Count the claims that bind us."""
@@ -102,103 +105,97 @@ class Claiming:
 
     # Offers
 
-    def on_bulletin(self, event: GossipReceived, models: Mapping[str, ModelState]) -> None:
-        """Take the news of one coordinator: forget what is over, weigh what is new. ``fill`` claims afterwards."""
-        message = event.message
-        if not isinstance(message, Bulletin):
-            return
-        for notice in message.awards:
-            self._end(message.coordinator, notice.task, notice.attempt)
-        for closure in message.closures:
-            self._end(message.coordinator, closure.task, MAX_ATTEMPT)
-        if not message.offers:
-            return
-        view = self._core.book.view(message.epoch)
-        served = models.get(message.model)
-        if view is None or served is None:
-            return
-        field = Field.from_bytes(message.field, len(view.table.miners))
-        network = self._core.identity.network_id
-        for offer in message.offers:
-            if offer.task != task_id(network, message.coordinator, offer.accepted_epoch, offer.boot, offer.number):
-                # Else a coordinator could try numbers until the draw pleases, and show them under any name.
-                self._core.on_bad_message(event.signer, InvalidMessage("offer.task"))
-                return
-            self._weigh(offer, message, view, field, event.signer, served)
+    def on_bulletin(self, event: GossipReceived, models: Mapping[str, ModelState]) -> bool:
+        """Take the news of one coordinator: forget what is over, weigh what is new.
 
-    def _end(self, coordinator: StakingId, task: TaskId, attempt: int) -> None:
+        Returns:
+            Whether there may be something to do for ``fill``.
+        """
+        message, core = event.message, self._core
+        if isinstance(message, Bulletin):
+            news = news_of(message, core.book, core.identity.network_id, core.params)
+            for named, attempt in news.over:
+                self._end(named, attempt)
+            served = models.get(news.model)
+            if news.offers and served is not None:
+                own, fault = core.own_id(), self._fault_of_coordinator(news.coordinator)
+                for offered in news.offers:
+                    self._weigh(offered, news, event.signer, served, own, fault)
+            if news.is_misnamed and served is not None:
+                core.on_bad_message(event.signer, InvalidMessage("offer.task"))
+        return self._is_due()
+
+    def _is_due(self) -> bool:
+        """Say whether ``fill`` has something to do, since it was called last: to claim, or to be woken sooner."""
+        if not self._wants_fresh and not self._wants_backlog:
+            return False
+        nobody_until = self._fresh_from if self._wants_fresh else self._backlog_from
+        if self._core.now >= nobody_until:
+            return True
+        return bool(self._offers) and (self._wake_at is None or nobody_until < self._wake_at)
+
+    def _end(self, named: tuple[StakingId, TaskId], attempt: int) -> None:
         """An attempt, and those before it, need nobody any more. Only its coordinator can withdraw an offer."""
+        coordinator, task = named
         known = self._offers.get(task)
         if known is None:
             # The news took a shorter way than the offer.
-            self._ended[(coordinator, task)] = max(attempt, self._ended.pop((coordinator, task), attempt))
+            self._ended[named] = max(attempt, self._ended.pop(named, attempt))
             if len(self._ended) > MAX_OPEN_OFFERS:
                 del self._ended[next(iter(self._ended))]
         elif known.coordinator == coordinator and known.offer.attempt <= attempt and task not in self._claims:
             self._forget(task)
 
     def _weigh(
-        self, offer: Offer, message: Bulletin, view: EpochView, field: Field, peer: PeerId, served: ModelState
+        self, offered: Offered, news: News, peer: PeerId, served: ModelState, own: StakingId | None, fault: str | None
     ) -> None:
-        """Find our rank and wait for our slot, or skip the offer for a named reason."""
-        core, now = self._core, self._core.now
-        own = core.own_id()
-        reason = self._reason_to_skip(offer, message, served)
-        if reason == TOO_MANY and self._displaces(offer, message.coordinator):
+        """Find our rank and wait for our slot, or skip the offer for a named reason; ``fault`` is its coordinator's."""
+        now, coordinator, task, offers = self._core.now, news.coordinator, offered.task, self._offers
+        reason = self._fault_of_offer(offered, news, served) or fault or self._had_already(offered, coordinator)
+        if reason == TOO_MANY and self._displaces(offered, coordinator):
             reason = None
         if own is None or reason is not None:
-            core.note(NoteName.OFFER_SKIPPED, offer.task, reason=reason or "not_registered")
+            self._core.note(NoteName.OFFER_SKIPPED, task, reason=reason or "not_registered")
             return
-        place = (message.coordinator, offer.accepted_epoch, offer.boot, offer.number)
-        drawn = ticket(core.identity.network_id, view.beacon, *place)
-        ranking = order(view.table.miners, field, drawn, core.params)
-        rank = ranking.index(own) if own in ranking else None
-        outside = outside_place(len(ranking), drawn, own, view.table)
-        slot_at = now + slot_ms(outside if rank is None else rank, offer.slot_step_ms)
-        if offer.task not in self._offers:
-            self._heard[message.coordinator] = self._heard.get(message.coordinator, 0) + 1
-        every_slot = last_slot_ms(len(ranking), len(view.table.miners), offer.slot_step_ms)
-        backlog_at = now + every_slot + offer.allowance_ms + slot_ms(outside, offer.slot_step_ms)
-        reading = clock(drawn, view.table.by_id[own]) if own in view.table.by_id else inf
-        named = offer_digest(message.coordinator, message.epoch, message.root, field.digest, message.model, offer)
-        slots = UnixMillis(slot_at), UnixMillis(backlog_at)
-        heard = OpenOffer(offer, message.model, message.coordinator, peer, *slots, rank, reading, named)
-        self._offers[offer.task] = heard
+        draw, slot_step_ms = news.draw(offered), offered.slot_step_ms
+        rank, reading = draw.places.get(own) or (None, draw.clock_of(own))
+        outside = len(draw.places) + (min(reading * draw.all_stake, draw.last) if reading < inf else draw.last)
+        slot_at = UnixMillis(now + slot_ms(outside if rank is None else rank, slot_step_ms))
+        backlog_at = UnixMillis(now + draw.answered_ms + slot_ms(outside, slot_step_ms))
+        if task not in offers:
+            self._heard[coordinator] = self._heard.get(coordinator, 0) + 1
+        heard = OpenOffer(offered.offer, news.model, coordinator, peer, slot_at, backlog_at, rank, reading, draw.digest)
+        offers[task] = heard
         self._least_urgent.heard(heard)
-        if len(self._offers) > MAX_OPEN_OFFERS:
-            self._forget(next(iter(self._offers)))
-        self._fresh_from = min(self._fresh_from, slot_at)
-        self._backlog_from = min(self._backlog_from, max(slot_at, backlog_at))
-        if peer not in self.streams:
-            core.emit(Connect(peer))
+        if len(offers) > MAX_OPEN_OFFERS:
+            self._forget(next(iter(offers)))
+        if slot_at < self._fresh_from:
+            self._fresh_from = slot_at
+        if slot_at < self._backlog_from and backlog_at < self._backlog_from:
+            self._backlog_from = max(slot_at, backlog_at)
+        if peer not in self.streams and peer not in self.connected:
+            self._core.emit(Connect(peer))
 
-    def _reason_to_skip(self, offer: Offer, message: Bulletin, served: ModelState) -> str | None:
-        """Say why we do not want an offer, None when we do."""
-        return (
-            self._fault_of_offer(offer, message, served)
-            or self._fault_of_coordinator(message.coordinator)
-            or self._had_already(offer, message.coordinator)
-        )
-
-    def _fault_of_offer(self, offer: Offer, message: Bulletin, served: ModelState) -> str | None:
-        """Say what is wrong with an offer, whoever makes it."""
-        now, params = self._core.now, self._core.params
-        if offer.accepted_epoch != message.epoch and (
-            offer.accepted_epoch > message.epoch or offer.accepted_epoch in acceptable_epochs(now, params)
+    def _fault_of_offer(self, offered: Offered, news: News, served: ModelState) -> str | None:
+        """Say what is wrong with an offer, whoever makes it, None when nothing is."""
+        now = self._core.now
+        needs_ms = 1000 * offered.pixel_steps // max(served.pixel_steps_per_s, 1)
+        pays = offered.price >= self._price_floor * offered.pixel_steps
+        is_in_time = offered.deadline > now + needs_ms and needs_ms < self._attempt_limit_ms
+        if offered.is_plain and is_in_time and pays:
+            return None
+        offer, params, drawn_epoch = offered.offer, self._core.params, news.message.epoch
+        if offer.accepted_epoch != drawn_epoch and (
+            offer.accepted_epoch > drawn_epoch or offer.accepted_epoch in acceptable_epochs(now, params)
         ):
             # Else a coordinator could choose between the draws of two epochs.
             return "early_redraw"
-        if offer.work != "text_to_image":
-            return "work"
-        needs_ms = 1000 * offer.pixel_steps // max(served.pixel_steps_per_s, 1)
-        if offer.deadline <= now + needs_ms or needs_ms >= params.attempt_limit_ms:
+        terms = fault_of_terms(offer, params)
+        if terms == "work":
+            return terms
+        if not is_in_time:
             return "deadline"
-        if offer.price < self._price_floor * offer.pixel_steps:
-            return "price"
-        longest = MAX_STRETCH * params.claim_allowance_ms
-        if offer.slot_step_ms > MAX_STRETCH * params.slot_step_ms or offer.allowance_ms > longest:
-            return "slots"
-        return None
+        return terms if pays else "price"
 
     def _fault_of_coordinator(self, coordinator: StakingId) -> str | None:
         """Say why we do not work for a coordinator now."""
@@ -211,27 +208,28 @@ class Claiming:
             return "unpaid"
         return None
 
-    def _had_already(self, offer: Offer, coordinator: StakingId) -> str | None:
+    def _had_already(self, offered: Offered, coordinator: StakingId) -> str | None:
         """Say what we know or do already that makes an offer one too many."""
-        if self._in_hand(offer.task):
+        task, attempt = offered.task, offered.attempt
+        if self._in_hand(task):
             return "in_hand"
-        if self._ended.get((coordinator, offer.task), -1) >= offer.attempt:
+        if self._ended.get((coordinator, task), -1) >= attempt:
             return "ended"
-        claimed = self._claims.get(offer.task)
-        if claimed is not None and claimed.claim.statement.attempt >= offer.attempt:
+        claimed = self._claims.get(task)
+        if claimed is not None and claimed.claim.statement.attempt >= attempt:
             return "claimed"
-        if self._heard.get(coordinator, 0) >= MAX_HEARD_PER_COORDINATOR and offer.task not in self._offers:
+        if self._heard.get(coordinator, 0) >= MAX_HEARD_PER_COORDINATOR and task not in self._offers:
             return TOO_MANY
         return None
 
-    def _displaces(self, offer: Offer, coordinator: StakingId) -> bool:
+    def _displaces(self, offered: Offered, coordinator: StakingId) -> bool:
         """Forget what is over, or the least urgent of a coordinator's open offers, if this one is more urgent."""
         for task in self._least_urgent.over(self._offers, self._core.now):
             self._forget(task)
         count = self._heard.get(coordinator, 0)
         if count >= MAX_HEARD_PER_COORDINATOR:
             last = self._least_urgent.of(coordinator, self._offers, count).offer
-            if last.deadline <= offer.deadline:
+            if last.deadline <= offered.deadline:
                 return False
             self._forget(last.task)
         return True
@@ -262,20 +260,21 @@ class Claiming:
         """A slot has come, or its offer is over. ``fill`` claims afterwards, or is woken for the next slot."""
         self._wake_at = None
 
-    def fill(self, places: int, busy: int, ahead: int) -> None:
+    def fill(self, places: int, busy: int, ahead: int) -> int:
         """Claim from what is open as long as there is room: our slot has come, or every slot has passed.
 
         ``busy`` counts jobs at the engine. Beyond ``places`` only ``ahead`` more are claimed, and only backlog: an idle
         miner is better placed for a fresh offer than our queue. While there is no room nobody is woken for a slot:
-        whatever makes room calls this again.
+        whatever makes room calls this again. Gives the number of places that are taken then.
         """
-        while places > 0:
+        while True:
             taken = busy + len(self._claims)
-            if taken >= places + ahead:
-                return
-            best = self._next(fresh_too=taken < places)
+            self._wants_fresh, self._wants_backlog = taken < places, 0 < places <= taken < places + ahead
+            if not (self._wants_fresh or self._wants_backlog):
+                return taken
+            best = self._next(fresh_too=self._wants_fresh)
             if best is None:
-                return
+                return taken
             self._claim(best)
 
     def look_anew(self) -> None:

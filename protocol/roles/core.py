@@ -66,21 +66,25 @@ class Core(ABC):
         self.clock_set_back = 0
         """How often the clock of this node has gone back."""
         self._effects: list[Effect] = []
+        self._epoch_ms = identity.params.epoch_s * 1000
+        self._own: tuple[int, int, StakingId | None] = (-1, -1, None)
+        """Our id, by as many changes of the stake book, in this epoch."""
         self._early_hellos: dict[PeerId, bytes] = {}
         """The last greeting on each open stream that came while a table did not list one of the two."""
 
     def handle(self, event: Event, now: UnixMillis) -> tuple[Effect, ...]:
         """Take one event and give what to do about it, in order."""
-        self.clock_set_back += now < self.now
+        if now < self.now:
+            self.clock_set_back += 1
         self.now = now
-        self._effects = []
+        effects = self._effects = []
         if type(event) in _OF_THE_CHAIN:
             event = self._follow_chain(event)
         self.on_event(event)
         if isinstance(event, _OUTCOMES):
             # Durable together with what the role made of the outcome, so that it is told until both are.
             self.emit(Persist((TransactionSettled(event.key),)))
-        return tuple(self._effects)
+        return tuple(effects)
 
     def _follow_chain(self, event: Event) -> Event:
         """Bring the stake book up to date; give the event as the role is to hear it."""
@@ -229,8 +233,13 @@ class Core(ABC):
 
     def own_id(self) -> StakingId | None:
         """Give our staking id, None while no table lists us as active."""
-        row = self.own_row()
-        return row.id if row is not None and row.active else None
+        changes, epoch = self.book.changes, self.now // self._epoch_ms
+        known_changes, known_epoch, own = self._own
+        if changes != known_changes or epoch != known_epoch:
+            row = self.own_row()
+            own = row.id if row is not None and row.active else None
+            self._own = (changes, epoch, own)
+        return own
 
     def sign(self, statement: Statement) -> bytes:
         """Sign a statement with our node key. Callers persist first what must be signed only once."""

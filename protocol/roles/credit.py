@@ -50,6 +50,8 @@ class Credit:
 
     def is_spent(self, coordinator: StakingId, waiting: int, now: UnixMillis) -> bool:
         """Say whether to do no more for a coordinator from which so many receipts are overdue."""
+        if not waiting and not self._lost:
+            return False
         lost, _ = self._still_lost(coordinator, now)
         return waiting + lost >= self._allowed.get(coordinator, FIRST)
 

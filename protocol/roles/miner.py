@@ -99,16 +99,10 @@ class MinerCore(Core):
         self._busy_timer_set = False
         self._capability_sequence = 0
         self._subscribed: set[str] = set()
-        self._claiming = Claiming(
-            self,
-            price_floor,
-            blocked,
-            lambda task: self._working.has(task),
-            lambda coordinator: self._working.is_in_debt(coordinator),
-            lambda coordinator: self._working.may_owe_more(coordinator),
-        )
-        self._claiming.streams = self._streams
         self._working = Working(self, self._streams)
+        working = self._working
+        self._claiming = Claiming(self, price_floor, blocked, working.has, working.is_in_debt, working.may_owe_more)
+        self._claiming.streams, self._claiming.connected = self._streams, self._connected
         self._search = Discovery(coordinator_key(identity.network), identity.key.peer_id)
         self._saved: tuple[Record, ...] | None = None
 
@@ -116,7 +110,8 @@ class MinerCore(Core):
         """Take one event."""
         match event:
             case GossipReceived():
-                self._claiming.on_bulletin(event, self._models)
+                if not self._claiming.on_bulletin(event, self._models):
+                    return  # no place came or went, and nothing is due: as it is with most of what is gossiped
             case StreamReceived(peer=peer, data=data):
                 self._on_stream(peer, data)
             case JobProgress():
@@ -152,20 +147,25 @@ class MinerCore(Core):
 
     def _use_capacity(self) -> None:
         """After any event: claim what there is room for; tell coordinators when places came back or stay away."""
-        self._claiming.fill(self._places, self._working.busy(), look_ahead(self._models.values()))
-        is_free, said_so = self._free() > 0, self._announced_free > 0
-        if (is_free and not said_so) or (said_so and self._is_busy_for_long()):
-            self._announce()
-        elif is_free and self._busy_timer_set:
-            self._busy_timer_set = False
-            self.emit(CancelTimer(("busy", EMPTY, 0)))
-        elif said_so and not is_free and not self._busy_timer_set:
-            self._busy_timer_set = True
-            self.set_timer(("busy", EMPTY, 0), self.now + BUSY_PAUSE_MS)
+        ahead = look_ahead(self._models.values())
+        is_free = self._claiming.fill(self._places, self._working.busy(), ahead) < self._places
+        said_so = self._announced_free > 0
+        if is_free:
+            if not said_so:
+                self._announce()
+            elif self._busy_timer_set:
+                self._busy_timer_set = False
+                self.emit(CancelTimer(("busy", EMPTY, 0)))
+        elif said_so:
+            if self._is_busy_for_long():
+                self._announce()
+            elif not self._busy_timer_set:
+                self._busy_timer_set = True
+                self.set_timer(("busy", EMPTY, 0), self.now + BUSY_PAUSE_MS)
 
     def _is_busy_for_long(self) -> bool:
         """Say whether the last place went to a claim of work that takes longer than the pause before that is news."""
-        return self._free() == 0 and self._claiming.expected_ms(self._models) > BUSY_PAUSE_MS
+        return self._claiming.expected_ms(self._models) > BUSY_PAUSE_MS
 
     def _free(self) -> int:
         """Count the places that nobody has, nor may have when our claims are answered."""

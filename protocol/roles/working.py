@@ -77,7 +77,10 @@ class Working:
 
     def has(self, task: TaskId) -> bool:
         """Say whether we work on a task, or have a result of it that is not acknowledged: it is claimed but once."""
-        return any(key[0] == task for key in (*self._jobs, *self._deliveries))
+        for key in self._jobs:
+            if key[0] == task:
+                return True
+        return any(key[0] == task for key in self._deliveries) if self._deliveries else False
 
     def is_in_debt(self, coordinator: StakingId) -> bool:
         """Say whether a coordinator owes us receipts for as much as we trust it with."""

@@ -24,6 +24,8 @@ _STANDING: Final = {Role.MINER: Standing.MINER, Role.COORDINATOR: Standing.COORD
 class StakeBook:
     """Tables by epoch. A table in use is never replaced: what was judged by it stays judged."""
 
+    __slots__ = ("_around", "_bootstraps", "_epoch_ms", "_head", "_inactive", "_views", "changes", "params")
+
     def __init__(self, params: Params, bootstraps: frozenset[PeerId] = frozenset()) -> None:
         """Begin empty. ``bootstraps`` are the peer ids that this node's operator has pinned."""
         self.params = params
@@ -34,11 +36,14 @@ class StakeBook:
         """An epoch, and what is known of it and its neighbours."""
         self._head: UnixMillis | None = None
         self._inactive: frozenset[StakingId] = frozenset()
+        self.changes = 0
+        """How often a table, or who is inactive, has changed: what was asked before holds for its epoch till then."""
 
     def add(self, view: EpochView) -> None:
         """Take a view in. The first view of an epoch stays; the oldest epochs are forgotten."""
         self._views.setdefault(view.epoch, view)
         self._around = (Epoch(-1), ())
+        self.changes += 1
         while len(self._views) > KEPT_EPOCHS:
             del self._views[min(self._views)]
 
@@ -66,6 +71,7 @@ class StakeBook:
     def inactive_now(self, nodes: frozenset[StakingId]) -> None:
         """Note who is jailed or below its minimum in the newest confirmed block, whatever tables say."""
         self._inactive = nodes
+        self.changes += 1
 
     def is_inactive_now(self, node: StakingId) -> bool:
         """Say whether a node is jailed or below its minimum in the newest confirmed block."""

@@ -57,7 +57,16 @@ def clock(ticket: Digest, miner: StakeRow) -> float:
 
 
 def order(miners: Sequence[StakeRow], field: Field, ticket: Digest, params: Params) -> tuple[StakingId, ...]:
-    """Give the miners of the field in the order in which they may claim: warm ones, then cold ones.
+    """Give the miners of the field in the order in which they may claim: warm ones, then cold ones. See ``readings``.
+
+    Raises:
+        ValueError: The field is of another table.
+    """
+    return tuple(readings(miners, field, ticket, params))
+
+
+def readings(miners: Sequence[StakeRow], field: Field, ticket: Digest, params: Params) -> dict[StakingId, float]:
+    """Give what the clocks of the miners of the field read, in the order in which they may claim: warm, then cold.
 
     Computed for each attempt: while a task is drawn from its epoch of acceptance its ticket stays the same, so any
     two miners keep their places; only who is in the field, and warm, may change. A share of the field
@@ -86,11 +95,11 @@ def order(miners: Sequence[StakeRow], field: Field, ticket: Digest, params: Para
             clocks, ids = blocks[0 if mixed or code == _WARM else 1]
             clocks.append(-log(((high >> 11) + 0.5) * _UNIT) / row.stake if row.stake else inf)
             ids.append(row.id)
-    ranking: list[StakingId] = []
+    ordered: dict[StakingId, float] = {}
     for clocks, ids in blocks:
         # sorting is stable, so equal clocks stay in address order
-        ranking += [ids[place] for place in sorted(range(len(ids)), key=clocks.__getitem__)]
-    return tuple(ranking)
+        ordered |= {ids[place]: clocks[place] for place in sorted(range(len(ids)), key=clocks.__getitem__)}
+    return ordered
 
 
 def outside_place(ranked: int, ticket: Digest, miner: StakingId, table: StakeTable) -> float:

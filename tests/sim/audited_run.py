@@ -11,7 +11,7 @@ from protocol.units import StakingId
 from tests.sim.adversaries import Behaviour
 from tests.sim.machine import Machine
 from tests.sim.recording import Recording
-from tests.sim.shared_work import shared_work
+from tests.sim.shared_work import shared_work, uncollected
 from tests.sim.world import MODEL, World
 from tests.support.networks import network_params
 
@@ -62,7 +62,7 @@ class AuditedRun:
         )
         recording = Recording(world, "bootstrap0")
         drawn = random.Random(self.seed)
-        with shared_work():
+        with uncollected(), shared_work():
             world.follow_chain()
             world.run(SETTLE_MS)
             steps = [drawn.randint(*USUAL_STEPS) * (10 if drawn.random() < 1 / 11 else 1) for _ in range(self.tasks)]

@@ -1,6 +1,5 @@
 """One run of the simulator, wholly described by a few numbers: the same numbers give the same digest anywhere."""
 
-import gc
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from tests.sim.adversaries import behaviours
 from tests.sim.invariants import Invariants
 from tests.sim.machine import Machine
 from tests.sim.plan import Step, faults, submissions
-from tests.sim.shared_work import shared_work
+from tests.sim.shared_work import shared_work, uncollected
 from tests.sim.storm import Storm
 from tests.sim.summary import Summary
 from tests.sim.world import World
@@ -123,26 +122,19 @@ class Run:
             Violation: A promise was broken.
         """
         world = self.world
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        try:
-            with shared_work():
-                world.follow_chain()
-                world.run(SETTLE_MS)
-                self.storm.plan(self.plan)
-                last = max((step.at_ms + step.for_ms for step in self.plan), default=0)
-                # Who left the table is back in it two epochs later, and the run goes on until then.
-                self._whole_at = world.now + last + (3000 * world.params.epoch_s if self.scenario.faults else 0)
-                for _ in range((last + DRAIN_MS) // 100):
-                    world.run(100)
-                    on_progress(self.ended())
-                    if self.over():
-                        break
-                world.run(CALM_MS)
-        finally:
-            gc.enable()
-            gc.unfreeze()
+        with uncollected(), shared_work():
+            world.follow_chain()
+            world.run(SETTLE_MS)
+            self.storm.plan(self.plan)
+            last = max((step.at_ms + step.for_ms for step in self.plan), default=0)
+            # Who left the table is back in it two epochs later, and the run goes on until then.
+            self._whole_at = world.now + last + (3000 * world.params.epoch_s if self.scenario.faults else 0)
+            for _ in range((last + DRAIN_MS) // 100):
+                world.run(100)
+                on_progress(self.ended())
+                if self.over():
+                    break
+            world.run(CALM_MS)
         self.invariants.check_end()
         self.summary.faults.update(step.what for step in self.storm.done if not step.what.startswith("submit"))
         return self.summary

@@ -4,7 +4,7 @@ Nodes hear the same bytes, draw the same order and check the same signatures. Th
 the earlier answer changes nothing but the time; a test runs one seed with and without. What they answer is immutable.
 """
 
-import hashlib
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -12,22 +12,27 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from protocol.crypto.envelope import opened_by
+from protocol.crypto.keys import NodeKey, keccak256, recover
 from protocol.errors import IgnoredMessage
-from protocol.gossip.admission import Judgement
+from protocol.gossip.admission import Judgement, Speech
 from protocol.gossip.verdict import Verdict
 from protocol.params import Params
 from protocol.roles.core import Core
-from protocol.stake.epoch import is_acceptable
+from protocol.roles.news import News, news_of
+from protocol.stake.book import StakeBook
+from protocol.stake.epoch import epoch_start, is_acceptable
 from protocol.stake.field import Field
-from protocol.stake.lottery import order, task_id, ticket
+from protocol.stake.lottery import order, readings
 from protocol.stake.table import EpochView, StakeRow
-from protocol.task.offer import offer_digest
-from protocol.units import Digest, PeerId, StakingId, UnixMillis
+from protocol.units import Address, Digest, Epoch, PeerId, StakingId, UnixMillis
 from protocol.wire.codec import decode
-from protocol.wire.messages import Bulletin, Offer
+from protocol.wire.messages import Bulletin
 
 MOST = 8192
 """Answers kept of each function; the oldest goes first. What is asked again is asked again soon."""
+
+MOST_SIGNED = 65_536
+"""Signatures of which the signer is remembered: a thousand nodes greet sixteen coordinators each at once."""
 
 
 class Ranking(tuple[StakingId, ...]):
@@ -67,12 +72,8 @@ def remembered(function: Callable[..., Any], key: Callable[..., Any]) -> Callabl
     return ask
 
 
-def _rank(miners: Sequence[StakeRow], field: Field, drawn: Digest, params: Params) -> Ranking:
+def _ranked(miners: Sequence[StakeRow], field: Field, drawn: Digest, params: Params) -> Ranking:
     return Ranking.of(order(miners, field, drawn, params))
-
-
-def _key_of_offer(coordinator: StakingId, epoch: int, root: bytes, field: bytes, model: str, offer: Offer) -> Any:
-    return (id(offer), coordinator, epoch, root, field, model)
 
 
 class Cleared(NamedTuple):
@@ -82,9 +83,11 @@ class Cleared(NamedTuple):
     author: PeerId
     view: EpochView
     inactive: frozenset[StakingId]
-    row: StakeRow
-    digest: bytes
-    message: Bulletin
+    epoch: int
+    begins: int
+    ends: int
+    """The moments of its epoch (unix ms)."""
+    speech: Speech
     judgement: Judgement
 
 
@@ -97,50 +100,109 @@ def _judge_once() -> Callable[..., Judgement]:
     judge, cleared = Core.judge, dict[bytes, Cleared]()
 
     def judge_once(core: Core, topic: str, data: bytes, author: PeerId, now: UnixMillis) -> Judgement:
-        admission, book = core.admission, core.book
-        known = cleared.get(data)
-        if (
-            known is None
-            or book._views.get(known.view.epoch) is not known.view
-            or book._inactive != known.inactive
-            or known.author != author
-            or known.topic != topic
-            or not is_acceptable(known.view.epoch, now, core.params)
-        ):
-            judgement = judge(core, topic, data, author, now)
-            message = judgement.message
-            if isinstance(message, Bulletin):
-                view, row = book.view(message.epoch), admission.speaker_of(message, topic, author, now)
-                assert view is not None
-                digest = hashlib.sha256(data).digest()
-                cleared[data] = Cleared(topic, author, view, book._inactive, row, digest, message, judgement)
-                if len(cleared) > MOST:
-                    del cleared[next(iter(cleared))]
-            return judgement
-        try:
-            admission.admit(known.message, known.row, known.digest, now)
-        except IgnoredMessage as problem:
-            return Judgement(Verdict.IGNORE, problem.rule, None)
-        return known.judgement
+        admission, book, known = core.admission, core.book, cleared.get(data)
+        if known is not None:
+            same_topic, same_author, view, inactive, epoch, begins, ends, speech, judgement = known
+            if (
+                book._views.get(epoch) is view
+                and (book._inactive is inactive or book._inactive == inactive)
+                and same_author == author
+                and same_topic == topic
+                and (begins <= now < ends or is_acceptable(epoch, now, core.params))
+            ):
+                try:
+                    admission.admit(speech, now)
+                except IgnoredMessage as problem:
+                    return Judgement(Verdict.IGNORE, problem.rule, None)
+                return judgement
+        judgement = judge(core, topic, data, author, now)
+        message = judgement.message
+        if isinstance(message, Bulletin):
+            view = book.view(message.epoch)
+            assert view is not None
+            begins, ends = (epoch_start(Epoch(message.epoch + number), core.params) for number in (0, 1))
+            speech = admission.speech(message, topic, data, author, now)
+            cleared[data] = Cleared(topic, author, view, book._inactive, view.epoch, begins, ends, speech, judgement)
+            if len(cleared) > MOST:
+                del cleared[next(iter(cleared))]
+        return judgement
 
     return judge_once
+
+
+def _signed_once() -> tuple[Callable[..., bytes], Callable[..., Address]]:
+    """Give ``NodeKey.sign`` and ``recover`` where what one has signed, the other need not compute: it knows the key."""
+    sign, made = NodeKey.sign, dict[tuple[Digest, bytes], Address]()
+
+    def sign_and_tell(key: NodeKey, digest: Digest) -> bytes:
+        signature = sign(key, digest)
+        made[(digest, signature)] = key.address
+        if len(made) > MOST_SIGNED:
+            del made[next(iter(made))]
+        return signature
+
+    def recover_or_know(digest: Digest, signature: bytes) -> Address:
+        return made.get((digest, signature)) or recover(digest, signature)
+
+    return sign_and_tell, recover_or_know
+
+
+def _news_once() -> Callable[..., News]:
+    """Give ``news_of`` that reads each bulletin once for all who hold the same view; its draws are theirs as well."""
+    known: dict[int, tuple[Epoch, News]] = {}
+
+    def news_once(message: Bulletin, book: StakeBook, network: Digest, params: Params) -> News:
+        answer = known.get(id(message))
+        if answer is not None:
+            epoch, news = answer
+            if book._views.get(epoch) is news.view and news.params is params:
+                return news
+        # The news hold the message, so that its id is not given to another.
+        news = news_of(message, book, network, params)
+        known[id(message)] = message.epoch, news
+        if len(known) > MOST:
+            del known[next(iter(known))]
+        return news
+
+    return news_once
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Look for no garbage for as long as the context lasts: a run makes little, and all that it has looks like some."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 @contextmanager
 def shared_work() -> Iterator[None]:
     """Have all simulated nodes share what is the same for all, for as long as the context lasts."""
     quick = lru_cache(maxsize=MOST)
-    read, drawn = quick(decode), quick(ticket)
-    draw = remembered(_rank, lambda miners, field, drawn, params: (id(miners), field.codes, drawn, id(params)))
+    read = quick(decode)
+
+    def key(miners: Sequence[StakeRow], field: Field, drawn: Digest, params: Params) -> Any:
+        return (id(miners), field.codes, drawn, id(params))
+
     readers = ("gossip.admission", "roles.coordinator", "roles.miner", "roles.working")
+    drawn = remembered(readings, key)
+    sign, signer = _signed_once()
+    hashed = quick(keccak256)
     patches = [
         *(patch(f"protocol.{module}.decode", read) for module in readers),
-        *(patch(f"protocol.roles.{module}.order", draw) for module in ("claiming", "offering")),
-        *(patch(f"protocol.roles.{module}.ticket", drawn) for module in ("claiming", "offering")),
-        patch("protocol.roles.claiming.task_id", quick(task_id)),
-        patch("protocol.roles.claiming.offer_digest", remembered(offer_digest, _key_of_offer)),
+        *(patch(f"protocol.{module}.readings", drawn) for module in ("roles.news", "stake.lottery")),
+        patch("protocol.roles.offering.order", remembered(_ranked, key)),
+        patch("protocol.roles.claiming.news_of", _news_once()),
         patch("protocol.roles.coordinator.opened_by", quick(opened_by)),
         patch.object(Core, "judge", _judge_once()),
+        patch.object(NodeKey, "sign", sign),
+        *(patch(f"protocol.crypto.{module}.recover", signer) for module in ("envelope", "typed_data")),
+        *(patch(f"protocol.crypto.{module}.keccak256", hashed) for module in ("envelope", "typed_data")),
         patch.object(Field, "from_bytes", staticmethod(quick(Field.from_bytes))),
     ]
     for one in patches:

@@ -42,11 +42,11 @@ def test_take__clock_that_goes_back__gives_nothing_away():
 
 def test_take__more_signers_than_kept__forgets_the_one_silent_longest():
     quota = Quota(rate_per_s=1, burst_s=1, signers=2)
-    for identity in (1, 2, 1, 3):
-        quota.take(StakingId(identity), 1, UnixMillis(0))
+    for moment, identity in enumerate((1, 2, 1, 3)):
+        quota.take(StakingId(identity), 1, UnixMillis(moment))
     assert len(quota) == 2
-    assert not quota.take(StakingId(1), 1, UnixMillis(0))  # kept, and empty
-    assert quota.take(StakingId(2), 1, UnixMillis(0))  # forgotten, so full again
+    assert not quota.take(StakingId(1), 1, UnixMillis(4))  # kept, and empty
+    assert quota.take(StakingId(2), 1, UnixMillis(4))  # forgotten, so full again
 
 
 @given(st.integers(1, 200), st.integers(1, 4), st.integers(1, 4), st.lists(st.integers(0, 500), max_size=200))
