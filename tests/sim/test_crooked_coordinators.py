@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import pytest
 
@@ -47,10 +47,16 @@ ACCOMPLICES: dict[str, dict[str, Callable[[], Behaviour]]] = {
 }
 
 
+@cache
+def caught(cheat: str) -> AuditedRun:
+    """Run a network with one of these, once for all tests that look at it."""
+    crooked, tasks, _ = CAUGHT[cheat]
+    return AuditedRun(crooked={"coordinator0": crooked} | ACCOMPLICES.get(cheat, {}), tasks=tasks, load=0.4)
+
+
 @pytest.mark.parametrize("cheat", CAUGHT)
 def test_audit__coordinator_that_cheats__is_caught_and_the_honest_are_not_accused(cheat: str) -> None:
-    crooked, tasks, rules = CAUGHT[cheat]
-    run = AuditedRun(crooked={"coordinator0": crooked} | ACCOMPLICES.get(cheat, {}), tasks=tasks, load=0.4)
+    run, (_, _, rules) = caught(cheat), CAUGHT[cheat]
     assert rules & set(run.against(0))
     assert (run.against(1), run.against(2)) == ([], [])
     assert run.report.faults == ()
@@ -90,7 +96,7 @@ def test_audit__honest_coordinators_in_a_storm__are_accused_of_nothing() -> None
 
 @pytest.fixture(scope="module")
 def steered() -> AuditedRun:
-    return AuditedRun(crooked={"coordinator0": SteeringDear}, tasks=900, load=0.4)
+    return caught("steers dear tasks")
 
 
 def test_audit__effect_above_what_it_says_it_can_see__is_seen(steered: AuditedRun) -> None:
