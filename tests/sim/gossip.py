@@ -39,11 +39,13 @@ class Rumour:
     message: Bulletin
     publisher: Machine
     peer: PeerId
+    begun: UnixMillis
     best: list[int]
-    """Earliest arrival planned at each machine; what would come later is a duplicate that its transport drops."""
+    """Earliest arrival planned at each machine (ms after it began: small numbers are compared in half the time); what
+    would come later is a duplicate that its transport drops."""
     heard: bytearray
     hearers: dict[int, list[int]] = field(default_factory=dict)
-    """Who may hear it at each moment to come: all of one millisecond are one entry of the timeline."""
+    """Who may hear it so long (ms) after it began: all of one millisecond are one entry of the timeline."""
     event: GossipReceived | None = None
 
 
@@ -106,57 +108,68 @@ class Gossip:
 
     def publish(self, machine: Machine, topic: str, message: Bulletin) -> None:
         """Begin a flood."""
-        size = len(self._world.everybody)
+        world, size = self._world, len(self._world.everybody)
         rumour = Rumour(
-            topic, encode(message), message, machine, machine.key.peer_id, [FAR_FUTURE] * size, bytearray(size)
+            topic,
+            encode(message),
+            message,
+            machine,
+            machine.key.peer_id,
+            world.now,
+            [FAR_FUTURE] * size,
+            bytearray(size),
         )
         rumour.best[machine.index] = 0
         rumour.heard[machine.index] = 1
-        self._forward(rumour, [machine.index])
+        self._forward(rumour, [machine.index], 0)
 
-    def _forward(self, rumour: Rumour, speakers: list[int]) -> None:
+    def _forward(self, rumour: Rumour, speakers: list[int], age: int) -> None:
         """Have some machines hand a message to all their neighbours that do not have it by then from somebody else."""
-        world, best, hearers, now = self._world, rumour.best, rumour.hearers, self._world.now
+        world, best, hearers = self._world, rumour.best, rumour.hearers
         near = self._neighbours[rumour.topic]
         if world.is_whole():
             hops = [other for one in speakers for other in near.get(one, ())]
         else:
-            hops = [other for one in speakers for other in near.get(one, ()) if self._passes(rumour, one, other)]
+            hops = [other for one in speakers for other in near.get(one, ()) if self._passes(rumour, one, other, age)]
         for other, delay in zip(hops, world.links.delays(len(hops)), strict=True):
-            arrival = now + delay
+            arrival = age + delay
             if arrival < best[other]:
                 best[other] = arrival
                 together = hearers.get(arrival)
                 if together is None:
                     hearers[arrival] = [other]
-                    world.at(delay, self._arrive, rumour)
+                    world.at(delay, self._arrive, rumour, arrival)
                 else:
                     together.append(other)
 
-    def _passes(self, rumour: Rumour, speaker: int, hearer: int) -> bool:
+    def _passes(self, rumour: Rumour, speaker: int, hearer: int, age: int) -> bool:
         """Say whether one hop is possible, and is not lost."""
         one, other = self._world.everybody[speaker], self._world.everybody[hearer]
-        possible = one.side == other.side and rumour.best[hearer] > self._world.now
+        possible = one.side == other.side and rumour.best[hearer] > age
         return possible and not self._world.loses(one, other, rumour.message)
 
-    def _arrive(self, rumour: Rumour) -> None:
+    def _arrive(self, rumour: Rumour, age: int) -> None:
         """Have all hear a message to whom it comes at this moment; who accepts it hands it on."""
-        world, heard = self._world, rumour.heard
-        topic, data, peer, now = rumour.topic, rumour.data, rumour.peer, world.now
-        speakers = []
-        for index in rumour.hearers.pop(now):
-            machine = world.everybody[index]
-            if heard[index] or machine.core is None:
+        world, heard, everybody = self._world, rumour.heard, self._world.everybody
+        topic, data, peer, now, handle = rumour.topic, rumour.data, rumour.peer, world.now, world.handle
+        event, speakers = rumour.event, []
+        for index in rumour.hearers.pop(age):
+            if heard[index]:
+                continue
+            machine = everybody[index]
+            core, behaviour = machine.core, machine.behaviour
+            if core is None:
                 continue
             heard[index] = 1
-            judgement = machine.core.judge(topic, data, peer, UnixMillis(now + machine.skew_ms))
-            if judgement.verdict is Verdict.ACCEPT and judgement.message is not None:
-                if machine.behaviour is None or machine.behaviour.forwards(machine, rumour.publisher):
+            verdict, rule, message = core.judge(topic, data, peer, UnixMillis(now + machine.skew_ms))
+            if verdict is Verdict.ACCEPT and message is not None:
+                if behaviour is None or behaviour.forwards(machine, rumour.publisher):
                     speakers.append(index)
-                if rumour.event is None:
-                    rumour.event = GossipReceived(topic, judgement.message, peer)
+                if event is None:
+                    event = rumour.event = GossipReceived(topic, message, peer)
                 self.deliveries += 1
-                world.handle(machine, rumour.event)
-            elif judgement.verdict is Verdict.REJECT:
-                world.judge(machine, rumour.publisher, judgement.rule)
-        self._forward(rumour, speakers)
+                handle(machine, event)
+            elif verdict is Verdict.REJECT:
+                world.judge(machine, rumour.publisher, rule)
+        if speakers:
+            self._forward(rumour, speakers, age)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from protocol.effects import Deliver, Persist, Send, SendEncoded, Stage, StartJob
-from protocol.events import Event
 from protocol.records import (
     ClaimSigned,
     Record,
@@ -32,8 +31,6 @@ from protocol.wire.messages import Award, Claim, Decline, Receipt
 from tests.sim.machine import Machine
 from tests.sim.world import World
 
-LOOKED_AT_EVERY: Final = 32
-"""Events of one machine between two looks at what it remembers: one event adds no more than one message's worth."""
 ANSWERS_PER_CLAIM: Final = 2
 """Awards and declines for one claim: two when its frame came twice."""
 ANSWERS_TO_SPARE: Final = 8
@@ -90,7 +87,6 @@ class Invariants:
         self._receipts: dict[TaskId, bytes] = {}
         self._issued: defaultdict[tuple[StakingId, StakingId], int] = defaultdict(int)
         self._claimed: set[tuple[TaskId, int, StakingId, bytes]] = set()
-        self._seen = [0] * len(world.everybody)
         self.cheaters = any(machine.behaviour is not None for machine in world.everybody)
         self._names = {machine.staking_id: machine for machine in world.everybody if machine.staking_id}
         for effect, watcher in (
@@ -101,7 +97,7 @@ class Invariants:
             (Deliver, self._on_deliver),
         ):
             world.watch(effect, watcher)
-        world.after_events(self._after)
+        world.now_and_then(self._look)
         world.on_judged = self._on_judged
 
     # What is on disk
@@ -234,10 +230,8 @@ class Invariants:
 
     # What is remembered
 
-    def _after(self, machine: Machine, event: Event) -> None:
-        del event
-        seen = self._seen[machine.index] = self._seen[machine.index] + 1
-        if seen % LOOKED_AT_EVERY == 0 and machine.behaviour is None:
+    def _look(self, machine: Machine) -> None:
+        if machine.behaviour is None:
             self.check_memory(machine)
 
     def check_memory(self, machine: Machine) -> None:

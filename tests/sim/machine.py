@@ -17,7 +17,7 @@ NOBODY = StakingId(0)
 """Staking id of who is registered nowhere."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Machine:
     """One node: a core, its disk, and what outlives neither."""
 
@@ -32,6 +32,12 @@ class Machine:
     core: Core | None = None
     life: int = 0
     """Counts starts: what was scheduled for an earlier life never happens."""
+    events: int = 0
+    """Taken so far."""
+    skew_ms: int = 0
+    """How far its clock is ahead."""
+    behaviour: "Behaviour | None" = None
+    """How it cheats; None is honest."""
     topics: set[str] = field(default_factory=set)
     connected: set[PeerId] = field(default_factory=set)
     streams: set[PeerId] = field(default_factory=set)
@@ -49,9 +55,5 @@ class Machine:
     step_ms: int = 20
     loading_ms: int = 0
     """How long its engine loads before each picture."""
-    skew_ms: int = 0
-    """How far its clock is ahead."""
     side: int = 0
     """Side of a partition; machines on different sides do not reach each other."""
-    behaviour: "Behaviour | None" = None
-    """How it cheats; None is honest."""

@@ -11,6 +11,7 @@ from protocol.units import UnixMillis
 
 FACTS_AT_ONCE: Final = 16_384
 """Numbers that are hashed together: one call for each event would cost as much as the event."""
+FACTS_OF_EVENT: Final = 4
 
 Action = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -30,13 +31,13 @@ class Timeline:
     def __init__(self, start: UnixMillis) -> None:
         """Begin at ``start`` with nothing planned."""
         self.now = start
-        self.events = 0
-        """Handled so far."""
         self._moments: list[int] = []
         """Heap of all moments that have an agenda."""
         self._agendas: dict[int, deque[Action]] = {}
         self._digest = hashlib.sha256()
-        self._facts: list[int] = []
+        self.facts: list[int] = []
+        """Four small numbers for each event, as it is handled; they go into the digest from time to time."""
+        self._hashed = 0
 
     def at(self, delay_ms: int, act: Callable[..., Any], *arguments: Any) -> None:
         """Call ``act`` with these arguments after a while (ms)."""
@@ -60,20 +61,21 @@ class Timeline:
                 if until is not never and until():
                     return True
             del self._agendas[heapq.heappop(moments)]
+            if len(self.facts) >= FACTS_AT_ONCE:
+                self._flush()
         self.now = UnixMillis(end)
         return until()
 
-    def trace(self, *facts: int) -> None:
-        """Take one event, told in small numbers, into the digest."""
-        self.events += 1
-        self._facts += facts
-        if len(self._facts) >= FACTS_AT_ONCE:
-            self._flush()
+    @property
+    def events(self) -> int:
+        """Handled so far."""
+        return (self._hashed + len(self.facts)) // FACTS_OF_EVENT
 
     def _flush(self) -> None:
         """Hash in one byte order, whatever this machine's is."""
-        self._digest.update(struct.pack(f"<{len(self._facts)}q", *self._facts))
-        self._facts.clear()
+        self._digest.update(struct.pack(f"<{len(self.facts)}q", *self.facts))
+        self._hashed += len(self.facts)
+        self.facts.clear()
 
     @property
     def digest(self) -> "hashlib._Hash":

@@ -67,6 +67,8 @@ PIXELS = 128 * 128
 """Of a picture that ``submit`` asks for."""
 EVENT_CODES: Final[dict[type, int]] = {kind: code for code, kind in enumerate(get_args(Event))}
 """What kinds of events are called in the digest."""
+LOOKED_AT_EVERY: Final = 32
+"""Events of one machine between two looks at what it remembers: one event adds no more than one message's worth."""
 
 T = TypeVar("T")
 Watcher = Callable[[Machine, Any], None]
@@ -123,6 +125,7 @@ class World(Timeline):
         self._requests = count(1)
         self._watchers: dict[type, tuple[Watcher, ...]] = {}
         self._after: list[Callable[[Machine, Event], None]] = []
+        self._looks: list[Callable[[Machine], None]] = []
         self.machines: dict[str, Machine] = {}
         self.everybody: list[Machine] = []
         self.by_peer: dict[PeerId, Machine] = {}
@@ -274,9 +277,21 @@ class World(Timeline):
         if behaviour is not None and not behaviour.hears(machine, event):
             return
         effects = core.handle(event, UnixMillis(self.now + machine.skew_ms))
-        self.trace(self.now, machine.index, EVENT_CODES[type(event)], len(effects))
+        self.facts += (self.now, machine.index, EVENT_CODES[type(event)], len(effects))
         if behaviour is not None:
             effects = behaviour.acts(machine, event, effects)
+        if effects:
+            self._carry_out(machine, effects, life)
+        machine.events += 1
+        if not machine.events % LOOKED_AT_EVERY:
+            for look in self._looks:
+                look(machine)
+        if self._after:
+            for check in self._after:
+                check(machine, event)
+
+    def _carry_out(self, machine: Machine, effects: tuple[Effect, ...], life: int) -> None:
+        """Do what a core asked for in one life, as long as that lasts."""
         tamper, watchers, perform = self.tamper, self._watchers, self._perform
         for asked in effects:
             effect = asked if tamper is None else tamper(machine.name, asked)
@@ -287,8 +302,6 @@ class World(Timeline):
                 for watcher in watchers[kind]:
                     watcher(machine, effect)
             perform[kind](machine, effect)
-        for check in self._after:
-            check(machine, event)
 
     def watch(self, effect_type: type, watcher: Watcher) -> None:
         """Call ``watcher(machine, effect)`` just before each effect of a type is carried out."""
@@ -297,6 +310,10 @@ class World(Timeline):
     def after_events(self, check: Callable[[Machine, Event], None]) -> None:
         """Call ``check(machine, event)`` once an event and its effects are done."""
         self._after.append(check)
+
+    def now_and_then(self, look: Callable[[Machine], None]) -> None:
+        """Call ``look(machine)`` each time that a machine has taken so many events more."""
+        self._looks.append(look)
 
     def _performers(self) -> dict[type, Watcher]:
         return {
