@@ -8,7 +8,7 @@ from protocol.units import PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import Capability, ServedModel
 
 MODELS = ("a", "b")
-MINERS = st.integers(0, 3)
+MINERS = st.integers(1, 4)
 STEPS = st.one_of(
     st.tuples(st.just("add"), MINERS, st.integers(0, 1)),
     st.tuples(st.just("remove"), MINERS, st.integers(0, 1)),
