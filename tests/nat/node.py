@@ -9,7 +9,15 @@ import trio
 from node.adapters.libp2p.host import swarm_of
 from node.adapters.libp2p.identity import to_libp2p
 from protocol.effects import Lane
-from protocol.events import ArtifactReceived, PeerDown, PeerUp, ProvidersFound, StreamOpened, StreamReceived
+from protocol.events import (
+    ArtifactReceived,
+    PeerDown,
+    PeerUp,
+    ProvidersFound,
+    StreamClosed,
+    StreamOpened,
+    StreamReceived,
+)
 from protocol.notes import NoteName
 from protocol.stake.standing import Standing
 from protocol.units import Digest, TaskId
@@ -71,8 +79,9 @@ async def mine(node: Running) -> None:
                 case PeerUp(peer):
                     if peer == peer_of(COORDINATOR):
                         node.transport.open_stream(peer)
-                case PeerDown(peer):
-                    say("down", peer=peer)
+                case StreamClosed(peer):
+                    # Another connection to the same peer may stand already: then nobody goes down or comes up.
+                    node.transport.open_stream(peer)
                 case _:
                     pass
         for _, data, signer in node.gate.judged:
