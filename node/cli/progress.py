@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, final
+from typing import Any, Final, Self, final
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 STAGE_WORDS: Final = {
     "queued": "queued",
@@ -17,31 +17,41 @@ STAGE_WORDS: Final = {
 }
 
 
-@final
-class Reporter:
-    """Tells what is being done now."""
+class MovingLine:
+    """One line of rich at the foot of a terminal."""
 
-    def __init__(self) -> None:
-        """Begin on standard error."""
+    def __init__(self, *columns: ProgressColumn) -> None:
+        """Begin on standard error; ``columns`` are what the line shows."""
         self._console = Console(stderr=True, highlight=False)
+        self._columns = columns
         self._progress: Progress | None = None
         self._line: Any = None  # rich's TaskID, a NewType that it does not export everywhere
-        self._last = ""
 
     @contextmanager
-    def shown(self) -> Iterator["Reporter"]:
-        """Show a moving line for as long as this is open, if there is a terminal."""
+    def shown(self) -> Iterator[Self]:
+        """Show the line for as long as this is open, if there is a terminal."""
         if not self._console.is_terminal:
             yield self
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self._console, transient=True) as progress:
+        with Progress(*self._columns, console=self._console, transient=True) as progress:
             self._progress = progress
             self._line = progress.add_task("", total=None)
             try:
                 yield self
             finally:
                 self._progress = None
+
+
+@final
+class Reporter(MovingLine):
+    """Tells what is being done now."""
+
+    def __init__(self) -> None:
+        """Begin on standard error."""
+        super().__init__(
+            SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
+        )
+        self._last = ""
 
     def say(self, text: str) -> None:
         """Tell what is done from now on."""
