@@ -33,10 +33,17 @@ class Board:
     """Tasks to offer, with their deadlines: the nearest goes first."""
     awards: list[AwardNotice] = field(default_factory=list)
     closures: list[Closure] = field(default_factory=list)
+    """Ends that somebody may still claim a task of."""
+    done: list[Closure] = field(default_factory=list)
+    """Ends of awarded tasks: nobody claims these any more, so they make no message of their own for a while."""
+
+    def is_pressing(self) -> bool:
+        """Say whether somebody waits for what is to tell, or does in vain what it would spare them."""
+        return bool(self.offers or self.awards or self.closures)
 
     def is_empty(self) -> bool:
         """Say whether there is nothing to tell."""
-        return not (self.offers or self.awards or self.closures)
+        return not (self.done or self.is_pressing())
 
 
 class Boards:
@@ -61,19 +68,28 @@ class Boards:
         return self._boards.setdefault(model, Board(model))
 
     def next(self) -> Board | None:
-        """Give the board whose turn it is, None when there is nothing to tell."""
-        return next((board for board in self._boards.values() if not board.is_empty()), None)
+        """Give the board whose turn it is, None when there is nothing pressing."""
+        return next((board for board in self._boards.values() if board.is_pressing()), None)
+
+    def press_done(self) -> bool:
+        """Let the ends of awarded tasks wait no longer for other news; say whether there are any."""
+        waiting = [board for board in self._boards.values() if board.done]
+        for board in waiting:
+            board.closures, board.done = [*board.closures, *board.done], []
+        return bool(waiting)
 
     def _is_crowded(self, board: Board) -> bool:
         """Say whether more waits than one message holds."""
-        notices = max(len(board.awards), len(board.closures))
+        notices = max(len(board.awards), len(board.closures) + len(board.done))
         return len(board.offers) > self._params.max_offers_per_message or notices > MAX_NOTICES
 
     def take_notices(self, board: Board) -> tuple[tuple[AwardNotice, ...], tuple[Closure, ...]]:
         """Take as many awards and closures as one message holds."""
         awards, board.awards = tuple(board.awards[:MAX_NOTICES]), board.awards[MAX_NOTICES:]
         closures, board.closures = tuple(board.closures[:MAX_NOTICES]), board.closures[MAX_NOTICES:]
-        return awards, closures
+        room = MAX_NOTICES - len(closures)
+        done, board.done = tuple(board.done[:room]), board.done[room:]
+        return awards, closures + done
 
     def take_offers(self, board: Board) -> tuple[TaskId, ...]:
         """Take as many offers as one message holds, those with the nearest deadlines."""

@@ -27,7 +27,7 @@ LAST_ROUND_PAUSE_MS: Final = 4000
 BUSY_ROUND_PAUSE_MS: Final = 2000
 """The same where more tasks wait than miners are free: who becomes free remembers the offer, and a new one makes its
 claim stale."""
-DONE_PAUSE_MS: Final = 500
+DONE_PAUSE_MS: Final = 2000
 """How long (ms) the news that an awarded task is done may wait for a bulletin that is needed anyway: nobody claims it
 any more, and each bulletin costs every node a millisecond or more."""
 WAITING_PACE_MS: Final = 100
@@ -110,9 +110,10 @@ class Offering:
         self._publish_or_wait()
 
     def on_done_timer(self) -> None:
-        """No other bulletin took the news of done tasks along, or nearly."""
+        """What news of done tasks no other bulletin took along goes out now."""
         self._done_timer_set = False
-        self._publish_or_wait()
+        if self._boards.press_done():
+            self._publish_or_wait()
 
     def _publish_or_wait(self) -> None:
         """Publish the board whose turn it is when we were quiet for long enough, else when the pause is over."""
@@ -227,10 +228,13 @@ class Offering:
         """Tell everybody that a task needs no more claims."""
         board = self._boards.board(task.specification.model)
         board.offers.pop(task.id, None)
-        board.closures.append(Closure(task=task.id, reason=reason))
+        closure = Closure(task=task.id, reason=reason)
         if reason != "done":
+            board.closures.append(closure)
             self._publish_or_wait()
-        elif not self._done_timer_set:
+            return
+        board.done.append(closure)
+        if not self._done_timer_set:
             self._done_timer_set = True
             self._core.set_timer(("done", EMPTY, 0), self._core.now + DONE_PAUSE_MS)
 

@@ -128,7 +128,7 @@ class Gossip:
         world, best, hearers = self._world, rumour.best, rumour.hearers
         near = self._neighbours[rumour.topic]
         if world.is_whole():
-            hops = [other for one in speakers for other in near.get(one, ())]
+            hops = [other for one in speakers for other in near.get(one, ()) if best[other] > age]
         else:
             hops = [other for one in speakers for other in near.get(one, ()) if self._passes(rumour, one, other, age)]
         for other, delay in zip(hops, world.links.delays(len(hops)), strict=True):

@@ -164,7 +164,7 @@ class Load:
         board = self.boards.board(NAMES[self.came % self.models])
         board.offers[task] = UnixMillis(0)
         board.awards.append(AwardNotice(task=task, attempt=0, winner=ALICE_ID))
-        board.closures.append(Closure(task=task, reason="done"))
+        board.done.append(Closure(task=task, reason="done"))
         self._since[task] = self.now
         self.came += 1
 

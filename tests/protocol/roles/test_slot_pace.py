@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from protocol.effects import Effect, Publish
 from protocol.events import ArtifactReceived, TaskCancelled, TaskSubmitted
-from protocol.roles.offering import BUSY_ROUND_PAUSE_MS, DONE_PAUSE_MS
+from protocol.roles.offering import BUSY_ROUND_PAUSE_MS, DONE_PAUSE_MS, WAITING_PACE_MS
 from protocol.roles.slot_pace import FEWEST, REMEMBERED, SlotPace
 from protocol.stake.lottery import last_slot_ms
 from protocol.task.offer import MAX_STRETCH
@@ -15,6 +15,7 @@ from tests.protocol.roles.frames import (
     PICTURE,
     PICTURE_DIGEST,
     SPECIFICATION,
+    capability,
     result_of,
 )
 from tests.protocol.roles.seats import CoordinatorSeat, of_kind
@@ -145,13 +146,22 @@ def finished(seat: CoordinatorSeat) -> list[Bulletin]:
     return bulletins(effects)
 
 
-def test_done__no_other_news__is_gossiped_within_half_a_second() -> None:
+def test_done__no_other_news__is_gossiped_after_two_seconds() -> None:
     seat = CoordinatorSeat(miners=(ALICE,))
     assert finished(seat) == []
     assert bulletins(seat.wait(DONE_PAUSE_MS - 1)) == []
     [message] = bulletins(seat.wait(1))
     assert [closure.reason for closure in message.closures] == ["done"]
     assert bulletins(seat.wait(10 * DONE_PAUSE_MS)) == []
+
+
+def test_done__a_miner_becomes_free__makes_no_bulletin_of_it() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    finished(seat)
+    for free in (0, 1):
+        said = capability(BOB, seat.number(BOB), sequence=seat.now + 1 + free, expires_at=seat.now + 60_000, free=free)
+        assert bulletins(seat.say(BOB, said)) == []
+    assert bulletins(seat.wait(2 * WAITING_PACE_MS)) == []
 
 
 def test_done__next_offer__takes_the_news_along() -> None:
