@@ -225,7 +225,10 @@ async def run_with(
     *,
     task_status: "trio.TaskStatus[NodeInfo]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run one node over given ports: store, recorder, chain, transport, driver, engine, gateway, in this order."""
+    """Run one node over given ports: store, recorder, chain, transport, driver, engine, gateway, in this order.
+
+    The driver has its memory and the tables before the transport listens: who dials at once is known at once.
+    """
     spec = ROLES[settings.role]
     core = spec.core(identity, settings, ports.transport.addresses)
     async with ports.store.opened(), trio.open_nursery() as nursery:
@@ -240,6 +243,7 @@ async def run_with(
                 ports.transport.subscribe(offers_topic(identity.network, model))
             ports.transport.subscribe(objections_topic(identity.network))
         await nursery.start(ports.chain.run, driver if recorder is None else RecordedSink(driver, recorder))
+        await driver.remember()
         await nursery.start(ports.transport.run, driver, driver)
         await nursery.start(driver.run)
         nursery.start_soon(keep_tidy, ports.store, ports.clock, journal)

@@ -6,7 +6,7 @@ commit. The driver never waits for a peer: the transport's outboxes are bounded,
 It does wait for its disk: while that is full, nothing of what is not durable leaves, and new tasks are turned away.
 """
 
-from typing import Final, assert_never, final
+from typing import Final, NamedTuple, assert_never, final
 
 import trio
 
@@ -59,6 +59,14 @@ FULL_DISK_PAUSE_S: Final = 1.0
 """Time (s) between two tries to write while the disk is full."""
 
 
+class Wanted(NamedTuple):
+    """What a core wants done about events that are durable."""
+
+    effects: list[Effect]
+    changes_standing: bool
+    """Whether peers may have another standing now."""
+
+
 @final
 class Driver:
     """Runs one core. Implements ``EventSink`` and ``Gatekeeper``."""
@@ -76,6 +84,8 @@ class Driver:
         self._timers = Timers(ports.clock)
         self._send, self._receive = trio.open_memory_channel[Event](QUEUE_EVENTS)
         self._artifact_reads = trio.CapacityLimiter(MAX_ARTIFACT_READS)
+        self._first: Wanted | None = None
+        """What the core wants done about its memory, once it has that back."""
 
     # What adapters call
 
@@ -120,21 +130,27 @@ class Driver:
     # The loop
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
-        """Restore, then handle events until cancelled.
-
-        Reports started once the core has its memory back and has heard what was posted before, which is the chain's
-        tables: who asks it then is told who it is.
-        """
+        """Remember, do what the core wants done about that, then handle events until cancelled."""
         async with trio.open_nursery() as nursery:
-            records = await self._store.load()
-            await self._handle([Restored(records)], nursery)
-            if waiting := self._waiting(BATCH_EVENTS):
-                await self._handle(waiting, nursery)
+            self._act(await self.remember(), nursery)
             task_status.started()
             nursery.start_soon(self._timers.run, self._fire)
             while True:
                 first = await self._receive.receive()
-                await self._handle([first, *self._waiting(BATCH_EVENTS - 1)], nursery)
+                self._act(await self._take([first, *self._waiting(BATCH_EVENTS - 1)]), nursery)
+
+    async def remember(self) -> Wanted:
+        """Give the core its memory and what was posted before, which is the chain's tables; once for each driver.
+
+        Who asks from then on is told who he is, so a transport that begins to listen afterwards turns no miner away.
+
+        Returns:
+            What the core wants done about it; ``run`` does it.
+        """
+        if self._first is None:
+            records = await self._store.load()
+            self._first = await self._take([Restored(records), *self._waiting(BATCH_EVENTS)])
+        return self._first
 
     def _waiting(self, most: int) -> list[Event]:
         """Take up to so many events out of the queue, without waiting for any."""
@@ -149,8 +165,8 @@ class Driver:
     async def _fire(self, key: tuple[str, bytes, int]) -> None:
         await self.post(TimerFired(key))
 
-    async def _handle(self, batch: list[Event], nursery: trio.Nursery) -> None:
-        """Let the core take a batch, make it durable, then act."""
+    async def _take(self, batch: list[Event]) -> Wanted:
+        """Let the core take a batch, and make it durable."""
         now = self._clock.now()
         effects: list[Effect] = []
         for event in batch:
@@ -158,9 +174,12 @@ class Driver:
         records = tuple(record for effect in effects for record in _records_of(effect))
         if records:
             await self._make_durable(records)
-        for effect in effects:
+        return Wanted(effects, any(_changes_standing(event) for event in batch))
+
+    def _act(self, wanted: Wanted, nursery: trio.Nursery) -> None:
+        for effect in wanted.effects:
             self._perform(effect, nursery)
-        if any(_changes_standing(event) for event in batch):
+        if wanted.changes_standing:
             self._transport.stake_changed()
 
     async def _make_durable(self, records: tuple[Record, ...]) -> None:
@@ -192,7 +211,7 @@ class Driver:
     def _perform(self, effect: Effect, nursery: trio.Nursery) -> None:  # noqa: C901  # one line for each effect
         match effect:
             case Persist():
-                pass  # durable already: see _handle
+                pass  # durable already: see _take
             case Note(name=name, task=task, fields=fields):
                 self._journal.note(name, task, **fields)
             case Send(peer=peer, message=message, lane=lane):

@@ -48,6 +48,7 @@ from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
 from protocol.records import BootStarted, Record
 from protocol.roles.core import EPOCH_BEGINS, Core, Identity
+from protocol.stake.standing import Standing
 from protocol.units import BlockNumber, Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import encode
 from protocol.wire.messages import Cancel
@@ -215,6 +216,19 @@ async def test_run__tables_posted_before__are_known_once_it_reports_started() ->
         nursery.cancel_scope.cancel()
 
 
+async def test_remember__before_the_transport_listens__the_core_knows_its_tables_and_nothing_is_done_yet() -> None:
+    bench = Bench(on(Restored, Persist((BootStarted(1),)), send()))
+    await bench.driver.post(StakeChanged(networks.view(EPOCH)))
+    await bench.driver.remember()
+    assert bench.driver.standing(CAROL.peer_id) is Standing.COORDINATOR
+    assert bench.world.acts == ["persist 1"]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bench.driver.run)
+        nursery.cancel_scope.cancel()
+    assert bench.world.acts == ["persist 1", "send", "stake_changed"]
+    assert [type(event) for event in bench.core.heard] == [Restored, StakeChanged]
+
+
 async def test_handle__a_batch__is_durable_in_one_commit_before_anything_leaves() -> None:
     bench = Bench(on(PeerUp, send(), Persist((BootStarted(1), BootStarted(2))), send(), Subscribe("news")))
     acts = await bench.handle(PeerUp(CAROL.peer_id), PeerUp(ALICE.peer_id))
@@ -306,11 +320,19 @@ async def test_handle__table_or_beginning_epoch__has_standings_checked_again() -
     bench = Bench()
     begins = TimerFired((EPOCH_BEGINS, b"", EPOCH))
     events = (StakeChanged(networks.view(EPOCH)), begins, ActivityChanged(frozenset({StakingId(1)})))
-    for event in events:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bench.driver.run)
+        for event in events:
+            bench.world.acts.clear()
+            await bench.driver.post(event)
+            await trio.testing.wait_all_tasks_blocked()
+            assert bench.world.acts == ["stake_changed"]
         bench.world.acts.clear()
-        assert await bench.handle(event) == ["stake_changed"]
-    bench.world.acts.clear()
-    assert await bench.handle(TimerFired(("offer", TASK, 0)), BlockSeen(BlockNumber(1), NOW)) == []
+        for event in (TimerFired(("offer", TASK, 0)), BlockSeen(BlockNumber(1), NOW)):
+            await bench.driver.post(event)
+        await trio.testing.wait_all_tasks_blocked()
+        assert bench.world.acts == []
+        nursery.cancel_scope.cancel()
 
 
 async def test_handle__transaction__is_on_disk_with_what_belongs_to_it_before_it_is_submitted() -> None:

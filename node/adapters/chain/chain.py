@@ -113,12 +113,15 @@ class StakingChain:
             follower = Follower(rpc, settings.staking, settings.start_block, self._store, settings.chain_id)
             watch = Watch(rpc, settings.staking)
             pause = settings.poll_s
+            pause = await self._try_step(rpc, follower, watch, sink, registered, pause)
             while not self._next_epoch:
+                await trio.sleep(pause)
                 pause = await self._try_step(rpc, follower, watch, sink, registered, pause)
             task_status.started()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._transact, rpc, sink)
                 while True:
+                    await trio.sleep(pause)
                     pause = await self._try_step(rpc, follower, watch, sink, 0, pause)
 
     def submit(self, key: str) -> None:
@@ -156,7 +159,7 @@ class StakingChain:
     async def _try_step(
         self, rpc: JsonRpc, follower: Follower, watch: Watch, sink: EventSink, registered: int, pause: float
     ) -> float:
-        """Make one step and wait; gives the pause after the next one, longer while nobody answers."""
+        """Make one step; gives the pause (s) until the next, the longer the longer nobody answers."""
         try:
             await self._step(rpc, follower, watch, sink, registered)
         except Unavailable as error:
@@ -164,13 +167,9 @@ class StakingChain:
             self._failures += 1
             if self._failures % PATIENCE == 0:
                 rpc.leave("useless")
-            pause = min(MAX_BACK_OFF_S, pause * 2)
-        else:
-            self._stalled, self._failures, pause = False, 0, self._settings.poll_s
-            if not self._next_epoch:
-                return pause
-        await trio.sleep(pause)
-        return pause
+            return min(MAX_BACK_OFF_S, pause * 2)
+        self._stalled, self._failures = False, 0
+        return self._settings.poll_s
 
     async def _step(self, rpc: JsonRpc, follower: Follower, watch: Watch, sink: EventSink, registered: int) -> None:
         """Read what is new, then tell it."""

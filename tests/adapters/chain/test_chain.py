@@ -102,6 +102,14 @@ async def test_run__quiet_chain__posts_once_our_clock_is_well_past_the_cutoff(st
         await sink.wait_until(lambda sink: sink.views[-1].epoch == epoch + 1)
 
 
+async def test_run__first_step_succeeds__reports_started_without_a_pause(staking: StakingOnAnvil):
+    staking.register(1)
+    begun = trio.current_time()
+    async with running(settings(staking, poll_s=60), HandClock(chain_time(staking))) as (sink, _):
+        assert sink.views
+    assert trio.current_time() - begun < 10
+
+
 async def test_run__long_gap__skips_epochs_that_nobody_needs(staking: StakingOnAnvil):
     clock = HandClock(chain_time(staking))
     async with running(settings(staking), clock) as (sink, _):
