@@ -7,7 +7,6 @@ never exceed the device's places plus the look-ahead that hides one award round 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from heapq import nsmallest
-from math import inf
 from typing import Final, final
 
 from protocol.crypto.typed_data import digest
@@ -23,7 +22,7 @@ from protocol.roles.open_offers import OpenOffer, OutstandingClaim
 from protocol.roles.service import Service
 from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR, LeastUrgent
 from protocol.stake.epoch import acceptable_epochs
-from protocol.stake.lottery import slot_ms
+from protocol.stake.lottery import place_behind, slot_ms
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import Bulletin, Claim, Decline
 from protocol.wire.statements import AwardStatement, ClaimStatement
@@ -159,7 +158,7 @@ class Claiming:
             return
         draw, slot_step_ms = news.draw(offered), offered.slot_step_ms
         rank, reading = draw.places.get(own) or (None, draw.clock_of(own))
-        outside = len(draw.places) + (min(reading * draw.all_stake, draw.last) if reading < inf else draw.last)
+        outside = place_behind(len(draw.places), reading * draw.all_stake, draw.miners)
         slot_at = UnixMillis(now + slot_ms(outside if rank is None else rank, slot_step_ms))
         backlog_at = UnixMillis(now + draw.answered_ms + slot_ms(outside, slot_step_ms))
         if task not in offers:

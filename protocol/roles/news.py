@@ -11,7 +11,7 @@ from typing import final
 from protocol.params import Params
 from protocol.stake.book import StakeBook
 from protocol.stake.field import Field
-from protocol.stake.lottery import LAST_OUTSIDE, clock, last_slot_ms, readings, task_id, ticket
+from protocol.stake.lottery import clock, last_slot_ms, readings, task_id, ticket
 from protocol.stake.table import EpochView
 from protocol.task.offer import MAX_STRETCH, offer_digest
 from protocol.units import Digest, StakingId, TaskId, UnixMillis, Wei
@@ -30,8 +30,8 @@ class Draw:
     view: EpochView
     all_stake: float
     """Effective stake (wei) of all active miners."""
-    last: int
-    """Most places that a miner outside the order stands behind it."""
+    miners: int
+    """Active miners."""
     answered_ms: int
     """How long (ms) after publication all slots have passed and an answer was due."""
     digest: Digest
@@ -96,7 +96,7 @@ class News:
             {miner: (rank, reading) for rank, (miner, reading) in enumerate(order.items())},
             view,
             float(table.miner_stake),
-            LAST_OUTSIDE * len(table.miners),
+            len(table.miners),
             last_slot_ms(len(order), len(table.miners), offer.slot_step_ms) + offer.allowance_ms,
             offer_digest(coordinator, message.epoch, message.root, field.digest, message.model, offer),
         )

@@ -23,7 +23,13 @@ _DRAW: Final = Struct(">QI20x")
 """How a miner's 32-byte hash is read: the first 53 bits draw its clock, bits 64 to 95 whether it is dropped."""
 _WARM: Final = MEMBER | WARM
 LAST_OUTSIDE: Final = 4
-"""Places outside an order, for each miner: of miners with one stake, one in 55 is placed no earlier than the last."""
+"""Clocks expected before one's own, for each miner: of miners with one stake, one in 55 is placed at the last."""
+FIRST_OUTSIDE: Final = 8
+"""Miners, free or busy, whose slots are expected in the first δ behind an order; twice as many in the next, and so on.
+
+Where one in F of them is free, the first comes within some δ·log2(F/8), and one more while its award is on its way:
+as many claims in a network of any size.
+"""
 
 
 def _coordinates(coordinator: StakingId, accepted_epoch: Epoch, boot: int, number: int) -> bytes:
@@ -109,8 +115,16 @@ def outside_place(ranked: int, ticket: Digest, miner: StakingId, table: StakeTab
     nobody has to draw for miners that are not free, and no two of them have one place.
     """
     row = table.by_id.get(miner)
-    last = LAST_OUTSIDE * len(table.miners)
-    return ranked + (min(clock(ticket, row) * table.miner_stake, last) if row is not None else last)
+    return place_behind(ranked, clock(ticket, row) * table.miner_stake if row is not None else inf, len(table.miners))
+
+
+def place_behind(ranked: int, before: float, miners: int) -> float:
+    """Give the place behind an order of so many, with so many of all miners' clocks expected before one's own.
+
+    Its slot comes after the last of the order by as long as that of rank ``before / FIRST_OUTSIDE`` comes after the
+    first.
+    """
+    return (1 + ranked) * (1 + min(before, LAST_OUTSIDE * miners) / FIRST_OUTSIDE) - 1
 
 
 def slot_ms(place: float, slot_step_ms: int) -> int:
@@ -120,7 +134,7 @@ def slot_ms(place: float, slot_step_ms: int) -> int:
 
 def last_slot_ms(ranked: int, miners: int, slot_step_ms: int) -> int:
     """Give how long (ms) after publication all slots have passed, where so many of all miners are in the order."""
-    return slot_ms(ranked + LAST_OUTSIDE * miners, slot_step_ms)
+    return slot_ms(place_behind(ranked, inf, miners), slot_step_ms)
 
 
 def award_at(rank: int, arrival: UnixMillis, t0: UnixMillis, slot_step_ms: int, allowance_ms: int) -> UnixMillis:

@@ -220,7 +220,13 @@ class MinerSeat(Seat):
         self.offers = 0
 
     def offer(
-        self, number: int | None = None, *, task: bytes | None = None, attempt: int = 0, **changes: Any
+        self,
+        number: int | None = None,
+        *,
+        task: bytes | None = None,
+        attempt: int = 0,
+        wait_ms: int = 200,
+        **changes: Any,
     ) -> tuple[Effect, ...]:
         """Hear a bulletin with one offer of carol's, and wait for the slot."""
         number = self.offers if number is None else number
@@ -232,7 +238,7 @@ class MinerSeat(Seat):
                 CAROL.peer_id,
             )
         )
-        return effects + self.wait(200)
+        return effects + self.wait(wait_ms)
 
     def claimed(self) -> Claim:
         """Hear an offer and claim it."""

@@ -114,7 +114,7 @@ def test_fill__several_places__takes_fresh_offers_into_each_and_looks_one_ahead_
     seat = MinerSeat(places=3)
     claiming = seat.core._claiming
     for number in range(6):
-        seat.offer(number)
+        seat.offer(number, wait_ms=50)
         if number == 2:
             for claim in [one.claim for one in claiming._claims.values()]:
                 seat.say(CAROL, award_of(claim))

@@ -10,6 +10,7 @@ from scipy.stats import binomtest, chisquare
 
 from protocol.stake.field import Field
 from protocol.stake.lottery import (
+    FIRST_OUTSIDE,
     LAST_OUTSIDE,
     award_at,
     clock,
@@ -17,6 +18,7 @@ from protocol.stake.lottery import (
     last_slot_ms,
     order,
     outside_place,
+    place_behind,
     slot_ms,
     task_id,
     ticket,
@@ -222,15 +224,22 @@ def test_outside_place__by_clock__is_how_many_are_expected_before_and_never_far_
         by_clock = sorted(table.miners, key=lambda row: clock(drawn, row))
         by_place = sorted(places, key=places.__getitem__)
         assert [places[one] for one in by_place] == [places[row.id] for row in by_clock], "the order of the clocks"
-        assert 7 < min(places.values()) <= max(places.values()) <= 7 + LAST_OUTSIDE * 5
-        strays.append(places[by_place[0]] - 7)
+        assert 7 < min(places.values()) <= max(places.values()) <= place_behind(7, LAST_OUTSIDE * 5, 5)
+        strays.append(FIRST_OUTSIDE * ((1 + places[by_place[0]]) / 8 - 1))
     assert 0.9 < sum(strays) / len(strays) < 1.1, "before the first of them one in expectation"
 
 
 def test_outside_place__miner_of_another_table__is_the_last():
     table = StakeTable.of(miners(20_000, 50_000))
-    assert outside_place(3, tickets(1)[0], StakingId(99), table) == 3 + LAST_OUTSIDE * 2
-    assert last_slot_ms(3, 2, 100) == slot_ms(3 + LAST_OUTSIDE * 2, 100)
+    assert outside_place(3, tickets(1)[0], StakingId(99), table) == place_behind(3, LAST_OUTSIDE * 2, 2)
+    assert last_slot_ms(3, 2, 100) == slot_ms(place_behind(3, LAST_OUTSIDE * 2, 2), 100)
+
+
+@pytest.mark.parametrize("ranked", [0, 7, 1000])
+def test_place_behind__order_of_any_size__has_slots_on_a_scale_of_their_own(ranked):
+    last_ranked_ms = slot_ms(ranked, 100)
+    after = [slot_ms(place_behind(ranked, before, 10_000), 100) - last_ranked_ms for before in (0, 8, 24, 56, 120)]
+    assert after == pytest.approx([0, 100, 200, 300, 400], abs=1), "twice as many in each step as in the one before"
 
 
 def test_slot_ms__ranks__are_the_stated_ones():
