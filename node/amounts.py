@@ -51,3 +51,8 @@ def format_number(amount: int) -> str:
     whole, rest = divmod(size // smallest, 10**_SHOWN_DECIMALS)
     digits = f"{rest:0{_SHOWN_DECIMALS}d}".rstrip("0")
     return f"{sign}{whole:,}{'.' + digits if digits else ''}"
+
+
+def wei_of(cai: float) -> Wei:
+    """Give an amount of CAI as a person wrote it into a settings file in wei: 0.1 is exactly a tenth."""
+    return Wei(int(Decimal(str(cai)) * CAI))

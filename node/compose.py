@@ -15,6 +15,7 @@ import trio
 
 from node import garbage
 from node.adapters.system import SystemClock, system_entropy
+from node.amounts import wei_of
 from node.api_keys import read_api_keys
 from node.catalog import load_catalog
 from node.desk import TaskDesk
@@ -33,6 +34,7 @@ from protocol.roles.bootstrap import BootstrapCore
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core, Identity
 from protocol.roles.miner import MinerCore
+from protocol.roles.redeeming import RedeemPolicy
 from protocol.task.catalog import Catalog
 from protocol.units import PeerId, StakingId, TaskId, Wei
 from protocol.wire.topics import objections_topic, offers_topic
@@ -71,7 +73,10 @@ class RoleSpec:
 ROLES: Final[Mapping[NodeRole, RoleSpec]] = {
     NodeRole.BOOTSTRAP: RoleSpec(core=lambda identity, _settings, _addresses: BootstrapCore(identity)),
     NodeRole.COORDINATOR: RoleSpec(
-        core=lambda identity, _settings, addresses: CoordinatorCore(identity, addresses), has_gateway=True
+        core=lambda identity, settings, addresses: CoordinatorCore(
+            identity, addresses, wei_of(settings.coordinator.escrow_low_cai)
+        ),
+        has_gateway=True,
     ),
     NodeRole.MINER: RoleSpec(
         core=lambda identity, settings, addresses: MinerCore(
@@ -79,10 +84,23 @@ ROLES: Final[Mapping[NodeRole, RoleSpec]] = {
             addresses,
             Wei(settings.miner.price_floor_wei),
             frozenset(map(StakingId, settings.miner.blocked_coordinators)),
+            redeem_policy(settings),
         ),
         has_engine=True,
     ),
 }
+
+
+def redeem_policy(settings: Settings) -> RedeemPolicy:
+    """Say when a miner redeems its vouchers."""
+    section = settings.miner
+    return RedeemPolicy(
+        has_gas_key=settings.chain.gas_keystore is not None,
+        at=wei_of(section.redeem_at_cai),
+        after=section.redeem_after_ms,
+        least=wei_of(section.redeem_least_cai),
+        gas_price=Wei(int(section.redeem_gas_gwei * WEI_PER_GWEI)),
+    )
 
 
 def identity_of(settings: Settings, secret: bytes) -> Identity:
@@ -168,6 +186,7 @@ def real_ports(
         journal,
         store,
         gas_key,
+        NodeKey(secret).address,
     )
     transport = OverlayTransport(
         OverlaySettings(

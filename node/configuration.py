@@ -25,6 +25,7 @@ ONLY_FOR: Final[Mapping[str, NodeRole]] = {
     "http": NodeRole.COORDINATOR,
     "engine": NodeRole.MINER,
     "miner": NodeRole.MINER,
+    "coordinator": NodeRole.COORDINATOR,
 }
 """Sections that mean something to one role only; elsewhere they are a mistake of whoever wrote the file."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 import trio
 
+from node.amounts import wei_of
 from node.children import Child
 from node.configuration import load_params
 from node.devnet_plan import (
@@ -181,7 +182,9 @@ async def registered_network(options: DevnetOptions, report: Report) -> AsyncIte
             members = make_members(options, folder)
             report("deploying the contracts, registering the nodes")
             params = load_params("minimal")
-            contracts = await deploy_devnet(chain_url, params, [_entry(m) for m in members if m.stake_cai])
+            contracts = await deploy_devnet(
+                chain_url, params, [_entry(m) for m in members if m.stake_cai], escrow=wei_of(options.escrow_cai)
+            )
             api_key = write_api_key(options, folder)
             yield Devnet(folder, chain_url, contracts, tuple(members), api_key)
     except Exception:
@@ -197,7 +200,7 @@ def _entry(member: DevnetMember) -> "DevnetNode":
     from node.adapters.chain.devchain import DevnetNode  # imported here: as in registered_network
 
     role = Role.COORDINATOR if member.role is NodeRole.COORDINATOR else Role.MINER
-    return DevnetNode(role=role, node_key=member.secret, stake_cai=member.stake_cai, name=member.name)
+    return DevnetNode(role, member.secret, member.stake_cai, member.name, member.gas_secret)
 
 
 async def _start_all(network: Devnet, options: DevnetOptions, report: Report) -> None:

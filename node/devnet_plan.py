@@ -21,8 +21,14 @@ MINER_STAKES_CAI: Final = (25_000, 50_000, 100_000)
 """Stakes of the miners in turn (CAI), above the minimum of 20,000: different, so that the lottery has something to
 weigh."""
 
+REDEEM_AFTER_S: Final = 5.0
+"""How long (s) a devnet's miner waits before it redeems what it earned."""
+
 MAX_PLACES: Final = 64
 """Most pictures at once of one miner, as ``engine.places`` allows."""
+
+MAX_ESCROW_CAI: Final = 1_000_000
+"""Most escrow of one coordinator (CAI): 64 of them leave enough for everybody's stake."""
 
 MAX_NODES: Final = 64
 """Most nodes of one devnet. Each is a process of some 100 MB and more with a model."""
@@ -37,6 +43,8 @@ class DevnetOptions:
     models: tuple[str, ...] = (DEFAULT_MODEL,)
     engine: str = "diffusion"
     delay_ms: int = 0
+    escrow_cai: float = 10_000.0
+    """What each coordinator has in escrow for its miners (CAI)."""
     places: int = 1
     """Pictures that each miner draws at once, with ``instant`` only."""
     port: int = 8000
@@ -57,6 +65,8 @@ class DevnetMember:
     folder: Path
     secret: bytes = field(repr=False)
     stake_cai: int
+    gas_secret: bytes | None = field(default=None, repr=False)
+    """Of the account that pays for its transactions: miners redeem their vouchers."""
     child: Child | None = None
     readiness: Readiness | None = None
 
@@ -97,6 +107,8 @@ def check_options(options: DevnetOptions) -> None:
         raise ConfigError(f"--places: {options.places} is not within 1 and {MAX_PLACES}")
     if options.places > 1 and options.engine != "instant":
         raise ConfigError("--places: only --engine instant draws several pictures at once")
+    if not 0 <= options.escrow_cai <= MAX_ESCROW_CAI:
+        raise ConfigError(f"--escrow: {options.escrow_cai:g} is not within 0 and {MAX_ESCROW_CAI:,} CAI")
     if not 0 <= options.port <= 65_535 - options.coordinators:
         raise ConfigError(f"--port: {options.port} is not within 0 and {65_535 - options.coordinators}")
     for number in range(options.coordinators) if options.port else ():
@@ -136,7 +148,8 @@ def make_members(options: DevnetOptions, folder: Path) -> list[DevnetMember]:
         password = secrets.token_urlsafe(16)
         secret = keystore.create(home / "key.json", password, light=True)
         keystore.write_private(home / "password", password + "\n")
-        members.append(DevnetMember(name, role, home, secret, stake))
+        gas = keystore.create(home / "gas.json", password, light=True) if role is NodeRole.MINER else None
+        members.append(DevnetMember(name, role, home, secret, stake, gas))
     return members
 
 
@@ -185,6 +198,13 @@ def write_config(
             http |= {"require_key": True, "keys_file": str(member.folder.parent / "api-keys.txt")}
         settings["http"] = http
     if member.role is NodeRole.MINER:
+        settings["chain"] = {
+            **chain,
+            "gas_keystore": str(member.folder / "gas.json"),
+            "gas_password_file": str(member.folder / "password"),
+        }
+        # Seen while one looks on: on a network that lasts, a day's vouchers are redeemed at once.
+        settings["miner"] = {"redeem_after_s": REDEEM_AFTER_S, "redeem_least_cai": 0.0}
         settings["engine"] = {
             "kind": options.engine,
             "models": list(options.models),

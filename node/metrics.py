@@ -68,6 +68,10 @@ _REASONS: Final[Mapping[NoteName, tuple[str, str, str]]] = {
     NoteName.TX_REPLACED: ("cuckoo_transaction_repairs", "reason", "Transactions sent again or anew, by reason"),
     NoteName.TX_STUCK: ("cuckoo_transactions_stuck", "reason", "Transactions that do not get on, by reason"),
     NoteName.PEER_JUDGED: ("cuckoo_judgements", "rule", "Acts held against peers, by rule"),
+    NoteName.COORDINATOR_REFUSED: ("cuckoo_coordinators_refused", "reason", "Coordinators refused work, by reason"),
+    NoteName.REDEEM_WAITS: ("cuckoo_redemptions_waiting", "reason", "Times that vouchers could not be redeemed"),
+    NoteName.REDEEM_FAILED: ("cuckoo_redemptions_failed", "reason", "Redemptions without effect, by reason"),
+    NoteName.VOUCHERS_CONTRADICT: ("cuckoo_contradictions", "reason", "Vouchers that contradict each other"),
 }
 """Note -> (counter, label and field of the note, help)."""
 
@@ -76,6 +80,8 @@ _EVENTS: Final[Mapping[NoteName, tuple[str, str]]] = {
     NoteName.RECEIPT_RECEIVED: ("cuckoo_receipts", "Receipts received for finished work"),
     NoteName.STORE_FULL: ("cuckoo_store_full", "Times that the disk was full and this node waited for space"),
     NoteName.PEER_BANNED: ("cuckoo_bans", "Peers banned for a while"),
+    NoteName.ESCROW_LOW: ("cuckoo_escrow_warnings", "Times that little of the escrow was left to promise"),
+    NoteName.PAYMENT_SEEN: ("cuckoo_payments", "Payments to or from this node on the chain"),
     NoteName.CHAIN_STALLED: ("cuckoo_chain_stalls", "Times that the chain did not answer or its head stood still"),
     NoteName.CHAIN_REORGANISED: ("cuckoo_chain_reorganisations", "Times that the chain replaced blocks we had seen"),
 }
@@ -123,6 +129,11 @@ class DomainMetrics:
         self._inactive = Gauge("cuckoo_nodes_inactive", "Registered nodes that are inactive now", registry=registry)
         self._open = Gauge("cuckoo_tasks_open", "Tasks accepted in this run that have not ended", registry=registry)
         self._earned = Counter("cuckoo_earned_cai", "CAI promised to this miner by receipts", registry=registry)
+        self._paid = Counter("cuckoo_paid_cai", "CAI that vouchers of this node were redeemed for", registry=registry)
+        self._escrow = Gauge("cuckoo_escrow_cai", "CAI in the escrow, less withdrawals", registry=registry)
+        self._free = Gauge(
+            "cuckoo_escrow_free_cai", "CAI of the escrow beyond all that is promised and under way", registry=registry
+        )
         self._seconds = Histogram(
             "cuckoo_task_seconds", "Time of one task, by stage", ["stage"], buckets=BUCKETS_S, registry=registry
         )
@@ -158,6 +169,11 @@ class DomainMetrics:
                 self._gas.set(_whole(fields.get("transactions")))
             case NoteName.NODES_INACTIVE:
                 self._inactive.set(_whole(fields.get("nodes")))
+            case NoteName.ESCROW_SEEN:
+                self._escrow.set(_whole(fields.get("escrow_wei")) / CAI)
+                self._free.set(_whole(fields.get("free_wei")) / CAI)
+            case NoteName.PAYMENT_SEEN:
+                self._paid.inc(_whole(fields.get("wei")) / CAI)
             case NoteName.RECEIPT_RECEIVED:
                 self._earned.inc(_whole(fields.get("wei")) / CAI)
             case _:

@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 import trio
 
-from protocol.chain_records import ChainPlace, ChainStep, Transaction
+from protocol.chain_records import ChainPlace, ChainStep, SettlementRead, Transaction
 from protocol.crypto.publication import Publication
 from protocol.effects import Accepted, Lane, Offence, Refused, StartJob, Update
 from protocol.events import Event
@@ -151,8 +151,9 @@ class Chain(Protocol):
     async def run(self, sink: EventSink, *, task_status: Ready = trio.TASK_STATUS_IGNORED) -> None:
         """Post ``StakeChanged`` for the epochs around now, then ever the next, and ``BlockSeen`` for new heads.
 
-        Posts ``ActivityChanged`` whenever other nodes are inactive, and one outcome for each transaction. Reports
-        started once the first ``StakeChanged`` is posted. A node that does not answer is retried for ever.
+        Posts ``ActivityChanged`` whenever other nodes are inactive, ``SettlementSeen`` with each confirmed block, and
+        one outcome for each transaction. Reports started once the first ``StakeChanged`` is posted. A node that does
+        not answer is retried for ever.
         """
         ...
 
@@ -195,6 +196,10 @@ class ChainStore(Protocol):
 
     async def keep_chain_step(self, contract: str, step: ChainStep) -> None:
         """Keep a step, all or nothing; what was kept of another contract is forgotten with the first."""
+        ...
+
+    async def settlement_read(self, contract: str) -> SettlementRead | None:
+        """Give how far this Settlement contract is read, and what it said last; None when it never was."""
         ...
 
     async def open_transactions(self, limit: int) -> tuple[Transaction, ...]:

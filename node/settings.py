@@ -15,7 +15,7 @@ from typing import Annotated, Literal, final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from protocol.params import Params
-from protocol.units import Address
+from protocol.units import Address, DurationMs
 from protocol.wire.fields import ModelName
 
 DEFAULT_MODEL = "pocket-emoji"
@@ -212,6 +212,28 @@ class MinerSection(Section):
     """Least price for one pixel in one step (wei): cheaper offers are left to others."""
     blocked_coordinators: Annotated[tuple[Annotated[int, Field(ge=1, lt=2**64)], ...], Field(max_length=1024)] = ()
     """Staking ids of coordinators that this miner does not work for."""
+    redeem_at_cai: Annotated[float, Field(ge=0, le=10**9)] = 100.0
+    """Redeem vouchers when so much CAI can be paid out, of all coordinators together. Needs ``chain.gas_keystore``."""
+    redeem_after_s: Annotated[float, Field(ge=0, le=90 * 86_400)] = 86_400.0
+    """Redeem when something could be paid out for so long (s), however little it is."""
+    redeem_least_cai: Annotated[float, Field(ge=0, le=10**9)] = 1.0
+    """What a coordinator owes below this (CAI) is left to grow: it is not worth its gas."""
+    redeem_gas_gwei: Annotated[float, Field(ge=0, le=1_000_000)] = 50.0
+    """While one gas costs more (gwei), vouchers wait, for at most seven times ``redeem_after_s``. Those that press do
+    not: of a coordinator that takes its escrow back, or whose escrow does not cover what it promised."""
+
+    @property
+    def redeem_after_ms(self) -> DurationMs:
+        """How long something may wait to be redeemed (ms)."""
+        return DurationMs(int(self.redeem_after_s * 1000))
+
+
+@final
+class CoordinatorSection(Section):
+    """The business of a coordinator."""
+
+    escrow_low_cai: Annotated[float, Field(ge=0, le=10**9)] = 100.0
+    """Warn when the escrow covers less than so much CAI beyond all that is promised and under way."""
 
 
 @final
@@ -258,6 +280,7 @@ class Settings(Section):
     http: HttpSection = HttpSection()
     engine: EngineSection = EngineSection()
     miner: MinerSection = MinerSection()
+    coordinator: CoordinatorSection = CoordinatorSection()
     record: RecordSection = RecordSection()
     logs: LogsSection = LogsSection()
 

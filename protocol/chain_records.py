@@ -1,4 +1,4 @@
-"""What a node keeps of the chain over a restart: its place among the blocks, the stake rows, its transactions.
+"""What a node keeps of the chain over a restart: its place among the blocks, stake rows, payments, transactions.
 
 Pure data: who reads a chain fills it, who has a disk keeps it, and neither knows the other. Spec: SPEC.md §3.1, §6.2.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from protocol.stake.table import StakeRow
-from protocol.units import BlockNumber, Digest, UnixMillis, Wei
+from protocol.units import BlockNumber, Digest, StakingId, UnixMillis, Wei
 
 CallValue: TypeAlias = "bool | int | str | bytes | tuple[CallValue, ...]"
 """What a contract's function takes and its events hold: an address is its 20 bytes, a struct or array a tuple."""
@@ -143,3 +143,68 @@ class ChainStep:
     """New ones, in the order of the chain."""
     dropped: frozenset[BlockNumber] = field(default_factory=frozenset)
     """Anchors that are no longer needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Escrow:
+    """What the Settlement contract says of one coordinator after a confirmed block."""
+
+    coordinator: StakingId
+    deposited: Wei
+    """What is there for its miners (wei)."""
+    withdrawing: Wei
+    """What of that its owner has announced to take back (wei)."""
+    redeemed: Wei
+    """What all miners together were ever paid from it (wei)."""
+    owed: Wei
+    """What was shown to the contract and could not be paid yet (wei)."""
+
+    @property
+    def usable(self) -> Wei:
+        """What promises may count on (wei)."""
+        return Wei(max(self.deposited - self.withdrawing, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """One redemption of a voucher between this node and another, as its block says."""
+
+    block: BlockNumber
+    place: int
+    """Of the event in its block."""
+    transaction: Digest
+    at: UnixMillis
+    """Time of the block."""
+    coordinator: StakingId
+    miner: StakingId
+    amount: Wei
+    """What was paid by it (wei)."""
+    acknowledged: Wei
+    """The highest promise that was shown so far (wei)."""
+    unpaid: Wei
+    """What of that is still to be paid (wei)."""
+
+    @property
+    def redeemed(self) -> Wei:
+        """What the pair was paid so far, this payment included (wei)."""
+        return Wei(self.acknowledged - self.unpaid)
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementRead:
+    """What is new in the Settlement contract, up to a confirmed block: kept as a whole or not at all.
+
+    After a restart one of these, ``anew``, says all that was kept: of the payments the last one of each pair.
+    """
+
+    contract: str
+    """Which one, on which chain, for which node: what was kept of another one says nothing of this."""
+    block: BlockNumber
+    """Everything up to this block is read."""
+    hash: Digest
+    payments: tuple[Payment, ...] = ()
+    """New ones of this node, in the order of the chain."""
+    escrows: tuple[Escrow, ...] = ()
+    """Of coordinators where it changed."""
+    anew: bool = False
+    """It says all that there is: what was known before is forgotten."""

@@ -6,11 +6,11 @@ If a rule needs something that is not here, add a field: cores never reach out. 
 from dataclasses import dataclass
 from typing import Literal
 
-from protocol.chain_records import Confirmed, Failed
+from protocol.chain_records import Confirmed, Failed, SettlementRead
 from protocol.records import Record
 from protocol.stake.table import EpochView
 from protocol.task.priority import Priority
-from protocol.units import BlockNumber, Digest, PeerId, StakingId, TaskId, UnixMillis
+from protocol.units import BlockNumber, Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import GossipMessage, TaskSpecification
 
 
@@ -113,6 +113,18 @@ class ActivityChanged:
 
     inactive: frozenset[StakingId]
     """All registered nodes that are jailed or below their minimum."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementSeen:
+    """The Settlement contract after the newest confirmed block: what is new of escrows, and of our own payments.
+
+    Comes with every confirmed block while this node is registered, first with all that is known.
+    """
+
+    read: SettlementRead
+    gas_price: Wei
+    """What one gas costs in that block (wei of the chain's coin)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,4 +251,5 @@ Event = (
     | JobFailed
     | TaskSubmitted
     | TaskCancelled
+    | SettlementSeen
 )

@@ -5,9 +5,10 @@ The same records come back in ``Restored`` after a restart. Spec: SPEC.md §9.
 
 from dataclasses import dataclass
 
-from protocol.chain_records import TransactionRequested, TransactionSettled
+from protocol.chain_records import SettlementRead, TransactionRequested, TransactionSettled
 from protocol.task.priority import Priority
 from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
+from protocol.wire.statements import VoucherStatement
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,18 @@ class VoucherHeld:
     """Sum of the prices of all receipts that the coordinator gave (wei)."""
 
 
+@dataclass(frozen=True, slots=True)
+class VouchersContradict:
+    """Two vouchers of one coordinator that cannot both be honest: evidence, with what the contract needs to see it."""
+
+    kind: str
+    """``two_vouchers``: two in one place. ``understated``: the total rose by less than the miner's own promise."""
+    early: VoucherStatement
+    early_signature: bytes
+    late: VoucherStatement
+    late_signature: bytes
+
+
 Record = (
     BootStarted
     | TaskAccepted
@@ -157,6 +170,8 @@ Record = (
     | ResultCommitted
     | ResultSettled
     | VoucherHeld
+    | VouchersContradict
+    | SettlementRead
     | TransactionRequested
     | TransactionSettled
 )

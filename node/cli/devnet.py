@@ -21,6 +21,7 @@ def devnet(
     engine: Annotated[str, typer.Option(help="diffusion, or instant: tiny pictures without work.")] = "diffusion",
     delay_ms: Annotated[int, typer.Option(help="Time of a picture with --engine instant.")] = 0,
     places: Annotated[int, typer.Option(help="Pictures at once of each miner with --engine instant.")] = 1,
+    escrow: Annotated[float, typer.Option(help="CAI that each coordinator has in escrow for its miners.")] = 10_000.0,
     port: Annotated[int, typer.Option(help="Port of the first coordinator's API; 0 for free ones.")] = 8000,
     require_key: Annotated[bool, typer.Option("--require-key", help="Ask for an API key, which is printed.")] = False,
     data: Annotated[Path | None, typer.Option(help="New folder for keys, settings and logs; it is kept.")] = None,
@@ -55,6 +56,7 @@ def devnet(
         engine=engine,
         delay_ms=delay_ms,
         places=places,
+        escrow_cai=escrow,
         port=port,
         require_key=require_key,
         data=data,
@@ -106,6 +108,7 @@ def welcome(network: "Devnet") -> str:
 
     url = network.api_urls[0]
     file = shlex.quote(str(network.network_path))
+    folder = shlex.quote(str(network.folder))
     submit = f'{shown_command()} submit "a red heart" --out heart.png --api {url} --network {file}'
     if network.api_key:
         submit += f" --api-key {network.api_key}"
@@ -122,6 +125,7 @@ API:   {"  ".join(network.api_urls)}   (documentation at {url}/docs)
 Logs:  {network.folder}/*/log
 Chain: {network.chain_url}, staking contract {network.contracts.deployed.staking}
 Stake: export CUCKOO_NETWORK={file}, then {shown_command()} status --stakes
+Pay:   {shown_command()} earnings --data {folder}/miner-1, {shown_command()} spend --data {folder}/coordinator-1
 
 Try it:
   curl {url}/v1/images/generations \\{key}

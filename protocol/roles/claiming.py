@@ -4,7 +4,7 @@ Spec: SPEC.md §7. Rules for editors: a claim is on disk before it leaves (sign-
 never exceed the device's places plus the look-ahead that hides one award round trip.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from heapq import nsmallest
 from typing import Final, final
@@ -16,11 +16,13 @@ from protocol.events import GossipReceived, ModelState
 from protocol.notes import NoteName
 from protocol.records import ClaimSigned
 from protocol.roles.core import EMPTY, Core
+from protocol.roles.coverage import UNCOVERED
 from protocol.roles.news import News, Offered, fault_of_terms, news_of
 from protocol.roles.objecting import Objecting
 from protocol.roles.open_offers import OpenOffer, OutstandingClaim
 from protocol.roles.service import Service
 from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR, LeastUrgent
+from protocol.roles.working import Working
 from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.lottery import place_behind, slot_ms
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis, Wei
@@ -35,6 +37,8 @@ CHOICE: Final = 64
 """Due offers of a coordinator with the nearest deadlines, among which a miner takes the one whose draw it is nearest to
 winning: in backlog freed miners would otherwise all claim the same one, and all but one in vain. With 16, eight quick
 miners claimed every task three times before they had heard what the others got."""
+ROOM_PAUSE_MS: Final = 1000
+"""Pause (ms) before an offer is looked at again that its coordinator's escrow does not cover beside what we do."""
 TOO_MANY: Final = "too_many_offers"
 
 
@@ -42,30 +46,19 @@ TOO_MANY: Final = "too_many_offers"
 class Claiming:
     """Open offers and outstanding claims of one miner."""
 
-    def __init__(
-        self,
-        core: Core,
-        price_floor: Wei,
-        blocked: frozenset[StakingId],
-        in_hand: Callable[[TaskId], bool],
-        is_in_debt: Callable[[StakingId], bool],
-        may_owe_more: Callable[[StakingId], bool],
-    ) -> None:
+    def __init__(self, core: Core, price_floor: Wei, blocked: frozenset[StakingId], working: Working) -> None:
         """Begin without offers.
 
         Args:
             core: The miner.
             price_floor: Claim nothing below it (wei per pixel-step).
             blocked: Coordinators that get no work.
-            in_hand: Whether we have a task already.
-            is_in_debt: Whether a coordinator owes us too many receipts to be heard.
-            may_owe_more: Whether one that is heard gets more work now.
+            working: What we have in hand, and what each coordinator owes us.
         """
         self._core = core
         self._attempt_limit_ms = core.params.attempt_limit_ms
-        self._in_hand = in_hand
-        self._is_in_debt = is_in_debt
-        self._may_owe_more = may_owe_more
+        self._working = working
+        self._coverage = working.income.coverage
         self._price_floor = price_floor
         self._blocked = blocked
         self._offers: dict[TaskId, OpenOffer] = {}
@@ -151,6 +144,8 @@ class Claiming:
         """Find our rank and wait for our slot, or skip the offer for a named reason; ``fault`` is its coordinator's."""
         now, coordinator, task, offers = self._core.now, news.coordinator, offered.task, self._offers
         reason = self._fault_of_offer(offered, news, served) or fault or self._had_already(offered, coordinator)
+        if reason is None and offered.price > self._coverage.room(coordinator):
+            reason = UNCOVERED
         if reason == TOO_MANY and self._displaces(offered, coordinator):
             reason = None
         if own is None or reason is not None:
@@ -200,17 +195,20 @@ class Claiming:
         """Say why we do not work for a coordinator now."""
         if coordinator in self._blocked:
             return "blocked"
+        refused = self._coverage.why_refused(coordinator)
+        if refused is not None:
+            return refused
         quiet = self._service.why_quiet(coordinator)
         if quiet is not None:
             return quiet
-        if self._is_in_debt(coordinator):
+        if self._working.is_in_debt(coordinator):
             return "unpaid"
         return None
 
     def _had_already(self, offered: Offered, coordinator: StakingId) -> str | None:
         """Say what we know or do already that makes an offer one too many."""
         task, attempt = offered.task, offered.attempt
-        if self._in_hand(task):
+        if self._working.has(task):
             return "in_hand"
         if self._ended.get((coordinator, task), -1) >= attempt:
             return "ended"
@@ -291,7 +289,9 @@ class Claiming:
                 self._wake_by(nobody_until)
             return None
         due: dict[StakingId, list[OpenOffer]] = {}
-        unpaid = {coordinator for coordinator in self._heard if not self._may_owe_more(coordinator)}
+        unpaid = {coordinator for coordinator in self._heard if not self._working.may_owe_more(coordinator)}
+        claims = self._claims.values()
+        room = {coordinator: self._working.room(coordinator, claims) for coordinator in self.streams.values()}
         first_to_come, over = now + LONGEST_SLEEP_MS, []
         for open_offer in self._offers.values():
             due_at = open_offer.slot_at if fresh_too else max(open_offer.slot_at, open_offer.backlog_at)
@@ -301,7 +301,10 @@ class Claiming:
             elif open_offer.offer.deadline <= now:
                 over.append(open_offer.offer.task)
             elif open_offer.peer in self.streams and not is_left:
-                due.setdefault(open_offer.coordinator, []).append(open_offer)
+                if open_offer.offer.price <= room[open_offer.coordinator]:
+                    due.setdefault(open_offer.coordinator, []).append(open_offer)
+                else:
+                    first_to_come = min(first_to_come, now + ROOM_PAUSE_MS)
         for task in over:
             self._forget(task)
         if not due:

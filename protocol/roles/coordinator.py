@@ -9,6 +9,7 @@ Spec: SPEC.md §9.
 from collections.abc import Callable
 from typing import final
 
+from protocol.chain_records import SettlementRead
 from protocol.crypto.envelope import opened_by
 from protocol.effects import (
     Provide,
@@ -21,6 +22,7 @@ from protocol.events import (
     Event,
     ProvidersFound,
     Restored,
+    SettlementSeen,
     StakeChanged,
     StreamClosed,
     StreamOpened,
@@ -44,7 +46,7 @@ from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
 from protocol.task.preview import check_preview
 from protocol.task.states import Task
-from protocol.units import PeerId, StakingId, TaskId, UnixMillis
+from protocol.units import PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import CAPABILITY_PLACE, WORK_PLACE, decode, encode
 from protocol.wire.messages import (
     Abandon,
@@ -64,12 +66,15 @@ from protocol.wire.topics import coordinator_key, model_key, offers_topic
 class CoordinatorCore(Core):
     """One coordinator. Unfinished tasks, connected miners, and promises."""
 
-    def __init__(self, identity: Identity, addresses: Callable[[], tuple[str, ...]]) -> None:
-        """Start empty; ``addresses`` gives our own dialable multiaddresses at any time."""
+    def __init__(self, identity: Identity, addresses: Callable[[], tuple[str, ...]], escrow_low: Wei = Wei(0)) -> None:
+        """Start empty; ``addresses`` gives our own dialable multiaddresses at any time.
+
+        ``escrow_low`` is below what an escrow that covers no more is warned of (wei).
+        """
         super().__init__(identity)
         self.roster = Roster()
         self._tasks: dict[TaskId, Task] = {}
-        self._settlement = Settlement(self, self._tasks)
+        self._settlement = Settlement(self, self._tasks, escrow_low)
         self._offering = Offering(self, self._tasks, self.roster, self._settlement, addresses)
         self._awarding = Awarding(self, self._tasks, self.roster, self._settlement, self._offering)
         self._assignment = Assignment(self, self._tasks, self.roster, self._settlement, self._offering)
@@ -86,7 +91,7 @@ class CoordinatorCore(Core):
         """As whom each peer has greeted on its present stream."""
         self._saved: tuple[Record, ...] = ()
 
-    def on_event(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:  # noqa: C901  # one line for each event reads best as one match
         """Take one event."""
         match event:
             case Restored():
@@ -107,6 +112,9 @@ class CoordinatorCore(Core):
                 self._on_stream_closed(peer)
             case StakeChanged() | ActivityChanged():
                 self._on_stake_changed()
+            case SettlementSeen(read=read):
+                if self._settlement.solvency.take(read):
+                    self._offering.offer_waiting()
             case ProvidersFound(key=key, peers=peers):
                 if key in self._searches:
                     self.emit(*self._searches[key].found(peers, self.roster.peers(), self.now))
@@ -137,6 +145,9 @@ class CoordinatorCore(Core):
         for search in self._searches.values():
             self.emit(*search.look_up())
         self._saved = event.records
+        for record in event.records:
+            if isinstance(record, SettlementRead):
+                self._settlement.solvency.restore(record)
         self._intake.restore(event.records)
 
     def _on_stake_changed(self) -> None:

@@ -9,12 +9,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from protocol.chain_records import ContractCall, TransactionSettled
+from protocol.chain_records import ContractCall, SettlementRead, TransactionSettled
 from protocol.crypto.keys import NodeKey, address_of_peer_id
 from protocol.crypto.typed_data import Domain, sign, signer
 from protocol.effects import Effect, Judge, Note, Offence, Persist, Send, SetTimer, SubmitTx, TimerKey
 from protocol.errors import IgnoredMessage, InvalidMessage
-from protocol.events import ActivityChanged, BlockSeen, Event, StakeChanged, TimerFired, TxConfirmed, TxFailed
+from protocol.events import (
+    ActivityChanged,
+    BlockSeen,
+    Event,
+    SettlementSeen,
+    StakeChanged,
+    TimerFired,
+    TxConfirmed,
+    TxFailed,
+)
 from protocol.gossip.admission import Admission, Judgement
 from protocol.notes import NoteName
 from protocol.params import Params
@@ -31,9 +40,12 @@ from protocol.wire.statements import Statement, VoucherStatement
 
 EMPTY = b""
 """The task part of a timer that belongs to no task."""
-_OF_THE_CHAIN = frozenset({StakeChanged, TimerFired, BlockSeen, ActivityChanged})
-"""What the stake book may hear; most events are none of these, and pass by with one question."""
+_OF_THE_CHAIN = frozenset({StakeChanged, TimerFired, BlockSeen, ActivityChanged, SettlementSeen})
+"""What the base hears before a role does; most events are none of these, and pass by with one question."""
 _OUTCOMES = (TxConfirmed, TxFailed)
+QUIET_BLOCKS = 256
+"""Blocks after which the place in the Settlement contract is kept though nothing happened: reading as many again is
+one request, and a commit for each block would be most of what a quiet node writes."""
 EPOCH_BEGINS = "epoch"
 """Timer: the table of the epoch in its last part holds from now on; cores hear it as one more ``StakeChanged``."""
 
@@ -69,6 +81,8 @@ class Core(ABC):
         self._epoch_ms = identity.params.epoch_s * 1000
         self._own: tuple[int, int, StakingId | None] = (-1, -1, None)
         """Our id, by as many changes of the stake book, in this epoch."""
+        self._settlement_kept = -QUIET_BLOCKS
+        """Up to which block the store knows the Settlement contract."""
         self._early_hellos: dict[PeerId, bytes] = {}
         """The last greeting on each open stream that came while a table did not list one of the two."""
 
@@ -104,12 +118,30 @@ class Core(ABC):
                     return StakeChanged(begun)
             case BlockSeen(timestamp=timestamp):
                 self.book.head_seen(timestamp)
+            case SettlementSeen(read=read):
+                self._keep(read)
             case ActivityChanged(inactive=inactive):
                 self.book.inactive_now(inactive)
                 self.note(NoteName.NODES_INACTIVE, nodes=len(inactive))
             case _:
                 pass
         return event
+
+    def _keep(self, read: SettlementRead) -> None:
+        """Make durable what the Settlement contract said, where it says something new."""
+        is_quiet = not (read.payments or read.escrows or read.anew)
+        if not is_quiet or read.block >= self._settlement_kept + QUIET_BLOCKS:
+            self._settlement_kept = read.block
+            self.emit(Persist((read,)))
+        for payment in read.payments:
+            self.note(
+                NoteName.PAYMENT_SEEN,
+                coordinator=payment.coordinator,
+                miner=payment.miner,
+                wei=str(payment.amount),
+                unpaid_wei=str(payment.unpaid),
+                block=payment.block,
+            )
 
     @abstractmethod
     def on_event(self, event: Event) -> None:

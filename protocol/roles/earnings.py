@@ -1,14 +1,17 @@
 """What a miner holds of each coordinator: the highest voucher, and the sum of the receipts that it has to cover.
 
 Both are one record, so that a restart forgets neither. A store that is an old copy knows less of both, which holds
-nothing against anybody. Spec: SPEC.md §11.
+nothing against anybody. Two vouchers that contradict each other do, and are kept as evidence. Spec: SPEC.md §11.
 """
 
+from collections.abc import Iterator
 from typing import final
 
 from protocol.effects import Persist
 from protocol.errors import IgnoredMessage, InvalidMessage
-from protocol.records import VoucherHeld
+from protocol.notes import NoteName
+from protocol.records import VoucherHeld, VouchersContradict
+from protocol.roles.contradictions import contradiction, in_order
 from protocol.roles.core import Core
 from protocol.stake.table import StakeRow
 from protocol.units import StakingId, Wei
@@ -25,6 +28,8 @@ class Earnings:
         self._vouchers: dict[StakingId, tuple[VoucherStatement, bytes]] = {}
         self._earned: dict[StakingId, Wei] = {}
         """What each coordinator gave receipts for (wei), as far as our store knows."""
+        self._false: set[StakingId] = set()
+        """Coordinators of vouchers that contradict each other: they get no more work."""
 
     def restore(self, record: VoucherHeld, own: StakingId) -> None:
         """Take up what an earlier run held."""
@@ -39,12 +44,25 @@ class Earnings:
         self._vouchers[record.coordinator] = (statement, record.signature)
         self._earned[record.coordinator] = record.earned
 
+    def restore_evidence(self, record: VouchersContradict) -> None:
+        """Take up what an earlier run found."""
+        self._false.add(record.early.coordinator)
+
+    def coordinators(self) -> Iterator[StakingId]:
+        """Give those of which we hold a voucher."""
+        return iter(self._vouchers)
+
+    def is_false(self, coordinator: StakingId) -> bool:
+        """Say whether vouchers of a coordinator contradict each other."""
+        return coordinator in self._false
+
     def voucher_of(self, coordinator: StakingId) -> tuple[VoucherStatement, bytes] | None:
         """Give the highest voucher that we hold of a coordinator."""
         return self._vouchers.get(coordinator)
 
     def adopt(self, statement: VoucherStatement, signature: bytes) -> None:
         """Take up a higher voucher that its coordinator showed: our store is an old copy. It is checked already."""
+        self._compare(statement, signature)
         if statement.cumulative > self._known(statement.coordinator) or statement.coordinator not in self._vouchers:
             self._vouchers[statement.coordinator] = (statement, signature)
             self._core.emit(Persist((self._record(statement.coordinator),)))
@@ -63,6 +81,7 @@ class Earnings:
             IgnoredMessage: ``receipt.underpaid``, where the coordinator may be honest: it could not adopt the voucher
                 that we hold, since that is of a key which it had before.
         """
+        self._compare(voucher, signature)
         earned = Wei(self._earned.get(coordinator.id, 0) + price)
         held = self._vouchers.get(coordinator.id)
         if max(self._known(coordinator.id), voucher.cumulative) < earned:
@@ -73,6 +92,22 @@ class Earnings:
         if held is None or voucher.cumulative > held[0].cumulative:
             self._vouchers[coordinator.id] = (voucher, signature)
         return self._record(coordinator.id)
+
+    def _compare(self, statement: VoucherStatement, signature: bytes) -> None:
+        """Keep a voucher that contradicts the one that we hold, both as they were signed, and say so.
+
+        It is paid as any other: what its coordinator promised is owed, whatever it said of the total.
+        """
+        held = self._vouchers.get(statement.coordinator)
+        kind = contradiction(held[0], statement) if held is not None else None
+        if held is None or kind is None or self.is_false(statement.coordinator):
+            return
+        self._false.add(statement.coordinator)
+        signatures = {held[0]: held[1], statement: signature}
+        early, late = in_order(held[0], statement)
+        found = VouchersContradict(kind, early, signatures[early], late, signatures[late])
+        self._core.emit(Persist((found,)))
+        self._core.note(NoteName.VOUCHERS_CONTRADICT, coordinator=statement.coordinator, reason=kind)
 
     def _known(self, coordinator: StakingId) -> int:
         held = self._vouchers.get(coordinator)

@@ -20,7 +20,7 @@ from protocol.task.priority import deadline
 from protocol.task.states import Task
 from protocol.units import Epoch, TaskId, Wei
 from protocol.wire.codec import encode
-from protocol.wire.messages import ServedModel
+from protocol.wire.messages import ServedModel, TaskSpecification
 
 BUSY_RETRY_S: Final = 5
 """What an app is told to wait (s) when the queue is full."""
@@ -79,6 +79,7 @@ class Intake:
 
     def _take(self, task: Task) -> None:
         self._tasks[task.id] = task
+        self._settlement.solvency.open_wei += task.price
         for holder, _ in holders(task.account):
             self._settlement.unfinished_of[holder] += 1
         if task.idempotency_key is not None:
@@ -104,7 +105,7 @@ class Intake:
         if view.epoch > self._epoch:
             # Never back, also when the clock goes back: a number of an epoch is given once.
             self._epoch, self._number = view.epoch, 0
-        price = Wei(specification.pixel_steps * self._core.params.price_per_pixel_step_wei)
+        price = self._price_of(specification)
         record = TaskAccepted(
             task=task_id(self._core.identity.network_id, own, self._epoch, self._boot, self._number),
             epoch=self._epoch,
@@ -128,7 +129,11 @@ class Intake:
             NoteName.TASK_ACCEPTED, task.id, model=specification.model, pixel_steps=specification.pixel_steps
         )
         self._take(task)
+        self._settlement.solvency.look()
         self._offering.offer(task)
+
+    def _price_of(self, specification: TaskSpecification) -> Wei:
+        return Wei(specification.pixel_steps * self._core.params.price_per_pixel_step_wei)
 
     def _refusal(self, event: TaskSubmitted) -> Refused | None:
         """Refuse what nobody can do, with the reason and what would be possible."""
@@ -149,6 +154,9 @@ class Intake:
                 whose = "yours" if holder == event.account else "your network"
                 detail = f"{own_tasks} tasks of {whose} are unfinished here, and there is room for {free} more of all"
                 return Refused("busy", f"{detail}; wait for some to end, or try another coordinator", BUSY_RETRY_S)
+        unpaid = self._settlement.solvency.refusal(self._price_of(specification))
+        if unpaid is not None:
+            return unpaid
         nobody = self._why_nobody(event)
         return None if nobody is None else Refused("no_miner", nobody, NOT_READY_RETRY_S)
 

@@ -23,17 +23,22 @@ from protocol.events import (
     PeerUp,
     ProvidersFound,
     Restored,
+    SettlementSeen,
     StakeChanged,
     StreamClosed,
     StreamOpened,
     StreamReceived,
     TimerFired,
+    TxConfirmed,
+    TxFailed,
 )
 from protocol.records import Record
+from protocol.roles.capabilities import served_models
 from protocol.roles.claiming import Claiming
 from protocol.roles.core import EMPTY, Core, Identity
 from protocol.roles.discovery import Discovery
 from protocol.roles.look_ahead import look_ahead
+from protocol.roles.redeeming import RedeemPolicy
 from protocol.roles.working import Working
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
@@ -48,7 +53,6 @@ from protocol.wire.messages import (
     Hello,
     Receipt,
     Reject,
-    ServedModel,
     WorkMessage,
 )
 from protocol.wire.topics import coordinator_key, model_key, objections_topic, offers_topic
@@ -78,8 +82,12 @@ class MinerCore(Core):
         addresses: Callable[[], tuple[str, ...]],
         price_floor: Wei,
         blocked: frozenset[StakingId] = frozenset(),
+        redeem: RedeemPolicy | None = None,
     ) -> None:
-        """Start empty; ``price_floor`` is the least price per pixel-step (wei), ``blocked`` who is not served."""
+        """Start empty; ``price_floor`` is the least price per pixel-step (wei), ``blocked`` who is not served.
+
+        ``redeem`` says when vouchers are redeemed; without it none is.
+        """
         super().__init__(identity)
         self._addresses = addresses
         self._price_floor = price_floor
@@ -99,9 +107,8 @@ class MinerCore(Core):
         self._busy_timer_set = False
         self._capability_sequence = 0
         self._subscribed: set[str] = set()
-        self._working = Working(self, self._streams)
-        working = self._working
-        self._claiming = Claiming(self, price_floor, blocked, working.has, working.is_in_debt, working.may_owe_more)
+        self._working = Working(self, self._streams, redeem or RedeemPolicy())
+        self._claiming = Claiming(self, price_floor, blocked, self._working)
         self._claiming.streams, self._claiming.connected = self._streams, self._connected
         self._search = Discovery(coordinator_key(identity.network), identity.key.peer_id)
         self._saved: tuple[Record, ...] | None = None
@@ -135,8 +142,11 @@ class MinerCore(Core):
                 self._on_stream_closed(peer)
             case StakeChanged() | ActivityChanged():
                 self._on_stake_changed()
+            case SettlementSeen() | TxConfirmed() | TxFailed():
+                self._on_chain_news(event)
             case Restored(records=records):
                 self._saved = records
+                self._working.income.restore_settlement(records)
                 self.emit(Subscribe(objections_topic(self.identity.network)), *self._search.look_up())
             case ProvidersFound(key=key, peers=peers):
                 if key == self._search.key:
@@ -157,19 +167,21 @@ class MinerCore(Core):
                 self._busy_timer_set = False
                 self.emit(CancelTimer(("busy", EMPTY, 0)))
         elif said_so:
-            if self._is_busy_for_long():
+            if self._claiming.expected_ms(self._models) > BUSY_PAUSE_MS:
                 self._announce()
             elif not self._busy_timer_set:
                 self._busy_timer_set = True
                 self.set_timer(("busy", EMPTY, 0), self.now + BUSY_PAUSE_MS)
 
-    def _is_busy_for_long(self) -> bool:
-        """Say whether the last place went to a claim of work that takes longer than the pause before that is news."""
-        return self._claiming.expected_ms(self._models) > BUSY_PAUSE_MS
-
     def _free(self) -> int:
         """Count the places that nobody has, nor may have when our claims are answered."""
         return max(self._places - self._working.busy() - self._claiming.outstanding(), 0)
+
+    def _on_chain_news(self, event: SettlementSeen | TxConfirmed | TxFailed) -> None:
+        """Escrows or payments changed: other offers may be covered, and other coordinators refused."""
+        if self._working.income.hear(event):
+            self._announce()
+            self._claiming.look_anew()
 
     # Coordinators
 
@@ -331,9 +343,13 @@ class MinerCore(Core):
             return
         self._capability_sequence = max(self._capability_sequence + 1, self.now)
         # Whom we do not serve must not count on us, or audits would say that it passes us over.
-        blocked = [peer for peer in peers if self._streams.get(peer) in self._blocked]
+        blocked = [peer for peer in peers if self._refuses(self._streams[peer])]
         self._push_capability(own, [peer for peer in peers if peer not in blocked], self._free())
         self._push_capability(own, blocked, 0)
+
+    def _refuses(self, coordinator: StakingId) -> bool:
+        """Say whether a coordinator gets no work: our operator wants it so, or it could not pay."""
+        return coordinator in self._blocked or self._working.income.coverage.why_refused(coordinator) is not None
 
     def _push_capability(self, own: StakingId, peers: Sequence[PeerId], free_places: int) -> None:
         """Say the same to all of these."""
@@ -343,16 +359,7 @@ class MinerCore(Core):
             miner=own,
             sequence=self._capability_sequence,
             expires_at=UnixMillis(self.now + CAPABILITY_LIFE_MS),
-            models=tuple(
-                ServedModel(
-                    model=model.model,
-                    digest=model.digest,
-                    warm=model.warm,
-                    pixel_steps_per_s=model.pixel_steps_per_s,
-                    max_batch=model.max_batch,
-                )
-                for _, model in sorted(self._models.items())
-            ),
+            models=served_models(self._models),
             free_places=free_places,
             places=self._places,
             price_floor=self._price_floor,

@@ -10,6 +10,7 @@ from protocol.roles.core import EMPTY, Core
 from protocol.roles.roster import Roster
 from protocol.roles.settlement import Settlement
 from protocol.roles.slot_pace import SlotPace
+from protocol.roles.solvency import ESCROW_SHORT
 from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.field import Field
 from protocol.stake.lottery import last_slot_ms, order, slot_ms, ticket
@@ -67,6 +68,10 @@ class Offering:
 
     def _put(self, task: Task) -> None:
         if task.state is not TaskState.QUEUED or task.id not in self._tasks or self._comes_too_soon(task):
+            return
+        if not self._settlement.solvency.can_pay(task.price):
+            # The escrow was taken back, or nobody has told us of it yet: what it says next brings ``offer_waiting``.
+            task.count(ESCROW_SHORT)
             return
         if task.attempt >= MAX_ATTEMPT:
             self._settlement.fail(task, "attempts_exhausted")

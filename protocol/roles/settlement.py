@@ -13,6 +13,7 @@ from protocol.notes import NoteName
 from protocol.records import ArtifactStored, Record, TaskDone, TaskFailed, VoucherIssued
 from protocol.roles.core import Core
 from protocol.roles.holdings import Holdings
+from protocol.roles.solvency import Solvency
 from protocol.stake.table import StakeRow
 from protocol.task.account import holders
 from protocol.task.artifact import check_png
@@ -32,8 +33,8 @@ REMEMBERED_RECEIPTS: Final = 4096
 class Settlement:
     """Ends tasks and keeps the running promises to miners."""
 
-    def __init__(self, core: Core, tasks: dict[TaskId, Task]) -> None:
-        """Share the coordinator's unfinished tasks."""
+    def __init__(self, core: Core, tasks: dict[TaskId, Task], escrow_low: Wei) -> None:
+        """Share the coordinator's unfinished tasks; warn when its escrow covers less than ``escrow_low`` more (wei)."""
         self._core = core
         self._tasks = tasks
         self._receipts: OrderedDict[tuple[TaskId, int], tuple[StakingId, bytes]] = OrderedDict()
@@ -49,7 +50,7 @@ class Settlement:
         self.boot = 0
         """This run, set by the intake before anything else happens."""
         self._sequence = 0
-        self._issued_total = 0
+        self.solvency = Solvency(core, escrow_low)
 
     def restore_voucher(self, record: VoucherIssued, coordinator: StakingId) -> None:
         """Take up a promise of an earlier run."""
@@ -207,6 +208,7 @@ class Settlement:
         task.move(state)
         del self._tasks[task.id]
         self.holdings.forget(task)
+        self.solvency.open_wei -= task.price
         for holder, _ in holders(task.account):
             self.unfinished_of[holder] -= 1
             if not self.unfinished_of[holder]:
@@ -230,14 +232,14 @@ class Settlement:
             cumulative=Wei(before + price),
             boot=self.boot,
             sequence=self._sequence + 1,
-            issued_total=Wei(self._issued_total + price),
+            issued_total=Wei(self.solvency.issued_total + price),
         )
 
     def _adopt(self, statement: VoucherStatement, signature: bytes) -> None:
         """Make a voucher the highest of its miner, and keep the totals at least as high as it says."""
         self._vouchers[statement.miner] = (statement, signature)
         self._sequence = max(self._sequence, statement.sequence)
-        self._issued_total = max(self._issued_total, statement.issued_total)
+        self.solvency.issued_total = max(self.solvency.issued_total, statement.issued_total)
 
     def _remember(self, task: TaskId, attempt: int, miner: StakingId, receipt: bytes) -> None:
         """Keep a receipt at hand, the oldest going first."""

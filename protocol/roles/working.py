@@ -3,7 +3,7 @@
 award -> StartJob -> progress* -> Persist(sign-once) -> Send(result) + artifact -> receipt. Spec: SPEC.md §9, §10.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -12,11 +12,12 @@ from protocol.effects import CancelJob, CancelTimer, Lane, Persist, Send, SendAr
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import JobFailed, JobFinished, JobProgress, ModelState
 from protocol.notes import NoteName
-from protocol.records import ArtifactStored, Record, ResultCommitted, ResultSettled, VoucherHeld
+from protocol.records import ArtifactStored, Record, ResultCommitted, ResultSettled
 from protocol.roles.core import Core
 from protocol.roles.credit import PATIENCE, Credit
-from protocol.roles.earnings import Earnings
+from protocol.roles.income import Income
 from protocol.roles.open_offers import OutstandingClaim
+from protocol.roles.redeeming import RedeemPolicy
 from protocol.stake.table import StakeRow
 from protocol.task.receipt import check_redeemable
 from protocol.task.specification import specification_digest
@@ -66,13 +67,14 @@ class Delivery:
 class Working:
     """Jobs at the engine, results on their way, vouchers held."""
 
-    def __init__(self, core: Core, streams: dict[PeerId, StakingId]) -> None:
+    def __init__(self, core: Core, streams: dict[PeerId, StakingId], policy: RedeemPolicy) -> None:
         """Share the open work streams of the miner core."""
         self._core = core
         self._streams = streams
         self._jobs: dict[tuple[TaskId, int], Job] = {}
         self._deliveries: dict[tuple[TaskId, int], Delivery] = {}
-        self.earnings = Earnings(core)
+        self.income = Income(core, policy, streams.values)
+        self.earnings = self.income.earnings
         self._credit = Credit()
 
     def has(self, task: TaskId) -> bool:
@@ -99,6 +101,14 @@ class Working:
         sent = (delivery.committed for delivery in self._deliveries.values())
         return sum(one.coordinator == coordinator and one.committed_at <= since for one in sent)
 
+    def room(self, coordinator: StakingId, claims: Iterable[OutstandingClaim]) -> int:
+        """Give what a coordinator's escrow covers beyond its promises, and what we do for it or have claimed (wei)."""
+        jobs = (job.award.statement.price for job in self._jobs.values() if job.coordinator == coordinator)
+        sent = (one.committed for one in self._deliveries.values())
+        waiting = (one.price or 0 for one in sent if one.coordinator == coordinator)
+        claimed = (one.offer.price for one in claims if one.claim.statement.coordinator == coordinator)
+        return self.income.coverage.room(coordinator) - sum(jobs) - sum(waiting) - sum(claimed)
+
     def busy(self) -> int:
         """Count the jobs at the engine."""
         return len(self._jobs)
@@ -111,10 +121,8 @@ class Working:
                     self._deliveries[(record.task, record.attempt)] = Delivery(record)
                     # Also for a coordinator that never comes back: it is kept for an hour, not for ever.
                     self._core.set_timer(("resend", record.task, record.attempt), self._core.now + RESEND_MS)
-                case VoucherHeld():
-                    self.earnings.restore(record, own)
                 case _:
-                    pass
+                    self.income.restore(record, own)
 
     # Awards
 
@@ -344,6 +352,7 @@ class Working:
         self._forget(delivery)
         core.emit(Persist((ResultSettled(delivery.committed.award), held)))
         core.note(NoteName.RECEIPT_RECEIVED, statement.task, coordinator=coordinator.id, wei=statement.price)
+        self.income.look()
 
     def on_reject(self, coordinator: StakingId, message: Reject) -> None:
         """The coordinator does not take the result: nothing is owed, and it is not sent again."""

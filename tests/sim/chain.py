@@ -5,18 +5,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from protocol.chain_records import Confirmed, ContractCall, Failed, TransactionRequested
+from protocol.chain_records import Confirmed, ContractCall, Escrow, Failed, SettlementRead, TransactionRequested
 from protocol.effects import SubmitTx
-from protocol.events import ActivityChanged, BlockSeen, StakeChanged, TxConfirmed, TxFailed
+from protocol.events import ActivityChanged, BlockSeen, SettlementSeen, StakeChanged, TxConfirmed, TxFailed
 from protocol.stake.epoch import epoch_at
 from protocol.stake.table import EpochView, StakeRow, StakeTable
-from protocol.units import BlockNumber, Digest, Epoch, StakingId, UnixMillis
+from protocol.units import CAI, BlockNumber, Digest, Epoch, Role, StakingId, UnixMillis, Wei
 from tests.sim.machine import Machine
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
 BLOCK_MS = 5000
+ESCROW = Wei(10**6 * CAI)
+"""Of each coordinator at first: more than any run promises."""
 
 
 class Chain:
@@ -33,6 +35,10 @@ class Chain:
         """Machines whose chain nodes are down: they hear of no block and no table."""
         self.forked: dict[str, tuple[StakeRow, ...]] = {}
         """Machines whose chain node is on another branch, with what tables say there."""
+        self.escrows = {
+            row.id: Escrow(row.id, ESCROW, Wei(0), Wei(0), Wei(0)) for row in rows if row.role is Role.COORDINATOR
+        }
+        """What each coordinator has in the Settlement contract."""
         self.lost_transactions = 0
         """So many transactions to come are dropped by the chain: their outcome comes only when asked again."""
         self._views: dict[Epoch, EpochView] = {}
@@ -60,6 +66,16 @@ class Chain:
         for number in (epoch - 1, epoch, epoch + 1):
             world.post(machine, StakeChanged(self.view(Epoch(number))))
         world.post(machine, BlockSeen(BlockNumber(self._height), world.now))
+        self._show_escrows(machine)
+
+    def _show_escrows(self, machine: Machine) -> None:
+        """Tell a machine what the coordinators have in escrow: a coordinator hears of its own alone."""
+        if machine.role is None or not machine.staking_id:
+            return
+        hears = {machine.staking_id} if machine.role is Role.COORDINATOR else self.escrows.keys()
+        seen = tuple(escrow for coordinator, escrow in self.escrows.items() if coordinator in hears)
+        read = SettlementRead("sim", BlockNumber(self._height), Digest(bytes(32)), escrows=seen)
+        self._world.post(machine, SettlementSeen(read, Wei(0)))
 
     def follow(self) -> None:
         """Give everybody a new head every 5 s, and the next epoch's table half an epoch before it begins."""

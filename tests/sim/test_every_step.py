@@ -175,5 +175,6 @@ def test_every_step__of_all_lives__is_every_record_that_its_role_makes(tmp_path:
         folder = tmp_path / str(number)
         folder.mkdir()
         met[victim] |= set(Walk(folder, victim, life, 0, "").go().steps)
-    assert met["coordinator0"] == {"BootStarted", "TaskAccepted", "TaskAwarded", "VoucherIssued", "TaskFailed"}
-    assert met["miner0"] == {"ClaimSigned", "ResultCommitted", "VoucherHeld", "ResultSettled"}
+    tasks = {"TaskAccepted", "TaskAwarded", "VoucherIssued", "TaskFailed"}
+    assert met["coordinator0"] == {"BootStarted", "SettlementRead", *tasks}
+    assert met["miner0"] == {"SettlementRead", "ClaimSigned", "ResultCommitted", "VoucherHeld", "ResultSettled"}

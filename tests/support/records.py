@@ -2,6 +2,7 @@
 
 import hashlib
 
+from protocol.chain_records import Escrow, Payment, SettlementRead
 from protocol.records import (
     ArtifactStored,
     ClaimSigned,
@@ -12,8 +13,10 @@ from protocol.records import (
     TaskFailed,
     VoucherHeld,
     VoucherIssued,
+    VouchersContradict,
 )
-from protocol.units import CAI, Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
+from protocol.units import CAI, BlockNumber, Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
+from protocol.wire.statements import VoucherStatement
 
 NOW = UnixMillis(1_800_000_000_000)
 SIGNATURE = b"\x11" * 65
@@ -107,3 +110,44 @@ def issued(cumulative: int, sequence: int, miner: int = 9, boot: int = 1) -> Vou
 def held(cumulative: int, sequence: int, coordinator: int = 4, boot: int = 1, earned: int = 0) -> VoucherHeld:
     total = Wei(cumulative * 2)
     return VoucherHeld(StakingId(coordinator), Wei(cumulative), boot, sequence, total, SIGNATURE, Wei(earned))
+
+
+def escrow(deposited: int = 100 * CAI, *, coordinator: int = 4, withdrawing: int = 0, redeemed: int = 0) -> Escrow:
+    return Escrow(StakingId(coordinator), Wei(deposited), Wei(withdrawing), Wei(redeemed), Wei(0))
+
+
+def payment(
+    amount: int, *, block: int = 5, place: int = 0, coordinator: int = 4, miner: int = 9, acknowledged: int = 0
+) -> Payment:
+    return Payment(
+        block=BlockNumber(block),
+        place=place,
+        transaction=digest_of("redemption", block),
+        at=UnixMillis(NOW + 1000 * block),
+        coordinator=StakingId(coordinator),
+        miner=StakingId(miner),
+        amount=Wei(amount),
+        acknowledged=Wei(acknowledged or amount),
+        unpaid=Wei(0),
+    )
+
+
+def settlement_read(
+    *payments: Payment, block: int = 5, contract: str = "contract", anew: bool = False, escrows: tuple[Escrow, ...] = ()
+) -> SettlementRead:
+    return SettlementRead(contract, BlockNumber(block), digest_of("block", block), payments, escrows, anew)
+
+
+def voucher(cumulative: int, sequence: int, issued_total: int) -> VoucherStatement:
+    return VoucherStatement(
+        coordinator=StakingId(4),
+        miner=StakingId(9),
+        cumulative=Wei(cumulative),
+        boot=1,
+        sequence=sequence,
+        issued_total=Wei(issued_total),
+    )
+
+
+def contradicting() -> VouchersContradict:
+    return VouchersContradict("understated", voucher(10, 1, 10), SIGNATURE, voucher(20, 2, 12), SIGNATURE)

@@ -10,6 +10,7 @@ from node.adapters.chain.fees import GWEI
 from node.adapters.chain.follower import Follower
 from node.adapters.chain.outcomes import Outcomes
 from node.adapters.chain.rpc import JsonRpc
+from node.adapters.chain.settlement import SettlementReader
 from node.adapters.chain.tables import has_passed
 from node.adapters.chain.watch import NODE_COUNT, Watch
 from node.ports import ChainStore, Clock, EventSink, Journal, Ready
@@ -72,6 +73,7 @@ class StakingChain:
         journal: Journal,
         store: ChainStore,
         gas_key: bytes | None = None,
+        own: Address | None = None,
     ) -> None:
         """Only keep what is needed; ``run`` does the work.
 
@@ -83,7 +85,10 @@ class StakingChain:
             store: Keeps the place among the blocks and our transactions.
             gas_key: Secret (32 bytes) of the account that pays for transactions, never the node's key; without it
                 each transaction fails by name.
+            own: Address of the node's key: of the Settlement contract it is told what concerns it.
         """
+        self._own = own
+        self._settlement: SettlementReader | None = None
         self._store = store
         self._gas_key = gas_key
         self._outcomes = Outcomes(store, journal)
@@ -112,6 +117,9 @@ class StakingChain:
             registered = await self._check_contract(rpc)
             follower = Follower(rpc, settings.staking, settings.start_block, self._store, settings.chain_id)
             watch = Watch(rpc, settings.staking)
+            self._settlement = SettlementReader(
+                rpc, settings.staking, settings.start_block, settings.chain_id, self._store
+            )
             pause = settings.poll_s
             pause = await self._try_step(rpc, follower, watch, sink, registered, pause)
             while not self._next_epoch:
@@ -190,6 +198,7 @@ class StakingChain:
         if self._seen is None or self._seen.hash != head.hash:
             self._seen = head
             await sink.post(BlockSeen(head.number, head.timestamp))
+        await self._post_settlement(follower, head, sink)
         await watch.leave_if_behind()
         await self._check_events(rpc, follower, watch, head)
 
@@ -216,6 +225,14 @@ class StakingChain:
         if inactive != self._inactive:
             self._inactive = inactive
             await sink.post(ActivityChanged(inactive))
+
+    async def _post_settlement(self, follower: Follower, head: Header, sink: EventSink) -> None:
+        """Post what is new of escrows and payments in the newest confirmed block."""
+        confirmed = BlockNumber(max(head.number - self._settings.confirmations + 1, self._settings.start_block))
+        if self._own is None or self._settlement is None or self._settlement.is_done(confirmed):
+            return
+        table = follower.history.table_at(head.number)
+        await self._settlement.step(table.by_address.get(self._own), table, confirmed, sink)
 
     async def _post_epochs(self, rpc: JsonRpc, follower: Follower, head: Header, sink: EventSink) -> None:
         """Post every epoch up to the next that is fixed and was not posted; those long past are skipped."""

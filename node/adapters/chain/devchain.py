@@ -24,7 +24,7 @@ from node.adapters.chain.rpc import JsonRpc
 from protocol.crypto.keys import NodeKey
 from protocol.errors import ConfigError
 from protocol.params import Params
-from protocol.units import CAI, Address, Role, StakingId
+from protocol.units import CAI, Address, Role, StakingId, Wei
 
 if TYPE_CHECKING:
     from contracts.deploy import DeployedSet
@@ -54,6 +54,7 @@ STOP_LIMIT_S: Final = 5.0
 KEPT_STATES: Final = 256
 """Past states that anvil keeps: tables are built from events, so a devnet that runs for days need not grow by them."""
 _OWNER_ETHER: Final = 1000
+_GAS_ETHER: Final = 10
 _REGISTRATION_LIFE_S: Final = 3600
 
 
@@ -66,6 +67,8 @@ class DevnetNode:
     """Secret of the hot key, 32 bytes."""
     stake_cai: int
     name: str
+    gas_key: bytes | None = None
+    """Secret of the account that pays for its transactions, which gets something to pay with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +138,13 @@ async def devchain(*, port: int = 0, block_time_s: int = 1, log: Path) -> AsyncI
         await _stop(process)
 
 
-async def deploy_devnet(url: str, params: Params, nodes: Sequence[DevnetNode]) -> DevnetContracts:
+async def deploy_devnet(
+    url: str, params: Params, nodes: Sequence[DevnetNode], *, escrow: Wei = Wei(0)
+) -> DevnetContracts:
     """Deploy the contracts and register the nodes so that they count at once, then put chain time to now.
 
-    Each node belongs to an owner of its own, with ``owner_secret(name)``, and some ether for gas.
+    Each node belongs to an owner of its own, with ``owner_secret(name)``, and some ether for gas. Each coordinator gets
+    ``escrow`` (wei).
 
     Raises:
         ConfigError: A stake is not above its role's minimum, or a key or name is given twice.
@@ -184,6 +190,15 @@ async def deploy_devnet(url: str, params: Params, nodes: Sequence[DevnetNode]) -
                 profile={"name": node.name},
             )
             ids.append(number)
+            if node.gas_key is not None:
+                payer = "0x" + NodeKey(node.gas_key).address.hex()
+                await rpc.call("anvil_setBalance", payer, hex(_GAS_ETHER * 10**18))
+        rich = [number for node, number in zip(nodes, ids, strict=True) if node.role is Role.COORDINATOR and escrow]
+        if rich:
+            settlement = await treasury.read(load("Staking"), deployed.staking, "settlement")
+            await treasury.call(load("CAI"), deployed.cai, "approve", settlement, escrow * len(rich))
+            for number in rich:
+                await treasury.call(load("Settlement"), settlement, "deposit", number, escrow)
         await rpc.call("evm_setTime", int(time.time()), repeat=False)
         await rpc.call("evm_mine", repeat=False)
         # After the jump: the week before it pays nobody.

@@ -28,6 +28,7 @@ _STATUS: Final = {
     "busy": 429,
     "rate_limited": 429,
     "no_miner": 503,
+    "escrow_short": 503,
     "unavailable": 503,
     "stopping": 503,
     "not_ready": 503,

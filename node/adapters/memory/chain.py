@@ -7,16 +7,18 @@ from typing import Final, final
 import trio
 
 from node.ports import ChainStore, EventSink, Ready
-from protocol.chain_records import Confirmed, ContractCall, Failed, Transaction
-from protocol.events import ActivityChanged, Event, StakeChanged, TxConfirmed, TxFailed
+from protocol.chain_records import Confirmed, ContractCall, Escrow, Failed, SettlementRead, Transaction
+from protocol.events import ActivityChanged, Event, SettlementSeen, StakeChanged, TxConfirmed, TxFailed
 from protocol.stake.table import EpochView
-from protocol.units import StakingId
+from protocol.units import CAI, BlockNumber, Digest, Role, StakingId, Wei
 
 Contract = Callable[[ContractCall], Confirmed | Failed]
 """What a call comes to. It is asked once for each transaction."""
 
 MAX_OPEN: Final = 256
 """Transactions that are looked at in one round, as by the real chain."""
+ESCROW: Final = Wei(10**9 * CAI)
+"""What every coordinator has in escrow until somebody says otherwise (wei)."""
 NO_GAS_KEY: Final = Failed("no_gas_key", "this node has no gas key to pay for transactions")
 
 
@@ -50,6 +52,10 @@ class MemoryChain:
         """Make these nodes, and no others, inactive now, as a jailed one is."""
         await self._send.send(ActivityChanged(frozenset(nodes)))
 
+    async def see(self, seen: SettlementSeen) -> None:
+        """Make one more block of the Settlement contract known."""
+        await self._send.send(seen)
+
     def submit(self, key: str) -> None:
         """Take up the transaction of this key, whose request is in the store; tell its outcome if there is one."""
         self._asked[key] = None
@@ -59,6 +65,10 @@ class MemoryChain:
         """Post the views, then wait for more, and for transactions."""
         for view in self._views:
             await sink.post(StakeChanged(view))
+        for escrow in _escrows(self._views):
+            # One each: a coordinator is told of its own alone, and here nobody knows who asks.
+            read = SettlementRead("memory", BlockNumber(0), Digest(bytes(32)), escrows=(escrow,))
+            await sink.post(SettlementSeen(read, Wei(0)))
         task_status.started()
         async with trio.open_nursery() as nursery:
             if self._store is not None:
@@ -90,3 +100,9 @@ class MemoryChain:
             await sink.post(TxConfirmed(transaction.key, transaction.outcome))
         elif transaction.outcome is not None:
             await sink.post(TxFailed(transaction.key, transaction.outcome))
+
+
+def _escrows(views: tuple[EpochView, ...]) -> tuple[Escrow, ...]:
+    """Give every coordinator of these tables an ample escrow."""
+    known = {row.id for view in views for row in view.table.rows if row.role is Role.COORDINATOR}
+    return tuple(Escrow(coordinator, ESCROW, Wei(0), Wei(0), Wei(0)) for coordinator in sorted(known))

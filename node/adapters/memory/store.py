@@ -9,7 +9,9 @@ from node.ports import StoredTask
 from protocol.chain_records import (
     ChainPlace,
     ChainStep,
+    Payment,
     RowChange,
+    SettlementRead,
     Transaction,
     TransactionRequested,
     TransactionSettled,
@@ -27,6 +29,7 @@ from protocol.records import (
     TaskFailed,
     VoucherHeld,
     VoucherIssued,
+    VouchersContradict,
 )
 from protocol.units import Digest, StakingId, TaskId, UnixMillis
 
@@ -48,6 +51,8 @@ class MemoryStore:
         self._addresses: dict[str, UnixMillis] = {}
         self._place: tuple[str, ChainPlace] | None = None
         self._transactions: dict[str, Transaction] = {}
+        self._settlement: SettlementRead | None = None
+        self._evidence: dict[tuple[StakingId, str], VouchersContradict] = {}
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None, None]:
@@ -63,6 +68,10 @@ class MemoryStore:
             elif stored.failed is None:
                 records.extend([stored.accepted, *self._awards.get(stored.accepted.task, ())])
         records.extend([*self._issued.values(), *self._results.values(), *self._held.values()])
+        records.extend(self._evidence.values())
+        records.extend([self._settlement] if self._settlement is not None else [])
+        opened = [one for one in self._transactions.values() if not one.settled]
+        records.extend(TransactionRequested(one.key, one.call) for one in opened)
         return tuple(records)
 
     async def persist(self, records: tuple[Record, ...]) -> None:
@@ -105,6 +114,10 @@ class MemoryStore:
                 before = self._held.get(record.coordinator, record)
                 highest = max(before, record, key=lambda held: (held.cumulative, held.boot, held.sequence))
                 self._held[record.coordinator] = replace(highest, earned=max(before.earned, record.earned))
+            case VouchersContradict():
+                self._evidence.setdefault((record.early.coordinator, record.kind), record)
+            case SettlementRead():
+                self._settlement = _merged(self._settlement, record)
             case TransactionRequested(key=key, call=call):
                 self._transactions.setdefault(key, Transaction(key, call))
             case TransactionSettled(key=key):
@@ -126,6 +139,10 @@ class MemoryStore:
             contract,
             ChainPlace(step.settled, tuple(anchors[number] for number in sorted(anchors)), _compacted(changes, step)),
         )
+
+    async def settlement_read(self, contract: str) -> SettlementRead | None:
+        """Give how far this Settlement contract is read."""
+        return self._settlement if self._settlement is not None and self._settlement.contract == contract else None
 
     async def open_transactions(self, limit: int) -> tuple[Transaction, ...]:
         """Give the transactions that are not settled, first those with a nonce, as requested."""
@@ -185,3 +202,14 @@ def _compacted(changes: list[RowChange], step: ChainStep) -> tuple[RowChange, ..
     return tuple(
         change for place, change in enumerate(changes) if change.block > step.settled or newest[change.row.id] == place
     )
+
+
+def _merged(known: SettlementRead | None, read: SettlementRead) -> SettlementRead:
+    """Add what is new of the Settlement contract to what was known."""
+    is_more = known is not None and not read.anew and known.contract == read.contract
+    before = known if known is not None and is_more else replace(read, payments=(), escrows=())
+    escrows = {escrow.coordinator: escrow for escrow in (*before.escrows, *read.escrows)}
+    payments: dict[tuple[StakingId, StakingId], Payment] = {
+        (payment.coordinator, payment.miner): payment for payment in (*before.payments, *read.payments)
+    }
+    return replace(read, escrows=tuple(escrows.values()), payments=tuple(payments.values()), anew=True)

@@ -3,7 +3,9 @@
 import sqlite3
 from typing import Final
 
+from node.adapters.store import settlement, transactions
 from node.ports import StoredTask
+from protocol.chain_records import SettlementRead
 from protocol.records import (
     BootStarted,
     ClaimSigned,
@@ -35,7 +37,15 @@ def read_all(connection: sqlite3.Connection, recent: UnixMillis) -> tuple[Record
         *_claims(connection, recent),
         *_unsettled(connection),
         *_vouchers_held(connection),
+        *settlement.read_evidence(connection),
+        *_settlement(connection),
+        *transactions.read_requests(connection),
     )
+
+
+def _settlement(connection: sqlite3.Connection) -> tuple[SettlementRead, ...]:
+    known = settlement.read_settlement(connection)
+    return (known,) if known is not None else ()
 
 
 def read_task(connection: sqlite3.Connection, task: TaskId) -> StoredTask | None:

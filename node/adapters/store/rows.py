@@ -3,9 +3,9 @@
 import sqlite3
 from typing import Final, assert_never
 
-from node.adapters.store import small_artifacts, transactions
+from node.adapters.store import settlement, small_artifacts, transactions
 from node.adapters.store.errors import StoreConflict
-from protocol.chain_records import TransactionRequested, TransactionSettled
+from protocol.chain_records import SettlementRead, TransactionRequested, TransactionSettled
 from protocol.records import (
     ArtifactStored,
     BootStarted,
@@ -19,6 +19,7 @@ from protocol.records import (
     TaskFailed,
     VoucherHeld,
     VoucherIssued,
+    VouchersContradict,
 )
 from protocol.units import UnixMillis
 
@@ -58,9 +59,13 @@ def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> No
         case TaskFailed():
             _write_failed(connection, record)
         case VoucherIssued():
+            before = _highest(connection, "vouchers_issued", "miner", unsigned(record.miner))
             _write_voucher(connection, "vouchers_issued", "miner", unsigned(record.miner), record)
+            settlement.promise(connection, settlement.ISSUED, record.miner, record.cumulative, before, now)
         case VoucherHeld():
+            before = _highest(connection, "vouchers_held", "coordinator", unsigned(record.coordinator))
             _write_voucher(connection, "vouchers_held", "coordinator", unsigned(record.coordinator), record)
+            settlement.promise(connection, settlement.HELD, record.coordinator, record.cumulative, before, now)
             _write_earned(connection, record)
         case ArtifactStored():
             if len(record.data) <= small_artifacts.SMALL_BYTES:
@@ -76,6 +81,10 @@ def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> No
             connection.execute(
                 "UPDATE results SET settled = ? WHERE award = ? AND settled IS NULL", (now, record.award)
             )
+        case VouchersContradict():
+            settlement.write_evidence(connection, record, now)
+        case SettlementRead():
+            settlement.write_read(connection, record)
         case TransactionRequested():
             transactions.request(connection, record)
         case TransactionSettled(key=key):
@@ -166,6 +175,12 @@ def _write_voucher(
             record.signature,
         ),
     )
+
+
+def _highest(connection: sqlite3.Connection, table: str, party: str, number: bytes) -> int:
+    """Give what the voucher of a pair promises that is kept (wei); 0 without one."""
+    row = connection.execute(f"SELECT cumulative FROM {table} WHERE {party} = ?", (number,)).fetchone()  # noqa: S608 - both names are literals of this module
+    return int.from_bytes(row[0], "big") if row is not None else 0
 
 
 def _write_earned(connection: sqlite3.Connection, record: VoucherHeld) -> None:

@@ -207,12 +207,76 @@ def _add_priority(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE tasks ADD COLUMN account TEXT NOT NULL DEFAULT ''")
 
 
+_SETTLEMENT: Final = """
+CREATE TABLE settlement_place (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    contract TEXT NOT NULL,
+    block INTEGER NOT NULL,
+    hash BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT;
+
+CREATE TABLE escrows (
+    coordinator BLOB PRIMARY KEY CHECK (length(coordinator) = 8),
+    deposited BLOB NOT NULL CHECK (length(deposited) = 32),
+    withdrawing BLOB NOT NULL CHECK (length(withdrawing) = 32),
+    redeemed BLOB NOT NULL CHECK (length(redeemed) = 32),
+    owed BLOB NOT NULL CHECK (length(owed) = 32)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE payments (
+    block INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    hash BLOB NOT NULL CHECK (length(hash) = 32),
+    at INTEGER NOT NULL,
+    coordinator BLOB NOT NULL CHECK (length(coordinator) = 8),
+    miner BLOB NOT NULL CHECK (length(miner) = 8),
+    amount BLOB NOT NULL CHECK (length(amount) = 32),
+    acknowledged BLOB NOT NULL CHECK (length(acknowledged) = 32),
+    unpaid BLOB NOT NULL CHECK (length(unpaid) = 32),
+    PRIMARY KEY (block, place)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX payments_of_pair ON payments (coordinator, miner, block, place);
+
+CREATE TABLE promises (
+    side TEXT NOT NULL,
+    party BLOB NOT NULL CHECK (length(party) = 8),
+    day INTEGER NOT NULL,
+    wei BLOB NOT NULL CHECK (length(wei) = 32),
+    vouchers INTEGER NOT NULL,
+    PRIMARY KEY (side, party, day)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE contradictions (
+    coordinator BLOB NOT NULL CHECK (length(coordinator) = 8),
+    kind TEXT NOT NULL,
+    early TEXT NOT NULL,
+    early_signature BLOB NOT NULL,
+    late TEXT NOT NULL,
+    late_signature BLOB NOT NULL,
+    found_at INTEGER NOT NULL,
+    PRIMARY KEY (coordinator, kind)
+) STRICT, WITHOUT ROWID
+"""
+
+
+def _create_accounts(connection: sqlite3.Connection) -> None:
+    """Version 6: escrows, payments, promises by day (those of before are of day 0), vouchers that contradict."""
+    for statement in _SETTLEMENT.split(";"):
+        connection.execute(statement)
+    for side, table, party in (("issued", "vouchers_issued", "miner"), ("held", "vouchers_held", "coordinator")):
+        connection.execute(
+            f"INSERT INTO promises (side, party, day, wei, vouchers) SELECT ?, {party}, 0, cumulative, 1 FROM {table}",  # noqa: S608 - all names are literals of this function
+            (side,),
+        )
+
+
 MIGRATIONS: Final[tuple[Migration, ...]] = (
     _create,
     _remember_earnings,
     _create_chain,
     _create_artifacts,
     _add_priority,
+    _create_accounts,
 )
 """Function i leads from version i to version i + 1."""
 

@@ -15,11 +15,11 @@ from typing import Final, TypeVar, final
 
 import trio
 
-from node.adapters.store import chain_place, lock, recovery, rows, schema, small_artifacts, transactions
+from node.adapters.store import chain_place, lock, recovery, rows, schema, settlement, small_artifacts, transactions
 from node.adapters.store.artifacts import ArtifactFolder
 from node.adapters.store.errors import translated
 from node.ports import Clock, StoredTask
-from protocol.chain_records import ChainPlace, ChainStep, Transaction
+from protocol.chain_records import ChainPlace, ChainStep, SettlementRead, Transaction
 from protocol.records import ArtifactStored, Record
 from protocol.units import Digest, TaskId, UnixMillis
 
@@ -73,7 +73,8 @@ class SqliteStore:
 
         In this order: the last boot; unfinished tasks as accepted, each followed by its awards; tasks done within
         the last hour; the highest voucher issued to each miner; claims of the last hour and of unsettled results;
-        unsettled results; the highest voucher held of each coordinator.
+        unsettled results; the highest voucher held of each coordinator; vouchers that contradict each other; what
+        the Settlement contract said; transactions whose outcome was not taken in.
         """
         recent = UnixMillis(max(0, self._clock.now() - REPLAY_WINDOW_MS))
         return await self._run(lambda connection: recovery.read_all(connection, recent))
@@ -117,6 +118,11 @@ class SqliteStore:
     async def keep_chain_step(self, contract: str, step: ChainStep) -> None:
         """Keep a step of the follower in one transaction."""
         await self._run(lambda one: _transact(one, lambda two: chain_place.keep(two, contract, step)))
+
+    async def settlement_read(self, contract: str) -> SettlementRead | None:
+        """Give how far this Settlement contract is read, and what it said last; None when it never was."""
+        known = await self._run(settlement.read_settlement)
+        return known if known is not None and known.contract == contract else None
 
     async def open_transactions(self, limit: int) -> tuple[Transaction, ...]:
         """Give transactions without outcome, or whose outcome the core has not taken in; see the port."""

@@ -69,6 +69,12 @@ def read_open(connection: sqlite3.Connection, limit: int) -> tuple[Transaction, 
     return _read(connection, found.fetchall())
 
 
+def read_requests(connection: sqlite3.Connection) -> tuple[TransactionRequested, ...]:
+    """Give the wishes whose outcome the core has not taken in."""
+    found = connection.execute("SELECT key, call FROM transactions WHERE settled IS NULL ORDER BY place")
+    return tuple(TransactionRequested(row["key"], _call(row["call"])) for row in found)
+
+
 def read_one(connection: sqlite3.Connection, key: str) -> Transaction | None:
     """Find one by its key."""
     found = _read(connection, connection.execute("SELECT * FROM transactions WHERE key = ?", (key,)).fetchall())

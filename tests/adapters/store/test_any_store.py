@@ -1,5 +1,6 @@
 """What every store promises, checked on the real one and on the one in memory alike."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from protocol.chain_records import (
     Failed,
     Header,
     RowChange,
+    SettlementRead,
     SignedTransaction,
     Transaction,
     TransactionRequested,
@@ -31,11 +33,15 @@ from tests.support.records import (
     awarded,
     claim,
     committed,
+    contradicting,
     done,
+    escrow,
     failed,
     held,
     issued,
+    payment,
     picture,
+    settlement_read,
     task_id,
 )
 
@@ -87,6 +93,42 @@ async def test_persist__receipts_in_any_order__keeps_the_highest_voucher_and_the
         await store.persist((held(20, 2, earned=15),))
     async with store.opened():
         assert await store.load() == (held(20, 2, earned=20),)
+
+
+async def test_load__after_reads_of_the_settlement__gives_all_escrows_and_the_last_payment_of_each_pair(store: Store):
+    first, second, other = payment(7), payment(3, block=8, acknowledged=10), payment(4, block=8, place=1, coordinator=6)
+    async with store.opened():
+        assert await store.settlement_read("contract") is None
+        await store.persist((settlement_read(first, escrows=(escrow(90), escrow(50, coordinator=6)), anew=True),))
+        await store.persist((settlement_read(second, other, block=8, escrows=(escrow(80, redeemed=10),)),))
+    async with store.opened():
+        (known,) = [record for record in await store.load() if isinstance(record, SettlementRead)]
+        assert known == await store.settlement_read("contract")
+        assert await store.settlement_read("another contract") is None
+    assert (known.block, known.hash, known.anew) == (8, settlement_read(block=8).hash, True)
+    assert set(known.escrows) == {escrow(80, redeemed=10), escrow(50, coordinator=6)}
+    assert set(known.payments) == {second, other}
+
+
+@pytest.mark.parametrize("read", [settlement_read(block=9, anew=True), settlement_read(block=9, contract="another")])
+async def test_persist__settlement_read_anew_or_another_one__forgets_what_was_known(store: Store, read: SettlementRead):
+    async with store.opened():
+        await store.persist((settlement_read(payment(7), escrows=(escrow(),)),))
+        await store.persist((read,))
+        (known,) = [record for record in await store.load() if isinstance(record, SettlementRead)]
+    assert known == replace(read, anew=True)
+
+
+async def test_load__evidence_and_open_transactions__come_back(store: Store):
+    wish, settled = TransactionRequested("redeem/1", CALL), TransactionRequested("redeem/2", CALL)
+    async with store.opened():
+        await store.persist((contradicting(), wish, settled))
+        await store.persist((contradicting(), TransactionSettled("redeem/2")))
+    async with store.opened():
+        restored = await store.load()
+    assert [record for record in restored if record == contradicting()] == [contradicting()]
+    assert wish in restored
+    assert settled not in restored
 
 
 async def test_find__by_id_key_and_digest__or_nothing(store: Store):

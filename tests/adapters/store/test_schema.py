@@ -13,11 +13,27 @@ import pytest
 
 from node.adapters.store import SqliteStore
 from node.adapters.store.schema import MIGRATIONS, migrate, schema_version
+from protocol.chain_records import ContractCall, TransactionRequested
 from protocol.records import BootStarted, Record, VoucherHeld
 from protocol.task.priority import Priority
 from protocol.units import Wei
 from tests.support.clock import HandClock
-from tests.support.records import accepted, awarded, claim, committed, done, failed, held, issued, picture, task_id
+from tests.support.records import (
+    accepted,
+    awarded,
+    claim,
+    committed,
+    contradicting,
+    done,
+    escrow,
+    failed,
+    held,
+    issued,
+    payment,
+    picture,
+    settlement_read,
+    task_id,
+)
 
 SCHEMAS = Path(__file__).parent / "schemas"
 VERSIONS = range(1, len(MIGRATIONS) + 1)
@@ -37,7 +53,21 @@ def unfinished(version: int) -> set[Record]:
         task = replace(task, priority=Priority.HIGH, account="ab" * 16)
     result = replace(result, price=Wei(9) if version >= 2 else None)
     voucher = replace(voucher, earned=Wei(5 if version >= 2 else 0))
-    return {BootStarted(1_800_000_000), task, awarded(1), done(2), issued(7, 2), claim(4), result, voucher}
+    known: set[Record] = {
+        BootStarted(1_800_000_000),
+        task,
+        awarded(1),
+        done(2),
+        issued(7, 2),
+        claim(4),
+        result,
+        voucher,
+    }
+    if version >= 3:
+        known.add(TransactionRequested("redeem/1", ContractCall("Settlement", "redeem", (7,))))
+    if version >= 6:
+        known |= {contradicting(), settlement_read(payment(7), escrows=(escrow(),), anew=True)}
+    return known
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -5,8 +5,10 @@ Alice (1) and bob (2) mine, carol (3) coordinates, as in ``tests.support.network
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
+from protocol.chain_records import Escrow, Payment, SettlementRead
 from protocol.crypto.keys import NodeKey
 from protocol.effects import Accepted, Effect, Judge, Note, Persist, Reply, Send, SendEncoded, SetTimer
 from protocol.events import (
@@ -18,6 +20,7 @@ from protocol.events import (
     ModelState,
     PeerUp,
     Restored,
+    SettlementSeen,
     StakeChanged,
     StreamOpened,
     StreamReceived,
@@ -30,7 +33,7 @@ from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core, Identity
 from protocol.roles.miner import MinerCore
 from protocol.stake.table import StakeRow
-from protocol.units import BlockNumber, StakingId, UnixMillis, Wei
+from protocol.units import BlockNumber, Digest, StakingId, UnixMillis, Wei
 from protocol.wire.codec import WORK_PLACE, decode, encode
 from protocol.wire.messages import (
     Award,
@@ -65,6 +68,8 @@ from tests.support import networks
 from tests.support.networks import ALICE, CAROL
 
 T = TypeVar("T")
+AMPLE = Escrow(CAROL_ID, Wei(10**30), Wei(0), Wei(0), Wei(0))
+"""An escrow that covers whatever a test promises."""
 
 
 def of_kind(effects: Iterable[Effect], kind: type[T]) -> list[T]:
@@ -116,6 +121,20 @@ class Seat:
         for epoch in (EPOCH - 1, EPOCH, EPOCH + 1):
             self.hear(StakeChanged(networks.view(epoch)))
         self.hear(BlockSeen(BlockNumber(1), self.now))
+        self.escrows()
+
+    def escrows(
+        self,
+        escrow: Escrow | None = AMPLE,
+        *payments: Payment,
+        block: int = 1,
+        of: StakingId = CAROL_ID,
+        gas_price: int = 10**9,
+    ) -> tuple[Effect, ...]:
+        """Hear what a coordinator has in escrow, and whom it paid."""
+        changed = (replace(escrow, coordinator=of),) if escrow is not None else ()
+        read = SettlementRead("test", BlockNumber(block), Digest(bytes(32)), payments, changed)
+        return self.hear(SettlementSeen(read, Wei(gas_price)))
 
     def hear(self, event: Event) -> tuple[Effect, ...]:
         effects = self.core.handle(event, self.now)

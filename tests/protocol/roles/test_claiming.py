@@ -190,6 +190,7 @@ def test_next__two_coordinators__serves_the_one_that_was_served_least() -> None:
     mine = next(iter(claiming._offers.values()))
     other = StakingId(9)
     claiming.streams[PeerId("other")] = other
+    seat.escrows(of=other)
     claiming._offers = {}
     for coordinator_, peer in ((CAROL_ID, CAROL.peer_id), (other, PeerId("other"))):
         offer = mine.offer.model_copy(update={"task": bytes([coordinator_]) * 32})
@@ -208,6 +209,9 @@ def test_next__two_coordinators_served_alike__takes_the_one_nearest_to_its_draw(
     seat.say(CAROL, award_of(seat.claimed()))
     seat.offer(1)
     mine = next(iter(claiming._offers.values()))
+    for nearest in (StakingId(8), StakingId(9)):
+        claiming.streams[PeerId(f"peer {nearest}")] = nearest
+        seat.escrows(of=nearest)
     for nearest in (StakingId(8), StakingId(9)):
         claiming._offers = {}
         for coordinator_ in (StakingId(8), StakingId(9)):

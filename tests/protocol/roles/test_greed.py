@@ -95,7 +95,7 @@ def test_award__second_one_for_an_attempt_in_hand__is_given_back() -> None:
     effects = seat.say(CAROL, first)
     assert [effect.task for effect in effects if isinstance(effect, StartJob)] == [first.statement.task]
     # The offer comes again after our claim, as if the first award had been lost; force the claim that is refused above.
-    seat.core._claiming._in_hand = lambda _task: False
+    seat.core._working.has = lambda _task: False
     claims = of_kind(seat.offer(0), Claim)
     second = award_of(claims[0])
     effects = seat.say(CAROL, second)

@@ -41,6 +41,8 @@ def choosing() -> Claiming:
     keys = (CAROL, DAVE, BOB)
     coordinators = zip(keys, STAKES.items(), strict=True)
     seat.tables((networks.trio()[0], *(coordinator(key, each, stake=cai * CAI) for key, (each, cai) in coordinators)))
+    for each in STAKES:
+        seat.escrows(of=each)
     seat.core._now = seat.now
     return seat.core._claiming
 

@@ -1,0 +1,252 @@
+"""Reads the Settlement contract up to each confirmed block: escrows that coordinators have, and payments of this node.
+
+Escrows come from the contract's own views at that block; which to look at again, and who was paid, come from its
+events. So no history of others is read, and no archive node is needed. What was read is kept by the core, in one
+transaction with what it makes of it, and the next run goes on from there.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, final
+
+from contracts.bindings import load
+from node.adapters.chain.abi import call_data, returned
+from node.adapters.chain.answers import CallRefused, Json, octets, quantity
+from node.adapters.chain.follower import FIRST_CHUNK_BLOCKS
+from node.adapters.chain.gas_view import ask
+from node.adapters.chain.rpc import JsonRpc
+from node.ports import ChainStore, EventSink
+from protocol.chain_records import Escrow, Payment, SettlementRead
+from protocol.crypto.keys import keccak256
+from protocol.errors import Unavailable
+from protocol.events import SettlementSeen
+from protocol.stake.table import StakeRow, StakeTable
+from protocol.units import Address, BlockNumber, Digest, Role, StakingId, UnixMillis, Wei
+
+REDEEMED: Final = "0x" + keccak256(b"Redeemed(uint256,uint256,uint256,uint256,uint256,uint256)").hex()
+"""First topic of the event of a payment."""
+VIEWS: Final = ("escrow", "pending_withdrawal", "redeemed_total", "owed")
+LOOK_AGAIN_BLOCKS: Final = 500
+"""Blocks after which all escrows are looked at again, whatever the events said: a node may have left some out."""
+SMALL_GAP: Final = 32
+"""Blocks of which all events are read at once; after a longer absence only our own payments are, and all escrows."""
+_COUNT_BITS: Final = 48
+_ID_BITS: Final = 64
+_WORD: Final = 32
+
+
+@final
+class SettlementReader:
+    """What this node needs to know of the Settlement contract, up to the newest confirmed block."""
+
+    def __init__(self, rpc: JsonRpc, staking: Address, start_block: int, chain_id: int, store: ChainStore) -> None:
+        """Find the contract by the staking contract, and read no block before ``start_block``."""
+        self._rpc = rpc
+        self._staking = staking
+        self._start = start_block
+        self._chain_id = chain_id
+        self._store = store
+        self._address: str | None = None
+        self._own: StakeRow | None = None
+        self._contract = ""
+        self._read: tuple[int, bytes] | None = None
+        """The last block that is read, and its hash; None before the first look of this run."""
+        self._told: StakingId | None = None
+        """For which node something was posted in this run."""
+        self._known: frozenset[StakingId] = frozenset()
+        """Coordinators whose escrows are known."""
+        self._looked_at = 0
+
+    async def step(self, own: StakeRow | None, table: StakeTable, confirmed: BlockNumber, sink: EventSink) -> None:
+        """Read on to a confirmed block and post what is new there; nothing for whoever is not registered.
+
+        Raises:
+            Unavailable: The chain node does not answer, or the chain was re-organised while it was read: nothing is
+                posted then, and the next step reads the same again.
+        """
+        if own is None:
+            return
+        if self._own is None or self._own.id != own.id:
+            if not await self._begin(own):
+                return
+            self._own = own
+        if self._read is not None and confirmed < self._read[0]:
+            return  # a node that is behind what another one has shown us
+        block = await self._block(confirmed)
+        number, hash_ = quantity(block.get("number"), _COUNT_BITS), octets(block.get("hash"), 32)
+        anew = await self._is_lost()
+        last = self._start - 1 if anew or self._read is None else self._read[0]
+        gap = number - last
+        logs = await self._events(last + 1, number, everything=gap <= SMALL_GAP)
+        payments = await self._payments(logs, own)
+        wanted = self._wanted(own, table)
+        is_due = anew or gap > SMALL_GAP or number >= self._looked_at + LOOK_AGAIN_BLOCKS
+        named = wanted if is_due else {one for one in wanted if one not in self._known} | _coordinators_in(logs)
+        escrows = await self._escrows(sorted(named & wanted), hash_)
+        if octets((await self._block(number)).get("hash"), 32) != hash_:
+            raise Unavailable("the chain was re-organised while the Settlement contract was read")
+        price = block.get("baseFeePerGas")
+        gas_price = quantity(price) if price is not None else quantity(await self._rpc.call("eth_gasPrice"))
+        read = SettlementRead(self._contract, BlockNumber(number), Digest(hash_), payments, escrows, anew)
+        self._read = (number, hash_)
+        self._known, self._told = frozenset(wanted), own.id
+        self._looked_at = number if is_due else self._looked_at
+        await sink.post(SettlementSeen(read, Wei(gas_price)))
+
+    def is_done(self, confirmed: BlockNumber) -> bool:
+        """Say whether everything up to this block was posted in this run."""
+        return self._told is not None and self._read is not None and self._read[0] >= confirmed
+
+    async def _begin(self, own: StakeRow) -> bool:
+        """Find the contract, and how far an earlier run of this node came; False while the network has none."""
+        if self._address is None:
+            data = "0x" + call_data(load("Staking"), "settlement", ()).hex()
+            answer = octets(
+                await self._rpc.call("eth_call", {"to": "0x" + self._staking.hex(), "data": data}, "latest")
+            )
+            if len(answer) != _WORD or not any(answer):
+                return False
+            self._address = "0x" + answer[12:].hex()
+        self._contract = f"{self._chain_id}/{self._address}/{self._start}/{own.id}"
+        kept = await self._store.settlement_read(self._contract)
+        self._read = (kept.block, kept.hash) if kept is not None else None
+        self._told, self._known, self._looked_at = None, frozenset(), -LOOK_AGAIN_BLOCKS
+        return True
+
+    async def _is_lost(self) -> bool:
+        """Say whether there is nothing to go on from: nothing was read yet, or its block is not the chain's any more.
+
+        That takes a re-organisation deeper than the confirmations. Everything is read again then: payments that were
+        taken back would stand in the accounts otherwise, and vouchers that they paid would never be redeemed.
+        """
+        if self._read is None:
+            return True
+        number, hash_ = self._read
+        raw = await self._rpc.call("eth_getBlockByNumber", hex(number), False)
+        return not isinstance(raw, dict) or octets(raw.get("hash"), 32) != hash_
+
+    async def _block(self, number: int) -> dict[str, Json]:
+        raw = await self._rpc.call("eth_getBlockByNumber", hex(number), False)
+        if not isinstance(raw, dict) or quantity(raw.get("number"), _COUNT_BITS) != number:
+            raise Unavailable(f"the chain node does not know block {number} below its own head")
+        return raw
+
+    def _wanted(self, own: StakeRow, table: StakeTable) -> set[StakingId]:
+        """Say whose escrows matter: a coordinator's own, and to a miner those of all coordinators."""
+        if own.role is Role.COORDINATOR:
+            return {own.id}
+        return {row.id for row in table.rows if row.role is Role.COORDINATOR}
+
+    async def _events(self, first: int, last: int, *, everything: bool) -> list[Json]:
+        """Read events of these blocks: all of them, or only payments of this node."""
+        assert self._own is not None
+        assert self._address is not None
+        word = "0x" + self._own.id.to_bytes(_WORD, "big").hex()
+        own = [REDEEMED, word] if self._own.role is Role.COORDINATOR else [REDEEMED, None, word]
+        topics: dict[str, Json] = {} if everything else {"topics": own}
+        found: list[Json] = []
+        chunk = FIRST_CHUNK_BLOCKS
+        while first <= last:
+            end = min(last, first + chunk - 1)
+            where = {"address": self._address, "fromBlock": hex(first), "toBlock": hex(end), **topics}
+            try:
+                logs = await self._rpc.call("eth_getLogs", where)
+            except CallRefused:
+                if chunk == 1:
+                    raise
+                chunk = max(1, min(chunk, end - first + 1) // 4)  # public nodes limit blocks or results
+                continue
+            if not isinstance(logs, list) or not all(isinstance(log, dict) for log in logs):
+                raise Unavailable("the chain node sent no list of events")
+            found += logs
+            first = end + 1
+        return found
+
+    async def _payments(self, logs: Sequence[Json], own: StakeRow) -> tuple[Payment, ...]:
+        """Read those events that are payments of this node, with the time of their blocks."""
+        paid = [event for event in map(_payment, logs) if event is not None and own.id in event[:2]]
+        blocks = sorted({block for _, _, block, *_ in paid})
+        headers = await ask(self._rpc, [("eth_getBlockByNumber", (hex(block), False)) for block in blocks])
+        times: dict[int, int] = {}
+        for block, raw in zip(blocks, headers, strict=True):
+            if not isinstance(raw, dict):
+                raise Unavailable(f"the chain node does not know block {block}, of which it sent events")
+            times[block] = quantity(raw.get("timestamp"), _COUNT_BITS) * 1000
+        return tuple(
+            Payment(
+                block=BlockNumber(block),
+                place=place,
+                transaction=Digest(transaction),
+                at=UnixMillis(times[block]),
+                coordinator=coordinator,
+                miner=miner,
+                amount=Wei(amount),
+                acknowledged=Wei(acknowledged),
+                unpaid=Wei(unpaid),
+            )
+            for coordinator, miner, block, place, transaction, amount, acknowledged, unpaid in sorted(
+                paid, key=lambda event: event[2:4]
+            )
+        )
+
+    async def _escrows(self, coordinators: Sequence[StakingId], block: bytes) -> tuple[Escrow, ...]:
+        """Read what these coordinators have after a block."""
+        assert self._address is not None
+        settlement, place = load("Settlement"), {"blockHash": "0x" + block.hex()}
+        calls = [
+            (
+                "eth_call",
+                ({"to": self._address, "data": "0x" + call_data(settlement, view, (one,)).hex()}, place),
+            )
+            for one in coordinators
+            for view in VIEWS
+        ]
+        answers = await ask(self._rpc, calls)
+        values: list[Json] = []
+        for number, answer in enumerate(answers):
+            if isinstance(answer, CallRefused):
+                raise answer
+            view = VIEWS[number % len(VIEWS)]
+            values.append(returned(settlement, self._address, view, 1, octets(answer))[0])
+        return tuple(
+            Escrow(one, Wei(deposited), Wei(withdrawal[0]), Wei(redeemed), Wei(owed))
+            for one, (deposited, withdrawal, redeemed, owed) in zip(
+                coordinators, _grouped(values, len(VIEWS)), strict=True
+            )
+        )
+
+
+def _grouped(values: Sequence[Json], size: int) -> Iterable[Sequence[Json]]:
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def _coordinators_in(logs: Iterable[Json]) -> set[StakingId]:
+    """Give the coordinators that events name: each has one as its first indexed part."""
+    found = set()
+    for log in logs:
+        topics = log.get("topics")
+        if isinstance(topics, list) and len(topics) > 1:
+            found.add(StakingId(quantity(topics[1], _ID_BITS)))
+    return found
+
+
+def _payment(log: Json) -> tuple[StakingId, StakingId, int, int, bytes, int, int, int] | None:
+    """Read one event: coordinator, miner, block, place in it, transaction, amount, acknowledged, unpaid."""
+    topics = log.get("topics")
+    if not isinstance(topics, list) or not topics or topics[0] != REDEEMED:
+        return None
+    if len(topics) != 3:
+        raise Unavailable("the chain node sent an event that is not the Settlement contract's")
+    data = octets(log.get("data"), 4 * _WORD)
+    amount, acknowledged, unpaid, _ = (
+        int.from_bytes(data[start : start + _WORD], "big") for start in range(0, len(data), _WORD)
+    )
+    return (
+        StakingId(quantity(topics[1], _ID_BITS)),
+        StakingId(quantity(topics[2], _ID_BITS)),
+        quantity(log.get("blockNumber"), _COUNT_BITS),
+        quantity(log.get("logIndex"), _COUNT_BITS),
+        octets(log.get("transactionHash"), 32),
+        amount,
+        acknowledged,
+        unpaid,
+    )

@@ -1,0 +1,168 @@
+"""Keeps what the Settlement contract said, what was promised on each day, and evidence, as rows.
+
+All of it inside a SQLite transaction that the caller began. Payments are never forgotten: they are the accounts.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+from protocol.chain_records import Escrow, Payment, SettlementRead
+from protocol.records import VouchersContradict
+from protocol.units import BlockNumber, Digest, StakingId, UnixMillis, Wei
+from protocol.wire.statements import VoucherStatement
+
+DAY_MS: Final = 86_400_000
+ISSUED: Final = "issued"
+"""Side of a promise: by this node, a coordinator."""
+HELD: Final = "held"
+"""Side of a promise: to this node, a miner."""
+_ID_BYTES: Final = 8
+_WEI_BYTES: Final = 32
+_PAYMENT: Final = "block, place, hash, at, coordinator, miner, amount, acknowledged, unpaid"
+
+
+def write_read(connection: sqlite3.Connection, read: SettlementRead) -> None:
+    """Add what is new; of another contract, or where everything was read anew, what was known is forgotten first."""
+    known = connection.execute("SELECT contract FROM settlement_place").fetchone()
+    if read.anew or known is None or known["contract"] != read.contract:
+        connection.execute("DELETE FROM escrows")
+        connection.execute("DELETE FROM payments")
+    connection.execute(
+        "INSERT OR REPLACE INTO settlement_place (only, contract, block, hash) VALUES (1, ?, ?, ?)",
+        (read.contract, read.block, read.hash),
+    )
+    connection.executemany(
+        "INSERT OR REPLACE INTO escrows (coordinator, deposited, withdrawing, redeemed, owed) VALUES (?, ?, ?, ?, ?)",
+        [
+            (_id(one.coordinator), _wei(one.deposited), _wei(one.withdrawing), _wei(one.redeemed), _wei(one.owed))
+            for one in read.escrows
+        ],
+    )
+    connection.executemany(
+        f"INSERT OR REPLACE INTO payments ({_PAYMENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constant columns
+        [
+            (
+                one.block,
+                one.place,
+                one.transaction,
+                one.at,
+                _id(one.coordinator),
+                _id(one.miner),
+                _wei(one.amount),
+                _wei(one.acknowledged),
+                _wei(one.unpaid),
+            )
+            for one in read.payments
+        ],
+    )
+
+
+def read_settlement(connection: sqlite3.Connection) -> SettlementRead | None:
+    """Give all that is known of the contract, but of the payments the last one of each pair; None when nothing is."""
+    place = connection.execute("SELECT * FROM settlement_place").fetchone()
+    if place is None:
+        return None
+    last = connection.execute(
+        f"SELECT {_PAYMENT} FROM payments AS p WHERE NOT EXISTS (SELECT 1 FROM payments q WHERE "  # noqa: S608 - constant columns
+        "q.coordinator = p.coordinator AND q.miner = p.miner AND (q.block, q.place) > (p.block, p.place)) "
+        "ORDER BY block, place"
+    )
+    return SettlementRead(
+        contract=place["contract"],
+        block=BlockNumber(place["block"]),
+        hash=Digest(place["hash"]),
+        payments=tuple(payment_of(row) for row in last),
+        escrows=tuple(escrow_of(row) for row in connection.execute("SELECT * FROM escrows ORDER BY coordinator")),
+        anew=True,
+    )
+
+
+def payment_of(row: sqlite3.Row) -> Payment:
+    """Read one payment."""
+    return Payment(
+        block=BlockNumber(row["block"]),
+        place=row["place"],
+        transaction=Digest(row["hash"]),
+        at=UnixMillis(row["at"]),
+        coordinator=StakingId(number(row["coordinator"])),
+        miner=StakingId(number(row["miner"])),
+        amount=Wei(number(row["amount"])),
+        acknowledged=Wei(number(row["acknowledged"])),
+        unpaid=Wei(number(row["unpaid"])),
+    )
+
+
+def escrow_of(row: sqlite3.Row) -> Escrow:
+    """Read one escrow."""
+    return Escrow(
+        coordinator=StakingId(number(row["coordinator"])),
+        deposited=Wei(number(row["deposited"])),
+        withdrawing=Wei(number(row["withdrawing"])),
+        redeemed=Wei(number(row["redeemed"])),
+        owed=Wei(number(row["owed"])),
+    )
+
+
+def promise(
+    connection: sqlite3.Connection, side: str, party: StakingId, cumulative: Wei, before: int, now: UnixMillis
+) -> None:
+    """Count what a higher voucher adds to the day; the days of a pair together are its highest voucher."""
+    if cumulative <= before:
+        return
+    place = (side, _id(party), now // DAY_MS)
+    row = connection.execute("SELECT wei FROM promises WHERE side = ? AND party = ? AND day = ?", place).fetchone()
+    wei = (number(row["wei"]) if row is not None else 0) + cumulative - before
+    connection.execute(
+        "INSERT INTO promises (side, party, day, wei, vouchers) VALUES (?, ?, ?, ?, 1) "
+        "ON CONFLICT (side, party, day) DO UPDATE SET wei = excluded.wei, vouchers = vouchers + 1",
+        (*place, _wei(wei)),
+    )
+
+
+def write_evidence(connection: sqlite3.Connection, record: VouchersContradict, now: UnixMillis) -> None:
+    """Keep the first pair of its kind of a coordinator; more prove no more."""
+    connection.execute(
+        "INSERT OR IGNORE INTO contradictions "
+        "(coordinator, kind, early, early_signature, late, late_signature, found_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            _id(record.early.coordinator),
+            record.kind,
+            _text(record.early),
+            record.early_signature,
+            _text(record.late),
+            record.late_signature,
+            now,
+        ),
+    )
+
+
+def read_evidence(connection: sqlite3.Connection) -> Iterable[VouchersContradict]:
+    """Give all pairs of vouchers that contradict each other."""
+    for row in connection.execute("SELECT * FROM contradictions ORDER BY coordinator, kind"):
+        yield VouchersContradict(
+            kind=row["kind"],
+            early=VoucherStatement(**json.loads(row["early"])),
+            early_signature=row["early_signature"],
+            late=VoucherStatement(**json.loads(row["late"])),
+            late_signature=row["late_signature"],
+        )
+
+
+def _text(voucher: VoucherStatement) -> str:
+    """Write a voucher as JSON, amounts as whole numbers."""
+    return json.dumps({name: getattr(voucher, name) for name in type(voucher).model_fields})
+
+
+def number(value: bytes) -> int:
+    """Read an amount or a staking id."""
+    return int.from_bytes(value, "big")
+
+
+def _id(node: StakingId) -> bytes:
+    return node.to_bytes(_ID_BYTES, "big")
+
+
+def _wei(amount: int) -> bytes:
+    return amount.to_bytes(_WEI_BYTES, "big")

@@ -1,0 +1,20 @@
+"""What a miner says that it serves, of what its engine can do. Spec: SPEC.md §8.2."""
+
+from collections.abc import Mapping
+
+from protocol.events import ModelState
+from protocol.wire.messages import ServedModel
+
+
+def served_models(models: Mapping[str, ModelState]) -> tuple[ServedModel, ...]:
+    """Give each model of the engine as a capability names it, by name."""
+    return tuple(
+        ServedModel(
+            model=model.model,
+            digest=model.digest,
+            warm=model.warm,
+            pixel_steps_per_s=model.pixel_steps_per_s,
+            max_batch=model.max_batch,
+        )
+        for _, model in sorted(models.items())
+    )

@@ -1,0 +1,103 @@
+"""Whether a coordinator's escrow covers one more task, as far as a miner can know it, and whom it therefore refuses.
+
+What is known comes from confirmed blocks, brought by events: nobody waits for the chain here. Spec: SPEC.md §11.
+"""
+
+from typing import Final, final
+
+from protocol.chain_records import Escrow, Payment, SettlementRead
+from protocol.notes import NoteName
+from protocol.roles.core import Core
+from protocol.roles.earnings import Earnings
+from protocol.units import StakingId, Wei
+
+CONTRADICTED: Final = "contradicted"
+"""Why a coordinator is refused: vouchers of it contradict each other."""
+UNCOVERED: Final = "uncovered"
+"""Why a coordinator is refused: its escrow does not cover what it has promised, or nobody has told us that it does."""
+
+
+@final
+class Coverage:
+    """Escrows of the coordinators, and what each has paid us."""
+
+    def __init__(self, core: Core, earnings: Earnings) -> None:
+        """Begin with nothing known: nobody is covered until the chain says so."""
+        self._core = core
+        self._earnings = earnings
+        self._escrows: dict[StakingId, Escrow] = {}
+        self._payments: dict[StakingId, Payment] = {}
+        """The last payment of each coordinator to us."""
+        self._refused: dict[StakingId, str] = {}
+        """Whom we said that we refuse, and why."""
+
+    def take(self, read: SettlementRead) -> None:
+        """Take in what is new on the chain."""
+        if read.anew:
+            self._escrows, self._payments = {}, {}
+        self._escrows.update((escrow.coordinator, escrow) for escrow in read.escrows)
+        self._payments.update((payment.coordinator, payment) for payment in read.payments)
+
+    def escrow_of(self, coordinator: StakingId) -> Escrow | None:
+        """Give what a coordinator has in the contract; None while that is not known."""
+        return self._escrows.get(coordinator)
+
+    def payment_of(self, coordinator: StakingId) -> Payment | None:
+        """Give the last payment of a coordinator to us."""
+        return self._payments.get(coordinator)
+
+    def unredeemed(self, coordinator: StakingId) -> Wei:
+        """Give what the highest voucher of a coordinator promises beyond what it has paid us (wei)."""
+        held, payment = self._earnings.voucher_of(coordinator), self._payments.get(coordinator)
+        redeemed = payment.redeemed if payment is not None else 0
+        return Wei(max(held[0].cumulative - redeemed, 0) if held is not None else 0)
+
+    def promised(self, coordinator: StakingId) -> Wei:
+        """Give what a coordinator still has to pay everybody, at least (wei): the issued-total rule's left side."""
+        held, escrow = self._earnings.voucher_of(coordinator), self._escrows.get(coordinator)
+        issued = held[0].issued_total if held is not None else 0
+        redeemed, owed = (escrow.redeemed, escrow.owed) if escrow is not None else (0, 0)
+        # Its total is of one boot, and as old as our last receipt: what we know to be unpaid counts in any case.
+        return Wei(max(issued - redeemed, owed, self.unredeemed(coordinator)))
+
+    def room(self, coordinator: StakingId) -> int:
+        """Give what a coordinator may promise yet so that its escrow covers it (wei); below zero it covers too little.
+
+        Issued total - redeemed + price ≤ escrow - pending withdrawals holds for each price up to this.
+        """
+        escrow = self._escrows.get(coordinator)
+        return -1 if escrow is None else escrow.usable - self.promised(coordinator)
+
+    def why_refused(self, coordinator: StakingId) -> str | None:
+        """Say why a coordinator gets no work at all now, None when it does."""
+        if self._earnings.is_false(coordinator):
+            return CONTRADICTED
+        return UNCOVERED if self.room(coordinator) <= 0 else None
+
+    def tell(self, coordinators: set[StakingId]) -> bool:
+        """Note whom we refuse from now on, and whom no longer; True when there is any news.
+
+        Args:
+            coordinators: Whom we work for, or hold vouchers of.
+        """
+        news = False
+        for coordinator in sorted(coordinators | self._refused.keys()):
+            why = self.why_refused(coordinator) if coordinator in coordinators else None
+            if why == self._refused.get(coordinator):
+                continue
+            news = True
+            if why is None:
+                del self._refused[coordinator]
+                self._core.note(NoteName.COORDINATOR_ACCEPTED, coordinator=coordinator)
+                continue
+            self._refused[coordinator] = why
+            escrow = self._escrows.get(coordinator)
+            self._core.note(
+                NoteName.COORDINATOR_REFUSED,
+                coordinator=coordinator,
+                reason=why,
+                escrow_wei=str(escrow.usable) if escrow is not None else "unknown",
+                promised_wei=str(self.promised(coordinator)),
+                unredeemed_wei=str(self.unredeemed(coordinator)),
+            )
+        return news

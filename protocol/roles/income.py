@@ -1,0 +1,66 @@
+"""What a miner is paid: vouchers, what the chain says of them, and redeeming them by itself. Spec: SPEC.md §11."""
+
+from collections.abc import Callable, Collection
+from typing import final
+
+from protocol.chain_records import SettlementRead, TransactionRequested
+from protocol.events import SettlementSeen, TxConfirmed, TxFailed
+from protocol.records import Record, VoucherHeld, VouchersContradict
+from protocol.roles.core import Core
+from protocol.roles.coverage import Coverage
+from protocol.roles.earnings import Earnings
+from protocol.roles.redeeming import Redeeming, RedeemPolicy
+from protocol.units import StakingId
+
+
+@final
+class Income:
+    """Puts together what concerns a miner's pay."""
+
+    def __init__(self, core: Core, policy: RedeemPolicy, served: Callable[[], Collection[StakingId]]) -> None:
+        """Begin with nothing.
+
+        Args:
+            core: The miner.
+            policy: When to redeem.
+            served: Gives the coordinators that we have a work stream with.
+        """
+        self.earnings = Earnings(core)
+        self.coverage = Coverage(core, self.earnings)
+        self._redeeming = Redeeming(core, self.earnings, self.coverage, policy)
+        self._served = served
+
+    def restore(self, record: Record, own: StakingId) -> None:
+        """Take up what an earlier run held."""
+        match record:
+            case VoucherHeld():
+                self.earnings.restore(record, own)
+                self._redeeming.restore_voucher(record.coordinator)
+            case VouchersContradict():
+                self.earnings.restore_evidence(record)
+            case TransactionRequested():
+                self._redeeming.restore(record)
+            case _:
+                pass
+
+    def restore_settlement(self, records: tuple[Record, ...]) -> None:
+        """Take up what an earlier run knew of the contract: that holds until the chain says more."""
+        for record in records:
+            if isinstance(record, SettlementRead):
+                self.coverage.take(record)
+
+    def hear(self, event: SettlementSeen | TxConfirmed | TxFailed) -> bool:
+        """Take news of the chain; True when we refuse others than before."""
+        if isinstance(event, SettlementSeen):
+            self.coverage.take(event.read)
+            self._redeeming.seen(event.read.block, event.gas_price)
+            for payment in event.read.payments:
+                self._redeeming.paid(payment.coordinator)
+        else:
+            self._redeeming.on_outcome(event)
+        return self.look()
+
+    def look(self) -> bool:
+        """Something was promised or paid: redeem if it is time; True when we refuse others than before."""
+        self._redeeming.consider()
+        return self.coverage.tell({*self._served(), *self.earnings.coordinators()})
