@@ -17,6 +17,7 @@ from node.cli.config import config_commands
 from node.cli.contracts import contract_commands
 from node.cli.demo import demo
 from node.cli.devnet import devnet
+from node.cli.earnings import earnings, spend
 from node.cli.escrow import escrow_commands
 from node.cli.faucet import faucet
 from node.cli.key import key_commands
@@ -88,6 +89,8 @@ app.command(rich_help_panel=PICTURES)(submit)
 app.command(rich_help_panel=PICTURES)(verify)
 app.command(rich_help_panel=NODES)(devnet)
 app.command(rich_help_panel=NODES)(node)
+app.command(rich_help_panel=NODES)(earnings)
+app.command(rich_help_panel=NODES)(spend)
 app.add_typer(key_commands, name="key", rich_help_panel=NODES)
 app.add_typer(config_commands, name="config", rich_help_panel=NODES)
 app.add_typer(model_commands, name="models", rich_help_panel=NODES)

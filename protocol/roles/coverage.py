@@ -17,6 +17,19 @@ UNCOVERED: Final = "uncovered"
 """Why a coordinator is refused: its escrow does not cover what it has promised, or nobody has told us that it does."""
 
 
+def still_promised(issued_total: int, unredeemed: int, escrow: Escrow | None) -> Wei:
+    """Give what a coordinator still has to pay everybody, at least (wei).
+
+    Args:
+        issued_total: Of the highest voucher that we hold, all that it had promised by then. It is of one boot, and as
+            old as our last receipt: so what we know to be unpaid counts in any case.
+        unredeemed: What that voucher promises us beyond what we were paid.
+        escrow: What the contract says of it; None while that is not known.
+    """
+    redeemed, owed = (escrow.redeemed, escrow.owed) if escrow is not None else (0, 0)
+    return Wei(max(issued_total - redeemed, owed, unredeemed))
+
+
 @final
 class Coverage:
     """Escrows of the coordinators, and what each has paid us."""
@@ -55,10 +68,7 @@ class Coverage:
     def promised(self, coordinator: StakingId) -> Wei:
         """Give what a coordinator still has to pay everybody, at least (wei): the issued-total rule's left side."""
         held, escrow = self._earnings.voucher_of(coordinator), self._escrows.get(coordinator)
-        issued = held[0].issued_total if held is not None else 0
-        redeemed, owed = (escrow.redeemed, escrow.owed) if escrow is not None else (0, 0)
-        # Its total is of one boot, and as old as our last receipt: what we know to be unpaid counts in any case.
-        return Wei(max(issued - redeemed, owed, self.unredeemed(coordinator)))
+        return still_promised(held[0].issued_total if held is not None else 0, self.unredeemed(coordinator), escrow)
 
     def room(self, coordinator: StakingId) -> int:
         """Give what a coordinator may promise yet so that its escrow covers it (wei); below zero it covers too little.

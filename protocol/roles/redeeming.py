@@ -82,7 +82,7 @@ class Redeeming:
     def restore(self, record: TransactionRequested) -> None:
         """An earlier run asked for this; its outcome comes."""
         if record.key.startswith(KEY):
-            self._flying[record.key] = _coordinators_of(record.call)
+            self._flying[record.key] = coordinators_of(record)
 
     def restore_voucher(self, coordinator: StakingId) -> None:
         """What an earlier run left has waited for long enough: nobody knows since when."""
@@ -201,9 +201,10 @@ class Redeeming:
         self._core.note(NoteName.REDEEM_WAITS, reason=reason, wei=str(amount), detail=detail)
 
 
-def _coordinators_of(call: ContractCall) -> tuple[StakingId, ...]:
-    """Read whose vouchers a call of ours redeems."""
-    vouchers = call.arguments[0] if call.arguments else ()
+def coordinators_of(wish: TransactionRequested) -> tuple[StakingId, ...]:
+    """Read whose vouchers a transaction redeems; nobody's where it is another one."""
+    arguments = wish.call.arguments if wish.key.startswith(KEY) else ()
+    vouchers = arguments[0] if arguments else ()
     return tuple(
         StakingId(voucher[0])
         for voucher in (vouchers if isinstance(vouchers, tuple) else ())

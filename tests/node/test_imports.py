@@ -120,6 +120,7 @@ MAY_ALSO_IMPORT = {
     "node/adapters/engine/pipeline.py": {"torch", "diffusers", "transformers", "numpy", "PIL"},
     "node/adapters/engine/denoised.py": {"torch"},
     "node/adapters/engine/preview.py": {"numpy", "PIL"},
+    "node/accounts.py": {"node.adapters.store"},
     "node/audit_chart.py": {"matplotlib"},
     "node/compose.py": {"node.adapters"},
     "node/deployment.py": {"node.adapters.chain", "contracts"},

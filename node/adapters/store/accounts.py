@@ -1,0 +1,124 @@
+"""Reads the accounts of a node out of its store, while the node runs or not, and changes nothing there."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import quote
+
+from node.adapters.store import settlement, transactions
+from node.adapters.store.schema import MIGRATIONS, schema_version
+from protocol.chain_records import Escrow, Payment, TransactionRequested
+from protocol.errors import ConfigError
+from protocol.records import VouchersContradict
+from protocol.units import BlockNumber, StakingId, Wei
+
+Side = Literal["issued", "held"]
+_PARTY: Final = {"issued": "miner", "held": "coordinator"}
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The highest voucher between this node and another."""
+
+    party: StakingId
+    """The other one."""
+    cumulative: Wei
+    issued_total: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfPromises:
+    """What vouchers rose by on one day."""
+
+    party: StakingId
+    day: int
+    """Days since 1970-01-01 (UTC); 0 for all that an older release did."""
+    wei: Wei
+    vouchers: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAccounts:
+    """All that a store says of promises and payments."""
+
+    own: StakingId | None
+    """This node, as far as it was registered when it last read the chain."""
+    block: BlockNumber | None
+    """Up to which the chain was read."""
+    promises: tuple[Promise, ...]
+    days: tuple[DayOfPromises, ...]
+    payments: tuple[Payment, ...]
+    """In the order of the chain."""
+    escrows: tuple[Escrow, ...]
+    contradictions: tuple[VouchersContradict, ...]
+    wishes: tuple[TransactionRequested, ...]
+    """Transactions without outcome."""
+    unfinished: Wei
+    """What tasks are worth that have not ended; of a coordinator."""
+
+
+def read_accounts(folder: Path, side: Side) -> StoredAccounts:
+    """Read what a node promised (``issued``) or was promised (``held``), and what was paid.
+
+    Raises:
+        ConfigError: There is no store, or another release wrote it.
+    """
+    path = folder / "store.sqlite"
+    if not path.is_file():
+        raise ConfigError(f"--data: no node has kept anything in {folder}: name the data folder of the node")
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)) as connection:
+            connection.row_factory = sqlite3.Row
+            connection.execute("BEGIN")  # one moment for all that is read
+            _check_version(connection, folder)
+            return _accounts(connection, side)
+    except sqlite3.Error as error:
+        raise ConfigError(f"--data: the store in {folder} cannot be read: {error}") from None
+
+
+def _check_version(connection: sqlite3.Connection, folder: Path) -> None:
+    version = schema_version(connection)
+    if version < len(MIGRATIONS):
+        raise ConfigError(f"--data: an older release wrote the store in {folder}: start the node once, then ask again")
+    if version > len(MIGRATIONS):
+        raise ConfigError(f"--data: a newer release wrote the store in {folder}: upgrade cuckoo-overlay")
+
+
+def _accounts(connection: sqlite3.Connection, side: Side) -> StoredAccounts:
+    place = connection.execute("SELECT contract, block FROM settlement_place").fetchone()
+    return StoredAccounts(
+        own=StakingId(int(place["contract"].rpartition("/")[2])) if place is not None else None,
+        block=BlockNumber(place["block"]) if place is not None else None,
+        promises=tuple(_promises(connection, side)),
+        days=tuple(_days(connection, side)),
+        payments=tuple(map(settlement.payment_of, connection.execute("SELECT * FROM payments ORDER BY block, place"))),
+        escrows=tuple(map(settlement.escrow_of, connection.execute("SELECT * FROM escrows ORDER BY coordinator"))),
+        contradictions=tuple(settlement.read_evidence(connection)),
+        wishes=transactions.read_requests(connection),
+        unfinished=Wei(
+            sum(
+                settlement.number(row["price"])
+                for row in connection.execute("SELECT price FROM tasks WHERE done IS NULL AND failed IS NULL")
+            )
+        ),
+    )
+
+
+def _promises(connection: sqlite3.Connection, side: Side) -> Iterator[Promise]:
+    party = _PARTY[side]
+    for row in connection.execute(f"SELECT {party}, cumulative, issued_total FROM vouchers_{side} ORDER BY {party}"):  # noqa: S608 - both names are literals of this module
+        yield Promise(
+            StakingId(settlement.number(row[party])),
+            Wei(settlement.number(row["cumulative"])),
+            Wei(settlement.number(row["issued_total"])),
+        )
+
+
+def _days(connection: sqlite3.Connection, side: Side) -> Iterator[DayOfPromises]:
+    found = connection.execute("SELECT * FROM promises WHERE side = ? ORDER BY day, party", (side,))
+    for row in found:
+        wei = Wei(settlement.number(row["wei"]))
+        yield DayOfPromises(StakingId(settlement.number(row["party"])), row["day"], wei, row["vouchers"])

@@ -1,0 +1,135 @@
+"""Work is paid by the nodes themselves: vouchers, redemption, accounts that agree with the chain to the wei, kills."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protocol.notes import NoteName
+from protocol.units import CAI
+from tests.support.devnet import Running, devnet, wait_until
+from tests.support.processes import again, done, kill, submitted
+
+pytestmark = pytest.mark.e2e
+CUCKOO = [sys.executable, "-m", "node"]
+
+
+def cuckoo(network: Running, *arguments: str, good: tuple[int, ...] = (0,)) -> str:
+    """Run a command on this network; gives what it printed."""
+    environment = os.environ | {"CUCKOO_NETWORK": network.description["network"]}
+    done = subprocess.run([*CUCKOO, *arguments], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode in good, done.stderr
+    return done.stdout
+
+
+def folder_of(node: dict[str, Any]) -> str:
+    return str(Path(node["config"]).parent)
+
+
+def accounts(network: Running, command: str, node: dict[str, Any]) -> dict[str, Any]:
+    """What a node's accounts say, compared with the chain."""
+    flags = ("--data", folder_of(node), "--check", "--json")
+    told: dict[str, Any] = json.loads(cuckoo(network, command, *flags, good=(0, 1)))
+    return told
+
+
+def noted(network: Running, node: dict[str, Any], name: NoteName) -> list[dict[str, Any]]:
+    return [note for note in network.notes(node) if note["event"] == name]
+
+
+def escrow_of(network: Running, coordinator: dict[str, Any]) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(cuckoo(network, "escrow", "show", str(coordinator["staking_id"]), "--json"))
+    return told
+
+
+def test_pay__over_kills_of_the_miner_and_the_coordinator__agrees_on_both_sides_to_the_wei(tmp_path: Path) -> None:
+    with devnet(tmp_path, "--engine", "instant", "--miners", "1") as network:
+        (miner,), (coordinator,) = network.nodes("miner"), network.nodes("coordinator")
+        tasks = [submitted(network) for _ in range(3)]
+        for task in tasks:
+            done(network, task)
+        wait_until(lambda: len(noted(network, miner, NoteName.RECEIPT_RECEIVED)) == 3, "the receipts")
+        kill(miner)
+        assert not noted(network, miner, NoteName.PAYMENT_SEEN), "it had no time to redeem"
+        with again(miner) as second:
+            wait_until(lambda: bool(noted(network, miner, NoteName.REDEEM_ASKED)), "vouchers of before are redeemed")
+            os.kill(second.pid, signal.SIGKILL)
+            second.wait(8)
+        with again(miner):
+            wait_until(lambda: bool(noted(network, miner, NoteName.PAYMENT_SEEN)), "the payment, after the kill")
+            kill(coordinator)
+            with again(coordinator):
+                tasks += [submitted(network) for _ in range(2)]
+                for task in tasks[3:]:
+                    done(network, task)
+                wait_until(lambda: accounts(network, "earnings", miner)["pending_wei"] == "0", "all is redeemed")
+                wait_until(lambda: accounts(network, "spend", coordinator)["pending_wei"] == "0", "so it says too")
+                earned = accounts(network, "earnings", miner)
+                spent = accounts(network, "spend", coordinator)
+                escrow = escrow_of(network, coordinator)
+                with network.client as client:
+                    receipts = [client.get(f"/v1/receipts/{task}").json() for task in tasks]
+    prices = sum(int(receipt["statement"]["price"]) for receipt in receipts)
+    assert len({receipt["statement"]["task"] for receipt in receipts}) == 5
+    assert int(earned["promised_wei"]) == int(spent["promised_wei"]) == prices
+    assert int(earned["redeemed_wei"]) == int(spent["redeemed_wei"]) == int(escrow["redeemed_wei"]) == prices
+    assert int(escrow["escrow_wei"]) == 10_000 * CAI - prices
+    assert earned["chain"] == spent["chain"] == {"redeemed_wei": str(prices), "agrees": True}
+    assert sum(int(day["promised_wei"]) for day in earned["days"]) == prices
+    assert sum(int(day["redeemed_wei"]) for day in spent["days"]) == prices
+    paid = sum(int(note["wei"]) for note in noted(network, miner, NoteName.PAYMENT_SEEN))
+    assert paid >= prices, "a payment may be told again after a kill, and is counted once"
+
+
+def test_submit__escrow_too_small__is_refused_with_the_reason_until_somebody_deposits(tmp_path: Path) -> None:
+    with devnet(tmp_path, "--engine", "instant", "--miners", "1", "--escrow", "0.06") as network:
+        (miner,), (coordinator,) = network.nodes("miner"), network.nodes("coordinator")
+        order = {"prompt": "a red heart"}
+        with network.client as client:
+            answers = [client.post("/v1/images/generations", json=order) for _ in range(4)]
+        made = sum(answer.status_code == 200 for answer in answers)
+        refused = answers[-1]
+        assert 0 < made < 4, "a picture costs more than a hundredth of a CAI"
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "escrow_short")
+        assert "its owner has to make a deposit" in refused.json()["error"]["message"]
+        assert refused.headers["retry-after"] == "60"
+        assert noted(network, coordinator, NoteName.ESCROW_LOW), "it warned"
+        wait_until(lambda: accounts(network, "earnings", miner)["pending_wei"] == "0", "what was promised is paid")
+        spent = accounts(network, "spend", coordinator)
+        assert spent["chain"]["agrees"]
+        assert int(spent["escrow"]["deposited_wei"]) == int(0.06 * CAI) - int(spent["redeemed_wei"])
+
+        password = tmp_path / "password"
+        password.write_text("a password for tests\n", encoding="utf-8")
+        password.chmod(0o600)
+        account = ("--keystore", str(tmp_path / "giver.json"), "--password-file", str(password))
+        cuckoo(network, "key", "new", "--light", *account)
+        cuckoo(network, "faucet", *account)
+        cuckoo(network, "escrow", "deposit", str(coordinator["staking_id"]), "1", *account)
+
+        def served() -> bool:
+            with network.client as client:
+                return client.post("/v1/images/generations", json=order).status_code == 200
+
+        wait_until(served, "it serves again once the deposit is confirmed")
+
+
+def test_work__for_a_coordinator_without_escrow__is_refused_by_the_miner_that_says_why(tmp_path: Path) -> None:
+    with devnet(tmp_path, "--engine", "instant", "--miners", "1", "--escrow", "0") as network:
+        (miner,), (coordinator,) = network.nodes("miner"), network.nodes("coordinator")
+        with network.client as client:
+            answer = client.post("/v1/images/generations", json={"prompt": "a red heart"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "escrow_short")
+        wait_until(lambda: bool(noted(network, miner, NoteName.COORDINATOR_REFUSED)), "the miner says so")
+        (note,) = noted(network, miner, NoteName.COORDINATOR_REFUSED)
+        assert (note["coordinator"], note["reason"], note["escrow_wei"]) == (
+            coordinator["staking_id"],
+            "uncovered",
+            "0",
+        )
+        assert not noted(network, coordinator, NoteName.TASK_OFFERED)
