@@ -32,6 +32,7 @@ from protocol.records import Record
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core, Identity
 from protocol.roles.miner import MinerCore
+from protocol.roles.redeeming import RedeemPolicy
 from protocol.stake.table import StakeRow
 from protocol.units import BlockNumber, Digest, StakingId, UnixMillis, Wei
 from protocol.wire.codec import WORK_PLACE, decode, encode
@@ -116,12 +117,13 @@ class Seat:
         self._entropy += 1
         return hashlib.sha256(self.key.address + b"%d" % self._entropy).digest()[:count]
 
-    def start(self, records: tuple[Record, ...] = ()) -> None:
+    def start(self, records: tuple[Record, ...] = (), escrow: Escrow | None = AMPLE) -> None:
         self.hear(Restored(records))
         for epoch in (EPOCH - 1, EPOCH, EPOCH + 1):
             self.hear(StakeChanged(networks.view(epoch)))
         self.hear(BlockSeen(BlockNumber(1), self.now))
-        self.escrows()
+        if escrow is not None:
+            self.escrows(escrow)
 
     def escrows(
         self,
@@ -174,10 +176,17 @@ class Seat:
 class CoordinatorSeat(Seat):
     """Carol's coordinator; the test is the miners."""
 
-    def __init__(self, records: tuple[Record, ...] = (), miners: tuple[NodeKey, ...] = (ALICE,)) -> None:
+    def __init__(
+        self,
+        records: tuple[Record, ...] = (),
+        miners: tuple[NodeKey, ...] = (ALICE,),
+        *,
+        escrow: Escrow | None = AMPLE,
+        low: int = 0,
+    ) -> None:
         super().__init__(CAROL)
-        self.core: CoordinatorCore = CoordinatorCore(self.identity, tuple)
-        self.start(records)
+        self.core: CoordinatorCore = CoordinatorCore(self.identity, tuple, Wei(low))
+        self.start(records, escrow)
         for miner in miners:
             self.greet(miner)
 
@@ -227,10 +236,18 @@ class CoordinatorSeat(Seat):
 class MinerSeat(Seat):
     """Alice's miner; the test is the coordinator."""
 
-    def __init__(self, records: tuple[Record, ...] = (), *, places: int = 1, batch: int = 1) -> None:
+    def __init__(
+        self,
+        records: tuple[Record, ...] = (),
+        *,
+        places: int = 1,
+        batch: int = 1,
+        escrow: Escrow | None = AMPLE,
+        redeem: RedeemPolicy | None = None,
+    ) -> None:
         super().__init__(ALICE)
-        self.core: MinerCore = MinerCore(self.identity, tuple, Wei(0))
-        self.start(records)
+        self.core: MinerCore = MinerCore(self.identity, tuple, Wei(0), redeem=redeem)
+        self.start(records, escrow)
         state = ModelState(MODEL.name, MODEL.digest, True, 10_000_000, batch, MODEL.sizes, MODEL.max_steps)
         self.hear(EngineChanged((state,), places))
         self.hear(PeerUp(CAROL.peer_id))
