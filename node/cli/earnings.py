@@ -8,6 +8,8 @@ import typer
 from node.cli.account import NOBODY, JsonOption, OptionalNetworkOption, look, print_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from node.accounts import Account, Accounts
     from node.wallet import Wallet
 
@@ -197,41 +199,43 @@ def _leave(told: "list[tuple[Account, int, int]] | None") -> None:
 
 
 def _print_earnings(accounts: "Accounts", days: int) -> None:
-    from node.amounts import format_cai, format_number
+    from node.amounts import format_cai
 
     print(f"{format_cai(accounts.promised)} promised to {_named('miner', accounts)}")
-    _print_table(
-        ("coordinator", "promised CAI", "redeemed CAI", "pending CAI", ""),
-        [
-            (
-                str(one.party),
-                format_number(one.promised),
-                format_number(one.redeemed),
-                format_number(one.pending),
-                _remark(one),
-            )
-            for one in accounts.accounts
-        ],
-    )
+    _print_accounts("coordinator", accounts)
+    for one in accounts.accounts:
+        remarks = "; ".join(_remarks(one))
+        if remarks:
+            print(f"coordinator {one.party}: {remarks}")
     _print_days(accounts, days)
 
 
-def _remark(account: "Account") -> str:
+def _remarks(account: "Account") -> "Iterator[str]":
     """Say what is special about an account."""
     from node.amounts import format_cai
 
-    remarks = []
     if account.owed:
-        remarks.append(f"its escrow is {format_cai(account.owed)} short")
+        yield f"its escrow is {format_cai(account.owed)} short"
     if account.refused is not None:
-        remarks.append(f"gets no more work: {account.refused}")
+        yield f"it gets no more work: {account.refused}"
     if account.is_under_way:
-        remarks.append("being redeemed")
-    return "; ".join(remarks)
+        yield "being redeemed"
+
+
+def _print_accounts(party: str, accounts: "Accounts") -> None:
+    from node.amounts import format_number
+
+    _print_table(
+        (party, "promised CAI", "redeemed CAI", "pending CAI"),
+        [
+            (str(one.party), format_number(one.promised), format_number(one.redeemed), format_number(one.pending))
+            for one in accounts.accounts
+        ],
+    )
 
 
 def _print_spending(accounts: "Accounts", days: int) -> None:
-    from node.amounts import format_cai, format_number
+    from node.amounts import format_cai
 
     print(f"{format_cai(accounts.promised)} promised by {_named('coordinator', accounts)}")
     for escrow in accounts.escrows:
@@ -241,13 +245,7 @@ def _print_spending(accounts: "Accounts", days: int) -> None:
             print(f"{format_cai(escrow.withdrawing)} of it are to be withdrawn")
         if escrow.owed:
             print(f"{format_cai(escrow.owed)} are owed and not in escrow: deposit them, or the operator's stake pays")
-    _print_table(
-        ("miner", "promised CAI", "redeemed CAI", "pending CAI"),
-        [
-            (str(one.party), format_number(one.promised), format_number(one.redeemed), format_number(one.pending))
-            for one in accounts.accounts
-        ],
-    )
+    _print_accounts("miner", accounts)
     _print_days(accounts, days)
 
 
@@ -286,8 +284,7 @@ def _print_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None
 
     table = Table(box=box.SIMPLE)
     for place, heading in enumerate(headings):
-        is_number = place > 0 and bool(heading)
-        table.add_column(heading, justify="right" if is_number else "left", no_wrap=bool(heading))
+        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     Console(highlight=False, markup=False, emoji=False).print(table)
