@@ -20,12 +20,7 @@ def contradiction(one: VoucherStatement, other: VoucherStatement) -> str | None:
         return None
     if one.sequence == other.sequence:
         return TWO_VOUCHERS
-    early, late = in_order(one, other)
+    early, late = (one, other) if one.sequence < other.sequence else (other, one)
     # A promise that fell says nothing: the highest is what is owed.
     risen = max(late.cumulative - early.cumulative, 0) if early.miner == late.miner else 0
     return UNDERSTATED if early.issued_total + risen > late.issued_total else None
-
-
-def in_order(one: VoucherStatement, other: VoucherStatement) -> tuple[VoucherStatement, VoucherStatement]:
-    """Give the earlier voucher first."""
-    return (one, other) if one.sequence < other.sequence else (other, one)

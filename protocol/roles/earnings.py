@@ -11,7 +11,7 @@ from protocol.effects import Persist
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.notes import NoteName
 from protocol.records import VoucherHeld, VouchersContradict
-from protocol.roles.contradictions import contradiction, in_order
+from protocol.roles.contradictions import contradiction
 from protocol.roles.core import Core
 from protocol.stake.table import StakeRow
 from protocol.units import StakingId, Wei
@@ -103,9 +103,8 @@ class Earnings:
         if held is None or kind is None or self.is_false(statement.coordinator):
             return
         self._false.add(statement.coordinator)
-        signatures = {held[0]: held[1], statement: signature}
-        early, late = in_order(held[0], statement)
-        found = VouchersContradict(kind, early, signatures[early], late, signatures[late])
+        early, late = sorted((held, (statement, signature)), key=lambda signed: signed[0].sequence)
+        found = VouchersContradict(kind, *early, *late)
         self._core.emit(Persist((found,)))
         self._core.note(NoteName.VOUCHERS_CONTRADICT, coordinator=statement.coordinator, reason=kind)
 
