@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from protocol.crypto.keys import keccak256
 from protocol.crypto.typed_data import Domain, signer
@@ -15,6 +15,9 @@ from protocol.task.receipt import receipt_problems
 from protocol.units import CAI, Address, StakingId
 from protocol.wire.codec import RECEIPT_PLACE, decode
 from protocol.wire.messages import Receipt
+
+if TYPE_CHECKING:
+    from node.receipt_standing import ReceiptStanding
 
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 NODE_SELECTOR = keccak256(b"node(uint256)")[:4]
@@ -34,6 +37,8 @@ class ReceiptFindings:
     """Whose key signed it; None when nobody's did, or chain and contract, and so what was signed, are not known."""
     signer_is_registered: bool | None
     """Whether that key is the coordinator's in the staking contract; None when it was not asked."""
+    notes: tuple[str, ...] = ()
+    """What else was found, such as where the miner was drawn."""
 
     def lines(self) -> list[str]:
         """Say it to a person."""
@@ -44,7 +49,7 @@ class ReceiptFindings:
             found.append(f"signed by 0x{self.signed_by.hex()}")
         if self.signer_is_registered:
             found.append("which is that coordinator's key in the staking contract")
-        return found
+        return [*found, *self.notes]
 
 
 def decode_receipt(view: Mapping[str, object]) -> Receipt:
@@ -77,6 +82,7 @@ def check_receipt(
     picture: bytes | None = None,
     domain: Domain | None = None,
     registered_key: Address | None = None,
+    standing: "ReceiptStanding | None" = None,
 ) -> ReceiptFindings:
     """Compare a receipt with everything that is known, by the rules of SPEC §9.6 (``protocol.task.receipt``).
 
@@ -86,14 +92,21 @@ def check_receipt(
         picture: Bytes of the picture that was delivered.
         domain: Chain and staking contract for which it should hold.
         registered_key: Address of the key that the contract holds for the receipt's coordinator.
+        standing: What tables say of the two parties; its chain, contract and key go before the other ones.
     """
+    if standing is not None:
+        domain = standing.domain
+        registered_key = standing.registered.coordinator_key if standing.registered is not None else registered_key
     faults = receipt_problems(receipt, domain=domain, coordinator=registered_key, artifact=picture)
     problems = [str(fault) for fault in faults]
     if task is not None and receipt.statement.task != task:
         problems.append("receipt.task: it is the receipt of another task")
+    if standing is not None and standing.problem is not None:
+        problems.append(standing.problem)
     signed_by = _signer(domain, receipt) if domain is not None else None
     registered = signed_by == registered_key if signed_by is not None and registered_key is not None else None
-    return ReceiptFindings(receipt, tuple(problems), signed_by, registered)
+    notes = tuple(standing.lines()) if standing is not None else ()
+    return ReceiptFindings(receipt, tuple(problems), signed_by, registered, notes)
 
 
 def _signer(domain: Domain, receipt: Receipt) -> Address | None:

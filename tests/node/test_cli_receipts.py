@@ -7,12 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from node.recording import Recorder
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain, sign
+from protocol.events import StakeChanged
 from protocol.units import Address
 from protocol.wire.codec import encode
 from protocol.wire.messages import Receipt
 from protocol.wire.statements import ReceiptStatement, VoucherStatement
+from tests.support.clock import HandClock
+from tests.support.journal import RecordingJournal
+from tests.support.networks import BOB, CAROL
+from tests.support.signed_gossip import EPOCH, HEAD, START, Speaker, offer, ranking, view_of
 from tests.support.web_server import QuietHandler, listening
 
 STAKING = "0x5fbdb2315678afecb367f032d93f642f64180aa3"
@@ -116,3 +122,71 @@ def test_verify__chain_does_not_answer__one_line_and_exit_code_one(cuckoo, tmp_p
     code, out, err = cuckoo("verify", str(path), "--chain-rpc", "http://127.0.0.1:9", "--staking", STAKING)
     assert (code, out) == (1, "")
     assert err.startswith("error: http://127.0.0.1:9: ")
+
+
+def record_of(path: Path, *epochs: int) -> Path:
+    """A record of these epochs, in the first of which carol offered a task."""
+    kept = Recorder(path, HEAD, 10**9, 1, HandClock(START), RecordingJournal())
+    kept.open()
+    for epoch in epochs:
+        kept.knows(StakeChanged(view_of(epoch)))
+    kept.heard(Speaker().say(offers=[offer(0)]).publication)
+    kept.close()
+    return path
+
+
+def receipt_in(path: Path, *, by: NodeKey = CAROL, accepted: int = START + 1000, miner: int | None = None) -> Path:
+    """A receipt of carol for that task, done by who was drawn first or by another."""
+    first = miner if miner is not None else ranking(0)[0]
+    statement = ReceiptStatement(
+        commitment=bytes(32),
+        task=offer(0).task,
+        attempt=0,
+        coordinator=3,
+        miner=first,
+        artifact=hashlib.sha256(b"picture").digest(),
+        price=10,
+        accepted=accepted,
+    )
+    voucher = VoucherStatement(coordinator=3, miner=first, cumulative=10, boot=1, sequence=1, issued_total=10)
+    receipt = Receipt(
+        statement=statement,
+        signature=sign(by, HEAD.domain, statement),
+        voucher=voucher,
+        voucher_signature=sign(by, HEAD.domain, voucher),
+    )
+    path.write_text(json.dumps({"encoded": base64.b64encode(encode(receipt)).decode()}))
+    return path
+
+
+def test_verify__record_of_gossip__tells_registration_and_draw_without_a_chain(cuckoo, tmp_path):
+    record, receipt = record_of(tmp_path / "gossip.jsonl", EPOCH - 1, EPOCH), receipt_in(tmp_path / "receipt.json")
+    code, out, err = cuckoo("verify", str(receipt), "--record", str(record))
+    assert (code, err) == (0, "")
+    assert out.startswith("receipt: good: ")
+    assert f"signed by 0x{CAROL.address.hex()}, which is that coordinator's key in the staking contract" in out
+    assert f"in whose epoch {EPOCH - 1} coordinator and miner were registered, the miner was drawn number 1 of 2" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"by": BOB}, f"receipt.signature: signed by 0x{BOB.address.hex()}, not by 0x{CAROL.address.hex()}"),
+        ({"miner": 77}, "receipt.unregistered: miner 77 was not active in epoch"),
+    ],
+)
+def test_verify__record_that_speaks_against_the_receipt__one_line(cuckoo, tmp_path, changes, problem):
+    record, receipt = record_of(tmp_path / "gossip.jsonl", EPOCH), receipt_in(tmp_path / "receipt.json", **changes)
+    code, out, err = cuckoo("verify", str(receipt), "--record", str(record))
+    assert (code, out) == (1, "")
+    assert problem in err
+    assert err.count("\n") == 1
+
+
+def test_verify__record_of_another_time_or_beside_a_chain__one_line(cuckoo, tmp_path):
+    record = record_of(tmp_path / "gossip.jsonl", EPOCH)
+    receipt = receipt_in(tmp_path / "receipt.json", accepted=START + 10**8)
+    code, _, err = cuckoo("verify", str(receipt), "--record", str(record))
+    assert (code, "--record: it has no table of epoch" in err) == (2, True)
+    code, _, err = cuckoo("verify", str(receipt), "--record", str(record), "--chain-rpc", "http://127.0.0.1:9")
+    assert (code, "leave those out" in err) == (2, True)
