@@ -5,7 +5,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from protocol.chain_records import Confirmed, ContractCall, Escrow, Failed, SettlementRead, TransactionRequested
+from protocol.chain_records import (
+    Confirmed,
+    ContractCall,
+    Escrow,
+    Failed,
+    Payment,
+    SettlementRead,
+    TransactionRequested,
+)
 from protocol.effects import SubmitTx
 from protocol.events import ActivityChanged, BlockSeen, SettlementSeen, StakeChanged, TxConfirmed, TxFailed
 from protocol.stake.epoch import epoch_at
@@ -39,10 +47,15 @@ class Chain:
             row.id: Escrow(row.id, ESCROW, Wei(0), Wei(0), Wei(0)) for row in rows if row.role is Role.COORDINATOR
         }
         """What each coordinator has in the Settlement contract."""
+        self.payments: list[Payment] = []
+        self.is_settling = False
+        """Blocks tell of the Settlement contract; else only the start of a node does."""
+        self._shown: dict[str, int] = {}
+        """Up to which block each machine has heard of the contract."""
         self.lost_transactions = 0
         """So many transactions to come are dropped by the chain: their outcome comes only when asked again."""
         self._views: dict[Epoch, EpochView] = {}
-        self._height = 1
+        self.height = 1
         self._seen_at: dict[str, int] = {}
         """When each follower sees the last block in which somebody was jailed or set free."""
 
@@ -65,16 +78,27 @@ class Chain:
         epoch = epoch_at(world.now, world.params)
         for number in (epoch - 1, epoch, epoch + 1):
             world.post(machine, StakeChanged(self.view(Epoch(number))))
-        world.post(machine, BlockSeen(BlockNumber(self._height), world.now))
-        self._show_escrows(machine)
+        world.post(machine, BlockSeen(BlockNumber(self.height), world.now))
+        self._show_settlement(machine, anew=True)
 
-    def _show_escrows(self, machine: Machine) -> None:
-        """Tell a machine what the coordinators have in escrow: a coordinator hears of its own alone."""
-        if machine.role is None or not machine.staking_id:
+    def _show_settlement(self, machine: Machine, *, anew: bool = False) -> None:
+        """Tell a machine of escrows and payments up to this block: a coordinator hears of its own alone."""
+        own = machine.staking_id
+        if machine.role is None or not own:
             return
-        hears = {machine.staking_id} if machine.role is Role.COORDINATOR else self.escrows.keys()
-        seen = tuple(escrow for coordinator, escrow in self.escrows.items() if coordinator in hears)
-        read = SettlementRead("sim", BlockNumber(self._height), Digest(bytes(32)), escrows=seen)
+        hears = {own} if machine.role is Role.COORDINATOR else self.escrows.keys()
+        last = -1 if anew else self._shown.get(machine.name, -1)
+        read = SettlementRead(
+            contract="sim",
+            block=BlockNumber(self.height),
+            hash=Digest(bytes(32)),
+            payments=tuple(
+                one for one in self.payments if last < one.block <= self.height and own in (one.coordinator, one.miner)
+            ),
+            escrows=tuple(escrow for coordinator, escrow in self.escrows.items() if coordinator in hears),
+            anew=anew,
+        )
+        self._shown[machine.name] = self.height
         self._world.post(machine, SettlementSeen(read, Wei(0)))
 
     def follow(self) -> None:
@@ -86,13 +110,15 @@ class Chain:
         epoch_ms = world.params.epoch_s * 1000
         number = epoch_at(UnixMillis(world.now + epoch_ms // 2), world.params)
         fresh = number not in self._views
-        self._height += 1
+        self.height += 1
         for machine in world.everybody:
             if machine.name in self.deaf:
                 continue
             if fresh:
                 world.post(machine, StakeChanged(self._view_of(machine, number)))
-            world.post(machine, BlockSeen(BlockNumber(self._height), UnixMillis(world.now + machine.skew_ms)))
+            world.post(machine, BlockSeen(BlockNumber(self.height), UnixMillis(world.now + machine.skew_ms)))
+            if self.is_settling and machine.core is not None:
+                self._show_settlement(machine)
         world.at(min(BLOCK_MS, epoch_ms // 4), self._tick)
 
     def _view_of(self, machine: Machine, epoch: Epoch) -> EpochView:
@@ -108,7 +134,7 @@ class Chain:
         epoch = epoch_at(self._world.now, self._world.params)
         for number in sorted(known for known in self._views if known >= epoch - 1):
             self._world.post(machine, StakeChanged(self._views[number]))
-        self._world.post(machine, BlockSeen(BlockNumber(self._height), UnixMillis(self._world.now + machine.skew_ms)))
+        self._world.post(machine, BlockSeen(BlockNumber(self.height), UnixMillis(self._world.now + machine.skew_ms)))
 
     def jail(self, node: StakingId, *, free: bool = False) -> None:
         """Jail a node, or set it free: each follower sees the block after a latency of its own."""
@@ -126,9 +152,9 @@ class Chain:
 
     def reorganise(self) -> None:
         """The last block goes, and with it what it said; blocks of another branch come in its place."""
-        self._height -= 1
+        self.height -= 1
         for machine in self._world.everybody:
-            self._world.post(machine, BlockSeen(BlockNumber(self._height), UnixMillis(self._world.now)))
+            self._world.post(machine, BlockSeen(BlockNumber(self.height), UnixMillis(self._world.now)))
 
     # Transactions
 

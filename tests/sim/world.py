@@ -12,7 +12,6 @@ from itertools import count
 from typing import Any, Final, TypeVar, get_args
 
 from node.catalog import load_catalog
-from protocol.chain_records import Confirmed, ContractCall, Failed
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain
 from protocol.effects import (
@@ -47,6 +46,7 @@ from protocol.roles.bootstrap import BootstrapCore
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core, Identity
 from protocol.roles.miner import MinerCore
+from protocol.roles.redeeming import RedeemPolicy
 from protocol.stake.table import StakeRow
 from protocol.units import CAI, Address, PeerId, Role, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import Hello, TaskSpecification
@@ -91,6 +91,7 @@ class World(Timeline):
         skews: dict[str, int] | None = None,
         stakes: dict[str, int] | None = None,
         prepare: Callable[[Machine], None] | None = None,
+        redeem: RedeemPolicy | None = None,
     ) -> None:
         """Register everybody and start them all.
 
@@ -106,12 +107,14 @@ class World(Timeline):
             skews: How far (ms) clocks are ahead, by name.
             stakes: Stakes (CAI) other than the usual, by name.
             prepare: Called with each machine before it starts.
+            redeem: When miners redeem; without it they do not.
         """
         super().__init__(START)
         self.random = random.Random(seed)
         self.params = params or network_params()
         self.links = Links(self.random, latency_ms)
         self.lose = lose
+        self._redeem = redeem
         self._parted = False
         self.repeat: Callable[[], bool] | None = None
         self.tamper: Callable[[str, Effect], Effect | None] | None = None
@@ -178,15 +181,6 @@ class World(Timeline):
     def rows(self, rows: tuple[StakeRow, ...]) -> None:
         self.chain.rows = rows
 
-    @property
-    def contract(self) -> Callable[[ContractCall], Confirmed | Failed]:
-        """What the contract makes of a call."""
-        return self.chain.contract
-
-    @contract.setter
-    def contract(self, contract: Callable[[ContractCall], Confirmed | Failed]) -> None:
-        self.chain.contract = contract
-
     def follow_chain(self) -> None:
         """Let blocks and tables come."""
         self.chain.follow()
@@ -218,12 +212,12 @@ class World(Timeline):
             state = ModelState(MODEL.name, MODEL.digest, True, speed, 1, MODEL.sizes, MODEL.max_steps)
             self.post(machine, EngineChanged((state,), machine.places))
 
-    @staticmethod
-    def _core(machine: Machine, identity: Identity) -> Core:
+    def _core(self, machine: Machine, identity: Identity) -> Core:
         address = (f"/memory/{machine.key.peer_id}",)
         if machine.role is Role.COORDINATOR:
             return CoordinatorCore(identity, lambda: address)
-        return BootstrapCore(identity) if machine.role is None else MinerCore(identity, lambda: address, Wei(0))
+        mines = machine.role is Role.MINER
+        return MinerCore(identity, lambda: address, Wei(0), redeem=self._redeem) if mines else BootstrapCore(identity)
 
     def crash(self, name: str) -> None:
         """Kill a machine: only its disk stays. Peers notice after one latency."""
