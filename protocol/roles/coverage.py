@@ -84,6 +84,10 @@ class Coverage:
             return CONTRADICTED
         return UNCOVERED if self.room(coordinator) <= 0 else None
 
+    def is_news(self, coordinator: StakingId) -> bool:
+        """Say whether we refuse a coordinator, or for what reason, otherwise than we said."""
+        return self.why_refused(coordinator) != self._refused.get(coordinator)
+
     def tell(self, coordinators: set[StakingId]) -> bool:
         """Note whom we refuse from now on, and whom no longer; True when there is any news.
 

@@ -58,9 +58,12 @@ class Income:
                 self._redeeming.paid(payment.coordinator)
         else:
             self._redeeming.on_outcome(event)
-        return self.look()
-
-    def look(self) -> bool:
-        """Something was promised or paid: redeem if it is time; True when we refuse others than before."""
         self._redeeming.consider()
+        return self._tell()
+
+    def promised(self, coordinator: StakingId) -> bool:
+        """A coordinator gave a voucher; True when we refuse others than before. It is redeemed with a later block."""
+        return self.coverage.is_news(coordinator) and self._tell()
+
+    def _tell(self) -> bool:
         return self.coverage.tell({*self._served(), *self.earnings.coordinators()})

@@ -84,10 +84,7 @@ class MinerCore(Core):
         blocked: frozenset[StakingId] = frozenset(),
         redeem: RedeemPolicy | None = None,
     ) -> None:
-        """Start empty; ``price_floor`` is the least price per pixel-step (wei), ``blocked`` who is not served.
-
-        ``redeem`` says when vouchers are redeemed; without it none is.
-        """
+        """Start empty; ``price_floor`` is the least price per pixel-step (wei); without ``redeem`` nothing is redeemed."""
         super().__init__(identity)
         self._addresses = addresses
         self._price_floor = price_floor
@@ -264,6 +261,8 @@ class MinerCore(Core):
             case Receipt():
                 self._working.on_receipt(row, message)
                 self._claiming.look_anew()
+                if self._working.income.promised(row.id):
+                    self._announce()
             case Reject():
                 self._working.on_reject(row.id, message)
             case Cancel(task=task, attempt=attempt):

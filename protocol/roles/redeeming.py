@@ -14,7 +14,7 @@ from protocol.notes import NoteName
 from protocol.roles.core import Core
 from protocol.roles.coverage import Coverage
 from protocol.roles.earnings import Earnings
-from protocol.units import CAI, BlockNumber, DurationMs, StakingId, UnixMillis, Wei
+from protocol.units import CAI, Address, BlockNumber, DurationMs, StakingId, UnixMillis, Wei
 
 KEY: Final = "redeem/"
 """What the keys of these transactions begin with."""
@@ -77,6 +77,8 @@ class Redeeming:
         self._block, self._outcome_block = BlockNumber(-1), BlockNumber(-1)
         """Up to where we know the contract, and where our last transaction is."""
         self._gas_price = Wei(0)
+        self._signed_by: dict[StakingId, tuple[bytes, Address]] = {}
+        """Vouchers that were seen to be by the present key of their coordinator."""
         self._told: dict[str, UnixMillis] = {}
 
     def restore(self, record: TransactionRequested) -> None:
@@ -138,9 +140,23 @@ class Redeeming:
             pays = min(unpaid, escrow.deposited)
             if (not pays and not is_news) or self._refusals.get(coordinator, (0, 0))[1] > now:
                 continue
-            presses = escrow.withdrawing > 0 or self._coverage.why_refused(coordinator) is not None
+            refused = self._coverage.why_refused(coordinator) is not None
+            presses = escrow.withdrawing > 0 or refused or self._is_by_an_old_key(coordinator)
             found.append(_Due(coordinator, pays, since, presses))
         return sorted(found, key=lambda one: (not one.presses, -one.pays, one.coordinator))
+
+    def _is_by_an_old_key(self, coordinator: StakingId) -> bool:
+        """Say whether a coordinator has another key now than signed our voucher: that one counts for a while only."""
+        held, view = self._earnings.voucher_of(coordinator), self._core.book.current(self._core.now)
+        row = view.table.by_id.get(coordinator) if view is not None else None
+        if held is None or row is None:
+            return False
+        signed = (held[1], row.address)
+        if self._signed_by.get(coordinator) != signed:
+            if not self._core.is_signed(*held, row):
+                return True
+            self._signed_by[coordinator] = signed
+        return False
 
     def _is_time(self, due: list[_Due]) -> bool:
         """Say whether these are to be redeemed now; what stands in the way is noted."""

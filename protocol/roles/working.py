@@ -352,7 +352,6 @@ class Working:
         self._forget(delivery)
         core.emit(Persist((ResultSettled(delivery.committed.award), held)))
         core.note(NoteName.RECEIPT_RECEIVED, statement.task, coordinator=coordinator.id, wei=statement.price)
-        self.income.look()
 
     def on_reject(self, coordinator: StakingId, message: Reject) -> None:
         """The coordinator does not take the result: nothing is owed, and it is not sent again."""

@@ -151,3 +151,11 @@ def test_receipt__voucher_that_contradicts_the_one_before__is_paid_kept_as_evide
         assert (one.early, one.late) == (first, second)
         again = MinerSeat((one,))
         assert skipped(again.offer()) == ["contradicted"], "also after a restart"
+
+
+def test_receipt__after_which_nothing_is_covered__refuses_its_coordinator_at_once() -> None:
+    seat = MinerSeat(escrow=escrow_of(1))
+    _, result = seat.delivered()
+    effects = seat.say(CAROL, receipt_of(result, voucher=promise(1)))
+    assert len(noted(effects, NoteName.COORDINATOR_REFUSED)) == 1
+    assert len([e for e in effects if isinstance(e, Send) and isinstance(e.message, CapabilityUpdate)]) == 1

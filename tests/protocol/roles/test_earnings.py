@@ -2,9 +2,10 @@
 
 from protocol.effects import Effect, Persist
 from protocol.events import PeerUp, StreamOpened
-from protocol.records import Record, ResultCommitted, ResultSettled, VoucherHeld
+from protocol.records import Record, ResultCommitted, ResultSettled, VoucherHeld, VoucherIssued
 from protocol.units import Wei
-from protocol.wire.messages import Receipt, Result
+from protocol.wire.codec import encode
+from protocol.wire.messages import Hello, Receipt, Result
 from tests.protocol.roles.frames import ALICE_ID, CAROL_ID, PRICE, artifact_of, hello, receipt_of, result_of, voucher_of
 from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, ignored, judged, of_kind, persisted
 from tests.support.networks import ALICE, BOB, CAROL, DAVE, coordinator, row
@@ -77,6 +78,29 @@ def test_receipt_and_voucher__are_settled_in_one_transaction() -> None:
     effects = seat.say(CAROL, receipt_of(result))
     (record,) = [effect.records for effect in effects if isinstance(effect, Persist)]
     assert {type(entry) for entry in record} == {ResultSettled, VoucherHeld}
+
+
+def test_greeting__over_restarts_of_both__shows_the_highest_voucher_byte_for_byte() -> None:
+    coordinator_before = CoordinatorSeat()
+    award = coordinator_before.award()
+    effects = coordinator_before.say(ALICE, result_of(award)) + coordinator_before.hear(artifact_of(award))
+    (receipt,) = of_kind(effects, Receipt)
+    said = encode(hello(CAROL_ID).model_copy(update=signed_as(receipt)))
+    after = CoordinatorSeat(tuple(persisted(effects, VoucherIssued)), miners=())
+    assert [encode(one) for one in of_kind(after.hear(StreamOpened(ALICE.peer_id)), Hello)] == [said]
+
+    disk, miner = Disk(), MinerSeat()
+    result = delivered(disk, miner)
+    given = receipt_of(result, voucher=receipt.voucher)
+    disk.write(miner.say(CAROL, given))
+    again = MinerSeat(disk.records())
+    greeting = of_kind(again.hear(StreamOpened(CAROL.peer_id)), Hello)
+    assert [encode(one) for one in greeting] == [encode(hello(ALICE_ID).model_copy(update=signed_as(given)))]
+
+
+def signed_as(receipt: Receipt) -> dict[str, object]:
+    """A receipt's voucher as greetings hold it."""
+    return {"voucher": receipt.voucher, "voucher_signature": receipt.voucher_signature}
 
 
 def test_receipts__after_the_miner_restored_an_old_copy__blame_nobody() -> None:

@@ -12,9 +12,10 @@ from protocol.notes import NoteName
 from protocol.records import VoucherHeld
 from protocol.roles.redeeming import FIRST_PAUSE_MS, LAST_PAUSE_MS, MOST_AT_ONCE, PATIENCE, RedeemPolicy
 from protocol.units import BlockNumber, Digest, DurationMs, StakingId, Wei
-from tests.protocol.roles.frames import ALICE_ID, CAROL_ID, DOMAIN
+from tests.protocol.roles.frames import ALICE_ID, CAROL_ID, DOMAIN, signed
 from tests.protocol.roles.pay import escrow_of, hold, payment_of, promise, wei
 from tests.protocol.roles.seats import AMPLE, MinerSeat, noted, persisted
+from tests.support.networks import ALICE, BOB, CAROL, DAVE, coordinator, row
 
 AFTER = DurationMs(60_000)
 POLICY = RedeemPolicy(has_gas_key=True, at=wei(10), after=AFTER, least=wei(1), gas_price=Wei(10**9))
@@ -54,7 +55,8 @@ def next_block(seat: MinerSeat, block: int = 2, gas_price: int = 10**9, escrow: 
 
 
 def held_of(coordinator: int, pictures: float) -> VoucherHeld:
-    return VoucherHeld(StakingId(coordinator), wei(pictures), 1, 1, wei(pictures), b"s" * 65, wei(pictures))
+    signature = signed(CAROL, promise(pictures)) if coordinator == CAROL_ID else b"s" * 65
+    return VoucherHeld(StakingId(coordinator), wei(pictures), 1, 1, wei(pictures), signature, wei(pictures))
 
 
 def test_redeem__amount_reached__asks_for_one_transaction_that_holds_the_voucher_as_it_was_signed() -> None:
@@ -101,6 +103,14 @@ def test_redeem__escrow_may_soon_be_gone__is_redeemed_at_once_at_any_price(escro
     seat = seat_with(2)
     assert asked(next_block(seat)) == []
     assert len(asked(next_block(seat, 3, gas_price=10**12, escrow=escrow))) == 1
+
+
+def test_redeem__coordinator_has_a_new_key__is_redeemed_at_once() -> None:
+    seat = seat_with(2)
+    assert asked(next_block(seat)) == []
+    seat.tables((row(ALICE, 1), row(BOB, 2), coordinator(DAVE, 3)))
+    (wish,) = asked(next_block(seat, 3))
+    assert named(wish) == [(CAROL_ID, wei(2))]
 
 
 def test_redeem__no_gas_key__asks_for_nothing_and_says_what_to_do_now_and_then() -> None:
