@@ -66,12 +66,16 @@ class RoleSpec:
     """What makes one role different from another."""
 
     core: Callable[[Identity, Settings, Addresses], Core]
+    is_registered: bool = True
+    """Whether its key stands in the staking contract, so that the Settlement contract has something to say to it."""
     has_engine: bool = False
     has_gateway: bool = False
 
 
 ROLES: Final[Mapping[NodeRole, RoleSpec]] = {
-    NodeRole.BOOTSTRAP: RoleSpec(core=lambda identity, _settings, _addresses: BootstrapCore(identity)),
+    NodeRole.BOOTSTRAP: RoleSpec(
+        core=lambda identity, _settings, _addresses: BootstrapCore(identity), is_registered=False
+    ),
     NodeRole.COORDINATOR: RoleSpec(
         core=lambda identity, settings, addresses: CoordinatorCore(
             identity, addresses, wei_of(settings.coordinator.escrow_low_cai)
@@ -186,7 +190,7 @@ def real_ports(
         journal,
         store,
         gas_key,
-        NodeKey(secret).address,
+        NodeKey(secret).address if ROLES[settings.role].is_registered else None,
     )
     transport = OverlayTransport(
         OverlaySettings(

@@ -153,7 +153,7 @@ def run_settings(settings: "Settings", *, as_json: bool) -> int:
         async with trio.open_nursery() as nursery:
             info = await nursery.start(run_node, settings, secret, gas_key)
             garbage.collect_from_here_on()  # again: what it restored and loaded since is there for long, too
-            print(ready_line(info) if as_json else ready_text(info), flush=True)
+            print(ready_line(info) if as_json else ready_text(info, has_gas_key=gas_key is not None), flush=True)
 
     return run_until_stopped(run, exit_with_stdin=settings.exit_with_stdin)
 
@@ -173,8 +173,8 @@ def ready_line(info: "NodeInfo") -> str:
     )
 
 
-def ready_text(info: "NodeInfo") -> str:
-    """Say to a person that a node is ready, and what to give to others."""
+def ready_text(info: "NodeInfo", *, has_gas_key: bool = True) -> str:
+    """Say to a person that a node is ready, what to give to others, and what it cannot do."""
     lines = [f"{info.role} {info.peer_id} is ready; its key is {info.address}"]
     lines += [f"  reached at  {address}" for address in info.addresses]
     if info.http_url:
@@ -182,4 +182,6 @@ def ready_text(info: "NodeInfo") -> str:
     if info.staking_id is None and info.role != "bootstrap":
         lines.append("  not (yet) active in the stake table: be registered with a stake above the minimum;")
         lines.append("  what is new there takes part in the next epoch but one")
+    if info.role == "miner" and not has_gas_key:
+        lines.append("  no gas key: it keeps its vouchers and does not redeem them; set chain.gas_keystore to be paid")
     return "\n".join(lines)

@@ -84,7 +84,7 @@ class MinerCore(Core):
         blocked: frozenset[StakingId] = frozenset(),
         redeem: RedeemPolicy | None = None,
     ) -> None:
-        """Start empty; ``price_floor`` is the least price per pixel-step (wei); without ``redeem`` nothing is redeemed."""
+        """Start empty; ``price_floor`` is the least price per pixel-step (wei), ``redeem`` when we are paid out."""
         super().__init__(identity)
         self._addresses = addresses
         self._price_floor = price_floor
