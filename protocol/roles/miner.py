@@ -193,10 +193,10 @@ class MinerCore(Core):
 
     def _on_stake_changed(self) -> None:
         """A table came: we may be in it, and peers may be coordinators by it."""
-        own = self.own_id()
+        own = self.own_row()  # also while we are not active: what was earned before is redeemed
         if own is not None and self._saved is not None:
             saved, self._saved = self._saved, None
-            self._working.restore(saved, own)
+            self._working.restore(saved, own.id)
         for peer in sorted(self._opened - self._streams.keys()):
             self._greet(peer)
         for peer, data in self.take_early_hellos():

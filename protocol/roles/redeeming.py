@@ -178,9 +178,6 @@ class Redeeming:
 
     def _redeem(self, due: list[_Due]) -> None:
         """Ask for one transaction with the vouchers of these; whoever was refused before goes alone."""
-        own = self._core.own_id()
-        if own is None:
-            return
         together = [one for one in due if one.coordinator not in self._refusals] or due[:1]
         chosen = [one.coordinator for one in together[:MOST_AT_ONCE]]
         vouchers, signatures, about = [], [], []
@@ -200,9 +197,11 @@ class Redeeming:
             )
             signatures.append(signature)
             before = (shown.acknowledged, shown.unpaid) if shown is not None else (0, 0)
-            about.append((coordinator, voucher.cumulative, *before, self._refusals.get(coordinator, (0, 0))[0]))
+            about.append(
+                (coordinator, voucher.miner, voucher.cumulative, *before, self._refusals.get(coordinator, (0, 0))[0])
+            )
         # The same vouchers after the same payments are the same wish, also in another run.
-        key = KEY + hashlib.sha256(repr((own, about)).encode()).hexdigest()
+        key = KEY + hashlib.sha256(repr(about).encode()).hexdigest()
         self._flying[key] = tuple(chosen)
         self._core.submit(key, ContractCall("Settlement", "redeem_many", (tuple(vouchers), tuple(signatures))))
         amount = sum(one.pays for one in due if one.coordinator in chosen)

@@ -11,10 +11,13 @@ import pytest
 
 from node.accounts import earnings_of, spending_of
 from node.adapters.store import SqliteStore
+from node.cli.node import ready_text
+from node.compose import NodeInfo
+from node.settings import NodeRole
 from protocol.chain_records import ContractCall, Payment, SettlementRead, TransactionRequested
 from protocol.errors import ConfigError
 from protocol.records import Record
-from protocol.units import CAI, UnixMillis, Wei
+from protocol.units import CAI, PeerId, StakingId, UnixMillis, Wei
 from tests.support.clock import HandClock
 from tests.support.records import (
     NOW,
@@ -168,3 +171,9 @@ def test_accounts__check_without_a_network__names_the_flag(cuckoo: Cuckoo, tmp_p
     trio.run(keep, tmp_path, (held_by(4, 1, 1),))
     code, _, err = cuckoo("earnings", "--data", str(tmp_path), "--check")
     assert (code, "--network" in err) == (2, True)
+
+
+@pytest.mark.parametrize(("role", "has_gas_key", "says_so"), [("miner", False, True), ("miner", True, False)])
+def test_ready_text__miner_without_gas_key__says_how_to_be_paid(role: str, has_gas_key: bool, says_so: bool) -> None:
+    info = NodeInfo(NodeRole(role), PeerId("16Uiu2"), "0x00", (), StakingId(1), None)
+    assert ("set chain.gas_keystore to be paid" in ready_text(info, has_gas_key=has_gas_key)) == says_so

@@ -14,7 +14,6 @@ import pytest
 
 from node import keystore
 from node.own_command import shown_command
-from protocol.units import PeerId, StakingId
 
 CUCKOO = [sys.executable, "-m", "node"]
 HELP_SECONDS = 0.3
@@ -395,13 +394,3 @@ def test_module_and_script__same_command():
     assert os.access(script, os.X_OK)
     outputs = [subprocess.check_output([*command, "--version"]) for command in ([str(script)], CUCKOO)]
     assert outputs[0] == outputs[1]
-
-
-@pytest.mark.parametrize(("role", "has_gas_key", "says_so"), [("miner", False, True), ("miner", True, False)])
-def test_ready_text__miner_without_gas_key__says_how_to_be_paid(role, has_gas_key, says_so):
-    from node.cli.node import ready_text
-    from node.compose import NodeInfo
-    from node.settings import NodeRole
-
-    info = NodeInfo(NodeRole(role), PeerId("16Uiu2"), "0x00", (), StakingId(1), None)
-    assert ("set chain.gas_keystore to be paid" in ready_text(info, has_gas_key=has_gas_key)) == says_so

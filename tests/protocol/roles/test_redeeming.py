@@ -7,14 +7,16 @@ import pytest
 
 from protocol.chain_records import Confirmed, Escrow, Failed, TransactionRequested, TransactionSettled
 from protocol.effects import Effect, SubmitTx
-from protocol.events import TxConfirmed, TxFailed
+from protocol.events import Restored, StakeChanged, TxConfirmed, TxFailed
 from protocol.notes import NoteName
 from protocol.records import VoucherHeld
+from protocol.roles.miner import MinerCore
 from protocol.roles.redeeming import FIRST_PAUSE_MS, LAST_PAUSE_MS, MOST_AT_ONCE, PATIENCE, RedeemPolicy
 from protocol.units import BlockNumber, Digest, DurationMs, StakingId, Wei
-from tests.protocol.roles.frames import ALICE_ID, CAROL_ID, DOMAIN, signed
+from tests.protocol.roles.frames import ALICE_ID, CAROL_ID, DOMAIN, EPOCH, signed
 from tests.protocol.roles.pay import escrow_of, hold, payment_of, promise, wei
-from tests.protocol.roles.seats import AMPLE, MinerSeat, noted, persisted
+from tests.protocol.roles.seats import AMPLE, MinerSeat, Seat, noted, persisted
+from tests.support import networks
 from tests.support.networks import ALICE, BOB, CAROL, DAVE, coordinator, row
 
 AFTER = DurationMs(60_000)
@@ -260,3 +262,12 @@ def test_redeem__outcome_of_an_earlier_run_told_again__asks_once_more_only_when_
     (wish,) = asked(seat.escrows(AMPLE, block=4))
     assert asked(seat.hear(confirmed(wish, block=6)) + seat.escrows(None, block=5)) == []
     assert asked(seat.escrows(None, payment_of(2, block=6), block=6)) == []
+
+
+def test_redeem__miner_that_is_not_active_any_more__is_paid_for_what_it_did_before() -> None:
+    seat = Seat(ALICE)
+    seat.core = MinerCore(seat.identity, tuple, Wei(0), redeem=POLICY)
+    seat.hear(Restored((held_of(CAROL_ID, 20),)))
+    seat.hear(StakeChanged(networks.view(EPOCH, (row(ALICE, 1, active=False), coordinator(CAROL, 3)))))
+    assert seat.core.own_id() is None
+    assert len(asked(seat.escrows(block=2))) == 1
