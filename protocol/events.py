@@ -123,8 +123,9 @@ class SettlementSeen:
     """
 
     read: SettlementRead
-    gas_price: Wei
-    """What one gas costs in that block (wei of the chain's coin)."""
+    gas_price: Wei | None
+    """What one gas costs in that block (wei of the chain's coin); None where this is not the newest block yet, and more
+    follows at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,9 +53,11 @@ class Income:
         """Take news of the chain; True when we refuse others than before."""
         if isinstance(event, SettlementSeen):
             self.coverage.take(event.read)
-            self._redeeming.seen(event.read.block, event.gas_price)
             for payment in event.read.payments:
                 self._redeeming.paid(payment.coordinator)
+            if event.gas_price is None:
+                return False
+            self._redeeming.seen(event.read.block, event.gas_price)
         else:
             self._redeeming.on_outcome(event)
         self._redeeming.consider()

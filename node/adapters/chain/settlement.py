@@ -27,6 +27,8 @@ REDEEMED: Final = "0x" + keccak256(b"Redeemed(uint256,uint256,uint256,uint256,ui
 VIEWS: Final = ("escrow", "pending_withdrawal", "redeemed_total", "owed")
 LOOK_AGAIN_BLOCKS: Final = 500
 """Blocks after which all escrows are looked at again, whatever the events said: a node may have left some out."""
+STRIDE_BLOCKS: Final = 20_000
+"""Blocks of a longer way that are read, and kept, at once."""
 SMALL_GAP: Final = 32
 """Blocks of which all events are read at once; after a longer absence only our own payments are, and all escrows."""
 _COUNT_BITS: Final = 48
@@ -75,11 +77,14 @@ class SettlementReader:
         number, hash_ = quantity(block.get("number"), _COUNT_BITS), octets(block.get("hash"), 32)
         anew = await self._is_lost()
         last = self._start - 1 if anew or self._read is None else self._read[0]
+        while number - last > STRIDE_BLOCKS:
+            last = await self._stride(last, own, sink, anew=anew)
+            anew = False
         gap = number - last
         logs = await self._events(last + 1, number, everything=gap <= SMALL_GAP)
         payments = await self._payments(logs, own)
         wanted = self._wanted(own, table)
-        is_due = anew or gap > SMALL_GAP or number >= self._looked_at + LOOK_AGAIN_BLOCKS
+        is_due = self._told is None or anew or gap > SMALL_GAP or number >= self._looked_at + LOOK_AGAIN_BLOCKS
         named = wanted if is_due else {one for one in wanted if one not in self._known} | _coordinators_in(logs)
         escrows = await self._escrows(sorted(named & wanted), hash_)
         if octets((await self._block(number)).get("hash"), 32) != hash_:
@@ -91,6 +96,19 @@ class SettlementReader:
         self._known, self._told = frozenset(wanted), own.id
         self._looked_at = number if is_due else self._looked_at
         await sink.post(SettlementSeen(read, Wei(gas_price)))
+
+    async def _stride(self, last: int, own: StakeRow, sink: EventSink, *, anew: bool) -> int:
+        """Read our own payments of many blocks on the way to the present one, and have them kept; gives the last block.
+
+        So a way that takes long is gone once, whatever fails on it.
+        """
+        end = last + STRIDE_BLOCKS
+        hash_ = octets((await self._block(end)).get("hash"), 32)
+        payments = await self._payments(await self._events(last + 1, end, everything=False), own)
+        read = SettlementRead(self._contract, BlockNumber(end), Digest(hash_), payments, (), anew)
+        self._read = (end, hash_)
+        await sink.post(SettlementSeen(read, None))
+        return end
 
     def is_done(self, confirmed: BlockNumber) -> bool:
         """Say whether everything up to this block was posted in this run."""

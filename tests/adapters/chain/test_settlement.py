@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from contracts.bindings import load
+from node.adapters.chain import settlement as module
 from node.adapters.chain.abi import call_data
 from node.adapters.chain.answers import quantity
 from node.adapters.chain.devchain import DEV_CHAIN_ID, DEV_TREASURY_SECRET, deploy_devnet, devchain, find_anvil
@@ -62,9 +63,11 @@ class Scene:
         """A new run of a node, on the same disk."""
         return SettlementReader(self.rpc, self.staking, self.start_block, DEV_CHAIN_ID, self.store)
 
-    async def seen(self, reader: SettlementReader, node: StakingId = MINER) -> list[SettlementRead]:
+    async def seen(
+        self, reader: SettlementReader, node: StakingId = MINER, sink: Sink | None = None
+    ) -> list[SettlementRead]:
         """Make a step, keep what it tells as the core does, and give it."""
-        sink = Sink()
+        sink = sink or Sink()
         head = BlockNumber(quantity(await self.rpc.call("eth_blockNumber")))
         await reader.step(self.table.by_id.get(node), self.table, head, sink)
         reads = [event.read for event in sink.events if isinstance(event, SettlementSeen)]
@@ -211,6 +214,29 @@ async def test_step__block_is_another_one_at_the_end__tells_nothing_and_all_the_
         one.cable.edit = lambda answer: answer
         (read,) = await one.seen(reader)
         assert amounts(read) == [(MINER, 7 * CAI, 7 * CAI)]
+
+
+async def test_step__long_way_from_the_first_block__is_kept_stride_by_stride_and_never_gone_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "STRIDE_BLOCKS", 40)
+    async with scene(tmp_path) as one:
+        for cai in (1, 2, 3):
+            await one.redeem(MINER, cai)
+            await one.rpc.call("anvil_mine", hex(50))
+        reader, sink = one.reader(), Sink()
+        *strides, last = await one.seen(reader, sink=sink)
+        assert len(strides) >= 3
+        assert [read.anew for read in (*strides, last)] == [True, *(False for _ in strides)]
+        assert [amount for read in (*strides, last) for _, amount, _ in amounts(read)] == [CAI, CAI, CAI]
+        assert [read.escrows for read in strides] == [() for _ in strides]
+        assert last.escrows == (Escrow(COORDINATOR, Wei(97 * CAI), Wei(0), Wei(3 * CAI), Wei(0)),)
+        told = [event for event in sink.events if isinstance(event, SettlementSeen)]
+        assert [event.gas_price is None for event in told] == [*(True for _ in strides), False]
+        one.cable.bodies.clear()
+        (again,) = await one.seen(one.reader())
+        assert (again.payments, again.anew) == ((), False)
+        assert sum(b"eth_getLogs" in body for body in one.cable.bodies) <= 1
 
 
 async def test_step__owner_asks_for_escrow_back__shows_in_the_next_block(tmp_path: Path):

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from protocol.chain_records import Confirmed, Escrow, Failed, TransactionRequested, TransactionSettled
+from protocol.chain_records import Confirmed, Escrow, Failed, SettlementRead, TransactionRequested, TransactionSettled
 from protocol.effects import Effect, SubmitTx
-from protocol.events import Restored, StakeChanged, TxConfirmed, TxFailed
+from protocol.events import Restored, SettlementSeen, StakeChanged, TxConfirmed, TxFailed
 from protocol.notes import NoteName
 from protocol.records import VoucherHeld
 from protocol.roles.miner import MinerCore
@@ -229,6 +229,13 @@ def test_redeem__escrow_is_empty__shows_the_voucher_once_so_that_the_debt_stands
     seat.hear(confirmed(wish))
     effects = seat.escrows(escrow_of(0, owed=10), payment_of(0, shown=10, block=3), block=3)
     assert asked(effects + seat.escrows(escrow_of(0, owed=10), block=4)) == []
+
+
+def test_redeem__chain_that_is_read_from_far_back__waits_for_the_newest_block() -> None:
+    seat = seat_with(10)
+    read = SettlementRead("test", BlockNumber(2), Digest(bytes(32)))
+    assert asked(seat.hear(SettlementSeen(read, None))) == []
+    assert len(asked(next_block(seat, 3))) == 1
 
 
 def test_redeem__chain_away_for_hours__loses_nothing() -> None:
