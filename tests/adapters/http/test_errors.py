@@ -102,6 +102,7 @@ async def test_generate__size_not_offered__lists_sizes_and_never_repeats_the_pro
         (Refused("busy", "full"), (429, "busy", None), "5"),
         (Refused("disk_full", "the disk is full", 30), (507, "disk_full", None), "30"),
         (Refused("no_miner", "nobody serves it", 2), (503, "no_miner", None), "2"),
+        (Refused("escrow_short", "a deposit is missing", 60), (503, "escrow_short", None), "60"),
         (Refused("not_registered", "no stake"), (503, "not_registered", None), "5"),
         (Refused("size_not_offered", "64x64"), (400, "size_not_offered", "size"), None),
     ],
