@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from protocol.notes import NoteName
@@ -133,3 +134,42 @@ def test_work__for_a_coordinator_without_escrow__is_refused_by_the_miner_that_sa
             "0",
         )
         assert not noted(network, coordinator, NoteName.TASK_OFFERED)
+
+
+def test_pay__gas_account_is_empty__says_so_works_on_and_is_paid_once_somebody_sends_gas(tmp_path: Path) -> None:
+    with devnet(tmp_path, "--engine", "instant", "--miners", "1") as network:
+        (miner,) = network.nodes("miner")
+        gas = "0x" + json.loads(Path(folder_of(miner), "gas.json").read_text(encoding="utf-8"))["address"]
+
+        def set_balance(wei: int) -> None:
+            order = {"jsonrpc": "2.0", "id": 1, "method": "anvil_setBalance", "params": [gas, hex(wei)]}
+            answer = httpx.post(network.description["chain"]["rpc_url"], json=order, trust_env=False).json()
+            assert "error" not in answer, answer
+
+        set_balance(0)
+        task = submitted(network)
+        done(network, task)
+        wait_until(lambda: bool(noted(network, miner, NoteName.TX_STUCK)), "it cannot pay for its transaction")
+        (low,) = noted(network, miner, NoteName.GAS_LOW)
+        assert (low["transactions"], low["account"].lower()) == (0, gas.lower())
+        assert "insufficient funds" in noted(network, miner, NoteName.TX_STUCK)[0]["detail"].lower()
+        done(network, submitted(network))
+        assert accounts(network, "earnings", miner)["redeemed_wei"] == "0", "it works on, and keeps its vouchers"
+        set_balance(10**18)
+        wait_until(lambda: accounts(network, "earnings", miner)["pending_wei"] == "0", "all is paid")
+        assert accounts(network, "earnings", miner)["chain"]["agrees"]
+
+
+def test_pay__two_coordinators__are_redeemed_in_one_transaction(tmp_path: Path) -> None:
+    with devnet(tmp_path, "--engine", "instant", "--miners", "1", "--coordinators", "2") as network:
+        (miner,) = network.nodes("miner")
+        for url in network.description["api_urls"]:  # detached, so that both are done at about the same time
+            answer = httpx.post(f"{url}/v1/tasks", json={"prompt": "a red heart"}, timeout=60, trust_env=False)
+            assert answer.status_code == 202, answer.text
+        wait_until(lambda: len(noted(network, miner, NoteName.PAYMENT_SEEN)) == 2, "both pay")
+        (asked,) = noted(network, miner, NoteName.REDEEM_ASKED)
+        assert asked["coordinators"] == "1,2"
+        assert len({note["block"] for note in noted(network, miner, NoteName.PAYMENT_SEEN)}) == 1
+        told = accounts(network, "earnings", miner)
+        assert [one["pending_wei"] for one in told["coordinators"]] == ["0", "0"]
+        assert told["chain"]["agrees"]
