@@ -43,7 +43,7 @@ class DevnetOptions:
     models: tuple[str, ...] = (DEFAULT_MODEL,)
     engine: str = "diffusion"
     delay_ms: int = 0
-    escrow_cai: float = 10_000.0
+    escrow_cai: float = 100_000.0
     """What each coordinator has in escrow for its miners (CAI)."""
     places: int = 1
     """Pictures that each miner draws at once, with ``instant`` only."""

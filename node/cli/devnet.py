@@ -21,7 +21,7 @@ def devnet(
     engine: Annotated[str, typer.Option(help="diffusion, or instant: tiny pictures without work.")] = "diffusion",
     delay_ms: Annotated[int, typer.Option(help="Time of a picture with --engine instant.")] = 0,
     places: Annotated[int, typer.Option(help="Pictures at once of each miner with --engine instant.")] = 1,
-    escrow: Annotated[float, typer.Option(help="CAI that each coordinator has in escrow for its miners.")] = 10_000.0,
+    escrow: Annotated[float, typer.Option(help="CAI that each coordinator has in escrow for its miners.")] = 100_000.0,
     port: Annotated[int, typer.Option(help="Port of the first coordinator's API; 0 for free ones.")] = 8000,
     require_key: Annotated[bool, typer.Option("--require-key", help="Ask for an API key, which is printed.")] = False,
     data: Annotated[Path | None, typer.Option(help="New folder for keys, settings and logs; it is kept.")] = None,

@@ -79,7 +79,7 @@ def test_pay__over_kills_of_the_miner_and_the_coordinator__agrees_on_both_sides_
     assert len({receipt["statement"]["task"] for receipt in receipts}) == 5
     assert int(earned["promised_wei"]) == int(spent["promised_wei"]) == prices
     assert int(earned["redeemed_wei"]) == int(spent["redeemed_wei"]) == int(escrow["redeemed_wei"]) == prices
-    assert int(escrow["escrow_wei"]) == 10_000 * CAI - prices
+    assert int(escrow["escrow_wei"]) == 100_000 * CAI - prices
     assert earned["chain"] == spent["chain"] == {"redeemed_wei": str(prices), "agrees": True}
     assert sum(int(day["promised_wei"]) for day in earned["days"]) == prices
     assert sum(int(day["redeemed_wei"]) for day in spent["days"]) == prices

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.amounts import format_cai, parse_cai
+from node.amounts import format_cai, parse_cai, wei_of
 from protocol.errors import ConfigError
 from protocol.units import CAI
 
@@ -62,3 +62,8 @@ def test_format_cai__any_amount__is_readable(wei, text):
 def test_format_cai__of_whole_micro_cai__is_read_back(micro):
     wei = micro * (CAI // 10**6)
     assert parse_cai(format_cai(wei), "--stake") == wei
+
+
+@pytest.mark.parametrize(("cai", "wei"), [(0.1, 10**17), (100.0, 10**20), (0.0, 0), (1e-18, 1), (0.3, 3 * 10**17)])
+def test_wei_of__amount_of_a_settings_file__is_exact(cai: float, wei: int) -> None:
+    assert wei_of(cai) == wei

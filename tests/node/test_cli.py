@@ -115,6 +115,7 @@ def test_version__shows_it(cuckoo):
         (["devnet", "--coordinators", "0"], "error: --coordinators: at least 1, or nobody takes a task"),
         (["devnet", "--miners", "100"], "error: --miners: at most 64 nodes in all, as each is a process"),
         (["devnet", "--places", "2"], "error: --places: only --engine instant draws several pictures at once"),
+        (["devnet", "--escrow", "-1"], "error: --escrow: -1 is not within 0 and 1,000,000 CAI"),
         (["devnet", "--engine", "instant", "--places", "65"], "error: --places: 65 is not within 1 and 64"),
         (["devnet", "--engine", "fast"], "error: --engine: 'fast' is not one of diffusion, instant"),
         (["devnet", "--port", "70000"], "error: --port: 70000 is not within 0 and 65534"),
