@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protocol.crypto.keys import NodeKey
+from protocol.roles.contradictions import UNDERSTATED, contradiction
 from protocol.wire.statements import VoucherStatement
 from tests.contracts.conftest import World
 from tests.contracts.market import BOBS, CAROLS, COORDINATOR, Market, fields
@@ -185,3 +186,14 @@ def test_prove_understated__any_history__is_a_proof_exactly_when_the_sums_say_so
             if is_proof(market, arguments(market, early, late, rises, None)):
                 proven.append((early.sequence, late.sequence))
     assert len(proven) == len(understated(issued))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(numbers=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 12)), min_size=2, max_size=2))
+def test_prove_understated__two_vouchers_of_one_miner__is_a_proof_exactly_when_that_miner_keeps_them(
+    market: Market, numbers: list[tuple[int, int]]
+):
+    early, late = (promise(sequence, *amounts) for sequence, amounts in enumerate(numbers, 1))
+    rises = ((early, late),) if late.cumulative >= early.cumulative else ()
+    proven = is_proof(market, arguments(market, early, late, rises, None))
+    assert contradiction(early, late) == (UNDERSTATED if proven else None)
