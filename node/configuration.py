@@ -23,6 +23,7 @@ from protocol.params import Params
 
 ONLY_FOR: Final[Mapping[str, NodeRole]] = {
     "http": NodeRole.COORDINATOR,
+    "portal": NodeRole.COORDINATOR,
     "engine": NodeRole.MINER,
     "miner": NodeRole.MINER,
     "coordinator": NodeRole.COORDINATOR,

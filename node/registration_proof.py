@@ -78,7 +78,19 @@ class RegistrationProof:
         Raises:
             ConfigError: There is none in it.
         """
-        content = read_given_file(path, MAX_FILE_BYTES, "proof", named=f"--proof: {path}")
+        return cls.of(read_given_file(path, MAX_FILE_BYTES, "proof", named=f"--proof: {path}"), f"--proof: {path}")
+
+    @classmethod
+    def of(cls, content: str | bytes, named: str) -> "RegistrationProof":
+        """Read one from what was given.
+
+        Args:
+            content: As ``text`` writes it.
+            named: Where it came from, for the error.
+
+        Raises:
+            ConfigError: It is none.
+        """
         try:
             found = json.loads(content)
             proof = cls(
@@ -91,9 +103,9 @@ class RegistrationProof:
                 signature=bytes.fromhex(found["signature"].removeprefix("0x")),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-            raise ConfigError(f"--proof: {path}: no proof as cuckoo key prove prints it") from None
+            raise ConfigError(f"{named}: no proof as cuckoo key prove prints it") from None
         if not 0 <= proof.deadline <= LAST_DEADLINE:
-            raise ConfigError(f"--proof: {path}: its deadline is no time of this era: it was changed")
+            raise ConfigError(f"{named}: its deadline is no time of this era: it was changed")
         return proof
 
     def check(self, network: NetworkFile, owner: str, now: int) -> None:

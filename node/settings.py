@@ -175,6 +175,21 @@ class HttpSection(Section):
 
 
 @final
+class PortalSection(Section):
+    """The page for stakers and passers-by that a coordinator serves beside its API."""
+
+    enabled: bool = True
+    """Serve it. It shows what is public anyway, asks for no key, and lets nobody act but with his own wallet."""
+    chain_name: Annotated[str, Field(min_length=1, max_length=64)] = "Chain of this network"
+    """What people call the chain."""
+    chain_coin: Annotated[str, Field(min_length=2, max_length=6, pattern=r"^[A-Za-z0-9]+$")] = "ETH"
+    """Symbol of the chain's own coin, which pays for gas."""
+    wallet_rpc_url: WebAddress | None = None
+    """Public JSON-RPC address that the page offers to wallets which do not know the chain. ``chain.rpc_urls`` are
+    never shown to anybody, since they may hold keys."""
+
+
+@final
 class EngineSection(Section):
     """The generator of a miner."""
 
@@ -278,6 +293,7 @@ class Settings(Section):
     overlay: OverlaySection = OverlaySection()
     key: KeySection = KeySection()
     http: HttpSection = HttpSection()
+    portal: PortalSection = PortalSection()
     engine: EngineSection = EngineSection()
     miner: MinerSection = MinerSection()
     coordinator: CoordinatorSection = CoordinatorSection()

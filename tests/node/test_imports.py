@@ -104,7 +104,8 @@ MAY_IMPORT = {
     "node/adapters": set(),
     "node/adapters/chain": {"trio", "httpx", "contracts"},
     "node/adapters/engine": {"trio", "msgpack", "pydantic"},
-    "node/adapters/http": {"trio", "pydantic", "fastapi", "starlette", "hypercorn", "h11", "prometheus_client"},
+    "node/adapters/http": {"trio", "pydantic", "fastapi", "starlette", "hypercorn", "h11", "prometheus_client"}
+    | {"node.portal_ports"},
     "node/adapters/libp2p": {"trio", "libp2p", "multiaddr", "base58", "google"},
     "node/adapters/memory": {"trio"},
     "node/adapters/store": {"trio"},
@@ -139,6 +140,7 @@ MAY_ALSO_IMPORT = {
     "node/setting_faults.py": {"pydantic_core"},
     "node/settings.py": {"eth_utils", "multiaddr"},
     "node/addresses.py": {"eth_utils"},
+    "node/stakers_desk.py": {"node.adapters.chain"},
     "node/wallet.py": {"node.adapters.chain", "contracts"},
 }
 """What single files may import besides: heavy libraries stay where they are needed, adapters are put together there."""
