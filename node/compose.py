@@ -7,9 +7,9 @@ loads torch.
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -21,6 +21,7 @@ from node.catalog import load_catalog
 from node.desk import TaskDesk
 from node.driver import Driver
 from node.journal import StructuredJournal
+from node.live_network import LiveView
 from node.ports import Clock, Engine, Journal, OfferedModel, Ports, Waiting
 from node.recording import RecordedSink, Recorder
 from node.settings import NodeRole, Settings
@@ -38,6 +39,9 @@ from protocol.roles.redeeming import RedeemPolicy
 from protocol.task.catalog import Catalog
 from protocol.units import PeerId, StakingId, TaskId, Wei
 from protocol.wire.topics import objections_topic, offers_topic
+
+if TYPE_CHECKING:
+    from node.adapters.http import Portal
 
 WEI_PER_GWEI: Final = 10**9
 RECURSION_LIMIT: Final = 1000
@@ -255,8 +259,11 @@ async def run_with(
     spec = ROLES[settings.role]
     core = spec.core(identity, settings, ports.transport.addresses)
     async with ports.store.opened(), trio.open_nursery() as nursery:
-        desk = _desk(core, ports) if isinstance(core, CoordinatorCore) else None
-        driver = Driver(core, ports, desk)
+        desk = live = None
+        if isinstance(core, CoordinatorCore):
+            desk = _desk(core, ports)
+            live = LiveView(core, ports.journal, ports.clock)
+        driver = Driver(core, ports if live is None else replace(ports, journal=live), desk)
         if desk is not None:
             desk.connect(driver.post)
         if recorder is not None:
@@ -273,8 +280,9 @@ async def run_with(
         if ports.engine is not None:
             nursery.start_soon(ports.engine.run, driver)
         url = None
-        if spec.has_gateway and desk is not None:
-            port = await nursery.start(_serve_http, settings, desk, identity, journal)
+        if spec.has_gateway and desk is not None and live is not None:
+            portal = _portal(settings, live, nursery) if settings.portal.enabled else None
+            port = await nursery.start(_serve_http, settings, desk, portal, identity, journal)
             url = f"http://{settings.http.host}:{port}"
         info = NodeInfo(
             role=settings.role,
@@ -331,9 +339,22 @@ def _desk(core: CoordinatorCore, ports: Ports) -> TaskDesk:
     return TaskDesk(ports.store, models, ready, waiting)
 
 
+def _portal(settings: Settings, live: LiveView, nursery: trio.Nursery) -> "Portal":
+    """Build what the portal page asks; it lives as long as the nursery."""
+    from node.adapters.http import Portal
+    from node.network_file import read_network
+    from node.stakers_desk import ContractsDesk
+
+    faucet = read_network(settings.network).contracts.faucet if settings.network is not None else None
+    stakers = ContractsDesk(settings.chain, settings.portal, faucet)
+    nursery.start_soon(stakers.run)
+    return Portal(live, stakers)
+
+
 async def _serve_http(
     settings: Settings,
     desk: TaskDesk,
+    portal: "Portal | None",
     identity: Identity,
     journal: StructuredJournal,
     *,
@@ -357,5 +378,6 @@ async def _serve_http(
         identity.catalog,
         journal.registry,
         journal,
+        portal=portal,
     )
     await gateway.run(task_status=task_status)

@@ -19,6 +19,7 @@ from node.amounts import wei_of
 from node.children import Child
 from node.configuration import load_params
 from node.devnet_plan import (
+    NETWORK_FILE,
     DevnetMember,
     DevnetOptions,
     check_options,
@@ -84,7 +85,7 @@ class Devnet:
     @property
     def network_path(self) -> Path:
         """Where the network's file is, for stakers and for nodes that join."""
-        return self.folder / "network.toml"
+        return self.folder / NETWORK_FILE
 
     def write_network_file(self, entry: Sequence[str]) -> None:
         """Describe the network to everybody's tools.

@@ -30,6 +30,9 @@ MAX_PLACES: Final = 64
 MAX_ESCROW_CAI: Final = 1_000_000
 """Most escrow of one coordinator (CAI): 64 of them leave enough for everybody's stake."""
 
+NETWORK_FILE: Final = "network.toml"
+"""Name of the file, in the devnet's folder, that describes the network."""
+
 MAX_NODES: Final = 64
 """Most nodes of one devnet. Each is a process of some 100 MB and more with a model."""
 
@@ -197,6 +200,8 @@ def write_config(
         if options.require_key:
             http |= {"require_key": True, "keys_file": str(member.folder.parent / "api-keys.txt")}
         settings["http"] = http
+        settings["network"] = str(member.folder.parent / NETWORK_FILE)  # which names the faucet
+        settings["portal"] = {"chain_name": "Cuckoo devnet", "wallet_rpc_url": wallet_rpc_url(chain)}
     if member.role is NodeRole.MINER:
         settings["chain"] = {
             **chain,
@@ -215,3 +220,10 @@ def write_config(
     path = member.folder / "node.toml"
     keystore.write_private(path, toml_text(settings))
     return path
+
+
+def wallet_rpc_url(chain: Mapping[str, object]) -> str:
+    """Give the chain node that wallets may add: the devnet's own, which holds no secret."""
+    urls = chain["rpc_urls"]
+    assert isinstance(urls, Sequence), "a devnet writes it"
+    return str(urls[0])

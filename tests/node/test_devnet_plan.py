@@ -8,13 +8,22 @@ from node import keystore
 from node.api_keys import read_api_keys
 from node.compose import redeem_policy
 from node.configuration import load_settings
-from node.devnet_plan import DevnetOptions, make_folder, make_members, write_api_key, write_config
+from node.devnet_plan import NETWORK_FILE, DevnetOptions, make_folder, make_members, write_api_key, write_config
+from node.network_file import NetworkChain, NetworkContracts, NetworkFile
 from node.settings import NodeRole
 from protocol.crypto.keys import NodeKey
 from protocol.errors import ConfigError
 
 ENTRY = (f"/ip4/127.0.0.1/tcp/4001/p2p/{NodeKey(bytes([1]) * 32).peer_id}",)
 CHAIN = {"rpc_urls": ["http://127.0.0.1:9"], "chain_id": 31337, "staking": "0x" + "ab" * 20, "start_block": 3}
+
+
+@pytest.fixture(autouse=True)
+def network_file(tmp_path):
+    """What a devnet writes before its coordinators start: it names the faucet."""
+    contracts = dict.fromkeys(("cai", "parameters", "staking", "settlement", "slashing", "disputes"), CHAIN["staking"])
+    chain = NetworkChain(rpc_urls=("http://127.0.0.1:9",), chain_id=31337)
+    NetworkFile(params="minimal", chain=chain, contracts=NetworkContracts(**contracts)).write(tmp_path / NETWORK_FILE)
 
 
 def test_write_config__every_member__is_accepted_and_its_key_opens(tmp_path):
@@ -43,6 +52,8 @@ def test_write_config__every_member__is_accepted_and_its_key_opens(tmp_path):
         assert http.require_key is (member.role is NodeRole.COORDINATOR)
         if http.require_key:
             assert read_api_keys(http.keys_file) == {hashlib.sha256(key.encode()).hexdigest(): "devnet"}
+    portal = load_settings(members[1].folder / "node.toml", {}, {}).portal
+    assert (portal.chain_name, portal.wallet_rpc_url) == ("Cuckoo devnet", "http://127.0.0.1:9")
     miner = load_settings(members[-1].folder / "node.toml", {}, {})
     assert miner.engine.engines_on_machine == 2
     assert (miner.engine.kind, miner.engine.delay_ms, miner.engine.places) == ("instant", 30, 5)

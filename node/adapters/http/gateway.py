@@ -19,6 +19,8 @@ from node.adapters.http.health import health_routes
 from node.adapters.http.images import image_routes
 from node.adapters.http.orders import Orders
 from node.adapters.http.places import Places
+from node.adapters.http.portal import Portal, portal_routes
+from node.adapters.http.portal_files import file_routes
 from node.adapters.http.settings import HttpSettings
 from node.adapters.http.tasks import task_routes
 from node.ports import Desk, Journal
@@ -38,9 +40,19 @@ class Gateway:
     """The HTTP face of a coordinator."""
 
     def __init__(
-        self, settings: HttpSettings, desk: Desk, catalog: Catalog, registry: CollectorRegistry, journal: Journal
+        self,
+        settings: HttpSettings,
+        desk: Desk,
+        catalog: Catalog,
+        registry: CollectorRegistry,
+        journal: Journal,
+        *,
+        portal: Portal | None = None,
     ) -> None:
-        """Serve ``desk``; metrics of HTTP itself are registered in ``registry``, which no other gateway uses."""
+        """Serve ``desk``, and the portal page where there is one.
+
+        Metrics of HTTP itself are registered in ``registry``, which no other gateway uses.
+        """
         self._settings = settings
         self._journal = journal
         self._stopping = trio.Event()
@@ -54,6 +66,9 @@ class Gateway:
         app.include_router(task_routes(orders, desk, settings, self._stopping))
         app.include_router(health_routes(desk, registry))
         app.include_router(docs_routes())
+        if portal is not None:
+            app.include_router(portal_routes(portal, desk, catalog, settings, self._stopping))
+            app.include_router(file_routes())
         accounts = Accounts(settings, trio.current_time)
         # The libraries type an ASGI application each in other words.
         self._door = Door(cast("Application", app), settings, accounts, registry)

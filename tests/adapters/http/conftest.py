@@ -6,7 +6,7 @@ import pytest
 import trio
 from prometheus_client import CollectorRegistry
 
-from node.adapters.http import Gateway, HttpSettings
+from node.adapters.http import Gateway, HttpSettings, Portal
 from protocol.task.catalog import BuiltinSource, Catalog, CatalogModel
 from tests.support.desk import Workbench
 from tests.support.journal import RecordingJournal
@@ -66,11 +66,12 @@ async def serve(nursery) -> AsyncIterator[Serve]:
     """Starts a gateway with these settings; stopped when the test ends."""
     clients: list[httpx.AsyncClient] = []
 
-    async def start(desk: Workbench | None = None, **settings: object) -> Served:
+    async def start(desk: Workbench | None = None, portal: Portal | None = None, **settings: object) -> Served:
         desk = desk or Workbench()
         journal = RecordingJournal()
         registry = CollectorRegistry()
-        gateway = Gateway(replace(HttpSettings(port=0), **settings), desk.desk, catalog(), registry, journal)
+        chosen = replace(HttpSettings(port=0), **settings)
+        gateway = Gateway(chosen, desk.desk, catalog(), registry, journal, portal=portal)
         own = await nursery.start(_own_nursery)
         port = await own.start(gateway.run)
         url = f"http://127.0.0.1:{port}"

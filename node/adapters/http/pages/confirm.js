@@ -1,0 +1,98 @@
+// What is shown before anything is signed: what it changes, which contract is called, what it costs. Then one
+// transaction after another, each once the one before it is in a block.
+
+import { at, h, number } from "./dom.js";
+import { words } from "./wallet.js";
+
+/** Show a prepared plan and, if its owner agrees, have it signed. Gives true once all of it is in blocks. */
+export function confirm(plan, account, chain) {
+  const dialog = at("confirm");
+  const problem = h("p", { class: "problem", role: "alert", hidden: true });
+  const status = h("p", { role: "status", class: "hint" });
+  const sign = h("button", { type: "button", class: "primary", id: "sign" }, plan.steps.length > 1 ? `Sign ${plan.steps.length} transactions` : "Sign in the wallet");
+  const cancel = h("button", { type: "button", id: "cancel" }, "Cancel");
+  const calls = plan.steps.map((step, index) => callOf(step, index, plan.steps.length));
+  dialog.replaceChildren(h("div", { class: "stack" },
+    h("h2", { id: "confirm-title" }, sentence(plan.title)),
+    plan.effects.length ? effects(plan.effects) : null,
+    ...calls,
+    h("p", { class: "hint" }, `Gas: ${plan.gas.toLocaleString("en-US")}, about ${number(plan.fee, 9)} ${chain.coin}. Your wallet shows what it really asks.`),
+    plan.notes.length ? h("ul", { class: "notes" }, ...plan.notes.map((note) => h("li", {}, sentence(note)))) : null,
+    plan.affordable ? null : h("p", { class: "problem" }, `Your account has too little ${chain.coin} for the gas.`),
+    h("p", { class: "hint" }, "Compare the contract’s address with the one that your wallet shows. This page comes from a coordinator: your wallet is the one that you trust."),
+    problem, status,
+    h("div", { class: "actions" }, sign, cancel)));
+  return new Promise((resolve) => {
+    let done = false;
+    let busy = false;
+    const close = () => {
+      dialog.close();
+      resolve(done);
+    };
+    cancel.addEventListener("click", close);
+    dialog.oncancel = (event) => {
+      event.preventDefault();
+      if (!busy) close();
+    };
+    let next = 0;
+    sign.addEventListener("click", async () => {
+      busy = sign.disabled = cancel.disabled = true;
+      problem.hidden = true;
+      try {
+        while (next < plan.steps.length) {
+          mark(calls, next, "busy", "your wallet asks");
+          status.textContent = `Look into your wallet: ${plan.steps[next].text} (${next + 1} of ${plan.steps.length}).`;
+          await account.send(plan.steps[next], () => {
+            mark(calls, next, "busy", "sent");
+            status.textContent = "Sent. Waiting for the next block.";
+          });
+          mark(calls, next, "good", "done");
+          next += 1;
+        }
+        done = true;
+        status.textContent = "Done.";
+        sign.hidden = true;
+        cancel.textContent = "Close";
+        cancel.disabled = false;
+        cancel.focus();
+      } catch (error) {
+        problem.textContent = words(error);
+        problem.hidden = false;
+        status.textContent = next ? `${next} of ${plan.steps.length} transactions are done.` : "";
+        mark(calls, next, "bad", "not done");
+        sign.textContent = "Try again";
+        sign.disabled = cancel.disabled = false;
+      } finally {
+        busy = false;
+      }
+    });
+    dialog.showModal();
+    sign.focus();
+  });
+}
+
+function callOf(step, index, count) {
+  return h("div", { class: "call" },
+    h("div", {}, count > 1 ? h("b", {}, `${index + 1} of ${count}: `) : null, sentence(step.text)),
+    h("div", { class: "mono" }, `${step.contract}.${step.function}(${step.arguments.join(", ")})`),
+    h("div", {}, h("span", { class: "muted" }, "contract "), h("span", { class: "mono" }, step.to)),
+    h("span", { class: "tag" }, "not sent"));
+}
+
+function mark(calls, index, kind, text) {
+  const tag = calls[index].querySelector(".tag");
+  tag.className = `tag ${kind}`;
+  tag.textContent = text;
+  calls.forEach((call, other) => call.classList.toggle("on", other === index));
+}
+
+function effects(found) {
+  const rows = found.map(({ what, before, after }) => h("tr", {},
+    h("th", { scope: "row" }, what), h("td", { class: "num" }, before), h("td", { "aria-hidden": "true" }, "→"),
+    h("td", { class: "num" }, before === after ? h("span", { class: "muted" }, after) : h("b", {}, after))));
+  return h("div", { class: "scroll" }, h("table", { class: "effects" },
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "What changes"), h("th", { scope: "col", class: "num" }, "now"), h("td"), h("th", { scope: "col", class: "num" }, "after"))),
+    h("tbody", {}, ...rows)));
+}
+
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -1,0 +1,34 @@
+// What all views know: the network as it is now, and the registered nodes as their contracts have them.
+
+import { askJson } from "./dom.js";
+
+/** `network` as `/portal/network` gives it, `listed` as `/portal/nodes`, `names` of nodes by id. */
+export const known = { network: null, listed: [], names: new Map() };
+const listeners = new Set();
+
+/** Hear of every change, and of what is known already. */
+export function follow(listener) {
+  listeners.add(listener);
+  if (known.network) listener(known);
+}
+
+/** Take in what the network looks like now. */
+export function take(network) {
+  known.network = network;
+  tell();
+}
+
+/** Read the registered nodes. */
+export async function readNodes() {
+  known.listed = (await askJson("portal/nodes")).nodes;
+  known.names = new Map(known.listed.map((node) => [node.id, node.profile.name || `Node ${node.id}`]));
+  tell();
+  return known.listed;
+}
+
+/** What people call a node. */
+export const nameOf = (id) => known.names.get(Number(id)) ?? `Node ${id}`;
+
+function tell() {
+  if (known.network) for (const listener of listeners) listener(known);
+}

@@ -1,0 +1,149 @@
+// The live network: figures, the map, the latest tasks, and a table of the same for those who cannot see a map.
+
+import { at, cai, cell, h, seconds, short, span, tag } from "./dom.js";
+import { follow, known, nameOf } from "./known.js";
+import { NetworkMap } from "./map.js";
+
+const MAX_TASKS = 9;
+const MAX_ROWS = 100;
+const STEPS = ["offered", "claimed", "drawing", "done"];
+let map = null;
+const tasks = new Map();
+
+export function start() {
+  map = new NetworkMap(at("map"));
+  follow(show);
+}
+
+/** Take in steps of tasks; those of the past are not drawn on the map. */
+export function happened(steps, { past = false } = {}) {
+  for (const step of steps) {
+    note(step);
+    if (!past) map.happened(step);
+  }
+  showTasks();
+}
+
+function note(step) {
+  let task = tasks.get(step.task);
+  if (!task) {
+    if (step.name !== "task.accepted" && step.name !== "task.offered") return;
+    task = { id: step.task, at: step.at, stage: 0, claims: new Set(), model: step.model };
+    tasks.set(step.task, task);
+    while (tasks.size > MAX_TASKS) tasks.delete(tasks.keys().next().value);
+  }
+  switch (step.name) {
+    case "task.offered":
+      task.stage = 1;
+      task.attempt = step.attempt;
+      break;
+    case "claim.received":
+      task.claims.add(step.miner);
+      task.stage = Math.max(task.stage, 2);
+      break;
+    case "task.awarded":
+      Object.assign(task, { stage: 3, miner: step.miner, rank: step.rank, problem: null });
+      break;
+    case "task.done":
+      Object.assign(task, { stage: 4, took: step.ms });
+      break;
+    case "task.failed":
+      Object.assign(task, { stage: 5, problem: words(step.reason) });
+      break;
+    case "task.lease_expired":
+    case "task.abandoned":
+      Object.assign(task, { stage: 0, problem: `${nameOf(step.miner)} gave it back` });
+      break;
+    default:
+  }
+}
+
+const words = (reason) => String(reason ?? "").replaceAll("_", " ");
+
+function showTasks() {
+  at("feed-empty").hidden = tasks.size > 0;
+  at("feed").replaceChildren(...[...tasks.values()].reverse().map(taskRow));
+}
+
+function taskRow(task) {
+  const stages = STEPS.map((name, index) => h("i", { class: task.stage > index ? "on" : "" }));
+  const kind = task.stage === 5 ? "failed" : task.stage === 4 ? "done" : task.stage === 3 ? "drawing" : "open";
+  return h("li", { class: kind },
+    h("span", { class: "mono id" }, task.id.slice(0, 6)),
+    h("span", { class: "what" }, sentence(task)),
+    h("span", { class: "steps", "aria-hidden": "true" }, ...stages));
+}
+
+function sentence(task) {
+  const claims = `${task.claims.size} ${task.claims.size === 1 ? "claim" : "claims"}`;
+  if (task.stage === 5) return `ended without a picture: ${task.problem}`;
+  if (task.stage === 4) return `${nameOf(task.miner)} drew it in ${seconds(task.took)}`;
+  if (task.stage === 3) return `${nameOf(task.miner)} draws it${task.rank === 0 ? ", first in the draw" : ""}`;
+  if (task.stage === 2) return `${claims}, about to be awarded`;
+  if (task.problem) return `${task.problem}, offered again`;
+  return task.stage === 1 ? "offered to all miners" : "waits for its offer";
+}
+
+function show({ network }) {
+  map.show(network);
+  const miners = network.members.filter((member) => member.role === "miner");
+  const here = miners.filter((member) => member.here);
+  const sum = (key) => here.reduce((total, member) => total + (member[key] ?? 0), 0);
+  const staked = network.members.reduce((total, member) => total + BigInt(member.stake), 0n);
+  const { totals } = network;
+  figures([
+    ["Miners connected", String(here.length), `of ${miners.length} registered`],
+    ["Free places", `${sum("free")}`, `of ${sum("places")} at once`],
+    ["Pictures made", totals.done.toLocaleString("en-US"), totals.failed ? `${totals.failed} ended without one` : "since this start"],
+    ["In the works", totals.open.toLocaleString("en-US"), totals.open === 1 ? "task" : "tasks"],
+    ["Staked", short(staked.toString()), "CAI"],
+    ["Epoch", network.epoch.toLocaleString("en-US"), `${span(network.epoch_s)} each`],
+  ]);
+  const rows = network.members.slice(0, MAX_ROWS);
+  at("members").tBodies[0].replaceChildren(...rows.map((member) => memberRow(member, network.own_id)));
+  at("members-note").textContent =
+    network.registered > rows.length ? `${network.registered - rows.length} more are registered.` : "";
+  at("members-note").hidden = network.registered <= rows.length;
+}
+
+function figures(found) {
+  const list = at("figures");
+  if (list.childElementCount !== found.length) {
+    list.replaceChildren(...found.map(() => h("div", {}, h("dt"), h("dd", {}, h("b"), " ", h("small")))));
+  }
+  found.forEach(([name, value, note], index) => {
+    const box = list.children[index];
+    set(box.querySelector("dt"), name);
+    set(box.querySelector("b"), value);
+    set(box.querySelector("small"), note);
+  });
+}
+
+function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function memberRow(member, own) {
+  const isMiner = member.role === "miner";
+  let state = tag("quiet", isMiner ? "not connected" : "elsewhere");
+  if (!member.active) state = tag("bad", "inactive");
+  else if (member.id === own) state = tag("good", "this coordinator");
+  else if (member.here) state = member.places === 0 ? tag("quiet", "loading") : member.free ? tag("good", "free") : tag("busy", "drawing");
+  return h("tr", {},
+    cell("Node", {}, h("span", {}, h("b", {}, nameOf(member.id)), h("span", { class: "muted" }, ` #${member.id}`))),
+    cell("Role", {}, member.role),
+    cell("Stake", { class: "num", title: cai(member.stake) }, `${short(member.stake)} CAI`),
+    cell("Models", { class: member.models?.length ? null : "none" }, isMiner && member.models?.length ? member.models.join(", ") : "–"),
+    cell("Places", { class: member.places ? null : "none" }, places(member)),
+    cell("State", {}, state));
+}
+
+function places(member) {
+  if (!member.places) return "–";
+  const dots = Math.min(member.places, 12);
+  const free = Math.min(member.free, dots);
+  const marks = Array.from({ length: dots }, (_, index) => h("i", { class: index < dots - free ? "taken" : "" }));
+  return h("span", { class: "places", role: "img", "aria-label": `${member.free} of ${member.places} free`, title: `${member.free} of ${member.places} free` }, ...marks);
+}
+
+export const open = () => known.network && show(known);
