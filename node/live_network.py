@@ -8,6 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from heapq import nsmallest
 from typing import Final, final
 
 import trio
@@ -108,9 +109,14 @@ class LiveView:
         """List the registered nodes: those that are here first, then by stake; at most ``MAX_MEMBERS``."""
         now = self._clock.now()
         view = self._core.book.current(now)
-        found = [self._member(row, now) for row in view.table.rows] if view is not None else []
-        found.sort(key=lambda member: (not member.is_here, -member.stake_wei, member.id))
-        return found[:MAX_MEMBERS]
+        own, roster = self._core.own_id(), self._core.roster
+
+        def order(row: StakeRow) -> tuple[bool, int, int]:
+            is_here = row.id == own or roster.id(row.id) is not None
+            return not is_here, -row.stake, row.id
+
+        rows = nsmallest(MAX_MEMBERS, view.table.rows, key=order) if view is not None else ()
+        return [self._member(row, now) for row in rows]
 
     def totals(self) -> Totals:
         """Count what happened since the start."""

@@ -121,6 +121,7 @@ def welcome(network: "Devnet") -> str:
     return f"""The network serves:
 {nodes}
 
+Page:  {url}/   (the network live, a picture to try, staking with a browser's wallet)
 API:   {"  ".join(network.api_urls)}   (documentation at {url}/docs)
 Logs:  {network.folder}/*/log
 Chain: {network.chain_url}, staking contract {network.contracts.deployed.staking}

@@ -30,12 +30,14 @@ from protocol.errors import ConfigError, Unavailable
 from protocol.task.catalog import Catalog
 
 LOOK_POINTS: Final = 1.0
-CHAIN_POINTS: Final = 2.0
+SHARED_POINTS: Final = 2.0
 """What all visitors ask is read from the chain once for all of them."""
 ACCOUNT_POINTS: Final = 5.0
+NODES_PER_POINT: Final = 100
+"""An account is looked up on each node, a hundred of them in one request to the chain node."""
 PLAN_POINTS: Final = 10.0
-"""A plan costs the chain node about ten questions."""
-MAX_CHAIN_TASKS: Final = 8
+"""A plan costs about ten requests to a chain node."""
+MAX_CHAIN_TASKS: Final = 4
 """Visitors for whom the chain is asked at once; the others wait for their turn."""
 _ACCOUNT_CHARACTERS: Final = 42
 
@@ -72,6 +74,10 @@ def portal_routes(
     snapshot = Snapshot(scene)
     visitors = Visitors(settings.trusted_proxies, trio.current_time)
     turns = trio.CapacityLimiter(MAX_CHAIN_TASKS)
+
+    def points_of_account() -> float:
+        return ACCOUNT_POINTS + portal.live.here().registered / NODES_PER_POINT
+
     fresh = {"Cache-Control": "no-store"}
 
     @router.get("/network")
@@ -91,14 +97,14 @@ def portal_routes(
 
     @router.get("/chain")
     async def chain(request: Request) -> Response:
-        visitors.charge(request, CHAIN_POINTS)
+        visitors.charge(request, SHARED_POINTS)
         async with turns:
             with _ChainFaults():
                 return answer(chain_view(await portal.stakers.chain()), headers=fresh)
 
     @router.get("/nodes")
     async def nodes(request: Request) -> Response:
-        visitors.charge(request, CHAIN_POINTS)
+        visitors.charge(request, SHARED_POINTS)
         async with turns:
             with _ChainFaults():
                 found = await portal.stakers.nodes()
@@ -106,14 +112,15 @@ def portal_routes(
 
     @router.get("/accounts/{account}")
     async def account(account: str, request: Request) -> Response:
-        visitors.charge(request, ACCOUNT_POINTS)
+        visitors.charge_chain(request, points_of_account())
         async with turns:
             with _ChainFaults():
                 return answer(holdings_view(await portal.stakers.holdings(account)), headers=fresh)
 
     @router.post("/plans")
     async def plan(body: WishRequest, request: Request) -> Response:
-        visitors.charge(request, PLAN_POINTS)
+        looks_everywhere = body.action == "claim"
+        visitors.charge_chain(request, PLAN_POINTS + (points_of_account() if looks_everywhere else 0))
         wish = Wish(body.action, body.account, body.node, body.amount, body.proof, body.profile)
         async with turns:
             with _ChainFaults():

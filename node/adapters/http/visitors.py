@@ -16,6 +16,11 @@ POINTS: Final = 300.0
 """What a visitor may use up at once; a page that is opened costs about 20."""
 POINTS_PER_S: Final = 5.0
 """What he gets back: an open page, which asks for news of the chain every few seconds, costs less than 2 a second."""
+CHAIN_POINTS: Final = 600.0
+"""What all visitors together may ask of the chain at once. This coordinator lives by the same chain nodes, which may
+count its questions: visitors from many addresses must not use them up."""
+CHAIN_POINTS_PER_S: Final = 15.0
+"""What all together get back; a point is about one request to a chain node."""
 MAX_SITES: Final = 4096
 """Visitors that are remembered; the longest silent one is forgotten first."""
 MAX_LISTENERS: Final = 128
@@ -34,6 +39,7 @@ class Visitors:
         self._timer = timer
         self._left: OrderedDict[str, _Left] = OrderedDict()
         self._listening: Counter[str] = Counter()
+        self._chain = _Left(CHAIN_POINTS, timer())
 
     def charge(self, request: Request, points: float) -> None:
         """Count one request.
@@ -46,12 +52,20 @@ class Visitors:
         self._left[site] = left
         if len(self._left) > MAX_SITES:
             self._left.popitem(last=False)
-        left.points = min(POINTS, left.points + (now - left.at) * POINTS_PER_S)
-        left.at = now
-        if left.points < points:
-            wait = max(1, math.ceil((points - left.points) / POINTS_PER_S))
-            raise ApiError(429, "rate_limited", "you ask for more than one visitor may: wait", retry_after_s=wait)
-        left.points -= points
+        wait_s = left.take(points, POINTS, POINTS_PER_S, now)
+        if wait_s:
+            raise ApiError(429, "rate_limited", "you ask for more than one visitor may: wait", retry_after_s=wait_s)
+
+    def charge_chain(self, request: Request, points: float) -> None:
+        """Count one request for which the chain is asked: for its visitor, and for all of them.
+
+        Raises:
+            ApiError: 429, as ``charge``; 503, when all together ask for too much.
+        """
+        self.charge(request, points)
+        wait_s = self._chain.take(points, CHAIN_POINTS, CHAIN_POINTS_PER_S, self._timer())
+        if wait_s:
+            raise ApiError(503, "busy", "too many visitors ask about the chain now", retry_after_s=wait_s)
 
     def take_place(self, request: Request) -> Callable[[], None]:
         """Let a visitor listen; gives what is to be called when he leaves.
@@ -78,7 +92,16 @@ class Visitors:
 
 @dataclass(slots=True)
 class _Left:
-    """What a visitor has left, and when that was so."""
+    """What is left of a measure, and when that was so."""
 
     points: float
     at: float
+
+    def take(self, points: float, most: float, per_s: float, now: float) -> int:
+        """Use points up, or give how long (s) to wait for them."""
+        self.points = min(most, self.points + (now - self.at) * per_s)
+        self.at = now
+        if self.points < points:
+            return max(1, math.ceil((points - self.points) / per_s))
+        self.points -= points
+        return 0

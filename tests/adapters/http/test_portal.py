@@ -10,7 +10,7 @@ import trio
 
 from node.adapters.http import Portal
 from node.adapters.http.portal import PLAN_POINTS
-from node.adapters.http.visitors import MAX_LISTENERS_PER_SITE, POINTS, POINTS_PER_S
+from node.adapters.http.visitors import CHAIN_POINTS, MAX_LISTENERS_PER_SITE, POINTS, POINTS_PER_S
 from protocol.errors import ConfigError, Unavailable
 from tests.adapters.http.conftest import Serve, Served, code_of
 from tests.adapters.http.sockets import connect
@@ -242,3 +242,15 @@ async def test_visitor__asks_too_much__waits_while_others_are_served(serve: Serv
         assert code_of(refused)[:2] == (429, "rate_limited")
         assert 1 <= int(refused.headers["retry-after"]) <= PLAN_POINTS / POINTS_PER_S
         assert (await other.post("/portal/plans", json=WISH)).status_code == 200
+
+
+async def test_visitors__all_together_ask_the_chain_too_much__are_told_to_wait(serve: Serve, town: Town):
+    served = await serve(portal=town.portal)
+    answers = []
+    for number in range(int(CHAIN_POINTS // PLAN_POINTS) + 3):
+        async with served.caller(f"203.0.113.{number}") as visitor:
+            answers.append(await visitor.post("/portal/plans", json=WISH))
+            assert (await visitor.get("/portal/network")).status_code == 200
+    assert code_of(answers[-1])[:2] == (503, "busy")
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    assert len([answer for answer in answers if answer.status_code == 200]) >= CHAIN_POINTS // PLAN_POINTS

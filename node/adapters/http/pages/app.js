@@ -34,15 +34,20 @@ function onNetwork({ network: found }) {
   else status("waiting", found.reason);
 }
 
+let source = null;
+
+/** Follow the network; a page that nobody looks at lets go, since browsers and coordinators allow only so many. */
 function listen() {
-  const source = new EventSource("portal/events");
+  source?.close();
+  source = document.hidden ? null : new EventSource("portal/events");
+  if (!source) return;
+  const mine = source;
   source.addEventListener("network", (event) => take(JSON.parse(event.data)));
   source.addEventListener("happenings", (event) => network.happened(JSON.parse(event.data)));
   source.addEventListener("error", () => {
     status("bad", "no connection");
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
+    if (mine.readyState === EventSource.CLOSED) setTimeout(() => mine === source && listen(), 5000);
   });
-  addEventListener("pagehide", () => source.close(), { once: true });
 }
 
 function theme() {
@@ -64,13 +69,14 @@ async function start() {
   });
   show();
   listen();
+  document.addEventListener("visibilitychange", () => setTimeout(() => document.hidden === (source !== null) && listen(), 3000));
   try {
     network.happened((await askJson("portal/recent")).happenings, { past: true });
     await readNodes();
   } catch {
     // the chain may be slow: names come with the next look
   }
-  setInterval(() => readNodes().catch(() => {}), 20000);
+  setInterval(() => document.hidden || readNodes().catch(() => {}), 20000);
 }
 
 start();
