@@ -13,7 +13,7 @@ PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"
 PROMPT ?= a red heart
 OUT ?= demo.png
 
-.PHONY: help setup demo devnet test sim sim-claims sim-sweep sim-long soak fuzz bench contracts-long contracts-coverage gas check clean
+.PHONY: help setup demo devnet test sim sim-claims sim-sweep sim-long soak fuzz bench contracts-long contracts-coverage gas portal-picture check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ contracts-long: $(STAMP) ## Walk the contracts through 2,000 random steps beside
 
 contracts-coverage: $(STAMP) ## Say which lines of the contracts no test of contracts/SPEC.md reaches
 	$(BIN)/pytest -q -p tests.contracts.coverage tests/contracts
+
+portal-picture: $(STAMP) ## Take the README's picture of the portal, with the system's Chromium
+	$(BIN)/python -m tests.support.portal_picture .github/pictures/portal.png
 
 gas: $(STAMP) ## Measure what the contracts' operations cost, into contracts/gas.json
 	CUCKOO_GAS=write $(BIN)/pytest -q tests/contracts -k costs_no_more

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.e2e
 PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
 PROMPT = "a red heart that nobody but the miner sees"
 LATER = 2**32
+VIEWS = {"network": "#members tbody tr", "try": "#go:enabled", "nodes": "#leaders tbody tr", "stake": ".facts"}
+"""View -> something that is there once the view has what it shows."""
 
 expect.set_options(timeout=LIMIT_MS)
 
@@ -155,6 +157,22 @@ def test_nodes__profile_with_markup__stays_text(chromium: Browser, network: Runn
     assert links.get_attribute("href") == "https://example.org/gpu"
     assert "noopener" in (links.get_attribute("rel") or "")
     visitor.assert_clean()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_views__each_of_them__keeps_nobody_out(chromium: Browser, network: Running, scheme: str):
+    visitor = visitor_of(chromium, network.url, wallet_on(network), color_scheme=scheme, bypass_csp=True)
+    page = visitor.page
+    found: dict[str, list[str]] = {}
+    for view, sign_of_life in VIEWS.items():
+        visitor.visit(view)
+        expect(page.locator(sign_of_life).first).to_be_visible()
+        found[view] = visitor.barriers()
+    page.get_by_role("button", name="Connect Browser wallet").click()
+    page.locator("#faucet").click()
+    expect(page.locator("#sign")).to_be_visible()
+    found["dialog"] = visitor.barriers()
+    assert {view: faults for view, faults in found.items() if faults} == {}
 
 
 def test_register__pasted_proof__makes_a_node_of_the_wallet(chromium: Browser, network: Running):

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +17,8 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 """Names under which systems install it; playwright's own download is not asked for."""
 LIMIT_MS = 20_000
 """Longest wait for something on a page (ms)."""
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+"""Deque's rules for pages that everybody can use (WCAG 2.2)."""
 USER_REJECTED = 4001
 UNKNOWN_CHAIN = 4902
 
@@ -107,6 +110,14 @@ class Visitor:
         assert self.problems == []
         assert self.page.evaluate("window.violations") == []
         assert self.foreign == []
+
+    def barriers(self) -> list[str]:
+        """What on the page keeps somebody out, by axe; the context must be one that passes the policy by."""
+        if not self.page.evaluate("Boolean(window.axe)"):
+            self.page.add_script_tag(path=AXE)
+        found = self.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+        nodes = [(fault["id"], node) for fault in found["violations"] for node in fault["nodes"]]
+        return [f"{rule}: {node['html'][:160]} {node['failureSummary'][:300]}" for rule, node in nodes]
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:

@@ -1,6 +1,6 @@
 // The live network: figures, the map, the latest tasks, and a table of the same for those who cannot see a map.
 
-import { at, cai, cell, h, seconds, short, span, tag } from "./dom.js";
+import { at, cai, cell, h, seconds, short, tag } from "./dom.js";
 import { follow, known, nameOf } from "./known.js";
 import { NetworkMap } from "./map.js";
 
@@ -42,7 +42,7 @@ function note(step) {
       task.stage = Math.max(task.stage, 2);
       break;
     case "task.awarded":
-      Object.assign(task, { stage: 3, miner: step.miner, rank: step.rank, problem: null });
+      Object.assign(task, { stage: 3, miner: step.miner, problem: null });
       break;
     case "task.done":
       Object.assign(task, { stage: 4, took: step.ms });
@@ -78,7 +78,7 @@ function sentence(task) {
   const claims = `${task.claims.size} ${task.claims.size === 1 ? "claim" : "claims"}`;
   if (task.stage === 5) return `ended without a picture: ${task.problem}`;
   if (task.stage === 4) return `${nameOf(task.miner)} drew it in ${seconds(task.took)}`;
-  if (task.stage === 3) return `${nameOf(task.miner)} draws it${task.rank === 0 ? ", first in the draw" : ""}`;
+  if (task.stage === 3) return `${nameOf(task.miner)} draws it`;
   if (task.stage === 2) return `${claims}, about to be awarded`;
   if (task.problem) return `${task.problem}, offered again`;
   return task.stage === 1 ? "offered to all miners" : "waits for its offer";
@@ -91,13 +91,15 @@ function show({ network }) {
   const sum = (key) => here.reduce((total, member) => total + (member[key] ?? 0), 0);
   const staked = network.members.reduce((total, member) => total + BigInt(member.stake), 0n);
   const { totals } = network;
+  const done = miners.reduce((total, member) => total + member.deeds.done, 0);
+  const worked = miners.reduce((total, member) => total + member.deeds.work_ms, 0);
   figures([
     ["Miners connected", String(here.length), `of ${miners.length} registered`],
     ["Free places", `${sum("free")}`, `of ${sum("places")} at once`],
     ["Pictures made", totals.done.toLocaleString("en-US"), totals.failed ? `${totals.failed} ended without one` : "since this start"],
     ["In the works", totals.open.toLocaleString("en-US"), totals.open === 1 ? "task" : "tasks"],
     ["Staked", short(staked.toString()), "CAI"],
-    ["Epoch", network.epoch.toLocaleString("en-US"), `${span(network.epoch_s)} each`],
+    ["A picture takes", done ? seconds(worked / done) : "–", "on average"],
   ]);
   const rows = network.members.slice(0, MAX_ROWS);
   at("members").tBodies[0].replaceChildren(...rows.map((member) => memberRow(member, network.own_id)));
