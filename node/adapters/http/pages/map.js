@@ -8,6 +8,7 @@ const NARROW = { width: 440, height: 470 };
 const NARROW_PX = 520;
 const MAX_DRAWN = 96;
 const MAX_NAMED = 18;
+const MAX_NUMBERED = 40;
 const MAX_SPARKS = 160;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -57,13 +58,14 @@ export class NetworkMap {
     this.nodes.replaceChildren();
     this.places.clear();
     const most = shown.reduce((sum, member) => (member.role === "miner" ? Math.max(sum, Number(member.stake)) : sum), 1);
-    const rings = shown.length > 40 ? 2 : 1;
+    const isCrowd = shown.length > MAX_NUMBERED;
+    const margin = shown.length > MAX_NAMED ? { x: 34, y: 34 } : { x: this.size === WIDE ? 92 : 56, y: 74 };
     shown.forEach((member, index) => {
       const angle = -Math.PI / 2 + (2 * Math.PI * (index + 0.5)) / shown.length;
-      const reach = rings === 2 && index % 2 ? 0.66 : 1;
-      const x = this.centre.x + Math.cos(angle) * (this.size.width / 2 - (this.size === WIDE ? 92 : 56)) * reach;
-      const y = this.centre.y + Math.sin(angle) * (this.size.height / 2 - 74) * reach;
-      const base = shown.length > 40 ? 7 : 13;
+      const reach = isCrowd && index % 2 ? 0.66 : 1;
+      const x = this.centre.x + Math.cos(angle) * (this.size.width / 2 - margin.x) * reach;
+      const y = this.centre.y + Math.sin(angle) * (this.size.height / 2 - margin.y) * reach;
+      const base = isCrowd ? 7 : 13;
       const radius = member.role === "miner" ? base + base * 0.9 * Math.sqrt(Number(member.stake) / most) : base * 1.6;
       this.place(member, x, y, radius, shown.length <= MAX_NAMED);
     });
@@ -82,7 +84,7 @@ export class NetworkMap {
     const body = member.role === "miner" ? s("circle", { r: radius, class: "body" }) : s("path", { d: hexagon(radius), class: "body" });
     const group = s("g", { class: `node ${member.role}`, transform: `translate(${x} ${y})` },
       s("title"), body, member.role === "miner" ? s("circle", { r: radius + 5, class: "turning" }) : null,
-      radius > 11 ? s("text", { class: "inside", y: 4 }, String(member.id)) : null);
+      radius > 12.9 ? s("text", { class: "inside", y: 4 }, String(member.id)) : null);
     if (named) {
       const above = y < this.centre.y - 20;
       group.append(

@@ -88,7 +88,7 @@ async function run() {
     if (end.stage === "failed") throw new Error(failure(end.reason));
     await finish(accepted, end, mine);
   } catch (error) {
-    problem(error.status === 401 ? `${error.message} (More: ask who runs this coordinator for a key.)` : error.message);
+    problem(error.status === 401 ? keyNeeded() : error.message);
     canvas(h("p", {}, "No picture this time."));
     stages(-1);
     say("");
@@ -164,6 +164,13 @@ async function stop() {
   } catch (error) {
     problem(error.message);
   }
+}
+
+function keyNeeded() {
+  at("key").focus();
+  return at("key").value.trim()
+    ? "This coordinator does not know that key. Ask who runs it for one."
+    : "This coordinator serves only those who have an API key. Ask who runs it for one.";
 }
 
 function failure(reason) {
