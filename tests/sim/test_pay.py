@@ -4,11 +4,13 @@ import random
 
 import pytest
 
+from protocol.chain_records import Escrow, SettlementRead
 from protocol.effects import Accepted
+from protocol.events import SettlementSeen
 from protocol.notes import NoteName
 from protocol.records import VoucherHeld, VoucherIssued
 from protocol.roles.redeeming import RedeemPolicy
-from protocol.units import DurationMs, StakingId, Wei
+from protocol.units import BlockNumber, Digest, DurationMs, StakingId, Wei
 from tests.sim.chain import BLOCK_MS
 from tests.sim.settlement import Settlement
 from tests.sim.test_task_line import SETTLE_MS
@@ -112,3 +114,25 @@ def test_pay__escrow_for_three__three_are_made_and_paid_and_more_after_a_deposit
         world.submit()
     world.run(2 * 60_000)
     assert sum(settlement.redeemed.values()) == 5 * PRICE
+
+
+def test_pay__coordinator_that_promises_more_than_it_has__gets_no_more_than_a_picture_of_each_miner_for_nothing() -> (
+    None
+):
+    world, settlement = paying(5, miners=4)
+    coordinator = world.machines["coordinator0"]
+    world.chain.deaf.add(coordinator.name)  # as one that does not look at its own escrow
+    rich = Escrow(coordinator.staking_id, Wei(10**6 * PRICE), Wei(0), Wei(0), Wei(0))
+    read = SettlementRead("sim", BlockNumber(world.chain.height), Digest(bytes(32)), escrows=(rich,))
+    world.post(coordinator, SettlementSeen(read, Wei(0)))
+    for _ in range(40):
+        world.submit()
+        world.run(1000)
+    promised, paid = sum(held(world).values()), sum(settlement.redeemed.values())
+    assert paid == 5 * PRICE, "all that there was"
+    assert 5 * PRICE < promised <= (5 + 4) * PRICE, "each miner knows the total of its own last receipt only"
+    refused = {
+        name for _, name, note in world.noted(NoteName.COORDINATOR_REFUSED) if note.fields["reason"] == "uncovered"
+    }
+    assert refused == {f"miner{number}" for number in range(4)}
+    assert world.chain.escrows[coordinator.staking_id].owed == promised - paid, "the debt stands, and jails"
