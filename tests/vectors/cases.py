@@ -9,6 +9,7 @@ from protocol.units import CAI
 from protocol.wire import codec
 from protocol.wire.messages import Abandon
 from tests.vectors.families import Json, to_json
+from tests.vectors.picture_cases import DISTANCES
 
 SECRETS = {name: hashlib.sha256(name.encode()).digest() for name in ("alice", "bob", "carol")} | {
     "one": (1).to_bytes(32, "big")
@@ -346,6 +347,7 @@ CASES: dict[str, dict[str, Json]] = {
         "unknown kind": {"place": "work", "data": msgpack.packb({"kind": "auction", "version": 1})},
         "newer version": {"place": "work", "data": msgpack.packb(ABANDON | {"version": 2})},
     },
+    "distances": DISTANCES,
 }
 
 

@@ -15,6 +15,7 @@ from protocol.stake.epoch import acceptable_epochs, beacon, beacon_cutoff, epoch
 from protocol.stake.field import Field
 from protocol.stake.lottery import award_at, ignores_warmth, order, slot_ms, task_id, ticket
 from protocol.stake.table import StakeRow, StakeTable
+from protocol.task.distance import Raster, distance, sketch_of
 from protocol.task.offer import offer_digest
 from protocol.task.specification import specification_digest
 from protocol.units import Address, Digest, Epoch, Role, StakingId, UnixMillis, Wei
@@ -158,6 +159,12 @@ def _messages(given: Json) -> Json:
     return {"encoded": codec.encode(message)}
 
 
+def _distances(given: Json) -> Json:
+    one, other = (sketch_of(Raster(given["width"], given["height"], given[name])) for name in ("one", "other"))
+    found = distance(one, other)
+    return {"structure": found.structure, "colour": found.colour, "detail": found.detail, "total": found.total}
+
+
 def _refusals(given: Json) -> Json:
     try:
         codec.decode(given["data"], PLACES[given["place"]])
@@ -182,6 +189,7 @@ FAMILIES: Final[dict[str, Callable[[Json], Json]]] = {
     "offers": _offers,
     "messages": _messages,
     "refusals": _refusals,
+    "distances": _distances,
 }
 """Each family is one file, ``<name>.json``."""
 
