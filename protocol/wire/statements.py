@@ -108,7 +108,7 @@ class CommitmentStatement(Statement):
     artifact: DigestField
     """SHA-256 of the artifact's bytes."""
     fingerprint: DigestField
-    """Root over per-step latent fingerprints; 32 zero bytes where the engine takes none."""
+    """Root over per-step latent fingerprints (§12.7); 32 zero bytes where the engine takes none."""
 
 
 class ReceiptStatement(Statement):

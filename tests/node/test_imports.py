@@ -120,6 +120,7 @@ MAY_ALSO_IMPORT = {
     "node/adapters/engine/loading.py": {"torch", "diffusers"},
     "node/adapters/engine/pipeline.py": {"torch", "diffusers", "transformers", "numpy", "PIL"},
     "node/adapters/engine/denoised.py": {"torch"},
+    "node/adapters/engine/trace.py": {"torch"},
     "node/adapters/engine/preview.py": {"numpy", "PIL"},
     "node/accounts.py": {"node.adapters.store"},
     "node/audit_chart.py": {"matplotlib"},

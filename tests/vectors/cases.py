@@ -9,7 +9,7 @@ from protocol.units import CAI
 from protocol.wire import codec
 from protocol.wire.messages import Abandon
 from tests.vectors.families import Json, to_json
-from tests.vectors.picture_cases import DISTANCES
+from tests.vectors.picture_cases import DISTANCES, FINGERPRINTS
 
 SECRETS = {name: hashlib.sha256(name.encode()).digest() for name in ("alice", "bob", "carol")} | {
     "one": (1).to_bytes(32, "big")
@@ -348,6 +348,7 @@ CASES: dict[str, dict[str, Json]] = {
         "newer version": {"place": "work", "data": msgpack.packb(ABANDON | {"version": 2})},
     },
     "distances": DISTANCES,
+    "fingerprints": FINGERPRINTS,
 }
 
 

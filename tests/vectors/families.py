@@ -16,6 +16,7 @@ from protocol.stake.field import Field
 from protocol.stake.lottery import award_at, ignores_warmth, order, slot_ms, task_id, ticket
 from protocol.stake.table import StakeRow, StakeTable
 from protocol.task.distance import Raster, distance, sketch_of
+from protocol.task.fingerprint import fingerprint_root, opened, packed, steps_to_open
 from protocol.task.offer import offer_digest
 from protocol.task.specification import specification_digest
 from protocol.units import Address, Digest, Epoch, Role, StakingId, UnixMillis, Wei
@@ -165,6 +166,17 @@ def _distances(given: Json) -> Json:
     return {"structure": found.structure, "colour": found.colour, "detail": found.detail, "total": found.total}
 
 
+def _fingerprints(given: Json) -> Json:
+    fingerprints = [packed(numbers) for numbers in given["steps"]]
+    opening = opened(fingerprints, given["opened"])
+    return {
+        "root": fingerprint_root(fingerprints),
+        "fingerprint": opening.fingerprint,
+        "path": opening.path,
+        "two_to_open": steps_to_open(Digest(given["beacon"]), Digest(given["commitment"]), len(fingerprints), 2),
+    }
+
+
 def _refusals(given: Json) -> Json:
     try:
         codec.decode(given["data"], PLACES[given["place"]])
@@ -190,6 +202,7 @@ FAMILIES: Final[dict[str, Callable[[Json], Json]]] = {
     "messages": _messages,
     "refusals": _refusals,
     "distances": _distances,
+    "fingerprints": _fingerprints,
 }
 """Each family is one file, ``<name>.json``."""
 

@@ -1,4 +1,6 @@
-"""Pairs of pictures whose distance is published. Add new ones at the end; never change or remove one."""
+"""Pairs of pictures and steps of pictures that are published. Add new ones at the end; never change or remove one."""
+
+import hashlib
 
 from tests.vectors.families import Json
 
@@ -21,4 +23,22 @@ DISTANCES: dict[str, Json] = {
     "flat and chequered": _pair(16, 16, b"\x80" * 768, _picture(16, 16, 128, 128)),
     "odd edges": _pair(21, 17, _picture(21, 17, 6, 4), _picture(21, 17, 5, 4)),
     "cells of several pixels": _pair(130, 9, _picture(130, 9, 1, 11, 2), _picture(130, 9, 2, 7)),
+}
+
+
+def _steps(count: int, opened: int) -> Json:
+    """Steps whose numbers rise, the lowest and highest among them, and which one is opened."""
+    return {
+        "steps": [[-32_767 + 1040 * place + step for place in range(64)] for step in range(count)],
+        "opened": opened,
+        "beacon": hashlib.sha256(b"a beacon for vectors").digest(),
+        "commitment": hashlib.sha256(b"a commitment for vectors").digest(),
+    }
+
+
+FINGERPRINTS: dict[str, Json] = {
+    "one step": _steps(1, 0),
+    "first of four": _steps(4, 0),
+    "last of five": _steps(5, 4),
+    "inner of eleven": _steps(11, 6),
 }

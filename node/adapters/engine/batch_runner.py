@@ -7,7 +7,7 @@ import hashlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Literal
@@ -24,8 +24,10 @@ from node.adapters.engine.pipeline import (
     fault_reason,
     release_memory,
 )
+from node.adapters.engine.trace import Trace
 from node.adapters.engine.warm_up import measure
 from node.adapters.engine.weights import ModelFault, check_model
+from protocol.task.fingerprint import NO_FINGERPRINT
 from protocol.units import Digest
 
 ENCODED_BEHIND: Final = 1
@@ -154,6 +156,7 @@ class BatchRunner:
         painter = self._painters.get(command.model)
         if painter is None:
             raise ModelFault("model_missing", f"{command.model} is not loaded")
+        trace = Trace()
         pictures = painter.draw(
             [Wish(order.prompt, order.negative_prompt, order.seed) for order in drawn],
             width=command.width,
@@ -161,15 +164,22 @@ class BatchRunner:
             steps=command.steps,
             guidance=command.guidance,
             on_step=on_step,
+            trace=trace,
         )
         while len(self._encoded) > ENCODED_BEHIND:
             self._encoded.popleft().result()
         tell("encoding", command.steps)
         wanted = {order.job for order in orders}
         made = [(order, picture) for order, picture in zip(drawn, pictures, strict=True) if order.job in wanted]
-        self._encoded.append(self._encoders.submit(self._deliver, made, _elapsed_ms(begin)))
+        roots = {order.job: trace.root(place) for place, order in enumerate(drawn) if order.job in wanted}
+        self._encoded.append(self._encoders.submit(self._deliver, made, roots, _elapsed_ms(begin)))
 
-    def _deliver(self, made: Sequence[tuple[Order, Picture | JobFault]], generation_ms: int) -> None:
+    def _deliver(
+        self,
+        made: Sequence[tuple[Order, Picture | JobFault]],
+        roots: Mapping[int, Digest | None],
+        generation_ms: int,
+    ) -> None:
         """Encode pictures and report them, beside the drawing of the next batch."""
         for order, picture in made:
             if isinstance(picture, JobFault):
@@ -184,9 +194,8 @@ class BatchRunner:
                 self._fail(order, fault_reason(error))
                 continue
             digest = Digest(hashlib.sha256(data).digest())
-            self._report(
-                Done(job=order.job, data=data, digest=digest, generation_ms=generation_ms + _elapsed_ms(begin))
-            )
+            root, spent_ms = roots[order.job] or NO_FINGERPRINT, generation_ms + _elapsed_ms(begin)
+            self._report(Done(job=order.job, data=data, digest=digest, fingerprint=root, generation_ms=spent_ms))
 
     def _fail(self, order: Order, reason: str) -> None:
         self._report(Failed(job=order.job, reason=reason))

@@ -42,7 +42,7 @@ from protocol.effects import StartJob
 from protocol.events import EngineChanged, JobFailed, JobFinished, JobProgress, ModelState
 from protocol.notes import NoteName
 from protocol.task.catalog import Catalog
-from protocol.units import Digest, TaskId
+from protocol.units import TaskId
 
 GATHER_S: Final = 0.05
 """Longest wait (s) of an idle device for companions of a job, where several pictures together pay."""
@@ -55,8 +55,6 @@ STALL_GRACE_S: Final = 30.0
 """How long (s) a job may be silent beside the steps themselves: reading the prompt, decoding, encoding."""
 STALL_STEPS: Final = 8
 """How many usual steps a step may take. The coordinator gives up at 4; a child is killed only when surely stuck."""
-NO_FINGERPRINT: Final = Digest(bytes(32))
-"""No per-step fingerprints are taken."""
 
 
 class DiffusionEngine:
@@ -318,7 +316,7 @@ class DiffusionEngine:
                     digest=report.digest,
                     media_type="image/png",
                     model=self._models[self._jobs[key].job.specification.model].pinned_digest,
-                    fingerprint=NO_FINGERPRINT,
+                    fingerprint=report.fingerprint,
                     generation_ms=report.generation_ms,
                 )
                 self._end(key, finished)

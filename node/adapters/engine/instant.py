@@ -16,14 +16,11 @@ from protocol.effects import StartJob
 from protocol.events import EngineChanged, JobFailed, JobFinished, JobProgress, ModelState
 from protocol.notes import NoteName
 from protocol.task.catalog import Catalog
+from protocol.task.fingerprint import NO_FINGERPRINT
 from protocol.units import Digest, TaskId
 
 REPEAT_S: Final = 0.5
 """How often (s) a job says where it stands; the core relays it every second."""
-
-NO_FINGERPRINT: Final = Digest(bytes(32))
-"""This engine has no latents to take fingerprints of."""
-
 PICTURE_S: Final = 0.0002
 """What a picture costs without a delay (s), with its events, rounded up from a measured 0.00004 for the bytes alone;
 the capability's speed follows from it."""

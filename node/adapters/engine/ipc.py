@@ -152,6 +152,8 @@ class Done(Frozen):
     job: JobNumber
     data: Annotated[bytes, Field(min_length=1, max_length=MAX_ARTIFACT_BYTES)]
     digest: DigestField
+    fingerprint: DigestField
+    """Root over the latents of its steps, as in a commitment."""
     generation_ms: DurationField
 
 

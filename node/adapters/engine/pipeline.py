@@ -1,4 +1,4 @@
-"""The only file that imports diffusers; torch is imported here and in ``denoised``. It runs in the child alone.
+"""The only file that imports diffusers; torch is imported here and in what it uses. It runs in the child alone.
 
 Rules for editors: nothing here knows frames, pipes or the node; nothing outside the child imports this module.
 """
@@ -21,6 +21,7 @@ from node.adapters.engine.denoised import Denoised
 from node.adapters.engine.ipc import Precision
 from node.adapters.engine.loading import load_pipeline
 from node.adapters.engine.preview import PreviewGuess
+from node.adapters.engine.trace import Trace
 from node.adapters.engine.weights import ModelFault
 
 Picture = Image.Image
@@ -107,12 +108,14 @@ class Painter:
         steps: int,
         guidance: float,
         on_step: Callable[[int, int, Preview], bool],
+        trace: Trace | None = None,
     ) -> list[Picture | JobFault]:
         """Draw pictures of exactly the asked size together, in the order of the wishes.
 
         The noise of each comes from a CPU generator with its own seed, so that it is the same on every device and in
         every batch. Either all wishes have a negative prompt or none has. ``on_step`` is told after each step how many
         are done and how long (ms) the last took, and may ask for previews meanwhile; False from it stops the batch.
+        ``trace`` takes the latents of each step.
 
         Returns:
             For each wish its picture, or why there is none: ``nan_picture``, ``black_picture``.
@@ -132,6 +135,8 @@ class Painter:
             del pipeline, timestep
             nonlocal moment, latents
             latents = values.get("latents")
+            if trace is not None and latents is not None:
+                trace.take(latents)
             now = time.perf_counter()
             wanted = on_step(index + 1, round((now - moment) * 1000), preview)
             moment = now

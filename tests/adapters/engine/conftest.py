@@ -95,16 +95,25 @@ class Notes:
 class SharedChild:
     """The real child process, driven over its real pipes."""
 
-    def __init__(self):
+    def __init__(self, threads=1, **environment):
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "node.adapters.engine.child", "--device", "cpu", "--threads", "1"],
+            [sys.executable, "-P", "-m", "node.adapters.engine.child", "--device", "cpu", "--threads", str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=child_environment(1, os.environ),
+            env=child_environment(threads, os.environ) | environment,
         )
         self._frames = FrameReader(MAX_REPORT_BYTES)
         self._ready = []
         self._jobs = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
 
     def send(self, message):
         self.process.stdin.write(encode(message))
@@ -166,21 +175,21 @@ class SharedChild:
 
 @pytest.fixture(scope="module")
 def child():
-    shared = SharedChild()
-    try:
+    with SharedChild() as shared:
         started = shared.receive(limit_s=90)
         assert isinstance(started, Started)
         loaded = shared.load(MODEL_FOLDER, load_catalog().models["pocket-emoji"].digest)
         assert isinstance(loaded, Loaded), loaded
         yield shared
-    finally:
-        shared.process.kill()
-        shared.process.wait()
-        shared.process.stdin.close()
-        shared.process.stdout.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def make_child():
+    """Starts a child of its own with so many threads, and more in its environment; to be left with ``with``."""
+    return SharedChild
+
+
+@pytest.fixture(scope="session")
 def model_folder():
     return MODEL_FOLDER
 

@@ -15,6 +15,7 @@ from protocol.errors import ConfigError
 from protocol.events import EngineChanged, JobFailed, JobFinished, JobProgress
 from protocol.notes import NoteName
 from protocol.task.catalog import Catalog
+from protocol.task.fingerprint import NO_FINGERPRINT
 
 NO_TORCH = """
 import sys, types
@@ -72,10 +73,12 @@ async def test_run__a_day_of_an_engine__every_job_ends_once_whatever_happens_to_
     end = await recorder.until_end(first)
     assert isinstance(end, JobFinished)
     assert end.data.startswith(b"\x89PNG")
+    assert end.fingerprint != NO_FINGERPRINT
     states = [event.state for event in recorder.of(first) if isinstance(event, JobProgress)]
     assert states[0] in {"queued", "loading"}
     assert "step" in states
-    assert isinstance(await recorder.until_end(second), JobFinished)
+    before = await recorder.until_end(second)
+    assert isinstance(before, JobFinished)
     waited_s = recorder.time_of(end) - recorder.time_of(recorder.of(second)[0])
     queued = [event for event in recorder.of(second) if isinstance(event, JobProgress) and event.state == "queued"]
     assert len(queued) >= 1 + int(waited_s), "silent for more than a second"
@@ -102,7 +105,7 @@ async def test_run__a_day_of_an_engine__every_job_ends_once_whatever_happens_to_
     assert await recorder.until_end(waiting) == JobFailed(waiting.task, 0, "cancelled")
     assert isinstance(await recorder.until_end(after), JobFinished)
 
-    # kill -9 in the middle of a job: withdrawn first, then failed; a new child takes the next job.
+    # kill -9 in the middle of a job: withdrawn first, then failed; a new child takes the next job, and draws the same.
     killed, behind = make_job(steps=50), make_job()
     engine.start(killed)
     engine.start(behind)
@@ -117,9 +120,10 @@ async def test_run__a_day_of_an_engine__every_job_ends_once_whatever_happens_to_
     recorder.events = recorder.events[withdrawn:]
     await recorder.until_up()
     assert engine.child_pid != old_pid
-    again = make_job(steps=2)
+    again = make_job(steps=4)
     engine.start(again)
-    assert isinstance(await recorder.until_end(again), JobFinished)
+    after = await recorder.until_end(again)
+    assert (after.digest, after.fingerprint) == (before.digest, before.fingerprint)
 
     # A frozen child: told alive for little more than a second, then killed, and its job fails by that name.
     frozen = make_job(steps=50)

@@ -54,7 +54,7 @@ REPORTS = [
     Loaded(model="m", load_ms=900, speeds=(BatchSpeed(batch=1, pixel_steps_per_s=400_000),)),
     LoadFailed(model="m", reason="model_corrupt"),
     Progress(jobs=(7, 8), state="step", step=3, steps=15, step_ms=52),
-    Done(job=7, data=b"picture", digest=bytes(32), generation_ms=800),
+    Done(job=7, data=b"picture", digest=bytes(32), fingerprint=bytes(32), generation_ms=800),
     Failed(job=7, reason="out_of_memory"),
     TooLarge(model="m", width=512, height=512, batch=4),
     Pong(number=3),

@@ -1,0 +1,112 @@
+"""What two honest engines have in common: the same bytes on one kind of device, the stated distance elsewhere.
+
+An audit compares what two machines drew. A processor without AVX-512 is imitated: its kernels add in another order.
+"""
+
+import contextlib
+import io
+
+import pytest
+from PIL import Image
+
+from node.adapters.engine.ipc import Done, Loaded, Started
+from node.catalog import load_catalog
+from protocol.task.distance import OTHER_NUMERICS, SAME_NUMERICS, Raster, distance, sketch_of
+from protocol.task.fingerprint import NO_FINGERPRINT
+
+WISHES = [("red heart", 5), ("green apple", 6), ("blue circle", 7)]
+OTHER_PROCESSOR = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+PRECISIONS = ["float32", "bfloat16"]
+
+
+@contextlib.contextmanager
+def engine(make_child, model_folder, *, precisions=PRECISIONS, threads=1, **environment):
+    """A child of its own with the embedded model, by the name of each precision."""
+    with make_child(threads, **environment) as child:
+        assert isinstance(child.receive(limit_s=90), Started)
+        for precision in precisions:
+            digest = load_catalog().models["pocket-emoji"].digest
+            assert isinstance(child.load(model_folder, digest, precision, precision=precision), Loaded)
+        yield child
+
+
+def drawn(child, model, wishes, **changes):
+    """(file, root over its steps' fingerprints) of these wishes, drawn together."""
+    _, ends = child.until_all_end(child.begin_batch(wishes, model=model, **{"steps": 6} | changes))
+    assert all(isinstance(end, Done) for end in ends), ends
+    return [(end.data, end.fingerprint) for end in ends]
+
+
+def each(child, precisions=PRECISIONS):
+    """File and root of every wish, drawn alone."""
+    return {(model, wish): drawn(child, model, [wish])[0] for model in precisions for wish in WISHES}
+
+
+def sketch(end):
+    picture = Image.open(io.BytesIO(end[0])).convert("RGB")
+    return sketch_of(Raster(picture.width, picture.height, picture.tobytes()))
+
+
+def apart(one, other):
+    return distance(sketch(one), sketch(other)).total
+
+
+@pytest.fixture(scope="module")
+def first(make_child, model_folder):
+    """One engine, and what it drew of each wish alone."""
+    with engine(make_child, model_folder) as child:
+        yield child, each(child)
+
+
+def test_run__another_process_on_the_same_device__gives_the_same_bytes_and_root(first, make_child, model_folder):
+    with engine(make_child, model_folder) as again:
+        drawn(again, "float32", [("pizza", 1), ("dog", 2)])  # what it did before does not count
+        assert each(again) == first[1]
+
+
+def test_run__more_threads__is_within_the_distance_of_the_same_numerics(first, make_child, model_folder):
+    with engine(make_child, model_folder, precisions=["float32"], threads=2) as other:
+        found = each(other, ["float32"])
+    assert max(apart(end, first[1][key]) for key, end in found.items()) <= SAME_NUMERICS
+
+
+def test_run__another_kind_of_processor__is_within_the_distance_of_the_same_numerics(first, make_child, model_folder):
+    # 16-bit numbers would take half a minute a picture there.
+    with engine(make_child, model_folder, precisions=["float32"], **OTHER_PROCESSOR) as other:
+        found = each(other, ["float32"])
+    assert max(apart(end, first[1][key]) for key, end in found.items()) <= SAME_NUMERICS
+
+
+@pytest.mark.parametrize("model", PRECISIONS)
+def test_run__in_company__is_within_the_distance_of_the_same_numerics(first, model):
+    child, alone = first
+    for wish, end in zip(WISHES, drawn(child, model, WISHES), strict=True):
+        assert apart(end, alone[model, wish]) <= SAME_NUMERICS
+
+
+@pytest.mark.parametrize("model", PRECISIONS)
+def test_run__other_companions_in_the_same_place__gives_the_same_bytes(first, model):
+    child, _ = first
+    one = drawn(child, model, [WISHES[0], *WISHES[1:]])
+    other = drawn(child, model, [WISHES[0], ("pizza", 1), ("dog", 2)])
+    assert one[0] == other[0]
+    assert one[1:] != other[1:]
+
+
+def test_run__16_bit_numbers__are_within_their_distance_and_beyond_that_of_32_bits(first):
+    _, alone = first
+    for wish in WISHES:
+        assert SAME_NUMERICS < apart(alone["float32", wish], alone["bfloat16", wish]) <= OTHER_NUMERICS
+
+
+def test_run__one_step_less__is_beyond_the_distance_of_the_same_numerics(first):
+    child, alone = first
+    for wish in WISHES:
+        (end,) = drawn(child, "float32", [wish], steps=5)
+        assert apart(end, alone["float32", wish]) > SAME_NUMERICS
+
+
+def test_run__any_picture__comes_with_the_root_of_its_own_steps(first):
+    roots = [root for _, root in first[1].values()]
+    assert len(set(roots)) == len(PRECISIONS) * len(WISHES)
+    assert NO_FINGERPRINT not in roots
