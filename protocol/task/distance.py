@@ -37,7 +37,7 @@ DETAIL_SHARE: Final = 25
 
 SAME_NUMERICS: Final = 200
 """Largest distance of two honest files without loss from 32-bit numbers: only the order of additions differs."""
-OTHER_NUMERICS: Final = 8_000
+OTHER_NUMERICS: Final = 10_000
 """The same where 16-bit numbers are on one side or both, but for rare pictures that such numbers tip over."""
 RE_ENCODED: Final = 20_000
 """The same where a file has gone through JPEG or WebP of quality 70 or more, or has noise of two values."""
