@@ -38,7 +38,7 @@ def _announces(peer: bytes, addresses: list[bytes], key: bytes = b"") -> bytes:
 def _records(node: Running):
     parts = node.transport._parts
     assert parts is not None
-    return parts.discovery._dht.provider_store._records
+    return parts.discovery._dht.records._records
 
 
 async def _found(node: Running) -> tuple[str, ...]:
@@ -92,8 +92,8 @@ async def test_add_provider__thousands_of_addresses__few_are_kept() -> None:
         many = [Multiaddr(f"/ip4/10.{high}.{low}.1/tcp/1").to_bytes() for high in range(20) for low in range(200)]
         huge = [Multiaddr("/dns4/" + ".".join(["x" * 60] * 4) + "/tcp/1").to_bytes()]
         await (await enemy.say(KAD, _announces(identity.to_bytes(), huge + many))).read(1)
-        kept, _ = _records(place.victim)[record_key(KEY)][identity]
-        assert 0 < len(kept.addrs) <= 4
+        kept = _records(place.victim)[record_key(KEY)][identity]
+        assert 0 < len(kept.addresses) <= 4
         await place.holds()
 
 
@@ -147,11 +147,15 @@ async def test_put_value__any__not_kept() -> None:
     async with _with_provider() as place, place.enemy(standing=Standing.MINER) as enemy:
         for key in (b"/gpu/x", b"plain", record_key(KEY)):
             record = {"key": key, "value": b"poison"}
-            await enemy.say(KAD, _query(type=Kind.PUT_VALUE, key=key, record=record))
+            refused = await enemy.say(KAD, _query(type=Kind.PUT_VALUE, key=key, record=record))
+            with pytest.raises(STREAM_ERRORS):
+                await refused.read(4096)
+            asked = await enemy.say(KAD, _query(type=Kind.GET_VALUE, key=key))
+            answer = Message()
+            answer.ParseFromString(await VarintFrames(asked, 65536).read())
+            assert answer.type == Kind.GET_VALUE
+            assert not answer.HasField("record")
         await place.holds()
-        parts = place.victim.transport._parts
-        assert parts is not None
-        assert parts.discovery._dht.value_store.store == {}
 
 
 async def test_get_providers__registered_liar_moves_everybody_to_nowhere__honest_is_reached_all_the_same() -> None:
@@ -177,7 +181,7 @@ async def test_get_providers__registered_liar_moves_everybody_to_nowhere__honest
         parts.dialler.learn(liar.id, [Multiaddr(str(endpoint).partition("/p2p/")[0])])
         asker.transport.connect(liar.id)
         await until(lambda: parts.peers.is_connected(liar.id), "the liar")
-        await until(lambda: liar.id in map(str, parts.discovery._dht.routing_table.get_peer_ids()), "the liar's place")
+        await until(lambda: liar.id in map(str, parts.discovery._dht.table.peers()), "the liar's place")
         found = await parts.discovery._find_once(record_key(KEY))
         assert Kind.GET_PROVIDERS in asked, "the liar was asked"
         # The last that is learned is the first that is tried.

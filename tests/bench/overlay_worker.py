@@ -68,10 +68,10 @@ class Ours:
         return parts.discovery._dht
 
     def holds(self, number: int, key: str) -> bool:
-        return bool(self._dht(number).provider_store.get_providers(_record(key)))
+        return bool(self._dht(number).records.of(_record(key)))
 
     def table(self, number: int) -> int:
-        return len(self._dht(number).routing_table.get_peer_ids())
+        return len(self._dht(number).table)
 
     def connections(self, number: int) -> int:
         parts = self._nodes[number].transport._parts

@@ -1,199 +1,208 @@
-"""Kademlia whose tables hold registered peers only.
+"""Our part in the DHT: answering others, and asking them. The wire format is that of libp2p's Kademlia.
 
-Without that gate, cheap keys ground close to the one hash of a model would eclipse it. Strangers may ask.
+Strangers may ask, and are in no table and no record. Values are not kept for anybody.
 """
 
-import time
-from collections import OrderedDict
-from collections.abc import Callable
-from typing import Final, cast
+from collections.abc import Callable, Iterable
+from typing import Final, final
 
 import trio
 from libp2p.abc import INetStream
 from libp2p.host.basic_host import BasicHost
 from libp2p.kad_dht.common import PROTOCOL_ID
-from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
-from libp2p.kad_dht.peer_routing import PeerRouting
-from libp2p.kad_dht.provider_store import ProviderStore
-from libp2p.kad_dht.routing_table import RoutingTable
+from libp2p.kad_dht.pb.kademlia_pb2 import Message
 from libp2p.peer.id import ID
-from libp2p.peer.peerinfo import PeerInfo
-from libp2p.records.validator import NamespacedValidator
 
-from node.adapters.libp2p.dht_queries import Queries, QueryStream
-from node.adapters.libp2p.framing import STREAM_ERRORS
+from node.adapters.libp2p.addresses import read_address
+from node.adapters.libp2p.dht_client import KEPT_S, Client
+from node.adapters.libp2p.dht_queries import MAX_QUERY_BYTES, Queries
+from node.adapters.libp2p.dht_records import Records
+from node.adapters.libp2p.dht_table import ADDRESSES, CLOSEST, Gate, Table
+from node.adapters.libp2p.dht_walk import walk
+from node.adapters.libp2p.framing import STREAM_ERRORS, VarintFrames, varint_frame
 from node.adapters.libp2p.gossip_limits import Judge
+from node.adapters.libp2p.host import peerstore_of, swarm_of
 from node.adapters.libp2p.identity import from_libp2p, is_node_id
-from node.adapters.libp2p.peerstore import usable
+from node.adapters.libp2p.muxed_stream import muxed_of
 from protocol.effects import Offence
+from protocol.errors import InvalidMessage
 
-MAX_PROVIDERS_PER_KEY: Final = 256
-"""Upstream keeps 20, so a coordinator would never hear of the 21st miner of a model. One answer stays below 128 KiB."""
-MAX_KEYS: Final = 4096
-RECORD_LIFE_S: Final = 1800.0
-"""A provider record is forgotten after this (s); a living provider renews it three times in it."""
-MAX_INBOUND_QUERIES: Final = 64
-"""DHT streams served at once. Upstream resets all beyond 12, which a simultaneous start of 20 nodes exceeds."""
-QUERY_S: Final = 3.0
-"""One peer must answer one query within this (s)."""
+MAX_RECORD_KEY_BYTES: Final = 80
+"""Longest key of a record, as libp2p says; ours have 34."""
+ADDRESS_LIFE_S: Final = 3600
+"""How long an address that we were told is tried (s)."""
+DIALS_AT_ONCE: Final = 3
+"""Peers that are dialled at once to be asked or told; each costs both ends 4 ms of CPU. Where fifty nodes that share
+two cores began all of theirs at once, none was made in time, and all were begun anew, without end."""
 SWEEP_S: Final = 60.0
-ADDRESSES: Final = 4
-"""Addresses kept of one provider."""
-
 KAD: Final = PROTOCOL_ID
-Gate = Callable[[ID], bool]
+Kind: Final = Message.MessageType
+Heard = Callable[[ID, tuple[bytes, ...]], None]
 
 
-class GatedTable(RoutingTable):
-    """A routing table that takes whom the gate lets in, and tells when it has grown."""
-
-    def __init__(self, local_id: ID, host: BasicHost, gate: Gate) -> None:
-        super().__init__(local_id, host, max_peers_per_subnet=0)  # registration stands in for subnet limits
-        self._gate = gate
-        self.grown = trio.Event()
-
-    async def add_peer(self, peer_obj: PeerInfo | ID, *, skip_server_mode_check: bool = False) -> bool:
-        """Take a peer, if the gate does."""
-        peer = peer_obj.peer_id if isinstance(peer_obj, PeerInfo) else peer_obj
-        if not self._gate(peer):
-            return False
-        is_new = not self.peer_in_table(peer)
-        taken = await super().add_peer(peer_obj, skip_server_mode_check=skip_server_mode_check)
-        if taken and is_new:
-            self.grown.set()
-            self.grown = trio.Event()
-        return taken
-
-    def forget_refused(self) -> None:
-        """Take out whom the gate would not let in any more."""
-        for peer in self.get_peer_ids():
-            if not self._gate(peer):
-                self.remove_peer(peer)
-
-
-class GatedRouting(PeerRouting):
-    """Look-ups that ask registered peers only and believe them about registered peers only."""
-
-    def __init__(self, host: BasicHost, table: GatedTable, gate: Gate) -> None:
-        super().__init__(host, table)
-        self._gate = gate
-
-    async def _query_peer_for_closest(self, peer: ID, target_key: bytes) -> list[ID]:
-        if not self._gate(peer):
-            return []
-        found: list[ID] = []
-        with trio.move_on_after(QUERY_S):
-            found = await super()._query_peer_for_closest(peer, target_key)
-        return [other for other in found if self._gate(other)]
-
-
-class ProviderRecords(ProviderStore):
-    """Provider records with our own gate, size and life."""
-
-    def __init__(self, host: BasicHost, routing: GatedRouting, gate: Gate) -> None:
-        super().__init__(host, routing)
-        self._gate = gate
-        self._records: OrderedDict[bytes, OrderedDict[ID, tuple[PeerInfo, float]]] = OrderedDict()
-
-    def add_provider(self, key: bytes, provider: PeerInfo) -> None:
-        """Keep a record of a registered peer; the oldest gives way when there are too many."""
-        if not self._gate(provider.peer_id):
-            return
-        records = self._records.setdefault(key, OrderedDict())
-        records.pop(provider.peer_id, None)
-        kept = PeerInfo(provider.peer_id, usable(provider.addrs, ADDRESSES))
-        records[provider.peer_id] = (kept, time.monotonic())
-        if len(records) > MAX_PROVIDERS_PER_KEY:
-            records.popitem(last=False)
-        if len(self._records) > MAX_KEYS:
-            self._records.popitem(last=False)
-
-    def get_providers(self, key: bytes) -> list[PeerInfo]:
-        """Give the living records of a key."""
-        oldest = time.monotonic() - RECORD_LIFE_S
-        return [
-            provider
-            for provider, at in self._records.get(key, OrderedDict()).values()
-            if at > oldest and self._gate(provider.peer_id)
-        ]
-
-    def cleanup_expired(self) -> None:
-        """Forget what is too old."""
-        oldest = time.monotonic() - RECORD_LIFE_S
-        for key, records in list(self._records.items()):
-            for peer, (_, at) in list(records.items()):
-                if at <= oldest:
-                    del records[peer]
-            if not records:
-                del self._records[key]
-
-    async def tell(self, peer: ID, key: bytes) -> bool:
-        """Tell one peer that we provide the key."""
-        with trio.move_on_after(QUERY_S):
-            return await self._send_add_provider(peer, key)
-        return False
-
-    async def ask(self, peer: ID, key: bytes) -> list[PeerInfo]:
-        """Ask one peer who provides the key."""
-        with trio.move_on_after(QUERY_S):
-            providers, _ = await self._get_providers_from_peer_with_closers(peer, key)
-            return [provider for provider in providers if self._gate(provider.peer_id)]
-        return []
-
-
-class OverlayDht(KadDHT):
+@final
+class OverlayDht:
     """The DHT of one host."""
 
-    routing_table: GatedTable
-    peer_routing: GatedRouting
-    provider_store: ProviderRecords
-
-    def __init__(self, host: BasicHost, gate: Gate, judge: Judge) -> None:
+    def __init__(self, host: BasicHost, gate: Gate, judge: Judge, nursery: trio.Nursery) -> None:
+        self.table = Table(host.get_id(), gate)
+        self.records = Records(gate)
+        self._host = host
+        self._gate = gate
         self._judge = judge
+        self._nursery = nursery
+        self._dials = trio.CapacityLimiter(DIALS_AT_ONCE)
         self._queries = Queries()
-        super().__init__(
-            host,
-            DHTMode.SERVER,
-            validator=NamespacedValidator({}, strict_validation=True),
-            validator_changed=True,
-            strict_validation=True,
-        )
-        self.routing_table = GatedTable(host.get_id(), host, gate)
-        self.peer_routing = GatedRouting(host, self.routing_table, gate)
-        self.provider_store = ProviderRecords(host, self.peer_routing, gate)
-        self._inbound_limiter = trio.CapacityLimiter(MAX_INBOUND_QUERIES)
+        self._client = Client(host)
+        host.set_stream_handler(KAD, self.serve)
 
     async def run(self) -> None:
-        """Sweep, and nothing else.
+        """Forget and close what is not needed any more."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._sweep_records)
+            nursery.start_soon(self._close_streams)
 
-        Look-ups are driven by ``discovery``: upstream's loop makes its first pass too early and its second after ten
-        minutes.
-        """
+    async def _sweep_records(self) -> None:
         while True:
             await trio.sleep(SWEEP_S)
-            self.provider_store.cleanup_expired()
+            self.records.sweep()
 
-    async def handle_stream(self, stream: INetStream) -> None:
+    async def _close_streams(self) -> None:
+        while True:
+            await trio.sleep(KEPT_S)
+            await self._client.close_unused()
+
+    # Answering.
+
+    async def serve(self, stream: INetStream) -> None:
         """Answer what a peer asks on one stream, within limits."""
         peer = stream.muxed_conn.peer_id
         if not self._queries.begin(peer):
             await stream.reset()
             return
-        checked = QueryStream(stream, self._queries)
+        muxed = muxed_of(stream)
+        frames = VarintFrames(muxed, MAX_QUERY_BYTES)
         try:
-            await super().handle_stream(cast("INetStream", checked))  # all that the handler uses is there
+            while (query := await self._queries.next(frames, peer)) is not None:
+                answer = self._answer(query, peer)
+                if answer is None:
+                    await stream.reset()
+                    return
+                await muxed.write(varint_frame(answer.SerializeToString()))
+        except InvalidMessage as error:
+            offence = Offence.MINOR if error.rule == "dht.flood" else Offence.GRAVE
+            self._judge(from_libp2p(peer), offence, error.rule)
+            await stream.reset()
         finally:
             self._queries.end(peer)
-        if checked.fault is not None:
-            offence = Offence.MINOR if checked.fault.rule == "dht.flood" else Offence.GRAVE
-            self._judge(from_libp2p(peer), offence, checked.fault.rule)
-            await stream.reset()
+
+    def _answer(self, query: Message, asker: ID) -> Message | None:
+        """Give the answer; None to what nobody should ask."""
+        if query.type == Kind.PING:
+            return Message(type=Kind.PING)
+        if not query.key or query.type == Kind.PUT_VALUE:
+            return None
+        answer = Message(type=query.type, key=query.key)
+        if query.type == Kind.ADD_PROVIDER:
+            if len(query.key) > MAX_RECORD_KEY_BYTES:
+                return None
+            for provider in query.providerPeers:
+                self.records.add(query.key, ID(provider.id), provider.addrs)
+            return answer
+        if query.type == Kind.GET_PROVIDERS:
+            for peer, record in self.records.of(query.key).items():
+                answer.providerPeers.add(id=peer.to_bytes(), addrs=record.addresses)
+        for peer in self.table.closest(query.key, CLOSEST, met=True):
+            if peer != asker:
+                answer.closerPeers.add(id=peer.to_bytes(), addrs=self.table.addresses(peer))
+        return answer
+
+    # Asking.
 
     async def closest(self, key: bytes) -> list[ID]:
         """Find the registered peers closest to a key, in the whole network; ours is not among them."""
-        try:
-            found = await self.peer_routing.find_closest_peers_network(key)
-        except STREAM_ERRORS:
-            found = self.routing_table.find_local_closest_peers(key)
-        own = self.host.get_id()
-        return [peer for peer in found if peer != own and is_node_id(peer.to_bytes())]
+
+        async def ask(peer: ID) -> Iterable[ID] | None:
+            answer = await self._ask(peer, Message(type=Kind.FIND_NODE, key=key))
+            return None if answer is None else self._named_closer(answer)
+
+        return await walk(self._nursery, key, self.table.closest(key), ask)
+
+    async def find_providers(
+        self, key: bytes, hear: Heard, has_answered: Callable[[], None], is_enough: Callable[[], bool]
+    ) -> None:
+        """Ask ever closer peers who provides a key.
+
+        Args:
+            key: The record's key.
+            hear: Called for each registered peer that somebody names, also our own and the same one many times.
+            has_answered: Called after all that one peer names.
+            is_enough: Asked once the closest have answered; as long as it says False, all of the closest are asked.
+        """
+
+        async def ask(peer: ID) -> Iterable[ID] | None:
+            answer = await self._ask(peer, Message(type=Kind.GET_PROVIDERS, key=key))
+            if answer is None:
+                return None
+            for provider in answer.providerPeers:
+                if is_node_id(provider.id) and self._gate(ID(provider.id)):
+                    hear(ID(provider.id), tuple(provider.addrs[:ADDRESSES]))
+            has_answered()
+            return self._named_closer(answer)
+
+        await walk(self._nursery, key, self.table.closest(key), ask, is_enough)
+
+    async def tell(self, peer: ID, key: bytes, addresses: Iterable[bytes]) -> bool:
+        """Tell one peer that we provide a key; say whether that was possible."""
+        own = Message.Peer(id=self._host.get_id().to_bytes(), addrs=addresses)
+        is_told = await self._reach(peer) and await self._client.tell(
+            peer, Message(type=Kind.ADD_PROVIDER, key=key, providerPeers=[own])
+        )
+        if not is_told:
+            self._lose(peer)
+        return is_told
+
+    async def _ask(self, peer: ID, query: Message) -> Message | None:
+        answer = await self._client.ask(peer, query) if await self._reach(peer) else None
+        if answer is None:
+            self._lose(peer)
+        return answer
+
+    async def _reach(self, peer: ID) -> bool:
+        """Have a connection to a peer; False when it cannot be dialled or must not be asked."""
+        if not self._gate(peer):
+            return False
+        if self._is_connected(peer):
+            return True
+        self._note(peer, self.table.addresses(peer))
+        async with self._dials:
+            try:
+                await swarm_of(self._host).dial_peer(peer)  # looks first whether the peer has come to us meanwhile
+            except STREAM_ERRORS:
+                return False
+        return True
+
+    def _note(self, peer: ID, addresses: Iterable[bytes]) -> None:
+        """Have an address at hand when a peer is dialled."""
+        known = [address for data in addresses if (address := read_address(data)) is not None]
+        if known:
+            peerstore_of(self._host).add_addrs(peer, known, ADDRESS_LIFE_S)
+
+    def _lose(self, peer: ID) -> None:
+        if not self._is_connected(peer):
+            self.table.drop(peer)
+
+    def _is_connected(self, peer: ID) -> bool:
+        return any(not connection.is_closed for connection in swarm_of(self._host).get_connections(peer))
+
+    def _named_closer(self, answer: Message) -> list[ID]:
+        """Take up whom an answer names, as far as they are registered."""
+        named = list[ID]()
+        for closer in answer.closerPeers[:CLOSEST]:
+            peer = ID(closer.id)
+            if is_node_id(closer.id) and peer != self._host.get_id() and self._gate(peer):
+                self.table.hear(peer, closer.addrs)
+                if peer not in self.table:
+                    self._note(peer, closer.addrs)  # it has no place there, but this search may need it
+                named.append(peer)
+        return named

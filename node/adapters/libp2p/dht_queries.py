@@ -1,4 +1,4 @@
-"""What upstream's DHT handler gets to read: whole, well-formed queries in time, and no more than a peer may ask.
+"""What the DHT is asked: whole, well-formed queries in time, and no more than a peer may ask.
 
 Upstream waits for ever for a query to come, serves a fixed number of streams at once to all peers together, and takes
 what is wrong for the end of a stream: whoever opened that many and said nothing had the DHT for itself.
@@ -9,10 +9,9 @@ from typing import Final, final
 
 import trio
 from google.protobuf.message import DecodeError
-from libp2p.abc import INetStream
 from libp2p.kad_dht.pb.kademlia_pb2 import Message
-from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
+from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 
 from node.adapters.libp2p.budget import Budgets
 from node.adapters.libp2p.framing import VarintFrames
@@ -55,6 +54,25 @@ class Queries:
         if not self._open[peer]:
             del self._open[peer]
 
+    async def next(self, frames: VarintFrames, peer: ID) -> Message | None:
+        """Wait for the next query on a stream; None when there is none, or none in time.
+
+        Raises:
+            InvalidMessage: It is not one that may be asked, or one too many.
+            STREAM_ERRORS: The stream is gone.
+        """
+        data = b""
+        try:
+            with trio.move_on_after(QUERY_S):
+                data = await frames.read()
+        except (EOFError, MuxedStreamEOF):
+            return None
+        if not data:
+            return None
+        query = check_query(data, peer)
+        await self.one_more(peer)
+        return query
+
     async def one_more(self, peer: ID) -> None:
         """Wait until the peer may ask once more.
 
@@ -69,56 +87,8 @@ class Queries:
             await trio.sleep(PAUSE_S)
 
 
-@final
-class QueryStream:
-    """One stream as upstream's handler sees it. ``fault`` tells afterwards what was wrong with it."""
-
-    def __init__(self, stream: INetStream, queries: Queries) -> None:
-        self.muxed_conn = stream.muxed_conn
-        self.fault: InvalidMessage | None = None
-        self._stream = stream
-        self._queries = queries
-        self._frames = VarintFrames(stream, MAX_QUERY_BYTES)
-        self._checked = b""
-
-    async def read(self, n: int | None = None) -> bytes:
-        """Give bytes of a query that has been checked; none at the end, also when it is the peer's fault."""
-        if not self._checked:
-            try:
-                self._checked = await self._next()
-            except InvalidMessage as error:
-                self.fault = error
-            except (EOFError, StreamEOF):
-                self._checked = b""
-        size = len(self._checked) if n is None or n < 0 else n
-        given, self._checked = self._checked[:size], self._checked[size:]
-        return given
-
-    async def _next(self) -> bytes:
-        query = b""
-        with trio.move_on_after(QUERY_S):
-            query = await self._frames.read()
-        if not query:
-            return b""
-        check_query(query, self.muxed_conn.peer_id)
-        await self._queries.one_more(self.muxed_conn.peer_id)
-        return _varint(len(query)) + query
-
-    async def write(self, data: bytes) -> None:
-        """Answer."""
-        await self._stream.write(data)
-
-    async def close(self) -> None:
-        """Say that no more answers come."""
-        await self._stream.close()
-
-    async def reset(self) -> None:
-        """End the stream."""
-        await self._stream.reset()
-
-
-def check_query(data: bytes, peer: ID) -> None:
-    """Let pass what may be asked.
+def check_query(data: bytes, peer: ID) -> Message:
+    """Read what may be asked.
 
     Raises:
         InvalidMessage: ``dht.malformed``, or ``dht.provider``: it announces somebody else.
@@ -132,11 +102,4 @@ def check_query(data: bytes, peer: ID) -> None:
         raise InvalidMessage("dht.malformed", f"a key of {len(query.key)} bytes")
     if any(provider.id != peer.to_bytes() for provider in query.providerPeers):
         raise InvalidMessage("dht.provider", "announces another peer")
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
+    return query

@@ -35,6 +35,8 @@ MAX_DIALS: Final = 256
 FIRST_RETRY_S: Final = 0.2
 LAST_RETRY_S: Final = 30.0
 """Bootstraps are dialled again after 0.2 s, doubling to 30 s, each ± 25 % so that a restart is no stampede."""
+NOT_ALONE_RETRY_S: Final = 3.2
+"""But no sooner than this (s) while another bootstrap is connected: a dial in vain costs as much as one that is not."""
 COMPANY: Final = 4
 """Without a bootstrap, remembered addresses are dialled until this many peers are connected."""
 WELCOME_S: Final = 5.0
@@ -177,6 +179,9 @@ class Dialler:
     def _pause(self, failures: int) -> float:
         return min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures, 10)) * self._random.uniform(0.75, 1.25)
 
+    def _has_bootstrap(self) -> bool:
+        return any(self._peers.is_connected(endpoint.peer) for endpoint in self._settings.bootstraps)
+
     async def _keep_to(self, endpoint: Endpoint) -> None:
         failures = 0
         while True:
@@ -192,11 +197,10 @@ class Dialler:
             if await self._dial(endpoint.peer, [endpoint.address]):
                 continue
             if failures % 10 == 0:
-                alone = not any(self._peers.is_connected(other.peer) for other in self._settings.bootstraps)
-                reason = "all_bootstraps_down" if alone else "bootstrap_down"
+                reason = "bootstrap_down" if self._has_bootstrap() else "all_bootstraps_down"
                 self._journal.note(NoteName.PEER_UNREACHABLE, peer=endpoint.peer, reason=reason)
             failures += 1
-            with trio.move_on_after(self._pause(failures)):
+            with trio.move_on_after(max(self._pause(failures), NOT_ALONE_RETRY_S if self._has_bootstrap() else 0)):
                 while not self._peers.is_connected(endpoint.peer):
                     await self._peers.changed()
 
@@ -205,7 +209,7 @@ class Dialler:
         failures = 0
         while remembered:
             await trio.sleep(self._pause(failures))
-            if any(self._peers.is_connected(endpoint.peer) for endpoint in self._settings.bootstraps):
+            if self._has_bootstrap():
                 failures = 3
                 continue
             if len(self._peers.connected()) >= COMPANY:

@@ -6,45 +6,61 @@ comes closer, and a look-up that finds nobody is tried again for some seconds.
 """
 
 import hashlib
+import math
 import random
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from typing import Final, final
 
 import trio
 from libp2p.host.basic_host import BasicHost
 from libp2p.peer.id import ID
-from libp2p.peer.peerinfo import PeerInfo
 from libp2p.peer.peerstore import PeerStoreError
 from multiaddr.multiaddr import Multiaddr
 
-from node.adapters.libp2p.dht import ADDRESSES, KAD, OverlayDht
+from node.adapters.libp2p.addresses import bare, read_address
+from node.adapters.libp2p.dht import KAD, OverlayDht
+from node.adapters.libp2p.dht_table import CLOSEST
+from node.adapters.libp2p.dht_walk import SURE
 from node.adapters.libp2p.dialling import MAX_ADDRESSES, Dialler
-from node.adapters.libp2p.identity import from_libp2p, is_node_id, to_libp2p
+from node.adapters.libp2p.host import peerstore_of
+from node.adapters.libp2p.identity import from_libp2p, to_libp2p
 from node.adapters.libp2p.peers import Peers
-from node.adapters.libp2p.peerstore import usable
 from node.ports import EventSink
 from protocol.events import ProvidersFound
 from protocol.units import PeerId
 
 MULTIHASH_SHA256: Final = b"\x12\x20"
 """Head of a sha2-256 multihash. DHT keys have this form so that js-libp2p finds them by CID."""
-CLOSEST: Final = 20
-"""k of Kademlia: how many peers hold a record."""
-REFRESH_S: Final = (0.0, 1.0, 3.0, 10.0, 30.0, 60.0, 300.0)
-"""Pauses (s) before each look-up of ourselves; the last one repeats."""
 RENEW_S: Final = 600.0
 """Records are told again after this (s), a third of their life."""
+REFRESH_S: Final = (5.0, 10.0, 30.0, 60.0, 300.0)
+"""Pauses (s) before each look-up of ourselves; the last one repeats. What a node joins for comes first."""
+WALKS_S: Final = (2.0, 8.0, 30.0, 60.0, RENEW_S)
+"""Pauses (s) after each look-up of a key that we provide; the last one repeats. In between the table alone tells who
+is closest."""
+WALK_PAUSE_S: Final = 2.0
+"""But one follows this soon (s) on another where one of the closest, as far as we have heard, is not told yet."""
+TOLD_FIRST: Final = SURE
+"""Peers closest to a key that are told at once that we provide it: those that answered, and that a look-up asks."""
+SPREAD_S: Final = 20.0
+"""The rest of the ``CLOSEST`` are told this long (s) after news, and one after the other: not while everybody joins,
+and each is closest to something for a moment."""
 SETTLE_S: Final = 0.15
 """How long (s) news about the table gathers before it is acted on."""
 FIND_PAUSES_S: Final = (0.0, 0.25, 0.5, 1.0, 2.0)
 """Pauses (s) before each try of a look-up that has found nobody yet: it gives up after about four seconds."""
-ASK_AT_ONCE: Final = 8
+QUIET_ALONE: Final = (SURE, SURE, SURE, 8, CLOSEST)
+"""Answers that name nobody after which each of these tries ends."""
+QUIET: Final = 8
+"""So many answers in a row that name no new provider end a look-up: who is to be hidden, or made up, takes so many
+registered keys that are closest to its key."""
+YOUNG_S: Final = 30.0
+"""But for so long (s) after our start the ``SURE`` closest do: providers have told no more than those, and to ask the
+rest, and dial them for it, is what a young network cannot afford."""
 MAX_LOOKUPS: Final = 8
 """Look-ups at once."""
 MAX_WAITING_LOOKUPS: Final = 256
-IDENTIFY_S: Final = 5.0
-IDENTIFY_POLL_S: Final = 0.05
 REMEMBERED: Final = 2
 """Addresses of one peer that are kept on the disk, however many it says to have."""
 MAX_REMEMBERED: Final = 4096
@@ -80,17 +96,19 @@ class Discovery:
         self._waiting = 0
         self._remembered: set[PeerId] = set()
         """Peers whose addresses are on the disk, as far as we remember."""
+        self._began = trio.current_time()
         self._random = random.SystemRandom()
         peers.on_up = self._on_up
         peers.on_down = self._on_down
         dialler.look_up = self._look_up
+        peerstore_of(host).on_protocols = self._take_up
 
     async def run(self) -> None:
         """Keep our place in the network."""
         pauses = list(REFRESH_S)
         while True:
-            if not self._dht.routing_table.get_peer_ids():
-                await self._dht.routing_table.grown.wait()
+            if not len(self._dht.table):
+                await self._dht.table.grown.wait()
                 pauses = list(REFRESH_S)
             await trio.sleep((pauses.pop(0) if len(pauses) > 1 else pauses[0]) * self._random.uniform(0.8, 1.2))
             await self._dht.closest(self._host.get_id().to_bytes())
@@ -107,38 +125,36 @@ class Discovery:
 
     def recheck(self) -> None:
         """Apply a new stake table: let go of whom it does not name, take up whom it does."""
-        self._dht.routing_table.forget_refused()
+        self._dht.table.forget_refused()
         for peer in self._peers.connected():
             self._on_up(peer)
 
     # Peers.
 
     def _on_up(self, peer: PeerId) -> None:
-        known = peer in self._remembered and self._dht.routing_table.peer_in_table(to_libp2p(peer))
-        if not known and self._peers.may_serve(to_libp2p(peer)):
-            self._nursery.start_soon(self._take_up, to_libp2p(peer))
+        self._take_up(to_libp2p(peer))
 
-    async def _take_up(self, peer: ID) -> None:
-        """Put a connected peer into the table once identify has told that it serves the DHT."""
-        with trio.move_on_after(IDENTIFY_S):
-            while not self._serves_dht(peer):  # noqa: ASYNC110  # upstream has no event for "identified"
-                await trio.sleep(IDENTIFY_POLL_S)
-            try:
-                addresses = self._host.get_peerstore().addrs(peer)
-            except PeerStoreError:
-                addresses = []
-            if addresses:
-                self._dialler.learn(from_libp2p(peer), map(_bare, addresses))
-                await self._dht.routing_table.add_peer(PeerInfo(peer, addresses))
-                await self._remember(from_libp2p(peer), addresses)
+    def _take_up(self, peer: ID) -> None:
+        """Put a connected peer into the table once it has told that it serves the DHT."""
+        name = from_libp2p(peer)
+        if not (self._peers.may_serve(peer) and self._peers.is_connected(name) and self._serves_dht(peer)):
+            return
+        try:
+            addresses = [bare(address) for address in self._host.get_peerstore().addrs(peer)]
+        except PeerStoreError:
+            return
+        self._dialler.learn(name, addresses)
+        self._dht.table.meet(peer, [address.to_bytes() for address in addresses])
+        if name not in self._remembered and addresses:
+            self._nursery.start_soon(self._remember, name, addresses[:REMEMBERED])
 
     async def _remember(self, peer: PeerId, addresses: Sequence[Multiaddr]) -> None:
         """Keep where a peer can be dialled, also of who dialled us: else many a node knows its bootstraps alone."""
         if len(self._remembered) >= MAX_REMEMBERED:
             self._remembered.clear()
         self._remembered.add(peer)
-        for address in addresses[:REMEMBERED]:
-            await self._dialler.remember(peer, _bare(address))
+        for address in addresses:
+            await self._dialler.remember(peer, address)
 
     def _serves_dht(self, peer: ID) -> bool:
         try:
@@ -147,15 +163,16 @@ class Discovery:
             return False
 
     def _on_down(self, peer: PeerId) -> None:
+        self._dht.table.part(to_libp2p(peer))
         for told in self._provided.values():
             told.pop(to_libp2p(peer), None)  # it may come back with an empty store
 
     async def _look_up(self, peer: PeerId) -> None:
         target = to_libp2p(peer)
-        if self._dht.routing_table.get_peer_ids():
+        if len(self._dht.table):
             await self._dht.closest(target.to_bytes())
             try:
-                self._dialler.learn(peer, map(_bare, self._host.get_peerstore().addrs(target)))
+                self._dialler.learn(peer, map(bare, self._host.get_peerstore().addrs(target)))
             except PeerStoreError:
                 return
 
@@ -163,33 +180,42 @@ class Discovery:
 
     async def _keep_provided(self, key: str) -> None:
         record = record_key(key)
-        table = self._dht.routing_table
-        next_walk = 0.0
+        table = self._dht.table
+        pauses = deque(WALKS_S)
+        last_walk, next_walk, spread_at, is_news = -math.inf, 0.0, math.inf, False
         while True:
-            own = PeerInfo(self._host.get_id(), self._host.get_addrs())
-            self._dht.provider_store.add_provider(record, own)
+            addresses = [bare(address).to_bytes() for address in self._host.get_addrs()]
+            self._dht.records.add(record, self._host.get_id(), addresses)
             grown = table.grown
-            now = trio.current_time()
-            if table.get_peer_ids():
-                if now >= next_walk:
+            if len(table):
+                if trio.current_time() >= next_walk:
                     closest = await self._dht.closest(record)
-                    next_walk = trio.current_time() + RENEW_S
+                    pause = (pauses.popleft() if len(pauses) > 1 else pauses[0]) * self._random.uniform(0.8, 1.2)
+                    last_walk = trio.current_time()
+                    next_walk = last_walk + pause
                 else:
-                    closest = table.find_local_closest_peers(record, CLOSEST)
-                await self._tell(key, record, closest[:CLOSEST])
-            with trio.move_on_after(RENEW_S):
+                    closest = table.closest(record, met=True)
+                await self._tell(key, addresses, closest[:TOLD_FIRST])
+                if is_news and not self._provided[key].keys() >= set(table.closest(record, TOLD_FIRST)):
+                    next_walk = min(next_walk, last_walk + WALK_PAUSE_S * self._random.uniform(0.8, 1.2))
+                if trio.current_time() >= spread_at:
+                    for peer in table.closest(record):
+                        await self._tell(key, addresses, [peer])
+                    spread_at = math.inf
+            is_news = False
+            with trio.move_on_at(min(next_walk, spread_at) if len(table) else math.inf):
                 await grown.wait()
+                is_news = True
+                spread_at = min(spread_at, trio.current_time() + SPREAD_S * self._random.uniform(0.5, 1.5))
             await trio.sleep(SETTLE_S * self._random.uniform(0.7, 1.3))
 
-    async def _tell(self, key: str, record: bytes, closest: Sequence[ID]) -> None:
+    async def _tell(self, key: str, addresses: Sequence[bytes], closest: Sequence[ID]) -> None:
         told = self._provided[key]
         now = trio.current_time()
-        slots = trio.CapacityLimiter(ASK_AT_ONCE)
 
         async def one(peer: ID) -> None:
-            async with slots:
-                if await self._dht.provider_store.tell(peer, record):
-                    told[peer] = now
+            if await self._dht.tell(peer, record_key(key), addresses):
+                told[peer] = now
 
         async with trio.open_nursery() as nursery:
             for peer in closest:
@@ -204,10 +230,10 @@ class Discovery:
             self._waiting += 1
             try:
                 async with self._limit:
-                    for pause in FIND_PAUSES_S:
+                    for number, pause in enumerate(FIND_PAUSES_S, 1):
                         with trio.move_on_after(pause):
                             await self._wait_for_news()
-                        found = await self._find_once(record_key(key))
+                        found = await self._find_once(record_key(key), number)
                         if found:
                             break
             finally:
@@ -218,48 +244,43 @@ class Discovery:
 
     async def _wait_for_news(self) -> None:
         """Wait for the first peer while there is none, else for ever: asking the same peers at once is no use."""
-        table = self._dht.routing_table
-        if table.get_peer_ids():
+        if len(self._dht.table):
             await trio.sleep_forever()
-        await table.grown.wait()
+        await self._dht.table.grown.wait()
 
-    async def _find_once(self, record: bytes) -> dict[ID, list[Multiaddr]]:
-        """Ask the closest peers until some of them name nobody new, the addresses that most name last: tried first.
+    async def _find_once(self, record: bytes, number: int = 1) -> dict[ID, list[Multiaddr]]:
+        """Ask the closest peers until some in a row name nobody new; the addresses that most name last: tried first.
 
-        Upstream stops at the first record that it holds itself, and so would know one miner for ever.
+        Upstream stops at the first record that it holds itself, and so would know one miner for ever. While nobody is
+        found, each try asks more of the closest, and the last one all.
         """
-        store = self._dht.provider_store
-        named: defaultdict[ID, Counter[Multiaddr]] = defaultdict(Counter)
+        named: defaultdict[ID, Counter[bytes]] = defaultdict(Counter)
+        own = self._host.get_id()
+        quiet = known = 0
 
-        def hear(provider: PeerInfo) -> None:
-            named[provider.peer_id].update(set(map(_bare, usable(provider.addrs, ADDRESSES))))
+        def hear(peer: ID, addresses: tuple[bytes, ...]) -> None:
+            if peer != own:
+                named[peer].update(set(addresses))
 
-        async def one(peer: ID) -> None:
-            for provider in await store.ask(peer, record):
-                if is_node_id(provider.peer_id.to_bytes()):
-                    hear(provider)
-
-        for provider in store.get_providers(record):
-            hear(provider)
-
-        closest = await self._dht.closest(record) if self._dht.routing_table.get_peer_ids() else []
-        for start in range(0, min(len(closest), CLOSEST), ASK_AT_ONCE):
+        def has_answered() -> None:
+            nonlocal quiet, known
+            quiet = quiet + 1 if len(named) == known else 0
             known = len(named)
-            async with trio.open_nursery() as nursery:
-                for peer in closest[start : min(start + ASK_AT_ONCE, CLOSEST)]:
-                    nursery.start_soon(one, peer)
-            # Providers tell all of the closest. To ask the rest, and dial them for it, is what a young network cannot
-            # afford: where dozens join at once their questions came too late for one another, and were asked again.
-            if named and len(named) == known:
-                break
-        named.pop(self._host.get_id(), None)
+
+        def is_enough() -> bool:
+            if named:
+                return quiet >= QUIET or trio.current_time() - self._began < YOUNG_S
+            return quiet >= QUIET_ALONE[number - 1]
+
+        for peer, kept in self._dht.records.of(record).items():
+            hear(peer, kept.addresses)
+        known = len(named)
+        await self._dht.find_providers(record, hear, has_answered, is_enough)
         return {
-            peer: [address for address, _ in reversed(votes.most_common(MAX_ADDRESSES))]
+            peer: [
+                address
+                for data, _ in reversed(votes.most_common(MAX_ADDRESSES))
+                if (address := read_address(data)) is not None
+            ]
             for peer, votes in named.items()
         }
-
-
-def _bare(address: Multiaddr) -> Multiaddr:
-    """Take the ``/p2p`` part off."""
-    text, separator, _ = str(address).partition("/p2p/")
-    return Multiaddr(text) if separator else address

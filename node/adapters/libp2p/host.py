@@ -1,6 +1,7 @@
 """One libp2p host as we want it: TCP, Noise and Yamux only, with limits, and no stream that can end the node."""
 
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -42,6 +43,8 @@ FAILED_PEER_S: Final = 2.0
 MAX_STREAMS: Final = 10_000
 MAX_STREAMS_PER_CONNECTION: Final = 96
 """Streams on one connection; ours uses ten at most, and DHT look-ups come in threes."""
+ADDRESSES_S: Final = 5.0
+"""Our addresses are looked up again after this (s)."""
 CLOSE_S: Final = 1.0
 """Closing everything at the end takes at most this long (s)."""
 
@@ -117,6 +120,23 @@ class _NoAutoConnector(AutoConnector):
 
     async def run_background_task(self, nursery: trio.Nursery) -> None:
         """Start nothing."""
+
+
+def remember_addresses(host: BasicHost) -> None:
+    """Put our addresses together every few seconds at most, from now on; called when all listeners are there.
+
+    Upstream does so eight times for each connection, of text and back, and that was a sixth of what one costs.
+    """
+    look_up = host.get_addrs
+    known: tuple[float, list[Multiaddr]] = (-math.inf, [])
+
+    def remembered() -> list[Multiaddr]:
+        nonlocal known
+        if trio.current_time() - known[0] >= ADDRESSES_S:
+            known = trio.current_time(), look_up()
+        return list(known[1])
+
+    host.get_addrs = remembered  # type: ignore[method-assign]  # a memory in front, as the guards below are
 
 
 def swarm_of(host: BasicHost) -> Swarm:

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import trio
 from libp2p.abc import IHost
+from libp2p.identity.identify import identify as identify_module
 from libp2p.io.abc import ReadWriteCloser
 from libp2p.network import swarm as swarm_module
 from libp2p.network.connection.raw_connection import RawConnection
@@ -48,6 +49,7 @@ PATCHED: Final[dict[str, tuple[Any, str, str]]] = {
     "pubsub.RpcQueue": (pubsub_module, "RpcQueue", "(max_size, max_message_size)"),
     "pubsub.env_to_send_in_RPC": (pubsub_module, "env_to_send_in_RPC", "(host)"),
     "gossipsub.env_to_send_in_RPC": (gossipsub_module, "env_to_send_in_RPC", "(host)"),
+    "identify.env_to_send_in_RPC": (identify_module, "env_to_send_in_RPC", "(host)"),
     "pubsub.maybe_consume_signed_record": (pubsub_module, "maybe_consume_signed_record", "(msg, host, peer_id)"),
     "gossipsub.maybe_consume_signed_record": (gossipsub_module, "maybe_consume_signed_record", "(msg, host, peer_id)"),
     "muxer_multistream.Yamux": (muxer_multistream_module, "Yamux", "(secured_conn, peer_id, is_initiator, on_close)"),
@@ -147,6 +149,7 @@ def apply_patches() -> None:
     for module in (pubsub_module, gossipsub_module):
         _replace(module, "env_to_send_in_RPC", _own_record)
         _replace(module, "maybe_consume_signed_record", _consume_record)
+    _replace(identify_module, "env_to_send_in_RPC", _own_record)
     _replace(pubsub_module, "RpcQueue", GossipQueue)
     # A dial that succeeded at once still waited out the head start for a second address: 250 ms for every dial.
     _replace(swarm_module, "_HAPPY_EYEBALLS_DELAY", 0.0)

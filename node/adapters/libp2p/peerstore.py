@@ -38,6 +38,9 @@ class BoundedPeerStore(PeerStore):
         self.keeps: Callable[[ID], bool] = lambda _peer: False
         """Says whom never to forget: those that are registered or connected. Whose private key is here never is."""
 
+        self.on_protocols: Callable[[ID], None] = lambda _peer: None
+        """Called when a peer has told what it speaks, after it has told its addresses."""
+
     def add_addrs(self, peer_id: ID, addrs: Sequence[Multiaddr], ttl: int = 0) -> None:
         """Keep addresses, as long as there is place for them."""
         data = self.peer_data_map.get(peer_id)
@@ -54,6 +57,7 @@ class BoundedPeerStore(PeerStore):
         """Keep what a peer says to speak."""
         short = (name for name in protocols if len(name) <= MAX_PROTOCOL_CHARACTERS)
         super().set_protocols(peer_id, list(islice(short, MAX_PROTOCOLS)))
+        self.on_protocols(peer_id)
 
     def _enforce_peer_limit(self) -> None:
         """Forget those that were met first, but nobody who matters."""

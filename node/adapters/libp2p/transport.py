@@ -19,7 +19,14 @@ from node.adapters.libp2p.dialling import Dialler
 from node.adapters.libp2p.discovery import Discovery
 from node.adapters.libp2p.framing import STREAM_ERRORS
 from node.adapters.libp2p.gossip import OverlayPubsub, gossip_of
-from node.adapters.libp2p.host import build_host, close_everything, guard_dials, guard_streams, swarm_of
+from node.adapters.libp2p.host import (
+    build_host,
+    close_everything,
+    guard_dials,
+    guard_streams,
+    remember_addresses,
+    swarm_of,
+)
 from node.adapters.libp2p.identity import from_libp2p, key_pair_of
 from node.adapters.libp2p.muxer import OverlayMuxer
 from node.adapters.libp2p.patches import apply_patches
@@ -153,7 +160,6 @@ class OverlayTransport:
         peers = Peers(host, self._settings, self._peer_id, gatekeeper, sink, self._journal, self._clock)
         dialler = Dialler(host, self._settings, peers, self._journal, self._clock, self._book)
         router, pubsub = gossip_of(host, gatekeeper, self._journal, peers.judge, self._recorder)
-        dht = OverlayDht(host, peers.may_serve, peers.judge)
         opened = Budgets(STREAMS_PER_S, STREAMS_BURST)
 
         def is_refused(stream: INetStream) -> bool:
@@ -178,18 +184,20 @@ class OverlayTransport:
                 trio.open_nursery() as nursery,
                 background_trio_service(router),
                 background_trio_service(pubsub),
-                background_trio_service(dht),
             ):
                 await pubsub.wait_until_ready()
+                dht = OverlayDht(host, peers.may_serve, peers.judge, nursery)
                 work = WorkStreams(host, peers, dialler, sink, self._journal, nursery)
                 peers.before_down = work.gone
                 discovery = Discovery(host, dht, peers, dialler, sink, nursery)
                 artifacts = Artifacts(host, peers, dialler, gatekeeper, sink, self._journal, nursery)
                 async with host.run(listen_addrs=self._settings.listen):
                     self._require_listening(host)
+                    remember_addresses(host)
                     self._addresses = tuple(map(str, host.get_addrs()))
                     self._parts = _Parts(peers, dialler, pubsub, work, artifacts, discovery)
                     nursery.start_soon(peers.run)
+                    nursery.start_soon(dht.run)
                     nursery.start_soon(dialler.run)
                     nursery.start_soon(discovery.run)
                     nursery.start_soon(self._subscribe_all, pubsub)

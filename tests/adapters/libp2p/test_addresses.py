@@ -1,11 +1,15 @@
 """Where a node is: told as a person sets it, in both families, and kept by others."""
 
 import socket
+from collections import Counter
 
 import pytest
 import trio
+from libp2p.host.basic_host import BasicHost
+from multiaddr.multiaddr import Multiaddr
 
 from node.adapters.libp2p import OverlaySettings, OverlayTransport
+from node.adapters.libp2p.host import ADDRESSES_S
 from protocol.events import ProvidersFound
 from protocol.stake.standing import Standing
 from tests.support.journal import RecordingJournal
@@ -93,3 +97,20 @@ async def _pump(source: trio.SocketStream, target: trio.SocketStream) -> None:
             await target.send_all(data)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         return
+
+
+async def test_addresses__a_dozen_connections__put_together_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    look_up, looked = BasicHost.get_addrs, Counter[str]()
+
+    def counting(host: BasicHost) -> list[Multiaddr]:
+        looked[str(host.get_id())] += 1
+        return look_up(host)
+
+    monkeypatch.setattr(BasicHost, "get_addrs", counting)
+    async with overlay() as place:
+        began = trio.current_time()
+        boot = await place.start(1, Standing.BOOTSTRAP)
+        nodes = [await place.start(number, Standing.MINER, [boot]) for number in range(2, 14)]
+        await until(lambda: all(boot.connected_to(node) for node in nodes), "the connections")
+        # Once before all listeners are there, and then once in a while.
+        assert looked[boot.id] <= 2 + (trio.current_time() - began) / ADDRESSES_S

@@ -21,7 +21,7 @@ async def _find(node: Running, key: str = KEY) -> tuple[str, ...]:
 def _table(node: Running) -> set[str]:
     parts = node.transport._parts
     assert parts is not None
-    return {str(peer) for peer in parts.discovery._dht.routing_table.get_peer_ids()}
+    return {str(peer) for peer in parts.discovery._dht.table.peers()}
 
 
 async def _knows(node: Running, count: int) -> None:

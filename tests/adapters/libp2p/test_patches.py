@@ -7,7 +7,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from libp2p.host.basic_host import BasicHost
 from libp2p.kad_dht.kad_dht import KadDHT
+from libp2p.kad_dht.peer_routing import PeerRouting
+from libp2p.kad_dht.provider_store import ProviderStore
+from libp2p.kad_dht.routing_table import RoutingTable
 from libp2p.network.swarm import Swarm
 from libp2p.peer.peerstore import PeerStore
 from libp2p.pubsub.gossipsub import GossipSub
@@ -16,7 +20,13 @@ from libp2p.pubsub.pubsub import Pubsub
 from node.adapters.libp2p import patches
 from node.adapters.libp2p.patches import LIBP2P_VERSION, PATCHED, signature_of
 
-HOLDERS = {each.__name__: each for each in (Pubsub, GossipSub, PeerStore, KadDHT, Swarm)}
+HOLDERS = {
+    each.__name__: each
+    for each in (
+        *(Pubsub, GossipSub, PeerStore, Swarm, BasicHost),
+        *(KadDHT, PeerRouting, ProviderStore, RoutingTable),
+    )
+}
 UNPATCHED = """
 from node.adapters.libp2p.patches import PATCHED, signature_of
 for name, (holder, symbol, _) in PATCHED.items():
