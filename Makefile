@@ -13,7 +13,7 @@ PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"
 PROMPT ?= a red heart
 OUT ?= demo.png
 
-.PHONY: help setup demo devnet test sim sim-claims sim-sweep sim-long soak fuzz bench contracts-long contracts-coverage gas portal-picture check clean
+.PHONY: help setup demo devnet test sim sim-claims sim-sweep sim-long soak fuzz bench bench-overlay contracts-long contracts-coverage gas portal-picture check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,10 @@ fuzz: $(STAMP) ## Fuzz every reader of remote bytes by coverage, SECONDS_EACH (6
 
 bench: $(STAMP) ## Measure latency, throughput and CPU of a network of processes here
 	$(BIN)/python -m tests.bench
+
+bench-overlay: $(STAMP) ## Measure how NODES (50) find each other, and how soon one more among 30 processes works
+	$(BIN)/python -m tests.bench.overlay --nodes $(or $(NODES),50) --processes 2 --kinds ours
+	$(BIN)/python -m tests.bench.joining
 
 contracts-long: $(STAMP) ## Walk the contracts through 2,000 random steps beside a simple model
 	CUCKOO_CONTRACT_RUNS=20 $(BIN)/pytest -q tests/contracts -k any_sequence

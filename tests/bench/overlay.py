@@ -34,9 +34,13 @@ FIND_PAUSE_S = 1.0
 """Between two look-ups of a node that has not found all yet, as the core does."""
 QUESTIONS = 20
 LIVENESS_LIMIT_S = 20.0
-SETTLE_S = 20.0
+SETTLE_S = 60.0
 """After which a young network looks for others no more than an old one."""
 REST_S = 10.0
+PUBLISHERS = 10
+GOSSIP_S = 10.0
+MESH_S = 15.0
+"""After so long (s) everybody has heard of everybody's subscription, and meshes stand."""
 
 
 class Worker:
@@ -101,6 +105,7 @@ async def measure(kind: str, count: int, processes: int) -> dict[str, str]:
             await _join(places, [*DEAD, address], figures)
             await _look_up(places, "look-ups across the network, all bootstraps alive", figures)
             await _rest(places, figures)
+            await _gossip(places, figures)
             boot.process.kill()
             await trio.sleep(1)
             await _look_up(places, "the same once every bootstrap is dead", figures)
@@ -122,7 +127,7 @@ async def _workers(kind: str, nursery: trio.Nursery, count: int) -> AsyncIterato
 async def _join(places: dict[int, Worker], bootstraps: list[str], figures: dict[str, str]) -> None:
     """All start, announce themselves and look for all others."""
     processes = _processes(places)
-    spent = _cpu_s(processes)
+    spent, busy = _cpu_s(processes), _busy_s()
     began, took, known = time.monotonic(), dict[int, float](), dict[int, int]()
     tables: list[int] = []
 
@@ -148,7 +153,9 @@ async def _join(places: dict[int, Worker], bootstraps: list[str], figures: dict[
                     tables += [await place.do("table", number) for number, place in places.items()]
             nursery.cancel_scope.cancel()
     times = sorted(took.values())
-    spent = _cpu_s(processes) - spent
+    spent, busy = _cpu_s(processes) - spent, _busy_s() - busy
+    cores = (os.cpu_count() or 1) * (time.monotonic() - began)
+    figures["of all cores, used by others meanwhile"] = f"{max(busy - spent, 0) / cores:.0%}"
     figures["CPU until then, for each node"] = f"{1000 * spent / len(places):.0f} ms"
     within = sum(each <= JOIN_LIMIT_S for each in times)
     figures["found all others within 10 s of the start"] = f"{within} of {len(places)}"
@@ -191,12 +198,46 @@ async def _rest(places: dict[int, Worker], figures: dict[str, str]) -> None:
     figures["resident memory, for each node"] = f"{resident / len(places) / 2**20:.1f} MiB"
 
 
+async def _gossip(places: dict[int, Worker], figures: dict[str, str]) -> None:
+    """All hear a topic, and some publish a message of 300 bytes each second."""
+    for number, place in places.items():
+        await place.do("subscribe", number)
+    await trio.sleep(MESH_S)
+    publishers = sorted(places)[:: -(-len(places) // PUBLISHERS)]
+    processes, published = _processes(places), 0
+    spent, ends = _cpu_s(processes), time.monotonic() + GOSSIP_S
+    while time.monotonic() < ends:
+        for number in publishers:
+            await places[number].do("publish", number)
+            published += 1
+            await trio.sleep(1 / len(publishers))
+    await trio.sleep(2)
+    spent = _cpu_s(processes) - spent
+    ages: list[float] = []
+    for number, place in places.items():
+        ages += await place.do("heard", number)
+    # One that publishes hears itself at once: that is no delivery.
+    ages = sorted(ages)[published:] if len(ages) > published * (len(places) - 1) else sorted(ages)
+    wanted = published * (len(places) - 1)
+    figures["gossip of 300 B: messages delivered"] = f"{len(ages)} of {wanted}"
+    if ages:
+        p50, p95, p99 = (ages[int(share * (len(ages) - 1))] for share in (0.5, 0.95, 0.99))
+        figures["gossip of 300 B: p50 / p95 / p99"] = f"{p50:.0f} / {p95:.0f} / {p99:.0f} ms"
+        figures["CPU of one delivery, all told"] = f"{1000 * spent / len(ages):.2f} ms"
+
+
 def _processes(places: dict[int, Worker]) -> list[psutil.Process]:
     return [psutil.Process(pid) for pid in {place.process.pid for place in places.values()}]
 
 
 def _cpu_s(processes: list[psutil.Process]) -> float:
     return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+def _busy_s() -> float:
+    """CPU that everybody on this machine has used."""
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
 
 
 async def _rejoin(

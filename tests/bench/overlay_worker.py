@@ -2,18 +2,24 @@
 
 import hashlib
 import json
+import struct
 import sys
+import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import trio
 
+from node.garbage import collect_from_here_on
 from protocol.events import PeerDown, ProvidersFound
 from protocol.stake.standing import Standing
 from tests.support.overlay import Overlay, Running, overlay, peer_of, secret_of
 
 MOST_NUMBERS = 200
+TOPIC = "/cuckoo/1/devnet/offers/pocket-emoji"
+MESSAGE_BYTES = 300
 ASK_S = 15.0
 
 
@@ -28,8 +34,20 @@ class Nodes(Protocol):
     def connections(self, number: int) -> int: ...
     def address(self, number: int) -> str: ...
     def addresses(self, number: int) -> list[str]: ...
+    async def subscribe(self, number: int) -> None: ...
+    async def publish(self, number: int) -> None: ...
+    def heard(self, number: int) -> list[float]: ...
     async def watch(self, number: int, peer: int) -> None: ...
     def has_lost(self, number: int, peer: int) -> bool: ...
+
+
+def _stamped() -> bytes:
+    """Make a message that says when it was made."""
+    return struct.pack("d", time.time()) + bytes(MESSAGE_BYTES - 8)
+
+
+def _age_ms(message: bytes) -> float:
+    return 1000 * (time.time() - float(struct.unpack("d", message[:8])[0]))
 
 
 def _record(key: str) -> bytes:
@@ -42,6 +60,7 @@ class Ours:
     def __init__(self, place: Overlay) -> None:
         self._place = place
         self._nodes: dict[int, Running] = {}
+        self._heard: defaultdict[int, list[float]] = defaultdict(list)
         for number in range(1, MOST_NUMBERS):
             place.standings[peer_of(number)] = Standing.MINER if number > 3 else Standing.BOOTSTRAP
 
@@ -84,6 +103,18 @@ class Ours:
     def addresses(self, number: int) -> list[str]:
         return self._nodes[number].book.kept
 
+    async def subscribe(self, number: int) -> None:
+        ages = self._heard[number]
+        record = self._nodes[number].record
+        record.heard = lambda publication: ages.append(_age_ms(publication.data))  # type: ignore[method-assign]  # a clock
+        self._nodes[number].transport.subscribe(TOPIC)
+
+    async def publish(self, number: int) -> None:
+        self._nodes[number].transport.publish(TOPIC, _stamped())
+
+    def heard(self, number: int) -> list[float]:
+        return self._heard.pop(number, [])
+
     async def watch(self, number: int, peer: int) -> None:
         transport = self._nodes[number].transport
         parts = transport._parts
@@ -105,6 +136,8 @@ class Stock:
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self._hosts: dict[int, tuple[Any, Any]] = {}
+        self._pubsubs: dict[int, Any] = {}
+        self._heard: defaultdict[int, list[float]] = defaultdict(list)
 
     async def start(self, number: int, bootstraps: list[str], book: list[str]) -> str:
         return str(await self._nursery.start(self._run, number, bootstraps))
@@ -128,7 +161,7 @@ class Stock:
         async with background_trio_service(router), background_trio_service(pubsub):
             await pubsub.wait_until_ready()
             async with host.run(listen_addrs=listen), background_trio_service(dht):
-                self._hosts[number] = host, dht
+                self._hosts[number], self._pubsubs[number] = (host, dht), pubsub
                 for text in bootstraps:
                     info = info_from_p2p_addr(Multiaddr(text))
                     try:
@@ -165,6 +198,20 @@ class Stock:
     def addresses(self, number: int) -> list[str]:
         return []
 
+    async def subscribe(self, number: int) -> None:
+        subscription = await self._pubsubs[number].subscribe(TOPIC)
+        self._nursery.start_soon(self._listen, subscription, self._heard[number])
+
+    async def _listen(self, subscription: Any, ages: list[float]) -> None:
+        while True:
+            ages.append(_age_ms((await subscription.get()).data))
+
+    async def publish(self, number: int) -> None:
+        await self._pubsubs[number].publish(TOPIC, _stamped())
+
+    def heard(self, number: int) -> list[float]:
+        return self._heard.pop(number, [])
+
     async def watch(self, number: int, peer: int) -> None:
         return None
 
@@ -177,6 +224,7 @@ class Stock:
 @asynccontextmanager
 async def _nodes(kind: str) -> AsyncIterator[Nodes]:
     if kind == "ours":
+        collect_from_here_on()  # as the command does before it runs a node
         async with overlay() as place:
             yield Ours(place)
     else:
@@ -199,6 +247,9 @@ async def main(kind: str) -> None:
                 "connections",
                 "address",
                 "addresses",
+                "subscribe",
+                "publish",
+                "heard",
                 "watch",
                 "has_lost",
             )
