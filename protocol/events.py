@@ -170,6 +170,16 @@ class EngineChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceChanged:
+    """A miner's owner, its hours or its device's heat lets it take work from now on, or no longer."""
+
+    is_open: bool
+    """Closed, it claims nothing and says that it serves nothing; what it was awarded is finished."""
+    give_back: bool = False
+    """What it was awarded is given back now, and what it claimed is not taken."""
+
+
+@dataclass(frozen=True, slots=True)
 class JobProgress:
     """The engine's child answered: this job is in this state."""
 
@@ -247,6 +257,7 @@ Event = (
     | TxConfirmed
     | TxFailed
     | EngineChanged
+    | ServiceChanged
     | JobProgress
     | JobFinished
     | JobFailed

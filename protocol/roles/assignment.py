@@ -16,6 +16,8 @@ from protocol.wire.messages import Alive, Cancel
 
 NO_CLAIM: Final = "no_claim"
 """Reason of an ``abandon``: the award is for no claim that binds the miner now."""
+CONTENT_POLICY: Final = "content_policy"
+"""Reason of an ``abandon``: the miner's owner does not let such things be drawn; and of a task that nobody draws."""
 RECONNECT_GRACE_MS: Final = 1000
 """How long (ms) a miner whose stream broke may take to come back before its task is offered again."""
 MAX_WAIT_MS: Final = 60_000
@@ -218,19 +220,42 @@ class Assignment:
             self.cancel(task, award, reason)
             task.count(reason)
             self._offer_again(task, reason)
+        elif reason == CONTENT_POLICY and self._is_refusal(task, award):
+            self._on_refused(task, award)
         else:
             self.take_back(task, award, reason)
 
-    def take_back(self, task: Task, award: AwardedAttempt, reason: str, *, silent: bool = False) -> None:
+    def _is_refusal(self, task: Task, award: AwardedAttempt) -> bool:
+        """Say whether a task is refused by an owner's rules: at once, once for each task, and not one after another."""
+        at_once = award.progress[0] == "awarded" and self._core.now <= award.awarded_at + self._core.params.lease_ms
+        return at_once and award.miner not in task.refused_by and self._roster.conduct.may_refuse(award.miner)
+
+    def _on_refused(self, task: Task, award: AwardedAttempt) -> None:
+        """A miner does not draw this: others may, and where none is left the app is told why at once."""
+        task.refused_by |= {award.miner}
+        serving = self._roster.serving(task.specification.model, self._core.now)
+        if serving and all(miner.id in task.refused_by for miner in serving):
+            task.count(CONTENT_POLICY)
+            self.cancel(task, award, CONTENT_POLICY)
+            self._settlement.fail(task, CONTENT_POLICY)
+            self._offering.announce_end(task, "failed")
+        else:
+            self.take_back(task, award, CONTENT_POLICY, blamed=False)
+
+    def take_back(
+        self, task: Task, award: AwardedAttempt, reason: str, *, silent: bool = False, blamed: bool = True
+    ) -> None:
         """End a lease, leave its miner out for this task, and offer it again, or fail it after too many.
 
-        A miner is ``silent`` of whom nothing was heard for a whole lease.
+        A miner is ``silent`` of whom nothing was heard for a whole lease; it is not ``blamed`` for what its owner's
+        rules forbid.
         """
         core, holder = self._core, task.holder
         award.artifact = award.artifact_digest = None  # it comes again with its result, if ever
         task.count(reason)
         task.excluded |= {award.miner}
-        self._hold_against(award, reason, silent=silent)
+        if blamed:
+            self._hold_against(award, reason, silent=silent)
         if award is not holder:
             self.stop(award.peer, task.id, award.attempt, reason)
             return

@@ -387,9 +387,9 @@ class Claiming:
             self._service.left_unanswered(claimed.claim.statement.coordinator, claimed.digest, claimed.offer)
             self._core.note(NoteName.CLAIM_DECLINED, task, reason="unanswered")
 
-    def on_stream_closed(self, peer: PeerId) -> None:
-        """Claims to a coordinator that is gone bind nobody."""
-        for task in [task for task, claim in self._claims.items() if claim.peer == peer]:
+    def void(self, peer: PeerId | None = None) -> None:
+        """Claims to a coordinator that is gone bind nobody; where none is named, none of our claims binds any more."""
+        for task in [task for task, claim in self._claims.items() if peer in (None, claim.peer)]:
             self._drop(task)
 
     def _drop(self, task: TaskId) -> None:

@@ -22,6 +22,8 @@ EARLY_FORGIVEN_MS: Final = DurationMs(3_600_000)
 """So long after the last early claim they are forgotten: longer than any ban, so that nobody begins anew after one."""
 BURST_MS: Final = DurationMs(1000)
 """So long after a pause began early claims are held against nobody: one wrong clock lets many slots come at once."""
+REFUSALS_FREE: Final = 4
+"""Tasks that a miner may refuse by its owner's rules with no delivery between: each costs an award and its way back."""
 REMEMBERED: Final = 4096
 """Miners remembered at once; who did wrong longest ago is forgotten first."""
 
@@ -32,6 +34,8 @@ class _Account:
 
     lost: int = 0
     """Leases lost since it delivered last."""
+    refused: int = 0
+    """Tasks refused by its owner's rules since it delivered last."""
     early: int = 0
     early_at: UnixMillis = UnixMillis(0)
     paused_at: UnixMillis = UnixMillis(0)
@@ -104,10 +108,16 @@ class Conduct:
         self._account(miner).cold_until = UnixMillis(now + FALSE_WARM_MS)
 
     def delivered(self, miner: StakingId) -> None:
-        """A miner delivered: the next lease that it loses is the first. Its early claims are not forgotten for that."""
+        """A miner delivered: the next lease that it loses is the first. Early claims are not forgotten for that."""
         account = self._accounts.get(miner)
         if account is not None:
-            account.lost = 0
+            account.lost = account.refused = 0
+
+    def may_refuse(self, miner: StakingId) -> bool:
+        """A miner refuses a task by its owner's rules: say whether that is still held against nobody."""
+        account = self._account(miner)
+        account.refused += 1
+        return account.refused <= REFUSALS_FREE
 
     def claimed_early(self, miner: StakingId, now: UnixMillis) -> int:
         """A claim came before its slot.

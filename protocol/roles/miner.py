@@ -4,11 +4,11 @@ This file hears events and checks who speaks; ``claiming`` weighs offers, ``work
 Spec: SPEC.md §8, §9.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final, final
 
-from protocol.crypto.envelope import seal
-from protocol.effects import CancelTimer, Connect, Lane, OpenStream, Provide, Send, Subscribe
+from protocol.effects import CancelTimer, Connect, OpenStream, Provide, Subscribe
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import (
     ActivityChanged,
@@ -18,11 +18,11 @@ from protocol.events import (
     JobFailed,
     JobFinished,
     JobProgress,
-    ModelState,
     PeerDown,
     PeerUp,
     ProvidersFound,
     Restored,
+    ServiceChanged,
     SettlementSeen,
     StakeChanged,
     StreamClosed,
@@ -33,13 +33,13 @@ from protocol.events import (
     TxFailed,
 )
 from protocol.records import Record
-from protocol.roles.capabilities import served_models
 from protocol.roles.claiming import Claiming
 from protocol.roles.core import EMPTY, Core, Identity
 from protocol.roles.discovery import Discovery
 from protocol.roles.look_ahead import look_ahead
 from protocol.roles.redeeming import RedeemPolicy
-from protocol.roles.working import Working
+from protocol.roles.serving import CAPABILITY_LIFE_MS, Serving
+from protocol.roles.working import Refuses, Working, refuses_nothing
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis, Wei
@@ -47,8 +47,6 @@ from protocol.wire.codec import WORK_PLACE, decode, encode
 from protocol.wire.messages import (
     Award,
     Cancel,
-    Capability,
-    CapabilityUpdate,
     Decline,
     Hello,
     Receipt,
@@ -68,8 +66,18 @@ HELLO_PACE_MS: Final = 1000
 BUSY_PAUSE_MS: Final = 100
 """How long (ms) a miner is busy before it says so: who gave it the task knows, and a task that is over sooner is no
 news to the others."""
-CAPABILITY_LIFE_MS: Final = 60_000
-"""How long (ms) a capability is valid; renewed after a third of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MinerLoad:
+    """What a miner has promised and not ended."""
+
+    claims: int
+    """Claims that may still be awarded."""
+    jobs: int
+    """Awarded tasks at the engine."""
+    results: int
+    """Results that their coordinators have not acknowledged."""
 
 
 @final
@@ -83,11 +91,19 @@ class MinerCore(Core):
         price_floor: Wei,
         blocked: frozenset[StakingId] = frozenset(),
         redeem: RedeemPolicy | None = None,
+        refuses: Refuses = refuses_nothing,
     ) -> None:
-        """Start empty; ``price_floor`` is the least price per pixel-step (wei), ``redeem`` when we are paid out."""
+        """Start empty.
+
+        Args:
+            identity: Who this node is.
+            addresses: Gives the addresses under which it can be dialled.
+            price_floor: Least price per pixel-step (wei) for which it claims.
+            blocked: Coordinators that it does not serve.
+            redeem: When we are paid out.
+            refuses: Its owner's rule of what is not drawn here, asked of each awarded specification.
+        """
         super().__init__(identity)
-        self._addresses = addresses
-        self._price_floor = price_floor
         self._blocked = blocked
         self._connected: set[PeerId] = set()
         self._streams: dict[PeerId, StakingId] = {}
@@ -98,13 +114,11 @@ class MinerCore(Core):
         """When each coordinator with a work stream last said hello."""
         self._reopen_pause_ms: dict[PeerId, int] = {}
         """Pause before the next try, of coordinators whose stream closed before they had greeted us."""
-        self._models: dict[str, ModelState] = {}
-        self._places = 0
+        self._serving = Serving(self, addresses, price_floor)
         self._announced_free = -1
         self._busy_timer_set = False
-        self._capability_sequence = 0
         self._subscribed: set[str] = set()
-        self._working = Working(self, self._streams, redeem or RedeemPolicy())
+        self._working = Working(self, self._streams, redeem or RedeemPolicy(), refuses)
         self._claiming = Claiming(self, price_floor, blocked, self._working)
         self._claiming.streams, self._claiming.connected = self._streams, self._connected
         self._search = Discovery(coordinator_key(identity.network), identity.key.peer_id)
@@ -114,7 +128,7 @@ class MinerCore(Core):
         """Take one event."""
         match event:
             case GossipReceived():
-                if not self._claiming.on_bulletin(event, self._models):
+                if not self._claiming.on_bulletin(event, self._serving.offered):
                     return  # no place came or went, and nothing is due: as it is with most of what is gossiped
             case StreamReceived(peer=peer, data=data):
                 self._on_stream(peer, data)
@@ -128,6 +142,8 @@ class MinerCore(Core):
                 self._on_timer(*key)
             case EngineChanged():
                 self._on_engine(event)
+            case ServiceChanged():
+                self._on_service(event)
             case PeerUp(peer=peer):
                 self._connected.add(peer)
                 self._open_streams()
@@ -154,8 +170,8 @@ class MinerCore(Core):
 
     def _use_capacity(self) -> None:
         """After any event: claim what there is room for; tell coordinators when places came back or stay away."""
-        ahead = look_ahead(self._models.values())
-        is_free = self._claiming.fill(self._places, self._working.busy(), ahead) < self._places
+        ahead, places = look_ahead(self._serving.models.values()), self._serving.places
+        is_free = self._claiming.fill(places, self._working.busy(), ahead) < places
         said_so = self._announced_free > 0
         if is_free:
             if not said_so:
@@ -164,7 +180,7 @@ class MinerCore(Core):
                 self._busy_timer_set = False
                 self.emit(CancelTimer(("busy", EMPTY, 0)))
         elif said_so:
-            if self._claiming.expected_ms(self._models) > BUSY_PAUSE_MS:
+            if self._claiming.expected_ms(self._serving.models) > BUSY_PAUSE_MS:
                 self._announce()
             elif not self._busy_timer_set:
                 self._busy_timer_set = True
@@ -172,7 +188,7 @@ class MinerCore(Core):
 
     def _free(self) -> int:
         """Count the places that nobody has, nor may have when our claims are answered."""
-        return max(self._places - self._working.busy() - self._claiming.outstanding(), 0)
+        return max(self._serving.places - self._working.busy() - self._claiming.outstanding(), 0)
 
     def _on_chain_news(self, event: SettlementSeen | TxConfirmed | TxFailed) -> None:
         """Escrows or payments changed: other offers may be covered, and other coordinators refused."""
@@ -229,7 +245,7 @@ class MinerCore(Core):
         self._opened.discard(peer)
         self._opening.discard(peer)
         if self._streams.pop(peer, None) is not None:
-            self._claiming.on_stream_closed(peer)
+            self._claiming.void(peer)
         if self.standing(peer, self.now) is not Standing.COORDINATOR:
             self._reopen_pause_ms.pop(peer, None)
             return
@@ -313,20 +329,35 @@ class MinerCore(Core):
             self._working.abandon(peer, statement.task, statement.attempt, "sealed")
         elif (claimed := self._claiming.take_award(statement, peer)) is None:
             self._working.abandon(peer, statement.task, statement.attempt, "no_claim")
-        elif not self._working.on_award(peer, row, message, claimed, self._models):
-            self._working.abandon(peer, statement.task, statement.attempt, "not_served")
+        else:
+            reason = self._working.on_award(peer, row, message, claimed, self._serving.models)
+            if reason is not None:
+                self._working.abandon(peer, statement.task, statement.attempt, reason)
 
     # What we serve
 
     def _on_engine(self, event: EngineChanged) -> None:
         """The engine came, changed or went."""
-        self._models = {model.model: model for model in event.models}
-        self._places = event.places
+        self._serving.take(event)
         network = self.identity.network
-        for model in sorted(self._models.keys() - self._subscribed):
+        for model in sorted(self._serving.models.keys() - self._subscribed):
             self._subscribed.add(model)
             self.emit(Subscribe(offers_topic(network, model)), Provide(model_key(network, model)))
         self._announce()
+
+    def _on_service(self, event: ServiceChanged) -> None:
+        """The owner opens or closes this miner: closed, it claims nothing, and ends what it was awarded."""
+        if event.give_back:
+            self._claiming.void()
+            self._working.give_back("paused")
+        if event.is_open is not self._serving.is_open:
+            self._serving.is_open = event.is_open
+            self._claiming.look_anew()
+            self._announce()
+
+    def load(self) -> MinerLoad:
+        """Say what is promised and not ended: while anything is, the device is needed."""
+        return MinerLoad(self._claiming.outstanding(), self._working.busy(), self._working.undelivered())
 
     def _announce(self) -> None:
         """Push a new signed capability to every coordinator that we serve."""
@@ -340,34 +371,15 @@ class MinerCore(Core):
         own, peers = self.own_id(), sorted(peers)
         if own is None or not peers:
             return
-        self._capability_sequence = max(self._capability_sequence + 1, self.now)
+        self._serving.next_capability()
         # Whom we do not serve must not count on us, or audits would say that it passes us over.
         blocked = [peer for peer in peers if self._refuses(self._streams[peer])]
-        self._push_capability(own, [peer for peer in peers if peer not in blocked], self._free())
-        self._push_capability(own, blocked, 0)
+        self._serving.push(own, [peer for peer in peers if peer not in blocked], self._free())
+        self._serving.push(own, blocked, 0)
 
     def _refuses(self, coordinator: StakingId) -> bool:
         """Say whether a coordinator gets no work: our operator wants it so, or it could not pay."""
         return coordinator in self._blocked or self._working.income.coverage.why_refused(coordinator) is not None
-
-    def _push_capability(self, own: StakingId, peers: Sequence[PeerId], free_places: int) -> None:
-        """Say the same to all of these."""
-        if not peers:
-            return
-        capability = Capability(
-            miner=own,
-            sequence=self._capability_sequence,
-            expires_at=UnixMillis(self.now + CAPABILITY_LIFE_MS),
-            models=served_models(self._models),
-            free_places=free_places,
-            places=self._places,
-            price_floor=self._price_floor,
-            addresses=self._addresses()[:8],
-        )
-        body = encode(capability)
-        update = CapabilityUpdate(body=body, signature=seal(self.identity.key, self.identity.network_id, body))
-        for peer in peers:
-            self.emit(Send(peer, update, Lane.NORMAL))
 
     def _on_timer(self, what: str, subject: bytes, attempt: int) -> None:
         match what:

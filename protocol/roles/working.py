@@ -3,8 +3,7 @@
 award -> StartJob -> progress* -> Persist(sign-once) -> Send(result) + artifact -> receipt. Spec: SPEC.md §9, §10.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, final
 
 from protocol.crypto.typed_data import digest
@@ -15,70 +14,62 @@ from protocol.notes import NoteName
 from protocol.records import ArtifactStored, Record, ResultCommitted, ResultSettled
 from protocol.roles.core import Core
 from protocol.roles.credit import PATIENCE, Credit
+from protocol.roles.held_work import RESEND_MS, Delivery, Job
 from protocol.roles.income import Income
 from protocol.roles.open_offers import OutstandingClaim
 from protocol.roles.redeeming import RedeemPolicy
 from protocol.stake.table import StakeRow
 from protocol.task.receipt import check_redeemable
 from protocol.task.specification import specification_digest
-from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
+from protocol.units import PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import RESULT_PLACE, SPECIFICATION_PLACE, decode, encode
 from protocol.wire.messages import Abandon, Alive, Award, Preview, Receipt, Reject, Result, TaskSpecification
 from protocol.wire.statements import AwardStatement, CommitmentStatement
 
 ALIVE_PACE_MS: Final = 200
 """Least time (ms) between two ``alive`` of one job in one state: finer steps tell nobody more."""
-RESEND_MS: Final = 5000
-"""Pause (ms) before an unacknowledged result is sent again."""
 LAST_RESEND_MS: Final = 80_000
 """The pause doubles up to this (ms): a coordinator that takes nothing does not fill our line for the others."""
 RESULT_KEPT_MS: Final = 3_600_000
 """How long (ms) an unacknowledged result is kept and sent again."""
+MAX_REFUSED: Final = 1024
+"""Tasks remembered as refused by the owner's rules; the oldest is forgotten first."""
+Refuses = Callable[[TaskSpecification], bool]
+"""Says whether a miner's owner does not let this be drawn. It is quick, whatever an app wrote."""
 
 
-@dataclass(slots=True)
-class Job:
-    """One awarded attempt that the engine has."""
-
-    task: TaskId
-    attempt: int
-    coordinator: StakingId
-    peer: PeerId
-    award: Award
-    award_digest: Digest
-    specification: TaskSpecification
-    awarded_at: UnixMillis
-    said: tuple[str, int] = ("", -1)
-    said_at: UnixMillis = UnixMillis(0)
-    preview: bytes | None = None
-    """The latest, until it is told."""
-
-
-@dataclass(slots=True)
-class Delivery:
-    """A signed result that its coordinator has not acknowledged yet."""
-
-    committed: ResultCommitted
-    pause_ms: int = RESEND_MS
-    """Until it is sent again."""
+def refuses_nothing(specification: TaskSpecification) -> bool:
+    """The rule of an owner who has none."""
+    del specification
+    return False
 
 
 @final
 class Working:
     """Jobs at the engine, results on their way, vouchers held."""
 
-    def __init__(self, core: Core, streams: dict[PeerId, StakingId], policy: RedeemPolicy) -> None:
+    def __init__(
+        self,
+        core: Core,
+        streams: dict[PeerId, StakingId],
+        policy: RedeemPolicy,
+        refuses: Refuses = refuses_nothing,
+    ) -> None:
         """Share the open work streams of the miner core."""
         self._core = core
+        self._refuses = refuses
         self._streams = streams
         self._jobs: dict[tuple[TaskId, int], Job] = {}
         self._deliveries: dict[tuple[TaskId, int], Delivery] = {}
         self.income = Income(core, policy, streams.values)
         self.earnings = self.income.earnings
+        self._refused: dict[TaskId, None] = {}
         self._credit = Credit()
 
     def has(self, task: TaskId) -> bool:
-        """Say whether we work on a task, or have a result of it that is not acknowledged: it is claimed but once."""
+        """Say whether we work on a task, have a result of it to deliver, or refused it: it is claimed but once."""
+        if task in self._refused:
+            return True
         for key in self._jobs:
             if key[0] == task:
                 return True
@@ -113,6 +104,18 @@ class Working:
         """Count the jobs at the engine."""
         return len(self._jobs)
 
+    def undelivered(self) -> int:
+        """Count the results that their coordinators have not acknowledged."""
+        return len(self._deliveries)
+
+    def give_back(self, reason: str) -> None:
+        """Stop every job and give its attempt back by name."""
+        for job in self._jobs.values():
+            self._core.emit(CancelJob(job.task, job.attempt))
+            self._core.note(NoteName.JOB_FAILED, job.task, reason=reason, attempt=job.attempt)
+            self.abandon(job.peer, job.task, job.attempt, reason)
+        self._jobs.clear()
+
     def restore(self, records: tuple[Record, ...], own: StakingId) -> None:
         """Take up undelivered results and vouchers of an earlier run."""
         for record in records:
@@ -141,8 +144,8 @@ class Working:
         message: Award,
         claimed: OutstandingClaim,
         models: Mapping[str, ModelState],
-    ) -> bool:
-        """Begin an awarded job that we claimed. False when it must be abandoned.
+    ) -> str | None:
+        """Begin an awarded job that we claimed, or give the reason for which it must be given back.
 
         Raises:
             InvalidMessage: the award contradicts itself or what was offered, or is not signed by its coordinator.
@@ -157,11 +160,17 @@ class Working:
         self._check_as_offered(peer, statement, specification, claimed)
         core.note(NoteName.AWARD_RECEIVED, statement.task, attempt=statement.attempt, coordinator=coordinator.id)
         if specification.model not in models or core.identity.catalog.refusal(specification) is not None:
-            return False
+            return "not_served"
+        if self._refuses(specification):
+            self._refused[statement.task] = None
+            if len(self._refused) > MAX_REFUSED:
+                del self._refused[next(iter(self._refused))]
+            core.note(NoteName.JOB_FAILED, statement.task, reason="content_policy", attempt=statement.attempt)
+            return "content_policy"
         key = (statement.task, statement.attempt)
         if key in self._jobs or key in self._deliveries:
             # Another award for an attempt that we have: one of the two would be signed for the other's work.
-            return False
+            return "not_served"
         self._jobs[key] = Job(
             task=statement.task,
             attempt=statement.attempt,
@@ -174,7 +183,7 @@ class Working:
         )
         core.emit(StartJob(statement.task, statement.attempt, specification))
         core.note(NoteName.JOB_STARTED, statement.task, attempt=statement.attempt, model=specification.model)
-        return True
+        return None
 
     def _check_as_offered(
         self, peer: PeerId, statement: AwardStatement, specification: TaskSpecification, claimed: OutstandingClaim

@@ -129,6 +129,8 @@ class Task:
     """Miners that failed this task: their field bits are cleared for it."""
     forgiven: frozenset[StakingId] = frozenset()
     """Miners whose claim had expired when its award came: once is the network's fault, twice is theirs."""
+    refused_by: frozenset[StakingId] = frozenset()
+    """Miners whose owners do not let it be drawn."""
     offered: OpenAttempt | None = None
     """The last attempt that was made public; forgotten once the miner that has it gives a sign of life."""
     awards: dict[int, AwardedAttempt] = field(default_factory=dict)

@@ -1,0 +1,72 @@
+"""What a miner can do now, whether its owner lets it, and the capability that says so. Spec: SPEC.md §8.2."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, final
+
+from protocol.crypto.envelope import seal
+from protocol.effects import Lane, Send
+from protocol.events import EngineChanged, ModelState
+from protocol.roles.capabilities import served_models
+from protocol.roles.core import Core
+from protocol.units import PeerId, StakingId, UnixMillis, Wei
+from protocol.wire.codec import encode
+from protocol.wire.messages import Capability, CapabilityUpdate
+
+CAPABILITY_LIFE_MS: Final = 60_000
+"""How long (ms) a capability is valid; renewed after a third of it."""
+
+
+@final
+class Serving:
+    """The engine's models and places, and whether work is taken for them."""
+
+    def __init__(self, core: Core, addresses: Callable[[], tuple[str, ...]], price_floor: Wei) -> None:
+        """Start open, without models."""
+        self._core = core
+        self._addresses = addresses
+        self._price_floor = price_floor
+        self._sequence = 0
+        self._places = 0
+        self.is_open = True
+        """Whether the owner lets this miner take work."""
+        self.models: dict[str, ModelState] = {}
+        """What the engine has, also while no new work is taken: awards that were claimed are begun."""
+
+    @property
+    def places(self) -> int:
+        """Places for which work is taken now."""
+        return self._places if self.is_open else 0
+
+    @property
+    def offered(self) -> dict[str, ModelState]:
+        """Models for which work is taken now."""
+        return self.models if self.is_open else {}
+
+    def take(self, event: EngineChanged) -> None:
+        """Take what the engine can do now."""
+        self.models = {model.model: model for model in event.models}
+        self._places = event.places
+
+    def next_capability(self) -> None:
+        """What is pushed from now on replaces what was said before."""
+        self._sequence = max(self._sequence + 1, self._core.now)
+
+    def push(self, own: StakingId, peers: Sequence[PeerId], free_places: int) -> None:
+        """Say the same to all of these. A miner that is closed serves nothing: nobody is to count on it."""
+        if not peers:
+            return
+        capability = Capability(
+            miner=own,
+            sequence=self._sequence,
+            expires_at=UnixMillis(self._core.now + CAPABILITY_LIFE_MS),
+            models=served_models(self.offered),
+            free_places=free_places,
+            places=self.places,
+            price_floor=self._price_floor,
+            addresses=self._addresses()[:8],
+        )
+        body = encode(capability)
+        identity = self._core.identity
+        update = CapabilityUpdate(body=body, signature=seal(identity.key, identity.network_id, body))
+        for peer in peers:
+            self._core.emit(Send(peer, update, Lane.NORMAL))
