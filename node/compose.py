@@ -7,7 +7,7 @@ loads torch.
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +18,10 @@ from node.adapters.system import SystemClock, system_entropy
 from node.amounts import wei_of
 from node.api_keys import read_api_keys
 from node.catalog import load_catalog
+from node.content_policy import refusal_of
+from node.control import Control
 from node.desk import TaskDesk
+from node.door import build_doorkeeper, stop_when_drained
 from node.driver import Driver
 from node.journal import StructuredJournal
 from node.live_network import LiveView
@@ -93,6 +96,7 @@ ROLES: Final[Mapping[NodeRole, RoleSpec]] = {
             Wei(settings.miner.price_floor_wei),
             frozenset(map(StakingId, settings.miner.blocked_coordinators)),
             redeem_policy(settings),
+            refusal_of(settings.miner.refused_words),
         ),
         has_engine=True,
     ),
@@ -174,6 +178,7 @@ def real_ports(
             "make another with cuckoo key new --keystore FILE"
         )
     from node.adapters.chain.chain import ChainSettings, StakingChain
+    from node.adapters.control import UnixControl
     from node.adapters.libp2p import OverlaySettings, OverlayTransport
     from node.adapters.store import SqliteStore
 
@@ -210,7 +215,7 @@ def real_ports(
         recorder,
     )
     engine = _engine(settings, catalog, clock, journal) if ROLES[settings.role].has_engine else None
-    return Ports(transport, chain, store, engine, clock, journal)
+    return Ports(transport, chain, store, engine, clock, journal, UnixControl(settings.data))
 
 
 def _recorder(settings: Settings, clock: Clock, journal: Journal) -> Recorder | None:
@@ -277,21 +282,32 @@ async def run_with(
         await nursery.start(ports.transport.run, driver, driver)
         await nursery.start(driver.run)
         nursery.start_soon(keep_tidy, ports.store, ports.clock, journal)
-        if ports.engine is not None:
+        doorkeeper = None
+        if ports.engine is not None and isinstance(core, MinerCore):
+            doorkeeper = await build_doorkeeper(core, ports.engine, settings, ports)
+            await nursery.start(doorkeeper.run, driver)
+            nursery.start_soon(stop_when_drained, doorkeeper, nursery.cancel_scope)
             nursery.start_soon(ports.engine.run, driver)
         url = None
         if spec.has_gateway and desk is not None and live is not None:
             portal = _portal(settings, live, nursery) if settings.portal.enabled else None
             port = await nursery.start(_serve_http, settings, desk, portal, identity, journal)
             url = f"http://{settings.http.host}:{port}"
-        info = NodeInfo(
-            role=settings.role,
-            peer_id=ports.transport.peer_id,
-            address="0x" + identity.key.address.hex(),
-            addresses=ports.transport.addresses(),
-            staking_id=core.own_id(),
-            http_url=url,
-        )
+
+        def describe() -> NodeInfo:
+            return NodeInfo(
+                role=settings.role,
+                peer_id=ports.transport.peer_id,
+                address="0x" + identity.key.address.hex(),
+                addresses=ports.transport.addresses(),
+                staking_id=core.own_id(),
+                http_url=url,
+            )
+
+        info = describe()
+        if ports.control is not None:
+            control = Control(lambda: asdict(describe()), doorkeeper, ports.engine)
+            await nursery.start(ports.control.run, control.answer)
         journal.note(NoteName.NODE_READY, role=settings.role.value, peer=info.peer_id)
         nursery.start_soon(_note_stopping, journal)
         task_status.started(info)

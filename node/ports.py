@@ -5,10 +5,10 @@ raise for what a remote party did; every long-lived port has ``run``, which the 
 and which ends only by cancellation or by a fault of ours.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import trio
 
@@ -162,6 +162,29 @@ class Chain(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class MeasuredModel:
+    """One model of a device, as its warm-up found it."""
+
+    model: str
+    in_memory: bool
+    speeds: tuple[tuple[int, int], ...]
+    """(pictures together, pixel-steps/s of all of them), smallest batch first."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReport:
+    """What a device is and does, for its owner."""
+
+    device: str
+    """Empty while nobody knows it."""
+    state: str
+    """``up``, ``starting`` or ``resting``."""
+    models: tuple[MeasuredModel, ...]
+    faults: tuple[tuple[str, str], ...]
+    """(model, stable reason) of those that could not be loaded."""
+
+
 class Engine(Protocol):
     """One device that makes pictures."""
 
@@ -175,6 +198,18 @@ class Engine(Protocol):
 
     def cancel(self, task: TaskId, attempt: int) -> None:
         """Stop a job between two steps; nothing happens when it is unknown."""
+        ...
+
+    def rest(self) -> None:
+        """Give the device's memory back, and stay without it until ``wake``. What is running is lost."""
+        ...
+
+    def wake(self) -> None:
+        """Take the device again; nothing happens when it does not rest."""
+        ...
+
+    def report(self) -> EngineReport:
+        """Say what the device is and does now."""
         ...
 
 
@@ -266,6 +301,19 @@ class Store(ChainStore, Protocol):
         ...
 
 
+class ControlChannel(Protocol):
+    """How the owner of a running node reaches it."""
+
+    async def run(
+        self,
+        answer: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]],
+        *,
+        task_status: Ready = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Hand each request to ``answer`` until cancelled; one that makes no sense raises ``ConfigError`` there."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The outer world of one node. Tests hand in memory adapters; people get the real ones."""
@@ -276,6 +324,8 @@ class Ports:
     engine: Engine | None
     clock: Clock
     journal: Journal
+    control: ControlChannel | None = None
+    """None where nobody is to reach the node but through the network."""
 
 
 @dataclass(frozen=True, slots=True)

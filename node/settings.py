@@ -14,6 +14,7 @@ from typing import Annotated, Literal, final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from node.hours import parse_hours
 from protocol.params import Params
 from protocol.units import Address, DurationMs
 from protocol.wire.fields import ModelName
@@ -84,6 +85,14 @@ def _bootstrap_multiaddress(value: str) -> str:
     return value
 
 
+def _hours(value: str) -> str:
+    """Accept days and times as ``node.hours`` reads them."""
+    parse_hours(value)
+    return value
+
+
+Hours = Annotated[str, Field(max_length=64), AfterValidator(_hours)]
+RefusedWord = Annotated[str, Field(min_length=1, max_length=100)]
 WebAddress = Annotated[str, Field(max_length=2048), AfterValidator(_web_address)]
 IpNetwork = Annotated[str, Field(max_length=64), AfterValidator(_network)]
 EthereumAddress = Annotated[str, AfterValidator(_ethereum_address)]
@@ -236,6 +245,13 @@ class MinerSection(Section):
     redeem_gas_gwei: Annotated[float, Field(ge=0, le=1_000_000)] = 50.0
     """While one gas costs more (gwei), vouchers wait, for at most seven times ``redeem_after_s``. Those that press do
     not: of a coordinator that takes its escrow back, or whose escrow does not cover what it promised."""
+    hours: Annotated[tuple[Hours, ...], Field(max_length=32)] = ()
+    """When it takes work, in local time: ``22:00-07:00``, ``Mon-Fri 18:00-24:00``, ``Sat,Sun 00:00-24:00``. Always,
+    where left out. Outside of them it ends what it has and gives the device's memory back."""
+    max_temperature_c: Annotated[int, Field(ge=40, le=110)] | None = None
+    """Hotter than this (degrees Celsius), an NVIDIA card gets no more work until it is five degrees cooler."""
+    refused_words: Annotated[tuple[RefusedWord, ...], Field(max_length=1000)] = ()
+    """Words and phrases of prompts that are not drawn here: ``word`` alone, ``word*`` with any ending."""
 
     @property
     def redeem_after_ms(self) -> DurationMs:

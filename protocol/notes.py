@@ -57,6 +57,8 @@ class NoteName(StrEnum):
     TASK_DONE = "task.done"
     TASK_FAILED = "task.failed"
     MINER_PAUSED = "miner.paused"
+    MINER_CLOSED = "miner.closed"
+    MINER_OPENED = "miner.opened"
     CLAIM_SENT = "claim.sent"
     CLAIM_RECEIVED = "claim.received"
     CLAIM_DECLINED = "claim.declined"

@@ -21,6 +21,7 @@ from node.cli.earnings import earnings, spend
 from node.cli.escrow import escrow_commands
 from node.cli.faucet import faucet
 from node.cli.key import key_commands
+from node.cli.miner import miner_commands
 from node.cli.models import model_commands
 from node.cli.node import node
 from node.cli.registration import commission, profile, register, rotate_key, unjail
@@ -93,6 +94,7 @@ app.command(rich_help_panel=NODES)(earnings)
 app.command(rich_help_panel=NODES)(spend)
 app.add_typer(key_commands, name="key", rich_help_panel=NODES)
 app.add_typer(config_commands, name="config", rich_help_panel=NODES)
+app.add_typer(miner_commands, name="miner", rich_help_panel=NODES)
 app.add_typer(model_commands, name="models", rich_help_panel=NODES)
 app.command(rich_help_panel=STAKES)(status)
 app.command(rich_help_panel=STAKES)(audit)

@@ -72,6 +72,8 @@ news to the others."""
 class MinerLoad:
     """What a miner has promised and not ended."""
 
+    is_open: bool
+    """Whether it takes more."""
     claims: int
     """Claims that may still be awarded."""
     jobs: int
@@ -357,7 +359,8 @@ class MinerCore(Core):
 
     def load(self) -> MinerLoad:
         """Say what is promised and not ended: while anything is, the device is needed."""
-        return MinerLoad(self._claiming.outstanding(), self._working.busy(), self._working.undelivered())
+        working = self._working
+        return MinerLoad(self._serving.is_open, self._claiming.outstanding(), working.busy(), working.undelivered())
 
     def _announce(self) -> None:
         """Push a new signed capability to every coordinator that we serve."""

@@ -3,11 +3,13 @@
 import base64
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import trio
 
+from node.adapters.control import UnixControl
 from node.adapters.engine.instant import InstantEngine
 from node.adapters.engine.settings import EngineSettings
 from node.adapters.memory import MemoryChain, MemoryNetwork, MemoryStore
@@ -16,7 +18,7 @@ from node.catalog import load_catalog
 from node.compose import NodeInfo, identity_of, run_with
 from node.journal import StructuredJournal
 from node.ports import Chain, EventSink, Ports, Ready
-from node.settings import ChainSection, HttpSection, NodeRole, Settings
+from node.settings import ChainSection, HttpSection, MinerSection, NodeRole, Settings
 from protocol.crypto.keys import NodeKey
 from protocol.stake.epoch import epoch_at
 from protocol.task.artifact import check_png
@@ -35,17 +37,24 @@ class Network:
         self.stores = {name: MemoryStore() for name in ("alice", "bob", "carol")}
         self.keys = {"alice": networks.ALICE, "bob": networks.BOB, "carol": networks.CAROL}
 
-    def settings(self, role: NodeRole) -> Settings:
+    def settings(self, role: NodeRole, name: str, **miner: Any) -> Settings:
         return Settings(
             role=role,
-            data=self.folder,
+            data=self.folder / name,
             params=networks.network_params(slot_step_ms=10, claim_allowance_ms=15),
             chain=ChainSection(rpc_urls=("http://127.0.0.1:1",), chain_id=31337, staking="0x" + "11" * 20),
             http=HttpSection(port=0),
+            miner=MinerSection(**miner),
         )
 
     async def start(
-        self, nursery: trio.Nursery, name: str, role: NodeRole, delay_ms: int = 0, chain: Chain | None = None
+        self,
+        nursery: trio.Nursery,
+        name: str,
+        role: NodeRole,
+        delay_ms: int = 0,
+        chain: Chain | None = None,
+        **miner: Any,
     ) -> NodeInfo:
         clock, journal = SystemClock(), StructuredJournal()
         epoch = epoch_at(clock.now(), networks.network_params())
@@ -59,9 +68,10 @@ class Network:
             engine=engine if role is NodeRole.MINER else None,
             clock=clock,
             journal=journal,
+            control=UnixControl(self.folder / name),
         )
         secret = {"alice": b"alice", "bob": b"bob", "carol": b"carol"}[name]
-        settings = self.settings(role)
+        settings = self.settings(role, name, **miner)
         identity = identity_of(settings, hashlib.sha256(secret).digest())
         return await nursery.start(run_with, ports, settings, identity, journal)
 

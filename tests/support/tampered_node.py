@@ -18,7 +18,7 @@ import trio
 
 from node import compose
 from node.cli.main import main
-from node.ports import Engine, EventSink, Ports, Ready, Store
+from node.ports import Engine, EngineReport, EventSink, Ports, Ready, Store
 from protocol.effects import StartJob
 from protocol.events import Event, JobFinished
 from protocol.records import Record
@@ -61,6 +61,15 @@ class GarbageEngine:
 
     def cancel(self, task: TaskId, attempt: int) -> None:
         self._engine.cancel(task, attempt)
+
+    def rest(self) -> None:
+        self._engine.rest()
+
+    def wake(self) -> None:
+        self._engine.wake()
+
+    def report(self) -> EngineReport:
+        return self._engine.report()
 
 
 class _Spoiling:

@@ -61,6 +61,10 @@ class Batching:
         """Give how many jobs the device takes at once: the largest batch of any model, 0 without models."""
         return max((self.most_of(model) for model in self._speeds), default=0)
 
+    def speeds(self, model: str) -> tuple[tuple[int, int], ...]:
+        """Give (pictures together, pixel-steps/s of all of them) of each batch that was measured, smallest first."""
+        return tuple((speed.batch, speed.pixel_steps_per_s) for speed in self._speeds[model])
+
     def alone(self, model: str) -> int:
         """Give the pixel-steps/s of one usual picture by itself."""
         return self._speeds[model][0].pixel_steps_per_s

@@ -1,6 +1,5 @@
 """One life of the engine's child, as seen by the node: pipes, pings, and its end."""
 
-import math
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -51,6 +50,7 @@ class ChildProcess:
         self._numbers = 0
         self.lost_reason = "engine_down"
         """Stable name of why ``serve`` ended."""
+        self._given_up = False
         self.deadline = trio.current_time() + STARTUP_LIMIT_S
         """Moment (trio time) by which the child must have reached its next stage; whoever gives it work moves it."""
 
@@ -82,9 +82,9 @@ class ChildProcess:
             nursery.cancel_scope.cancel()
 
     def give_up(self, reason: str) -> None:
-        """End this life for a reason of the caller's, at the next tick or report."""
+        """End this life for a reason of the caller's, at the next tick or report, whatever the deadline becomes."""
         self.lost_reason = reason
-        self.deadline = -math.inf
+        self._given_up = True
 
     async def stop(self) -> None:
         """Make sure that the process is gone, in a few seconds at most."""
@@ -134,7 +134,7 @@ class ChildProcess:
                     self._started = True
                     self._missed = 0
                 on_report(report)
-            if self.deadline == -math.inf:
+            if self._given_up:
                 return
 
     async def _watch(self, on_tick: Callable[[], None], scope: trio.CancelScope) -> None:
@@ -145,12 +145,13 @@ class ChildProcess:
             await trio.sleep(PING_INTERVAL_S)
             if self._started:  # imports hold Python's lock for seconds; until they are done the deadline alone counts
                 self._missed += 1
-            if self._missed > MISSED_PINGS_LIMIT:
+            if self._given_up:
+                scope.cancel()
+            elif self._missed > MISSED_PINGS_LIMIT:
                 self.lost_reason = "engine_frozen"
                 scope.cancel()
             elif trio.current_time() > self.deadline:
-                if self.deadline != -math.inf:
-                    self.lost_reason = "engine_stalled"
+                self.lost_reason = "engine_stalled"
                 scope.cancel()
             else:
                 on_tick()
@@ -167,6 +168,7 @@ def child_environment(threads: int, environment: Mapping[str, str]) -> dict[str,
         "OMP_NUM_THREADS": number,
         "MKL_NUM_THREADS": number,
         "OPENBLAS_NUM_THREADS": number,
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # cuda:1 is the card that nvidia-smi and its thermometer call 1
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin at barriers cost 15 s a picture once others use the cores
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",

@@ -37,7 +37,7 @@ from node.adapters.engine.settings import (
     require_libraries,
     served_models,
 )
-from node.ports import Clock, EventSink, Journal
+from node.ports import Clock, EngineReport, EventSink, Journal, MeasuredModel
 from protocol.effects import StartJob
 from protocol.events import EngineChanged, JobFailed, JobFinished, JobProgress, ModelState
 from protocol.notes import NoteName
@@ -85,6 +85,8 @@ class DiffusionEngine:
         self._faults: dict[str, str] = {}
         """Reason for which a model could not be loaded, by its name."""
         self._up = False
+        self._awake = trio.Event()
+        self._awake.set()
         self._device = ""
         self._life_began = clock.now()
         self._back_off_s = FIRST_BACK_OFF_S
@@ -101,13 +103,15 @@ class DiffusionEngine:
             nursery.start_soon(self._gather)
             task_status.started()
             while True:
+                await self._awake.wait()
                 self._life_began = self._clock.now()
                 try:
                     await self._live()
                 except OSError:  # this machine has no process or memory to spare now
                     self._lose("engine_not_started")
-                await trio.sleep(self._back_off_s)
-                self._back_off_s = min(self._back_off_s * 2, LAST_BACK_OFF_S)
+                if self._awake.is_set():
+                    await trio.sleep(self._back_off_s)
+                    self._back_off_s = min(self._back_off_s * 2, LAST_BACK_OFF_S)
 
     async def _live(self) -> None:
         """Start one child and serve until it is lost."""
@@ -158,6 +162,23 @@ class DiffusionEngine:
             self._child.send(Cancel(job=held.number))
         elif key not in self._jobs.encoding:
             self._end(key, JobFailed(task, attempt, "cancelled"))
+
+    def rest(self) -> None:
+        """End the child, and with it all that it holds of the device, and start none until ``wake``."""
+        if self._awake.is_set():
+            self._awake = trio.Event()
+            if self._child is not None:
+                self._child.give_up("resting")
+
+    def wake(self) -> None:
+        """Let a child be started again."""
+        self._awake.set()
+
+    def report(self) -> EngineReport:
+        """Say what the device is, and what the warm-up of each model measured."""
+        state = "up" if self._up else "starting" if self._awake.is_set() else "resting"
+        models = tuple(MeasuredModel(name, True, self._batching.speeds(name)) for name in self._batching.models())
+        return EngineReport(self._device, state, models if self._up else (), tuple(sorted(self._faults.items())))
 
     def _refusal(self, job: StartJob) -> str | None:
         """Say why this job must not be queued now, or None."""

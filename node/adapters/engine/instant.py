@@ -11,7 +11,7 @@ import trio
 from node.adapters.engine.outbox import JobKey, Outbox
 from node.adapters.engine.picture import solid_png
 from node.adapters.engine.settings import QUEUE_BEYOND_PLACES, EngineSettings, job_refusal, served_models
-from node.ports import Clock, EventSink, Journal
+from node.ports import Clock, EngineReport, EventSink, Journal, MeasuredModel
 from protocol.effects import StartJob
 from protocol.events import EngineChanged, JobFailed, JobFinished, JobProgress, ModelState
 from protocol.notes import NoteName
@@ -48,7 +48,8 @@ class InstantEngine:
         self._journal = journal
         self._models = served_models(settings, catalog)
         self._outbox = Outbox()
-        self._up = False
+        self._runs = self._up = False
+        self._wants_up = True
         self._waiting: dict[JobKey, StartJob] = {}
         self._order: deque[JobKey] = deque()
         self._working: dict[JobKey, _Working] = {}
@@ -57,9 +58,9 @@ class InstantEngine:
     async def run(self, sink: EventSink, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Post the capability, then work until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._up = True
-            self._outbox.changed(EngineChanged(self._states(), self._settings.places))
-            self._journal.note(NoteName.ENGINE_UP, device="instant", models=len(self._models))
+            self._runs = True
+            if self._wants_up:
+                self.wake()
             nursery.start_soon(self._outbox.pump, sink)
             if self._settings.delay_ms > 0:
                 nursery.start_soon(self._repeat_waiting)
@@ -97,6 +98,30 @@ class InstantEngine:
             self._outbox.end(JobFailed(task, attempt, "cancelled"))
         elif key in self._working:
             self._working[key].scope.cancel()
+
+    def rest(self) -> None:
+        """Serve nothing until ``wake``."""
+        self._wants_up = False
+        if not self._up:
+            return
+        self._up = False
+        for task, attempt in [*self._waiting, *self._working]:
+            self.cancel(task, attempt)
+        self._outbox.changed(EngineChanged((), 0))
+        self._journal.note(NoteName.ENGINE_DOWN, reason="resting", restart_ms=0)
+
+    def wake(self) -> None:
+        """Serve again."""
+        self._wants_up = True
+        if self._runs and not self._up:
+            self._up = True
+            self._outbox.changed(EngineChanged(self._states(), self._settings.places))
+            self._journal.note(NoteName.ENGINE_UP, device="instant", models=len(self._models))
+
+    def report(self) -> EngineReport:
+        """Say what is stated: it has no device to measure."""
+        models = tuple(MeasuredModel(one.model, True, ((1, one.pixel_steps_per_s),)) for one in self._states())
+        return EngineReport("instant", "up" if self._up else "resting", models, ())
 
     def _states(self) -> tuple[ModelState, ...]:
         """Describe the models as fast as the delay makes them."""

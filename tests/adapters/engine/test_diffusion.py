@@ -146,6 +146,47 @@ async def test_run__a_day_of_an_engine__every_job_ends_once_whatever_happens_to_
     nursery.cancel_scope.cancel()
 
 
+async def test_rest__before_it_runs_while_it_loads_and_while_it_serves__has_no_child_until_wake(
+    catalog, clock, journal, recorder, nursery, make_job
+):
+    """One story, because each start of a child costs seconds."""
+    engine = build_engine(EngineSettings(threads=1, device="cpu"), catalog, clock, journal)
+    engine.rest()
+    await nursery.start(engine.run, recorder)
+    await trio.sleep(0.1)
+    assert (engine.child_pid, engine.report().state) == (None, "resting")
+
+    async def rests():
+        """Each loaded model gives the child a new deadline: that does not take back that it was given up."""
+        pid = engine.child_pid
+        engine.rest()
+        with trio.fail_after(10):
+            while psutil.pid_exists(pid):
+                await trio.sleep(0.05)
+
+    engine.wake()
+    with trio.fail_after(60):
+        while not engine.report().device:  # it has started, and loads
+            await trio.sleep(0.01)
+    assert engine.report().state == "starting"
+    await rests()
+    assert not any(isinstance(event, EngineChanged) and event.models for event in recorder.events)
+
+    engine.wake()
+    up = await recorder.until_up()
+    report = engine.report()
+    assert (report.device, report.state, report.faults) == ("cpu", "up", ())
+    assert [(one.model, one.in_memory) for one in report.models] == [("pocket-emoji", True)]
+    assert report.models[0].speeds == ((1, up.models[0].pixel_steps_per_s),)
+    await rests()
+    await recorder.until(lambda event: event == EngineChanged((), 0), 2)
+    job = make_job(steps=2)
+    engine.start(job)
+    assert await recorder.until_end(job, 2) == JobFailed(job.task, 0, "engine_down")
+    assert engine.report().models == ()
+    nursery.cancel_scope.cancel()
+
+
 async def test_run__cancelled_while_the_child_starts__leaves_no_process(catalog, clock, journal, recorder):
     engine = build_engine(EngineSettings(threads=1), catalog, clock, journal)
     async with trio.open_nursery() as nursery:

@@ -8,7 +8,7 @@ from PIL import Image
 from node.adapters.engine import EngineSettings, build_engine
 from node.adapters.engine.picture import solid_png
 from protocol.errors import ConfigError
-from protocol.events import JobFailed, JobFinished, JobProgress
+from protocol.events import EngineChanged, JobFailed, JobFinished, JobProgress
 
 
 @pytest.fixture
@@ -19,6 +19,25 @@ async def start_engine(catalog, clock, journal, recorder, nursery):
         return engine
 
     return start
+
+
+async def test_rest__with_jobs__ends_them_withdraws_and_comes_back_after_wake(start_engine, recorder, make_job):
+    engine = await start_engine(delay_ms=60_000)
+    jobs = [make_job(), make_job()]
+    for job in jobs:
+        engine.start(job)
+    await recorder.until(lambda event: isinstance(event, JobProgress))
+    engine.rest()
+    assert [(await recorder.until_end(job, 2)).reason for job in jobs] == ["cancelled", "cancelled"]
+    await recorder.until(lambda event: event == EngineChanged((), 0), 2)
+    assert engine.report().state == "resting"
+    recorder.events.clear()
+    engine.rest()
+    engine.wake()
+    engine.wake()
+    await recorder.until_up(2)
+    assert engine.report().state == "up"
+    assert len(recorder.events) == 1
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (128, 128), (129, 77), (4096, 4096)])

@@ -129,6 +129,7 @@ async def test_generate__disk_full__is_unavailable(serve: Serve):
         ("out_of_memory", (502, "task_failed", None)),
         ("deadline", (504, "timeout", None)),
         ("no_miner", (503, "no_miner", None)),
+        ("content_policy", (400, "content_policy", "prompt")),
     ],
 )
 async def test_generate__task_fails__says_why_and_stops_the_others(serve: Serve, reason, expected):

@@ -63,19 +63,19 @@ def test_service__closed_during_a_job__the_job_is_finished_and_paid() -> None:
     won = award_of(seat.claimed())
     seat.say(CAROL, won)
     seat.hear(CLOSED)
-    assert seat.core.load() == MinerLoad(claims=0, jobs=1, results=0)
+    assert seat.core.load() == MinerLoad(is_open=False, claims=0, jobs=1, results=0)
     (result,) = of_kind(seat.finish(won), Result)
-    assert seat.core.load() == MinerLoad(claims=0, jobs=0, results=1)
+    assert seat.core.load() == MinerLoad(is_open=False, claims=0, jobs=0, results=1)
     assert of_kind(seat.offer(), Claim) == []
     seat.say(CAROL, receipt_of(result))
-    assert seat.core.load() == MinerLoad(0, 0, 0)
+    assert seat.core.load() == MinerLoad(False, 0, 0, 0)
 
 
 def test_service__closed_while_a_claim_is_out__its_award_is_begun() -> None:
     seat = MinerSeat()
     claim = seat.claimed()
     seat.hear(CLOSED)
-    assert seat.core.load() == MinerLoad(claims=1, jobs=0, results=0)
+    assert seat.core.load() == MinerLoad(is_open=False, claims=1, jobs=0, results=0)
     effects = seat.say(CAROL, award_of(claim))
     assert any(isinstance(effect, StartJob) for effect in effects)
 
@@ -87,7 +87,7 @@ def test_service__closed_with_give_back__gives_jobs_back_by_name_and_takes_no_aw
     effects = seat.hear(ServiceChanged(is_open=False, give_back=True))
     assert [abandon.reason for abandon in of_kind(effects, Abandon)] == ["paused"]
     assert any(isinstance(effect, CancelJob) for effect in effects)
-    assert seat.core.load() == MinerLoad(0, 0, 0)
+    assert seat.core.load() == MinerLoad(False, 0, 0, 0)
     effects = seat.say(CAROL, award_of(pending))
     assert [abandon.reason for abandon in of_kind(effects, Abandon)] == ["no_claim"]
     assert seat.finish(won) == ()

@@ -1,0 +1,1 @@
+"""The graphics card beside its computations: how hot it is, what it is, what else uses it."""
