@@ -17,6 +17,7 @@ from node.cli.config import config_commands
 from node.cli.contracts import contract_commands
 from node.cli.demo import demo
 from node.cli.devnet import devnet
+from node.cli.doctor import doctor
 from node.cli.earnings import earnings, spend
 from node.cli.escrow import escrow_commands
 from node.cli.faucet import faucet
@@ -90,6 +91,7 @@ app.command(rich_help_panel=PICTURES)(submit)
 app.command(rich_help_panel=PICTURES)(verify)
 app.command(rich_help_panel=NODES)(devnet)
 app.command(rich_help_panel=NODES)(node)
+app.command(rich_help_panel=NODES)(doctor)
 app.command(rich_help_panel=NODES)(earnings)
 app.command(rich_help_panel=NODES)(spend)
 app.add_typer(key_commands, name="key", rich_help_panel=NODES)

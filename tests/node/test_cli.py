@@ -19,7 +19,7 @@ CUCKOO = [sys.executable, "-m", "node"]
 HELP_SECONDS = 0.3
 HELP_RUNS = 5
 COMMANDS = """
-    demo submit verify audit devnet node earnings spend status faucet vote unvote withdraw rewards claim register
+    demo submit verify audit devnet node doctor earnings spend status faucet vote unvote withdraw rewards claim register
     profile stake unbond commission rotate-key unjail
 """
 GROUPED = (
