@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from node import garbage
+from node.adapters.engine.settings import EngineSettings
 from node.adapters.system import SystemClock, system_entropy
 from node.amounts import wei_of
 from node.api_keys import read_api_keys
@@ -229,10 +230,15 @@ def _recorder(settings: Settings, clock: Clock, journal: Journal) -> Recorder | 
 
 def _engine(settings: Settings, catalog: Catalog, clock: Clock, journal: Journal) -> Engine:
     """Build the miner's generator. Torch is loaded in the child process of the diffusion engine only."""
-    from node.adapters.engine import EngineSettings, build_engine
+    from node.adapters.engine import build_engine
 
+    return build_engine(engine_settings(settings), catalog, clock, journal)
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """Give what a miner's settings say of its engine."""
     section = settings.engine
-    chosen = EngineSettings(
+    return EngineSettings(
         kind=section.kind,
         models=section.models,
         model_folders=section.model_folders,
@@ -245,7 +251,6 @@ def _engine(settings: Settings, catalog: Catalog, clock: Clock, journal: Journal
         delay_ms=section.delay_ms,
         places=section.places,
     )
-    return build_engine(chosen, catalog, clock, journal)
 
 
 async def run_with(

@@ -6,7 +6,15 @@ from contextlib import contextmanager
 from typing import Any, Final, Self, final
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 STAGE_WORDS: Final = {
     "queued": "queued",
@@ -40,6 +48,30 @@ class MovingLine:
                 yield self
             finally:
                 self._progress = None
+
+
+@final
+class Counter(MovingLine):
+    """Tells how many of a known number of things are done."""
+
+    def __init__(self, total: int) -> None:
+        """Begin on standard error with a bar of so many."""
+        super().__init__(
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        )
+        self._total = total
+
+    def say(self, text: str) -> None:
+        """Tell what is being done."""
+        if self._progress is not None:
+            self._progress.update(self._line, description=text, total=self._total)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def done(self, count: int) -> None:
+        """Tell how many are done."""
+        if self._progress is not None:
+            self._progress.update(self._line, completed=count)
 
 
 @final

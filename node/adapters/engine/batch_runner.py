@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from node.adapters.engine.ipc import Done, Failed, Load, Loaded, LoadFailed, Order, Progress, Report, Run, TooLarge
+from node.adapters.engine.memory import forget_peak, peak_bytes
 from node.adapters.engine.pipeline import (
     JobCancelled,
     JobFault,
@@ -133,10 +134,20 @@ class BatchRunner:
 
         previewed = begin
 
-        def tell(state: Literal["loading", "step", "encoding"], step: int, previews: tuple[bytes, ...] = ()) -> None:
-            jobs = tuple(order.job for order in orders)
+        def tell(
+            state: Literal["loading", "step", "encoding"], step: int, previews: tuple[bytes, ...] = (), memory: int = 0
+        ) -> None:
+            jobs, steps = tuple(order.job for order in orders), command.steps
             self._report(
-                Progress(jobs=jobs, state=state, step=step, steps=command.steps, step_ms=last_ms, previews=previews)
+                Progress(
+                    jobs=jobs,
+                    state=state,
+                    step=step,
+                    steps=steps,
+                    step_ms=last_ms,
+                    previews=previews,
+                    memory_bytes=memory,
+                )
             )
 
         def on_step(step: int, step_ms: int, preview: Preview) -> bool:
@@ -153,6 +164,7 @@ class BatchRunner:
             return bool(orders)
 
         tell("loading", 0)
+        forget_peak(self._device)
         painter = self._painters.get(command.model)
         if painter is None:
             raise ModelFault("model_missing", f"{command.model} is not loaded")
@@ -168,7 +180,7 @@ class BatchRunner:
         )
         while len(self._encoded) > ENCODED_BEHIND:
             self._encoded.popleft().result()
-        tell("encoding", command.steps)
+        tell("encoding", command.steps, memory=peak_bytes(self._device))
         wanted = {order.job for order in orders}
         made = [(order, picture) for order, picture in zip(drawn, pictures, strict=True) if order.job in wanted]
         roots = {order.job: trace.root(place) for place, order in enumerate(drawn) if order.job in wanted}

@@ -136,6 +136,8 @@ class Progress(Frozen):
     step_ms: DurationField
     previews: Annotated[tuple[PreviewBytes, ...], Field(max_length=MAX_BATCH)] = ()
     """None, or one for each job: a small WebP file of what the picture may become; empty where there is none."""
+    memory_bytes: Annotated[int, Field(ge=0, le=2**48)] = 0
+    """With ``encoding``: the most memory (bytes) that the device gave for the batch; on a CPU the whole process's."""
 
     @model_validator(mode="after")
     def _check_previews(self) -> Self:
