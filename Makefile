@@ -13,7 +13,7 @@ PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"
 PROMPT ?= a red heart
 OUT ?= demo.png
 
-.PHONY: help setup demo devnet test sim sim-claims sim-sweep sim-long soak fuzz bench bench-overlay contracts-long contracts-coverage gas portal-picture check clean
+.PHONY: help setup demo devnet test sim sim-claims sim-sweep sim-long soak fuzz bench bench-overlay ratio soak-engine contracts-long contracts-coverage gas portal-picture check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,12 @@ bench: $(STAMP) ## Measure latency, throughput and CPU of a network of processes
 bench-overlay: $(STAMP) ## Measure how NODES (50) find each other, and how soon one more among 30 processes works
 	$(BIN)/python -m tests.bench.overlay --nodes $(or $(NODES),50) --processes 2 --kinds ours
 	$(BIN)/python -m tests.bench.joining
+
+ratio: $(STAMP) ## Compare pictures a second through the network with a bare diffusers loop, on a CPU: three minutes
+	$(BIN)/python -m tests.bench.ratio
+
+soak-engine: $(STAMP) ## Run JOBS (1000) jobs through an engine's child: its memory, drawn in soak-engine.png
+	$(BIN)/python -m tests.bench.engine_soak --jobs $(or $(JOBS),1000)
 
 contracts-long: $(STAMP) ## Walk the contracts through 2,000 random steps beside a simple model
 	CUCKOO_CONTRACT_RUNS=20 $(BIN)/pytest -q tests/contracts -k any_sequence

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -16,6 +17,8 @@ FAMILIES = ["stable-diffusion", "latent-consistency", "stable-diffusion-xl", "st
 WISHES = [("red heart", 5), ("green apple", 6), ("blue circle", 7)]
 HALF_CHANGE = 16
 """Most by which 16 bits may change a colour (of 255) on average, with weights that nobody trained."""
+LEAK_BYTES = 4 * 2**20
+"""Less growth over 150 jobs is noise: a graph or a batch that is kept has as much within some dozens."""
 COMPANIONS_CHANGE = 2
 """Most by which companions in a batch may change a colour (of 255)."""
 
@@ -66,6 +69,23 @@ def test_run__any_family__reports_its_steps_and_stops_between_them(loaded, famil
     loaded.send(Cancel(job=job))
     _, (end,) = loaded.until_all_end([job])
     assert end == Failed(job=job, reason="cancelled")
+
+
+def test_run__hundreds_of_jobs__memory_stays_as_it_is(loaded):
+    """Two hundred of the smallest model, in batches of changing sizes and lengths; ``make soak-engine`` runs more."""
+    process = psutil.Process(loaded.process.pid)
+
+    def draw(batches):
+        for number in range(batches):
+            wishes = [(f"heart {number}", number)] * (1 + number % 3)
+            loaded.until_all_end(
+                loaded.begin_batch(wishes, model="stable-diffusion", width=EDGE, height=EDGE, steps=1 + number % 2)
+            )
+
+    draw(25)  # allocators and caches have their size then
+    before = process.memory_info().rss
+    draw(75)
+    assert process.memory_info().rss - before < LEAK_BYTES
 
 
 @pytest.fixture(scope="module")
