@@ -14,7 +14,7 @@ from node.adapters.engine.child_process import ChildProcess, open_child
 from node.adapters.engine.ipc import (
     Done,
     Failed,
-    Load,
+    InMemory,
     Loaded,
     LoadFailed,
     Order,
@@ -25,7 +25,7 @@ from node.adapters.engine.ipc import (
     TooLarge,
 )
 from node.adapters.engine.places import ModelPlace, find_model
-from node.adapters.engine.settings import EngineSettings, precision_of, served_models
+from node.adapters.engine.settings import EngineSettings, load_command, precision_of, served_models
 from protocol.errors import Unavailable
 from protocol.task.catalog import Catalog, CatalogModel
 
@@ -160,20 +160,10 @@ class _ModelBench:
         begin = trio.current_time()
         self._allow(model.loading_limit_ms / 1000 + BATCH_LIMIT_S)
         self._child.send(
-            Load(
-                model=model.name,
-                folder=str(self._place.folder),
-                checkpoint=str(self._place.checkpoint or ""),
-                digest=model.pinned_digest,
-                precision=precision,
-                width=model.default_size[0],
-                height=model.default_size[1],
-                steps=model.default_steps,
-                guidance=model.default_guidance,
-                batches=(1,),
-            )
+            load_command(model, self._place, self._settings, started.device, (1,)),
         )
-        loaded = await self._next()
+        while isinstance(loaded := await self._next(), InMemory):
+            pass
         if isinstance(loaded, LoadFailed):
             raise Unavailable(f"{model.name} cannot be loaded: {loaded.reason}: cuckoo models check {model.name}")
         assert isinstance(loaded, Loaded)

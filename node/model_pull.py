@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
 
+from node.adapters.engine.places import PARTIAL
 from node.adapters.engine.weights import (
     INDEX,
     SUMS,
@@ -64,6 +65,7 @@ def pull(shelf: Shelf, model: CatalogModel, told: Told) -> tuple[Path, Digest]:
     with _alone_in(partial, model):
         files = _choose(source, partial)
         _require_space(model, files, partial)
+        _require_limit(shelf, model, files, partial)
         whole, here = sum(file.size for file in files), sum(_bytes_here(file, partial) for file in files)
         for file in files:
             told.begin(file.name, whole, here)
@@ -170,6 +172,21 @@ def _require_space(model: CatalogModel, files: list[RemoteFile], partial: Path) 
         raise ConfigError(
             f"{model.name} needs {missing / 1e9:.1f} GB more and {SPARE_BYTES / 1e9:.1f} GB to spare, {partial.parent} "
             f"has {free / 1e9:.1f} GB free: make room, or choose another --models-folder"
+        )
+
+
+def _require_limit(shelf: Shelf, model: CatalogModel, files: list[RemoteFile], partial: Path) -> None:
+    """Refuse to begin what would take more than the owner lets pulled models take."""
+    if shelf.limit_bytes == 0:
+        return
+    missing = sum(file.size - _bytes_here(file, partial) for file in files)
+    present = shelf.pulled_bytes()
+    if sum(present.values()) + missing > shelf.limit_bytes:
+        others = [name for name in present if not name.endswith(PARTIAL)]
+        largest = f": cuckoo models remove {others[0]} frees {present[others[0]] / 1e9:.1f} GB" if others else ""
+        raise ConfigError(
+            f"engine.pulled_limit_gb: {model.name} needs {missing / 1e9:.1f} GB more, pulled models have "
+            f"{sum(present.values()) / 1e9:.1f} of {shelf.limit_bytes / 1e9:.1f} GB{largest}"
         )
 
 

@@ -11,6 +11,7 @@ from node.adapters.engine.settings import EngineSettings, served_models
 from node.adapters.engine.weights import ModelFault, check_whole, digest_of_lines, path_of, read_files, recorded_lines
 from node.catalog import load_catalog
 from node.settings import NodeRole, Settings
+from protocol.errors import ConfigError
 from protocol.task.catalog import BuiltinSource, Catalog, CatalogModel, HuggingFaceSource
 
 
@@ -36,10 +37,33 @@ class Shelf:
     """Folders that the owner named, by model."""
     pulled: Path = field(default_factory=default_models_folder)
     """Folder of pulled models."""
+    limit_bytes: int = 0
+    """Most bytes that pulled models may take together; 0 for no limit but the disk's."""
 
     def place(self, model: CatalogModel) -> ModelPlace | None:
         """Give where a model is to lie, None where nobody has named a place and nothing was pulled."""
         return place_of(model, self.named, self.pulled)
+
+    def pulled_bytes(self) -> dict[str, int]:
+        """Give what each model under ``pulled`` takes (bytes), whole or partial, the largest first."""
+        if not self.pulled.is_dir():
+            return {}
+        sizes = {folder.name: _bytes_under(folder) for folder in self.pulled.iterdir() if folder.is_dir()}
+        return dict(sorted(sizes.items(), key=lambda one: (-one[1], one[0])))
+
+    def remove(self, model: CatalogModel) -> int:
+        """Remove a pulled model, whole and partial, from this machine; gives the bytes that were freed.
+
+        Raises:
+            ConfigError: It was not pulled.
+        """
+        folders = [folder for folder in (self.pulled / model.name, self.partial(model)) if folder.is_dir()]
+        if not folders:
+            raise ConfigError(f"{model.name} was not pulled into {self.pulled}: there is nothing to remove")
+        freed = sum(map(_bytes_under, folders))
+        for folder in folders:
+            shutil.rmtree(folder)
+        return freed
 
     def partial(self, model: CatalogModel) -> Path:
         """Give the folder in which a model lies while it is pulled."""

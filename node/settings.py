@@ -211,6 +211,9 @@ class EngineSection(Section):
     """Folder of a model, in diffusers layout, by its name: for models that are neither pulled nor in the package."""
     pulled_models: Path | None = None
     """Folder into which ``cuckoo models pull`` puts models, each under its name; None for ``~/.cuckoo/models``."""
+    pulled_limit_gb: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
+    """Most that pulled models may take of the disk together (GB); 0 for as much as there is. ``cuckoo models pull``
+    with these settings refuses what goes beyond, and says what can be removed."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads of the engine; 0 means cores ÷ ``engines_on_machine``, at least one."""
     engines_on_machine: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -220,6 +223,22 @@ class EngineSection(Section):
     """``auto`` takes the first GPU, or the CPU where there is none; ``cpu``, ``cuda``, ``cuda:1``."""
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Numbers in which models draw: ``auto`` is what the catalog says for a GPU, and float32 on a CPU."""
+    channels_last: Literal["auto", "on", "off"] = "auto"
+    """Order of channels in convolutions: ``auto`` is last on a GPU in 16 bits, where they are fastest so."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the network that runs at every step (needs a C++ compiler): ``auto`` does not. Each size and batch takes
+    a minute when it first comes, and is some tens of percent faster then; for small models drawn singly much more."""
+    attention: Literal["auto", "sdpa", "sliced"] = "auto"
+    """``auto`` is torch's own scaled dot product, sliced where a model is offloaded layer by layer. ``sliced`` takes
+    less memory and more time."""
+    offload: Literal["auto", "none", "model", "sequential"] = "auto"
+    """Keep parts of a model in the machine's memory and bring them to the GPU when they run: ``auto`` does so where
+    a model does not fit, by whole parts or, for small cards, layer by layer, which is many times slower."""
+    memory_limit_gb: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+    """Most memory (GB) of the GPU for all models, so that something else can use the rest; 0 for all of it."""
+    models_in_memory: Annotated[int, Field(ge=0, le=64)] = 0
+    """Most models on the device at once; 0 for as many as fit. The one that was used longest ago leaves first, and is
+    loaded again when somebody wants it."""
     batch: Annotated[int, Field(ge=0, le=64)] = 0
     """How many pictures are drawn together; 0 finds out at the start what pays (on a CPU: one by one)."""
     delay_ms: Annotated[int, Field(ge=0, le=600_000)] = 0

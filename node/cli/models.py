@@ -28,7 +28,7 @@ NamesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME]…", help="All where left out.", autocompletion=_model_names)
 ]
 PullArgument = Annotated[
-    list[str], typer.Argument(metavar="NAME…", help="Models to pull.", autocompletion=_model_names)
+    list[str], typer.Argument(metavar="NAME…", help="Models of the catalog.", autocompletion=_model_names)
 ]
 CatalogOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Models to add to the package's catalog, as a node's catalog.")
@@ -91,6 +91,19 @@ def pull_models(
             )
 
 
+@model_commands.command("remove")
+def remove_models(
+    names: PullArgument, config: ConfigOption = None, catalog: CatalogOption = None, folder: FolderOption = None
+) -> None:
+    """Remove pulled models from this machine. A node that serves one cannot load it again: change its settings first.
+
+    $ cuckoo models remove sdxl
+    """
+    shelf = _shelf(config, catalog, folder)
+    for model in _chosen(shelf, names):
+        print(f"{model.name}: removed, {shelf.remove(model) / 1e9:.2f} GB freed")
+
+
 @model_commands.command("check")
 def check_models(
     names: NamesArgument = None,
@@ -137,18 +150,22 @@ def check_models(
 
 def _shelf(config: Path | None, catalog: Path | None, folder: Path | None) -> "Shelf":
     """Find the catalog and the folders that are meant: flags win over a node's settings."""
+    from dataclasses import replace
+
     from node.catalog import load_catalog
     from node.model_shelf import Shelf
 
     named: dict[str, Path] = {}
+    limit = 0
     if config is not None:
         from node.configuration import load_settings
 
         settings = load_settings(config, {})
         catalog, folder = catalog or settings.catalog, folder or settings.engine.pulled_models
         named = dict(settings.engine.model_folders)
-    known = load_catalog(catalog)
-    return Shelf(known, named) if folder is None else Shelf(known, named, folder.expanduser().absolute())
+        limit = round(settings.engine.pulled_limit_gb * 10**9)
+    shelf = Shelf(load_catalog(catalog), named, limit_bytes=limit)
+    return shelf if folder is None else replace(shelf, pulled=folder.expanduser().absolute())
 
 
 def _chosen(shelf: "Shelf", names: list[str] | None) -> "list[CatalogModel]":

@@ -24,7 +24,7 @@ COMMANDS = """
 """
 GROUPED = (
     *("key new", "key show", "key prove", "config check"),
-    *("models list", "models pull", "models check"),
+    *("models list", "models pull", "models remove", "models check"),
     *("bench engine", "miner status", "miner pause", "miner resume", "miner drain"),
     *("contracts example", "contracts deploy", "contracts verify"),
     *("escrow show", "escrow deposit", "escrow request", "escrow cancel", "escrow withdraw"),

@@ -1,6 +1,7 @@
 """Pulling from a hub on this machine: what is fetched, how it goes on, and what is refused by name."""
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import json
@@ -189,6 +190,33 @@ def test_pull__more_than_the_disk_holds__config_error_before_anything_large_come
     ):
         pull(shelf, mine(shelf), Told())
     assert [name for name, _, _ in hub.requests] == ["model_index.json"]
+
+
+def test_pull__more_than_the_owner_lets_models_take__says_what_to_remove_and_goes_on_after_that(hub, shelf):
+    other = shelf.pulled / "base"
+    other.mkdir(parents=True)
+    (other / "weights").write_bytes(bytes(4000))
+    limited = dataclasses.replace(shelf, limit_bytes=8000)
+    with pytest.raises(
+        ConfigError, match=r"^engine\.pulled_limit_gb: mine needs .* GB more, .*: cuckoo models remove base frees"
+    ):
+        pull(limited, mine(shelf), Told())
+    assert [name for name, _, _ in hub.requests] == ["model_index.json"]
+    assert limited.remove(shelf.catalog.models["base"]) == 4000
+    pull(limited, mine(shelf), Told())
+    assert limited.pulled_bytes().keys() == {"mine"}
+
+
+def test_remove__whole_and_partial__both_go_and_a_second_time_is_one_line(hub, shelf):
+    pull(shelf, mine(shelf), Told())
+    shelf.partial(mine(shelf)).mkdir()
+    (shelf.partial(mine(shelf)) / "a").write_bytes(b"12345")
+    assert shelf.remove(mine(shelf)) == 5 + sum(map(len, READ.values())) + len(hashlib.sha256().hexdigest()) * 5 + sum(
+        len(f"  {name}\n") for name in READ
+    )
+    assert shelf.look(mine(shelf)).state is ModelHere.ABSENT
+    with pytest.raises(ConfigError, match=r"^mine was not pulled into .*: there is nothing to remove$"):
+        shelf.remove(mine(shelf))
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,19 @@ def test_list__for_people__shows_every_model_and_what_is_not_pinned(models):
         assert word in " ".join(output.split()), word
 
 
+def test_pull__beyond_the_limit_of_the_settings__one_line_and_remove_makes_room(hub, models, tmp_path):
+    config = tmp_path / "miner.toml"
+    config.write_text(SETTINGS + "[engine]\npulled_limit_gb = 0.001\n")
+    code, _, errors = models("pull", "mine", "--config", str(config))
+    assert (code, errors.count("\n")) == (2, 1)
+    assert errors.startswith("error: engine.pulled_limit_gb: mine needs 0.0 GB more, pulled models have 0.0 of 0.0 GB")
+    assert models("pull", "mine")[0] == 0
+    assert models("remove", "mine")[:2] == (0, "mine: removed, 0.03 GB freed\n")
+    code, _, errors = models("remove", "pocket-emoji")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert errors.startswith("error: pocket-emoji was not pulled into ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

@@ -12,7 +12,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Literal
 
-from node.adapters.engine.ipc import Done, Failed, Load, Loaded, LoadFailed, Order, Progress, Report, Run, TooLarge
+from node.adapters.engine.ipc import (
+    BatchSpeed,
+    Done,
+    Failed,
+    InMemory,
+    Load,
+    Loaded,
+    LoadFailed,
+    Order,
+    Progress,
+    Report,
+    Run,
+    TooLarge,
+)
 from node.adapters.engine.memory import forget_peak, peak_bytes
 from node.adapters.engine.pipeline import (
     JobCancelled,
@@ -25,6 +38,7 @@ from node.adapters.engine.pipeline import (
     fault_reason,
     release_memory,
 )
+from node.adapters.engine.residents import Residents
 from node.adapters.engine.trace import Trace
 from node.adapters.engine.warm_up import measure
 from node.adapters.engine.weights import ModelFault, check_model
@@ -54,7 +68,13 @@ class BatchRunner:
         self._device = device
         self._report = report
         self._is_cancelled = is_cancelled
-        self._painters: dict[str, Painter] = {}
+        self._painters: Residents[Painter] = Residents(
+            lambda error: fault_reason(error) == "out_of_memory",
+            release_memory,
+            lambda models: report(InMemory(models=models)),
+        )
+        self._loads: dict[str, Load] = {}
+        """How each model that was measured is loaded again."""
         self._step_ms: dict[str, int] = {}
         self._most: dict[tuple[str, int, int], int] = {}
         """Most pictures together of a model, width and height, where more did not fit."""
@@ -63,21 +83,48 @@ class BatchRunner:
         self._encoded: deque[Future[None]] = deque()
 
     def load(self, command: Load) -> None:
-        """Check, load and measure a model."""
+        """Check, load and measure a model; others leave the device where it needs their room."""
         begin = time.perf_counter()
-        try:
-            folder, checkpoint = Path(command.folder), Path(command.checkpoint) if command.checkpoint else None
-            check_model(folder, Digest(command.digest), checkpoint)
-            painter = Painter(folder, self._device, command.precision, checkpoint)
+        load_ms, step_ms = 0, 0
+        speeds: tuple[BatchSpeed, ...] = ()
+
+        def build() -> Painter:
+            nonlocal load_ms, step_ms, speeds
+            painter = self._built(command)
             load_ms = _elapsed_ms(begin)
             step_ms, speeds = measure(painter, command)
+            return painter
+
+        try:
+            self._painters.bring(command.model, build, command.in_memory)
         except Exception as error:
             log.exception("cannot load %s", command.model)
             self._report(LoadFailed(model=command.model, reason=fault_reason(error)))
             return
-        self._painters[command.model] = painter
+        self._loads[command.model] = command
         self._step_ms[command.model] = step_ms
         self._report(Loaded(model=command.model, load_ms=load_ms, speeds=speeds))
+
+    def _built(self, command: Load) -> Painter:
+        """Make a pipeline of a model's files, which are checked each time: they may have changed since."""
+        folder, checkpoint = Path(command.folder), Path(command.checkpoint) if command.checkpoint else None
+        check_model(folder, Digest(command.digest), checkpoint)
+        return Painter(folder, self._device, command.precision, checkpoint, command.wanted)
+
+    def _painter(self, model: str) -> Painter:
+        """Give a model's painter, and bring it back where it had to leave the device.
+
+        Raises:
+            ModelFault: It was never loaded, or its files are not the catalog's any more.
+            Exception: Whatever loading raises.
+        """
+        painter = self._painters.use(model)
+        if painter is not None:
+            return painter
+        command = self._loads.get(model)
+        if command is None:
+            raise ModelFault("model_missing", f"{model} is not loaded")
+        return self._painters.bring(model, lambda: self._built(command), command.in_memory)
 
     def run(self, command: Run) -> None:
         """Draw a batch and report the end of each order, exactly once.
@@ -98,16 +145,19 @@ class BatchRunner:
                 pass  # the last order that was wanted has been reported
             except Exception as error:
                 reason = fault_reason(error)
-                if len(orders) == 1:
+                if reason == "out_of_memory" and self._painters.leave_alone(command.model):
+                    log.warning("%s needs the room of the other models", command.model)
+                    waiting.appendleft(orders)
+                elif len(orders) == 1:
                     log.exception("job %d failed", orders[0].job)
                     self._fail(orders[0], reason)
-                    continue
-                log.warning("a batch of %d failed (%s: %s): drawing fewer together", len(orders), reason, error)
-                smaller = 1
-                if reason == "out_of_memory":
-                    smaller = self._most[size] = (len(orders) + 1) // 2
-                    self._report(TooLarge(model=size[0], width=size[1], height=size[2], batch=smaller))
-                waiting.extendleft(reversed(_pieces(orders, smaller)))
+                else:
+                    log.warning("a batch of %d failed (%s: %s): drawing fewer together", len(orders), reason, error)
+                    smaller = 1
+                    if reason == "out_of_memory":
+                        smaller = self._most[size] = (len(orders) + 1) // 2
+                        self._report(TooLarge(model=size[0], width=size[1], height=size[2], batch=smaller))
+                    waiting.extendleft(reversed(_pieces(orders, smaller)))
             if waiting:
                 release_memory()
 
@@ -165,9 +215,7 @@ class BatchRunner:
 
         tell("loading", 0)
         forget_peak(self._device)
-        painter = self._painters.get(command.model)
-        if painter is None:
-            raise ModelFault("model_missing", f"{command.model} is not loaded")
+        painter = self._painter(command.model)
         trace = Trace()
         pictures = painter.draw(
             [Wish(order.prompt, order.negative_prompt, order.seed) for order in drawn],

@@ -16,7 +16,7 @@ from node.adapters.engine.ipc import (
     Cancel,
     Done,
     Failed,
-    Load,
+    InMemory,
     Loaded,
     LoadFailed,
     Pong,
@@ -33,7 +33,7 @@ from node.adapters.engine.settings import (
     QUEUE_BEYOND_PLACES,
     EngineSettings,
     job_refusal,
-    precision_of,
+    load_command,
     require_libraries,
     served_models,
 )
@@ -88,6 +88,7 @@ class DiffusionEngine:
         self._awake = trio.Event()
         self._awake.set()
         self._device = ""
+        self._in_memory: frozenset[str] = frozenset()
         self._life_began = clock.now()
         self._back_off_s = FIRST_BACK_OFF_S
 
@@ -177,7 +178,10 @@ class DiffusionEngine:
     def report(self) -> EngineReport:
         """Say what the device is, and what the warm-up of each model measured."""
         state = "up" if self._up else "starting" if self._awake.is_set() else "resting"
-        models = tuple(MeasuredModel(name, True, self._batching.speeds(name)) for name in self._batching.models())
+        models = tuple(
+            MeasuredModel(name, name in self._in_memory, self._batching.speeds(name))
+            for name in self._batching.models()
+        )
         return EngineReport(self._device, state, models if self._up else (), tuple(sorted(self._faults.items())))
 
     def _refusal(self, job: StartJob) -> str | None:
@@ -220,8 +224,11 @@ class DiffusionEngine:
         if not drawing:
             self._child.deadline = trio.current_time() + STALL_GRACE_S if self._jobs.encoding else math.inf
             return
-        step_s = self._batching.step_s(self._jobs[drawing[0]].job.specification, len(drawing))
-        self._child.deadline = trio.current_time() + STALL_GRACE_S + STALL_STEPS * step_s
+        wanted = self._jobs[drawing[0]].job.specification
+        stall_s = STALL_GRACE_S + STALL_STEPS * self._batching.step_s(wanted, len(drawing))
+        if wanted.model not in self._in_memory:
+            stall_s += self._models[wanted.model].loading_limit_ms / 1000
+        self._child.deadline = trio.current_time() + stall_s
 
     def _end(self, key: JobKey, event: JobFinished | JobFailed) -> None:
         """Let a job end, once."""
@@ -237,11 +244,16 @@ class DiffusionEngine:
                 self._device = report.device
                 self._to_load = list(self._models)
                 self._faults.clear()
+                self._in_memory = frozenset()
                 self._batching = Batching()
                 self._load_next()
             case Loaded():
                 self._batching.loaded(self._models[report.model], report.speeds)
                 self._load_next()
+            case InMemory():
+                self._in_memory = frozenset(report.models)
+                if self._up:
+                    self._outbox.changed(EngineChanged(self._states(), self._batching.places()))
             case LoadFailed():
                 self._faults[report.model] = report.reason
                 self._journal.note(NoteName.ENGINE_DOWN, model=report.model, reason=report.reason)
@@ -262,21 +274,8 @@ class DiffusionEngine:
             name = self._to_load.pop(0)
             model = self._models[name]
             self._child.deadline = trio.current_time() + model.loading_limit_ms / 1000
-            self._child.send(
-                Load(
-                    model=name,
-                    folder=str(self._places[name].folder),
-                    checkpoint=str(self._places[name].checkpoint or ""),
-                    digest=model.pinned_digest,
-                    precision=precision_of(model, self._settings, self._device),
-                    width=model.default_size[0],
-                    height=model.default_size[1],
-                    steps=model.default_steps,
-                    guidance=model.default_guidance,
-                    batches=batches_to_measure(self._settings.batch, self._device),
-                    measure_all=self._settings.batch > 0,
-                )
-            )
+            batches = batches_to_measure(self._settings.batch, self._device)
+            self._child.send(load_command(model, self._places[name], self._settings, self._device, batches))
         elif len(self._batching):
             self._child.deadline = math.inf
             self._back_off_s = FIRST_BACK_OFF_S
@@ -299,7 +298,7 @@ class DiffusionEngine:
             ModelState(
                 model=name,
                 digest=self._models[name].pinned_digest,
-                warm=True,
+                warm=name in self._in_memory,
                 pixel_steps_per_s=self._batching.alone(name),
                 max_batch=self._batching.most_of(name),
                 sizes=self._models[name].sizes,

@@ -10,6 +10,8 @@ from typing import Annotated, Final, Literal, Self, TypeVar
 import msgpack
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
+from node.adapters.engine.choices import Wanted
+from node.adapters.engine.precision import Precision
 from protocol.params import MAX_ARTIFACT_BYTES, MAX_PREVIEW_BYTES, MAX_PROMPT_CHARACTERS
 from protocol.wire.fields import DigestField, DurationField, Frozen, ModelName, ReasonText, StepCount
 from protocol.wire.messages import Pixels
@@ -26,8 +28,6 @@ MAX_ITEMS: Final = MAX_BATCH
 
 Message = TypeVar("Message")
 JobNumber = Annotated[int, Field(ge=0, le=2**63 - 1)]
-Precision = Literal["float32", "float16", "bfloat16", "half"]
-"""Numbers in which a model draws; ``half`` is bfloat16 where the device has it, else float16."""
 PreviewBytes = Annotated[bytes, Field(max_length=MAX_PREVIEW_BYTES)]
 BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH)]
 
@@ -55,6 +55,10 @@ class Load(Frozen):
     """Batches to measure, smallest first, up to the first that does not pay or does not fit."""
     measure_all: bool = False
     """Measure every batch that fits, whether it pays or not."""
+    wanted: Wanted = Wanted()
+    """How its owner wants it laid out on the device."""
+    in_memory: Annotated[int, Field(ge=0, le=64)] = 0
+    """Most models that the device holds at once; 0 for as many as fit."""
 
 
 class Order(Frozen):
@@ -125,6 +129,13 @@ class LoadFailed(Frozen):
     reason: ReasonText
 
 
+class InMemory(Frozen):
+    """These models, and no others, are on the device now; the rest are loaded again when they are needed."""
+
+    kind: Literal["in_memory"] = "in_memory"
+    models: Annotated[tuple[ModelName, ...], Field(max_length=64)]
+
+
 class Progress(Frozen):
     """Jobs of one batch are in this state now. From ``encoding`` on the device is free for the next batch."""
 
@@ -185,7 +196,7 @@ class Pong(Frozen):
 
 
 Command = Load | Run | Cancel | Ping
-Report = Started | Loaded | LoadFailed | Progress | TooLarge | Done | Failed | Pong
+Report = Started | Loaded | LoadFailed | InMemory | Progress | TooLarge | Done | Failed | Pong
 
 _COMMANDS: Final[TypeAdapter[Command]] = TypeAdapter(Annotated[Command, Field(discriminator="kind")])
 _REPORTS: Final[TypeAdapter[Report]] = TypeAdapter(Annotated[Report, Field(discriminator="kind")])

@@ -10,14 +10,19 @@ from typing import Any, Final
 import torch
 from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING, AutoPipelineForText2Image
 
-from node.adapters.engine.ipc import Precision
-from node.adapters.engine.weights import INDEX, ModelFault
+from node.adapters.engine.choices import Wanted, choose, memory_share
+from node.adapters.engine.describing import describe
+from node.adapters.engine.layout import lay_out
+from node.adapters.engine.precision import Precision
+from node.adapters.engine.weights import INDEX, ModelFault, count_weights
 
+NUMBERS: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+"""Torch's names of numbers."""
 NO_PIPELINE: Final = ("SafetensorError", "SingleFileComponentError")
 """Names of what the libraries raise for wrong files, of classes that they do not export."""
 
 
-def load_pipeline(folder: Path, checkpoint: Path | None, device: str, precision: Precision) -> Any:  # noqa: ANN401  what diffusers loads
+def load_pipeline(folder: Path, checkpoint: Path | None, device: str, precision: Precision, wanted: Wanted) -> Any:  # noqa: ANN401  what diffusers loads
     """Load a text-to-image pipeline whose digest is checked already.
 
     Args:
@@ -25,11 +30,17 @@ def load_pipeline(folder: Path, checkpoint: Path | None, device: str, precision:
         checkpoint: A ``.safetensors`` file with all weights, where the folder's parts hold none.
         device: A torch device name.
         precision: Numbers of all its parts.
+        wanted: How its owner wants it laid out.
 
     Raises:
         ModelFault: ``model_corrupt``: the files are no pipeline that draws pictures from text.
     """
-    numbers = _numbers(precision, device)
+    description = describe(device)
+    choices = choose(description, precision, count_weights(folder, checkpoint), wanted)
+    share = memory_share(wanted.memory_limit_bytes, description.total_bytes)
+    if share is not None and description.is_gpu:
+        torch.cuda.set_per_process_memory_fraction(share, device)
+    numbers = NUMBERS[choices.numbers]
     try:
         pipeline: Any  # what it is depends on the files
         if checkpoint is None:
@@ -40,7 +51,7 @@ def load_pipeline(folder: Path, checkpoint: Path | None, device: str, precision:
             pipeline = _single_file_class(folder).from_single_file(
                 str(checkpoint), config=str(folder), dtype=numbers, local_files_only=True
             )
-        return pipeline.to(device)
+        return lay_out(pipeline, choices, device)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
         # The last is torch's where a tensor is missing: it cannot move what has no numbers.
         raise ModelFault("model_corrupt", f"{checkpoint or folder}: {error}") from error
@@ -48,14 +59,6 @@ def load_pipeline(folder: Path, checkpoint: Path | None, device: str, precision:
         if type(error).__name__ not in NO_PIPELINE:
             raise
         raise ModelFault("model_corrupt", f"{checkpoint or folder}: {error}") from error
-
-
-def _numbers(precision: Precision, device: str) -> torch.dtype:
-    """Give torch's name of a precision on this device."""
-    if precision == "half":
-        has_bfloat16 = torch.cuda.is_bf16_supported() if device.startswith("cuda") else True
-        return torch.bfloat16 if has_bfloat16 else torch.float16
-    return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[precision]
 
 
 def _single_file_class(folder: Path) -> type[Any]:  # Any: diffusers types none of its pipelines

@@ -17,9 +17,11 @@ from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 from transformers.utils import logging as transformers_logging
 
+from node.adapters.engine.choices import Wanted
 from node.adapters.engine.denoised import Denoised
-from node.adapters.engine.ipc import Precision
+from node.adapters.engine.describing import chosen_device
 from node.adapters.engine.loading import load_pipeline
+from node.adapters.engine.precision import Precision
 from node.adapters.engine.preview import PreviewGuess
 from node.adapters.engine.trace import Trace
 from node.adapters.engine.weights import ModelFault
@@ -59,7 +61,7 @@ def prepare(device: str, threads: int) -> str:
     torch.set_grad_enabled(False)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped upstream
     diffusers_logging.disable_progress_bar()
-    chosen = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = chosen_device(device)
     torch.empty(1, device=chosen)  # fails here, with torch's own text, where there is no such device
     return chosen
 
@@ -87,14 +89,21 @@ class Wish:
 class Painter:
     """One loaded text-to-image pipeline on one device."""
 
-    def __init__(self, folder: Path, device: str, precision: Precision, checkpoint: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        device: str,
+        precision: Precision,
+        checkpoint: Path | None = None,
+        wanted: Wanted = Wanted(),  # noqa: B008  it is frozen
+    ) -> None:
         """Load the pipeline from a folder whose digest is checked already, as ``load_pipeline`` says.
 
         Raises:
             ModelFault: ``model_corrupt``: the files are no pipeline that draws pictures from text.
         """
         # Any: what it can be asked depends on the files
-        self._pipeline: Any = load_pipeline(folder, checkpoint, device, precision)
+        self._pipeline: Any = load_pipeline(folder, checkpoint, device, precision, wanted)
         self._pipeline.set_progress_bar_config(disable=True)
         self._guess = PreviewGuess()
         self._denoised = Denoised(self._pipeline.scheduler)

@@ -7,13 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from node.adapters.engine.ipc import Precision
+from node.adapters.engine.choices import Attention, Offload, Switch, Wanted
+from node.adapters.engine.ipc import Load
+from node.adapters.engine.places import ModelPlace
+from node.adapters.engine.precision import Precision
 from protocol.effects import StartJob
 from protocol.errors import ConfigError
 from protocol.task.catalog import Catalog, CatalogModel
 
 LIBRARIES: Final = ("torch", "diffusers", "transformers", "safetensors", "PIL")
 """What the child imports; all come with the extra ``miner``."""
+
+GIGA: Final = 10**9
 
 QUEUE_BEYOND_PLACES: Final = 3
 """Jobs that may wait beyond the device's places. A miner's core claims one beyond its places; the rest covers
@@ -39,6 +44,15 @@ class EngineSettings:
     """``auto`` is CUDA where there is some, else the CPU; or a torch device name."""
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """``diffusion`` only: numbers in which models draw; ``auto`` is the catalog's for a GPU, and float32 on a CPU."""
+    channels_last: Switch = "auto"
+    compile: Switch = "auto"
+    attention: Attention = "auto"
+    offload: Offload = "auto"
+    """How ``diffusion`` lays models out, as ``node.adapters.engine.choices`` says."""
+    memory_limit_gb: float = 0.0
+    """``diffusion`` only: most memory (GB) of a GPU for all models; 0 for all that is free."""
+    models_in_memory: int = 0
+    """``diffusion`` only: most models on the device at once; 0 for as many as fit."""
     batch: int = 0
     """``diffusion`` only: pictures drawn together, 1 to 64; 0 finds out what pays when a model is loaded."""
     places: int = 1
@@ -54,6 +68,46 @@ class EngineSettings:
         if self.threads > 0:
             return self.threads
         return max(1, len(os.sched_getaffinity(0)) // max(1, self.engines_on_machine))
+
+    @property
+    def wanted(self) -> Wanted:
+        """What a person chose of how models are laid out."""
+        return Wanted(
+            channels_last=self.channels_last,
+            compile=self.compile,
+            attention=self.attention,
+            offload=self.offload,
+            memory_limit_bytes=round(self.memory_limit_gb * GIGA),
+        )
+
+
+def load_command(
+    model: CatalogModel, place: ModelPlace, settings: EngineSettings, device: str, batches: tuple[int, ...]
+) -> Load:
+    """Say to a child how a model is loaded.
+
+    Args:
+        model: The model.
+        place: Where its files are.
+        settings: What a person chose.
+        device: The torch device that the child has.
+        batches: Batches to measure.
+    """
+    return Load(
+        model=model.name,
+        folder=str(place.folder),
+        checkpoint=str(place.checkpoint or ""),
+        digest=model.pinned_digest,
+        precision=precision_of(model, settings, device),
+        width=model.default_size[0],
+        height=model.default_size[1],
+        steps=model.default_steps,
+        guidance=model.default_guidance,
+        batches=batches,
+        measure_all=settings.batch > 0,
+        wanted=settings.wanted,
+        in_memory=settings.models_in_memory,
+    )
 
 
 def served_models(settings: EngineSettings, catalog: Catalog) -> dict[str, CatalogModel]:

@@ -6,10 +6,11 @@ Spec: SPEC.md §7.5 (model digest).
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from protocol.units import Digest
 
@@ -226,13 +227,38 @@ def check_whole(folder: Path, checkpoint: Path | None = None) -> None:
             _check_shards(path)
 
 
+def count_weights(folder: Path, checkpoint: Path | None = None) -> int:
+    """Count the numbers in all files of weights, as their headers tell, without reading them.
+
+    Raises:
+        ModelFault: A file is missing or no safetensors file.
+    """
+    count = 0
+    for name in read_files(folder, checkpoint):
+        if name.endswith(".safetensors"):
+            path = path_of(folder, name, checkpoint)
+            try:
+                _, header = _header_of(path)
+                count += sum(math.prod(one["shape"]) for key, one in header.items() if key != "__metadata__")
+            except OSError as error:
+                raise ModelFault("model_missing", f"{path}: {error}") from error
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                raise ModelFault("model_corrupt", f"{path} is no safetensors file") from None
+    return count
+
+
+def _header_of(path: Path) -> tuple[int, dict[str, Any]]:  # Any: what JSON holds
+    """Read the header of a safetensors file: its length (bytes) and what it says; nothing where it is too long."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return length, json.loads(file.read(length)) if length <= MAX_HEADER_BYTES else {}
+
+
 def _check_length(path: Path) -> None:
     """Compare the length of a safetensors file with what its own header says."""
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length <= MAX_HEADER_BYTES else {}
+        length, header = _header_of(path)
         ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
         whole = 8 + length + max(ends)
     except OSError as error:

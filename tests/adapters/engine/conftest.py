@@ -15,6 +15,7 @@ from node.adapters.engine.child_process import child_environment
 from node.adapters.engine.ipc import (
     MAX_REPORT_BYTES,
     FrameReader,
+    InMemory,
     Load,
     Loaded,
     LoadFailed,
@@ -105,6 +106,8 @@ class SharedChild:
         self._frames = FrameReader(MAX_REPORT_BYTES)
         self._ready = []
         self._jobs = 0
+        self.in_memory = ()
+        """Models that it held when it was loaded last."""
 
     def __enter__(self):
         return self
@@ -131,10 +134,11 @@ class SharedChild:
             self._ready += [decode_report(body) for body in self._frames.feed(data)]
         return self._ready.pop(0)
 
-    def load(self, folder, digest, name="pocket-emoji", edge=128, checkpoint="", precision="float32"):
+    def load(self, folder, digest, name="pocket-emoji", edge=128, checkpoint="", precision="float32", **changes):
         usual = {"width": edge, "height": edge, "steps": 15, "guidance": 4.0, "batches": (1,), "precision": precision}
-        self.send(Load(model=name, folder=str(folder), digest=digest, checkpoint=str(checkpoint), **usual))
-        report = self.receive()
+        self.send(Load(model=name, folder=str(folder), digest=digest, checkpoint=str(checkpoint), **usual, **changes))
+        while isinstance(report := self.receive(), InMemory):
+            self.in_memory = report.models
         assert isinstance(report, Loaded | LoadFailed)
         return report
 

@@ -9,6 +9,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from node.adapters.engine.choices import Wanted
 from node.adapters.engine.ipc import Cancel, Done, Failed, Loaded, LoadFailed
 from node.adapters.engine.weights import model_digest
 
@@ -69,6 +70,35 @@ def test_run__any_family__reports_its_steps_and_stops_between_them(loaded, famil
     loaded.send(Cancel(job=job))
     _, (end,) = loaded.until_all_end([job])
     assert end == Failed(job=job, reason="cancelled")
+
+
+@pytest.mark.parametrize("wanted", [Wanted(channels_last="on"), Wanted(attention="sliced")], ids=["last", "sliced"])
+@pytest.mark.parametrize("family", ["stable-diffusion", "stable-diffusion-xl", "flux"])
+def test_load__laid_out_otherwise__draws_the_same(loaded, folders, family, wanted):
+    digest = model_digest(folders[family])
+    report = loaded.load(folders[family], digest, "other", EDGE, wanted=wanted)
+    assert isinstance(report, Loaded), report
+    (one,), (other,) = pictures(loaded, family, WISHES[:1]), pictures(loaded, "other", WISHES[:1])
+    assert np.abs(one - other).max() <= COMPANIONS_CHANGE
+
+
+def test_run__model_that_left_the_device__is_brought_back_and_draws_the_same(loaded, folders):
+    """Last but for those that say so: the child holds one model less each time."""
+    (before,) = pictures(loaded, "flux", WISHES[:1])
+    held = loaded.in_memory
+    report = loaded.load(
+        folders["stable-diffusion"], model_digest(folders["stable-diffusion"]), "newcomer", EDGE, in_memory=1
+    )
+    assert isinstance(report, Loaded), report
+    assert len(held) > 1
+    assert loaded.in_memory == ("newcomer",)
+    said, (end,) = loaded.until_all_end(loaded.begin_batch(WISHES[:1], model="flux", width=EDGE, height=EDGE, steps=3))
+    assert isinstance(end, Done), end
+    assert [report.models for report in said if report.kind == "in_memory"] == [("newcomer", "flux")]
+    assert said[0].kind == "progress"
+    assert said[0].state == "loading", "said before the device is busy with it"
+    again = np.asarray(Image.open(io.BytesIO(end.data))).astype(int)
+    assert (before == again).all()
 
 
 def test_run__hundreds_of_jobs__memory_stays_as_it_is(loaded):
