@@ -145,7 +145,12 @@ def _show(said: dict[str, Any], *, as_json: bool) -> None:
     """Show how a miner stands."""
     if as_json:
         print_line(said)
-        return
+    else:
+        show_service(said)
+
+
+def show_service(said: dict[str, Any]) -> None:
+    """Show a person whether a miner works, and how fast its models draw."""
     service, engine = said["service"], said["engine"]
     if service["open"]:
         print(f"takes work; {_left(service)}")
@@ -160,7 +165,7 @@ def _show(said: dict[str, Any], *, as_json: bool) -> None:
     print(f"  engine    {engine['state']}{' on ' + engine['device'] if engine['device'] else ''}")
     for model, reason in engine["faults"].items():
         print(f"  {model}: {reason}")
-    show_speeds(engine["models"])
+    _show_speeds(engine["models"])
 
 
 HELD_BY: Final = {
@@ -172,7 +177,7 @@ HELD_BY: Final = {
 """What holds a miner back, in words."""
 
 
-def show_speeds(models: list[dict[str, Any]]) -> None:
+def _show_speeds(models: list[dict[str, Any]]) -> None:
     """Show how fast each model was measured to draw, by pictures together."""
     if not models:
         return

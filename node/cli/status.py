@@ -1,5 +1,6 @@
-"""``cuckoo status``: the network as its contracts show it."""
+"""``cuckoo status``: the network as its contracts show it, or a node that runs on this machine."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,13 +14,25 @@ if TYPE_CHECKING:
 
 def status(
     stakes: Annotated[bool, typer.Option("--stakes", help="List every node with its stake.")] = False,
+    node: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Show the node that runs here with this data folder instead."),
+    ] = None,
     network: NetworkOption = DEFAULT_NETWORK,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is staked on the network, what it earns, and with --stakes on which nodes.
 
-    $ cuckoo status --stakes --network network.toml
+    With --node, show a node that runs on this machine: who it is, whether it works, and of a miner how many
+    pixel-steps a second each model was measured to draw, by pictures together.
+
+      $ cuckoo status --stakes --network network.toml
+
+      $ cuckoo status --node ~/.cuckoo/miner
     """
+    if node is not None:
+        _show_node(node, as_json=as_json)
+        return
 
     async def ask(wallet: "Wallet") -> "tuple[list[NodeStake], list[Any], int]":  # Any: what the ABI returns
         from node.stakes import all_nodes
@@ -40,6 +53,26 @@ def status(
         )
         return
     _print(nodes, count, staked, unbonding, pool, rate, now)
+
+
+def _show_node(folder: Path, *, as_json: bool) -> None:
+    """Show a node that runs on this machine."""
+    from node.adapters.control import ask
+    from node.cli.miner import show_service
+
+    said = ask(folder.expanduser().absolute(), {"command": "status"})
+    if as_json:
+        print_line(said)
+        return
+    number = said["staking_id"]
+    print(f"{said['role']} {said['peer_id']}")
+    print(f"  key       {said['address']}, {f'node {number}' if number else 'not active in the present stake table'}")
+    for address in said["addresses"]:
+        print(f"  reached   {address}")
+    if said["http_url"]:
+        print(f"  API       {said['http_url']}")
+    if "service" in said:
+        show_service(said)
 
 
 def _described(node: "NodeStake") -> dict[str, Any]:  # Any: what JSON holds

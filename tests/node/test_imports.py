@@ -140,6 +140,7 @@ MAY_ALSO_IMPORT = {
     "node/engine_bench.py": {"node.adapters.engine"},
     "node/adapters/engine/memory.py": {"torch"},
     "node/adapters/engine/layout.py": {"torch"},
+    "node/cli/status.py": {"node.adapters.control"},
     "node/cli/miner.py": {"node.adapters.control"},
     "node/cli/demo.py": {"node.adapters.system"},
     "node/hub.py": {"huggingface_hub", "httpx2"},

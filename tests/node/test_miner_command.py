@@ -59,6 +59,29 @@ async def test_miner__paused_and_resumed__the_network_knows_it_at_once(tmp_path,
     nursery.cancel_scope.cancel()
 
 
+async def test_status__node_here__says_who_it_is_and_how_fast_each_model_draws(tmp_path, nursery, cuckoo):
+    network = Network(tmp_path)
+    alice = await network.start(nursery, "alice", NodeRole.MINER)
+    carol = await network.start(nursery, "carol", NodeRole.COORDINATOR)
+
+    async def status(name, *more):
+        return await trio.to_thread.run_sync(lambda: cuckoo("status", "--node", str(tmp_path / name), *more))
+
+    code, out, _ = await status("alice")
+    assert code == 0
+    assert out.startswith(f"miner {alice.peer_id}\n  key       {alice.address}, node 1\n")
+    (row,) = [line.split() for line in out.splitlines() if "pocket-emoji" in line]
+    assert row == ["pocket-emoji", "1", "1,228,800,000", "yes"]
+    code, out, _ = await status("alice", "--json")
+    (model,) = json.loads(out)["engine"]["models"]
+    assert model == {"model": "pocket-emoji", "in_memory": True, "speeds": [[1, 1_228_800_000]]}
+    code, out, _ = await status("carol")
+    assert out.startswith(f"coordinator {carol.peer_id}\n")
+    assert f"  API       {carol.http_url}\n" in out
+    assert (await status("bob"))[0] == 2
+    nursery.cancel_scope.cancel()
+
+
 async def test_miner__drained_in_the_middle_of_a_picture__delivers_it_and_stops(tmp_path, nursery, miner):
     network = Network(tmp_path)
     async with trio.open_nursery() as alice:

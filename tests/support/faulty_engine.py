@@ -1,7 +1,8 @@
 """The engine's real child with faults that prompts ask for: ``python -m tests.support.faulty_engine``.
 
 ``poison`` makes the pipeline raise, ``greedy`` asks for more memory than there is for two pictures together, ``dark``
-and ``nameless`` spoil one picture's pixels, ``endless`` never returns and ``deadly`` ends the process as a driver does.
+and ``nameless`` spoil one picture's pixels, ``endless`` never returns, ``ruinous`` is an error after which the device
+computes nothing any more, and ``deadly`` ends the process as a driver does.
 """
 
 import os
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 
-from node.adapters.engine import child
+from node.adapters.engine import batch_runner, child
 
 FITS = 2
 """Pictures together for which there is memory while one of them is greedy."""
@@ -28,6 +29,9 @@ def faulty(self: Any, prompt: list[str], **options: Any) -> Any:
         os.kill(os.getpid(), signal.SIGSEGV)
     if "endless" in words:
         time.sleep(3600)
+    if "ruinous" in words:
+        batch_runner.is_healthy = lambda device: False
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
     if "poison" in words:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
     if "greedy" in words and len(prompt) > FITS:

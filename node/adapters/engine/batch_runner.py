@@ -36,7 +36,10 @@ from node.adapters.engine.pipeline import (
     Wish,
     encode_png,
     fault_reason,
+    forget_model,
+    is_healthy,
     release_memory,
+    settle,
 )
 from node.adapters.engine.residents import Residents
 from node.adapters.engine.trace import Trace
@@ -52,6 +55,10 @@ PREVIEW_PAUSE_S: Final = 0.5
 """Least time (s) between two previews: quick pictures have none, slow ones lose nothing by them."""
 
 log = logging.getLogger("cuckoo.engine")
+
+
+class DeviceLost(Exception):
+    """The device computes nothing in this process any more: only another process can use it."""
 
 
 class BatchRunner:
@@ -70,7 +77,7 @@ class BatchRunner:
         self._is_cancelled = is_cancelled
         self._painters: Residents[Painter] = Residents(
             lambda error: fault_reason(error) == "out_of_memory",
-            release_memory,
+            forget_model,
             lambda models: report(InMemory(models=models)),
         )
         self._loads: dict[str, Load] = {}
@@ -103,6 +110,7 @@ class BatchRunner:
             return
         self._loads[command.model] = command
         self._step_ms[command.model] = step_ms
+        settle()
         self._report(Loaded(model=command.model, load_ms=load_ms, speeds=speeds))
 
     def _built(self, command: Load) -> Painter:
@@ -131,6 +139,9 @@ class BatchRunner:
 
         What does not fit is drawn in halves, and so is every later batch like it. What fails in another way is drawn
         one by one: a prompt that a pipeline chokes on does not cost its companions their pictures.
+
+        Raises:
+            DeviceLost: This process is to end; the orders were reported.
         """
         size = (command.model, command.width, command.height)
         most = self._most.get(size, len(command.orders))
@@ -139,13 +150,21 @@ class BatchRunner:
             orders = self._still_wanted(waiting.popleft())
             if not orders:
                 continue
+            was_full = False
             try:
                 self._draw(command, orders)
             except JobCancelled:
                 pass  # the last order that was wanted has been reported
             except Exception as error:
                 reason = fault_reason(error)
-                if reason == "out_of_memory" and self._painters.leave_alone(command.model):
+                was_full = reason == "out_of_memory"
+                if reason == "engine_error" and not is_healthy(self._device):
+                    for order in orders:
+                        self._fail(order, "device_lost")
+                    while self._encoded:  # those pictures are drawn
+                        self._encoded.popleft().result()
+                    raise DeviceLost(str(error)) from error
+                if was_full and self._painters.leave_alone(command.model):
                     log.warning("%s needs the room of the other models", command.model)
                     waiting.appendleft(orders)
                 elif len(orders) == 1:
@@ -154,11 +173,11 @@ class BatchRunner:
                 else:
                     log.warning("a batch of %d failed (%s: %s): drawing fewer together", len(orders), reason, error)
                     smaller = 1
-                    if reason == "out_of_memory":
+                    if was_full:
                         smaller = self._most[size] = (len(orders) + 1) // 2
                         self._report(TooLarge(model=size[0], width=size[1], height=size[2], batch=smaller))
                     waiting.extendleft(reversed(_pieces(orders, smaller)))
-            if waiting:
+            if was_full:
                 release_memory()
 
     def _still_wanted(self, orders: Sequence[Order]) -> list[Order]:

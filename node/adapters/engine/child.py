@@ -39,6 +39,7 @@ QUEUE_LIMIT: Final = 64
 """Commands that wait for the device; the parent sends one batch at a time and a load per model."""
 EXIT_PARENT_GONE: Final = 0
 EXIT_BAD_FRAME: Final = 3
+EXIT_DEVICE_LOST: Final = 4
 
 log = logging.getLogger("cuckoo.engine")
 
@@ -115,7 +116,11 @@ class Child:
                 case Load():
                     runner.load(command)
                 case Run():
-                    runner.run(command)
+                    try:
+                        runner.run(command)
+                    except batch_runner.DeviceLost:
+                        log.exception("the device is lost to this process")
+                        os._exit(EXIT_DEVICE_LOST)  # to end in order would wait for the device
 
 
 def _private_pipes() -> tuple[int, int]:

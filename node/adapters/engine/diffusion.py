@@ -81,6 +81,8 @@ class DiffusionEngine:
         self._gathering = trio.Event()
         self._child: ChildProcess | None = None
         self._to_load: list[str] = []
+        self._loading = ""
+        """The model that the child loads now."""
         self._batching = Batching()
         self._faults: dict[str, str] = {}
         """Reason for which a model could not be loaded, by its name."""
@@ -88,7 +90,7 @@ class DiffusionEngine:
         self._awake = trio.Event()
         self._awake.set()
         self._device = ""
-        self._in_memory: frozenset[str] = frozenset()
+        self._in_memory: set[str] = set()
         self._life_began = clock.now()
         self._back_off_s = FIRST_BACK_OFF_S
 
@@ -118,6 +120,8 @@ class DiffusionEngine:
         """Start one child and serve until it is lost."""
         async with open_child(self._settings.device, self._settings.resolved_threads()) as child:
             self._child = child
+            if not self._awake.is_set():  # it was to rest while the process started
+                child.give_up("resting")
             try:
                 await child.serve(self._on_report, self._on_tick)
             finally:
@@ -238,20 +242,24 @@ class DiffusionEngine:
         self._give_next()
 
     def _on_report(self, report: Report) -> None:
-        """Act on what the child says."""
+        """Act on what the child says; it runs foreign code, so what makes no sense ends it."""
+        if isinstance(report, Loaded | LoadFailed | TooLarge) and not self._is_expected(report):
+            assert self._child is not None
+            self._child.give_up("engine_garbled")
+            return
         match report:
             case Started():
                 self._device = report.device
                 self._to_load = list(self._models)
                 self._faults.clear()
-                self._in_memory = frozenset()
+                self._in_memory = set()
                 self._batching = Batching()
                 self._load_next()
             case Loaded():
                 self._batching.loaded(self._models[report.model], report.speeds)
                 self._load_next()
             case InMemory():
-                self._in_memory = frozenset(report.models)
+                self._in_memory = self._models.keys() & set(report.models)
                 if self._up:
                     self._outbox.changed(EngineChanged(self._states(), self._batching.places()))
             case LoadFailed():
@@ -267,16 +275,24 @@ class DiffusionEngine:
             case Pong():
                 pass  # the process keeps count of them
 
+    def _is_expected(self, report: Loaded | LoadFailed | TooLarge) -> bool:
+        """Say whether the child may say this of this model now."""
+        if isinstance(report, TooLarge):
+            return report.model in self._batching.models()
+        return report.model == self._loading
+
     def _load_next(self) -> None:
         """Have the next model loaded; after the last, go up with those that could be."""
         assert self._child is not None
         if self._to_load:
-            name = self._to_load.pop(0)
+            name = self._loading = self._to_load.pop(0)
             model = self._models[name]
             self._child.deadline = trio.current_time() + model.loading_limit_ms / 1000
             batches = batches_to_measure(self._settings.batch, self._device)
             self._child.send(load_command(model, self._places[name], self._settings, self._device, batches))
-        elif len(self._batching):
+            return
+        self._loading = ""
+        if len(self._batching):
             self._child.deadline = math.inf
             self._back_off_s = FIRST_BACK_OFF_S
             self._up = True

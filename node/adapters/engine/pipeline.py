@@ -191,6 +191,33 @@ def _picture(values: "np.ndarray[Any, Any]") -> Picture | JobFault:
     return Image.fromarray((values * FULL_VALUE).round().astype(np.uint8), "RGB")
 
 
+def is_healthy(device: str) -> bool:
+    """Say whether a device still computes. After many a CUDA error it never does again in the process that met it."""
+    if device == "cpu":
+        return True
+    try:
+        return bool(torch.ones(8, device=device).sum().item() == 8)
+    except RuntimeError:
+        return False
+
+
+def settle() -> None:
+    """Let Python look no more through what is there for long: half a million objects of the libraries and a model.
+
+    To look through them takes a quarter of a second, many times an hour, in which no step begins and no ping is
+    answered: on a crowded machine a child was taken for frozen by it.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def forget_model() -> None:
+    """Give the memory of a model that left back to the device, also where its parts hold each other."""
+    gc.unfreeze()
+    release_memory()
+    gc.freeze()
+
+
 def release_memory() -> None:
     """Give memory that torch keeps for later back to the device, after a batch that did not fit."""
     gc.collect()

@@ -39,7 +39,7 @@ class PreviewGuess:
     def learn(self, latents: Numbers, picture: Image.Image) -> None:
         """Take a finished picture and its last latents: least squares over all so far, the latest counting most."""
         grid = _grid(latents, picture.width, picture.height)
-        if not np.isfinite(grid).all():
+        if grid is None or not np.isfinite(grid).all():
             return
         rows, columns, _ = grid.shape
         colours = np.asarray(picture.resize((columns, rows), Image.Resampling.BOX), dtype=np.float32) / FULL_VALUE
@@ -52,7 +52,13 @@ class PreviewGuess:
             spread = MEMORY * self._spread + (1 - MEMORY) * spread
         self._squares, self._products, self._spread = squares, products, spread
         damping = DAMPING * float(np.trace(squares)) * np.eye(len(squares), dtype=np.float32)
-        self._matrix = np.linalg.solve(squares + damping, products)
+        try:
+            self._matrix = np.linalg.solve(squares + damping, products)
+        except np.linalg.LinAlgError:
+            self._matrix = None
+        if self._matrix is None or not np.isfinite(self._matrix).all():
+            # A guess that cannot be made costs nobody a picture, and what spoilt it is forgotten.
+            self._matrix = self._squares = self._products = None
 
     def paint(self, latents: Numbers, width: int, height: int) -> bytes | None:
         """Guess a picture of ``width`` × ``height`` pixels from one picture's latents at any step.
@@ -63,6 +69,8 @@ class PreviewGuess:
         if self._matrix is None or not np.isfinite(latents).all():
             return None
         grid = _grid(latents, width, height)
+        if grid is None:
+            return None
         # Early latents are flat, or noise that some schedulers scale up: bring them to the spread of finished ones.
         grid = grid * (self._spread / (float(grid.std()) or 1.0))
         colours = (_with_one(grid) @ self._matrix).clip(0, 1).reshape(*grid.shape[:2], 3)
@@ -74,14 +82,16 @@ class PreviewGuess:
         return data if len(data) <= MAX_PREVIEW_BYTES else None
 
 
-def _grid(latents: Numbers, width: int, height: int) -> Numbers:
-    """Arrange one picture's latents as rows × columns × channels.
+def _grid(latents: Numbers, width: int, height: int) -> Numbers | None:
+    """Arrange one picture's latents as rows × columns × channels; None where they have another form.
 
     They come as channels × rows × columns, or as a sequence of patches in reading order, as in FLUX.
     """
     if latents.ndim == 3:
         return latents.transpose(1, 2, 0)
     rows = max(1, round((len(latents) * height / width) ** 0.5))
+    if latents.ndim != 2 or len(latents) % rows:
+        return None
     return latents.reshape(rows, -1, latents.shape[-1])
 
 

@@ -1,9 +1,30 @@
 """The real engine over a child whose faults prompts ask for: each fails by its name, and nobody else pays for it."""
 
+import pytest
+import trio
+
 from node.adapters.engine import EngineSettings, build_engine, child_process, diffusion
 from protocol.events import EngineChanged, JobFailed, JobProgress
+from protocol.notes import NoteName
+from tests.support.lying_engine import LIES
 
 TOGETHER = 4
+
+
+@pytest.mark.parametrize("lie", ["nonsense", *LIES])
+async def test_run__child_says_what_makes_no_sense__is_ended_and_the_node_goes_on(
+    catalog, clock, journal, recorder, nursery, monkeypatch, lie
+):
+    monkeypatch.setattr(child_process, "CHILD_MODULE", "tests.support.lying_engine")
+    monkeypatch.setenv("LIE", lie)
+    engine = build_engine(EngineSettings(threads=1, device="cpu"), catalog, clock, journal)
+    await nursery.start(engine.run, recorder)
+    with trio.fail_after(30):
+        while not any(name is NoteName.ENGINE_DOWN for name, _ in journal.notes):
+            await trio.sleep(0.02)
+    assert next(fields["reason"] for name, fields in journal.notes if name is NoteName.ENGINE_DOWN) == "engine_garbled"
+    assert {model.model for model in engine.report().models} <= {"pocket-emoji"}
+    nursery.cancel_scope.cancel()
 
 
 async def test_run__every_fault_of_a_device__fails_its_own_job_by_name(
@@ -44,7 +65,11 @@ async def test_run__every_fault_of_a_device__fails_its_own_job_by_name(
     assert await ends("heart", "apple", "circle", "star") == ["done"] * 4
     assert largest_batch() == TOGETHER // 2, "what did not fit once is not tried again"
 
-    for word, reason in (("deadly", "engine_down"), ("endless", "engine_stalled")):
+    for word, reason in (
+        ("deadly", "engine_down"),
+        ("endless", "engine_stalled"),
+        ("ruinous", "device_lost"),
+    ):
         recorder.events.clear()
         pid = engine.child_pid
         assert set(await ends(f"{word} heart", "apple")) == {reason}
