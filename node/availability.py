@@ -17,7 +17,7 @@ from node.hours import Span, is_within, minutes_to_change
 from node.ports import Clock, Engine, EventSink, Journal
 from protocol.events import ServiceChanged
 from protocol.notes import NoteName
-from protocol.roles.miner import MinerLoad
+from protocol.roles.serving import MinerLoad
 
 TICK_S: Final = 1.0
 """How often (s) hours, heat and what is left to do are looked at."""

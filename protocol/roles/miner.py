@@ -5,7 +5,6 @@ Spec: SPEC.md §8, §9.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final, final
 
 from protocol.effects import CancelTimer, Connect, OpenStream, Provide, Subscribe
@@ -38,7 +37,7 @@ from protocol.roles.core import EMPTY, Core, Identity
 from protocol.roles.discovery import Discovery
 from protocol.roles.look_ahead import look_ahead
 from protocol.roles.redeeming import RedeemPolicy
-from protocol.roles.serving import CAPABILITY_LIFE_MS, Serving
+from protocol.roles.serving import CAPABILITY_LIFE_MS, MinerLoad, Serving
 from protocol.roles.working import Refuses, Working, refuses_nothing
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
@@ -66,20 +65,6 @@ HELLO_PACE_MS: Final = 1000
 BUSY_PAUSE_MS: Final = 100
 """How long (ms) a miner is busy before it says so: who gave it the task knows, and a task that is over sooner is no
 news to the others."""
-
-
-@dataclass(frozen=True, slots=True)
-class MinerLoad:
-    """What a miner has promised and not ended."""
-
-    is_open: bool
-    """Whether it takes more."""
-    claims: int
-    """Claims that may still be awarded."""
-    jobs: int
-    """Awarded tasks at the engine."""
-    results: int
-    """Results that their coordinators have not acknowledged."""
 
 
 @final

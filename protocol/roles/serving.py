@@ -1,6 +1,7 @@
 """What a miner can do now, whether its owner lets it, and the capability that says so. Spec: SPEC.md §8.2."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, final
 
 from protocol.crypto.envelope import seal
@@ -14,6 +15,20 @@ from protocol.wire.messages import Capability, CapabilityUpdate
 
 CAPABILITY_LIFE_MS: Final = 60_000
 """How long (ms) a capability is valid; renewed after a third of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MinerLoad:
+    """What a miner has promised and not ended."""
+
+    is_open: bool
+    """Whether it takes more."""
+    claims: int
+    """Claims that may still be awarded."""
+    jobs: int
+    """Awarded tasks at the engine."""
+    results: int
+    """Results that their coordinators have not acknowledged."""
 
 
 @final

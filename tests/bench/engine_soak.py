@@ -1,11 +1,14 @@
 """``make soak-engine``: a thousand jobs through one child of a miner's engine; its memory and the node's stay flat.
 
-Sizes of batches change, some jobs are cancelled and some fail, as in life. Prints a table and a verdict, draws both
-curves over the jobs.
+The model is a tiny random one of the family of SD 1.5, or with ``--pocket`` the embedded one, which takes ten times as
+long. Sizes of batches change, some jobs are cancelled and some fail, as in life. Prints a table and a verdict, draws
+both curves over the jobs.
 """
 
 import argparse
+import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +17,21 @@ import psutil
 import trio
 
 from node.adapters.engine import EngineSettings, build_engine, child_process
+from node.adapters.engine.weights import model_digest
 from node.adapters.system import SystemClock
 from node.catalog import load_catalog
 from node.ports import Engine
 from protocol.effects import StartJob
 from protocol.events import EngineChanged, Event, JobFailed, JobFinished
 from protocol.notes import NoteName
+from protocol.task.catalog import Catalog
 from protocol.units import TaskId
 from tests.support.journal import RecordingJournal
 
 MIB = 2**20
+NAME = "pocket-emoji"
+EDGE = 32
+"""Edge (pixels) of the tiny model's pictures."""
 STEPS = 2
 """Few: what a job leaves behind it leaves at its beginning and end."""
 TOGETHER = 3
@@ -50,13 +58,27 @@ def main() -> None:
     """Run the soak."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--pocket", action="store_true", help="the embedded model instead of a tiny one")
     parser.add_argument("--plot", type=Path, default=Path("soak-engine.png"))
     chosen = parser.parse_args()
     child_process.CHILD_MODULE = "tests.support.faulty_engine"  # type: ignore[misc]  # whose faults prompts ask for
     child_process.MISSED_PINGS_LIMIT = 240  # type: ignore[misc]  # a crowded machine is not what is looked at
-    samples = trio.run(run, chosen.jobs)
+    with tempfile.TemporaryDirectory() as folder:
+        catalog, folders = (load_catalog(), {}) if chosen.pocket else tiny(Path(folder))
+        samples = trio.run(run, chosen.jobs, catalog, folders)
     draw(samples, chosen.plot)
     sys.exit(verdict(samples))
+
+
+def tiny(folder: Path) -> tuple[Catalog, dict[str, Path]]:
+    """Make a tiny model, and a catalog that calls it by the embedded one's name."""
+    save = "from tests.support import tiny_pipelines as tiny; import pathlib, sys; tiny.stable_diffusion("
+    save += "pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", save, str(folder)], check=True)
+    here = folder / "model"
+    fields = {"sizes": ((EDGE, EDGE),), "default_size": (EDGE, EDGE), "digest": model_digest(here)}
+    model = load_catalog().models[NAME].model_copy(update=fields)
+    return Catalog(models={NAME: model}, default=NAME), {NAME: here}
 
 
 class Counter:
@@ -82,10 +104,10 @@ class Counter:
             self.woken = trio.Event()
 
 
-async def run(jobs: int) -> list[Sample]:
+async def run(jobs: int, catalog: Catalog, folders: dict[str, Path]) -> list[Sample]:
     """Keep the engine busy with so many jobs, and sample its memory."""
-    clock, catalog, counter, journal = SystemClock(), load_catalog(), Counter(), RecordingJournal()
-    settings = EngineSettings(threads=1, device="cpu", batch=TOGETHER)
+    clock, counter, journal = SystemClock(), Counter(), RecordingJournal()
+    settings = EngineSettings(model_folders=folders, threads=1, device="cpu", batch=TOGETHER)
     engine: Any = build_engine(settings, catalog, clock, journal)
     samples: list[Sample] = []
     async with trio.open_nursery() as nursery:
@@ -98,7 +120,7 @@ async def run(jobs: int) -> list[Sample]:
             if engine.child_pid != child.pid:
                 lost = [note.fields["reason"] for note in journal.of(NoteName.ENGINE_DOWN)]
                 sys.exit(f"the child was lost before job {number}: {lost}")
-            begin(engine, number)
+            begin(engine, number, catalog)
             if number % SAMPLE == 0:
                 samples.append(Sample(number, child.memory_info().rss / MIB, node.memory_info().rss / MIB))
                 if number % (10 * SAMPLE) == 0:
@@ -112,11 +134,11 @@ async def run(jobs: int) -> list[Sample]:
     return samples
 
 
-def begin(engine: Engine, number: int) -> None:
+def begin(engine: Engine, number: int, catalog: Catalog) -> None:
     """Hand in one job; some are cancelled at once, some fail."""
     prompt = "poison heart" if number % EVERY == 3 else f"heart {number}"
     steps = STEPS + number % 3  # other companions each time
-    specification = load_catalog().complete(prompt, steps=steps, seed=number)
+    specification = catalog.complete(prompt, steps=steps, seed=number)
     job = StartJob(TaskId(number.to_bytes(32, "big")), 0, specification)
     engine.start(job)
     if number % EVERY == 7:

@@ -10,7 +10,7 @@ from node.hours import parse_hours
 from node.ports import EngineReport
 from protocol.events import ServiceChanged
 from protocol.notes import NoteName
-from protocol.roles.miner import MinerLoad
+from protocol.roles.serving import MinerLoad
 from protocol.units import UnixMillis
 from tests.support.journal import RecordingJournal
 

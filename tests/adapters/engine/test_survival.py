@@ -65,11 +65,7 @@ async def test_run__every_fault_of_a_device__fails_its_own_job_by_name(
     assert await ends("heart", "apple", "circle", "star") == ["done"] * 4
     assert largest_batch() == TOGETHER // 2, "what did not fit once is not tried again"
 
-    for word, reason in (
-        ("deadly", "engine_down"),
-        ("endless", "engine_stalled"),
-        ("ruinous", "device_lost"),
-    ):
+    for word, reason in (("deadly", "engine_down"), ("endless", "engine_stalled")):
         recorder.events.clear()
         pid = engine.child_pid
         assert set(await ends(f"{word} heart", "apple")) == {reason}
@@ -77,4 +73,12 @@ async def test_run__every_fault_of_a_device__fails_its_own_job_by_name(
         await recorder.until_up()
         assert engine.child_pid != pid
         assert await ends("heart") == ["done"]
+
+    recorder.events.clear()
+    pid = engine.child_pid
+    assert set(await ends("ruinous heart", "apple")) == {"device_lost"}
+    await recorder.until(lambda event: event == EngineChanged((), 0))
+    with trio.fail_after(30):
+        while engine.child_pid in {pid, None}:  # another one is started
+            await trio.sleep(0.02)
     nursery.cancel_scope.cancel()

@@ -7,7 +7,8 @@ from protocol.events import EngineChanged, ServiceChanged
 from protocol.notes import NoteName
 from protocol.records import TaskFailed
 from protocol.roles.conduct import REFUSALS_FREE, Conduct
-from protocol.roles.miner import MinerCore, MinerLoad
+from protocol.roles.miner import MinerCore
+from protocol.roles.serving import MinerLoad
 from protocol.roles.working import MAX_REFUSED
 from protocol.units import Wei
 from protocol.wire.codec import CAPABILITY_PLACE, decode
