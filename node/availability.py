@@ -15,6 +15,7 @@ import trio
 
 from node.hours import Span, is_within, minutes_to_change
 from node.ports import Clock, Engine, EventSink, Journal
+from protocol.errors import ConfigError
 from protocol.events import ServiceChanged
 from protocol.notes import NoteName
 from protocol.roles.serving import MinerLoad
@@ -106,17 +107,34 @@ class Doorkeeper:
         """Set once a drained miner has nothing left: no claim, no job, no result that is not acknowledged."""
 
     def pause(self, *, give_back: bool = False) -> None:
-        """Take no more work until ``resume``, also after a restart. With ``give_back`` end nothing that was awarded."""
-        self._marker.touch(mode=0o600)
+        """Take no more work until ``resume``, also after a restart. With ``give_back`` end nothing that was awarded.
+
+        Raises:
+            ConfigError: It is paused, but a restart would not know it: the data folder cannot be written.
+        """
         self._is_paused = True
         self._give_back |= give_back
         self._changed.set()
+        self._keep(lambda: self._marker.touch(mode=0o600))
 
     def resume(self) -> None:
-        """Take work again, as far as hours and heat let it; a drain ends too."""
-        self._marker.unlink(missing_ok=True)
+        """Take work again, as far as hours and heat let it; a drain ends too.
+
+        Raises:
+            ConfigError: It does, but a restart would not know it: the data folder cannot be written.
+        """
         self._is_paused = self._is_draining = self._give_back = False
         self._changed.set()
+        self._keep(lambda: self._marker.unlink(missing_ok=True))
+
+    def _keep(self, change: Callable[[], object]) -> None:
+        """Write down what the owner said."""
+        try:
+            change()
+        except OSError as error:
+            raise ConfigError(
+                f"{self._marker} cannot be changed ({error.strerror}): this holds only until the node stops"
+            ) from error
 
     def drain(self) -> None:
         """Take no more work, finish what there is, and let the node stop then."""

@@ -8,6 +8,7 @@ import trio
 from node.availability import COOLER, TICK_S, Doorkeeper, Limits
 from node.hours import parse_hours
 from node.ports import EngineReport
+from protocol.errors import ConfigError
 from protocol.events import ServiceChanged
 from protocol.notes import NoteName
 from protocol.roles.serving import MinerLoad
@@ -141,6 +142,15 @@ async def test_pause__node_starts_again__is_still_paused_and_never_loads_a_model
     second.door.resume()
     third = await scene_of()
     assert third.door.look().is_open
+
+
+async def test_pause__folder_cannot_be_written__holds_for_this_run_and_says_so(autojump_clock, scene_of, tmp_path):
+    scene = await scene_of()
+    tmp_path.rename(tmp_path.with_name("elsewhere"))
+    with pytest.raises(ConfigError, match=r"paused cannot be changed .* only until the node stops$"):
+        scene.door.pause()
+    await scene.settle()
+    assert scene.told() == [ServiceChanged(is_open=False)]
 
 
 async def test_drain__everything_delivered__is_drained(autojump_clock, scene_of):
