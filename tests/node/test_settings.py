@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from node.compose import engine_settings
 from node.configuration import example_file, load_params, load_settings, model_folders_from
 from node.setting_faults import FLAGS
-from node.settings import NodeRole, Section, Settings
+from node.settings import EngineSection, NodeRole, Section, Settings
 from node.toml_text import toml_text
 from protocol.crypto.keys import NodeKey
 from protocol.errors import ConfigError
@@ -320,3 +321,35 @@ def test_load_settings__trusted_proxies__are_addresses_or_networks(write):
         fault = fault_of(write(coordinator + f'[http]\ntrusted_proxies = ["{wrong}"]\n'), {})
         assert "http.trusted_proxies" in fault
         assert "no IP address or network" in fault
+
+
+def test_engine_settings__every_choice_of_a_person__reaches_the_engine():
+    chosen = EngineSection(
+        kind="instant",
+        models=("a",),
+        model_folders={"a": ROOT},
+        pulled_models=ROOT,
+        pulled_limit_gb=1.0,
+        threads=3,
+        engines_on_machine=2,
+        device="cuda:1",
+        precision="float16",
+        channels_last="on",
+        compile="on",
+        attention="sliced",
+        offload="model",
+        memory_limit_gb=7.5,
+        models_in_memory=2,
+        batch=8,
+        delay_ms=5,
+        places=4,
+    )
+    assert {
+        name for name in EngineSection.model_fields if getattr(chosen, name) == getattr(EngineSection(), name)
+    } == set()
+    settings = load_settings(example_file("miner"), {}, {}).model_copy(update={"engine": chosen})
+    engine = engine_settings(settings)
+    of_the_disk = {"pulled_limit_gb"}  # `cuckoo models pull` heeds it
+    for name in EngineSection.model_fields.keys() - of_the_disk:
+        assert getattr(engine, name) == getattr(chosen, name), name
+    assert engine.wanted.memory_limit_bytes == 7_500_000_000
