@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import trio
 
+from node.adapters.engine.child_process import child_environment
 from node.devnet import Devnet, devnet
 from node.devnet_plan import DevnetOptions
 from tests.bench.client import Client
@@ -45,7 +46,8 @@ async def run(seconds: float, rounds: int, folder: Path) -> None:
     options = DevnetOptions(miners=1, port=0, data=folder)
     async with devnet(options, lambda _: None) as network:
         command = [sys.executable, "-W", "ignore", "-m", "tests.bench.bare_loop"]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as loop:
+        same = child_environment(1, os.environ)  # as our engine's: as many threads, which wait in the same way
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=same) as loop:
             assert loop.stdin is not None
             assert loop.stdout is not None
             await trio.to_thread.run_sync(loop.stdout.readline)
