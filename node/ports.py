@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 
 import trio
 
+from node.engine_report import EngineReport
 from protocol.chain_records import ChainPlace, ChainStep, SettlementRead, Transaction
 from protocol.crypto.publication import Publication
 from protocol.effects import Accepted, Lane, Offence, Refused, StartJob, Update
@@ -160,29 +161,6 @@ class Chain(Protocol):
     def submit(self, key: str) -> None:
         """Take up the transaction of this key, whose request is in the store; tell its outcome if there is one."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredModel:
-    """One model of a device, as its warm-up found it."""
-
-    model: str
-    in_memory: bool
-    speeds: tuple[tuple[int, int], ...]
-    """(pictures together, pixel-steps/s of all of them), smallest batch first."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineReport:
-    """What a device is and does, for its owner."""
-
-    device: str
-    """Empty while nobody knows it."""
-    state: str
-    """``up``, ``starting`` or ``resting``."""
-    models: tuple[MeasuredModel, ...]
-    faults: tuple[tuple[str, str], ...]
-    """(model, stable reason) of those that could not be loaded."""
 
 
 class Engine(Protocol):

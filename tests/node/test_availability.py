@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from node.availability import COOLER, TICK_S, Doorkeeper, Limits
+from node.engine_report import EngineReport
 from node.hours import parse_hours
-from node.ports import EngineReport
 from protocol.errors import ConfigError
 from protocol.events import ServiceChanged
 from protocol.notes import NoteName

@@ -105,7 +105,7 @@ MAY_IMPORT = {
     "node/adapters/chain": {"trio", "httpx", "contracts"},
     "node/adapters/control": {"trio"},
     "node/adapters/device": {"pynvml"},
-    "node/adapters/engine": {"trio", "msgpack", "pydantic"},
+    "node/adapters/engine": {"trio", "msgpack", "pydantic", "node.engine_report"},
     "node/adapters/http": {"trio", "pydantic", "fastapi", "starlette", "hypercorn", "h11", "prometheus_client"}
     | {"node.portal_ports"},
     "node/adapters/libp2p": {"trio", "libp2p", "multiaddr", "base58", "google"},

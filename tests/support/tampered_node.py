@@ -18,7 +18,8 @@ import trio
 
 from node import compose
 from node.cli.main import main
-from node.ports import Engine, EngineReport, EventSink, Ports, Ready, Store
+from node.engine_report import EngineReport
+from node.ports import Engine, EventSink, Ports, Ready, Store
 from protocol.effects import StartJob
 from protocol.events import Event, JobFinished
 from protocol.records import Record

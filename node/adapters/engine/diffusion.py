@@ -37,7 +37,8 @@ from node.adapters.engine.settings import (
     require_libraries,
     served_models,
 )
-from node.ports import Clock, EngineReport, EventSink, Journal, MeasuredModel
+from node.engine_report import EngineReport, MeasuredModel
+from node.ports import Clock, EventSink, Journal
 from protocol.effects import StartJob
 from protocol.events import EngineChanged, JobFailed, JobFinished, JobProgress, ModelState
 from protocol.notes import NoteName

@@ -11,7 +11,8 @@ import trio
 from node.adapters.engine.outbox import JobKey, Outbox
 from node.adapters.engine.picture import solid_png
 from node.adapters.engine.settings import QUEUE_BEYOND_PLACES, EngineSettings, job_refusal, served_models
-from node.ports import Clock, EngineReport, EventSink, Journal, MeasuredModel
+from node.engine_report import EngineReport, MeasuredModel
+from node.ports import Clock, EventSink, Journal
 from protocol.effects import StartJob
 from protocol.events import EngineChanged, JobFailed, JobFinished, JobProgress, ModelState
 from protocol.notes import NoteName
