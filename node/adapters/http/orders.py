@@ -319,7 +319,7 @@ def _failure(update: Update) -> ApiError:
     if reason == "no_miner":
         return ApiError(503, "no_miner", "no miner took the task in time", retry_after_s=RETRY_AFTER_S)
     if reason == "content_policy":
-        detail = "every miner that serves this model refuses the prompt by its owner's rules"
+        detail = "content policy: every miner that serves this model refuses the prompt by its owner's rules"
         return ApiError(400, "content_policy", detail, "prompt")
     if reason in {"deadline", "timeout"}:
         return ApiError(504, "timeout", f"the task did not end in time: {reason}")
