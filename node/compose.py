@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from node import garbage
-from node.adapters.engine.settings import EngineSettings
 from node.adapters.system import SystemClock, system_entropy
 from node.amounts import wei_of
 from node.api_keys import read_api_keys
@@ -26,7 +25,8 @@ from node.door import build_doorkeeper, stop_when_drained
 from node.driver import Driver
 from node.journal import StructuredJournal
 from node.live_network import LiveView
-from node.ports import Clock, Engine, Journal, OfferedModel, Ports, Waiting
+from node.miner_engine import build_miner_engine
+from node.ports import Clock, Journal, OfferedModel, Ports, Waiting
 from node.recording import RecordedSink, Recorder
 from node.settings import NodeRole, Settings
 from node.upkeep import keep_tidy
@@ -215,7 +215,7 @@ def real_ports(
         store,
         recorder,
     )
-    engine = _engine(settings, catalog, clock, journal) if ROLES[settings.role].has_engine else None
+    engine = build_miner_engine(settings, catalog, clock, journal) if ROLES[settings.role].has_engine else None
     return Ports(transport, chain, store, engine, clock, journal, UnixControl(settings.data))
 
 
@@ -226,37 +226,6 @@ def _recorder(settings: Settings, clock: Clock, journal: Journal) -> Recorder | 
         return None
     head = RecordHead(settings.params, settings.chain.chain_id, settings.chain.staking_address)
     return Recorder(section.file, head, section.max_mb * 10**6, section.files, clock, journal)
-
-
-def _engine(settings: Settings, catalog: Catalog, clock: Clock, journal: Journal) -> Engine:
-    """Build the miner's generator. Torch is loaded in the child process of the diffusion engine only."""
-    from node.adapters.engine import build_engine
-
-    return build_engine(engine_settings(settings), catalog, clock, journal)
-
-
-def engine_settings(settings: Settings) -> EngineSettings:
-    """Give what a miner's settings say of its engine."""
-    section = settings.engine
-    return EngineSettings(
-        kind=section.kind,
-        models=section.models,
-        model_folders=section.model_folders,
-        pulled_models=section.pulled_models,
-        threads=section.threads,
-        engines_on_machine=section.engines_on_machine,
-        device=section.device,
-        precision=section.precision,
-        channels_last=section.channels_last,
-        compile=section.compile,
-        attention=section.attention,
-        offload=section.offload,
-        memory_limit_gb=section.memory_limit_gb,
-        models_in_memory=section.models_in_memory,
-        batch=section.batch,
-        delay_ms=section.delay_ms,
-        places=section.places,
-    )
 
 
 async def run_with(

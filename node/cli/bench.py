@@ -68,8 +68,8 @@ def _engine_of(config: Path | None, flags: dict[str, object]) -> "tuple[EngineSe
     """Give the engine that is meant, and the models that it may know."""
     from node.adapters.engine.settings import EngineSettings, require_libraries
     from node.catalog import load_catalog
-    from node.compose import engine_settings
     from node.configuration import load_settings
+    from node.miner_engine import engine_settings
     from protocol.errors import ConfigError
 
     require_libraries()

@@ -137,6 +137,7 @@ MAY_ALSO_IMPORT = {
     "node/chain_views.py": {"node.adapters.chain"},
     "node/receipts.py": {"node.adapters.chain"},
     "node/cli/bench.py": {"node.adapters.engine"},
+    "node/miner_engine.py": {"node.adapters.engine"},
     "node/engine_bench.py": {"node.adapters.engine"},
     "node/adapters/engine/memory.py": {"torch"},
     "node/adapters/engine/layout.py": {"torch"},

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from node.compose import engine_settings
 from node.configuration import example_file, load_params, load_settings, model_folders_from
+from node.miner_engine import engine_settings
 from node.setting_faults import FLAGS
 from node.settings import EngineSection, NodeRole, Section, Settings
 from node.toml_text import toml_text
