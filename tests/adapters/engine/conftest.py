@@ -137,7 +137,8 @@ class SharedChild:
     def load(self, folder, digest, name="pocket-emoji", edge=128, checkpoint="", precision="float32", **changes):
         usual = {"width": edge, "height": edge, "steps": 15, "guidance": 4.0, "batches": (1,), "precision": precision}
         self.send(Load(model=name, folder=str(folder), digest=digest, checkpoint=str(checkpoint), **usual, **changes))
-        while isinstance(report := self.receive(), InMemory):
+        # Loading is the slowest there is on a busy machine.
+        while isinstance(report := self.receive(limit_s=150), InMemory):
             self.in_memory = report.models
         assert isinstance(report, Loaded | LoadFailed)
         return report
