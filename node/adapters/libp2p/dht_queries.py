@@ -22,12 +22,12 @@ MAX_QUERY_BYTES: Final = 64 * 1024
 """Largest query: one of ours has 1 KiB, most of it a signed record."""
 MAX_KEY_BYTES: Final = 128
 MAX_STREAMS_PER_PEER: Final = 16
-"""DHT streams of one peer served at once: eight look-ups of ours, each with one query and one announcement."""
+"""DHT streams of one peer served at once: one of ours, which is kept; js-libp2p opens one for each question."""
 QUERY_S: Final = 10.0
 """A stream on which nothing is asked for this long (s) is closed."""
 QUERIES_PER_S: Final = 50
 QUERIES_BURST: Final = 1000
-"""Queries of one peer: a coordinator that looks up a hundred models at its start asks each peer some three hundred."""
+"""Queries of one peer: a coordinator that looks up a hundred models at its start asks a peer some hundreds at most."""
 PAUSE_S: Final = 0.05
 SATURATED_S: Final = 10.0
 """A peer that asks for more than it may for this long (s) floods."""

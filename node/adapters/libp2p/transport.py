@@ -47,8 +47,8 @@ MAX_PUBLICATIONS: Final = 1024
 
 STREAMS_PER_S: Final = 100
 STREAMS_BURST: Final = 500
-"""Streams that one peer may open: each costs up to 3 ms. A coordinator that looks up a hundred models at its start
-opens some three hundred to each peer; kept streams carry all that is frequent. Each hundred more are an offence."""
+"""Streams that one peer may open: each costs up to 3 ms. js-libp2p opens one for each question to the DHT; ours are
+kept and carry all that is frequent. Each hundred more are an offence."""
 
 
 class _Parts:
