@@ -8,6 +8,7 @@ loads torch.
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ import trio
 from node import garbage
 from node.adapters.system import SystemClock, system_entropy
 from node.amounts import wei_of
-from node.api_keys import read_api_keys
+from node.api_keys import follow_api_keys, read_api_keys
 from node.catalog import load_catalog
 from node.content_policy import refusal_of
 from node.control import Control
@@ -38,6 +39,7 @@ from protocol.notes import NoteName
 from protocol.roles.bootstrap import BootstrapCore
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core, Identity
+from protocol.roles.intake import price_of
 from protocol.roles.miner import MinerCore
 from protocol.roles.redeeming import RedeemPolicy
 from protocol.task.catalog import Catalog
@@ -67,6 +69,8 @@ class NodeInfo:
     staking_id: StakingId | None
     """None while the current stake table does not list it as active."""
     http_url: str | None
+    access: str | None = None
+    """Whom its API serves, in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +275,7 @@ async def run_with(
         url = None
         if spec.has_gateway and desk is not None and live is not None:
             portal = _portal(settings, live, nursery) if settings.portal.enabled else None
-            port = await nursery.start(_serve_http, settings, desk, portal, identity, journal)
+            port = await nursery.start(_serve_http, settings, desk, portal, identity, ports.clock, journal)
             url = f"http://{settings.http.host}:{port}"
 
         def describe() -> NodeInfo:
@@ -282,6 +286,7 @@ async def run_with(
                 addresses=ports.transport.addresses(),
                 staking_id=core.own_id(),
                 http_url=url,
+                access=_access(settings) if url is not None else None,
             )
 
         info = describe()
@@ -291,6 +296,16 @@ async def run_with(
         journal.note(NoteName.NODE_READY, role=settings.role.value, peer=info.peer_id)
         nursery.start_soon(_note_stopping, journal)
         task_status.started(info)
+
+
+def _access(settings: Settings) -> str:
+    """Say whom a coordinator's API serves, and what to do where that is nobody."""
+    if not settings.requires_key:
+        return "anybody who reaches it, with an API key or without"
+    known = len(read_api_keys(settings.api_keys_file))
+    if not known:
+        return f"nobody yet: make a key with cuckoo apikey create --keys-file {settings.api_keys_file}"
+    return f"whoever has {'the' if known == 1 else f'one of {known}'} API key{'s'[: known - 1]}"
 
 
 async def _note_stopping(journal: Journal) -> None:
@@ -332,7 +347,8 @@ def _desk(core: CoordinatorCore, ports: Ports) -> TaskDesk:
         known = core.task(task)
         return None if known is None else Waiting(known.state.value, known.attempt + 1, dict(known.declines))
 
-    return TaskDesk(ports.store, models, ready, waiting)
+    params = core.identity.params
+    return TaskDesk(ports.store, models, ready, waiting, lambda specification: price_of(specification, params))
 
 
 def _portal(settings: Settings, live: LiveView, nursery: trio.Nursery) -> "Portal":
@@ -352,21 +368,21 @@ async def _serve_http(
     desk: TaskDesk,
     portal: "Portal | None",
     identity: Identity,
+    clock: Clock,
     journal: StructuredJournal,
     *,
     task_status: "trio.TaskStatus[int]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the HTTP gateway of a coordinator; reports started with its port."""
-    from node.adapters.http import Gateway, HttpSettings
+    from node.adapters.http import Gateway, HttpSettings, KeyRing
 
     section = settings.http
-    keys = read_api_keys(section.keys_file)
+    ring = KeyRing(read_api_keys(settings.api_keys_file), clock.now)
     gateway = Gateway(
         HttpSettings(
             host=section.host,
             port=section.port,
-            require_key=section.require_key,
-            keys=keys,
+            require_key=settings.requires_key,
             public_url=section.public_url,
             trusted_proxies=tuple(ip_network(network) for network in section.trusted_proxies),
         ),
@@ -374,6 +390,14 @@ async def _serve_http(
         identity.catalog,
         journal.registry,
         journal,
+        ring=ring,
         portal=portal,
     )
-    await gateway.run(task_status=task_status)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow_api_keys, settings.api_keys_file, ring.replace, partial(_complain, journal))
+        await gateway.run(task_status=task_status)
+
+
+def _complain(journal: Journal, problem: str) -> None:
+    """Note that the file of API keys cannot be read any more; those of before go on."""
+    journal.note(NoteName.KEYS_UNREADABLE, reason=problem)

@@ -242,10 +242,6 @@ def _check_role(settings: Settings, source: Source) -> None:
     """Check what hangs together: role, entry points, keys, installed extras, folders."""
     if settings.role is not NodeRole.BOOTSTRAP and not settings.overlay.bootstrap:
         raise ConfigError(source.missing("overlay.bootstrap"))
-    if settings.http.require_key and settings.http.keys_file is None:
-        raise ConfigError(f"{source.name('http.require_key')}: needs API keys: set http.keys_file or --keys-file FILE")
-    if settings.http.keys_file is not None and not settings.http.keys_file.is_file():
-        raise ConfigError(f"{source.name('http.keys_file')}: {settings.http.keys_file} does not exist")
     if settings.catalog is not None and not settings.catalog.is_file():
         raise ConfigError(f"{source.name('catalog')}: {settings.catalog} does not exist")
     if settings.engine.places > 1 and settings.engine.kind != "instant":

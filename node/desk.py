@@ -15,7 +15,7 @@ from node.ports import OfferedModel, Store, StoredTask, Waiting
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.events import Event, TaskCancelled, TaskSubmitted
 from protocol.task.priority import Priority
-from protocol.units import Digest, TaskId
+from protocol.units import Digest, TaskId, UnixMillis, Wei
 from protocol.wire.messages import TaskSpecification
 
 WATCHER_UPDATES: Final = 256
@@ -52,12 +52,14 @@ class TaskDesk:
         models: Callable[[], tuple[OfferedModel, ...]],
         ready: Callable[[], tuple[bool, str]],
         waiting: Callable[[TaskId], Waiting | None] = lambda _: None,
+        price: Callable[[TaskSpecification], Wei] = lambda _: Wei(0),
     ) -> None:
         """Read ended tasks from ``store``; the functions ask the core. ``connect`` comes before use."""
         self._store = store
         self._models = models
         self._ready = ready
         self._why_waiting = waiting
+        self._price = price
         self._requests = 0
         self._waiting: dict[int, trio.Event] = {}
         self._answers: dict[int, Accepted | Refused] = {}
@@ -184,6 +186,14 @@ class TaskDesk:
     def waiting(self, task: TaskId) -> Waiting | None:
         """Say how a task stands that has not ended; None for any other."""
         return self._why_waiting(task)
+
+    def price(self, specification: TaskSpecification) -> Wei:
+        """Give what such a task costs."""
+        return self._price(specification)
+
+    async def spent(self, account: str, since: UnixMillis) -> Wei:
+        """Give the price of all tasks of an API key's account that were accepted since then and have not failed."""
+        return await self._store.spent(account, since)
 
     def models(self) -> tuple[OfferedModel, ...]:
         """List what the network offers through this coordinator now."""

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from node import keystore
+from node.api_keys import changed_entries, entry_of, new_key
 from node.children import Child, Readiness
 from node.settings import DEFAULT_MODEL, NodeRole
 from node.toml_text import toml_text
 from protocol.errors import ConfigError
 
+API_KEYS: Final = "api-keys.json"
+"""File of the API keys of all its coordinators."""
 COORDINATOR_STAKE_CAI: Final = 2_500_000
 """Stake of each coordinator (CAI), above the minimum of 2,000,000."""
 
@@ -160,8 +163,9 @@ def write_api_key(options: DevnetOptions, folder: Path) -> str | None:
     """Make one API key for all coordinators, where they are to ask for one."""
     if not options.require_key:
         return None
-    key = "sk-cuckoo-" + secrets.token_urlsafe(24)
-    keystore.write_private(folder / "api-keys.txt", f"{key} devnet\n")
+    key = new_key()
+    with changed_entries(folder / API_KEYS) as entries:
+        entries.append(entry_of(key, "devnet"))
     return key
 
 
@@ -198,7 +202,7 @@ def write_config(
     if member.role is NodeRole.COORDINATOR:
         http: dict[str, object] = {"port": options.port + number if options.port else 0}
         if options.require_key:
-            http |= {"require_key": True, "keys_file": str(member.folder.parent / "api-keys.txt")}
+            http |= {"require_key": True, "keys_file": str(member.folder.parent / API_KEYS)}
         settings["http"] = http
         settings["network"] = str(member.folder.parent / NETWORK_FILE)  # which names the faucet
         settings["portal"] = {"chain_name": "Cuckoo devnet", "wallet_rpc_url": wallet_rpc_url(chain)}

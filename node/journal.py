@@ -47,6 +47,7 @@ _LEVELS: Final[Mapping[NoteName, int]] = {
     NoteName.MESSAGE_DROPPED: logging.WARNING,
     NoteName.PEER_JUDGED: logging.WARNING,
     NoteName.PEER_BANNED: logging.WARNING,
+    NoteName.KEYS_UNREADABLE: logging.WARNING,
     NoteName.STORE_FULL: logging.WARNING,
     NoteName.STORE_WRITABLE: logging.WARNING,
     NoteName.CHAIN_STALLED: logging.WARNING,

@@ -22,7 +22,7 @@ from protocol.notes import NoteName
 from protocol.records import Record, TaskAccepted, TaskDone, TaskFailed
 from protocol.stake.standing import Standing
 from protocol.task.priority import Priority
-from protocol.units import Digest, PeerId, TaskId, UnixMillis
+from protocol.units import Digest, PeerId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import TaskSpecification
 
 Ready: TypeAlias = trio.TaskStatus[None]
@@ -258,6 +258,10 @@ class Store(ChainStore, Protocol):
         """Find a task by its idempotency key."""
         ...
 
+    async def spent(self, account: str, since: UnixMillis) -> Wei:
+        """Give the price of all tasks of an API key's account that were accepted since then and have not failed."""
+        ...
+
     async def artifact(self, digest: Digest) -> bytes | None:
         """Read an artifact; None when there is none or it has expired."""
         ...
@@ -304,6 +308,31 @@ class Ports:
     journal: Journal
     control: ControlChannel | None = None
     """None where nobody is to reach the node but through the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What an app's key is allowed; the key itself is kept nowhere."""
+
+    name: str
+    """The beginning of its hash: tells it apart from all others, also from those that are gone."""
+    label: str
+    """For people."""
+    requests_per_minute: int | None = None
+    """Submissions a minute; None is what the gateway allows everybody."""
+    wei_per_day: Wei | None = None
+    """Price (wei) of all that it may order within one day (UTC); None is no limit."""
+    expires_at: UnixMillis | None = None
+    """From when on it is refused."""
+
+    @property
+    def account(self) -> str:
+        """As what its tasks are counted."""
+        return f"{KEY_ACCOUNTS}{self.name}"
+
+
+KEY_ACCOUNTS = "key:"
+"""How accounts of API keys begin, and no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +399,14 @@ class Desk(Protocol):
 
     async def artifact(self, digest: Digest) -> bytes | None:
         """Read a picture."""
+        ...
+
+    def price(self, specification: TaskSpecification) -> Wei:
+        """Give what such a task costs (wei)."""
+        ...
+
+    async def spent(self, account: str, since: UnixMillis) -> Wei:
+        """Give the price of all tasks of an API key's account that were accepted since then and have not failed."""
         ...
 
     def models(self) -> tuple[OfferedModel, ...]:

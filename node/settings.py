@@ -47,6 +47,14 @@ def _network(value: str) -> str:
     return value
 
 
+def _is_loopback(host: str) -> bool:
+    """Say whether only programs of this machine reach what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _ethereum_address(value: str) -> str:
     """Accept an address in lower case, or in mixed case with its checksum right (EIP-55)."""
     digits = value[2:]
@@ -169,13 +177,15 @@ class HttpSection(Section):
     """The HTTP gateway of a coordinator."""
 
     host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
-    """Address to listen on. ``0.0.0.0`` serves other machines: put TLS in front and set ``require_key``."""
+    """Address to listen on. ``0.0.0.0`` serves other machines, those that send an API key: put TLS in front."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     """TCP port, 0 for a free one."""
-    require_key: bool = False
-    """Serve only apps that send an API key of ``keys_file``; otherwise any key, or none, will do."""
+    require_key: bool | None = None
+    """Serve only apps that send an API key of ``keys_file``; otherwise any key, or none, will do. Where left out: false
+    if only programs of this machine can call, on loopback without ``public_url`` and ``trusted_proxies``; else true."""
     keys_file: Path | None = None
-    """API keys, one a line; needed with ``require_key``."""
+    """Hashes of API keys, as ``cuckoo apikey`` writes it; ``api-keys.json`` in the data folder where left out. A
+    running node notices when it changes."""
     public_url: WebAddress | None = None
     """Address under which apps reach this gateway, where it stands behind a proxy."""
     trusted_proxies: Annotated[tuple[IpNetwork, ...], Field(max_length=64)] = ()
@@ -339,3 +349,16 @@ class Settings(Section):
     def keystore(self) -> Path:
         """Where the node's key is."""
         return self.key.keystore or self.data / "key.json"
+
+    @property
+    def api_keys_file(self) -> Path:
+        """Where the API keys of a coordinator are, if there are any."""
+        return self.http.keys_file or self.data / "api-keys.json"
+
+    @property
+    def requires_key(self) -> bool:
+        """Whether a coordinator serves known API keys only."""
+        http = self.http
+        if http.require_key is not None:
+            return http.require_key
+        return not _is_loopback(http.host) or http.public_url is not None or bool(http.trusted_proxies)

@@ -22,6 +22,7 @@ class NoteName(StrEnum):
     GOSSIP_REJECTED = "gossip.rejected"
     MESSAGE_IGNORED = "message.ignored"
     MESSAGE_DROPPED = "message.dropped"
+    KEYS_UNREADABLE = "keys.unreadable"
     STORE_FULL = "store.full"
     STORE_WRITABLE = "store.writable"
     STAKE_TABLE = "stake.table"

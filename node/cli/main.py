@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
+from node.cli.apikey import apikey_commands
 from node.cli.audit import audit
 from node.cli.bench import bench_commands
 from node.cli.config import config_commands
@@ -96,6 +97,7 @@ app.command(rich_help_panel=NODES)(doctor)
 app.command(rich_help_panel=NODES)(earnings)
 app.command(rich_help_panel=NODES)(spend)
 app.add_typer(key_commands, name="key", rich_help_panel=NODES)
+app.add_typer(apikey_commands, name="apikey", rich_help_panel=NODES)
 app.add_typer(bench_commands, name="bench", rich_help_panel=NODES)
 app.add_typer(config_commands, name="config", rich_help_panel=NODES)
 app.add_typer(miner_commands, name="miner", rich_help_panel=NODES)

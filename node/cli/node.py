@@ -46,8 +46,10 @@ def node(
     http_port: Annotated[
         int | None, typer.Option(help="Coordinator: port of the API, 0 for a free one.  [8000]")
     ] = None,
-    require_key: Annotated[bool, typer.Option("--require-key", help="Coordinator: serve only known API keys.")] = False,
-    keys_file: Annotated[Path | None, typer.Option(help="Coordinator: the API keys, one a line.")] = None,
+    require_key: Annotated[
+        bool, typer.Option("--require-key", help="Coordinator: serve known API keys only, also here.")
+    ] = False,
+    keys_file: Annotated[Path | None, typer.Option(help="Coordinator: what cuckoo apikey writes.")] = None,
     engine: Annotated[str | None, typer.Option(help="Miner: diffusion, or instant for tests.  \\[diffusion]")] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="Miner: model to serve. Repeatable.  \\[pocket-emoji]")
@@ -169,6 +171,7 @@ def ready_line(info: "NodeInfo") -> str:
             "addresses": info.addresses,
             "staking_id": info.staking_id,
             "http_url": info.http_url,
+            "access": info.access,
         }
     )
 
@@ -179,6 +182,7 @@ def ready_text(info: "NodeInfo", *, has_gas_key: bool = True) -> str:
     lines += [f"  reached at  {address}" for address in info.addresses]
     if info.http_url:
         lines.append(f"  API at      {info.http_url}")
+        lines.append(f"  it serves   {info.access}")
     if info.staking_id is None and info.role != "bootstrap":
         lines.append("  not (yet) active in the stake table: be registered with a stake above the minimum;")
         lines.append("  what is new there takes part in the next epoch but one")

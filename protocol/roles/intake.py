@@ -8,6 +8,7 @@ from typing import Final, final
 from protocol.effects import Accepted, Deliver, Persist, Refused, Reply, Stage, Update
 from protocol.events import TaskSubmitted
 from protocol.notes import NoteName
+from protocol.params import Params
 from protocol.records import BootStarted, Record, TaskAccepted, TaskAwarded, TaskDone
 from protocol.roles.core import Core
 from protocol.roles.offering import Offering
@@ -26,6 +27,11 @@ BUSY_RETRY_S: Final = 5
 """What an app is told to wait (s) when the queue is full."""
 NOT_READY_RETRY_S: Final = 10
 """What an app is told to wait (s) while this coordinator knows no miner or no table that lists it."""
+
+
+def price_of(specification: TaskSpecification, params: Params) -> Wei:
+    """Give what a task costs on a network with these numbers."""
+    return Wei(specification.pixel_steps * params.price_per_pixel_step_wei)
 
 
 @final
@@ -105,7 +111,7 @@ class Intake:
         if view.epoch > self._epoch:
             # Never back, also when the clock goes back: a number of an epoch is given once.
             self._epoch, self._number = view.epoch, 0
-        price = self._price_of(specification)
+        price = price_of(specification, self._core.params)
         record = TaskAccepted(
             task=task_id(self._core.identity.network_id, own, self._epoch, self._boot, self._number),
             epoch=self._epoch,
@@ -132,9 +138,6 @@ class Intake:
         self._settlement.solvency.look()
         self._offering.offer(task)
 
-    def _price_of(self, specification: TaskSpecification) -> Wei:
-        return Wei(specification.pixel_steps * self._core.params.price_per_pixel_step_wei)
-
     def _refusal(self, event: TaskSubmitted) -> Refused | None:
         """Refuse what nobody can do, with the reason and what would be possible."""
         specification = event.specification
@@ -154,7 +157,7 @@ class Intake:
                 whose = "yours" if holder == event.account else "your network"
                 detail = f"{own_tasks} tasks of {whose} are unfinished here, and there is room for {free} more of all"
                 return Refused("busy", f"{detail}; wait for some to end, or try another coordinator", BUSY_RETRY_S)
-        unpaid = self._settlement.solvency.refusal(self._price_of(specification))
+        unpaid = self._settlement.solvency.refusal(price_of(specification, self._core.params))
         if unpaid is not None:
             return unpaid
         nobody = self._why_nobody(event)

@@ -26,6 +26,7 @@ GROUPED = (
     *("key new", "key show", "key prove", "config check"),
     *("models list", "models pull", "models remove", "models check"),
     *("bench engine", "miner status", "miner pause", "miner resume", "miner drain"),
+    *("apikey create", "apikey list", "apikey revoke", "apikey import"),
     *("contracts example", "contracts deploy", "contracts verify"),
     *("escrow show", "escrow deposit", "escrow request", "escrow cancel", "escrow withdraw"),
 )

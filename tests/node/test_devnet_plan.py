@@ -49,9 +49,10 @@ def test_write_config__every_member__is_accepted_and_its_key_opens(tmp_path):
     assert ports == [9000, 9001]
     for member in members:
         http = load_settings(member.folder / "node.toml", {}, {}).http
-        assert http.require_key is (member.role is NodeRole.COORDINATOR)
+        assert http.require_key is (True if member.role is NodeRole.COORDINATOR else None)
         if http.require_key:
-            assert read_api_keys(http.keys_file) == {hashlib.sha256(key.encode()).hexdigest(): "devnet"}
+            (known,) = read_api_keys(http.keys_file).items()
+            assert (known[0], known[1].label) == (hashlib.sha256(key.encode()).hexdigest(), "devnet")
     portal = load_settings(members[1].folder / "node.toml", {}, {}).portal
     assert (portal.chain_name, portal.wallet_rpc_url) == ("Cuckoo devnet", "http://127.0.0.1:9")
     miner = load_settings(members[-1].folder / "node.toml", {}, {})
@@ -92,5 +93,5 @@ def test_write_config__no_key_required__serves_everybody(tmp_path):
     assert write_api_key(options, tmp_path) is None
     coordinator = make_members(options, tmp_path)[1]
     http = load_settings(write_config(coordinator, options, CHAIN, ENTRY), {}, {}).http
-    assert (http.require_key, http.keys_file) == (False, None)
-    assert not (tmp_path / "api-keys.txt").exists()
+    assert (http.require_key, http.keys_file) == (None, None)
+    assert not (tmp_path / "api-keys.json").exists()

@@ -185,10 +185,25 @@ def test_load_settings__bad_flag__names_the_flag(write, flags, line):
     assert fault_of(write(GOOD), flags) == line
 
 
-def test_load_settings__require_key_without_keys__says_what_to_add(write):
-    path = write(GOOD.replace('"miner"', '"coordinator"'))
-    line = "--require-key: needs API keys: set http.keys_file or --keys-file FILE"
-    assert fault_of(path, {"http.require_key": True}) == line
+@pytest.mark.parametrize(
+    ("section", "required"),
+    [
+        ("", False),
+        ('host = "localhost"', False),
+        ('host = "::1"', False),
+        ('host = "0.0.0.0"', True),
+        ('host = "pictures.example"', True),
+        ('public_url = "https://pictures.example"', True),
+        ('trusted_proxies = ["127.0.0.1"]', True),
+        ('host = "0.0.0.0"\nrequire_key = false', False),
+        ("require_key = true", True),
+    ],
+)
+def test_load_settings__nothing_said_of_keys__only_this_machine_needs_none(write, section, required):
+    text = GOOD.replace('"miner"', '"coordinator"')
+    settings = load_settings(write(f"{text}\n[http]\n{section}\n"), {}, {})
+    assert settings.requires_key is required
+    assert settings.api_keys_file == settings.data / "api-keys.json"
 
 
 def test_load_settings__no_such_file__one_line(tmp_path):

@@ -20,6 +20,8 @@ from tests.support.records import NOW, SIGNATURE, digest_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
 MINER = StakingId(7)
+PRICE = Wei(10**18)
+"""Of every task."""
 _boots = itertools.count(1)
 
 
@@ -48,6 +50,7 @@ class Workbench:
             lambda: (OfferedModel("tiny", ((64, 64), (128, 128)), 50, 3, 2),),
             lambda: (not self.not_ready, self.not_ready),
             lambda task: self.why if task not in self.ends else None,
+            lambda _: PRICE,
         )
         self.desk.connect(self._post)
         self._by_key: dict[str, TaskId] = {}
@@ -89,7 +92,7 @@ class Workbench:
             number=number,
             specification=encode(event.specification),
             salt=b"s" * 16,
-            price=Wei(10**18),
+            price=PRICE,
             detached=event.detached,
             idempotency_key=key,
             accepted_at=NOW,

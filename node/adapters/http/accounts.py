@@ -9,6 +9,7 @@ operator did not name as trusted. An app that shares its address with others it 
 is required, any secret text is one.
 """
 
+import base64
 import hashlib
 import hmac
 import ipaddress
@@ -20,12 +21,18 @@ from typing import Final, final
 
 from node.adapters.http.errors import ApiError
 from node.adapters.http.forwarding import parse_address
-from node.adapters.http.settings import HttpSettings, hash_of_key
-from node.ports import StoredTask
+from node.adapters.http.keys import KeyRing, hash_of_key
+from node.adapters.http.settings import HttpSettings
+from node.ports import ApiKey, StoredTask
 from protocol.task.account import account_within
 
 MAX_BUCKETS: Final = 4096
 """Callers whose rate is remembered; the longest silent one is forgotten first."""
+NO_KEY: Final = (
+    "this coordinator serves known API keys only: send yours as Authorization: Bearer <key> (its operator makes one "
+    "with cuckoo apikey create, or serves everybody with require_key = false)"
+)
+UNKNOWN_KEY: Final = "this API key is not known here: it is mistyped, was revoked, or is another coordinator's"
 _SCOPE_DIGITS: Final = 32
 """Hexadecimal digits of a hash that name an owner: 128 bits, never met by chance."""
 _NAME_DIGITS: Final = 32
@@ -43,13 +50,17 @@ class Account:
     scope: str
     """Owner of tasks: derived from the presented key, or without one from the site."""
     bucket: str
-    """Whose use is counted: a known key's label, else the site, since keys that nobody checks are free to invent."""
+    """Whose use is counted: a known key's name, else the site, since keys that nobody checks are free to invent."""
     network: str = ""
     """Of which network the site is one of many, where whoever has one may have all; empty where no such is known."""
+    key: ApiKey | None = None
+    """The known key that was presented."""
 
     @property
     def share(self) -> str:
-        """Under which name its use of the queue is counted: a hash, since addresses of callers belong on no disk."""
+        """Under which name its use is counted: a key's, or a hash, since addresses of callers belong on no disk."""
+        if self.key is not None:
+            return self.key.account
         own = hash_of_key(self.bucket)[:_SCOPE_DIGITS]
         return account_within(hash_of_key(self.network)[:_SCOPE_DIGITS], own) if self.network else own
 
@@ -67,32 +78,32 @@ class Account:
 class Accounts:
     """Tells accounts apart and limits their rate."""
 
-    def __init__(self, settings: HttpSettings, timer: Callable[[], float]) -> None:
-        """Serve the keys of ``settings``; ``timer`` gives seconds that never go back."""
+    def __init__(self, settings: HttpSettings, timer: Callable[[], float], ring: KeyRing) -> None:
+        """Serve the keys of ``ring``; ``timer`` gives seconds that never go back."""
         self._settings = settings
         self._timer = timer
-        self._known = tuple(settings.keys.items())
+        self._ring = ring
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def identify(self, authorization: str | None, address: str) -> Account:
         """Find the account of a request.
 
         Raises:
-            ApiError: 401, when a known key is required and this is none.
+            ApiError: 401, when a known key is required and this is none, or has expired.
         """
-        key = _bearer(authorization)
+        key = _presented(authorization)
         digest = hash_of_key(key)
-        label = None
-        for known, name in self._known:  # all are compared, so that the time taken tells nothing
-            if hmac.compare_digest(known.lower(), digest):
-                label = name
-        if label is None and self._settings.require_key:
-            problem = "this API key is not known" if key else "send an API key: Authorization: Bearer <key>"
-            raise ApiError(401, "invalid_api_key", problem)
+        known = self._ring.find(digest) if key else None
+        if known is not None and self._ring.has_expired(known):
+            raise ApiError(401, "invalid_api_key", "this API key has expired: ask this coordinator's operator for one")
+        if known is None and self._settings.require_key:
+            raise ApiError(401, "invalid_api_key", UNKNOWN_KEY if key else NO_KEY)
         site = f"from {site_of(address)}"
         # A prefix that no hash has: else a key that spells a site would own what that site handed in.
         owner = digest[:_SCOPE_DIGITS] if key else f"site-{hash_of_key(site)[:_SCOPE_DIGITS]}"
-        return Account(owner, f"key {label}") if label is not None else Account(owner, site, network_of(address))
+        if known is not None:
+            return Account(owner, f"key {known.name}", key=known)
+        return Account(owner, site, network_of(address))
 
     def charge(self, account: Account) -> None:
         """Count one submission.
@@ -101,7 +112,8 @@ class Accounts:
             ApiError: 429, when the account submits too fast, with the time to wait.
         """
         now = self._timer()
-        burst = self._settings.requests_per_minute_per_key
+        own = account.key.requests_per_minute if account.key is not None else None
+        burst = self._settings.requests_per_minute_per_key if own is None else own
         rate = burst / _SECONDS_PER_MINUTE
         bucket = self._buckets.pop(account.bucket, None) or _Bucket(burst, now)
         self._buckets[account.bucket] = bucket
@@ -123,10 +135,20 @@ class _Bucket:
     at: float
 
 
-def _bearer(authorization: str | None) -> str:
-    """Give the key of an Authorization header, empty when there is none."""
-    scheme, _, key = (authorization or "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
+def _presented(authorization: str | None) -> str:
+    """Give the key of an Authorization header, empty when there is none.
+
+    Clients of AUTOMATIC1111 send a user's name and password: the password is the key, and the name may be any.
+    """
+    scheme, _, value = (authorization or "").partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(value.strip(), validate=True).decode("utf-8", "surrogateescape").partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def site_of(address: str) -> str:

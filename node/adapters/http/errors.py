@@ -63,6 +63,8 @@ class ApiError(Exception):
     def response(self) -> Response:
         """Give the answer as it goes out."""
         headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
         if self.retry_after_s is None:
             headers["x-should-retry"] = "false"  # OpenAI clients otherwise repeat 409 and 5xx by themselves
         body = {
@@ -157,6 +159,8 @@ def _kind(status: int) -> str:
     """Give the error type that OpenAI uses for a status."""
     if status == 401:
         return "authentication_error"
+    if status == 402:
+        return "insufficient_quota"
     if status == 429:
         return "rate_limit_error"
     return "invalid_request_error" if status < 500 else "server_error"

@@ -17,11 +17,13 @@ from node.adapters.http.door import Application, Door
 from node.adapters.http.errors import install
 from node.adapters.http.health import health_routes
 from node.adapters.http.images import image_routes
+from node.adapters.http.keys import KeyRing
 from node.adapters.http.orders import Orders
 from node.adapters.http.places import Places
 from node.adapters.http.portal import Portal, portal_routes
 from node.adapters.http.portal_files import file_routes
 from node.adapters.http.settings import HttpSettings
+from node.adapters.http.spending import Spending
 from node.adapters.http.tasks import task_routes
 from node.ports import Desk, Journal
 from protocol.errors import ConfigError
@@ -47,9 +49,10 @@ class Gateway:
         registry: CollectorRegistry,
         journal: Journal,
         *,
+        ring: KeyRing | None = None,
         portal: Portal | None = None,
     ) -> None:
-        """Serve ``desk``, and the portal page where there is one.
+        """Serve ``desk`` to the keys of ``ring``, which may change meanwhile, and the portal page where there is one.
 
         Metrics of HTTP itself are registered in ``registry``, which no other gateway uses.
         """
@@ -57,7 +60,8 @@ class Gateway:
         self._journal = journal
         self._stopping = trio.Event()
         self._places = Places(settings)
-        self._orders = orders = Orders(desk, catalog, journal, settings)
+        ring = ring or KeyRing()
+        self._orders = orders = Orders(desk, catalog, journal, settings, Spending(desk, ring))
         app = FastAPI(
             title="Cuckoo", description="Pictures from other people's GPUs.", version="1", docs_url=None, redoc_url=None
         )
@@ -69,7 +73,7 @@ class Gateway:
         if portal is not None:
             app.include_router(portal_routes(portal, desk, catalog, settings, self._stopping))
             app.include_router(file_routes())
-        accounts = Accounts(settings, trio.current_time)
+        accounts = Accounts(settings, trio.current_time, ring)
         # The libraries type an ASGI application each in other words.
         self._door = Door(cast("Application", app), settings, accounts, registry)
         self._hypercorn = _hypercorn_config()

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final, final
@@ -14,13 +14,14 @@ from node.adapters.http.accounts import Account
 from node.adapters.http.errors import RETRY_AFTER_S, ApiError, impossible, invalid, refused, unavailable
 from node.adapters.http.requests import TaskRequest, parse_size
 from node.adapters.http.settings import HttpSettings
+from node.adapters.http.spending import Reservation, Spending
 from node.ports import Desk, Journal
 from protocol.effects import Accepted, Stage, Update
 from protocol.errors import Unavailable
 from protocol.notes import NoteName
 from protocol.task.catalog import Catalog, Impossible
 from protocol.task.priority import Priority
-from protocol.units import Digest, StakingId, TaskId
+from protocol.units import Digest, StakingId, TaskId, Wei
 from protocol.wire.codec import encode
 from protocol.wire.messages import TaskSpecification
 
@@ -59,12 +60,15 @@ class ClientGone(Exception):
 class Orders:
     """Hands in tasks for apps."""
 
-    def __init__(self, desk: Desk, catalog: Catalog, journal: Journal, settings: HttpSettings) -> None:
-        """Work with this desk."""
+    def __init__(
+        self, desk: Desk, catalog: Catalog, journal: Journal, settings: HttpSettings, spending: Spending
+    ) -> None:
+        """Work with this desk, within what ``spending`` allows."""
         self._desk = desk
         self._catalog = catalog
         self._journal = journal
         self._settings = settings
+        self._spending = spending
         self._turns: dict[tuple[str, str], _Turn] = {}
         self._waits: set[_Wait] = set()
         self._is_stopping = False
@@ -92,7 +96,8 @@ class Orders:
         if name is None:
             # Each task has a key, drawn here, since the key in the store is what tells to whom it belongs.
             name = f"drawn {secrets.token_hex(16)}"
-            tasks = await self._submit_all(specifications, account, name, urgency, detached=detached)
+            with await self._reserve(account, specifications) as reservation:
+                tasks = await self._submit_all(specifications, account, name, urgency, reservation, detached=detached)
             return Order(specifications, tasks, detached)
         async with self._alone(account, name):
             tasks = await self._submit_or_find(specifications, account, name, urgency)
@@ -178,13 +183,16 @@ class Orders:
         account: Account,
         name: str,
         urgency: Priority,
+        reservation: Reservation,
         *,
         detached: bool,
     ) -> tuple[TaskId, ...]:
         tasks: list[TaskId] = []
         try:
             for index, specification in enumerate(specifications):
-                tasks.append(await self._submit(specification, account, name, index, urgency, detached=detached))
+                tasks.append(
+                    await self._submit(specification, account, name, index, urgency, reservation, detached=detached)
+                )
         except BaseException:
             await self.cancel(tasks)
             raise
@@ -196,17 +204,25 @@ class Orders:
         """Find the tasks of an earlier request with this key, or hand them in; a crash between two is mended."""
         if await self._desk.find_by_key(account.storage_key(name, len(specifications))) is not None:
             raise _conflict()
-        tasks: list[TaskId] = []
+        tasks: dict[int, TaskId] = {}
         for index, specification in enumerate(specifications):
-            key = account.storage_key(name, index)
-            found = await self._desk.find_by_key(key)
-            if found is None:
-                tasks.append(await self._submit(specification, account, name, index, urgency, detached=True))
-            elif found.accepted.specification == encode(specification):
-                tasks.append(found.accepted.task)
-            else:
+            found = await self._desk.find_by_key(account.storage_key(name, index))
+            if found is not None and found.accepted.specification != encode(specification):
                 raise _conflict()
-        return tuple(tasks)
+            if found is not None:
+                tasks[index] = found.accepted.task
+        missing = {index: one for index, one in enumerate(specifications) if index not in tasks}
+        with await self._reserve(account, missing.values()) as reservation:
+            for index, specification in missing.items():
+                tasks[index] = await self._submit(
+                    specification, account, name, index, urgency, reservation, detached=True
+                )
+        return tuple(tasks[index] for index in range(len(specifications)))
+
+    async def _reserve(self, account: Account, specifications: Iterable[TaskSpecification]) -> Reservation:
+        """Set aside what these cost, where the caller has a limit."""
+        price = sum(self._desk.price(specification) for specification in specifications)
+        return await self._spending.reserve(account.key, Wei(price))
 
     async def _submit(
         self,
@@ -215,6 +231,7 @@ class Orders:
         name: str,
         index: int,
         urgency: Priority,
+        reservation: Reservation,
         *,
         detached: bool,
     ) -> TaskId:
@@ -226,6 +243,7 @@ class Orders:
         except Unavailable as error:
             raise unavailable(error) from error
         if isinstance(answer, Accepted):
+            reservation.spend(self._desk.price(specification))
             return answer.task
         raise refused(answer)
 

@@ -1,15 +1,8 @@
 """What the gateway needs to know about this machine and its apps."""
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from node.adapters.http.forwarding import Network
-
-
-def hash_of_key(key: str) -> str:
-    """Give the form in which API keys are kept: the hexadecimal SHA-256 of the key."""
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +14,7 @@ class HttpSettings:
     port: int = 8000
     """TCP port; 0 takes a free one, which ``Gateway.run`` reports."""
     require_key: bool = False
-    """Serve only the keys of ``keys``; otherwise any key will do, or none: then one address is one account."""
-    keys: Mapping[str, str] = field(default_factory=dict)
-    """``hash_of_key`` of each API key -> a label for people."""
+    """Serve known keys only; otherwise any key will do, or none: then one address is one account."""
     max_body_bytes: int = 64 * 1024
     """Largest request body (bytes): two prompts of 2,000 characters, six bytes each as JSON escapes, fit twice."""
     body_timeout_s: float = 15.0
@@ -31,7 +22,8 @@ class HttpSettings:
     task_timeout_s: float = 600.0
     """Longest time (s) that a call waits for its pictures; not below the life of a task, or it ends early."""
     requests_per_minute_per_key: int = 6000
-    """Submissions a minute of one key, or of one address without a known key; they may come in one burst."""
+    """Submissions a minute of one key that says nothing else, or of one address without a known key; they may come in
+    one burst."""
     max_connections: int = 1000
     """Open connections, so that files for the store and overlay remain. Beyond it, the one that has waited longest
     for its client is closed; where all are busy, the new one is."""

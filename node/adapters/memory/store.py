@@ -31,7 +31,7 @@ from protocol.records import (
     VoucherIssued,
     VouchersContradict,
 )
-from protocol.units import Digest, StakingId, TaskId, UnixMillis
+from protocol.units import Digest, StakingId, TaskId, UnixMillis, Wei
 
 
 @final
@@ -165,6 +165,11 @@ class MemoryStore:
     async def task_by_key(self, idempotency_key: str) -> StoredTask | None:
         """Find a task by its idempotency key."""
         return next((s for s in self._tasks.values() if s.accepted.idempotency_key == idempotency_key), None)
+
+    async def spent(self, account: str, since: UnixMillis) -> Wei:
+        """Give the price of all tasks of an account that were accepted since then and have not failed."""
+        tasks = (stored.accepted for stored in self._tasks.values() if stored.failed is None)
+        return Wei(sum(task.price for task in tasks if task.account == account and task.accepted_at >= since))
 
     async def artifact(self, digest: Digest) -> bytes | None:
         """Read an artifact."""

@@ -60,6 +60,16 @@ def read_task_by_key(connection: sqlite3.Connection, key: str) -> StoredTask | N
     return _stored(row) if row else None
 
 
+def read_spent(connection: sqlite3.Connection, account: str, since: UnixMillis) -> Wei:
+    """Add up the prices of an API key's tasks; the conditions are those of the index that holds nothing else."""
+    rows = connection.execute(
+        "SELECT price FROM tasks WHERE account = ? AND accepted_at >= ? "
+        "AND account >= 'key:' AND account < 'key;' AND failed IS NULL",
+        (account, since),
+    )
+    return Wei(sum(_number(row["price"]) for row in rows))
+
+
 def _stored(row: sqlite3.Row) -> StoredTask:
     failed = None
     if row["failed"] is not None:

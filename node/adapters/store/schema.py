@@ -270,6 +270,14 @@ def _create_accounts(connection: sqlite3.Connection) -> None:
         )
 
 
+def _index_spending(connection: sqlite3.Connection) -> None:
+    """Version 7: what each API key has ordered; tasks of everybody else cost nothing here."""
+    connection.execute(
+        "CREATE INDEX spent_by_key ON tasks (account, accepted_at, failed, price) "
+        "WHERE account >= 'key:' AND account < 'key;'"
+    )
+
+
 MIGRATIONS: Final[tuple[Migration, ...]] = (
     _create,
     _remember_earnings,
@@ -277,6 +285,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     _create_artifacts,
     _add_priority,
     _create_accounts,
+    _index_spending,
 )
 """Function i leads from version i to version i + 1."""
 

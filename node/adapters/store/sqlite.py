@@ -21,7 +21,7 @@ from node.adapters.store.errors import translated
 from node.ports import Clock, StoredTask
 from protocol.chain_records import ChainPlace, ChainStep, SettlementRead, Transaction
 from protocol.records import ArtifactStored, Record
-from protocol.units import Digest, TaskId, UnixMillis
+from protocol.units import Digest, TaskId, UnixMillis, Wei
 
 Answer = TypeVar("Answer")
 
@@ -102,6 +102,10 @@ class SqliteStore:
     async def task_by_key(self, idempotency_key: str) -> StoredTask | None:
         """Find a task by its idempotency key."""
         return await self._run(lambda connection: recovery.read_task_by_key(connection, idempotency_key))
+
+    async def spent(self, account: str, since: UnixMillis) -> Wei:
+        """Give the price of all tasks of an API key's account that were accepted since then and have not failed."""
+        return await self._run(lambda connection: recovery.read_spent(connection, account, since))
 
     async def artifact(self, digest: Digest) -> bytes | None:
         """Read an artifact; None when there is none, it has expired, or it was damaged on the disk."""

@@ -6,7 +6,8 @@ import pytest
 import trio
 from prometheus_client import CollectorRegistry
 
-from node.adapters.http import Gateway, HttpSettings, Portal
+from node.adapters.http import Gateway, HttpSettings, KeyRing, Portal, hash_of_key
+from node.ports import ApiKey
 from protocol.task.catalog import BuiltinSource, Catalog, CatalogModel
 from tests.support.desk import Workbench
 from tests.support.journal import RecordingJournal
@@ -66,12 +67,17 @@ async def serve(nursery) -> AsyncIterator[Serve]:
     """Starts a gateway with these settings; stopped when the test ends."""
     clients: list[httpx.AsyncClient] = []
 
-    async def start(desk: Workbench | None = None, portal: Portal | None = None, **settings: object) -> Served:
+    async def start(
+        desk: Workbench | None = None,
+        ring: KeyRing | None = None,
+        portal: Portal | None = None,
+        **settings: object,
+    ) -> Served:
         desk = desk or Workbench()
         journal = RecordingJournal()
         registry = CollectorRegistry()
         chosen = replace(HttpSettings(port=0), **settings)
-        gateway = Gateway(chosen, desk.desk, catalog(), registry, journal, portal=portal)
+        gateway = Gateway(chosen, desk.desk, catalog(), registry, journal, ring=ring, portal=portal)
         own = await nursery.start(_own_nursery)
         port = await own.start(gateway.run)
         url = f"http://127.0.0.1:{port}"
@@ -88,6 +94,11 @@ async def _own_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
     async with trio.open_nursery() as own:
         task_status.started(own)
         await trio.sleep_forever()
+
+
+def ring_of(*keys: str, **limits: object) -> KeyRing:
+    """A ring that knows these keys; ``alice`` is what the client of ``Served`` sends."""
+    return KeyRing({hash_of_key(key): ApiKey(key, f"the app of {key}", **limits) for key in keys})
 
 
 def code_of(response: httpx.Response) -> tuple[int, str, str | None]:

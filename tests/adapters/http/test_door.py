@@ -6,6 +6,7 @@ from trio.testing import MockClock
 
 from node.adapters.http.accounts import Accounts
 from node.adapters.http.door import DRAIN_LIMIT_BYTES, DRAIN_LIMIT_S, Door
+from node.adapters.http.keys import KeyRing
 from node.adapters.http.settings import HttpSettings
 
 
@@ -20,7 +21,7 @@ class Caller:
         self.read = 0
         self.read_before_answer: int | None = None
         self.reached = False
-        accounts = Accounts(HttpSettings(**settings), trio.current_time)
+        accounts = Accounts(HttpSettings(**settings), trio.current_time, KeyRing())
         self.door = Door(self._application, HttpSettings(**settings), accounts, CollectorRegistry())
 
     async def _application(self, scope, receive, send) -> None:

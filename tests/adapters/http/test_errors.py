@@ -6,10 +6,9 @@ import httpx
 import pytest
 import trio
 
-from node.adapters.http import hash_of_key
 from protocol.effects import Refused
 from protocol.errors import Unavailable
-from tests.adapters.http.conftest import Serve, code_of
+from tests.adapters.http.conftest import Serve, code_of, ring_of
 from tests.support.desk import Workbench
 
 GENERATIONS = "/v1/images/generations"
@@ -194,7 +193,7 @@ async def test_post__body_never_ends__times_out(serve: Serve):
 
 
 async def test_key_required__wrong_or_none__is_unauthorised(serve: Serve):
-    served = await serve(require_key=True, keys={hash_of_key("right"): "app one"})
+    served = await serve(ring=ring_of("right"), require_key=True)
     assert code_of(await served.generate()) == (401, "invalid_api_key", None)
     assert code_of(await served.http.get("/v1/models")) == (401, "invalid_api_key", None)
     async with httpx.AsyncClient(base_url=served.url) as stranger:
@@ -209,8 +208,7 @@ async def test_key_required__wrong_or_none__is_unauthorised(serve: Serve):
 
 
 async def test_rate__too_many_submissions__wait_is_told_and_other_keys_go_on(serve: Serve):
-    keys = {hash_of_key("alice"): "alice", hash_of_key("bob"): "bob"}
-    served = await serve(requests_per_minute_per_key=2, keys=keys)
+    served = await serve(ring=ring_of("alice", "bob"), requests_per_minute_per_key=2)
     assert [(await served.generate()).status_code for _ in range(2)] == [200, 200]
     response = await served.generate()
     assert code_of(response) == (429, "rate_limited", None)

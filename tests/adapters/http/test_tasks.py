@@ -8,7 +8,6 @@ import httpx
 import pytest
 import trio
 
-from node.adapters.http import hash_of_key
 from node.adapters.http.views import update_view
 from node.ports import Waiting
 from protocol.effects import Refused, Stage, Update
@@ -16,7 +15,7 @@ from protocol.task.priority import Priority
 from protocol.units import TaskId, UnixMillis
 from protocol.wire.codec import WORK_PLACE, decode
 from protocol.wire.messages import Receipt
-from tests.adapters.http.conftest import Serve, Served, code_of
+from tests.adapters.http.conftest import Serve, Served, code_of, ring_of
 from tests.support.desk import MINER, Workbench
 from tests.support.records import NOW
 
@@ -66,13 +65,14 @@ async def test_submit__priority__is_handed_on_and_shown(serve: Serve):
 
 
 async def test_submit__callers__take_places_of_their_own_by_a_name_that_tells_nothing(serve: Serve):
-    served = await serve(Workbench(draws=False), keys={hash_of_key("alice"): "the app of alice"})
+    served = await serve(Workbench(draws=False), ring_of("alice"))
     await submit(served)
     async with served.caller("203.0.113.9") as stranger:
         assert (await stranger.post("/v1/tasks", json={"prompt": "a red heart"})).status_code == 202
     accounts = [record.account for record in served.desk.accepted.values()]
-    assert len(set(accounts)) == 2
-    assert all(len(account) == 32 and set(account) <= set("0123456789abcdef") for account in accounts)
+    assert accounts[0] == "key:alice"
+    assert len(accounts[1]) == 32
+    assert set(accounts[1]) <= set("0123456789abcdef")
 
 
 async def test_show__task_that_waits__says_why_and_one_that_ended_does_not(serve: Serve):
@@ -191,8 +191,7 @@ async def test_key__two_callers_without_api_key__do_not_meet(serve: Serve):
 
 
 async def test_events__one_caller_has_many_open__others_may_still_follow(serve: Serve):
-    keys = {hash_of_key("alice"): "alice", hash_of_key("bob"): "bob"}
-    served = await serve(Workbench(draws=False), max_event_streams_per_caller=2, keys=keys)
+    served = await serve(Workbench(draws=False), ring_of("alice", "bob"), max_event_streams_per_caller=2)
     mine = await submit(served)
     theirs = (await served.http.post("/v1/tasks", json={"prompt": "x"}, headers=BOB)).json()
     async with served.http.stream("GET", mine["events"]), served.http.stream("GET", mine["events"]):

@@ -23,7 +23,7 @@ from protocol.chain_records import (
     TransactionRequested,
     TransactionSettled,
 )
-from protocol.records import BootStarted, ResultSettled
+from protocol.records import BootStarted, ResultSettled, TaskAccepted
 from protocol.units import BlockNumber, Digest, UnixMillis, Wei
 from tests.support.clock import HandClock
 from tests.support.networks import ALICE, BOB, row
@@ -75,6 +75,19 @@ async def test_persist__second_end__raises_and_the_first_stands(store: Store):
         assert found is not None
         assert (found.done, found.failed) == (done(1, receipt=b"first"), None)
         assert await store.task(task_id(2)) is None
+
+
+async def test_spent__tasks_of_one_account_since_a_moment__without_those_that_failed(store: Store):
+    def task(number: int, account: str, at: int) -> TaskAccepted:
+        return replace(accepted(number, at=UnixMillis(at)), account=account)
+
+    async with store.opened():
+        await store.persist((task(1, "key:a", 999), task(2, "key:a", 1000), task(3, "key:a", 2000)))
+        await store.persist((task(4, "key:b", 2000), task(5, "key:a", 2000), task(6, "key:a", 3000)))
+        await store.persist((failed(5), done(6)))
+        assert await store.spent("key:a", UnixMillis(1000)) == sum(accepted(n).price for n in (2, 3, 6))
+        assert await store.spent("key:b", UnixMillis(1000)) == accepted(4).price
+        assert await store.spent("key:c", UnixMillis(0)) == 0
 
 
 async def test_persist__settled_result__is_not_restored(store: Store):
