@@ -383,6 +383,7 @@ async def _serve_http(
             host=section.host,
             port=section.port,
             require_key=settings.requires_key,
+            nearest_size=section.nearest_size,
             public_url=section.public_url,
             trusted_proxies=tuple(ip_network(network) for network in section.trusted_proxies),
         ),

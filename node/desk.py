@@ -122,6 +122,11 @@ class TaskDesk:
             raise
         return answer
 
+    def latest(self, task: TaskId) -> Update | None:
+        """Give the last news of a task that was accepted or ended in this run; None for any other."""
+        story = self._stories.get(task) or self._finished.get(task)
+        return story[-1] if story else None
+
     async def ended(self, task: TaskId) -> Update | None:
         """Wait for the end of a task; None for one that nobody knows. It costs less than to hear of everything."""
         story = self._stories.get(task) or self._finished.get(task)

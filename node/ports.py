@@ -381,6 +381,10 @@ class Desk(Protocol):
         """Follow a task; the iterator ends after ``DONE`` or ``FAILED``, also for a task that ended before."""
         ...
 
+    def latest(self, task: TaskId) -> Update | None:
+        """Give the last news of a task that was accepted or ended in this run; None for any other."""
+        ...
+
     async def ended(self, task: TaskId) -> Update | None:
         """Wait for ``DONE`` or ``FAILED`` of a task; None for one that nobody knows."""
         ...

@@ -186,6 +186,9 @@ class HttpSection(Section):
     keys_file: Path | None = None
     """Hashes of API keys, as ``cuckoo apikey`` writes it; ``api-keys.json`` in the data folder where left out. A
     running node notices when it changes."""
+    nearest_size: bool = False
+    """Draw the nearest size that a model has where an app asks for another, as apps do that have one written into
+    them; otherwise such requests are refused with the sizes that there are."""
     public_url: WebAddress | None = None
     """Address under which apps reach this gateway, where it stands behind a proxy."""
     trusted_proxies: Annotated[tuple[IpNetwork, ...], Field(max_length=64)] = ()

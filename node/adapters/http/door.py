@@ -26,6 +26,9 @@ DRAIN_LIMIT_BYTES: Final = 8 * 1024 * 1024
 DRAIN_LIMIT_S: Final = 2.0
 """How much of a refused body is read and thrown away, since a client that still sends does not hear our answer."""
 _METHODS: Final = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
+_KEYED_PREFIXES: Final = ("/v1/", "/sdapi/")
+_UNCOUNTED: Final = frozenset(f"/sdapi/v1/{name}" for name in ("options", "interrupt", "skip", "refresh-checkpoints"))
+"""What clients send beside each submission."""
 _PUBLIC_PREFIX: Final = "/v1/artifacts/"
 """Pictures are fetched by browsers, which send no key; their digest is what one must know."""
 
@@ -70,7 +73,7 @@ class Door:
                 async with trio.open_nursery() as nursery:
                     # Hypercorn ends an answer only once it could hand on what it still holds of the body.
                     nursery.start_soon(_swallow, receive)
-                    await error.response()(scope, receive, note_status)
+                    await error.response(scope["path"])(scope, receive, note_status)
                     nursery.cancel_scope.cancel()
                 return
             except _ClientGone:
@@ -91,13 +94,13 @@ class Door:
         path: str = scope["path"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
         problem: ApiError | None = None
-        if path.startswith("/v1/") and not path.startswith(_PUBLIC_PREFIX):
+        if path.startswith(_KEYED_PREFIXES) and not path.startswith(_PUBLIC_PREFIX):
             authorization = headers.get(b"authorization")
             peer: str = (scope.get("client") or ("",))[0]
             address = client_address(peer, scope["headers"], self._settings.trusted_proxies)
             try:
                 account = self._accounts.identify(authorization.decode("latin-1") if authorization else None, address)
-                if scope["method"] == "POST":
+                if scope["method"] == "POST" and path not in _UNCOUNTED:
                     self._accounts.charge(account)
                 scope.setdefault("state", {})["account"] = account
             except ApiError as error:

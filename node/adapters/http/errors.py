@@ -18,6 +18,8 @@ from protocol.task.catalog import Impossible
 
 MAX_MESSAGE_CHARACTERS: Final = 600
 """Longest message: a list of models fits, an echo of the request does not."""
+A1111_PREFIX: Final = "/sdapi/"
+"""Where the shape of errors is that of AUTOMATIC1111: ``error`` is our ``code``."""
 RETRY_AFTER_S: Final = 5
 """When to try again (s) where nothing better is known: a miner joins and claims within it."""
 
@@ -60,21 +62,19 @@ class ApiError(Exception):
     param: str | None = None
     retry_after_s: int | None = None
 
-    def response(self) -> Response:
-        """Give the answer as it goes out."""
+    def response(self, path: str = "") -> Response:
+        """Give the answer to a request for ``path`` as it goes out."""
         headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
         if self.status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
+            headers["WWW-Authenticate"] = "Basic" if path.startswith(A1111_PREFIX) else "Bearer"
         if self.retry_after_s is None:
             headers["x-should-retry"] = "false"  # OpenAI clients otherwise repeat 409 and 5xx by themselves
-        body = {
-            "error": {
-                "message": self.message[:MAX_MESSAGE_CHARACTERS],
-                "type": _kind(self.status),
-                "param": self.param,
-                "code": self.code,
-            }
+        message = self.message[:MAX_MESSAGE_CHARACTERS]
+        body: dict[str, object] = {
+            "error": {"message": message, "type": _kind(self.status), "param": self.param, "code": self.code}
         }
+        if path.startswith(A1111_PREFIX):
+            body = {"error": self.code, "detail": message, "body": "", "errors": message}
         # ASCII escapes: a message may hold half a surrogate pair that a request brought in.
         return Response(json.dumps(body), self.status, headers, media_type="application/json")
 
@@ -112,31 +112,33 @@ def install(app: FastAPI) -> None:
     """Make every failure of ``app`` an answer in the one shape."""
 
     @app.exception_handler(ApiError)
-    async def _(_request: Request, error: ApiError) -> Response:
-        return error.response()
+    async def _(request: Request, error: ApiError) -> Response:
+        return error.response(request.url.path)
 
     @app.exception_handler(Unavailable)
-    async def _(_request: Request, error: Unavailable) -> Response:
-        return unavailable(error).response()
+    async def _(request: Request, error: Unavailable) -> Response:
+        return unavailable(error).response(request.url.path)
 
     @app.exception_handler(RequestValidationError)
-    async def _(_request: Request, error: RequestValidationError) -> Response:
-        return _first_fault(error).response()
+    async def _(request: Request, error: RequestValidationError) -> Response:
+        return _first_fault(error).response(request.url.path)
 
     @app.exception_handler(HTTPException)
     async def _(request: Request, error: HTTPException) -> Response:
         if error.status_code == 404:
-            return not_found("page; /docs lists all").response()
+            return not_found("page; /docs lists all").response(request.url.path)
         if error.status_code == 405:
-            answer = ApiError(405, "method_not_allowed", f"{request.method} is not offered here").response()
+            answer = ApiError(405, "method_not_allowed", f"{request.method} is not offered here").response(
+                request.url.path
+            )
             answer.headers.update(error.headers or {})
             return answer
-        return ApiError(error.status_code, "invalid_request", str(error.detail)).response()
+        return ApiError(error.status_code, "invalid_request", str(error.detail)).response(request.url.path)
 
     @app.exception_handler(Exception)
-    async def _(_request: Request, _error: Exception) -> Response:
+    async def _(request: Request, _error: Exception) -> Response:
         # Starlette raises it again after this answer, so that the server logs the traceback.
-        return ApiError(500, "internal", "this node made a mistake; its log says which").response()
+        return ApiError(500, "internal", "this node made a mistake; its log says which").response(request.url.path)
 
 
 def _first_fault(error: RequestValidationError) -> ApiError:

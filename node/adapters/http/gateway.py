@@ -10,6 +10,8 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 from prometheus_client import CollectorRegistry
 
+from node.adapters.http.a1111 import a1111_routes
+from node.adapters.http.a1111_lists import a1111_lists
 from node.adapters.http.accounts import Accounts
 from node.adapters.http.connections import Connection
 from node.adapters.http.docs import docs_routes
@@ -67,6 +69,8 @@ class Gateway:
         )
         install(app)
         app.include_router(image_routes(orders, desk, catalog, settings))
+        app.include_router(a1111_routes(orders, desk, catalog))
+        app.include_router(a1111_lists(desk, catalog))
         app.include_router(task_routes(orders, desk, settings, self._stopping))
         app.include_router(health_routes(desk, registry))
         app.include_router(docs_routes())

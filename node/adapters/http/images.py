@@ -40,7 +40,7 @@ def image_routes(orders: Orders, desk: Desk, catalog: Catalog, settings: HttpSet
             base = (settings.public_url or str(request.base_url)).rstrip("/")
             found: list[Json] = [{"url": f"{base}/v1/artifacts/{picture.artifact.hex()}"} for picture in pictures]
         else:
-            found = [{"b64_json": await _base64(desk, picture)} for picture in pictures]
+            found = [{"b64_json": await base64_of(desk, picture)} for picture in pictures]
         return answer({"created": int(time.time()), "data": _described(found, pictures, order)})
 
     @router.get("/v1/models", tags=["openai"], summary="List what the network offers now")
@@ -91,7 +91,12 @@ def parse_hex(text: str, what: str) -> bytes:
     return name
 
 
-async def _base64(desk: Desk, picture: Picture) -> str:
+async def base64_of(desk: Desk, picture: Picture) -> str:
+    """Give a picture as text.
+
+    Raises:
+        ApiError: 410: it is no longer kept.
+    """
     data = await desk.artifact(picture.artifact)
     if data is None:
         raise ApiError(410, "artifact_expired", f"the picture of task {picture.task.hex()} is no longer kept")

@@ -12,7 +12,7 @@ from fastapi import Request
 
 from node.adapters.http.accounts import Account
 from node.adapters.http.errors import RETRY_AFTER_S, ApiError, impossible, invalid, refused, unavailable
-from node.adapters.http.requests import TaskRequest, parse_size
+from node.adapters.http.requests import TaskRequest, nearest_size, parse_size
 from node.adapters.http.settings import HttpSettings
 from node.adapters.http.spending import Reservation, Spending
 from node.ports import Desk, Journal
@@ -157,6 +157,8 @@ class Orders:
     def _complete(self, request: TaskRequest, count: int, seed: int | None) -> tuple[TaskSpecification, ...]:
         """Fill in what the app left out; ``seed`` stands in for one it did not give."""
         size = parse_size(request.size)
+        if size is not None and self._settings.nearest_size:
+            size = nearest_size(size, self._catalog.resolve(request.model))
         first = request.seed if request.seed is not None else seed
         if first is None:
             first = secrets.randbits(_SEED_BITS)

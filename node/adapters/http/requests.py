@@ -1,11 +1,13 @@
 """What apps send, as strictly validated types."""
 
+import math
 import re
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from node.adapters.http.errors import invalid
+from protocol.task.catalog import CatalogModel
 
 MAX_PICTURES: Final = 4
 """Pictures of one request; each is a task of its own."""
@@ -31,7 +33,7 @@ Guidance = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class TaskRequest(_Request):
@@ -83,6 +85,19 @@ class ImagesRequest(TaskRequest):
     """Not offered; ``GET /v1/tasks/{id}/events`` tells progress."""
     partial_images: Literal[0] | None = None
     """Not offered."""
+
+
+def nearest_size(size: tuple[int, int], model: CatalogModel | None) -> tuple[int, int]:
+    """Give the size of a model that is nearest to this one (pixels): in shape first, then in area."""
+    width, height = size
+    if model is None or not width or not height:
+        return size
+
+    def distance(offered: tuple[int, int]) -> tuple[float, float]:
+        shape = abs(math.log(offered[0] * height / (offered[1] * width)))
+        return round(shape, 3), abs(math.log(offered[0] * offered[1] / (width * height)))
+
+    return min(model.sizes, key=distance)
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

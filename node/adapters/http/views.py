@@ -17,7 +17,7 @@ from protocol.wire.statements import Statement
 Json = Mapping[str, object]
 
 
-def answer(body: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def answer(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Give a JSON answer."""
     return Response(json.dumps(body, separators=(",", ":")), status, headers, media_type="application/json")
 
