@@ -212,7 +212,7 @@ async def test_interrupt__own_requests__end_and_those_of_others_do_not(serve: Se
         while served.desk.watching < 2:
             await trio.lowlevel.checkpoint()
         await call(served, lambda client: getattr(client, how)())
-        assert await served.desk.wait_for_cancelled(1) == [mine]
+        assert set(await served.desk.wait_for_cancelled(1)) == {mine}
         await served.desk.finish(theirs)
     assert answers == {"mine": 502, "theirs": 200}
 
