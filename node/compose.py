@@ -6,7 +6,7 @@ loads torch.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from ipaddress import ip_network
@@ -53,6 +53,7 @@ WEI_PER_GWEI: Final = 10**9
 RECURSION_LIMIT: Final = 1000
 """Python's own. eth_account, which opens the keystore, brings a library that raises it to 100,000; `json.loads`, which
 recurses in C, then ends the process on 100 kB of brackets from any client."""
+Drain = Callable[[], Awaitable[None]]
 Addresses = Callable[[], tuple[str, ...]]
 
 
@@ -71,6 +72,8 @@ class NodeInfo:
     http_url: str | None
     access: str | None = None
     """Whom its API serves, in a few words."""
+    drain: Drain = trio.lowlevel.checkpoint
+    """Lets it take no more tasks, and returns once no app waits for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +275,10 @@ async def run_with(
             await nursery.start(doorkeeper.run, driver)
             nursery.start_soon(stop_when_drained, doorkeeper, nursery.cancel_scope)
             nursery.start_soon(ports.engine.run, driver)
-        url = None
+        url, drain = None, trio.lowlevel.checkpoint
         if spec.has_gateway and desk is not None and live is not None:
             portal = _portal(settings, live, nursery) if settings.portal.enabled else None
-            port = await nursery.start(_serve_http, settings, desk, portal, identity, ports.clock, journal)
+            port, drain = await nursery.start(_serve_http, settings, desk, portal, identity, ports.clock, journal)
             url = f"http://{settings.http.host}:{port}"
 
         def describe() -> NodeInfo:
@@ -289,9 +292,9 @@ async def run_with(
                 access=_access(settings) if url is not None else None,
             )
 
-        info = describe()
+        info = replace(describe(), drain=drain)
         if ports.control is not None:
-            control = Control(lambda: asdict(describe()), doorkeeper, ports.engine)
+            control = Control(lambda: described(describe()), doorkeeper, ports.engine)
             await nursery.start(ports.control.run, control.answer)
         journal.note(NoteName.NODE_READY, role=settings.role.value, peer=info.peer_id)
         nursery.start_soon(_note_stopping, journal)
@@ -306,6 +309,11 @@ def _access(settings: Settings) -> str:
     if not known:
         return f"nobody yet: make a key with cuckoo apikey create --keys-file {settings.api_keys_file}"
     return f"whoever has {'the' if known == 1 else f'one of {known}'} API key{'s'[: known - 1]}"
+
+
+def described(info: NodeInfo) -> dict[str, object]:
+    """Give what may be told of a node."""
+    return {name: value for name, value in asdict(info).items() if name != "drain"}
 
 
 async def _note_stopping(journal: Journal) -> None:
@@ -371,9 +379,9 @@ async def _serve_http(
     clock: Clock,
     journal: StructuredJournal,
     *,
-    task_status: "trio.TaskStatus[int]" = trio.TASK_STATUS_IGNORED,
+    task_status: "trio.TaskStatus[tuple[int, Drain]]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve the HTTP gateway of a coordinator; reports started with its port."""
+    """Serve the HTTP gateway of a coordinator; reports started with its port, and with what drains it."""
     from node.adapters.http import Gateway, HttpSettings, KeyRing
 
     section = settings.http
@@ -383,6 +391,7 @@ async def _serve_http(
             host=section.host,
             port=section.port,
             require_key=settings.requires_key,
+            cors_origins=section.cors_origins,
             nearest_size=section.nearest_size,
             public_url=section.public_url,
             trusted_proxies=tuple(ip_network(network) for network in section.trusted_proxies),
@@ -396,7 +405,8 @@ async def _serve_http(
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow_api_keys, settings.api_keys_file, ring.replace, partial(_complain, journal))
-        await gateway.run(task_status=task_status)
+        port = await nursery.start(gateway.run)
+        task_status.started((port, gateway.drain))
 
 
 def _complain(journal: Journal, problem: str) -> None:

@@ -38,6 +38,14 @@ def _web_address(value: str) -> str:
     return value
 
 
+def _origin(value: str) -> str:
+    """Accept what browsers send as ``Origin``, or ``*``."""
+    scheme, separator, rest = value.partition("://")
+    if value != "*" and (scheme not in {"http", "https"} or not separator or not rest or "/" in rest or "*" in rest):
+        raise ValueError(f"{value!r} is no origin: write it as https://app.example.org, without a path, or *")
+    return value.lower()
+
+
 def _network(value: str) -> str:
     """Accept an IP address, or a network of them."""
     try:
@@ -102,6 +110,7 @@ def _hours(value: str) -> str:
 Hours = Annotated[str, Field(max_length=64), AfterValidator(_hours)]
 RefusedWord = Annotated[str, Field(min_length=1, max_length=100)]
 WebAddress = Annotated[str, Field(max_length=2048), AfterValidator(_web_address)]
+Origin = Annotated[str, Field(max_length=256), AfterValidator(_origin)]
 IpNetwork = Annotated[str, Field(max_length=64), AfterValidator(_network)]
 EthereumAddress = Annotated[str, AfterValidator(_ethereum_address)]
 ListenAddress = Annotated[str, Field(max_length=256), AfterValidator(_listening_multiaddress)]
@@ -186,6 +195,12 @@ class HttpSection(Section):
     keys_file: Path | None = None
     """Hashes of API keys, as ``cuckoo apikey`` writes it; ``api-keys.json`` in the data folder where left out. A
     running node notices when it changes."""
+    cors_origins: Annotated[tuple[Origin, ...], Field(max_length=64)] = ()
+    """Origins of web pages that may call from a browser, such as ``https://app.example.org``; ``*`` is all. None where
+    left out."""
+    drain_s: Annotated[float, Field(ge=0, le=600)] = 6.0
+    """How long (s) calls that wait for pictures may end when the node is told to stop; no new tasks are taken then.
+    What is not done by then is answered 503, and goes on after the restart if its app sent an Idempotency-Key."""
     nearest_size: bool = False
     """Draw the nearest size that a model has where an app asks for another, as apps do that have one written into
     them; otherwise such requests are refused with the sizes that there are."""

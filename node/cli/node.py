@@ -147,17 +147,26 @@ def run_settings(settings: "Settings", *, as_json: bool) -> int:
     if chain.gas_keystore is not None:
         gas_key = keystore.unlock(chain.gas_keystore, chain.gas_password_file, flag=GAS_KEY_FLAG)
 
+    info: NodeInfo | None = None
+
+    async def drain() -> None:
+        if info is not None:
+            await info.drain()
+
     async def run() -> None:
         import trio
 
         from node.compose import run_node
 
+        nonlocal info
         async with trio.open_nursery() as nursery:
             info = await nursery.start(run_node, settings, secret, gas_key)
             garbage.collect_from_here_on()  # again: what it restored and loaded since is there for long, too
             print(ready_line(info) if as_json else ready_text(info, has_gas_key=gas_key is not None), flush=True)
 
-    return run_until_stopped(run, exit_with_stdin=settings.exit_with_stdin)
+    return run_until_stopped(
+        run, exit_with_stdin=settings.exit_with_stdin, drain=drain, drain_seconds=settings.http.drain_s
+    )
 
 
 def ready_line(info: "NodeInfo") -> str:

@@ -1,8 +1,9 @@
 """Runs a long-lived command until it ends or is told to stop, and makes sure that it does stop.
 
 A first SIGINT or SIGTERM, a terminal that closes (SIGHUP), or the end of standard input where asked for, cancels
-everything; a second signal, or a stop that takes too long, ends the process at once. State on disk is safe at any
-instant, so this loses nothing.
+everything; a second signal, or a stop that takes too long, ends the process at once. Where something is to end by
+itself before, the first signal waits for that and the second does not. State on disk is safe at any instant, so this
+loses nothing.
 """
 
 import os
@@ -22,7 +23,12 @@ STOP_SECONDS: Final = 3.0
 
 
 def run_until_stopped(
-    main: Callable[[], Awaitable[None]], *, stop_seconds: float = STOP_SECONDS, exit_with_stdin: bool = False
+    main: Callable[[], Awaitable[None]],
+    *,
+    stop_seconds: float = STOP_SECONDS,
+    exit_with_stdin: bool = False,
+    drain: Callable[[], Awaitable[None]] | None = None,
+    drain_seconds: float = 0.0,
 ) -> int:
     """Run ``main`` under trio until it returns or a signal comes.
 
@@ -32,7 +38,10 @@ def run_until_stopped(
     Args:
         main: What to run; it must end soon after it is cancelled.
         stop_seconds: How long it may take to stop (s) before the process ends regardless.
-        exit_with_stdin: Take the end of standard input as a request to stop.
+        exit_with_stdin: Take the end of standard input as a request to stop, at once.
+        drain: What is to end by itself after the first signal, before ``main`` is cancelled; another signal cuts it
+            short.
+        drain_seconds: How long that may take (s).
 
     Returns:
         Exit code: 0 when it returned, was terminated or its parent left; 130 after Ctrl-C.
@@ -42,7 +51,7 @@ def run_until_stopped(
     """
     stopping = _Stopping(stop_seconds)
     try:
-        trio.run(_run, main, stopping, exit_with_stdin)
+        trio.run(_run, main, stopping, exit_with_stdin, drain, drain_seconds)
     except BaseExceptionGroup as group:
         expected, rest = group.split(OverlayError)
         if expected is None or rest is not None:
@@ -53,12 +62,24 @@ def run_until_stopped(
     return stopping.code
 
 
-async def _run(main: Callable[[], Awaitable[None]], stopping: "_Stopping", exit_with_stdin: bool) -> None:
+async def _run(
+    main: Callable[[], Awaitable[None]],
+    stopping: "_Stopping",
+    exit_with_stdin: bool,
+    drain: Callable[[], Awaitable[None]] | None,
+    drain_seconds: float,
+) -> None:
     """Run ``main`` in a scope that signals cancel, while listening for them to the very end."""
     hung_up = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, *hung_up) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_listen, signals, stopping)
+
+            async def drain_and_stop(code: int) -> None:
+                with trio.move_on_after(drain_seconds):
+                    await (drain or trio.lowlevel.checkpoint)()
+                stopping.begin(code, "signal")
+
+            nursery.start_soon(_listen, signals, stopping, lambda code: nursery.start_soon(drain_and_stop, code))
             if exit_with_stdin:
                 stopping.watch_stdin(trio.lowlevel.current_trio_token())
             with stopping.scope:
@@ -66,14 +87,20 @@ async def _run(main: Callable[[], Awaitable[None]], stopping: "_Stopping", exit_
             nursery.cancel_scope.cancel()
 
 
-async def _listen(signals: AsyncIterator[int], stopping: "_Stopping") -> None:
-    """Stop on the first signal, leave on the second."""
+async def _listen(signals: AsyncIterator[int], stopping: "_Stopping", drain_and_stop: Callable[[int], None]) -> None:
+    """Let what runs end on the first signal, stop on another, leave on one more."""
+    draining = False
     async for number in signals:
         if stopping.begun:
             os._exit(128 + number)
+        code = 128 + number if number == signal.SIGINT else 0
+        if draining:
+            stopping.begin(code, "signal")
+            continue
         with suppress(OSError):  # of a terminal that is gone
             print("stopping…", file=sys.stderr, flush=True)
-        stopping.begin(128 + number if number == signal.SIGINT else 0, "signal")
+        draining = True
+        drain_and_stop(code)
 
 
 def _first(group: BaseExceptionGroup[OverlayError]) -> OverlayError:

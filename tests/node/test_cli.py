@@ -262,6 +262,10 @@ async def stubborn():
     with trio.CancelScope(shield=True):
         await forever()
 
+async def draining():
+    print("draining", file=sys.stderr, flush=True)
+    await trio.sleep({draining})
+
 async def mistaken():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(forever)
@@ -271,14 +275,18 @@ async def mistaken():
 if not {ignoring}:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
 try:
-    sys.exit(run_until_stopped({main}, stop_seconds=0.5, exit_with_stdin={stdin}))
+    drain = draining if {draining} else None
+    options = dict(stop_seconds=0.5, exit_with_stdin={stdin}, drain=drain, drain_seconds=2)
+    sys.exit(run_until_stopped({main}, **options))
 except ConfigError as error:
     sys.exit(str(error))
 """
 
 
-def start_runner(main: str, *, stdin: bool = False, ignoring: bool = False) -> subprocess.Popen[bytes]:
-    code = RUNNER.format(main=main, stdin=stdin, ignoring=ignoring)
+def start_runner(
+    main: str, *, stdin: bool = False, ignoring: bool = False, draining: float = 0
+) -> subprocess.Popen[bytes]:
+    code = RUNNER.format(main=main, stdin=stdin, ignoring=ignoring, draining=draining)
     command = [sys.executable, "-c", code]
     if ignoring:  # as a shell starts what runs in the background
         command = ["sh", "-c", 'trap "" INT TERM HUP; exec "$0" "$@"', *command]
@@ -337,6 +345,26 @@ def test_run_until_stopped__second_signal__leaves_at_once():
     assert process.stderr.readline().decode() == "stopping…\n"
     process.send_signal(signal.SIGINT)
     assert finish(process) == (130, "")
+
+
+@pytest.mark.parametrize(("draining", "within"), [(0.2, (0.2, 1.9)), (60, (2.0, 6.0))])
+def test_run_until_stopped__something_to_drain__waits_for_it_within_its_limit(draining, within):
+    process = start_runner("forever", draining=draining)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert finish(process) == (0, "stopping…\ndraining\n")
+    assert within[0] <= time.monotonic() - begun < within[1]
+
+
+def test_run_until_stopped__second_signal_while_draining__stops_in_good_order():
+    process = start_runner("forever", draining=60)
+    assert process.stderr is not None
+    process.send_signal(signal.SIGINT)
+    assert [process.stderr.readline().decode() for _ in range(2)] == ["stopping…\n", "draining\n"]
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert finish(process) == (130, "")
+    assert time.monotonic() - begun < 1.9
 
 
 @pytest.mark.parametrize("main", ["forever", "stubborn"])

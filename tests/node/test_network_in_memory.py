@@ -14,6 +14,7 @@ from node.adapters.engine.instant import InstantEngine
 from node.adapters.engine.settings import EngineSettings
 from node.adapters.memory import MemoryChain, MemoryNetwork, MemoryStore
 from node.adapters.system import SystemClock
+from node.api_keys import changed_entries, entry_of, new_key
 from node.catalog import load_catalog
 from node.compose import NodeInfo, identity_of, run_with
 from node.journal import StructuredJournal
@@ -22,10 +23,13 @@ from node.settings import ChainSection, HttpSection, MinerSection, NodeRole, Set
 from protocol.crypto.keys import NodeKey
 from protocol.stake.epoch import epoch_at
 from protocol.task.artifact import check_png
-from protocol.units import Epoch
+from protocol.units import Epoch, Wei
 from tests.support import networks
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:hypercorn")
+
+ONE_PICTURE = Wei(128 * 128 * 15 * networks.network_params().price_per_pixel_step_wei)
+"""What the embedded model's default costs."""
 
 
 class Network:
@@ -54,6 +58,7 @@ class Network:
         role: NodeRole,
         delay_ms: int = 0,
         chain: Chain | None = None,
+        http: HttpSection | None = None,
         **miner: Any,
     ) -> NodeInfo:
         clock, journal = SystemClock(), StructuredJournal()
@@ -72,6 +77,8 @@ class Network:
         )
         secret = {"alice": b"alice", "bob": b"bob", "carol": b"carol"}[name]
         settings = self.settings(role, name, **miner)
+        if http is not None:
+            settings = settings.model_copy(update={"http": http})
         identity = identity_of(settings, hashlib.sha256(secret).digest())
         return await nursery.start(run_with, ports, settings, identity, journal)
 
@@ -135,6 +142,41 @@ async def test_generation__miner_leaves_mid_job__another_makes_it(tmp_path: Path
     done = next(stored.done for stored in network.stores["carol"]._tasks.values())
     assert done is not None
     assert done.miner == 2
+
+
+async def test_api_key__made_while_it_runs__counts_at_once_and_its_spending_outlives_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.api_keys.WATCH_S", 0.01)
+    network, key = Network(tmp_path), new_key()
+    async with trio.open_nursery() as nursery:
+        await network.start(nursery, "alice", NodeRole.MINER)
+        for run in range(2):
+            async with trio.open_nursery() as life:
+                info = await network.start(
+                    life, "carol", NodeRole.COORDINATOR, http=HttpSection(port=0, require_key=True)
+                )
+                assert info.http_url is not None
+                assert info.access is not None
+                assert info.access.startswith("nobody yet" if run == 0 else "whoever has the API key")
+                headers = {"Authorization": f"Bearer {key}"}
+                async with httpx.AsyncClient(base_url=info.http_url, headers=headers) as client:
+                    await serving(client)
+                    if run == 0:
+                        assert (await client.get("/v1/models")).status_code == 401
+                        with changed_entries(tmp_path / "api-keys.json") as entries:
+                            entries.append(entry_of(key, "app", wei_per_day=ONE_PICTURE))
+                        with trio.fail_after(10):
+                            while (r := await client.get("/v1/models")).status_code == 401:
+                                print(r.text, list(tmp_path.iterdir()), trio.current_time())
+                                await trio.sleep(0.01)
+                    answer = await client.post("/v1/images/generations", json={"prompt": "a red heart"})
+                    assert answer.status_code == (200 if run == 0 else 402), answer.text
+                    await info.drain()
+                    stopping = await client.post("/v1/tasks", json={"prompt": "a red heart"})
+                    assert (stopping.status_code, stopping.json()["error"]["code"]) == (503, "stopping")
+                life.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
 
 
 class FailingChain:

@@ -185,6 +185,15 @@ def test_load_settings__bad_flag__names_the_flag(write, flags, line):
     assert fault_of(write(GOOD), flags) == line
 
 
+@pytest.mark.parametrize("origin", ["app.example", "https://app.example/", "https://*.example", "ftp://x", "https://"])
+def test_load_settings__no_origin__says_how_one_is_written(write, origin):
+    path = write(
+        GOOD.replace('"miner"', '"coordinator"') + f'[http]\ncors_origins = ["https://a.example:8", "{origin}"]\n'
+    )
+    problem = f"{origin!r} is no origin: write it as https://app.example.org, without a path, or *"
+    assert fault_of(path) == f"{path}: http.cors_origins: {problem}"
+
+
 @pytest.mark.parametrize(
     ("section", "required"),
     [

@@ -15,6 +15,8 @@ from protocol.units import TaskId
 
 KEEP_ALIVE_S: Final = 15.0
 """How often (s) a silent stream sends a comment: proxies close what is silent for 30 s or more."""
+RETRY_MS: Final = 5_000
+"""After how long (ms) a client is to connect again when the node stops: a restart takes some seconds."""
 
 
 @final
@@ -39,7 +41,7 @@ class EventStream(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hear_client, receive, nursery.cancel_scope)
-                nursery.start_soon(self._hear_stop, nursery.cancel_scope)
+                nursery.start_soon(self._hear_stop, send, nursery.cancel_scope)
                 nursery.start_soon(self._keep_alive, send)
                 try:
                     await self._tell(send)
@@ -73,6 +75,8 @@ class EventStream(Response):
             pass
         scope.cancel()
 
-    async def _hear_stop(self, scope: trio.CancelScope) -> None:
+    async def _hear_stop(self, send: Send, scope: trio.CancelScope) -> None:
         await self._stopping.wait()
+        # Whoever follows comes back by himself, and hears the whole story again: a task outlives its coordinator's run.
+        await self._send(send, f"retry: {RETRY_MS}\n: this node is stopping\n\n")
         scope.cancel()

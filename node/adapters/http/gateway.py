@@ -2,6 +2,7 @@
 
 import errno
 import logging
+from collections.abc import Sequence
 from typing import Final, cast, final
 
 import trio
@@ -9,6 +10,8 @@ from fastapi import FastAPI
 from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 from prometheus_client import CollectorRegistry
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from node.adapters.http.a1111 import a1111_routes
 from node.adapters.http.a1111_lists import a1111_lists
@@ -35,6 +38,8 @@ from protocol.task.catalog import Catalog
 GRACE_S: Final = 1.5
 """How long (s) open calls may still write their answer when the node stops."""
 _MAX_HEADER_BYTES: Final = 16 * 1024
+CORS_MAX_AGE_S: Final = 600
+"""How long (s) a browser remembers that it may call, so that not each call costs two."""
 _BACKLOG: Final = 512
 """Connections that wait to be accepted: a burst of apps."""
 
@@ -62,7 +67,7 @@ class Gateway:
         self._journal = journal
         self._stopping = trio.Event()
         self._places = Places(settings)
-        ring = ring or KeyRing()
+        ring = KeyRing() if ring is None else ring
         self._orders = orders = Orders(desk, catalog, journal, settings, Spending(desk, ring))
         app = FastAPI(
             title="Cuckoo", description="Pictures from other people's GPUs.", version="1", docs_url=None, redoc_url=None
@@ -72,7 +77,7 @@ class Gateway:
         app.include_router(a1111_routes(orders, desk, catalog))
         app.include_router(a1111_lists(desk, catalog))
         app.include_router(task_routes(orders, desk, settings, self._stopping))
-        app.include_router(health_routes(desk, registry))
+        app.include_router(health_routes(desk, orders, registry))
         app.include_router(docs_routes())
         if portal is not None:
             app.include_router(portal_routes(portal, desk, catalog, settings, self._stopping))
@@ -80,7 +85,19 @@ class Gateway:
         accounts = Accounts(settings, trio.current_time, ring)
         # The libraries type an ASGI application each in other words.
         self._door = Door(cast("Application", app), settings, accounts, registry)
+        self._application: Application = self._door
+        if settings.cors_origins:
+            self._application = cast("Application", _with_cors(cast("ASGIApp", self._door), settings.cors_origins))
         self._hypercorn = _hypercorn_config()
+
+    async def drain(self) -> None:
+        """Take no more tasks, and return once no call waits for its pictures; event streams end then.
+
+        What has no call that waits for it goes on, and after a restart too. Until ``run`` is cancelled the rest of the
+        API answers.
+        """
+        await self._orders.drain()
+        self._stopping.set()
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen and serve until cancelled; started with the bound port. A gateway runs once.
@@ -153,7 +170,7 @@ class Gateway:
 
     async def _serve(self, stream: trio.SocketStream, context: WorkerContext) -> None:
         """Serve one connection. Hypercorn's own loop would end with the first one that it cannot parse."""
-        connection = Connection(self._door, self._hypercorn, context, stream)
+        connection = Connection(self._application, self._hypercorn, context, stream)
         try:
             address: str = stream.socket.getpeername()[0]
         except OSError:  # it has left already
@@ -171,6 +188,18 @@ class Gateway:
             self._journal.note(NoteName.MESSAGE_IGNORED, rule="http.connection")
         finally:
             self._places.release(connection)
+
+
+def _with_cors(application: ASGIApp, origins: Sequence[str]) -> CORSMiddleware:
+    """Let pages from these origins call, all where one is ``*``. Keys come in a header, so cookies mean nothing."""
+    return CORSMiddleware(
+        application,
+        allow_origins=origins,
+        allow_methods=("GET", "HEAD", "POST", "DELETE"),
+        allow_headers=("*",),
+        expose_headers=("Accept-Ranges", "Content-Range", "ETag", "Retry-After"),
+        max_age=CORS_MAX_AGE_S,
+    )
 
 
 def _hypercorn_config() -> Config:

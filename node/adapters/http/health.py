@@ -3,11 +3,12 @@
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from node.adapters.http.orders import Orders
 from node.adapters.http.views import answer
 from node.ports import Desk
 
 
-def health_routes(desk: Desk, registry: CollectorRegistry) -> APIRouter:
+def health_routes(desk: Desk, orders: Orders, registry: CollectorRegistry) -> APIRouter:
     """Give the routes of health and metrics."""
     router = APIRouter(tags=["operation"])
 
@@ -17,7 +18,7 @@ def health_routes(desk: Desk, registry: CollectorRegistry) -> APIRouter:
 
     @router.get("/readyz", summary="Say whether tasks can be served now")
     async def readyz() -> Response:
-        ready, reason = desk.ready()
+        ready, reason = (False, "this node is stopping") if orders.is_closed else desk.ready()
         return answer({"status": "ready"}) if ready else answer({"status": "not_ready", "reason": reason}, 503)
 
     @router.get("/metrics", summary="Metrics for Prometheus")

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Request, Response
 from node.adapters.http.accounts import Account
 from node.adapters.http.errors import ApiError, not_found
 from node.adapters.http.orders import ClientGone, Order, Orders, Picture
+from node.adapters.http.ranges import file_answer
 from node.adapters.http.requests import ImagesRequest
 from node.adapters.http.settings import HttpSettings
 from node.adapters.http.views import Json, answer, picture_view
@@ -57,21 +58,15 @@ def image_routes(orders: Orders, desk: Desk, catalog: Catalog, settings: HttpSet
             )
         return answer(_model_view(offered[entry.name]))
 
+    @router.head("/v1/artifacts/{digest}", include_in_schema=False)
     @router.get("/v1/artifacts/{digest}", tags=["native"], summary="Fetch a picture")
     async def artifact(digest: str, request: Request) -> Response:
         name = parse_hex(digest, "artifact")
         data = await desk.artifact(Digest(name))
         if data is None:
             raise not_found("artifact, or it has expired")
-        headers = {
-            "Cache-Control": "public, max-age=31536000, immutable",
-            "ETag": f'"{name.hex()}"',
-            "X-Content-Type-Options": "nosniff",
-        }
-        if request.headers.get("if-none-match") == headers["ETag"]:
-            return Response(status_code=304, headers=headers)
         media_type = "image/png" if data.startswith(_PNG) else "application/octet-stream"
-        return Response(data, headers=headers, media_type=media_type)
+        return file_answer(request, data, f'"{name.hex()}"', media_type)
 
     return router
 

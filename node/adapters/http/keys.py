@@ -27,10 +27,6 @@ class KeyRing:
         self._keys = dict(keys or {})
         self.now = now
 
-    def __len__(self) -> int:
-        """Count them."""
-        return len(self._keys)
-
     def replace(self, keys: Mapping[str, ApiKey]) -> None:
         """Know these from now on, and no others."""
         self._keys = dict(keys)

@@ -71,11 +71,26 @@ class Orders:
         self._spending = spending
         self._turns: dict[tuple[str, str], _Turn] = {}
         self._waits: set[_Wait] = set()
+        self._placing = 0
+        self._is_closed = False
         self._is_stopping = False
+        self._quiet = trio.Event()
+
+    @property
+    def is_closed(self) -> bool:
+        """Say whether no more tasks are taken."""
+        return self._is_closed
+
+    async def drain(self) -> None:
+        """Take no more tasks from now on, and wait until no call waits for its pictures."""
+        self._is_closed = True
+        while self._waits or self._placing:
+            self._quiet = trio.Event()
+            await self._quiet.wait()
 
     def stop(self) -> None:
         """End all waiting, and that of calls to come: the node stops."""
-        self._is_stopping = True
+        self._is_closed = self._is_stopping = True
         for wait in self._waits:
             wait.end(_stopping())
 
@@ -90,6 +105,18 @@ class Orders:
         Raises:
             ApiError: the request is wrong, impossible, or not taken now.
         """
+        if self._is_closed:
+            raise _stopping()
+        self._placing += 1
+        try:
+            return await self._place(request, account, count=count, key=key, detached=detached)
+        finally:
+            self._placing -= 1
+            self._quiet.set()
+
+    async def _place(
+        self, request: TaskRequest, account: Account, *, count: int, key: str | None, detached: bool
+    ) -> Order:
         name = _check_key(key)
         specifications = self._complete(request, count, _seed_of(account, name) if name else None)
         urgency = Priority(request.priority or Priority.NORMAL)
@@ -142,6 +169,7 @@ class Orders:
             yield
         finally:
             self._waits.discard(wait)
+            self._quiet.set()
 
     async def _follow_all(self, order: Order, ended: dict[TaskId, Picture], wait: "_Wait") -> None:
         async with trio.open_nursery() as followers:

@@ -34,6 +34,8 @@ class HttpSettings:
     """Followers of ``/events`` at once; beyond it they hear ``busy``."""
     max_event_streams_per_caller: int = 32
     """Of these, followers of one known key, or of one address without a known key."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of web pages that may call from a browser; ``*`` is all."""
     nearest_size: bool = False
     """Draw the nearest size that a model has where an app asks for another, instead of refusing it."""
     public_url: str | None = None
