@@ -151,11 +151,10 @@ async def test_api_key__made_while_it_runs__counts_at_once_and_its_spending_outl
     network, key = Network(tmp_path), new_key()
     async with trio.open_nursery() as nursery:
         await network.start(nursery, "alice", NodeRole.MINER)
+        section = HttpSection(port=0, require_key=True)
         for run in range(2):
             async with trio.open_nursery() as life:
-                info = await network.start(
-                    life, "carol", NodeRole.COORDINATOR, http=HttpSection(port=0, require_key=True)
-                )
+                info = await network.start(life, "carol", NodeRole.COORDINATOR, http=section)
                 assert info.http_url is not None
                 assert info.access is not None
                 assert info.access.startswith("nobody yet" if run == 0 else "whoever has the API key")
@@ -167,8 +166,7 @@ async def test_api_key__made_while_it_runs__counts_at_once_and_its_spending_outl
                         with changed_entries(tmp_path / "api-keys.json") as entries:
                             entries.append(entry_of(key, "app", wei_per_day=ONE_PICTURE))
                         with trio.fail_after(10):
-                            while (r := await client.get("/v1/models")).status_code == 401:
-                                print(r.text, list(tmp_path.iterdir()), trio.current_time())
+                            while (await client.get("/v1/models")).status_code == 401:
                                 await trio.sleep(0.01)
                     answer = await client.post("/v1/images/generations", json={"prompt": "a red heart"})
                     assert answer.status_code == (200 if run == 0 else 402), answer.text
