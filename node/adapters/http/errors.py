@@ -5,6 +5,7 @@ field. A message never repeats a prompt.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,6 +63,13 @@ class ApiError(Exception):
     param: str | None = None
     retry_after_s: int | None = None
 
+    def body(self, path: str = "") -> Mapping[str, object]:
+        """Give what is answered to a request for ``path``, in the shape of the API that it belongs to."""
+        message = self.message[:MAX_MESSAGE_CHARACTERS]
+        if path.startswith(A1111_PREFIX):
+            return {"error": self.code, "detail": message, "body": "", "errors": message}
+        return {"error": {"message": message, "type": _kind(self.status), "param": self.param, "code": self.code}}
+
     def response(self, path: str = "") -> Response:
         """Give the answer to a request for ``path`` as it goes out."""
         headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
@@ -69,14 +77,8 @@ class ApiError(Exception):
             headers["WWW-Authenticate"] = "Basic" if path.startswith(A1111_PREFIX) else "Bearer"
         if self.retry_after_s is None:
             headers["x-should-retry"] = "false"  # OpenAI clients otherwise repeat 409 and 5xx by themselves
-        message = self.message[:MAX_MESSAGE_CHARACTERS]
-        body: dict[str, object] = {
-            "error": {"message": message, "type": _kind(self.status), "param": self.param, "code": self.code}
-        }
-        if path.startswith(A1111_PREFIX):
-            body = {"error": self.code, "detail": message, "body": "", "errors": message}
         # ASCII escapes: a message may hold half a surrogate pair that a request brought in.
-        return Response(json.dumps(body), self.status, headers, media_type="application/json")
+        return Response(json.dumps(self.body(path)), self.status, headers, media_type="application/json")
 
 
 def invalid(message: str, param: str | None = None) -> ApiError:

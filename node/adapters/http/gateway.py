@@ -23,6 +23,7 @@ from node.adapters.http.errors import install
 from node.adapters.http.health import health_routes
 from node.adapters.http.images import image_routes
 from node.adapters.http.keys import KeyRing
+from node.adapters.http.openapi import describe_fully
 from node.adapters.http.orders import Orders
 from node.adapters.http.places import Places
 from node.adapters.http.portal import Portal, portal_routes
@@ -82,6 +83,7 @@ class Gateway:
         if portal is not None:
             app.include_router(portal_routes(portal, desk, catalog, settings, self._stopping))
             app.include_router(file_routes())
+        describe_fully(app)
         accounts = Accounts(settings, trio.current_time, ring)
         # The libraries type an ASGI application each in other words.
         self._door = Door(cast("Application", app), settings, accounts, registry)

@@ -1,0 +1,102 @@
+"""The description of the API is whole and true: every operation, answer and refusal, each with an example."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from node.adapters.http.openapi_errors import REFUSALS, refusals_of
+from node.adapters.http.openapi_examples import ANSWERS, DIGEST, MEDIA_TYPES, REQUESTS, TASK
+from tests.adapters.http.conftest import Serve, Served
+from tests.support.desk import Workbench
+
+ROOT = Path(__file__).parents[3]
+OTHER_PLACES = {"method_not_allowed", "numerics_not_offered"}
+"""Codes that no operation has: of requests for none, and of what no request can say."""
+
+
+async def document_of(served: Served) -> dict:
+    return (await served.http.get("/openapi.json")).json()
+
+
+def operations(document: dict) -> Iterator[tuple[str, str, dict]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+async def test_openapi__every_operation__shows_request_answer_and_each_refusal(serve: Serve):
+    document = await document_of(await serve())
+    for method, path, operation in operations(document):
+        where = f"{method} {path}"
+        assert operation["summary"], where
+        body = operation.get("requestBody")
+        assert body is None or "example" in next(iter(body["content"].values())), where
+        assert all("example" in parameter for parameter in operation.get("parameters", ())), where
+        for status, response in operation["responses"].items():
+            for kind, content in response.get("content", {}).items():
+                assert kind == "image/png" or "example" in content or content.get("examples"), f"{where}: {status}"
+        assert {"500"} < set(operation["responses"]), where
+        assert "422" not in operation["responses"], where
+        assert ("401" in operation["responses"]) is ("security" in operation), where
+
+
+async def test_openapi__fields_of_requests__say_what_they_do(serve: Serve):
+    document = await document_of(await serve())
+    for name, schema in document["components"]["schemas"].items():
+        if name not in {"Error", "A1111Error"}:
+            assert schema["description"], name
+            undescribed = [field for field, one in schema["properties"].items() if not one.get("description")]
+            assert undescribed == [], name
+
+
+async def test_openapi__our_tables__speak_of_operations_that_there_are(serve: Serve):
+    there = {(method, path) for method, path, _ in operations(await document_of(await serve()))}
+    for table in (ANSWERS, REQUESTS, REFUSALS, MEDIA_TYPES):
+        assert set(table) <= there
+    assert set(ANSWERS) == there
+
+
+def test_refusals__every_code_in_the_source__is_described():
+    source = "".join(path.read_text() for path in sorted((ROOT / "node/adapters/http").glob("*.py")))
+    source += "".join(path.read_text() for path in sorted((ROOT / "protocol/task").glob("*.py")))
+    source += (ROOT / "protocol/roles/intake.py").read_text() + (ROOT / "node/desk.py").read_text()
+    codes = set(re.findall(r'(?:ApiError\(\s*\d+|Impossible\(|Refused\()[\s,]*"(\w+)"', source))
+    assert {"busy", "prompt_empty", "size_not_offered", "no_miner", "disk_full"} <= codes, "the source is read"
+    described = {refusal.code for key in REFUSALS for refusal in refusals_of(*key)}
+    assert codes - described - OTHER_PLACES == set()
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(ANSWERS))
+async def test_examples__made_for_real__succeed_and_have_that_shape(serve: Serve, method: str, path: str):
+    served = await serve(Workbench(draws=not path.startswith("/v1/tasks/{task}") or path.endswith("events")))
+    address = path.replace("{model}", "gpt-image-1")
+    if "{task}" in path:
+        task = (await served.http.post("/v1/tasks", json={"prompt": "a red heart"})).json()["task"]
+        address = address.replace("{task}", task)
+    if "{digest}" in path:
+        digest = (await served.generate()).json()["data"][0]["cuckoo"]["artifact"]
+        address = address.replace("{digest}", digest)
+    body = REQUESTS.get((method, path))
+    if path == "/sdapi/v1/options":
+        body = {"sd_model_checkpoint": "tiny"}
+    with trio.fail_after(5):
+        response = await served.http.request(method, address, json=body)
+    assert response.is_success, response.text
+    kind = MEDIA_TYPES.get((method, path), "application/json")
+    assert response.headers["content-type"].partition(";")[0] == kind
+    if kind == "application/json" and path != "/v1/tasks/{task}":
+        assert shape(response.json()) == shape(ANSWERS[method, path])
+
+
+def shape(value: object) -> object:
+    """The names in an answer, without its values; of a list, the names in its first part."""
+    if isinstance(value, dict):
+        return {name: shape(part) for name, part in value.items()}
+    return [shape(value[0])] if isinstance(value, list) and value else None
+
+
+def test_examples__names__are_as_long_as_real_ones():
+    assert len(TASK) == len(DIGEST) == 64
