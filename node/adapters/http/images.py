@@ -46,7 +46,9 @@ def image_routes(orders: Orders, desk: Desk, catalog: Catalog, settings: HttpSet
 
     @router.get("/v1/models", tags=["openai"], summary="List what the network offers now")
     async def models() -> Response:
-        return answer({"object": "list", "data": [_model_view(model) for model in desk.models()]})
+        offered = {model.model: _model_view(model) for model in desk.models()}
+        aliases = [_alias_view(name, offered[to]) for name, to in catalog.aliases.items() if to in offered]
+        return answer({"object": "list", "data": [*offered.values(), *aliases]})
 
     @router.get("/v1/models/{model}", tags=["openai"], summary="Describe one model")
     async def model(model: str) -> Response:
@@ -106,7 +108,12 @@ def _described(found: list[Json], pictures: tuple[Picture, ...], order: Order) -
     ]
 
 
-def _model_view(model: OfferedModel) -> Json:
+def _alias_view(name: str, model: dict[str, object]) -> Json:
+    """Describe a name that apps have written into them: a model for those that look for it, and which one in truth."""
+    return {**model, "id": name, "cuckoo": {"alias_of": model["id"]}}
+
+
+def _model_view(model: OfferedModel) -> dict[str, object]:
     return {
         "id": model.model,
         "object": "model",

@@ -75,7 +75,11 @@ async def test_images_generate__all_that_clients_send__is_taken(serve: Serve):
 async def test_models__list_and_retrieve__say_what_is_offered(serve: Serve):
     served = await serve()
     listed = await call(served, lambda client: client.models.list().data)
-    assert [(model.id, model.object, model.owned_by) for model in listed] == [("tiny", "model", "cuckoo")]
+    assert [(model.id, model.object, model.owned_by) for model in listed] == [
+        ("tiny", "model", "cuckoo"),
+        ("gpt-image-1", "model", "cuckoo"),
+    ]
+    assert listed[1].model_extra["cuckoo"] == {"alias_of": "tiny"}
     assert listed[0].model_extra["cuckoo"]["sizes"] == ["64x64", "128x128"]
     assert (await call(served, lambda client: client.models.retrieve("gpt-image-1"))).id == "tiny"
     with pytest.raises(openai.NotFoundError):
