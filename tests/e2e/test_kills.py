@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import httpx
@@ -12,7 +13,7 @@ import pytest
 
 from protocol.notes import NoteName
 from protocol.task.artifact import check_png
-from tests.support.devnet import Running, devnet, wait_until
+from tests.support.devnet import PATIENCE_S, Running, devnet, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -47,6 +48,26 @@ def test_miner__killed_with_the_task__another_delivers_within_the_lease(tmp_path
         notes = [note for note in network.all_notes(task) if note["role"] == "coordinator"]
         assert [note["event"] for note in notes].count(NoteName.TASK_DONE) == 1
         assert [note["event"] for note in notes].count(NoteName.TASK_LEASE_EXPIRED) == 1
+
+
+def test_coordinator__told_to_stop__the_call_that_waits_gets_its_picture_first(tmp_path: Path) -> None:
+    with devnet(tmp_path, "--engine", "instant", "--delay-ms", "1500") as network:
+        answers: list[httpx.Response] = []
+
+        def draw() -> None:
+            with network.client as client:
+                answers.append(client.post("/v1/images/generations", json={"prompt": "a red heart"}))
+
+        coordinator = network.nodes("coordinator")[0]
+        waiting = threading.Thread(target=draw)
+        waiting.start()
+        wait_until(lambda: any(n["event"] == NoteName.TASK_AWARDED for n in network.notes(coordinator)), "the award")
+        os.kill(coordinator["pid"], signal.SIGTERM)
+        with network.client as client:
+            wait_until(lambda: client.get("/readyz").json().get("reason") == "this node is stopping", "the drain")
+        waiting.join(PATIENCE_S)
+        assert answers[0].status_code == 200, answers[0].text
+        wait_until(lambda: not psutil.pid_exists(coordinator["pid"]), "the end")
 
 
 def test_coordinator__killed_after_acknowledging__restarts_and_finishes(tmp_path: Path) -> None:

@@ -46,9 +46,9 @@ def image_routes(orders: Orders, desk: Desk, catalog: Catalog, settings: HttpSet
 
     @router.get("/v1/models", tags=["openai"], summary="List what the network offers now")
     async def models() -> Response:
-        offered = {model.model: _model_view(model) for model in desk.models()}
+        offered = {model.model: model for model in desk.models()}
         aliases = [_alias_view(name, offered[to]) for name, to in catalog.aliases.items() if to in offered]
-        return answer({"object": "list", "data": [*offered.values(), *aliases]})
+        return answer({"object": "list", "data": [*map(_model_view, offered.values()), *aliases]})
 
     @router.get("/v1/models/{model}", tags=["openai"], summary="Describe one model")
     async def model(model: str) -> Response:
@@ -108,21 +108,26 @@ def _described(found: list[Json], pictures: tuple[Picture, ...], order: Order) -
     ]
 
 
-def _alias_view(name: str, model: dict[str, object]) -> Json:
+def _alias_view(name: str, model: OfferedModel) -> Json:
     """Describe a name that apps have written into them: a model for those that look for it, and which one in truth."""
-    return {**model, "id": name, "cuckoo": {"alias_of": model["id"]}}
+    return {**_model_view(model), "id": name, "cuckoo": {**_details(model), "alias_of": model.model}}
 
 
-def _model_view(model: OfferedModel) -> dict[str, object]:
+def _details(model: OfferedModel) -> Json:
+    """Say what OpenAI's list of models has no fields for."""
+    return {
+        "sizes": [f"{width}x{height}" for width, height in model.sizes],
+        "max_steps": model.max_steps,
+        "miners": model.miners,
+        "warm_miners": model.warm_miners,
+    }
+
+
+def _model_view(model: OfferedModel) -> Json:
     return {
         "id": model.model,
         "object": "model",
         "created": 0,
         "owned_by": "cuckoo",
-        "cuckoo": {
-            "sizes": [f"{width}x{height}" for width, height in model.sizes],
-            "max_steps": model.max_steps,
-            "miners": model.miners,
-            "warm_miners": model.warm_miners,
-        },
+        "cuckoo": _details(model),
     }
