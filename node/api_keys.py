@@ -18,8 +18,8 @@ from typing import Annotated, Final, Literal, final
 import trio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from node.app_keys import ApiKey
 from node.given_file import read_given_file
-from node.ports import ApiKey
 from protocol.errors import ConfigError
 from protocol.units import UnixMillis, Wei
 

@@ -6,24 +6,22 @@ loads torch.
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from ipaddress import ip_network
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
 from node import garbage
 from node.adapters.system import SystemClock, system_entropy
 from node.amounts import wei_of
-from node.api_keys import follow_api_keys, read_api_keys
 from node.catalog import load_catalog
 from node.content_policy import refusal_of
 from node.control import Control
 from node.desk import TaskDesk
 from node.door import build_doorkeeper, stop_when_drained
 from node.driver import Driver
+from node.gateway import Drain, access_of, build_portal, serve_http
 from node.journal import StructuredJournal
 from node.live_network import LiveView
 from node.miner_engine import build_miner_engine
@@ -46,14 +44,10 @@ from protocol.task.catalog import Catalog
 from protocol.units import PeerId, StakingId, TaskId, Wei
 from protocol.wire.topics import objections_topic, offers_topic
 
-if TYPE_CHECKING:
-    from node.adapters.http import Portal
-
 WEI_PER_GWEI: Final = 10**9
 RECURSION_LIMIT: Final = 1000
 """Python's own. eth_account, which opens the keystore, brings a library that raises it to 100,000; `json.loads`, which
 recurses in C, then ends the process on 100 kB of brackets from any client."""
-Drain = Callable[[], Awaitable[None]]
 Addresses = Callable[[], tuple[str, ...]]
 
 
@@ -277,9 +271,12 @@ async def run_with(
             nursery.start_soon(ports.engine.run, driver)
         url, drain = None, trio.lowlevel.checkpoint
         if spec.has_gateway and desk is not None and live is not None:
-            portal = _portal(settings, live, nursery) if settings.portal.enabled else None
-            port, drain = await nursery.start(_serve_http, settings, desk, portal, identity, ports.clock, journal)
+            portal = build_portal(settings, live, nursery) if settings.portal.enabled else None
+            port, drain = await nursery.start(
+                serve_http, settings, desk, portal, identity.catalog, ports.clock, journal
+            )
             url = f"http://{settings.http.host}:{port}"
+        access = access_of(settings) if url is not None else None
 
         def describe() -> NodeInfo:
             return NodeInfo(
@@ -289,7 +286,7 @@ async def run_with(
                 addresses=ports.transport.addresses(),
                 staking_id=core.own_id(),
                 http_url=url,
-                access=_access(settings) if url is not None else None,
+                access=access,
             )
 
         info = replace(describe(), drain=drain)
@@ -299,16 +296,6 @@ async def run_with(
         journal.note(NoteName.NODE_READY, role=settings.role.value, peer=info.peer_id)
         nursery.start_soon(_note_stopping, journal)
         task_status.started(info)
-
-
-def _access(settings: Settings) -> str:
-    """Say whom a coordinator's API serves, and what to do where that is nobody."""
-    if not settings.requires_key:
-        return "anybody who reaches it, with an API key or without"
-    known = len(read_api_keys(settings.api_keys_file))
-    if not known:
-        return f"nobody yet: make a key with cuckoo apikey create --keys-file {settings.api_keys_file}"
-    return f"whoever has {'the' if known == 1 else f'one of {known}'} API key{'s'[: known - 1]}"
 
 
 def described(info: NodeInfo) -> dict[str, object]:
@@ -357,58 +344,3 @@ def _desk(core: CoordinatorCore, ports: Ports) -> TaskDesk:
 
     params = core.identity.params
     return TaskDesk(ports.store, models, ready, waiting, lambda specification: price_of(specification, params))
-
-
-def _portal(settings: Settings, live: LiveView, nursery: trio.Nursery) -> "Portal":
-    """Build what the portal page asks; it lives as long as the nursery."""
-    from node.adapters.http import Portal
-    from node.network_file import read_network
-    from node.stakers_desk import ContractsDesk
-
-    faucet = read_network(settings.network).contracts.faucet if settings.network is not None else None
-    stakers = ContractsDesk(settings.chain, settings.portal, faucet)
-    nursery.start_soon(stakers.run)
-    return Portal(live, stakers)
-
-
-async def _serve_http(
-    settings: Settings,
-    desk: TaskDesk,
-    portal: "Portal | None",
-    identity: Identity,
-    clock: Clock,
-    journal: StructuredJournal,
-    *,
-    task_status: "trio.TaskStatus[tuple[int, Drain]]" = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Serve the HTTP gateway of a coordinator; reports started with its port, and with what drains it."""
-    from node.adapters.http import Gateway, HttpSettings, KeyRing
-
-    section = settings.http
-    ring = KeyRing(read_api_keys(settings.api_keys_file), clock.now)
-    gateway = Gateway(
-        HttpSettings(
-            host=section.host,
-            port=section.port,
-            require_key=settings.requires_key,
-            cors_origins=section.cors_origins,
-            nearest_size=section.nearest_size,
-            public_url=section.public_url,
-            trusted_proxies=tuple(ip_network(network) for network in section.trusted_proxies),
-        ),
-        desk,
-        identity.catalog,
-        journal.registry,
-        journal,
-        ring=ring,
-        portal=portal,
-    )
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(follow_api_keys, settings.api_keys_file, ring.replace, partial(_complain, journal))
-        port = await nursery.start(gateway.run)
-        task_status.started((port, gateway.drain))
-
-
-def _complain(journal: Journal, problem: str) -> None:
-    """Note that the file of API keys cannot be read any more; those of before go on."""
-    journal.note(NoteName.KEYS_UNREADABLE, reason=problem)

@@ -201,9 +201,9 @@ class HttpSection(Section):
     drain_s: Annotated[float, Field(ge=0, le=600)] = 6.0
     """How long (s) calls that wait for pictures may end when the node is told to stop; no new tasks are taken then.
     What is not done by then is answered 503, and goes on after the restart if its app sent an Idempotency-Key."""
-    nearest_size: bool = False
-    """Draw the nearest size that a model has where an app asks for another, as apps do that have one written into
-    them; otherwise such requests are refused with the sizes that there are."""
+    sizes: Literal["offered", "nearest"] = "offered"
+    """What becomes of a size that a model does not draw: ``offered`` refuses it and lists those that it does;
+    ``nearest`` draws the offered one of the nearest proportions, for apps with one written into them."""
     public_url: WebAddress | None = None
     """Address under which apps reach this gateway, where it stands behind a proxy."""
     trusted_proxies: Annotated[tuple[IpNetwork, ...], Field(max_length=64)] = ()

@@ -22,7 +22,7 @@ from node.api_keys import (
     read_api_keys,
     read_old_keys,
 )
-from node.ports import ApiKey
+from node.app_keys import ApiKey
 from protocol.errors import ConfigError
 from protocol.units import UnixMillis, Wei
 

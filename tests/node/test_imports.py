@@ -107,7 +107,7 @@ MAY_IMPORT = {
     "node/adapters/device": {"pynvml"},
     "node/adapters/engine": {"trio", "msgpack", "pydantic", "node.engine_report"},
     "node/adapters/http": {"trio", "pydantic", "fastapi", "starlette", "hypercorn", "h11", "prometheus_client"}
-    | {"node.portal_ports"},
+    | {"node.portal_ports", "node.app_keys"},
     "node/adapters/libp2p": {"trio", "libp2p", "multiaddr", "base58", "google"},
     "node/adapters/memory": {"trio"},
     "node/adapters/store": {"trio"},
@@ -127,6 +127,7 @@ MAY_ALSO_IMPORT = {
     "node/accounts.py": {"node.adapters.store"},
     "node/audit_chart.py": {"matplotlib"},
     "node/compose.py": {"node.adapters"},
+    "node/gateway.py": {"node.adapters.http"},
     "node/deployment.py": {"node.adapters.chain", "contracts"},
     "node/door.py": {"node.adapters.device"},
     "node/doctor/chain.py": {"node.adapters.chain", "contracts"},

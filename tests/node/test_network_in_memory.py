@@ -163,7 +163,7 @@ async def test_api_key__made_while_it_runs__counts_at_once_and_its_spending_outl
                     await serving(client)
                     if run == 0:
                         assert (await client.get("/v1/models")).status_code == 401
-                        with changed_entries(tmp_path / "api-keys.json") as entries:
+                        with changed_entries(tmp_path / "carol" / "api-keys.json") as entries:
                             entries.append(entry_of(key, "app", wei_per_day=ONE_PICTURE))
                         with trio.fail_after(10):
                             while (await client.get("/v1/models")).status_code == 401:

@@ -56,6 +56,7 @@ _TAKEN: Final = (
     Refusal(429, "busy", "20000 tasks are waiting here; try another coordinator", None, 5),
     Refusal(503, "no_miner", "no connected miner serves sd-1.5; served now: pocket-emoji", None, 10),
     Refusal(503, "not_registered", "this coordinator is not in the stake table of the current epoch", None, 10),
+    Refusal(503, "escrow_short", "this coordinator's escrow covers 0.000000 CAI more", None, 60),
     Refusal(503, "stopping", "this node is stopping", None, 5),
     Refusal(507, "disk_full", "the disk of this coordinator is full", None, 30),
 )

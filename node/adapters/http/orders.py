@@ -185,8 +185,9 @@ class Orders:
     def _complete(self, request: TaskRequest, count: int, seed: int | None) -> tuple[TaskSpecification, ...]:
         """Fill in what the app left out; ``seed`` stands in for one it did not give."""
         size = parse_size(request.size)
-        if size is not None and self._settings.nearest_size:
-            size = nearest_size(size, self._catalog.resolve(request.model))
+        model = self._catalog.resolve(request.model)
+        if size is not None and model is not None and self._settings.nearest_sizes:
+            size = nearest_size(model, size)
         first = request.seed if request.seed is not None else seed
         if first is None:
             first = secrets.randbits(_SEED_BITS)

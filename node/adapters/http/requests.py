@@ -87,15 +87,15 @@ class ImagesRequest(TaskRequest):
     """Not offered."""
 
 
-def nearest_size(size: tuple[int, int], model: CatalogModel | None) -> tuple[int, int]:
-    """Give the size of a model that is nearest to this one (pixels): in shape first, then in area."""
-    width, height = size
-    if model is None or not width or not height:
-        return size
+def nearest_size(model: CatalogModel, wanted: tuple[int, int]) -> tuple[int, int]:
+    """Give the size in which a model draws of the nearest proportions, of several the one nearest in pixels."""
+    width, height = (max(edge, 1) for edge in wanted)
 
-    def distance(offered: tuple[int, int]) -> tuple[float, float]:
-        shape = abs(math.log(offered[0] * height / (offered[1] * width)))
-        return round(shape, 3), abs(math.log(offered[0] * offered[1] / (width * height)))
+    def distance(size: tuple[int, int]) -> tuple[float, float]:
+        return (
+            round(abs(math.log(size[0] * height / (size[1] * width))), 3),
+            abs(math.log(size[0] * size[1] / (width * height))),
+        )
 
     return min(model.sizes, key=distance)
 

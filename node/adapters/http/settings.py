@@ -36,8 +36,8 @@ class HttpSettings:
     """Of these, followers of one known key, or of one address without a known key."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may call from a browser; ``*`` is all."""
-    nearest_size: bool = False
-    """Draw the nearest size that a model has where an app asks for another, instead of refusing it."""
+    nearest_sizes: bool = False
+    """Draw the nearest size that a model offers in place of one that it does not; otherwise that is refused."""
     public_url: str | None = None
     """Address under which apps reach this gateway, where it stands behind a proxy; else as each request says."""
     trusted_proxies: tuple[Network, ...] = ()

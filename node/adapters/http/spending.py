@@ -11,7 +11,8 @@ from typing import Final, final
 
 from node.adapters.http.errors import ApiError
 from node.adapters.http.keys import KeyRing
-from node.ports import ApiKey, Desk
+from node.app_keys import ApiKey
+from node.ports import Desk
 from protocol.units import CAI, UnixMillis, Wei
 
 DAY_MS: Final = 24 * 3600 * 1000

@@ -7,7 +7,7 @@ import trio
 from prometheus_client import CollectorRegistry
 
 from node.adapters.http import Gateway, HttpSettings, KeyRing, Portal, hash_of_key
-from node.ports import ApiKey
+from node.app_keys import ApiKey
 from protocol.task.catalog import BuiltinSource, Catalog, CatalogModel
 from tests.support.desk import Workbench
 from tests.support.journal import RecordingJournal

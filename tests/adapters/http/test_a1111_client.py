@@ -68,7 +68,7 @@ async def test_txt2img__batches__are_tasks_with_consecutive_seeds(serve: Serve, 
 
 
 async def test_txt2img__nothing_but_a_prompt__default_size_of_clients_is_met_by_the_nearest(serve: Serve, bench):
-    served = await serve(bench, nearest_size=True)
+    served = await serve(bench, nearest_sizes=True)
     result = await call(served, lambda client: client.txt2img(prompt="x"))
     (specification,) = served.desk.specifications.values()
     assert (specification.width, specification.height) == (128, 128) == (result.info["width"], result.info["height"])

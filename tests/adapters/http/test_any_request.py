@@ -59,7 +59,7 @@ def ask(operation: schemathesis.APIOperation, mode: GenerationMode, asked: Count
 
 
 async def test_any_request__of_all_operations__is_answered_as_described(serve: Serve):
-    served = await serve(Workbench(picture=png(8, 8)), nearest_size=True)
+    served = await serve(Workbench(picture=png(8, 8)), nearest_sizes=True)
     document = await document_of(served)
     asked = await trio.to_thread.run_sync(ask_all, served, document)
     good = [label for label in asked if label.startswith("positive")]

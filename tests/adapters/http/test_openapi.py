@@ -13,8 +13,8 @@ from tests.adapters.http.conftest import Serve, Served
 from tests.support.desk import Workbench
 
 ROOT = Path(__file__).parents[3]
-OTHER_PLACES = {"method_not_allowed", "numerics_not_offered"}
-"""Codes that no operation has: of requests for none, and of what no request can say."""
+OTHER_PLACES = {"method_not_allowed", "numerics_not_offered", "chain_unavailable", "not_possible"}
+"""Codes that no operation has: of requests for none, of what no request can say, and of the portal's own page."""
 
 
 async def document_of(served: Served) -> dict:
@@ -62,7 +62,8 @@ async def test_openapi__our_tables__speak_of_operations_that_there_are(serve: Se
 def test_refusals__every_code_in_the_source__is_described():
     source = "".join(path.read_text() for path in sorted((ROOT / "node/adapters/http").glob("*.py")))
     source += "".join(path.read_text() for path in sorted((ROOT / "protocol/task").glob("*.py")))
-    source += (ROOT / "protocol/roles/intake.py").read_text() + (ROOT / "node/desk.py").read_text()
+    for path in ("protocol/roles/intake.py", "protocol/roles/solvency.py", "node/desk.py"):
+        source += (ROOT / path).read_text()
     codes = set(re.findall(r'(?:ApiError\(\s*\d+|Impossible\(|Refused\()[\s,]*"(\w+)"', source))
     assert {"busy", "prompt_empty", "size_not_offered", "no_miner", "disk_full"} <= codes, "the source is read"
     described = {refusal.code for key in REFUSALS for refusal in refusals_of(*key)}
