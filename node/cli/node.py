@@ -160,9 +160,9 @@ def run_settings(settings: "Settings", *, as_json: bool) -> int:
 
         nonlocal info
         async with trio.open_nursery() as nursery:
-            info = await nursery.start(run_node, settings, secret, gas_key)
+            info = ready = await nursery.start(run_node, settings, secret, gas_key)
             garbage.collect_from_here_on()  # again: what it restored and loaded since is there for long, too
-            print(ready_line(info) if as_json else ready_text(info, has_gas_key=gas_key is not None), flush=True)
+            print(ready_line(ready) if as_json else ready_text(ready, has_gas_key=gas_key is not None), flush=True)
 
     return run_until_stopped(
         run, exit_with_stdin=settings.exit_with_stdin, drain=drain, drain_seconds=settings.http.drain_s
