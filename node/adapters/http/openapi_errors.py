@@ -64,6 +64,7 @@ _TWICE: Final = (
     Refusal(409, "idempotency_conflict", "this Idempotency-Key was used with another request", "Idempotency-Key"),
 )
 _DRAWN: Final = (
+    Refusal(400, "content_policy", "the miners' owners do not let such a prompt be drawn", "prompt"),
     Refusal(410, "artifact_expired", "the picture of task 6ded95a1… is no longer kept"),
     Refusal(502, "task_failed", "the task failed: too_many_attempts"),
     Refusal(504, "timeout", "no picture within 600 s"),
