@@ -74,12 +74,18 @@ async def _run(
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, *hung_up) as signals:
         async with trio.open_nursery() as nursery:
 
-            async def drain_and_stop(code: int) -> None:
+            async def drain_and_stop(code: int, drain: Callable[[], Awaitable[None]]) -> None:
                 with trio.move_on_after(drain_seconds):
-                    await (drain or trio.lowlevel.checkpoint)()
+                    await drain()
                 stopping.begin(code, "signal")
 
-            nursery.start_soon(_listen, signals, stopping, lambda code: nursery.start_soon(drain_and_stop, code))
+            def begin(code: int) -> None:
+                if drain is None:
+                    stopping.begin(code, "signal")
+                else:
+                    nursery.start_soon(drain_and_stop, code, drain)
+
+            nursery.start_soon(_listen, signals, stopping, begin)
             if exit_with_stdin:
                 stopping.watch_stdin(trio.lowlevel.current_trio_token())
             with stopping.scope:
@@ -87,7 +93,7 @@ async def _run(
             nursery.cancel_scope.cancel()
 
 
-async def _listen(signals: AsyncIterator[int], stopping: "_Stopping", drain_and_stop: Callable[[int], None]) -> None:
+async def _listen(signals: AsyncIterator[int], stopping: "_Stopping", begin: Callable[[int], None]) -> None:
     """Let what runs end on the first signal, stop on another, leave on one more."""
     draining = False
     async for number in signals:
@@ -100,7 +106,7 @@ async def _listen(signals: AsyncIterator[int], stopping: "_Stopping", drain_and_
         with suppress(OSError):  # of a terminal that is gone
             print("stopping…", file=sys.stderr, flush=True)
         draining = True
-        drain_and_stop(code)
+        begin(code)
 
 
 def _first(group: BaseExceptionGroup[OverlayError]) -> OverlayError:
