@@ -8,7 +8,8 @@ and which ends only by cancellation or by a fault of ours.
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from types import MappingProxyType
+from typing import Final, Protocol, TypeAlias
 
 import trio
 
@@ -24,6 +25,8 @@ from protocol.task.priority import Priority
 from protocol.units import Digest, PeerId, TaskId, UnixMillis
 from protocol.wire.messages import TaskSpecification
 
+NO_INPUTS: Final[Mapping[Digest, bytes]] = MappingProxyType({})
+"""For a task that begins from no picture."""
 Ready: TypeAlias = trio.TaskStatus[None]
 
 
@@ -249,6 +252,10 @@ class Store(ChainStore, Protocol):
         """Read an artifact; None when there is none or it has expired."""
         ...
 
+    async def input(self, digest: Digest) -> bytes | None:
+        """Read a picture that an unfinished task begins from; None when no such task does, or it was damaged."""
+        ...
+
     async def expire(self, before: UnixMillis) -> int:
         """Delete artifacts stored before this moment, save those of undelivered results; gives how many."""
         ...
@@ -312,8 +319,12 @@ class Desk(Protocol):
         idempotency_key: str | None = None,
         priority: Priority = Priority.NORMAL,
         account: str = "",
+        inputs: Mapping[Digest, bytes] = NO_INPUTS,
     ) -> Accepted | Refused:
-        """Hand in one task, which takes a place of ``account``; on ``Accepted`` it is on disk."""
+        """Hand in one task, which takes a place of ``account``; on ``Accepted`` it is on disk.
+
+        ``inputs`` are the pictures that the specification names, by SHA-256.
+        """
         ...
 
     def waiting(self, task: TaskId) -> Waiting | None:

@@ -12,6 +12,7 @@ from protocol.effects import CancelTimer, Connect, Lane, OpenStream, Provide, Se
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import (
     ActivityChanged,
+    ArtifactReceived,
     EngineChanged,
     Event,
     GossipReceived,
@@ -39,6 +40,7 @@ from protocol.roles.core import EMPTY, Core, Identity
 from protocol.roles.discovery import Discovery
 from protocol.roles.look_ahead import look_ahead
 from protocol.roles.redeeming import RedeemPolicy
+from protocol.roles.serving import served_models
 from protocol.roles.working import Working
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
@@ -118,6 +120,8 @@ class MinerCore(Core):
                     return  # no place came or went, and nothing is due: as it is with most of what is gossiped
             case StreamReceived(peer=peer, data=data):
                 self._on_stream(peer, data)
+            case ArtifactReceived():
+                self._working.inputs.on_artifact(event)
             case JobProgress():
                 self._working.on_progress(event)
             case JobFinished():
@@ -179,6 +183,11 @@ class MinerCore(Core):
         if self._working.income.hear(event):
             self._announce()
             self._claiming.look_anew()
+
+    def expects_artifact(self, peer: PeerId, task: TaskId, attempt: int, size: int, now: UnixMillis) -> bool:
+        """Say whether these bytes are awaited: a picture that an awarded task begins from."""
+        del now
+        return self._working.inputs.expects(peer, (task, attempt), size)
 
     # Coordinators
 
@@ -373,8 +382,8 @@ class MinerCore(Core):
         match what:
             case "claim":
                 self._claiming.on_claim_timer(TaskId(subject))
-            case "resend":
-                self._working.on_resend_timer(TaskId(subject), attempt)
+            case "resend" | "input":
+                self._working.on_timer(what, TaskId(subject), attempt)
             case "capability":
                 self._announce()
             case "busy":

@@ -10,15 +10,16 @@ from typing import Annotated, Final, Literal, Self, TypeVar
 import msgpack
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from protocol.params import MAX_ARTIFACT_BYTES, MAX_PREVIEW_BYTES, MAX_PROMPT_CHARACTERS
+from protocol.params import MAX_ARTIFACT_BYTES, MAX_INPUT_BYTES, MAX_PREVIEW_BYTES, MAX_PROMPT_CHARACTERS
 from protocol.wire.fields import DigestField, DurationField, Frozen, ModelName, ReasonText, StepCount
-from protocol.wire.messages import Pixels
+from protocol.wire.specification import Output, Pixels, Work
 
 LENGTH_BYTES: Final = 4
 MAX_BATCH: Final = 64
 """Most pictures drawn together."""
-MAX_COMMAND_BYTES: Final = MAX_BATCH * 17 * 1024
-"""Largest frame to the child (bytes): for each picture two prompts of 2000 characters at 4 bytes each, and numbers."""
+MAX_COMMAND_BYTES: Final = 2 * MAX_INPUT_BYTES + 64 * 1024
+"""Largest frame to the child (bytes): a source, its mask and numbers. A whole batch has less: for each picture two
+prompts of 2000 characters at 4 bytes each, and numbers."""
 MAX_REPORT_BYTES: Final = MAX_ARTIFACT_BYTES + 64 * 1024
 """Largest frame from the child (bytes): one picture and numbers."""
 MAX_ITEMS: Final = MAX_BATCH
@@ -29,6 +30,7 @@ JobNumber = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Precision = Literal["float32", "float16", "bfloat16", "half"]
 """Numbers in which a model draws; ``half`` is bfloat16 where the device has it, else float16."""
 PreviewBytes = Annotated[bytes, Field(max_length=MAX_PREVIEW_BYTES)]
+InputBytes = Annotated[bytes, Field(max_length=MAX_INPUT_BYTES)]
 BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH)]
 
 
@@ -57,13 +59,27 @@ class Load(Frozen):
     """Measure every batch that fits, whether it pays or not."""
 
 
+class Give(Frozen):
+    """Keep what a job begins from until it ends; comes before the ``Run`` that has it."""
+
+    kind: Literal["give"] = "give"
+    job: JobNumber
+    source: InputBytes
+    mask: InputBytes = b""
+    """Empty where there is none."""
+
+
 class Order(Frozen):
-    """One picture of a batch, which its own seed decides."""
+    """One picture of a batch, which its own seed decides, and the file that it becomes."""
 
     job: JobNumber
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)]
     negative_prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    output: Output = "png"
+    quality: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Of a WebP; None loses nothing."""
+    embed_prompt: bool = False
 
 
 class Run(Frozen):
@@ -75,6 +91,11 @@ class Run(Frozen):
     height: Pixels
     steps: Annotated[int, Field(ge=1, le=200)]
     guidance: Annotated[float, Field(ge=0, le=50)]
+    work: Work = "text_to_image"
+    strength: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """How far sources are left behind: so many of the steps are taken."""
+    scheduler: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{0,64}$")] = ""
+    """Class name; empty is the model's own."""
     orders: Annotated[tuple[Order, ...], Field(min_length=1, max_length=MAX_BATCH)]
 
 
@@ -146,7 +167,7 @@ class Progress(Frozen):
 
 
 class Done(Frozen):
-    """A job's picture as PNG bytes, with their SHA-256."""
+    """A job's picture as a file in the ordered format, with its SHA-256."""
 
     kind: Literal["done"] = "done"
     job: JobNumber
@@ -182,7 +203,7 @@ class Pong(Frozen):
     number: JobNumber
 
 
-Command = Load | Run | Cancel | Ping
+Command = Load | Give | Run | Cancel | Ping
 Report = Started | Loaded | LoadFailed | Progress | TooLarge | Done | Failed | Pong
 
 _COMMANDS: Final[TypeAdapter[Command]] = TypeAdapter(Annotated[Command, Field(discriminator="kind")])
