@@ -294,6 +294,10 @@ class OfferedModel:
     max_steps: int
     miners: int
     warm_miners: int
+    works: tuple[str, ...] = ("text_to_image",)
+    """What at least one of these miners does."""
+    schedulers: tuple[str, ...] = ()
+    """Class names, the model's own first."""
 
 
 @dataclass(frozen=True, slots=True)

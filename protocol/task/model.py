@@ -165,9 +165,10 @@ class CatalogModel(Frozen):
         return self.digest
 
     @property
-    def schedulers_text(self) -> str:
-        """The schedulers as people read them, its own first."""
-        return ", ".join(dict.fromkeys((self.default_scheduler or "its own", *self.schedulers)))
+    def all_schedulers(self) -> tuple[str, ...]:
+        """The class names of its schedulers, its own first where the entry names it."""
+        own = (self.default_scheduler,) if self.default_scheduler is not None else ()
+        return tuple(dict.fromkeys((*own, *self.schedulers)))
 
     @property
     def sizes_text(self) -> str:

@@ -24,9 +24,8 @@ def refuse_kind(model: CatalogModel, work: Work, scheduler: str, numerics: str) 
     if work not in model.works:
         return Impossible("work_not_offered", f"{model.name} does {', '.join(model.works)}, not {work}")
     if scheduler not in ("", model.default_scheduler, *model.schedulers):
-        return Impossible(
-            "scheduler_not_offered", f"{model.name} draws with {model.schedulers_text}, not {scheduler[:64]}"
-        )
+        offered = ", ".join(model.all_schedulers) or "its own"
+        return Impossible("scheduler_not_offered", f"{model.name} draws with {offered}, not {scheduler[:64]}")
     if numerics != "any":
         return Impossible("numerics_not_offered", f"{model.name} offers the class any, not {numerics}")
     return None

@@ -7,13 +7,16 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Request, Response
 
 from node.adapters.http.accounts import Account
+from node.adapters.http.beginnings import beginning_of
 from node.adapters.http.errors import ApiError, not_found
+from node.adapters.http.forms import read_form
 from node.adapters.http.orders import ClientGone, Order, Orders, Picture
-from node.adapters.http.requests import ImagesRequest
+from node.adapters.http.requests import FORM, ImagesRequest, read_fields
 from node.adapters.http.settings import HttpSettings
 from node.adapters.http.views import Json, answer, picture_view
 from node.ports import Desk, OfferedModel
 from protocol.task.catalog import Catalog
+from protocol.task.webp import is_webp
 from protocol.units import Digest
 
 CLIENT_CLOSED_REQUEST: Final = 499
@@ -32,6 +35,29 @@ def image_routes(orders: Orders, desk: Desk, catalog: Catalog, settings: HttpSet
     ) -> Response:
         account: Account = request.state.account
         order = await orders.place(body, account, count=body.n or 1, key=idempotency_key, detached=False)
+        return await deliver(order, body, request)
+
+    @router.post(
+        "/v1/images/edits",
+        tags=["openai"],
+        summary="Make pictures from a picture and wait for them",
+        openapi_extra=FORM,
+    )
+    async def edit(request: Request, idempotency_key: Annotated[str | None, Header()] = None) -> Response:
+        account: Account = request.state.account
+        form = await read_form(request)
+        body = read_fields(form.fields)
+        beginning = await beginning_of(form.file("image", needed=True), form.file("mask"), body.strength, "image")
+        del form
+        order = await orders.place(
+            body, account, count=body.n or 1, key=idempotency_key, detached=False, beginning=beginning
+        )
+        del beginning
+        request.state.body_is_done()
+        return await deliver(order, body, request)
+
+    async def deliver(order: Order, body: ImagesRequest, request: Request) -> Response:
+        """Wait for the pictures and answer with them."""
         try:
             pictures = await orders.collect(order, request)
         except ClientGone:
@@ -70,10 +96,16 @@ def image_routes(orders: Orders, desk: Desk, catalog: Catalog, settings: HttpSet
         }
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
-        media_type = "image/png" if data.startswith(_PNG) else "application/octet-stream"
-        return Response(data, headers=headers, media_type=media_type)
+        return Response(data, headers=headers, media_type=_media_type(data))
 
     return router
+
+
+def _media_type(data: bytes) -> str:
+    """Say what a file is."""
+    if data.startswith(_PNG):
+        return "image/png"
+    return "image/webp" if is_webp(data) else "application/octet-stream"
 
 
 def parse_hex(text: str, what: str) -> bytes:
@@ -115,6 +147,8 @@ def _model_view(model: OfferedModel) -> Json:
         "cuckoo": {
             "sizes": [f"{width}x{height}" for width, height in model.sizes],
             "max_steps": model.max_steps,
+            "works": list(model.works),
+            "schedulers": list(model.schedulers),
             "miners": model.miners,
             "warm_miners": model.warm_miners,
         },

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final, final
@@ -11,8 +11,9 @@ import trio
 from fastapi import Request
 
 from node.adapters.http.accounts import Account
+from node.adapters.http.beginnings import NOTHING, Beginning
 from node.adapters.http.errors import RETRY_AFTER_S, ApiError, impossible, invalid, refused, unavailable
-from node.adapters.http.requests import TaskRequest, parse_size
+from node.adapters.http.requests import ImagesRequest, PictureRequest, parse_size
 from node.adapters.http.settings import HttpSettings
 from node.ports import Desk, Journal
 from protocol.effects import Accepted, Stage, Update
@@ -76,7 +77,14 @@ class Orders:
             wait.end(_stopping())
 
     async def place(
-        self, request: TaskRequest, account: Account, *, count: int, key: str | None, detached: bool
+        self,
+        request: PictureRequest,
+        account: Account,
+        *,
+        count: int,
+        key: str | None,
+        detached: bool,
+        beginning: Beginning = NOTHING,
     ) -> Order:
         """Hand in ``count`` tasks with consecutive seeds.
 
@@ -87,15 +95,15 @@ class Orders:
             ApiError: the request is wrong, impossible, or not taken now.
         """
         name = _check_key(key)
-        specifications = self._complete(request, count, _seed_of(account, name) if name else None)
+        specifications = self._complete(request, count, _seed_of(account, name) if name else None, beginning)
         urgency = Priority(request.priority or Priority.NORMAL)
         if name is None:
             # Each task has a key, drawn here, since the key in the store is what tells to whom it belongs.
             name = f"drawn {secrets.token_hex(16)}"
-            tasks = await self._submit_all(specifications, account, name, urgency, detached=detached)
+            tasks = await self._submit_all(specifications, account, name, urgency, beginning.inputs, detached=detached)
             return Order(specifications, tasks, detached)
         async with self._alone(account, name):
-            tasks = await self._submit_or_find(specifications, account, name, urgency)
+            tasks = await self._submit_or_find(specifications, account, name, urgency, beginning.inputs)
         return Order(specifications, tasks, detached=True)
 
     async def collect(self, order: Order, request: Request) -> tuple[Picture, ...]:
@@ -149,9 +157,11 @@ class Orders:
             for task in tasks:
                 await self._desk.cancel(task)
 
-    def _complete(self, request: TaskRequest, count: int, seed: int | None) -> tuple[TaskSpecification, ...]:
+    def _complete(
+        self, request: PictureRequest, count: int, seed: int | None, beginning: Beginning
+    ) -> tuple[TaskSpecification, ...]:
         """Fill in what the app left out; ``seed`` stands in for one it did not give."""
-        size = parse_size(request.size)
+        size = parse_size(request.size) or beginning.size_for(self._catalog.resolve(request.model))
         first = request.seed if request.seed is not None else seed
         if first is None:
             first = secrets.randbits(_SEED_BITS)
@@ -165,6 +175,13 @@ class Orders:
                 size=size,
                 steps=request.steps,
                 guidance=request.guidance,
+                source=beginning.source,
+                mask=beginning.mask,
+                strength=beginning.strength,
+                scheduler=request.scheduler,
+                output=request.output_format or "png",
+                quality=_quality_of(request),
+                embed_prompt=request.embed_prompt or False,
             )
             if isinstance(completed, Impossible):
                 self._journal.note(NoteName.TASK_REFUSED, reason=completed.code)
@@ -178,20 +195,28 @@ class Orders:
         account: Account,
         name: str,
         urgency: Priority,
+        inputs: Mapping[Digest, bytes],
         *,
         detached: bool,
     ) -> tuple[TaskId, ...]:
         tasks: list[TaskId] = []
         try:
             for index, specification in enumerate(specifications):
-                tasks.append(await self._submit(specification, account, name, index, urgency, detached=detached))
+                tasks.append(
+                    await self._submit(specification, account, name, index, urgency, inputs, detached=detached)
+                )
         except BaseException:
             await self.cancel(tasks)
             raise
         return tuple(tasks)
 
     async def _submit_or_find(
-        self, specifications: Sequence[TaskSpecification], account: Account, name: str, urgency: Priority
+        self,
+        specifications: Sequence[TaskSpecification],
+        account: Account,
+        name: str,
+        urgency: Priority,
+        inputs: Mapping[Digest, bytes],
     ) -> tuple[TaskId, ...]:
         """Find the tasks of an earlier request with this key, or hand them in; a crash between two is mended."""
         if await self._desk.find_by_key(account.storage_key(name, len(specifications))) is not None:
@@ -201,7 +226,7 @@ class Orders:
             key = account.storage_key(name, index)
             found = await self._desk.find_by_key(key)
             if found is None:
-                tasks.append(await self._submit(specification, account, name, index, urgency, detached=True))
+                tasks.append(await self._submit(specification, account, name, index, urgency, inputs, detached=True))
             elif found.accepted.specification == encode(specification):
                 tasks.append(found.accepted.task)
             else:
@@ -215,13 +240,19 @@ class Orders:
         name: str,
         index: int,
         urgency: Priority,
+        inputs: Mapping[Digest, bytes],
         *,
         detached: bool,
     ) -> TaskId:
         key = account.storage_key(name, index)
         try:
             answer = await self._desk.submit(
-                specification, detached=detached, idempotency_key=key, priority=urgency, account=account.share
+                specification,
+                detached=detached,
+                idempotency_key=key,
+                priority=urgency,
+                account=account.share,
+                inputs=inputs,
             )
         except Unavailable as error:
             raise unavailable(error) from error
@@ -286,6 +317,15 @@ class _Wait:
         while (await request.receive())["type"] != "http.disconnect":
             pass
         self.end(ClientGone())
+
+
+def _quality_of(request: PictureRequest) -> int | None:
+    """Give the quality that was asked for, in our word or in OpenAI's, which says nothing of a PNG."""
+    if request.output_quality is not None or not isinstance(request, ImagesRequest):
+        return request.output_quality
+    if request.output_format != "webp" or request.output_compression is None:
+        return None
+    return max(1, request.output_compression)
 
 
 def _check_key(key: str | None) -> str | None:

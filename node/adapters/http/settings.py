@@ -26,6 +26,12 @@ class HttpSettings:
     """``hash_of_key`` of each API key -> a label for people."""
     max_body_bytes: int = 64 * 1024
     """Largest request body (bytes): two prompts of 2,000 characters, six bytes each as JSON escapes, fit twice."""
+    max_upload_bytes: int = 23 * 1024 * 1024
+    """Largest body (bytes) where it may hold pictures: a source and a mask, each in base64, and the rest."""
+    max_uploading_bytes: int = 256 * 1024 * 1024
+    """Bytes of all such bodies in memory at once; beyond it apps hear ``busy``."""
+    upload_timeout_s: float = 60.0
+    """Longest time (s) that such a body may take to arrive."""
     body_timeout_s: float = 15.0
     """Longest time (s) that a request body may take to arrive."""
     task_timeout_s: float = 600.0
