@@ -59,7 +59,7 @@ class InputRoom:
             return Refused(problem.rule.replace(".", "_"), problem.detail)
         size = sum(len(data) for data in event.inputs.values())
         free = MAX_INPUTS_ON_DISK - self._all
-        shares = [self._of[holder] + size <= times * free for holder, times in holders(event.account)]
+        shares = [self._of[holder] + size <= times * (free - size) for holder, times in holders(event.account)]
         if size and (size > free or not all(shares)):
             detail = "too many pictures of unfinished tasks are kept here; wait for some to end, or try another"
             return Refused("busy", f"{detail} coordinator", BUSY_RETRY_S)

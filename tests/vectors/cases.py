@@ -303,6 +303,36 @@ CASES: dict[str, dict[str, Json]] = {
                 "numerics": "fp16-cuda",
             },
         },
+        "TaskSpecification of version 2": {
+            "message": "TaskSpecification",
+            "fields": MESSAGES["TaskSpecification"]
+            | {
+                "version": 2,
+                "work": "image_to_image",
+                "source": b"i" * 32,
+                "strength": 0.75,
+                "output": "webp",
+                "quality": 80,
+                "embed_prompt": True,
+            },
+        },
+        "TaskSpecification of version 2 for a PNG with its prompt": {
+            "message": "TaskSpecification",
+            "fields": MESSAGES["TaskSpecification"] | {"version": 2, "embed_prompt": True},
+        },
+        "Result of version 2": {
+            "message": "Result",
+            "fields": MESSAGES["Result"] | {"version": 2, "media_type": "image/webp"},
+        },
+        "Capability of a miner that draws from pictures": {
+            "message": "Capability",
+            "fields": MESSAGES["Capability"]
+            | {
+                "models": [
+                    MESSAGES["Capability"]["models"][0] | {"works": ["text_to_image", "image_to_image", "inpaint"]}
+                ]
+            },
+        },
         "Capability with a sealing key": {
             "message": "Capability",
             "fields": MESSAGES["Capability"] | {"sealing_key": b"x" * 32},
@@ -346,6 +376,12 @@ CASES: dict[str, dict[str, Json]] = {
         "from another place": {"place": "gossip", "data": msgpack.packb(ABANDON)},
         "unknown kind": {"place": "work", "data": msgpack.packb({"kind": "auction", "version": 1})},
         "newer version": {"place": "work", "data": msgpack.packb(ABANDON | {"version": 2})},
+        "specification of version 1 with a field of version 2": {
+            "place": "specification",
+            "data": msgpack.packb(
+                MESSAGES["TaskSpecification"] | {"kind": "specification", "version": 1, "output": "png"}
+            ),
+        },
     },
     "distances": DISTANCES,
     "fingerprints": FINGERPRINTS,
