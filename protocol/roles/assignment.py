@@ -5,6 +5,7 @@ from typing import Final, final
 from protocol.effects import CancelTimer, Deliver, Send, Stage, Update
 from protocol.notes import NoteName
 from protocol.roles.core import Core
+from protocol.roles.input_sending import send_inputs
 from protocol.roles.input_waiting import NO_INPUT
 from protocol.roles.offering import Offering
 from protocol.roles.roster import Roster
@@ -61,6 +62,9 @@ class Assignment:
         award.last_alive = now
         task.offered = None
         progress = (message.state, min(message.step, task.specification.steps))
+        if message.state == "queued" and not award.inputs_sent:
+            # Not with the award: a stream of their own may be quicker than it, and nobody awaits them yet.
+            send_inputs(core, task, award, award.peer)
         if message.state == "queued":
             award.stated_wait_ms = max(award.stated_wait_ms, min(message.wait_ms, MAX_WAIT_MS))
         if _place_in_work(progress) > _place_in_work(award.progress):

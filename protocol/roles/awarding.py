@@ -275,7 +275,6 @@ class Awarding:
         task.move(TaskState.AWARDED)
         record = TaskAwarded(task.id, task.attempt, claim.miner, won.digest, encode(message), now)
         core.emit(Persist((record,)), Send(won.peer, message))
-        send_inputs(core, task, awarded, won.peer)
         self._roster.hold(task.id, claim.miner)
         for loser in attempt.claims.values():
             if loser is not won:

@@ -1,7 +1,7 @@
 """The coordinator's half of the pictures that tasks begin from: room for them, and their way to the winner.
 
 They are on disk before their task is acknowledged and until it ends, go to nobody but the miner that was awarded an
-attempt, and are named by digest in its specification. Spec: SPEC.md §9.7.
+attempt, and are named by digest in its specification. Spec: SPEC.md §9.8.
 """
 
 from collections import Counter
@@ -67,7 +67,7 @@ class InputRoom:
 
 
 def send_inputs(core: Core, task: Task, award: AwardedAttempt, peer: PeerId) -> None:
-    """Send a winner the pictures of its task, at a pace: with its award, and again when it repeats its claim."""
+    """Send a winner the pictures of its task, at a pace: once it says that it waits, and when it repeats its claim."""
     if not task.specification.inputs or award is not task.holder:
         return
     if award.inputs_sent and (award.inputs_sent >= MAX_SENDS or core.now < award.inputs_sent_at + SEND_PACE_MS):

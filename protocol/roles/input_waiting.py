@@ -1,7 +1,7 @@
 """The miner's half of the pictures that tasks begin from: it waits for them, asks again, and gives up in time.
 
-They come on artifact streams after their award. A repeated claim is answered with the same award and its pictures
-again, so that what was lost on the way needs no message of its own. Spec: SPEC.md §9.7.
+They come on artifact streams once the miner has said that it waits for them. A repeated claim is answered with the same
+award and its pictures again, so that what was lost on the way needs no message of its own. Spec: SPEC.md §9.8.
 """
 
 from collections.abc import Callable

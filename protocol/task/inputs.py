@@ -1,7 +1,7 @@
 """What pictures a task may begin from, told by their headers: they are decoded in the engine's child process alone.
 
 A coordinator must not keep, nor a miner take, a file that no picture can come of, nor one that unpacks to more than
-its size says. Spec: SPEC.md §9.7.
+its size says. Spec: SPEC.md §9.8.
 """
 
 from collections.abc import Mapping

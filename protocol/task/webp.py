@@ -1,4 +1,4 @@
-"""What a WebP file says of itself, read without decoding it. Spec: SPEC.md §9.4, §9.7; format: RFC 9649.
+"""What a WebP file says of itself, read without decoding it. Spec: SPEC.md §9.4, §9.8; format: RFC 9649.
 
 Its pixels are not looked at: they cannot be without a decoder, and a coordinator runs none on what strangers send.
 """

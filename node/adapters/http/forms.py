@@ -4,6 +4,7 @@ The body as a whole was measured at the door, so that no file here is larger tha
 """
 
 from collections import defaultdict
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -55,15 +56,13 @@ async def read_form(request: Request) -> Form:
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise ApiError(415, "invalid_request", "send a form, with Content-Type: multipart/form-data")
-    parser = _InMemory(
-        request.headers,
-        request.stream(),
-        max_files=MAX_FILES,
-        max_fields=MAX_FIELDS,
-        max_part_size=MAX_FIELD_BYTES,
-    )
+    stream = request.stream()
     try:
-        parts = await parser.parse()
+        async with aclosing(stream):
+            parser = _InMemory(
+                request.headers, stream, max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
+            )
+            parts = await parser.parse()
     except MultiPartException as problem:
         raise invalid(f"the form cannot be read: {problem.message}") from problem
     fields: dict[str, str] = {}

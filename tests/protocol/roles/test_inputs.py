@@ -8,18 +8,30 @@ from protocol.effects import CancelJob, Publish, Refused, Reply, SendArtifact, S
 from protocol.errors import InvalidMessage
 from protocol.events import ArtifactReceived, TaskSubmitted
 from protocol.notes import NoteName
-from protocol.records import InputStored, TaskAccepted, TaskFailed
+from protocol.records import InputStored, TaskAccepted, TaskDone, TaskFailed
 from protocol.roles import input_sending, input_waiting
 from protocol.roles.input_sending import MAX_SENDS, SEND_PACE_MS
 from protocol.roles.input_waiting import ASK_AGAIN_MS, WAIT_MS
 from protocol.task.inputs import check_inputs
 from protocol.units import Digest, StakingId, Wei
 from protocol.wire.codec import encode
-from protocol.wire.messages import Abandon, Alive, Award, Claim, TaskSpecification
-from tests.protocol.roles.frames import ALICE_ID, BOB_ID, CAROL_ID, MODEL, PARAMS, PRICE, award_of, capability
+from protocol.wire.messages import Abandon, Alive, Award, Claim, Result, TaskSpecification
+from tests.protocol.roles.frames import (
+    ALICE_ID,
+    BOB_ID,
+    CAROL_ID,
+    CATALOG,
+    MODEL,
+    PARAMS,
+    PRICE,
+    artifact_of,
+    award_of,
+    capability,
+    result_of,
+)
 from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, ignored, judged, noted, of_kind, persisted
 from tests.support.networks import ALICE, BOB, CAROL
-from tests.support.pictures import png
+from tests.support.pictures import png, vp8, webp
 
 SOURCE, MASK = png(64, 48), png(64, 48, seed=5)
 SOURCE_DIGEST, MASK_DIGEST = (Digest(hashlib.sha256(data).digest()) for data in (SOURCE, MASK))
@@ -53,9 +65,16 @@ def sent(effects) -> list[tuple[str, bytes]]:
 
 
 def awarded(seat: CoordinatorSeat) -> tuple[bytes, tuple]:
-    """A task that alice won, and what that brought."""
+    """A task that alice won and waits for the pictures of, and what that brought."""
     task = seat.submit(work=WORK, inputs=BOTH)
-    return task, seat.say(ALICE, seat.claim(ALICE, task)) + seat.wait(300)
+    effects = seat.say(ALICE, seat.claim(ALICE, task)) + seat.wait(300)
+    assert len(of_kind(effects, Award)) == 1
+    assert not sent(effects), "nobody awaits them before the award has come"
+    return task, seat.say(ALICE, waits(task))
+
+
+def waits(task: bytes) -> Alive:
+    return Alive(task=task, attempt=0, state="queued", step=0, steps=5, wait_ms=60_000)
 
 
 # The coordinator
@@ -138,9 +157,9 @@ def test_offer__work_that_one_miner_does__the_other_is_not_in_its_field():
 
 def test_award__task_with_pictures__they_go_to_the_winner_alone():
     seat = coordinator()
-    _, effects = awarded(seat)
-    assert len(of_kind(effects, Award)) == 1
+    task, effects = awarded(seat)
     assert sent(effects) == [(ALICE.peer_id, SOURCE_DIGEST), (ALICE.peer_id, MASK_DIGEST)]
+    assert sent(seat.say(ALICE, waits(task))) == [], "once"
 
 
 def test_claim__repeated_by_the_winner__pictures_go_again_at_a_pace_and_not_for_ever():
@@ -173,7 +192,7 @@ def _signed_again(seat: CoordinatorSeat, claim: Claim) -> Claim:
 def _keep_alive(seat: CoordinatorSeat, task: bytes, milliseconds: int) -> None:
     for _ in range(milliseconds // 1000):
         seat.wait(1000)
-        seat.say(ALICE, Alive(task=task, attempt=0, state="queued", step=0, steps=5, wait_ms=60_000))
+        seat.say(ALICE, waits(task))
 
 
 def abandon(seat: CoordinatorSeat, task: bytes, reason: str):
@@ -211,6 +230,29 @@ def test_abandon__input_invalid_of_a_task_without_pictures__is_held_against_its_
     award = seat.award()
     effects = seat.say(ALICE, Abandon(task=award.statement.task, attempt=0, reason="input_invalid"))
     assert noted(effects, NoteName.MINER_PAUSED)
+
+
+def test_coordinator__result_in_another_format_than_ordered__is_judged_and_costs_the_task():
+    seat = CoordinatorSeat()
+    ordered = CATALOG.complete("a red heart", seed=7, output="webp")
+    task = seat.submit(work=ordered)
+    (award,) = of_kind(seat.say(ALICE, seat.claim(ALICE, task)) + seat.wait(300), Award)
+    effects = seat.say(ALICE, result_of(award))
+    assert judged(effects) == ["result.media_type"]
+    assert seat.core.task(task).declines == {"invalid_result": 1}
+
+
+def test_coordinator__webp_that_was_ordered__ends_the_task():
+    seat = CoordinatorSeat()
+    task = seat.submit(work=CATALOG.complete("a red heart", seed=7, output="webp"))
+    (award,) = of_kind(seat.say(ALICE, seat.claim(ALICE, task)) + seat.wait(300), Award)
+    data = webp(vp8(128, 128))
+    result = result_of(award, data=data)
+    seat.say(ALICE, Result(**result.model_dump() | {"version": 2, "media_type": "image/webp"}))
+    effects = seat.hear(artifact_of(award, data=data))
+    (done,) = persisted(effects, TaskDone)
+    assert done.media_type == "image/webp"
+    assert not judged(effects)
 
 
 # The miner
