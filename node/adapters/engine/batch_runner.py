@@ -38,6 +38,7 @@ from node.adapters.engine.pipeline import (
     release_memory,
 )
 from node.adapters.engine.sources import read_mask, read_source
+from node.adapters.engine.styles import StyleFile, check_styled
 from node.adapters.engine.trace import Trace
 from node.adapters.engine.warm_up import measure
 from node.adapters.engine.weights import ModelFault, check_model
@@ -92,8 +93,12 @@ class BatchRunner:
         begin = time.perf_counter()
         try:
             folder, checkpoint = Path(command.folder), Path(command.checkpoint) if command.checkpoint else None
-            check_model(folder, Digest(command.digest), checkpoint)
-            painter = Painter(folder, self._device, command.precision, checkpoint)
+            styles = tuple(StyleFile(Path(one.path), one.digest, one.weight) for one in command.styles)
+            if styles:
+                check_styled(folder, command.digest, checkpoint, styles)
+            else:
+                check_model(folder, command.digest, checkpoint)
+            painter = Painter(folder, self._device, command.precision, checkpoint, styles)
             load_ms = _elapsed_ms(begin)
             step_ms, speeds = measure(painter, command)
         except Exception as error:

@@ -24,6 +24,7 @@ from node.adapters.engine.ipc import (
     Report,
     Run,
     Started,
+    StyleOrder,
     TooLarge,
 )
 from node.adapters.engine.jobs import Jobs
@@ -252,6 +253,10 @@ class DiffusionEngine:
                     model=name,
                     folder=str(self._places[name].folder),
                     checkpoint=str(self._places[name].checkpoint or ""),
+                    styles=tuple(
+                        StyleOrder(path=str(style.path), digest=style.digest, weight=style.weight)
+                        for style in self._places[name].styles
+                    ),
                     digest=model.pinned_digest,
                     precision=precision_of(model, self._settings, self._device),
                     width=model.default_size[0],

@@ -38,6 +38,14 @@ class FrameError(Exception):
     """The other end sent what is no frame: the pipe cannot be used any more."""
 
 
+class StyleOrder(Frozen):
+    """A LoRA to put into a model's weights."""
+
+    path: Annotated[str, Field(min_length=1, max_length=4096)]
+    digest: DigestField
+    weight: Annotated[float, Field(ge=-2, le=2)]
+
+
 class Load(Frozen):
     """Check and load a model, warm it up, and answer ``Loaded`` or ``LoadFailed``."""
 
@@ -46,6 +54,7 @@ class Load(Frozen):
     folder: Annotated[str, Field(min_length=1, max_length=4096)]
     checkpoint: Annotated[str, Field(max_length=4096)] = ""
     """The one file that holds all weights; empty where the folder's parts hold them."""
+    styles: Annotated[tuple[StyleOrder, ...], Field(max_length=4)] = ()
     digest: DigestField
     precision: Precision
     width: Pixels

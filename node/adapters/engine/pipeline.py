@@ -22,6 +22,7 @@ from node.adapters.engine.ipc import Precision
 from node.adapters.engine.loading import load_pipeline
 from node.adapters.engine.preview import PreviewGuess
 from node.adapters.engine.sources import SourceFault
+from node.adapters.engine.styles import StyleFile
 from node.adapters.engine.trace import Trace
 from node.adapters.engine.variants import Variants
 from node.adapters.engine.weights import ModelFault
@@ -116,13 +117,20 @@ class Manner:
 class Painter:
     """One loaded model on one device."""
 
-    def __init__(self, folder: Path, device: str, precision: Precision, checkpoint: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        device: str,
+        precision: Precision,
+        checkpoint: Path | None = None,
+        styles: Sequence[StyleFile] = (),
+    ) -> None:
         """Load the pipeline from a folder whose digest is checked already, as ``load_pipeline`` says.
 
         Raises:
             ModelFault: ``model_corrupt``: the files are no pipeline that draws pictures from text.
         """
-        self._variants = Variants(load_pipeline(folder, checkpoint, device, precision))
+        self._variants = Variants(load_pipeline(folder, checkpoint, device, precision, styles))
         self._guess = PreviewGuess()
 
     def sampler(self, scheduler: str) -> str:

@@ -132,8 +132,9 @@ class SharedChild:
             self._ready += [decode_report(body) for body in self._frames.feed(data)]
         return self._ready.pop(0)
 
-    def load(self, folder, digest, name="pocket-emoji", edge=128, checkpoint="", precision="float32"):
+    def load(self, folder, digest, name="pocket-emoji", edge=128, checkpoint="", precision="float32", styles=()):
         usual = {"width": edge, "height": edge, "steps": 15, "guidance": 4.0, "batches": (1,), "precision": precision}
+        usual["styles"] = styles
         self.send(Load(model=name, folder=str(folder), digest=digest, checkpoint=str(checkpoint), **usual))
         report = self.receive()
         assert isinstance(report, Loaded | LoadFailed)
