@@ -69,12 +69,9 @@ class ApiError(Exception):
     param: str | None = None
     retry_after_s: int | None = None
 
-    def response(self) -> Response:
-        """Give the answer as it goes out."""
-        headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
-        if self.retry_after_s is None:
-            headers["x-should-retry"] = "false"  # OpenAI clients otherwise repeat 409 and 5xx by themselves
-        body = {
+    def body(self) -> dict[str, object]:
+        """Give what the answer says."""
+        return {
             "error": {
                 "message": self.message[:MAX_MESSAGE_CHARACTERS],
                 "type": _kind(self.status),
@@ -82,8 +79,14 @@ class ApiError(Exception):
                 "code": self.code,
             }
         }
+
+    def response(self) -> Response:
+        """Give the answer as it goes out."""
+        headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+        if self.retry_after_s is None:
+            headers["x-should-retry"] = "false"  # OpenAI clients otherwise repeat 409 and 5xx by themselves
         # ASCII escapes: a message may hold half a surrogate pair that a request brought in.
-        return Response(json.dumps(body), self.status, headers, media_type="application/json")
+        return Response(json.dumps(self.body()), self.status, headers, media_type="application/json")
 
 
 def invalid(message: str, param: str | None = None) -> ApiError:

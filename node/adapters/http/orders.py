@@ -270,7 +270,7 @@ class Orders:
         if end is None:
             wait.end(ApiError(502, "task_failed", "the task failed: unknown"))
         elif end.stage is Stage.FAILED:
-            wait.end(_failure(end))
+            wait.end(failure(end))
         else:
             assert end.artifact is not None, "DONE names its artifact"
             assert end.miner is not None, "DONE names its miner"
@@ -353,7 +353,7 @@ def _conflict() -> ApiError:
     )
 
 
-def _failure(update: Update) -> ApiError:
+def failure(update: Update) -> ApiError:
     """Say why a task ended without a picture."""
     reason = update.reason or "unknown"
     if reason == "no_miner":

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from node.adapters.http.errors import invalid
 from protocol.params import MAX_INPUT_BYTES
@@ -105,10 +105,10 @@ class ImagesRequest(PictureRequest):
     """Accepted and not kept."""
     safety_identifier: ShortText | None = None
     """Accepted and not kept."""
-    stream: Literal[False] | None = None
-    """Not offered; ``GET /v1/tasks/{id}/events`` tells progress."""
-    partial_images: Literal[0] | None = None
-    """Not offered."""
+    stream: bool | None = None
+    """Answer with server-sent events, of one picture: partial ones, then the whole."""
+    partial_images: Annotated[int, Field(ge=0, le=3)] | None = None
+    """Most partial pictures of a stream; a quick picture has none."""
 
 
 class EditsRequest(ImagesRequest):
@@ -121,11 +121,19 @@ class EditsRequest(ImagesRequest):
     input_fidelity: ShortText | None = None
     """Accepted and without effect: ``strength`` says how much of the source is kept."""
 
-    @field_validator("stream", "partial_images", mode="before")
-    @classmethod
-    def _read_text(cls, value: object) -> object:
-        """Read what the type allows in one form only."""
-        return {"false": False, "0": 0}.get(value, value) if isinstance(value, str) else value
+
+def check_stream(request: ImagesRequest) -> None:
+    """Refuse what a stream cannot tell.
+
+    Raises:
+        ApiError: 400: partial pictures of no stream, or a stream of several pictures, which would mix their events.
+    """
+    if request.stream and (request.n or 1) > 1:
+        raise invalid("n: a stream is of one picture", "n")
+    if request.partial_images and not request.stream:
+        raise invalid("partial_images: needs stream", "partial_images")
+    if request.stream and request.response_format == "url":
+        raise invalid("response_format: events of a stream hold their pictures, as b64_json", "response_format")
 
 
 FORM: Final = {

@@ -11,10 +11,10 @@ from node.adapters.http.accounts import Account
 from node.adapters.http.beginnings import beginning_of
 from node.adapters.http.errors import RETRY_AFTER_S, ApiError, not_found
 from node.adapters.http.events import EventStream
-from node.adapters.http.images import parse_hex
 from node.adapters.http.orders import Orders
 from node.adapters.http.requests import TaskRequest, decode_picture
 from node.adapters.http.settings import HttpSettings
+from node.adapters.http.shelf import parse_hex
 from node.adapters.http.views import accepted_view, answer, receipt_view, task_view
 from node.ports import Desk, StoredTask
 from protocol.units import TaskId

@@ -36,7 +36,7 @@ GENERATIONS = "/v1/images/generations"
         ({"prompt": "x", "model": "none"}, (404, "unknown_model", "model")),
         ({"prompt": "x", "model": ""}, (404, "unknown_model", "model")),
         ({"prompt": "x", "model": "large"}, (404, "model_not_pinned", "model")),
-        ({"prompt": "x", "stream": True}, (400, "invalid_request", "stream")),
+        ({"prompt": "x", "stream": "yes"}, (400, "invalid_request", "stream")),
         ({"prompt": "x", "output_format": "jpeg"}, (400, "invalid_request", "output_format")),
         ({"prompt": "x", "colour": "red"}, (400, "invalid_request", "colour")),
         ({"prompt": "x", "response_format": "xml"}, (400, "invalid_request", "response_format")),
