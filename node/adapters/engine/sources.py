@@ -72,7 +72,7 @@ def read_mask(data: bytes, source: bytes, width: int, height: int) -> Image.Imag
         where = ImageOps.invert(mask.getchannel("A"))
     else:
         where = mask.convert("L")
-    return _fitted(where, width, height).point(lambda value: OPAQUE if value >= HALF else 0)
+    return _fitted(where, width, height).point([0] * HALF + [OPAQUE] * HALF)
 
 
 def _decode(data: bytes) -> Image.Image:
