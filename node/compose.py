@@ -376,6 +376,7 @@ async def _serve_http(
             require_key=section.require_key,
             keys=keys,
             public_url=section.public_url,
+            nearest_sizes=section.sizes == "nearest",
             trusted_proxies=tuple(ip_network(network) for network in section.trusted_proxies),
         ),
         desk,

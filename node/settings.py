@@ -169,6 +169,9 @@ class HttpSection(Section):
     """API keys, one a line; needed with ``require_key``."""
     public_url: WebAddress | None = None
     """Address under which apps reach this gateway, where it stands behind a proxy."""
+    sizes: Literal["offered", "nearest"] = "offered"
+    """What becomes of a size that a model does not draw: ``offered`` refuses it and lists those that it does;
+    ``nearest`` draws the offered one of the nearest proportions, for apps with one written into them."""
     trusted_proxies: Annotated[tuple[IpNetwork, ...], Field(max_length=64)] = ()
     """Addresses or networks of reverse proxies whose ``X-Forwarded-For`` is believed. Without it, all who call
     through a proxy without an API key are one caller, who may read and stop each other's tasks."""

@@ -27,21 +27,21 @@ class Beginning:
     """Of the source, in pixels."""
 
     def size_for(self, model: CatalogModel | None) -> Size | None:
-        """Give the size in which a model draws that is nearest to the source's proportions.
+        """Give the size in which a model draws that is nearest to the source's; None without a source, or a model."""
+        return None if self.size is None or model is None else nearest_size(model, self.size)
 
-        None without a source, or a model; of sizes alike the one that is nearest in pixels.
-        """
-        if self.size is None or model is None:
-            return None
-        width, height = self.size
 
-        def distance(size: Size) -> tuple[float, float]:
-            return (
-                round(abs(math.log(size[0] * height / (size[1] * width))), 3),
-                abs(math.log(size[0] * size[1] / (width * height))),
-            )
+def nearest_size(model: CatalogModel, wanted: Size) -> Size:
+    """Give the size in which a model draws of the nearest proportions, of several the one nearest in pixels."""
+    width, height = (max(edge, 1) for edge in wanted)
 
-        return min(model.sizes, key=distance)
+    def distance(size: Size) -> tuple[float, float]:
+        return (
+            round(abs(math.log(size[0] * height / (size[1] * width))), 3),
+            abs(math.log(size[0] * size[1] / (width * height))),
+        )
+
+    return min(model.sizes, key=distance)
 
 
 NOTHING: Final = Beginning()

@@ -11,7 +11,7 @@ import trio
 from fastapi import Request
 
 from node.adapters.http.accounts import Account
-from node.adapters.http.beginnings import NOTHING, Beginning
+from node.adapters.http.beginnings import NOTHING, Beginning, nearest_size
 from node.adapters.http.errors import RETRY_AFTER_S, ApiError, impossible, invalid, refused, unavailable
 from node.adapters.http.requests import ImagesRequest, PictureRequest, parse_size
 from node.adapters.http.settings import HttpSettings
@@ -161,7 +161,12 @@ class Orders:
         self, request: PictureRequest, count: int, seed: int | None, beginning: Beginning
     ) -> tuple[TaskSpecification, ...]:
         """Fill in what the app left out; ``seed`` stands in for one it did not give."""
-        size = parse_size(request.size) or beginning.size_for(self._catalog.resolve(request.model))
+        model = self._catalog.resolve(request.model)
+        size = parse_size(request.size)
+        if size is None:
+            size = beginning.size_for(model)
+        elif self._settings.nearest_sizes and model is not None:
+            size = nearest_size(model, size)
         first = request.seed if request.seed is not None else seed
         if first is None:
             first = secrets.randbits(_SEED_BITS)

@@ -50,5 +50,7 @@ class HttpSettings:
     """Of these, followers of one known key, or of one address without a known key."""
     public_url: str | None = None
     """Address under which apps reach this gateway, where it stands behind a proxy; else as each request says."""
+    nearest_sizes: bool = False
+    """Draw the nearest size that a model offers in place of one that it does not; otherwise that is refused."""
     trusted_proxies: tuple[Network, ...] = ()
     """Reverse proxies whose ``X-Forwarded-For`` is believed; whatever others write there is not even read."""

@@ -33,7 +33,9 @@ def catalog() -> Catalog:
     other = tiny.model_copy(update={"name": "absent", "title": "Known, but nobody serves it"})
     large = tiny.model_copy(update={"name": "large", "title": "Known, but nobody may serve it", "digest": None})
     return Catalog(
-        models={"tiny": tiny, "absent": other, "large": large}, default="tiny", aliases={"gpt-image-1": "tiny"}
+        models={"tiny": tiny, "absent": other, "large": large},
+        default="tiny",
+        aliases={"gpt-image-1": "tiny", "dall-e-3": "tiny"},
     )
 
 

@@ -91,6 +91,21 @@ async def test_images_edit__no_size__is_the_offered_one_of_the_nearest_proportio
 
 
 @pytest.mark.parametrize(
+    ("wanted", "drawn"),
+    [("1024x1024", (128, 128)), ("1792x1024", (128, 64)), ("64x64", (64, 64)), ("50x60", (64, 64)), ("0x9", (64, 128))],
+)
+async def test_images_generate__size_that_is_not_offered__is_the_nearest_where_the_operator_says_so(
+    serve: Serve, wanted, drawn
+):
+    served = await serve(nearest_sizes=True)
+    await call(served, lambda client: client.images.generate(prompt="a cat", model="dall-e-3", size=wanted))
+    (specification,) = served.desk.specifications.values()
+    assert (specification.width, specification.height) == drawn
+    with pytest.raises(openai.NotFoundError):
+        await call(served, lambda client: client.images.generate(prompt="a cat", model="nothing", size=wanted))
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "param"),
     [
         ({"image": b"GIF89a" + bytes(50)}, "input_format", "image"),
