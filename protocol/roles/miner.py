@@ -7,7 +7,6 @@ Spec: SPEC.md §8, §9.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, final
 
-from protocol.crypto.envelope import seal
 from protocol.effects import CancelTimer, Connect, Lane, OpenStream, Provide, Send, Subscribe
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import (
@@ -34,13 +33,12 @@ from protocol.events import (
     TxFailed,
 )
 from protocol.records import Record
-from protocol.roles.capabilities import served_models
+from protocol.roles.capabilities import sealed_capability
 from protocol.roles.claiming import Claiming
 from protocol.roles.core import EMPTY, Core, Identity
 from protocol.roles.discovery import Discovery
 from protocol.roles.look_ahead import look_ahead
 from protocol.roles.redeeming import RedeemPolicy
-from protocol.roles.serving import served_models
 from protocol.roles.working import Working
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
@@ -49,8 +47,6 @@ from protocol.wire.codec import WORK_PLACE, decode, encode
 from protocol.wire.messages import (
     Award,
     Cancel,
-    Capability,
-    CapabilityUpdate,
     Decline,
     Hello,
     Receipt,
@@ -363,18 +359,18 @@ class MinerCore(Core):
         """Say the same to all of these."""
         if not peers:
             return
-        capability = Capability(
-            miner=own,
-            sequence=self._capability_sequence,
-            expires_at=UnixMillis(self.now + CAPABILITY_LIFE_MS),
-            models=served_models(self._models),
-            free_places=free_places,
-            places=self._places,
-            price_floor=self._price_floor,
-            addresses=self._addresses()[:8],
+        expires_at = UnixMillis(self.now + CAPABILITY_LIFE_MS)
+        places = (free_places, self._places)
+        update = sealed_capability(
+            self.identity,
+            own,
+            self._capability_sequence,
+            expires_at,
+            self._models,
+            places,
+            self._price_floor,
+            self._addresses(),
         )
-        body = encode(capability)
-        update = CapabilityUpdate(body=body, signature=seal(self.identity.key, self.identity.network_id, body))
         for peer in peers:
             self.emit(Send(peer, update, Lane.NORMAL))
 
