@@ -359,18 +359,9 @@ class MinerCore(Core):
         """Say the same to all of these."""
         if not peers:
             return
-        expires_at = UnixMillis(self.now + CAPABILITY_LIFE_MS)
-        places = (free_places, self._places)
-        update = sealed_capability(
-            self.identity,
-            own,
-            self._capability_sequence,
-            expires_at,
-            self._models,
-            places,
-            self._price_floor,
-            self._addresses(),
-        )
+        until, sequence = UnixMillis(self.now + CAPABILITY_LIFE_MS), self._capability_sequence
+        places, floor, addresses = (free_places, self._places), self._price_floor, self._addresses()
+        update = sealed_capability(self.identity, own, sequence, until, self._models, places, floor, addresses)
         for peer in peers:
             self.emit(Send(peer, update, Lane.NORMAL))
 

@@ -53,7 +53,7 @@ def unfinished(version: int) -> set[Record]:
     task, result, voucher = accepted(1, key="a key"), committed(5), held(7, 2)
     if version >= 5:
         task = replace(task, priority=Priority.HIGH, account="ab" * 16)
-    if version >= 6:
+    if version >= 7:
         task = replace(task, input_bytes=len(SOURCE))
     result = replace(result, price=Wei(9) if version >= 2 else None)
     voucher = replace(voucher, earned=Wei(5 if version >= 2 else 0))
@@ -86,7 +86,7 @@ async def test_opened__store_of_an_earlier_release__keeps_everything_and_goes_on
         assert await store.artifact(picture().digest) == (picture().data if version >= 4 else None)
         assert len(await store.open_transactions(9)) == (version >= 3)
         source = Digest(hashlib.sha256(SOURCE).digest())
-        assert await store.input(source) == (SOURCE if version >= 6 else None)
+        assert await store.input(source) == (SOURCE if version >= 7 else None)
         await store.persist((picture(b"new"), done(1, artifact=b"new"), issued(9, 3), held(9, 3, earned=12)))
         assert await store.input(source) is None
     async with store.opened():
