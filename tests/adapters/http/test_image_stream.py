@@ -126,7 +126,8 @@ async def test_images_generate__stream_while_the_node_stops__says_so(serve: Serv
         served.nursery.cancel_scope.cancel()
 
     await streamed(served, work, [stop])
-    assert len(served.desk.cancelled) == 1
+    with trio.fail_after(5):
+        await served.desk.wait_for_cancelled(1)
 
 
 @pytest.mark.parametrize(
