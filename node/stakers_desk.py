@@ -178,7 +178,7 @@ class ContractsDesk:
             wallet = Wallet(self._rpc, NetworkFile(chain=chain, contracts=contracts), NOBODY, None)
             views = ("token", "parameters", "settlement", "slashing", "disputes")
             found = await wallet.read(*(wallet.call("Staking", view) for view in views))
-            named = dict(zip(("cai", *views[1:]), map(checksummed, found), strict=True))
+            named: dict[str, str] = dict(zip(("cai", *views[1:]), map(checksummed, found), strict=True))
             self._file = NetworkFile(chain=chain, contracts=contracts.model_copy(update=named))
         return self._file
 
