@@ -41,6 +41,7 @@ from protocol.wire.messages import (
     Claim,
     Result,
     TaskSpecification,
+    Work,
     WorkMessage,
 )
 from protocol.wire.statements import (
@@ -252,12 +253,13 @@ class MinerSeat(Seat):
         batch: int = 1,
         escrow: Escrow | None = AMPLE,
         redeem: RedeemPolicy | None = None,
+        works: tuple[Work, ...] = ("text_to_image",),
     ) -> None:
         super().__init__(ALICE)
         self.core: MinerCore = MinerCore(self.identity, tuple, Wei(0), redeem=redeem)
         self.start(records, escrow)
         state = ModelState(MODEL.name, MODEL.digest, True, 10_000_000, batch, MODEL.sizes, MODEL.max_steps)
-        self.hear(EngineChanged((replace(state, works=MODEL.works),), places))
+        self.hear(EngineChanged((replace(state, works=works),), places))
         self.hear(PeerUp(CAROL.peer_id))
         self.hear(StreamOpened(CAROL.peer_id))
         self.say(CAROL, hello(CAROL_ID))

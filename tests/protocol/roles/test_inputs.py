@@ -13,13 +13,12 @@ from protocol.roles import input_sending, input_waiting
 from protocol.roles.input_sending import MAX_SENDS, SEND_PACE_MS
 from protocol.roles.input_waiting import ASK_AGAIN_MS, WAIT_MS
 from protocol.task.inputs import check_inputs
-from protocol.units import Digest, StakingId, Wei
+from protocol.units import Digest, Wei
 from protocol.wire.codec import encode
 from protocol.wire.messages import Abandon, Alive, Award, Claim, Result, TaskSpecification
 from tests.protocol.roles.frames import (
     ALICE_ID,
     BOB_ID,
-    CAROL_ID,
     CATALOG,
     MODEL,
     PARAMS,
@@ -279,7 +278,7 @@ def expects(seat: MinerSeat, award: Award, size: int, by=CAROL) -> bool:
 
 
 def test_award__with_pictures__the_job_begins_when_both_are_here():
-    seat = MinerSeat()
+    seat = MinerSeat(works=MODEL.works)
     award = begun(seat)
     assert expects(seat, award, len(MASK))
     assert not [effect for effect in bring(seat, award, MASK) if isinstance(effect, StartJob)]
@@ -291,7 +290,7 @@ def test_award__with_pictures__the_job_begins_when_both_are_here():
 
 
 def test_award__pictures_do_not_come__it_stays_alive_asks_again_and_gives_back_in_time():
-    seat = MinerSeat()
+    seat = MinerSeat(works=MODEL.works)
     award = begun(seat)
     effects = seat.wait(WAIT_MS - 1000)
     assert len(of_kind(effects, Alive)) >= (WAIT_MS - 1000) // PARAMS.alive_interval_ms - 1
@@ -311,20 +310,20 @@ def _own_claim_nonce(seat: MinerSeat, award: Award) -> bytes:
 
 
 def test_artifact__not_named_by_the_task__is_held_against_its_sender():
-    seat = MinerSeat()
+    seat = MinerSeat(works=MODEL.works)
     award = begun(seat)
     assert judged(bring(seat, award, png(16, 16))) == ["input.digest"]
 
 
 def test_artifact__of_another_peer__is_not_awaited():
-    seat = MinerSeat()
+    seat = MinerSeat(works=MODEL.works)
     award = begun(seat)
     assert not expects(seat, award, len(SOURCE), by=BOB)
     assert "artifact.unexpected" in ignored(bring(seat, award, SOURCE, by=BOB))
 
 
 def test_expects__more_bytes_than_a_miner_holds__waits(monkeypatch):
-    seat = MinerSeat()
+    seat = MinerSeat(works=MODEL.works)
     award = begun(seat)
     bring(seat, award, SOURCE)
     monkeypatch.setattr(input_waiting, "MAX_HELD_BYTES", len(SOURCE) + len(MASK) - 1)
@@ -335,7 +334,7 @@ def test_expects__more_bytes_than_a_miner_holds__waits(monkeypatch):
 
 
 def test_award__pictures_that_no_honest_coordinator_takes__is_given_back_and_judged():
-    seat = MinerSeat()
+    seat = MinerSeat(works=MODEL.works)
     other = png(32, 48)
     work = WORK.model_copy(update={"mask": Digest(hashlib.sha256(other).digest())})
     with pytest.raises(InvalidMessage):
@@ -353,7 +352,7 @@ def test_award__pictures_that_no_honest_coordinator_takes__is_given_back_and_jud
 def test_cancel__while_pictures_are_on_their_way__ends_the_waiting():
     from protocol.wire.messages import Cancel
 
-    seat = MinerSeat()
+    seat = MinerSeat(works=MODEL.works)
     award = begun(seat)
     statement = award.statement
     effects = seat.say(CAROL, Cancel(task=statement.task, attempt=statement.attempt, reason="cancelled"))
@@ -363,9 +362,5 @@ def test_cancel__while_pictures_are_on_their_way__ends_the_waiting():
 
 
 def test_offer__work_that_the_engine_does_not_do__is_skipped_by_name():
-    seat = MinerSeat()
-    for served in seat.core._models.values():
-        object.__setattr__(served, "works", ("text_to_image",))
-    effects = seat.offer(work="inpaint")
+    effects = MinerSeat().offer(work="inpaint")
     assert [note.fields["reason"] for note in noted(effects, NoteName.OFFER_SKIPPED)] == ["work"]
-    assert StakingId(3) == CAROL_ID
