@@ -13,7 +13,7 @@ PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"
 PROMPT ?= a red heart
 OUT ?= demo.png
 
-.PHONY: help setup demo devnet test sim sim-claims sim-sweep sim-long soak fuzz bench bench-overlay ratio soak-engine contracts-long contracts-coverage gas portal-picture check clean
+.PHONY: help setup demo pictures devnet test sim sim-claims sim-sweep sim-long soak fuzz bench bench-overlay ratio soak-engine contracts-long contracts-coverage gas portal-picture check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ $(STAMP): pyproject.toml constraints.txt package.json package-lock.json
 
 demo: $(STAMP) ## Run the whole network here, draw PROMPT, save it as OUT
 	$(BIN)/cuckoo demo --out "$(OUT)" -- "$(PROMPT)"
+
+pictures: $(STAMP) ## Draw the README's strip of all kinds of work through a network here
+	$(BIN)/python -m tests.support.work_kinds_strip .github/pictures/kinds-of-work.png
 
 devnet: $(STAMP) ## Run a whole network here until Ctrl-C
 	$(BIN)/cuckoo devnet

@@ -318,17 +318,21 @@ def _desk(core: CoordinatorCore, ports: Ports) -> TaskDesk:
     """Build the desk of a coordinator, with what its core knows of the network."""
 
     def models() -> tuple[OfferedModel, ...]:
-        now = ports.clock.now()
-        return tuple(
-            OfferedModel(
-                model=name,
-                sizes=core.identity.catalog.models[name].sizes,
-                max_steps=core.identity.catalog.models[name].max_steps,
-                miners=len(serving),
-                warm_miners=sum(1 for served in serving if served.warm),
-            )
-            for name in core.identity.catalog.offered()
-            if (serving := [s for miner in core.roster if (s := miner.serves(name, now)) is not None])
+        return tuple(offered for name in core.identity.catalog.offered() if (offered := model(name)) is not None)
+
+    def model(name: str) -> OfferedModel | None:
+        now, entry = ports.clock.now(), core.identity.catalog.models[name]
+        serving = [served for miner in core.roster if (served := miner.serves(name, now)) is not None]
+        if not serving:
+            return None
+        return OfferedModel(
+            model=name,
+            sizes=entry.sizes,
+            max_steps=entry.max_steps,
+            miners=len(serving),
+            warm_miners=sum(1 for served in serving if served.warm),
+            works=tuple(work for work in entry.works if any(work in served.works for served in serving)),
+            schedulers=entry.all_schedulers,
         )
 
     def ready() -> tuple[bool, str]:

@@ -4,14 +4,14 @@ It turns the core's ``Reply`` and ``Deliver`` effects into answers for whoever w
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, final
 
 import trio
 
-from node.ports import OfferedModel, Store, StoredTask, Waiting
+from node.ports import NO_INPUTS, OfferedModel, Store, StoredTask, Waiting
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.events import Event, TaskCancelled, TaskSubmitted
 from protocol.task.priority import Priority
@@ -89,6 +89,7 @@ class TaskDesk:
         idempotency_key: str | None = None,
         priority: Priority = Priority.NORMAL,
         account: str = "",
+        inputs: Mapping[Digest, bytes] = NO_INPUTS,
     ) -> Accepted | Refused:
         """Hand in one task; on ``Accepted`` it is on disk.
 
@@ -104,7 +105,8 @@ class TaskDesk:
         try:
             # The app may leave before the answer: without waiting for it nobody would know what to cancel.
             with trio.move_on_after(ANSWER_LIMIT_S, shield=True):
-                await self._post(TaskSubmitted(request, specification, detached, idempotency_key, priority, account))
+                submitted = TaskSubmitted(request, specification, detached, idempotency_key, priority, account, inputs)
+                await self._post(submitted)
                 posted = True
                 await answered.wait()
             if request not in self._answers and posted and not detached:

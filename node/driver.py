@@ -34,6 +34,7 @@ from protocol.effects import (
     Send,
     SendArtifact,
     SendEncoded,
+    SendInput,
     SetTimer,
     StartJob,
     SubmitTx,
@@ -241,6 +242,8 @@ class Driver:
                     self._engine.cancel(task, attempt)
             case SendArtifact():
                 nursery.start_soon(self._send_artifact, effect)
+            case SendInput():
+                nursery.start_soon(self._send_input, effect)
             case Judge(peer=peer, offence=offence, rule=rule):
                 self._transport.judge_peer(peer, offence, rule)
             case Connect(peer=peer):
@@ -259,8 +262,17 @@ class Driver:
     async def _send_artifact(self, effect: SendArtifact) -> None:
         async with self._artifact_reads:
             data = await self._store.artifact(effect.digest)
+        self._send_bytes(effect, data, "artifact_expired")
+
+    async def _send_input(self, effect: SendInput) -> None:
+        async with self._artifact_reads:
+            data = await self._store.input(effect.digest)
+        self._send_bytes(effect, data, "input_gone")
+
+    def _send_bytes(self, effect: SendArtifact | SendInput, data: bytes | None, lost: str) -> None:
+        """Send what was read; ``lost`` says why there is nothing."""
         if data is None:
-            self._journal.note(NoteName.MESSAGE_DROPPED, effect.task, reason="artifact_expired", peer=effect.peer)
+            self._journal.note(NoteName.MESSAGE_DROPPED, effect.task, reason=lost, peer=effect.peer)
             return
         self._transport.send_artifact(effect.peer, effect.task, effect.attempt, effect.digest, data)
 

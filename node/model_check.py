@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from node.adapters.engine.styles import all_lines, check_styled
 from node.adapters.engine.weights import (
     ModelFault,
     check_model,
-    digest_lines,
     digest_of_lines,
     first_difference,
     recorded_lines,
@@ -43,13 +43,16 @@ def check(shelf: Shelf, copy: Copy, told: Told) -> Finding:
     told.begin(model.name, copy.size, 0)
     try:
         if model.digest is not None:
-            check_model(place.folder, model.digest, place.checkpoint, told.advance)
+            if place.styles:
+                check_styled(place.folder, model.digest, place.checkpoint, place.styles, told.advance)
+            else:
+                check_model(place.folder, model.digest, place.checkpoint, told.advance)
             return Finding(model.name, True, f"{place.folder} has the catalog's digest {model.digest.hex()}")
-        lines = digest_lines(place.folder, place.checkpoint, told.advance)
+        lines = all_lines(place.folder, place.checkpoint, told.advance, place.styles)
     except ModelFault as fault:
         return Finding(model.name, False, fault.detail)
     recorded = recorded_lines(place.folder) if isinstance(model.source, HuggingFaceSource) else None
-    if recorded is not None and recorded != lines:
+    if recorded is not None and not lines.startswith(recorded):
         return Finding(model.name, False, f"{first_difference(place.folder, lines, recorded)} is not what was pulled")
     digest = digest_of_lines(lines).hex()
     return Finding(model.name, True, f"{place.folder} has the digest {digest}; the catalog has none to compare it with")

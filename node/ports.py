@@ -8,7 +8,8 @@ and which ends only by cancellation or by a fault of ours.
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, Protocol, TypeAlias
 
 import trio
 
@@ -25,6 +26,8 @@ from protocol.task.priority import Priority
 from protocol.units import Digest, PeerId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import TaskSpecification
 
+NO_INPUTS: Final[Mapping[Digest, bytes]] = MappingProxyType({})
+"""For a task that begins from no picture."""
 Ready: TypeAlias = trio.TaskStatus[None]
 
 
@@ -266,6 +269,10 @@ class Store(ChainStore, Protocol):
         """Read an artifact; None when there is none or it has expired."""
         ...
 
+    async def input(self, digest: Digest) -> bytes | None:
+        """Read a picture that an unfinished task begins from; None when no such task does, or it was damaged."""
+        ...
+
     async def expire(self, before: UnixMillis) -> int:
         """Delete artifacts stored before this moment, save those of undelivered results; gives how many."""
         ...
@@ -319,6 +326,10 @@ class OfferedModel:
     max_steps: int
     miners: int
     warm_miners: int
+    works: tuple[str, ...] = ("text_to_image",)
+    """What at least one of these miners does."""
+    schedulers: tuple[str, ...] = ()
+    """Class names, the model's own first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,8 +355,12 @@ class Desk(Protocol):
         idempotency_key: str | None = None,
         priority: Priority = Priority.NORMAL,
         account: str = "",
+        inputs: Mapping[Digest, bytes] = NO_INPUTS,
     ) -> Accepted | Refused:
-        """Hand in one task, which takes a place of ``account``; on ``Accepted`` it is on disk."""
+        """Hand in one task, which takes a place of ``account``; on ``Accepted`` it is on disk.
+
+        ``inputs`` are the pictures that the specification names, by SHA-256.
+        """
         ...
 
     def waiting(self, task: TaskId) -> Waiting | None:

@@ -201,11 +201,11 @@ class HttpSection(Section):
     drain_s: Annotated[float, Field(ge=0, le=600)] = 6.0
     """How long (s) calls that wait for pictures may end when the node is told to stop; no new tasks are taken then.
     What is not done by then is answered 503, and goes on after the restart if its app sent an Idempotency-Key."""
+    public_url: WebAddress | None = None
+    """Address under which apps reach this gateway, where it stands behind a proxy."""
     sizes: Literal["offered", "nearest"] = "offered"
     """What becomes of a size that a model does not draw: ``offered`` refuses it and lists those that it does;
     ``nearest`` draws the offered one of the nearest proportions, for apps with one written into them."""
-    public_url: WebAddress | None = None
-    """Address under which apps reach this gateway, where it stands behind a proxy."""
     trusted_proxies: Annotated[tuple[IpNetwork, ...], Field(max_length=64)] = ()
     """Addresses or networks of reverse proxies whose ``X-Forwarded-For`` is believed. Without it, all who call
     through a proxy without an API key are one caller, who may read and stop each other's tasks."""

@@ -93,6 +93,16 @@ class SendArtifact:
 
 
 @dataclass(frozen=True, slots=True)
+class SendInput:
+    """A picture that an awarded task begins from, as ``SendArtifact`` but read from the inputs of unfinished tasks."""
+
+    peer: PeerId
+    task: TaskId
+    attempt: int
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
 class Provide:
     """Announce ourselves under this key in the DHT and keep the record fresh."""
 
@@ -128,6 +138,9 @@ class StartJob:
     task: TaskId
     attempt: int
     specification: TaskSpecification
+    source: bytes | None = None
+    """The picture that it begins from, a file whose digest and header are checked."""
+    mask: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +259,7 @@ Effect = (
     | Send
     | SendEncoded
     | SendArtifact
+    | SendInput
     | Provide
     | FindProviders
     | SetTimer

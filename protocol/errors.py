@@ -24,6 +24,7 @@ class InvalidMessage(OverlayError):
         """Name the broken rule; ``detail`` is for people and may hold remote text."""
         super().__init__(f"{rule}: {detail}" if detail else rule)
         self.rule = rule
+        self.detail = detail
 
 
 class IgnoredMessage(OverlayError):

@@ -3,7 +3,8 @@
 If a rule needs something that is not here, add a field: cores never reach out. Spec: SPEC.md §3.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from protocol.chain_records import Confirmed, Failed, SettlementRead
@@ -11,7 +12,8 @@ from protocol.records import Record
 from protocol.stake.table import EpochView
 from protocol.task.priority import Priority
 from protocol.units import BlockNumber, Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
-from protocol.wire.messages import GossipMessage, TaskSpecification
+from protocol.wire.messages import GossipMessage
+from protocol.wire.specification import MediaType, TaskSpecification, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,8 @@ class ModelState:
     sizes: tuple[tuple[int, int], ...]
     """(width, height) in pixels that it draws well."""
     max_steps: int
+    works: tuple[Work, ...] = ("text_to_image",)
+    """Kinds of work that it does with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +206,7 @@ class JobFinished:
     attempt: int
     data: bytes
     digest: Digest
-    media_type: Literal["image/png"]
+    media_type: MediaType
     model: Digest
     fingerprint: Digest
     generation_ms: int
@@ -231,6 +235,8 @@ class TaskSubmitted:
     account: str = ""
     """Whose use it counts as, at most 128 characters (``protocol.task.account``); empty is nobody's, who has no share
     of its own to fill."""
+    inputs: Mapping[Digest, bytes] = field(default_factory=dict)
+    """The pictures that the specification names, by their SHA-256."""
 
 
 @dataclass(frozen=True, slots=True)

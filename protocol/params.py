@@ -17,6 +17,12 @@ MAX_MESSAGE_BYTES: Final = 64 * 1024
 MAX_ARTIFACT_BYTES: Final = 24 * 1024 * 1024
 """Largest artifact (bytes). A lossless 2048 x 2048 picture is below it; a larger one is an attack on memory."""
 
+MAX_INPUT_BYTES: Final = 8 * 1024 * 1024
+"""Largest picture (bytes) that a task may begin from, and largest mask: twice a photo of 4096 x 3072 as JPEG."""
+
+MAX_INPUT_EDGE: Final = 4096
+"""Longest edge (pixels) of one: unpacked it has 48 MiB at most, whatever its file claims."""
+
 MAX_PREVIEW_BYTES: Final = 8 * 1024
 """Largest preview (bytes): one of 64 x 64 pixels takes a quarter of it."""
 

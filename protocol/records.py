@@ -39,6 +39,17 @@ class TaskAccepted:
     priority: Priority = Priority.NORMAL
     account: str = ""
     """Whose use it counts as; empty is nobody's."""
+    input_bytes: int = 0
+    """Bytes of the pictures that it begins from, which are on disk as long as it is unfinished."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputStored:
+    """A picture that an accepted task begins from. It follows its task's record, and goes when the task ends."""
+
+    task: TaskId
+    digest: Digest
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +172,7 @@ class VouchersContradict:
 Record = (
     BootStarted
     | TaskAccepted
+    | InputStored
     | TaskAwarded
     | TaskDone
     | TaskFailed

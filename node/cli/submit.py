@@ -17,7 +17,7 @@ DEFAULT_API = "http://127.0.0.1:8000"
 
 def submit(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the picture shows.")],
-    out: Annotated[Path, typer.Option(help="Where to save the picture (PNG).")] = Path("picture.png"),
+    out: Annotated[Path, typer.Option(help="Where to save the picture.")] = Path("picture.png"),
     api: Annotated[str, typer.Option(help="A coordinator's API.", envvar="CUCKOO_API")] = DEFAULT_API,
     api_key: Annotated[str | None, typer.Option(help="API key.", envvar="CUCKOO_API_KEY")] = None,
     model: Annotated[str | None, typer.Option(help="Model; the network's default when left out.")] = None,
@@ -25,6 +25,18 @@ def submit(
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same picture.")] = None,
     negative: Annotated[str | None, typer.Option(help="What the picture should not show.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Weight of the prompt.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Scheduler, as 'euler a'.")] = None,
+    image: Annotated[Path | None, typer.Option(metavar="FILE", help="Begin from this picture.")] = None,
+    mask: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw anew only where this is transparent, or else light.")
+    ] = None,
+    strength: Annotated[float | None, typer.Option(help="How far --image is left behind, up to 1.")] = None,
+    output_format: Annotated[
+        str | None, typer.Option("--format", help="png or webp; as --out ends when left out.")
+    ] = None,
+    quality: Annotated[int | None, typer.Option(help="Of a WebP, 1 to 100; nothing is lost when left out.")] = None,
+    embed_prompt: Annotated[bool, typer.Option("--embed-prompt", help="Write the prompt into the file.")] = False,
     network: OptionalNetworkOption = None,
     chain_rpc: Annotated[str | None, typer.Option(metavar="URL", help="Or: a chain to check it against.")] = None,
     staking: Annotated[str | None, typer.Option(metavar="0x…", help="Staking contract, with --chain-rpc.")] = None,
@@ -34,6 +46,10 @@ def submit(
     $ cuckoo submit "a red heart" --out heart.png
 
     $ cuckoo submit "a green turtle" --api http://203.0.113.7:8000 --seed 7 --steps 20
+
+    $ cuckoo submit "a blue heart" --image heart.png --strength 0.7 --out blue.webp
+
+    $ cuckoo submit "a yellow star" --image heart.png --mask right-half.png --out half.png
     """
     from node.cli.api import ApiClient
     from node.cli.progress import Reporter
@@ -42,7 +58,22 @@ def submit(
 
     check_output(out)
     chain = ChainToAsk.given(chain_rpc, staking, network)
-    order = {"prompt": prompt, "model": model, "size": size, "steps": steps, "seed": seed, "negative_prompt": negative}
+    order = {
+        "prompt": prompt,
+        "model": model,
+        "size": size,
+        "steps": steps,
+        "seed": seed,
+        "negative_prompt": negative,
+        "guidance": guidance,
+        "scheduler": scheduler,
+        "source": encoded_picture(image, "--image"),
+        "mask": encoded_picture(mask, "--mask"),
+        "strength": strength,
+        "output_format": output_format or ("webp" if out.suffix.lower() == ".webp" else None),
+        "output_quality": quality,
+        "embed_prompt": embed_prompt or None,
+    }
 
     async def run() -> None:
         reporter = Reporter()
@@ -106,6 +137,32 @@ def print_findings(findings: "ReceiptFindings") -> None:
         print(f"receipt: says that {says}; SIGNATURE NOT CHECKED: give --network, or --chain-rpc and --staking")
     else:
         print(f"receipt: good: {says}")
+
+
+def encoded_picture(path: Path | None, flag: str) -> str | None:
+    """Read a picture to send, in base64, once its header shows that it would be taken.
+
+    Raises:
+        ConfigError: Naming the flag: it cannot be read, or is no picture that tasks begin from.
+    """
+    if path is None:
+        return None
+    from base64 import b64encode
+
+    from protocol.errors import ConfigError, InvalidMessage
+    from protocol.params import MAX_INPUT_BYTES
+    from protocol.task.inputs import check_input
+
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_INPUT_BYTES + 1)
+        check_input(data)
+    except OSError as error:
+        raise ConfigError(f"{flag}: {path} cannot be read: {error.strerror}") from None
+    except InvalidMessage as problem:
+        what = f"more than {MAX_INPUT_BYTES:,} bytes" if problem.rule == "input.oversize" else problem.detail
+        raise ConfigError(f"{flag}: {path}: {what}") from None
+    return b64encode(data).decode()
 
 
 def check_output(out: Path) -> None:

@@ -187,7 +187,10 @@ def _coordinators(table: StakeTable) -> int:
 
 
 def _fields_of(conduct: Conduct) -> dict[tuple[str, Digest], _Fields]:
-    """Give the fields that came with offers of tasks which nobody had failed: other miners are left out by right."""
+    """Give the fields that came with offers of tasks which nobody had failed: other miners are left out by right.
+
+    By model and kind of work, since miners that do not do it are left out by right, too.
+    """
     found: dict[tuple[str, Digest], dict[UnixMillis, int]] = defaultdict(dict)
     tables: dict[Digest, StakeTable] = {}
     failed = {award.notice.task for award in conduct.awarded}
@@ -195,10 +198,11 @@ def _fields_of(conduct: Conduct) -> dict[tuple[str, Digest], _Fields]:
         if offered.offer.attempt == FIRST_ATTEMPT or offered.offer.task not in failed:
             bulletin = offered.said.bulletin
             tables[bulletin.root] = offered.draw.table
-            found[(bulletin.model, bulletin.root)].setdefault(bulletin.sent_at, offered.draw.members)
+            kind = f"{bulletin.model} {offered.offer.work}"
+            found[(kind, bulletin.root)].setdefault(bulletin.sent_at, offered.draw.members)
     return {
-        (model, root): _Fields(tables[root], sorted(seen), [seen[at] for at in sorted(seen)])
-        for (model, root), seen in found.items()
+        (kind, root): _Fields(tables[root], sorted(seen), [seen[at] for at in sorted(seen)])
+        for (kind, root), seen in found.items()
     }
 
 

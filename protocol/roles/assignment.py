@@ -5,10 +5,12 @@ from typing import Final, final
 from protocol.effects import CancelTimer, Deliver, Send, Stage, Update
 from protocol.notes import NoteName
 from protocol.roles.core import Core
+from protocol.roles.input_sending import send_inputs
+from protocol.roles.input_waiting import NO_INPUT
 from protocol.roles.offering import Offering
 from protocol.roles.roster import Roster
 from protocol.roles.settlement import Settlement
-from protocol.task.artifact import largest_png
+from protocol.task.artifact import largest_picture
 from protocol.task.preview import PREVIEW_PACE_MS
 from protocol.task.states import AwardedAttempt, Task
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
@@ -18,6 +20,10 @@ NO_CLAIM: Final = "no_claim"
 """Reason of an ``abandon``: the award is for no claim that binds the miner now."""
 CONTENT_POLICY: Final = "content_policy"
 """Reason of an ``abandon``: the miner's owner does not let such things be drawn; and of a task that nobody draws."""
+INPUT_INVALID: Final = "input_invalid"
+"""Reason of an ``abandon``, and of the end of a task: a picture that it begins from cannot be decoded."""
+UNREADABLE_TO: Final = 2
+"""Attempts that end so before the task does."""
 RECONNECT_GRACE_MS: Final = 1000
 """How long (ms) a miner whose stream broke may take to come back before its task is offered again."""
 MAX_WAIT_MS: Final = 60_000
@@ -58,6 +64,9 @@ class Assignment:
         award.last_alive = now
         task.offered = None
         progress = (message.state, min(message.step, task.specification.steps))
+        if message.state == "queued" and not award.inputs_sent:
+            # Not with the award: a stream of their own may be quicker than it, and nobody awaits them yet.
+            send_inputs(core, task, award, award.peer)
         if message.state == "queued":
             award.stated_wait_ms = max(award.stated_wait_ms, min(message.wait_ms, MAX_WAIT_MS))
         if _place_in_work(progress) > _place_in_work(award.progress):
@@ -167,7 +176,7 @@ class Assignment:
 
     def on_result(self, task: Task, award: AwardedAttempt, size: int) -> None:
         """The commitment is here and ``size`` bytes are on their way: one more lease, and the time that they take."""
-        most = largest_png(task.specification.width, task.specification.height)
+        most = largest_picture(task.specification.width, task.specification.height)
         award.last_alive = UnixMillis(self._core.now + 1000 * min(size, most) // SLOWEST_BYTES_PER_S)
         award.progress_deadline = max(
             award.progress_deadline, UnixMillis(award.last_alive + self._core.params.lease_ms)
@@ -214,8 +223,10 @@ class Assignment:
         """A miner gives its attempt back. What it does not hold it cannot give back."""
         if award is not task.holder:
             return
-        if reason == NO_CLAIM and award.miner not in task.forgiven:
-            # Its claim had expired when the award came: it is not to blame, and may claim again.
+        if reason == INPUT_INVALID and task.specification.inputs:
+            self._on_unreadable(task, award)
+        elif reason in {NO_CLAIM, NO_INPUT} and award.miner not in task.forgiven:
+            # Its claim had expired when the award came, or what we sent was lost: it is not to blame, and may claim.
             task.forgiven |= {award.miner}
             self.cancel(task, award, reason)
             task.count(reason)
@@ -241,6 +252,21 @@ class Assignment:
             self._offering.announce_end(task, "failed")
         else:
             self.take_back(task, award, CONTENT_POLICY, blamed=False)
+
+    def _on_unreadable(self, task: Task, award: AwardedAttempt) -> None:
+        """A miner cannot decode what its app gave it, which our look at the header does not show.
+
+        Nobody is paused for that, or apps could have miners paused; and one miner's word ends no task.
+        """
+        task.count(INPUT_INVALID)
+        task.input_faults += 1
+        task.excluded |= {award.miner}
+        self.cancel(task, award, INPUT_INVALID)
+        if task.input_faults < UNREADABLE_TO:
+            self._offer_again(task, INPUT_INVALID)
+            return
+        self._settlement.fail(task, INPUT_INVALID)
+        self._offering.announce_end(task, "failed")
 
     def take_back(
         self, task: Task, award: AwardedAttempt, reason: str, *, silent: bool = False, blamed: bool = True

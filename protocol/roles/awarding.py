@@ -9,6 +9,7 @@ from protocol.errors import InvalidMessage
 from protocol.notes import NoteName
 from protocol.records import TaskAwarded
 from protocol.roles.core import Core
+from protocol.roles.input_sending import send_inputs
 from protocol.roles.offering import Offering
 from protocol.roles.roster import Roster
 from protocol.roles.settlement import Settlement
@@ -61,6 +62,7 @@ class Awarding:
         repeated = task.awards.get(statement.attempt)
         if repeated is not None and repeated.award.statement.claim == claimed:
             core.emit(Send(peer, repeated.award))
+            send_inputs(core, task, repeated, peer)
             return
         if early:
             self._on_early(peer, claim, claimed, task)

@@ -176,7 +176,8 @@ class Claiming:
         needs_ms = 1000 * offered.pixel_steps // max(served.pixel_steps_per_s, 1)
         pays = offered.price >= self._price_floor * offered.pixel_steps
         is_in_time = offered.deadline > now + needs_ms and needs_ms < self._attempt_limit_ms
-        if offered.is_plain and is_in_time and pays:
+        does_it = offered.work in served.works
+        if offered.is_plain and is_in_time and pays and does_it:
             return None
         offer, params, drawn_epoch = offered.offer, self._core.params, news.message.epoch
         if offer.accepted_epoch != drawn_epoch and (
@@ -184,12 +185,11 @@ class Claiming:
         ):
             # Else a coordinator could choose between the draws of two epochs.
             return "early_redraw"
-        terms = fault_of_terms(offer, params)
-        if terms == "work":
-            return terms
+        if not does_it:
+            return "work"
         if not is_in_time:
             return "deadline"
-        return terms if pays else "price"
+        return fault_of_terms(offer, params) if pays else "price"
 
     def _fault_of_coordinator(self, coordinator: StakingId) -> str | None:
         """Say why we do not work for a coordinator now."""

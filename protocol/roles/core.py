@@ -152,7 +152,7 @@ class Core(ABC):
         return self.admission.judge(topic, data, author, now)
 
     def expects_artifact(self, peer: PeerId, task: TaskId, attempt: int, size: int, now: UnixMillis) -> bool:
-        """Say whether these bytes are awaited from this peer, before they are read. Only a coordinator awaits any."""
+        """Say whether these bytes are awaited from this peer, before they are read."""
         del peer, task, attempt, size, now
         return False
 

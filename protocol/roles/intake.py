@@ -9,7 +9,7 @@ from protocol.effects import Accepted, Deliver, Persist, Refused, Reply, Stage, 
 from protocol.events import TaskSubmitted
 from protocol.notes import NoteName
 from protocol.params import Params
-from protocol.records import BootStarted, Record, TaskAccepted, TaskAwarded, TaskDone
+from protocol.records import BootStarted, InputStored, Record, TaskAccepted, TaskAwarded, TaskDone
 from protocol.roles.core import Core
 from protocol.roles.offering import Offering
 from protocol.roles.recovery import restore_award, restore_task
@@ -88,6 +88,7 @@ class Intake:
         self._settlement.solvency.open_wei += task.price
         for holder, _ in holders(task.account):
             self._settlement.unfinished_of[holder] += 1
+        self._settlement.input_room.add(task)
         if task.idempotency_key is not None:
             self._by_key[task.idempotency_key] = task.id
         self._core.set_timer(("deadline", task.id, 0), task.deadline)
@@ -126,10 +127,12 @@ class Intake:
             deadline=deadline(event.priority, self._core.now, self._core.params.task_limit_ms),
             priority=event.priority,
             account=event.account,
+            input_bytes=sum(len(data) for data in event.inputs.values()),
         )
         self._number += 1
         task = restore_task(record)
-        self._core.emit(Persist((record,)), Reply(event.request, Accepted(task.id)))
+        pictures = (InputStored(task.id, digest, data) for digest, data in event.inputs.items())
+        self._core.emit(Persist((record, *pictures)), Reply(event.request, Accepted(task.id)))
         self._core.emit(Deliver(task.id, Update(Stage.QUEUED, self._core.now)))
         self._core.note(
             NoteName.TASK_ACCEPTED, task.id, model=specification.model, pixel_steps=specification.pixel_steps
@@ -144,6 +147,9 @@ class Intake:
         impossible = self._core.identity.catalog.refusal(specification)
         if impossible is not None:
             return Refused(impossible.code, impossible.detail)
+        pictures = self._settlement.input_room.refusal(event)
+        if pictures is not None:
+            return pictures
         if self._core.own_id() is None:
             detail = "this coordinator is not in the stake table of the current epoch"
             return Refused("not_registered", detail, NOT_READY_RETRY_S)
@@ -170,12 +176,16 @@ class Intake:
         price = params.price_per_pixel_step_wei
         life_ms = min(deadline(event.priority, now, params.task_limit_ms) - now, params.attempt_limit_ms)
         serving = []
+        is_served = False
         for miner in self._roster:
             served, capability = miner.serves(model, now), miner.capability
-            if served is not None and capability is not None:
+            is_served = is_served or served is not None
+            if served is not None and capability is not None and specification.work in served.works:
                 if capability.price_floor <= price and specification.pixel_steps <= _most(served, life_ms):
                     return None  # most often the first one: nobody goes through thousands for each task
                 serving.append((capability, served))
+        if not serving and is_served:
+            return f"no connected miner does {specification.work} with {model}"
         if not serving:
             offered = sorted({m.model for miner in self._roster if miner.capability for m in miner.capability.models})
             return f"no connected miner serves {model}; served now: {', '.join(offered) or 'none'}"
@@ -187,7 +197,7 @@ class Intake:
             )
         most = max(_most(served, life_ms) for _, served in serving)
         if specification.pixel_steps > most:
-            steps = most // specification.pixels
+            steps = most // specification.pixels * specification.steps // specification.drawn_steps
             smaller = f"; {steps} steps at this size can be done" if steps else ""
             return f"no miner that serves {model} can end that within {life_ms // 1000} s{smaller}"
         return None

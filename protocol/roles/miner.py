@@ -11,6 +11,7 @@ from protocol.effects import CancelTimer, Connect, OpenStream, Provide, Subscrib
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import (
     ActivityChanged,
+    ArtifactReceived,
     EngineChanged,
     Event,
     GossipReceived,
@@ -119,6 +120,8 @@ class MinerCore(Core):
                     return  # no place came or went, and nothing is due: as it is with most of what is gossiped
             case StreamReceived(peer=peer, data=data):
                 self._on_stream(peer, data)
+            case ArtifactReceived():
+                self._working.inputs.on_artifact(event)
             case JobProgress():
                 self._working.on_progress(event)
             case JobFinished():
@@ -182,6 +185,11 @@ class MinerCore(Core):
         if self._working.income.hear(event):
             self._announce()
             self._claiming.look_anew()
+
+    def expects_artifact(self, peer: PeerId, task: TaskId, attempt: int, size: int, now: UnixMillis) -> bool:
+        """Say whether these bytes are awaited: a picture that an awarded task begins from."""
+        del now
+        return self._working.inputs.expects(peer, (task, attempt), size)
 
     # Coordinators
 
@@ -373,8 +381,8 @@ class MinerCore(Core):
         match what:
             case "claim":
                 self._claiming.on_claim_timer(TaskId(subject))
-            case "resend":
-                self._working.on_resend_timer(TaskId(subject), attempt)
+            case "resend" | "input":
+                self._working.on_timer(what, TaskId(subject), attempt)
             case "capability":
                 self._announce()
             case "busy":

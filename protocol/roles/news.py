@@ -17,6 +17,7 @@ from protocol.task.offer import MAX_STRETCH, offer_digest
 from protocol.units import Digest, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.fields import MAX_ATTEMPT
 from protocol.wire.messages import Bulletin, Offer
+from protocol.wire.specification import Work
 
 
 @final
@@ -54,8 +55,9 @@ class Offered:
     pixel_steps: int
     price: Wei
     slot_step_ms: int
+    work: Work
     is_plain: bool
-    """Drawn from its epoch of acceptance, of the work that miners do, with slots as the network allows them."""
+    """Drawn from its epoch of acceptance, with slots as the network allows them."""
     draw: Draw | None = None
     """Once somebody wanted it."""
 
@@ -120,6 +122,7 @@ def news_of(message: Bulletin, book: StakeBook, network: Digest, params: Params)
                 offer.pixel_steps,
                 offer.price,
                 offer.slot_step_ms,
+                offer.work,
                 offer.accepted_epoch == message.epoch and fault_of_terms(offer, params) is None,
             )
         )
@@ -129,8 +132,6 @@ def news_of(message: Bulletin, book: StakeBook, network: Digest, params: Params)
 
 def fault_of_terms(offer: Offer, params: Params) -> str | None:
     """Say what no miner takes, whatever it costs and pays; None when there is no such thing."""
-    if offer.work != "text_to_image":
-        return "work"
     longest = MAX_STRETCH * params.claim_allowance_ms
     if offer.slot_step_ms > MAX_STRETCH * params.slot_step_ms or offer.allowance_ms > longest:
         return "slots"

@@ -20,6 +20,7 @@ from protocol.task.states import OpenAttempt, Task, TaskState
 from protocol.units import Epoch, StakingId, TaskId, UnixMillis
 from protocol.wire.fields import MAX_ATTEMPT
 from protocol.wire.messages import AwardNotice, Bulletin, Closure, ClosureReason, Offer
+from protocol.wire.specification import Work
 from protocol.wire.topics import offers_topic
 
 FIRST_ROUND_PAUSE_MS: Final = 250
@@ -78,7 +79,9 @@ class Offering:
             self.announce_end(task, "failed")
             return
         if task.excluded:
-            serving = {miner.id for miner in self._roster.serving(task.specification.model, self._core.now)}
+            specification, now = task.specification, self._core.now
+            serving = {miner.id for miner in self._roster.serving(specification.model, now)}
+            serving -= self._roster.unable(specification.model, specification.work, now)
             if serving and serving <= task.excluded:
                 # Everybody who is left failed once: a second chance beats no chance.
                 task.excluded = frozenset()
@@ -138,8 +141,12 @@ class Offering:
         core = self._core
         taken = [self._tasks[task] for task in self._boards.take_offers(board) if task in self._tasks]
         groups: dict[tuple[Epoch, frozenset[StakingId]], list[Task]] = {}
+        unable: dict[Work, frozenset[StakingId]] = {}
         for task in taken:
-            groups.setdefault((self._epoch_for(task, current), task.excluded), []).append(task)
+            work = task.specification.work
+            if work not in unable:
+                unable[work] = self._roster.unable(board.model, work, core.now)
+            groups.setdefault((self._epoch_for(task, current), task.excluded | unable[work]), []).append(task)
         if not groups:
             groups[(current.epoch, frozenset())] = []
         awards, closures = self._boards.take_notices(board)

@@ -23,6 +23,7 @@ def restore_task(record: TaskAccepted) -> Task:
         accepted_at=record.accepted_at,
         deadline=record.deadline,
         account=record.account,
+        input_bytes=record.input_bytes,
     )
 
 

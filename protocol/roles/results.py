@@ -17,7 +17,7 @@ from protocol.roles.offering import Offering
 from protocol.roles.roster import Roster
 from protocol.roles.settlement import Settlement
 from protocol.stake.table import StakeRow
-from protocol.task.artifact import largest_png
+from protocol.task.artifact import largest_picture
 from protocol.task.states import AwardedAttempt, Task
 from protocol.units import PeerId, TaskId, UnixMillis
 from protocol.wire.messages import Result
@@ -55,7 +55,7 @@ class Results:
             return False
         if award.result is not None and award.result.size != size:
             return False
-        return size <= largest_png(known.specification.width, known.specification.height)
+        return size <= largest_picture(known.specification.width, known.specification.height)
 
     def on_result(self, peer: PeerId, row: StakeRow, message: Result) -> None:
         """Take a commitment, of whatever attempt of ours."""

@@ -9,6 +9,7 @@ from protocol.roles.conduct import Conduct
 from protocol.roles.look_ahead import LOOK_AHEAD, MAX_PLACES, look_ahead
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.messages import Capability, ServedModel
+from protocol.wire.specification import Work
 
 MAX_DELIVERING: Final = 8
 """Our tasks whose result is here and whose picture is not, at one miner: its engine is free, its line has a limit."""
@@ -202,6 +203,14 @@ class Roster:
             if (miner.working_on or miner.delivering) and self._by_id.get(id_) is miner
         }
         return sum(len(miner.working_on) + len(miner.delivering) for miner in self._busy.values())
+
+    def unable(self, model: str, work: Work, now: UnixMillis) -> frozenset[StakingId]:
+        """List the miners that serve a model, but not for this work."""
+        if work == "text_to_image":
+            return frozenset()  # what every miner does with every model: thousands are not asked for each task
+        return frozenset(
+            miner.id for miner in self if (served := miner.serves(model, now)) is not None and work not in served.works
+        )
 
     def left_out(self, model: str, now: UnixMillis) -> frozenset[StakingId]:
         """List the miners that are paused, while others serve the model: paused ones beat none."""

@@ -1,17 +1,16 @@
 """What a miner can do now, whether its owner lets it, and the capability that says so. Spec: SPEC.md §8.2."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
 from protocol.crypto.envelope import seal
 from protocol.effects import Lane, Send
 from protocol.events import EngineChanged, ModelState
-from protocol.roles.capabilities import served_models
 from protocol.roles.core import Core
 from protocol.units import PeerId, StakingId, UnixMillis, Wei
 from protocol.wire.codec import encode
-from protocol.wire.messages import Capability, CapabilityUpdate
+from protocol.wire.messages import Capability, CapabilityUpdate, ServedModel
 
 CAPABILITY_LIFE_MS: Final = 60_000
 """How long (ms) a capability is valid; renewed after a third of it."""
@@ -85,3 +84,18 @@ class Serving:
         update = CapabilityUpdate(body=body, signature=seal(identity.key, identity.network_id, body))
         for peer in peers:
             self._core.emit(Send(peer, update, Lane.NORMAL))
+
+
+def served_models(models: Mapping[str, ModelState]) -> tuple[ServedModel, ...]:
+    """Give each model of the engine as a capability names it, by name."""
+    return tuple(
+        ServedModel(
+            model=model.model,
+            digest=model.digest,
+            warm=model.warm,
+            works=model.works,
+            pixel_steps_per_s=model.pixel_steps_per_s,
+            max_batch=model.max_batch,
+        )
+        for _, model in sorted(models.items())
+    )

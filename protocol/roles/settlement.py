@@ -13,10 +13,11 @@ from protocol.notes import NoteName
 from protocol.records import ArtifactStored, Record, TaskDone, TaskFailed, VoucherIssued
 from protocol.roles.core import Core
 from protocol.roles.holdings import Holdings
+from protocol.roles.input_sending import InputRoom
 from protocol.roles.solvency import Solvency
 from protocol.stake.table import StakeRow
 from protocol.task.account import holders
-from protocol.task.artifact import check_png
+from protocol.task.artifact import check_picture
 from protocol.task.states import AwardedAttempt, Task, TaskState
 from protocol.units import PeerId, StakingId, TaskId, Wei
 from protocol.wire.codec import encode
@@ -44,6 +45,8 @@ class Settlement:
         """Keys of tasks that ended lately: a submission that crossed the end finds its task, not a second one."""
         self.unfinished_of: Counter[str] = Counter()
         """How many unfinished tasks each account has here, and all accounts together that may be one caller."""
+        self.input_room = InputRoom()
+        """Room for the pictures that unfinished tasks begin from."""
         self.holdings = Holdings()
         """Who was awarded which unfinished tasks."""
         self._vouchers: dict[StakingId, tuple[VoucherStatement, bytes]] = {}
@@ -111,6 +114,8 @@ class Settlement:
             raise InvalidMessage("result.specification")
         if commitment.model != self._core.identity.catalog.models[task.specification.model].pinned_digest:
             raise InvalidMessage("result.model")
+        if message.media_type != task.specification.media_type:
+            raise InvalidMessage("result.media_type", message.media_type)
         self._core.check_signature(commitment, message.signature, row, "result.signature")
         award.result = message
         self._core.note(NoteName.RESULT_RECEIVED, task.id, miner=award.miner, attempt=award.attempt, bytes=message.size)
@@ -126,7 +131,7 @@ class Settlement:
             return False
         if len(data) != message.size or award.artifact_digest != message.commitment.artifact:
             raise InvalidMessage("artifact.mismatch")
-        check_png(data, task.specification.width, task.specification.height)
+        check_picture(data, message.media_type, task.specification.width, task.specification.height)
         self._finish(task, award, message, data)
         return True
 
@@ -209,6 +214,7 @@ class Settlement:
         del self._tasks[task.id]
         self.holdings.forget(task)
         self.solvency.open_wei -= task.price
+        self.input_room.remove(task)
         for holder, _ in holders(task.account):
             self.unfinished_of[holder] -= 1
             if not self.unfinished_of[holder]:

@@ -16,6 +16,7 @@ from protocol.roles.core import Core
 from protocol.roles.credit import PATIENCE, Credit
 from protocol.roles.held_work import RESEND_MS, Delivery, Job
 from protocol.roles.income import Income
+from protocol.roles.input_waiting import InputWaiting
 from protocol.roles.open_offers import OutstandingClaim
 from protocol.roles.redeeming import RedeemPolicy
 from protocol.stake.table import StakeRow
@@ -65,6 +66,7 @@ class Working:
         self.earnings = self.income.earnings
         self._refused: dict[TaskId, None] = {}
         self._credit = Credit()
+        self.inputs = InputWaiting(core, self._begin, self._give_up)
 
     def has(self, task: TaskId) -> bool:
         """Say whether we work on a task, have a result of it to deliver, or refused it: it is claimed but once."""
@@ -171,7 +173,7 @@ class Working:
         if key in self._jobs or key in self._deliveries:
             # Another award for an attempt that we have: one of the two would be signed for the other's work.
             return "not_served"
-        self._jobs[key] = Job(
+        job = self._jobs[key] = Job(
             task=statement.task,
             attempt=statement.attempt,
             coordinator=coordinator.id,
@@ -181,9 +183,24 @@ class Working:
             specification=specification,
             awarded_at=core.now,
         )
-        core.emit(StartJob(statement.task, statement.attempt, specification))
-        core.note(NoteName.JOB_STARTED, statement.task, attempt=statement.attempt, model=specification.model)
+        if specification.inputs:
+            self.inputs.add(key, lambda: job.peer, claimed.claim, specification)
+        else:
+            self._begin(key, None, None)
         return None
+
+    def _begin(self, key: tuple[TaskId, int], source: bytes | None, mask: bytes | None) -> None:
+        """Give a job to the engine: all that it begins from is here."""
+        specification = self._jobs[key].specification
+        self._core.emit(StartJob(*key, specification, source, mask))
+        self._core.note(NoteName.JOB_STARTED, key[0], attempt=key[1], model=specification.model)
+
+    def _give_up(self, key: tuple[TaskId, int], reason: str) -> None:
+        """Give back a job whose pictures did not come; its coordinator is trusted with less, as one that owes us."""
+        job = self._jobs.pop(key)
+        self._credit.unpaid(job.coordinator, self._core.now)
+        self._core.note(NoteName.JOB_FAILED, job.task, reason=reason, attempt=job.attempt)
+        self.abandon(job.peer, job.task, job.attempt, reason)
 
     def _check_as_offered(
         self, peer: PeerId, statement: AwardStatement, specification: TaskSpecification, claimed: OutstandingClaim
@@ -212,6 +229,7 @@ class Working:
         job = self._jobs.get((task, attempt))
         if job is not None and job.peer == peer:
             del self._jobs[(task, attempt)]
+            self.inputs.forget((task, attempt))
             self._core.emit(CancelJob(task, attempt))
 
     # The engine
@@ -246,7 +264,7 @@ class Working:
     def _wait_ms(self, job: Job) -> int:
         """How long (ms) the jobs before this one may still take: stated, and held against us if it is a lie."""
         before = [other for other in self._jobs.values() if other.awarded_at <= job.awarded_at and other is not job]
-        return min(sum(other.specification.steps for other in before) * 1000 + 1000, 600_000)
+        return min(sum(other.specification.drawn_steps for other in before) * 1000 + 1000, 600_000)
 
     def on_finished(self, event: JobFinished) -> None:
         """Sign for the picture once, on disk, and send it."""
@@ -270,6 +288,7 @@ class Working:
             fingerprint=event.fingerprint,
         )
         result = Result(
+            version=1 if event.media_type == "image/png" else 2,
             commitment=commitment,
             signature=core.sign(commitment),
             media_type=event.media_type,
@@ -317,7 +336,14 @@ class Working:
             if delivery.committed.coordinator == coordinator:
                 self._send(peer, delivery)
 
-    def on_resend_timer(self, task: TaskId, attempt: int) -> None:
+    def on_timer(self, what: str, task: TaskId, attempt: int) -> None:
+        """A result was not acknowledged (``resend``), or a picture did not come (``input``)."""
+        if what == "input":
+            self.inputs.on_timer((task, attempt))
+        else:
+            self._send_again(task, attempt)
+
+    def _send_again(self, task: TaskId, attempt: int) -> None:
         """No receipt yet: send again while there is a stream, and give up after an hour."""
         delivery = self._deliveries.get((task, attempt))
         if delivery is None:

@@ -9,6 +9,8 @@ from typing import Final
 
 from protocol.errors import InvalidMessage
 from protocol.params import MAX_ARTIFACT_BYTES
+from protocol.task.webp import check_webp
+from protocol.wire.specification import MediaType
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _CHANNELS: Final = {0: 1, 2: 3, 6: 4}
@@ -27,10 +29,23 @@ _FILTERS: Final = 5
 """Filter types of a row are 0 … 4."""
 
 
-def largest_png(width: int, height: int) -> int:
-    """Give the most bytes (≥ any honest picture's) that a PNG of this size in pixels may have.
+def check_picture(data: bytes, media_type: MediaType, width: int, height: int) -> None:
+    """Pass only a whole picture of this type and size (pixels).
 
-    Uncompressed RGBA rows, zlib's and the chunks' own overhead, and the side chunks that ``check_png`` admits.
+    Raises:
+        InvalidMessage: As ``check_png`` or ``check_webp`` says.
+    """
+    if media_type == "image/png":
+        check_png(data, width, height)
+    else:
+        check_webp(data, width, height)
+
+
+def largest_picture(width: int, height: int) -> int:
+    """Give the most bytes (≥ any honest picture's) that a file of a picture of this size in pixels may have.
+
+    Uncompressed RGBA rows, zlib's and the chunks' own overhead, and the side chunks that ``check_png`` admits; a WebP
+    has no more.
     """
     rows = height * (1 + 4 * width)
     return min(rows + rows // 100 + _LARGEST_OVERHEAD, MAX_ARTIFACT_BYTES)

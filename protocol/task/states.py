@@ -90,6 +90,9 @@ class AwardedAttempt:
     stated_wait_ms: int = 0
     """How long (ms) the miner said that it would be queued."""
     previewed_at: UnixMillis = UnixMillis(0)
+    inputs_sent: int = 0
+    """How often the pictures that the task begins from were sent to the miner."""
+    inputs_sent_at: UnixMillis = UnixMillis(0)
     steps_end_by: UnixMillis | None = None
     """When all its steps must be done, by the speed that its miner states; None before the first."""
     result: Result | None = None
@@ -118,6 +121,10 @@ class Task:
     deadline: UnixMillis
     account: str = ""
     """Whose share of the queue it takes."""
+    input_bytes: int = 0
+    """Bytes of the pictures that it begins from, on this disk."""
+    input_faults: int = 0
+    """How many miners could not read these."""
     state: TaskState = TaskState.QUEUED
     attempt: int = -1
     """Number of the last attempt made public; -1 before the first."""

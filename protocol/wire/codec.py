@@ -38,9 +38,13 @@ def _kind(message_type: type[Frozen]) -> str:
     return kind
 
 
-_VERSIONS: Final[dict[str, int]] = {
-    _kind(message_type): message_type.model_fields["version"].default for message_type in get_args(Message)
-}
+def _newest(message_type: type[Frozen]) -> int:
+    """Read the highest version of a message class from the type of its version."""
+    versions: tuple[int, ...] = get_args(message_type.model_fields["version"].annotation)
+    return max(versions)
+
+
+_VERSIONS: Final[dict[str, int]] = {_kind(message_type): _newest(message_type) for message_type in get_args(Message)}
 """The highest version that we read of each kind that we know."""
 
 MessageT = TypeVar("MessageT", bound=Frozen)

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from protocol.params import MAX_ARTIFACT_BYTES, MAX_PREVIEW_BYTES, MAX_PROMPT_CHARACTERS
+from protocol.params import MAX_ARTIFACT_BYTES, MAX_PREVIEW_BYTES
 from protocol.wire.fields import (
     AttemptField,
     DigestField,
@@ -29,6 +29,10 @@ from protocol.wire.fields import (
     TaskIdField,
     WeiField,
 )
+from protocol.wire.specification import MediaType as MediaType
+from protocol.wire.specification import Pixels as Pixels
+from protocol.wire.specification import TaskSpecification as TaskSpecification
+from protocol.wire.specification import Work as Work
 from protocol.wire.statements import (
     AwardStatement,
     ClaimStatement,
@@ -42,56 +46,6 @@ WORK_PROTOCOL: Final = "/cuckoo/1/work"
 """The kept stream between one miner and one coordinator."""
 ARTIFACT_PROTOCOL: Final = "/cuckoo/1/artifact"
 """One stream per artifact, so that a large picture never holds up a claim."""
-
-Pixels = Annotated[int, Field(ge=16, le=4096)]
-Work = Literal["text_to_image", "image_to_image", "inpaint"]
-"""Kinds of work that the wire format can name; the catalog says which a network offers."""
-
-
-class TaskSpecification(Frozen):
-    """What an app asks for. It travels only inside an award, to the winner alone."""
-
-    kind: Literal["specification"] = "specification"
-    version: Literal[1] = 1
-    work: Work = "text_to_image"
-    model: ModelName
-    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)]
-    negative_prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)] = ""
-    width: Pixels
-    height: Pixels
-    steps: Annotated[int, Field(ge=1, le=200)]
-    guidance: Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)]
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
-    source: DigestField | None = None
-    """SHA-256 of the picture to begin from; needed by all work but text_to_image."""
-    mask: DigestField | None = None
-    """SHA-256 of the mask; needed by inpaint."""
-    strength: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
-    """How far the source may be left behind; None leaves it to the model."""
-    scheduler: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{0,64}$")] = ""
-    """Class name of a diffusers scheduler; empty is the model's own."""
-    numerics: Numerics = "any"
-
-    @model_validator(mode="after")
-    def _check_inputs(self) -> Self:
-        """Refuse inputs that the kind of work does not have, and the lack of those that it needs."""
-        if (self.source is not None) != (self.work != "text_to_image"):
-            raise ValueError("source belongs to image_to_image and inpaint")
-        if (self.mask is not None) != (self.work == "inpaint"):
-            raise ValueError("mask belongs to inpaint")
-        if self.strength is not None and self.work == "text_to_image":
-            raise ValueError("strength belongs to image_to_image and inpaint")
-        return self
-
-    @property
-    def pixels(self) -> int:
-        """Size of the picture: width × height."""
-        return self.width * self.height
-
-    @property
-    def pixel_steps(self) -> int:
-        """Size of the work: pixels × steps."""
-        return self.pixels * self.steps
 
 
 class Offer(Frozen):
@@ -280,12 +234,20 @@ class Result(Frozen):
     """Miner to coordinator: done, and this is what I stand by. The bytes come on an artifact stream."""
 
     kind: Literal["result"] = "result"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 1
+    """2 for any picture but a PNG."""
     commitment: CommitmentStatement
     signature: SignatureField
-    media_type: Literal["image/png"]
+    media_type: MediaType
     size: Annotated[int, Field(ge=1, le=MAX_ARTIFACT_BYTES)]
     generation_ms: DurationField
+
+    @model_validator(mode="after")
+    def _check_version(self) -> Self:
+        """Refuse a type that the version does not have."""
+        if self.version == 1 and self.media_type != "image/png":
+            raise ValueError("version 1 knows image/png only")
+        return self
 
 
 class Abandon(Frozen):

@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from node.adapters.engine.child_process import child_environment
-from node.adapters.engine.pipeline import Painter, Wish, prepare
+from node.adapters.engine.pipeline import Manner, Painter, Wish, prepare
 
 MODEL = Path(__file__).parents[2] / "node" / "models" / "pocket-emoji"
 EDGE = 128
@@ -56,11 +56,8 @@ def drawn(painter: Painter, *wishes: tuple[str, int], steps: int = STEPS, guidan
     """Draw (prompt, seed) together and give the first."""
     pictures = painter.draw(
         [Wish(prompt, "", seed) for prompt, seed in wishes],
-        width=EDGE,
-        height=EDGE,
-        steps=steps,
-        guidance=guidance,
-        on_step=lambda *_: True,
+        Manner(EDGE, EDGE, steps, guidance),
+        lambda *_: True,
     )
     assert isinstance(pictures[0], Image.Image), pictures[0]
     return pictures[0]

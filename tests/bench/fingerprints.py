@@ -33,7 +33,7 @@ class Step:
 
 def recorded(painter: Painter, *wishes: tuple[str, int], steps: int = STEPS) -> list[Step]:
     """Draw, and give what the first picture went through."""
-    scheduler, found = painter._pipeline.scheduler, list[Step]()
+    scheduler, found = painter._variants.choose("text_to_image", "")[0].scheduler, list[Step]()
     step = scheduler.step
 
     def watched(answer: Any, time: Any, sample: Any, **named: Any) -> Any:

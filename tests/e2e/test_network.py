@@ -8,11 +8,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import openai
 import pytest
+from PIL import Image
 
 from protocol.notes import NoteName
 from protocol.task.artifact import check_png
+from protocol.task.webp import check_webp
 from tests.support.devnet import Running, devnet, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -60,6 +63,50 @@ def test_openai_client__unmodified__gets_pictures(network: Running) -> None:
     for picture in pictures:
         check_png(picture, 128, 128)
     assert refused.value.code == "size_not_offered"
+
+
+def test_openai_client__edits__reach_a_miner_behind_real_streams(network: Running, tmp_path: Path) -> None:
+    # Noise does not compress: 1.5 MB, which waits for the receiver's word, beside a mask that does not.
+    source, mask = noise(tmp_path / "source.png", 700), noise(tmp_path / "mask.png", 700)
+    with (
+        openai.OpenAI(base_url=f"{network.url}/v1", api_key="any", max_retries=0) as client,
+        source.open("rb") as image,
+        mask.open("rb") as over,
+    ):
+        answer = client.images.edit(
+            image=image, mask=over, prompt="a red heart", n=2, output_format="webp", extra_body={"strength": 0.4}
+        )
+    assert answer.data is not None
+    for made in answer.data:
+        check_webp(base64.b64decode(made.b64_json or ""), 128, 128)
+        cuckoo = (made.model_extra or {})["cuckoo"]
+        assert (cuckoo["work"], cuckoo["strength"]) == ("inpaint", 0.4)
+        events = [note["event"] for note in network.all_notes(cuckoo["task"])]
+        assert NoteName.TASK_LEASE_EXPIRED not in events
+        assert NoteName.JOB_FAILED not in events
+
+
+def test_submit__from_a_picture__saves_what_the_network_made(network: Running, tmp_path: Path) -> None:
+    source, out = noise(tmp_path / "source.png", 64), tmp_path / "made.webp"
+    command = [sys.executable, "-m", "node", "submit", "a red heart", "--api", network.url, "--image", str(source)]
+    made = subprocess.run(
+        [*command, "--strength", "0.5", "--out", str(out)], capture_output=True, text=True, timeout=60
+    )
+    assert made.returncode == 0, made.stderr
+    check_webp(out.read_bytes(), 128, 128)
+    wrong = subprocess.run(
+        [*command, "--mask", str(out.with_suffix(".none"))], capture_output=True, text=True, timeout=60
+    )
+    assert wrong.returncode == 2
+    assert "--mask" in wrong.stderr
+    assert len(wrong.stderr.strip().splitlines()) == 1
+
+
+def noise(path: Path, edge: int) -> Path:
+    """A picture that no compression makes smaller."""
+    pixels = np.random.default_rng(edge).integers(0, 256, (edge, edge, 3), dtype=np.uint8)
+    Image.fromarray(pixels, "RGB").save(path)
+    return path
 
 
 def test_task__over_real_processes__walks_the_straight_line(network: Running) -> None:

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -13,7 +14,9 @@ from google.protobuf.message import DecodeError
 from libp2p.kad_dht.pb.kademlia_pb2 import Message as DhtMessage
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
+from PIL import Image
 
+from node.adapters.engine.sources import SourceFault, read_mask, read_source
 from node.adapters.libp2p.dht_queries import check_query
 from node.adapters.libp2p.framing import LengthFrames, VarintFrames
 from node.adapters.libp2p.gossip_limits import GossipLimits, trim_control
@@ -23,8 +26,11 @@ from protocol.crypto.envelope import opened_by
 from protocol.crypto.keys import address_of_peer_id
 from protocol.crypto.typed_data import Domain, signer
 from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.params import MAX_INPUT_EDGE
 from protocol.stake.field import Field
 from protocol.task.artifact import check_png
+from protocol.task.inputs import check_input
+from protocol.task.webp import check_webp
 from protocol.units import Address, PeerId
 from protocol.wire.codec import Place, decode, encode
 from protocol.wire.statements import VoucherStatement
@@ -32,7 +38,7 @@ from tests.support.adversary import varint
 from tests.support.messages import MESSAGES, largest
 from tests.support.networks import NETWORK
 from tests.support.overlay import peer_of
-from tests.support.pictures import png
+from tests.support.pictures import jpeg, png, vp8, vp8l, vp8x, webp
 
 EVERYWHERE = Place(*MESSAGES)
 VOUCHER = VoucherStatement(coordinator=3, miner=1, cumulative=5, boot=1, sequence=1, issued_total=5)
@@ -57,6 +63,33 @@ def _message(data: bytes) -> None:
 def _png(data: bytes) -> None:
     with contextlib.suppress(InvalidMessage):
         check_png(data, 128, 128)
+
+
+def _webp(data: bytes) -> None:
+    with contextlib.suppress(InvalidMessage):
+        check_webp(data, 64, 48)
+
+
+def _input(data: bytes) -> None:
+    with contextlib.suppress(InvalidMessage):
+        assert 16 <= min(check_input(data)) <= max(check_input(data)) <= MAX_INPUT_EDGE
+
+
+def _source(data: bytes) -> None:
+    with contextlib.suppress(SourceFault):
+        assert read_source(data, 16, 16).size == (16, 16)
+    with contextlib.suppress(SourceFault):
+        assert read_mask(data, data, 16, 16).getextrema()[0] in {0, 255}
+
+
+def _pictures() -> tuple[bytes, ...]:
+    """Small pictures in every format that tasks may begin from."""
+    files = []
+    for kind, options in (("PNG", {}), ("JPEG", {}), ("WEBP", {}), ("WEBP", {"lossless": True})):
+        buffer = io.BytesIO()
+        Image.linear_gradient("L").resize((32, 32)).convert("RGB").save(buffer, kind, **options)
+        files.append(buffer.getvalue())
+    return tuple(files)
 
 
 def _identity(data: bytes) -> None:
@@ -168,6 +201,9 @@ def _query_seed() -> bytes:
 TARGETS: dict[str, Target] = {
     "message": Target(_message, tuple(encode(largest(model))[:4096] for model in MESSAGES)),
     "png": Target(_png, (png(128, 128),)),
+    "webp": Target(_webp, (webp(vp8(64, 48)), webp(vp8x(64, 48), vp8l(64, 48), (b"EXIF", b"steps")))),
+    "input": Target(_input, (png(16, 16), jpeg(64, 48, before=b"\xff\xe1\x00\x04ab"), webp(vp8x(64, 48), vp8(64, 48)))),
+    "source": Target(_source, _pictures()),
     "identity": Target(_identity, (peer_of(1).encode(),)),
     "signature": Target(_signature, (bytes(65), b"\x01" * 64 + b"\x1b" + bytes(20))),
     "field": Target(_field, (b"\x00\x08" + Field(bytes([3] * 8)).to_bytes(),)),

@@ -23,8 +23,10 @@ from node.settings import ChainSection, HttpSection, MinerSection, NodeRole, Set
 from protocol.crypto.keys import NodeKey
 from protocol.stake.epoch import epoch_at
 from protocol.task.artifact import check_png
+from protocol.task.webp import check_webp
 from protocol.units import Epoch, Wei
 from tests.support import networks
+from tests.support.pictures import png
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:hypercorn")
 
@@ -204,3 +206,60 @@ async def test_run_with__part_fails__notes_a_fault(tmp_path: Path, lines) -> Non
             await Network(tmp_path).start(nursery, "alice", NodeRole.MINER, chain=chain)
             chain.fails.set()
     assert [line["reason"] for line in lines() if line["event"] == "node.stopping"] == ["fault"]
+
+
+async def test_edit__memory_network__the_winner_gets_the_pictures_and_they_are_gone_with_the_task(
+    tmp_path: Path,
+) -> None:
+    network, source, mask = Network(tmp_path), png(128, 128, 3), png(128, 128, 4)
+    async with trio.open_nursery() as nursery:
+        for name in ("alice", "bob"):
+            await network.start(nursery, name, NodeRole.MINER)
+        info = await network.start(nursery, "carol", NodeRole.COORDINATOR)
+        assert info.http_url is not None
+        async with httpx.AsyncClient(base_url=info.http_url, timeout=20) as client:
+            await serving(client)
+            form = {"image": ("cat.png", source), "mask": ("mask.png", mask), "prompt": (None, "a red heart")}
+            answer = await client.post(
+                "/v1/images/edits", files=form, data={"strength": "0.5", "output_format": "webp", "n": "3"}
+            )
+            assert answer.status_code == 200, answer.text
+            for image in answer.json()["data"]:
+                check_webp(base64.b64decode(image["b64_json"]), 128, 128)
+                assert image["cuckoo"]["work"] == "inpaint"
+        nursery.cancel_scope.cancel()
+    assert not network.memory.judged
+    assert network.stores["carol"]._inputs == {}
+    ended = [stored for stored in network.stores["carol"]._tasks.values() if stored.done]
+    assert len(ended) == 3
+    assert {stored.done.media_type for stored in ended} == {"image/webp"}
+    assert {stored.accepted.price for stored in ended} == {
+        networks.network_params().price_per_pixel_step_wei * 128 * 128 * 7
+    }, "half of 15 steps"
+
+
+async def test_edit__pictures_lost_on_their_way__are_asked_for_again(tmp_path: Path) -> None:
+    network, source = Network(tmp_path), png(128, 128, 3)
+    lost: list[bytes] = []
+
+    def loses(_sender: str, _receiver: str, data: bytes) -> bool:
+        if data == source and not lost:
+            lost.append(data)
+            return True
+        return False
+
+    network.memory.lose = loses
+    async with trio.open_nursery() as nursery:
+        await network.start(nursery, "alice", NodeRole.MINER)
+        info = await network.start(nursery, "carol", NodeRole.COORDINATOR)
+        assert info.http_url is not None
+        async with httpx.AsyncClient(base_url=info.http_url, timeout=20) as client:
+            await serving(client)
+            form = {"image": ("cat.png", source), "prompt": (None, "a red heart")}
+            answer = await client.post("/v1/images/edits", files=form)
+            assert answer.status_code == 200, answer.text
+        nursery.cancel_scope.cancel()
+    assert lost
+    assert not network.memory.judged
+    assert len(network.stores["carol"]._awards) == 1
+    assert all(len(awards) == 1 for awards in network.stores["carol"]._awards.values()), "by the first award"

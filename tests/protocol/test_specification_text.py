@@ -145,7 +145,7 @@ def named_tests(folders: tuple[str, ...]) -> set[str]:
     return {name for text in sources for name in re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE)}
 
 
-FAILURES = [line.strip("|").split("|") for line in TEXT.split("### 9.7 ")[1].split("\n## ")[0].splitlines()[6:] if line]
+FAILURES = [line.strip("|").split("|") for line in TEXT.split("### 9.7 ")[1].split("\n##")[0].splitlines()[6:] if line]
 
 
 @pytest.mark.parametrize("row", FAILURES, ids=lambda row: row[0].strip())

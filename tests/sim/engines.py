@@ -30,7 +30,9 @@ class Engines:
         """Begin a job: load, step, and finish."""
         machine.jobs.add((job.task, job.attempt))
         if machine.loading_ms:
-            self._world.handle(machine, JobProgress(job.task, job.attempt, "loading", 0, job.specification.steps, 0))
+            self._world.handle(
+                machine, JobProgress(job.task, job.attempt, "loading", 0, job.specification.drawn_steps, 0)
+            )
             self._world.at(machine.loading_ms, self._step, machine, machine.life, job, 0)
         else:
             self._step(machine, machine.life, job, 0)
@@ -43,7 +45,7 @@ class Engines:
             self._world.post(machine, JobFailed(*key, "cancelled"))
 
     def _step(self, machine: Machine, life: int, job: StartJob, step: int) -> None:
-        key, steps = (job.task, job.attempt), job.specification.steps
+        key, steps = (job.task, job.attempt), job.specification.drawn_steps
         if machine.life != life or machine.core is None or key not in machine.jobs or machine.hangs:
             return
         if step < steps:

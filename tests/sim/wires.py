@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from protocol.effects import Connect, FindProviders, OpenStream, Provide, Send, SendArtifact, SendEncoded
+from protocol.effects import Connect, FindProviders, OpenStream, Provide, Send, SendArtifact, SendEncoded, SendInput
 from protocol.events import (
     ArtifactReceived,
     Event,
@@ -120,7 +120,14 @@ class Wires:
     def send_artifact(self, machine: Machine, effect: SendArtifact) -> None:
         """Send the bytes of a picture on a stream of their own."""
         world = self._world
-        data = world.disk(machine.store.artifact(effect.digest))
+        self._send_bytes(machine, effect, world.disk(machine.store.artifact(effect.digest)))
+
+    def send_input(self, machine: Machine, effect: SendInput) -> None:
+        """Send a picture that a task begins from."""
+        self._send_bytes(machine, effect, self._world.disk(machine.store.input(effect.digest)))
+
+    def _send_bytes(self, machine: Machine, effect: SendArtifact | SendInput, data: bytes | None) -> None:
+        world = self._world
         other = world.by_peer.get(effect.peer)
         if other is None or data is None or world.loses(machine, other, effect) or other.side != machine.side:
             return

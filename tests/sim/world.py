@@ -32,6 +32,7 @@ from protocol.effects import (
     Send,
     SendArtifact,
     SendEncoded,
+    SendInput,
     SetTimer,
     StartJob,
     SubmitTx,
@@ -48,7 +49,7 @@ from protocol.roles.core import Core, Identity
 from protocol.roles.miner import MinerCore
 from protocol.roles.redeeming import RedeemPolicy
 from protocol.stake.table import StakeRow
-from protocol.units import CAI, Address, PeerId, Role, StakingId, TaskId, UnixMillis, Wei
+from protocol.units import CAI, Address, Digest, PeerId, Role, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import Hello, TaskSpecification
 from tests.sim.chain import Chain
 from tests.sim.engines import Engines
@@ -209,7 +210,7 @@ class World(Timeline):
         self.chain.start(machine)
         if machine.role is Role.MINER:
             speed = 1000 * PIXELS // machine.step_ms
-            state = ModelState(MODEL.name, MODEL.digest, True, speed, 1, MODEL.sizes, MODEL.max_steps)
+            state = ModelState(MODEL.name, MODEL.digest, True, speed, 1, MODEL.sizes, MODEL.max_steps, MODEL.works)
             self.post(machine, EngineChanged((state,), machine.places))
 
     def _core(self, machine: Machine, identity: Identity) -> Core:
@@ -316,6 +317,7 @@ class World(Timeline):
             Send: self.wires.send,
             SendEncoded: self.wires.send_encoded,
             SendArtifact: self.wires.send_artifact,
+            SendInput: self.wires.send_input,
             Publish: lambda machine, effect: self.gossip.publish(machine, effect.topic, effect.message),
             Subscribe: lambda machine, effect: self.gossip.join(machine, effect.topic),
             SetTimer: self._set_timer,
@@ -378,14 +380,21 @@ class World(Timeline):
     # Apps
 
     def submit(
-        self, coordinator: str = "coordinator0", *, detached: bool = True, key: str | None = None, steps: int = 10
+        self,
+        coordinator: str = "coordinator0",
+        *,
+        detached: bool = True,
+        key: str | None = None,
+        steps: int = 10,
+        source: bytes | None = None,
     ) -> int:
-        """Hand in a picture of a red heart; the request number finds the reply."""
+        """Hand in a picture of a red heart, from text or from a picture; the request number finds the reply."""
         request = next(self._requests)
-        specification = TaskSpecification(
-            model=MODEL.name, prompt="a red heart", width=128, height=128, steps=steps, guidance=4.0, seed=request
-        )
-        self.post(self.machines[coordinator], TaskSubmitted(request, specification, detached, key))
+        inputs = {} if source is None else {Digest(hashlib.sha256(source).digest()): source}
+        work = {"work": "image_to_image", "source": next(iter(inputs)), "strength": 0.5} if inputs else {}
+        common = {"model": MODEL.name, "prompt": "a red heart", "width": 128, "height": 128, "guidance": 4.0}
+        specification = TaskSpecification.model_validate(common | work | {"steps": steps, "seed": request})
+        self.post(self.machines[coordinator], TaskSubmitted(request, specification, detached, key, inputs=inputs))
         return request
 
     def noted(self, name: NoteName) -> list[tuple[UnixMillis, str, Note]]:

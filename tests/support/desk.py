@@ -43,6 +43,8 @@ class Workbench:
         self.why: Waiting | None = None
         self.specifications: dict[TaskId, TaskSpecification] = {}
         self.detached: dict[TaskId, bool] = {}
+        self.inputs: list[dict[Digest, bytes]] = []
+        """What each task begins from."""
         self.cancelled: list[TaskId] = []
         self.accepted: dict[TaskId, TaskAccepted] = {}
         self.ends: dict[TaskId, TaskDone | TaskFailed] = {}
@@ -105,6 +107,7 @@ class Workbench:
         await self.store.persist((record,))
         self.specifications[task] = event.specification
         self.detached[task] = event.detached
+        self.inputs.append(dict(event.inputs))
         self.accepted[task] = record
         if key is not None:
             self._by_key[key] = task

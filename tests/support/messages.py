@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
 from protocol.wire.fields import Frozen
-from protocol.wire.messages import Message, TaskSpecification
+from protocol.wire.messages import Message, Result, TaskSpecification
+from protocol.wire.specification import SECOND_VERSION_FIELDS
 from protocol.wire.statements import Statement
 
 MESSAGES: tuple[type[Frozen], ...] = get_args(Message)
@@ -55,7 +56,11 @@ def largest(model: type[Frozen]) -> Frozen:
     """The message of this class whose every field is as large on the wire as it may be."""
     fields = {name: _largest_value(info.annotation, info.metadata) for name, info in model.model_fields.items()}
     # A map of fields that stand only together with another: the largest valid message has all of them.
-    return model(**fields | ({"work": "inpaint"} if model is TaskSpecification else {}))
+    together = {
+        TaskSpecification: {"work": "inpaint", "version": 2, "output": "webp"},
+        Result: {"version": 2, "media_type": "image/webp"},
+    }
+    return model(**fields | together.get(model, {}))
 
 
 def _largest_value(annotation: Any, metadata: list[Any]) -> Any:
@@ -86,6 +91,8 @@ def messages(model: type[Frozen]) -> st.SearchStrategy[Frozen]:
     fields = {name: _any_value(info.annotation, info.metadata) for name, info in model.model_fields.items()}
     if model is TaskSpecification:
         return st.fixed_dictionaries(fields).map(_consistent)
+    if model is Result:
+        return st.fixed_dictionaries(fields).map(_of_its_version)
     return st.builds(model, **fields)
 
 
@@ -97,7 +104,15 @@ def _consistent(fields: dict[str, Any]) -> Frozen:
         "mask": (fields["mask"] or bytes(32)) if fields["work"] == "inpaint" else None,
         "strength": None if drawn else fields["strength"],
     }
-    return TaskSpecification(**fields | inputs)
+    kept = {name: value for name, value in fields.items() if name not in SECOND_VERSION_FIELDS}
+    if fields["version"] == 1:
+        return TaskSpecification(**kept | inputs)
+    return TaskSpecification(**fields | inputs | ({"quality": None} if fields["output"] == "png" else {}))
+
+
+def _of_its_version(fields: dict[str, Any]) -> Frozen:
+    """Give a result a type that its version knows."""
+    return Result(**fields | ({"media_type": "image/png"} if fields["version"] == 1 else {}))
 
 
 def _any_value(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:

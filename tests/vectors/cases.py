@@ -8,6 +8,7 @@ import msgpack
 from protocol.units import CAI
 from protocol.wire import codec
 from protocol.wire.messages import Abandon
+from tests.support.pictures import jpeg, png, vp8, vp8l, vp8x, webp
 from tests.vectors.families import Json, to_json
 from tests.vectors.picture_cases import DISTANCES, FINGERPRINTS
 
@@ -303,6 +304,36 @@ CASES: dict[str, dict[str, Json]] = {
                 "numerics": "fp16-cuda",
             },
         },
+        "TaskSpecification of version 2": {
+            "message": "TaskSpecification",
+            "fields": MESSAGES["TaskSpecification"]
+            | {
+                "version": 2,
+                "work": "image_to_image",
+                "source": b"i" * 32,
+                "strength": 0.75,
+                "output": "webp",
+                "quality": 80,
+                "embed_prompt": True,
+            },
+        },
+        "TaskSpecification of version 2 for a PNG with its prompt": {
+            "message": "TaskSpecification",
+            "fields": MESSAGES["TaskSpecification"] | {"version": 2, "embed_prompt": True},
+        },
+        "Result of version 2": {
+            "message": "Result",
+            "fields": MESSAGES["Result"] | {"version": 2, "media_type": "image/webp"},
+        },
+        "Capability of a miner that draws from pictures": {
+            "message": "Capability",
+            "fields": MESSAGES["Capability"]
+            | {
+                "models": [
+                    MESSAGES["Capability"]["models"][0] | {"works": ["text_to_image", "image_to_image", "inpaint"]}
+                ]
+            },
+        },
         "Capability with a sealing key": {
             "message": "Capability",
             "fields": MESSAGES["Capability"] | {"sealing_key": b"x" * 32},
@@ -346,9 +377,52 @@ CASES: dict[str, dict[str, Json]] = {
         "from another place": {"place": "gossip", "data": msgpack.packb(ABANDON)},
         "unknown kind": {"place": "work", "data": msgpack.packb({"kind": "auction", "version": 1})},
         "newer version": {"place": "work", "data": msgpack.packb(ABANDON | {"version": 2})},
+        "specification of version 1 with a field of version 2": {
+            "place": "specification",
+            "data": msgpack.packb(
+                MESSAGES["TaskSpecification"] | {"kind": "specification", "version": 1, "output": "png"}
+            ),
+        },
     },
     "distances": DISTANCES,
     "fingerprints": FINGERPRINTS,
+    "steps": {
+        "from text": {"steps": 20, "strength": None},
+        "all": {"steps": 20, "strength": 1.0},
+        "a half of an odd number": {"steps": 15, "strength": 0.5},
+        "rounded down": {"steps": 15, "strength": 0.7},
+        "a product of doubles just below a whole number": {"steps": 49, "strength": 1 / 49},
+        "a product of doubles just above": {"steps": 25, "strength": 0.28},
+        "most": {"steps": 200, "strength": 0.999},
+    },
+    "inputs": {
+        "png": {"data": png(64, 48)[:33] + b"\x00\x00\x00\x00IDAT"},
+        "jpeg": {"data": jpeg(64, 48)},
+        "progressive jpeg with filling": {"data": jpeg(64, 48, marker=0xC2, before=b"\xff\xff\xff\xe1\x00\x04ab")},
+        "lossless jpeg": {"data": jpeg(64, 48, marker=0xC3)},
+        "webp": {"data": webp(vp8(64, 48))},
+        "webp without loss": {"data": webp(vp8l(64, 48))},
+        "extended webp": {"data": webp(vp8x(64, 48), vp8(64, 48))},
+        "animated webp": {"data": webp(vp8x(64, 48, flags=2))},
+        "gif": {"data": b"GIF89a" + bytes(40)},
+        "nothing": {"data": b""},
+        "longest edge": {"data": jpeg(4096, 16)},
+        "too long an edge": {"data": jpeg(4097, 16)},
+        "too short an edge": {"data": webp(vp8(64, 15))},
+    },
+    "webp": {
+        "with loss": {"data": webp(vp8(64, 48)), "width": 64, "height": 48},
+        "without loss, with metadata": {
+            "data": webp(vp8x(64, 48, flags=8), vp8l(64, 48), (b"EXIF", b"steps")),
+            "width": 64,
+            "height": 48,
+        },
+        "another size": {"data": webp(vp8(64, 48)), "width": 48, "height": 64},
+        "bytes after the end": {"data": webp(vp8(64, 48)) + b"\x00\x00", "width": 64, "height": 48},
+        "an unknown chunk": {"data": webp(vp8(64, 48), (b"SPAM", b"")), "width": 64, "height": 48},
+        "two pictures": {"data": webp(vp8(64, 48), vp8(64, 48)), "width": 64, "height": 48},
+        "animation": {"data": webp(vp8x(64, 48, flags=2), vp8(64, 48)), "width": 64, "height": 48},
+    },
 }
 
 

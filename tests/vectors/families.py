@@ -17,12 +17,14 @@ from protocol.stake.lottery import award_at, ignores_warmth, order, slot_ms, tas
 from protocol.stake.table import StakeRow, StakeTable
 from protocol.task.distance import Raster, distance, sketch_of
 from protocol.task.fingerprint import fingerprint_root, opened, packed, steps_to_open
+from protocol.task.inputs import check_input
 from protocol.task.offer import offer_digest
 from protocol.task.specification import specification_digest
+from protocol.task.webp import check_webp
 from protocol.units import Address, Digest, Epoch, Role, StakingId, UnixMillis, Wei
 from protocol.wire import codec
 from protocol.wire.fields import Frozen
-from protocol.wire.messages import Offer
+from protocol.wire.messages import Offer, TaskSpecification
 from tests.support.messages import MESSAGES, STATEMENTS
 from tests.support.networks import network_params
 
@@ -187,6 +189,28 @@ def _refusals(given: Json) -> Json:
     raise AssertionError("a refusal that is not refused")
 
 
+def _steps(given: Json) -> Json:
+    common = {"model": "tiny", "prompt": "a", "width": 64, "height": 64, "guidance": 1.0, "seed": 1}
+    work = {"work": "image_to_image", "source": bytes(32)} if given["strength"] is not None else {}
+    specification = TaskSpecification(**common, **work, steps=given["steps"], strength=given["strength"])
+    return {"taken": specification.drawn_steps, "pixel_steps": specification.pixel_steps}
+
+
+def _inputs(given: Json) -> Json:
+    try:
+        return {"size": check_input(given["data"])}
+    except InvalidMessage as error:
+        return {"rule": error.rule}
+
+
+def _webp(given: Json) -> Json:
+    try:
+        check_webp(given["data"], given["width"], given["height"])
+    except InvalidMessage as error:
+        return {"rule": error.rule}
+    return {"rule": None}
+
+
 FAMILIES: Final[dict[str, Callable[[Json], Json]]] = {
     "epochs": _epochs,
     "beacons": _beacons,
@@ -203,6 +227,9 @@ FAMILIES: Final[dict[str, Callable[[Json], Json]]] = {
     "refusals": _refusals,
     "distances": _distances,
     "fingerprints": _fingerprints,
+    "steps": _steps,
+    "inputs": _inputs,
+    "webp": _webp,
 }
 """Each family is one file, ``<name>.json``."""
 

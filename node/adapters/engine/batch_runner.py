@@ -12,10 +12,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Literal
 
+from node.adapters.engine.files import Parameters, encode_picture
 from node.adapters.engine.ipc import (
     BatchSpeed,
     Done,
     Failed,
+    Give,
     InMemory,
     Load,
     Loaded,
@@ -30,11 +32,11 @@ from node.adapters.engine.memory import forget_peak, peak_bytes
 from node.adapters.engine.pipeline import (
     JobCancelled,
     JobFault,
+    Manner,
     Painter,
     Picture,
     Preview,
     Wish,
-    encode_png,
     fault_reason,
     forget_model,
     is_healthy,
@@ -42,6 +44,8 @@ from node.adapters.engine.pipeline import (
     settle,
 )
 from node.adapters.engine.residents import Residents
+from node.adapters.engine.sources import read_mask, read_source
+from node.adapters.engine.styles import StyleFile, check_styled
 from node.adapters.engine.trace import Trace
 from node.adapters.engine.warm_up import measure
 from node.adapters.engine.weights import ModelFault, check_model
@@ -50,6 +54,9 @@ from protocol.units import Digest
 
 ENCODED_BEHIND: Final = 1
 """Batches whose pictures may still be encoded while the next is drawn."""
+
+HASH_DIGITS: Final = 10
+"""Of a model's digest, in the parameters of a picture, as makers' tools write it."""
 
 PREVIEW_PAUSE_S: Final = 0.5
 """Least time (s) between two previews: quick pictures have none, slow ones lose nothing by them."""
@@ -64,14 +71,23 @@ class DeviceLost(Exception):
 class BatchRunner:
     """Holds the loaded models of one device."""
 
-    def __init__(self, device: str, report: Callable[[Report], None], is_cancelled: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        device: str,
+        report: Callable[[Report], None],
+        is_cancelled: Callable[[int], bool],
+        given: Callable[[int], Give | None] = lambda _job: None,
+    ) -> None:
         """Draw on ``device``, and ask before each step which jobs are still wanted.
 
         Args:
             device: A torch device name.
             report: Takes news, from more than one thread.
             is_cancelled: Says of a job number whether it is to stop.
+            given: Gives what a job begins from, None where that is nothing.
         """
+        self._given = given
+        self._hashes: dict[str, str] = {}
         self._device = device
         self._report = report
         self._is_cancelled = is_cancelled
@@ -110,14 +126,19 @@ class BatchRunner:
             return
         self._loads[command.model] = command
         self._step_ms[command.model] = step_ms
+        self._hashes[command.model] = command.digest.hex()[:HASH_DIGITS]
         settle()
         self._report(Loaded(model=command.model, load_ms=load_ms, speeds=speeds))
 
     def _built(self, command: Load) -> Painter:
         """Make a pipeline of a model's files, which are checked each time: they may have changed since."""
         folder, checkpoint = Path(command.folder), Path(command.checkpoint) if command.checkpoint else None
-        check_model(folder, Digest(command.digest), checkpoint)
-        return Painter(folder, self._device, command.precision, checkpoint, command.wanted)
+        styles = tuple(StyleFile(Path(one.path), one.digest, one.weight) for one in command.styles)
+        if styles:
+            check_styled(folder, Digest(command.digest), checkpoint, styles)
+        else:
+            check_model(folder, Digest(command.digest), checkpoint)
+        return Painter(folder, self._device, command.precision, checkpoint, command.wanted, styles)
 
     def _painter(self, model: str) -> Painter:
         """Give a model's painter, and bring it back where it had to leave the device.
@@ -200,19 +221,28 @@ class BatchRunner:
         begin = time.perf_counter()
         last_ms = self._step_ms.get(command.model, 0)
         drawn = tuple(orders)
+        manner = Manner(
+            command.width,
+            command.height,
+            command.steps,
+            command.guidance,
+            command.work,
+            command.strength,
+            command.scheduler,
+        )
 
         previewed = begin
 
         def tell(
             state: Literal["loading", "step", "encoding"], step: int, previews: tuple[bytes, ...] = (), memory: int = 0
         ) -> None:
-            jobs, steps = tuple(order.job for order in orders), command.steps
+            jobs = tuple(order.job for order in orders)
             self._report(
                 Progress(
                     jobs=jobs,
                     state=state,
                     step=step,
-                    steps=steps,
+                    steps=manner.drawn_steps,
                     step_ms=last_ms,
                     previews=previews,
                     memory_bytes=memory,
@@ -225,7 +255,7 @@ class BatchRunner:
             orders[:] = self._still_wanted(orders)
             previews: tuple[bytes, ...] = ()
             now = time.perf_counter()
-            if now - previewed >= PREVIEW_PAUSE_S and step < command.steps:
+            if now - previewed >= PREVIEW_PAUSE_S and step < manner.drawn_steps:
                 previewed = now
                 previews = tuple(preview(drawn.index(order)) or b"" for order in orders)
             if orders:
@@ -237,24 +267,37 @@ class BatchRunner:
         painter = self._painter(command.model)
         trace = Trace()
         pictures = painter.draw(
-            [Wish(order.prompt, order.negative_prompt, order.seed) for order in drawn],
-            width=command.width,
-            height=command.height,
-            steps=command.steps,
-            guidance=command.guidance,
-            on_step=on_step,
-            trace=trace,
+            [self._wish(order, command) for order in drawn],
+            manner,
+            on_step,
+            trace,
         )
         while len(self._encoded) > ENCODED_BEHIND:
             self._encoded.popleft().result()
-        tell("encoding", command.steps, memory=peak_bytes(self._device))
+        tell("encoding", manner.drawn_steps, memory=peak_bytes(self._device))
         wanted = {order.job for order in orders}
         made = [(order, picture) for order, picture in zip(drawn, pictures, strict=True) if order.job in wanted]
         roots = {order.job: trace.root(place) for place, order in enumerate(drawn) if order.job in wanted}
-        self._encoded.append(self._encoders.submit(self._deliver, made, roots, _elapsed_ms(begin)))
+        sampler = painter.sampler(command.scheduler)
+        self._encoded.append(self._encoders.submit(self._deliver, command, sampler, made, roots, _elapsed_ms(begin)))
+
+    def _wish(self, order: Order, command: Run) -> Wish:
+        """Decode what an order begins from.
+
+        Raises:
+            SourceFault: It cannot be decoded.
+        """
+        given = self._given(order.job)
+        source = mask = None
+        if given is not None:
+            source = read_source(given.source, command.width, command.height)
+            mask = read_mask(given.mask, given.source, command.width, command.height) if given.mask else None
+        return Wish(order.prompt, order.negative_prompt, order.seed, source, mask)
 
     def _deliver(
         self,
+        command: Run,
+        sampler: str,
         made: Sequence[tuple[Order, Picture | JobFault]],
         roots: Mapping[int, Digest | None],
         generation_ms: int,
@@ -267,7 +310,7 @@ class BatchRunner:
                 continue
             begin = time.perf_counter()
             try:
-                data = encode_png(picture)
+                data = encode_picture(picture, order.output, order.quality, self._parameters(command, sampler, order))
             except Exception as error:
                 log.exception("job %d failed", order.job)
                 self._fail(order, fault_reason(error))
@@ -275,6 +318,20 @@ class BatchRunner:
             digest = Digest(hashlib.sha256(data).digest())
             root, spent_ms = roots[order.job] or NO_FINGERPRINT, generation_ms + _elapsed_ms(begin)
             self._report(Done(job=order.job, data=data, digest=digest, fingerprint=root, generation_ms=spent_ms))
+
+    def _parameters(self, command: Run, sampler: str, order: Order) -> Parameters:
+        """Say how a picture was made, and what was asked for only where the app wants that told."""
+        return Parameters(
+            model=command.model,
+            model_hash=self._hashes[command.model],
+            steps=command.steps,
+            sampler=sampler,
+            guidance=command.guidance,
+            seed=order.seed,
+            strength=None if command.work == "text_to_image" else command.strength,
+            prompt=order.prompt if order.embed_prompt else None,
+            negative_prompt=order.negative_prompt,
+        )
 
     def _fail(self, order: Order, reason: str) -> None:
         self._report(Failed(job=order.job, reason=reason))

@@ -1,7 +1,8 @@
 """Which waiting jobs a device draws together. Pure: no device, no clock.
 
-Jobs go together when one run of the pipeline can draw them: one model, size, number of steps and guidance, whoever
-wants them. The oldest job is always in the next batch, so that no mix of sizes starves anybody.
+Jobs go together when one run of the pipeline can draw them: one model, kind of work, size, number of steps, strength,
+guidance and scheduler, whoever wants them; each has a source, a mask, a seed and a file format of its own. The oldest
+job is always in the next batch, so that no mix of sizes starves anybody.
 """
 
 from collections.abc import Iterable, Sequence
@@ -100,6 +101,7 @@ def _kind(specification: TaskSpecification) -> tuple[object, ...]:
         specification.height,
         specification.steps,
         specification.guidance,
+        specification.strength,
         specification.scheduler,
         bool(specification.negative_prompt),
     )

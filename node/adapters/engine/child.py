@@ -23,6 +23,7 @@ from node.adapters.engine.ipc import (
     Failed,
     FrameError,
     FrameReader,
+    Give,
     Load,
     Ping,
     Pong,
@@ -53,6 +54,8 @@ class Child:
         self._reports = reports
         self._write_lock = threading.Lock()
         self._work: queue.Queue[Load | Run] = queue.Queue(QUEUE_LIMIT)
+        self._given: dict[int, Give] = {}
+        """What jobs begin from, until they end."""
         self._open: set[int] = set()
         self._cancelled: set[int] = set()
         self._jobs_lock = threading.Lock()
@@ -63,6 +66,7 @@ class Child:
             with self._jobs_lock:
                 self._open.discard(message.job)
                 self._cancelled.discard(message.job)
+                self._given.pop(message.job, None)
         frame = memoryview(encode(message))
         with self._write_lock:
             try:
@@ -93,6 +97,9 @@ class Child:
                 with self._jobs_lock:
                     if command.job in self._open:
                         self._cancelled.add(command.job)
+            case Give():
+                with self._jobs_lock:
+                    self._given[command.job] = command
             case _:
                 if isinstance(command, Run):
                     with self._jobs_lock:
@@ -108,7 +115,7 @@ class Child:
         from node.adapters.engine import batch_runner, pipeline
 
         chosen = pipeline.prepare(device, threads)
-        runner = batch_runner.BatchRunner(chosen, self.report, self._cancelled.__contains__)
+        runner = batch_runner.BatchRunner(chosen, self.report, self._cancelled.__contains__, self._given.get)
         self.report(Started(device=chosen, threads=threads))
         while True:
             command = self._work.get()

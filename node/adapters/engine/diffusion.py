@@ -152,7 +152,7 @@ class DiffusionEngine:
             if waiting and not self._jobs.drawing:
                 wanted = self._jobs[waiting[0]].job.specification
                 if len(waiting) < self._batching.most_together(wanted):
-                    alone_s = self._batching.step_s(wanted, 1) * wanted.steps
+                    alone_s = self._batching.step_s(wanted, 1) * wanted.drawn_steps
                     await trio.sleep(min(GATHER_S, GATHER_SHARE * alone_s))
             self._gathering = trio.Event()
             self._give_next()
@@ -210,6 +210,9 @@ class DiffusionEngine:
             return
         self._extend()
         common = batch[0].job.specification
+        for held in batch:
+            if (given := held.given) is not None:
+                self._child.send(given)
         self._child.send(
             Run(
                 model=common.model,
@@ -217,6 +220,9 @@ class DiffusionEngine:
                 height=common.height,
                 steps=common.steps,
                 guidance=common.guidance,
+                work=common.work,
+                strength=1.0 if common.strength is None else common.strength,
+                scheduler=common.scheduler,
                 orders=tuple(held.order for held in batch),
             )
         )
@@ -320,6 +326,7 @@ class DiffusionEngine:
                 max_batch=self._batching.most_of(name),
                 sizes=self._models[name].sizes,
                 max_steps=self._models[name].max_steps,
+                works=self._models[name].works,
             )
             for name in self._batching.models()
         )
@@ -351,7 +358,7 @@ class DiffusionEngine:
                     attempt=attempt,
                     data=report.data,
                     digest=report.digest,
-                    media_type="image/png",
+                    media_type=self._jobs[key].job.specification.media_type,
                     model=self._models[self._jobs[key].job.specification.model].pinned_digest,
                     fingerprint=report.fingerprint,
                     generation_ms=report.generation_ms,

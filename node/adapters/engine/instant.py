@@ -1,4 +1,7 @@
-"""An engine without a device: valid pictures of one colour at once, for measuring and testing the network."""
+"""An engine without a device: valid pictures of one colour at once, for measuring and testing the network.
+
+What a task begins from is not looked at.
+"""
 
 import hashlib
 import math
@@ -9,7 +12,7 @@ from typing import Final
 import trio
 
 from node.adapters.engine.outbox import JobKey, Outbox
-from node.adapters.engine.picture import solid_png
+from node.adapters.engine.picture import solid_png, solid_webp
 from node.adapters.engine.settings import QUEUE_BEYOND_PLACES, EngineSettings, job_refusal, served_models
 from node.engine_report import EngineReport, MeasuredModel
 from node.ports import Clock, EventSink, Journal
@@ -87,7 +90,7 @@ class InstantEngine:
         else:
             self._waiting[key] = job
             self._order.append(key)
-            self._outbox.progress(JobProgress(job.task, job.attempt, "queued", 0, job.specification.steps, 0))
+            self._outbox.progress(JobProgress(job.task, job.attempt, "queued", 0, job.specification.drawn_steps, 0))
             self._wake.set()
 
     def cancel(self, task: TaskId, attempt: int) -> None:
@@ -138,6 +141,7 @@ class InstantEngine:
                 max_batch=1,
                 sizes=model.sizes,
                 max_steps=model.max_steps,
+                works=model.works,
             )
             for name, model in self._models.items()
         )
@@ -161,7 +165,7 @@ class InstantEngine:
 
     async def _delay(self, job: StartJob) -> None:
         """Spend the delay step by step, never silent for longer than ``REPEAT_S``."""
-        steps = job.specification.steps
+        steps = job.specification.drawn_steps
         delay_s = self._settings.delay_ms / 1000
         moments = max(steps, math.ceil(delay_s / REPEAT_S))
         step_ms = round(self._settings.delay_ms / steps)
@@ -174,21 +178,22 @@ class InstantEngine:
         while True:
             await trio.sleep(REPEAT_S)
             for job in self._waiting.values():
-                self._outbox.progress(JobProgress(job.task, job.attempt, "queued", 0, job.specification.steps, 0))
+                self._outbox.progress(JobProgress(job.task, job.attempt, "queued", 0, job.specification.drawn_steps, 0))
 
     def _finish(self, job: StartJob) -> None:
         """Make the picture and tell."""
         begin = self._clock.now()
         specification = job.specification
         colour = hashlib.sha256(specification.seed.to_bytes(8, "big")).digest()[:3]
-        data = solid_png(specification.width, specification.height, colour)
+        draw = solid_png if specification.output == "png" else solid_webp
+        data = draw(specification.width, specification.height, colour)
         self._outbox.end(
             JobFinished(
                 task=job.task,
                 attempt=job.attempt,
                 data=data,
                 digest=Digest(hashlib.sha256(data).digest()),
-                media_type="image/png",
+                media_type=specification.media_type,
                 model=self._models[specification.model].pinned_digest,
                 fingerprint=NO_FINGERPRINT,
                 generation_ms=self._clock.now() - begin + self._settings.delay_ms,

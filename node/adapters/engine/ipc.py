@@ -12,15 +12,16 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from node.adapters.engine.choices import Wanted
 from node.adapters.engine.precision import Precision
-from protocol.params import MAX_ARTIFACT_BYTES, MAX_PREVIEW_BYTES, MAX_PROMPT_CHARACTERS
+from protocol.params import MAX_ARTIFACT_BYTES, MAX_INPUT_BYTES, MAX_PREVIEW_BYTES, MAX_PROMPT_CHARACTERS
 from protocol.wire.fields import DigestField, DurationField, Frozen, ModelName, ReasonText, StepCount
-from protocol.wire.messages import Pixels
+from protocol.wire.specification import Output, Pixels, Work
 
 LENGTH_BYTES: Final = 4
 MAX_BATCH: Final = 64
 """Most pictures drawn together."""
-MAX_COMMAND_BYTES: Final = MAX_BATCH * 17 * 1024
-"""Largest frame to the child (bytes): for each picture two prompts of 2000 characters at 4 bytes each, and numbers."""
+MAX_COMMAND_BYTES: Final = 2 * MAX_INPUT_BYTES + 64 * 1024
+"""Largest frame to the child (bytes): a source, its mask and numbers. A whole batch has less: for each picture two
+prompts of 2000 characters at 4 bytes each, and numbers."""
 MAX_REPORT_BYTES: Final = MAX_ARTIFACT_BYTES + 64 * 1024
 """Largest frame from the child (bytes): one picture and numbers."""
 MAX_ITEMS: Final = MAX_BATCH
@@ -29,11 +30,20 @@ MAX_ITEMS: Final = MAX_BATCH
 Message = TypeVar("Message")
 JobNumber = Annotated[int, Field(ge=0, le=2**63 - 1)]
 PreviewBytes = Annotated[bytes, Field(max_length=MAX_PREVIEW_BYTES)]
+InputBytes = Annotated[bytes, Field(max_length=MAX_INPUT_BYTES)]
 BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH)]
 
 
 class FrameError(Exception):
     """The other end sent what is no frame: the pipe cannot be used any more."""
+
+
+class StyleOrder(Frozen):
+    """A LoRA to put into a model's weights."""
+
+    path: Annotated[str, Field(min_length=1, max_length=4096)]
+    digest: DigestField
+    weight: Annotated[float, Field(ge=-2, le=2)]
 
 
 class Load(Frozen):
@@ -44,6 +54,7 @@ class Load(Frozen):
     folder: Annotated[str, Field(min_length=1, max_length=4096)]
     checkpoint: Annotated[str, Field(max_length=4096)] = ""
     """The one file that holds all weights; empty where the folder's parts hold them."""
+    styles: Annotated[tuple[StyleOrder, ...], Field(max_length=4)] = ()
     digest: DigestField
     precision: Precision
     width: Pixels
@@ -61,13 +72,27 @@ class Load(Frozen):
     """Most models that the device holds at once; 0 for as many as fit."""
 
 
+class Give(Frozen):
+    """Keep what a job begins from until it ends; comes before the ``Run`` that has it."""
+
+    kind: Literal["give"] = "give"
+    job: JobNumber
+    source: InputBytes
+    mask: InputBytes = b""
+    """Empty where there is none."""
+
+
 class Order(Frozen):
-    """One picture of a batch, which its own seed decides."""
+    """One picture of a batch, which its own seed decides, and the file that it becomes."""
 
     job: JobNumber
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)]
     negative_prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    output: Output = "png"
+    quality: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Of a WebP; None loses nothing."""
+    embed_prompt: bool = False
 
 
 class Run(Frozen):
@@ -79,6 +104,11 @@ class Run(Frozen):
     height: Pixels
     steps: Annotated[int, Field(ge=1, le=200)]
     guidance: Annotated[float, Field(ge=0, le=50)]
+    work: Work = "text_to_image"
+    strength: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """How far sources are left behind: so many of the steps are taken."""
+    scheduler: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{0,64}$")] = ""
+    """Class name; empty is the model's own."""
     orders: Annotated[tuple[Order, ...], Field(min_length=1, max_length=MAX_BATCH)]
 
 
@@ -159,7 +189,7 @@ class Progress(Frozen):
 
 
 class Done(Frozen):
-    """A job's picture as PNG bytes, with their SHA-256."""
+    """A job's picture as a file in the ordered format, with its SHA-256."""
 
     kind: Literal["done"] = "done"
     job: JobNumber
@@ -195,7 +225,7 @@ class Pong(Frozen):
     number: JobNumber
 
 
-Command = Load | Run | Cancel | Ping
+Command = Load | Give | Run | Cancel | Ping
 Report = Started | Loaded | LoadFailed | InMemory | Progress | TooLarge | Done | Failed | Pong
 
 _COMMANDS: Final[TypeAdapter[Command]] = TypeAdapter(Annotated[Command, Field(discriminator="kind")])

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from node.adapters.engine.batching import Batching
-from node.adapters.engine.ipc import Order
+from node.adapters.engine.ipc import Give, Order
 from node.adapters.engine.outbox import JobKey
 from protocol.effects import StartJob
 from protocol.events import JobProgress
+
+MAX_GIVEN_BYTES: Final = 128 * 1024 * 1024
+"""Bytes of what all jobs of one batch begin from: the child keeps them until they end."""
 
 
 @dataclass(slots=True)
@@ -31,7 +35,22 @@ class Job:
             prompt=specification.prompt,
             negative_prompt=specification.negative_prompt,
             seed=specification.seed,
+            output=specification.output,
+            quality=specification.quality,
+            embed_prompt=specification.embed_prompt,
         )
+
+    @property
+    def given_bytes(self) -> int:
+        """Bytes of what it begins from."""
+        return len(self.job.source or b"") + len(self.job.mask or b"")
+
+    @property
+    def given(self) -> Give | None:
+        """What the child must have of it first, None where it begins from nothing."""
+        if self.job.source is None:
+            return None
+        return Give(job=self.number, source=self.job.source, mask=self.job.mask or b"")
 
 
 class Jobs:
@@ -66,7 +85,7 @@ class Jobs:
     def add(self, key: JobKey, job: StartJob) -> Job:
         """Take a job that waits from now on."""
         self._numbers += 1
-        queued = JobProgress(job.task, job.attempt, "queued", 0, job.specification.steps, 0)
+        queued = JobProgress(job.task, job.attempt, "queued", 0, job.specification.drawn_steps, 0)
         held = self._jobs[key] = Job(self._numbers, job, queued)
         return held
 
@@ -80,6 +99,12 @@ class Jobs:
         waiting = self.waiting()
         chosen = batching.next_batch([self._jobs[key].job.specification for key in waiting])
         self.drawing = [waiting[place] for place in chosen]
+        given = 0
+        for count, key in enumerate(self.drawing):
+            given += self._jobs[key].given_bytes
+            if count and given > MAX_GIVEN_BYTES:
+                self.drawing = self.drawing[:count]
+                break
         return [self._jobs[key] for key in self.drawing]
 
     def of_child(self, numbers: tuple[int, ...]) -> list[JobKey]:

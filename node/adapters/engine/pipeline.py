@@ -1,13 +1,14 @@
-"""The only file that imports diffusers; torch is imported here and in what it uses. It runs in the child alone.
+"""Draws batches with torch. It runs in the child alone, as do the files beside it that import torch or diffusers.
 
 Rules for editors: nothing here knows frames, pipes or the node; nothing outside the child imports this module.
 """
 
 import gc
-import io
+import inspect
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,13 +19,16 @@ from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 from node.adapters.engine.choices import Wanted
-from node.adapters.engine.denoised import Denoised
 from node.adapters.engine.describing import chosen_device
 from node.adapters.engine.loading import load_pipeline
 from node.adapters.engine.precision import Precision
 from node.adapters.engine.preview import PreviewGuess
+from node.adapters.engine.sources import SourceFault
+from node.adapters.engine.styles import StyleFile
 from node.adapters.engine.trace import Trace
+from node.adapters.engine.variants import Variants
 from node.adapters.engine.weights import ModelFault
+from protocol.wire.specification import Work
 
 Picture = Image.Image
 FULL_VALUE: Final = 255
@@ -70,6 +74,8 @@ def fault_reason(error: BaseException) -> str:
     """Give the stable name of what went wrong in a job."""
     if isinstance(error, JobFault | ModelFault):
         return error.reason
+    if isinstance(error, SourceFault):
+        return "input_invalid"
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return "out_of_memory"
     if isinstance(error, RuntimeError) and any(text in str(error).lower() for text in CANNOT_ALLOCATE):
@@ -84,10 +90,34 @@ class Wish:
     prompt: str
     negative_prompt: str
     seed: int
+    source: Picture | None = None
+    """What to begin from, of the ordered size."""
+    mask: Picture | None = None
+    """White where to draw anew, of the same size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How all pictures of a batch are drawn."""
+
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    work: Work = "text_to_image"
+    strength: float = 1.0
+    """How far sources are left behind."""
+    scheduler: str = ""
+    """Class name; empty is the model's own."""
+
+    @property
+    def drawn_steps(self) -> int:
+        """Steps that are taken, as in ``TaskSpecification``."""
+        return self.steps if self.work == "text_to_image" else max(1, int(self.steps * self.strength))
 
 
 class Painter:
-    """One loaded text-to-image pipeline on one device."""
+    """One loaded model on one device."""
 
     def __init__(
         self,
@@ -96,26 +126,24 @@ class Painter:
         precision: Precision,
         checkpoint: Path | None = None,
         wanted: Wanted = Wanted(),  # noqa: B008  it is frozen
+        styles: Sequence[StyleFile] = (),
     ) -> None:
         """Load the pipeline from a folder whose digest is checked already, as ``load_pipeline`` says.
 
         Raises:
             ModelFault: ``model_corrupt``: the files are no pipeline that draws pictures from text.
         """
-        # Any: what it can be asked depends on the files
-        self._pipeline: Any = load_pipeline(folder, checkpoint, device, precision, wanted)
-        self._pipeline.set_progress_bar_config(disable=True)
+        self._variants = Variants(load_pipeline(folder, checkpoint, device, precision, wanted, styles))
         self._guess = PreviewGuess()
-        self._denoised = Denoised(self._pipeline.scheduler)
+
+    def sampler(self, scheduler: str) -> str:
+        """Name the class of a scheduler that was drawn with; empty is the model's own."""
+        return self._variants.sampler(scheduler)
 
     def draw(
         self,
         wishes: Sequence[Wish],
-        *,
-        width: int,
-        height: int,
-        steps: int,
-        guidance: float,
+        manner: Manner,
         on_step: Callable[[int, int, Preview], bool],
         trace: Trace | None = None,
     ) -> list[Picture | JobFault]:
@@ -132,12 +160,18 @@ class Painter:
         Raises:
             JobCancelled: ``on_step`` said so.
             JobFault: Pictures of another size or number (``engine_error``).
+            ModelFault: The model has no pipeline for this work, or none with this scheduler.
         """
+        # Any: what it can be asked depends on the files
+        pipeline: Any
+        pipeline, denoised = self._variants.choose(manner.work, manner.scheduler)
+        denoised.latents = None
+        width, height = manner.width, manner.height
         moment = time.perf_counter()
         latents: torch.Tensor | None = None
 
         def preview(place: int) -> bytes | None:
-            seen = self._denoised.latents if self._denoised.latents is not None else latents
+            seen = denoised.latents if denoised.latents is not None else latents
             return None if seen is None else self._guess.paint(_numbers(seen[place]), width, height)
 
         def after_step(pipeline: object, index: int, timestep: object, values: dict[str, Any]) -> dict[str, Any]:
@@ -153,27 +187,46 @@ class Painter:
                 raise JobCancelled
             return values
 
-        output = self._pipeline(
+        output = pipeline(
             prompt=[wish.prompt for wish in wishes],
             # None and "" are not the same to every pipeline, and None is what people mean by nothing.
             negative_prompt=[wish.negative_prompt for wish in wishes] if wishes[0].negative_prompt else None,
-            width=width,
-            height=height,
-            num_inference_steps=steps,
-            guidance_scale=guidance,
+            num_inference_steps=manner.steps,
+            guidance_scale=manner.guidance,
             generator=[torch.Generator("cpu").manual_seed(wish.seed) for wish in wishes],
             callback_on_step_end=after_step,
             output_type="np",
+            **_beginning(pipeline, wishes, manner),
         )
         values = np.asarray(output.images)
         if values.shape != (len(wishes), height, width, COLOURS):
             wanted = f"{len(wishes)} of {width}x{height}"
             raise JobFault("engine_error", f"asked for {wanted}, the pipeline gave an array of {values.shape}")
-        pictures = [_picture(one) for one in values]
+        pictures = [_kept(_picture(one), wish) for one, wish in zip(values, wishes, strict=True)]
         for place, picture in enumerate(pictures[:LEARNT]):
             if latents is not None and not isinstance(picture, JobFault):
                 self._guess.learn(_numbers(latents[place]), picture)
         return pictures
+
+
+def _beginning(pipeline: Any, wishes: Sequence[Wish], manner: Manner) -> dict[str, Any]:  # noqa: ANN401  as above
+    """Give what a pipeline takes of size, sources and masks: some work the size out of the source."""
+    given: dict[str, Any] = {"width": manner.width, "height": manner.height}
+    given = {name: value for name, value in given.items() if name in inspect.signature(pipeline.__call__).parameters}
+    if manner.work != "text_to_image":
+        given["image"] = [wish.source for wish in wishes]
+        # Exactly so many steps: pipelines round steps x strength, some up and some down.
+        given["strength"] = Fraction(manner.drawn_steps, manner.steps)
+    if manner.work == "inpaint":
+        given["mask_image"] = [wish.mask for wish in wishes]
+    return given
+
+
+def _kept(picture: Picture | JobFault, wish: Wish) -> Picture | JobFault:
+    """Put back what was not to be drawn anew: latents keep it nearly, and people look."""
+    if isinstance(picture, JobFault) or wish.source is None or wish.mask is None:
+        return picture
+    return Image.composite(picture, wish.source, wish.mask)
 
 
 def _numbers(latents: torch.Tensor) -> "np.ndarray[Any, Any]":
@@ -223,10 +276,3 @@ def release_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def encode_png(picture: Picture) -> bytes:
-    """Give the picture as PNG bytes that hold pixels only: no prompt, no date, no maker."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()

@@ -2,11 +2,12 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from node.adapters.engine.styles import StyleFile, styles_of
 from node.adapters.engine.weights import CHECKPOINT, INDEX, ModelFault, read_files
 from protocol.errors import ConfigError
 from protocol.task.catalog import BuiltinSource, CatalogModel, CheckpointSource, FolderSource, HuggingFaceSource
@@ -23,6 +24,8 @@ class ModelPlace:
     """In diffusers layout: weights and all, or what a checkpoint needs beside it."""
     checkpoint: Path | None = None
     """The one file that holds all weights, where they are not in the folder's parts."""
+    styles: tuple[StyleFile, ...] = ()
+    """LoRAs that are put into the weights."""
     origin: str = ""
     """What named this place, in the words of whoever can change it."""
 
@@ -45,6 +48,14 @@ def place_of(model: CatalogModel, folders: Mapping[str, Path], pulled: Path | No
     Returns:
         None where nobody named a place and nothing lies under ``pulled``.
     """
+    place = _bare_place_of(model, folders, pulled)
+    if place is None or not model.styles:
+        return place
+    return replace(place, styles=styles_of(model, default_models_folder() if pulled is None else pulled))
+
+
+def _bare_place_of(model: CatalogModel, folders: Mapping[str, Path], pulled: Path | None) -> ModelPlace | None:
+    """Give the place of a model without its LoRAs."""
     source = model.source
     named = folders.get(model.name)
     if named is not None:
@@ -54,12 +65,12 @@ def place_of(model: CatalogModel, folders: Mapping[str, Path], pulled: Path | No
     elif isinstance(source, FolderSource) and source.path is not None:
         folder, origin = Path(source.path), f"models.{model.name}.source.path"
     elif isinstance(source, CheckpointSource) and source.file is not None and source.configuration is not None:
-        return ModelPlace(Path(source.configuration), Path(source.file), f"models.{model.name}.source")
+        return ModelPlace(Path(source.configuration), Path(source.file), origin=f"models.{model.name}.source")
     else:
         folder, origin = (default_models_folder() if pulled is None else pulled) / model.name, "engine.models"
         if not folder.exists():
             return None
-    return ModelPlace(folder, folder / CHECKPOINT if isinstance(source, CheckpointSource) else None, origin)
+    return ModelPlace(folder, folder / CHECKPOINT if isinstance(source, CheckpointSource) else None, origin=origin)
 
 
 def find_model(model: CatalogModel, folders: Mapping[str, Path], pulled: Path | None = None) -> ModelPlace:
@@ -80,6 +91,9 @@ def find_model(model: CatalogModel, folders: Mapping[str, Path], pulled: Path | 
         read_files(place.folder, place.checkpoint)
     except ModelFault as fault:
         raise ConfigError(f"{place.origin}: {fault.detail}") from fault
+    for style in place.styles:
+        if not style.path.is_file():
+            raise ConfigError(f"models.{model.name}.styles: put the LoRA with this digest there: {style.path}")
     return place
 
 

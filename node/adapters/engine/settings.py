@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from node.adapters.engine.choices import Attention, Offload, Switch, Wanted
-from node.adapters.engine.ipc import Load
+from node.adapters.engine.ipc import Load, StyleOrder
 from node.adapters.engine.places import ModelPlace
 from node.adapters.engine.precision import Precision
 from protocol.effects import StartJob
@@ -97,6 +97,9 @@ def load_command(
         model=model.name,
         folder=str(place.folder),
         checkpoint=str(place.checkpoint or ""),
+        styles=tuple(
+            StyleOrder(path=str(style.path), digest=style.digest, weight=style.weight) for style in place.styles
+        ),
         digest=model.pinned_digest,
         precision=precision_of(model, settings, device),
         width=model.default_size[0],

@@ -4,7 +4,7 @@ import time
 from typing import Final
 
 from node.adapters.engine.ipc import BatchSpeed, Load
-from node.adapters.engine.pipeline import Painter, Preview, Wish, fault_reason, release_memory
+from node.adapters.engine.pipeline import Manner, Painter, Preview, Wish, fault_reason, release_memory
 
 MEASURED_STEPS: Final = 4
 """Steps of a measured batch: enough for a mean, short for a slow device."""
@@ -51,11 +51,8 @@ def _time(painter: Painter, command: Load, batch: int, steps: int) -> tuple[int,
     begin = time.perf_counter()
     pictures = painter.draw(
         [Wish("red, green, blue, yellow, black and white", "", seed) for seed in range(batch)],
-        width=command.width,
-        height=command.height,
-        steps=steps,
-        guidance=command.guidance,
-        on_step=on_step,
+        Manner(command.width, command.height, steps, command.guidance),
+        on_step,
     )
     total_s = time.perf_counter() - begin
     for picture in pictures:

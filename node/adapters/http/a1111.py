@@ -10,14 +10,16 @@ from typing import Final, final
 
 from fastapi import APIRouter, Request, Response
 
-from node.adapters.http.a1111_requests import OptionsRequest, PictureFields
+from node.adapters.http.a1111_requests import OptionsRequest, PictureFields, SourceFields
 from node.adapters.http.a1111_views import info_text, options_view, progress_view
 from node.adapters.http.accounts import Account
+from node.adapters.http.beginnings import NOTHING, Beginning
 from node.adapters.http.errors import ApiError
 from node.adapters.http.images import CLIENT_CLOSED_REQUEST, base64_of
-from node.adapters.http.orders import ClientGone, Orders
+from node.adapters.http.orders import Orders
 from node.adapters.http.runs import Runs
 from node.adapters.http.views import answer
+from node.adapters.http.waits import ClientGone
 from node.ports import Desk
 from protocol.task.catalog import Catalog, CatalogModel
 
@@ -33,9 +35,18 @@ def a1111_routes(orders: Orders, desk: Desk, catalog: Catalog) -> APIRouter:
 
     @router.post("/txt2img", summary="Make pictures and wait for them")
     async def txt2img(body: PictureFields, request: Request) -> Response:
+        return await draw(body, NOTHING, request)
+
+    @router.post("/img2img", summary="Make pictures from a picture and wait for them")
+    async def img2img(body: SourceFields, request: Request) -> Response:
+        return await draw(body, await body.beginning(), request)
+
+    async def draw(body: PictureFields, beginning: Beginning, request: Request) -> Response:
+        """Hand in what is asked for, and answer with the pictures."""
         account: Account = request.state.account
-        task = body.task_request(choices.of(account).name)
-        order = await orders.place(task, account, count=body.count, key=None, detached=False)
+        task = body.task_request(catalog, choices.of(account).name)
+        sent = body.model_dump(mode="json", exclude_unset=True, exclude={"init_images", "mask"})
+        order = await orders.place(task, account, count=body.count, key=None, detached=False, beginning=beginning)
         try:
             with runs.following(account, order):
                 pictures = await orders.collect(order, request)
@@ -43,7 +54,6 @@ def a1111_routes(orders: Orders, desk: Desk, catalog: Catalog) -> APIRouter:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         found = [] if body.send_images is False else [await base64_of(desk, picture) for picture in pictures]
         model = catalog.resolve(order.specifications[0].model)
-        sent = body.model_dump(mode="json", exclude_unset=True)
         return answer({"images": found, "parameters": sent, "info": info_text(order, pictures, model)})
 
     @router.get("/progress", summary="Say how far the request that is under way is")

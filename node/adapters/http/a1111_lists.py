@@ -5,10 +5,11 @@ from typing import Final
 
 from fastapi import APIRouter, Response
 
-from node.adapters.http.a1111_views import OWN_SAMPLER, model_view
+from node.adapters.http.a1111_samplers import sampler_views
+from node.adapters.http.a1111_views import model_view
 from node.adapters.http.views import answer
 from node.ports import Desk
-from protocol.task.catalog import Catalog
+from protocol.task.catalog import Catalog, CatalogModel
 
 ABSENT: Final[Mapping[str, object]] = {
     "cmd-flags": {},
@@ -31,14 +32,16 @@ def a1111_lists(desk: Desk, catalog: Catalog) -> APIRouter:
     """Give the routes of lists under ``/sdapi/v1``."""
     router = APIRouter(prefix="/sdapi/v1", tags=["automatic1111"])
 
+    def offered() -> list[CatalogModel]:
+        return [catalog.models[model.model] for model in desk.models()]
+
     @router.get("/sd-models", summary="List the models that the network offers now")
     async def models() -> Response:
-        offered = [catalog.models[model.model] for model in desk.models() if model.model in catalog.models]
-        return answer([model_view(model) for model in offered])
+        return answer([model_view(model) for model in offered()])
 
     @router.get("/samplers", summary="List the samplers")
     async def samplers() -> Response:
-        return answer([{"name": OWN_SAMPLER, "aliases": [], "options": {}}])
+        return answer(sampler_views(offered()))
 
     @router.get("/schedulers", summary="List the noise schedules: each model has its own")
     async def schedulers() -> Response:

@@ -9,8 +9,11 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from node.adapters.http.a1111_samplers import scheduler_of
+from node.adapters.http.beginnings import Beginning, beginning_of
 from node.adapters.http.errors import ApiError
-from node.adapters.http.requests import Guidance, Seed, ShortText, Steps, TaskRequest, Text
+from node.adapters.http.requests import Guidance, Picture, PictureRequest, Seed, ShortText, Steps, Text, decode_picture
+from protocol.task.catalog import Catalog
 
 MAX_PICTURES: Final = 16
 """Pictures of one request, ``n_iter`` times ``batch_size``; each is a task of its own."""
@@ -100,22 +103,24 @@ class PictureFields(BaseModel):
             raise ApiError(400, "invalid_request", f"{name} is missing: give both sides, or neither", name)
         return f"{self.width}x{self.height}"
 
-    def task_request(self, model: str | None) -> TaskRequest:
-        """Give the same request natively, for a model that was chosen elsewhere unless it names one itself.
+    def task_request(self, catalog: Catalog, chosen: str) -> PictureRequest:
+        """Give the same request natively, for the model that was chosen elsewhere unless it names one itself.
 
         Raises:
             ApiError: 400, by name, when it asks for what is not offered.
         """
         self._check_offered()
         named = (self.override_settings or {}).get("sd_model_checkpoint")
-        return TaskRequest(
+        model = str(named)[:256] if named else chosen
+        return PictureRequest(
             prompt=self.prompt or "",
             negative_prompt=self.negative_prompt,
-            model=str(named)[:256] if named else model,
+            model=model,
             size=self.size,
             steps=self.steps,
             guidance=self.cfg_scale,
             seed=self.seed,
+            scheduler=scheduler_of(self.sampler_name or self.sampler_index, catalog.resolve(model)),
         )
 
     def _check_offered(self) -> None:
@@ -130,6 +135,34 @@ class PictureFields(BaseModel):
             if arguments:
                 problem = f"alwayson_scripts: {script[:64]} is not offered here: leave it out"
                 raise ApiError(400, "not_offered", problem, "alwayson_scripts")
+
+
+class SourceFields(PictureFields):
+    """What a request for pictures from a picture says."""
+
+    init_images: Annotated[tuple[Picture, ...], Field(min_length=1, max_length=64)]
+    """One picture to begin from (PNG, JPEG or WebP), in base64 or as a data URL."""
+    mask: Picture | None = None
+    """Picture of the same size: where it is light the source is drawn anew."""
+    denoising_strength: Guidance | None = None
+    """How far the source is left behind, more than 0 and at most 1; the model's default when left out."""
+    inpainting_mask_invert: int | None = None
+    """Not offered, unless 0: invert the mask before you send it."""
+
+    async def beginning(self) -> Beginning:
+        """Look at the picture and the mask.
+
+        Raises:
+            ApiError: 400: one of them is no picture that is taken, there are several, or what is asked is not offered.
+        """
+        if len(self.init_images) > 1:
+            problem = f"init_images: one picture is taken, not {len(self.init_images)}"
+            raise ApiError(400, "invalid_request", problem, "init_images")
+        if self.inpainting_mask_invert:
+            problem = "inpainting_mask_invert is not offered here: invert the mask before you send it"
+            raise ApiError(400, "not_offered", problem, "inpainting_mask_invert")
+        source = decode_picture(self.init_images[0], "init_images")
+        return await beginning_of(source, decode_picture(self.mask, "mask"), self.denoising_strength, "init_images")
 
 
 class OptionsRequest(BaseModel):

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from node.adapters.http.a1111_samplers import sampler_name
 from node.adapters.http.orders import Order, Picture
 from node.adapters.http.views import Json, picture_view
 from protocol.task.catalog import CatalogModel
 from protocol.wire.messages import TaskSpecification
 
 _HASH_DIGITS: Final = 10
-OWN_SAMPLER: Final = "Default"
-"""How the sampler is called with which a model draws."""
 
 
 def model_view(model: CatalogModel) -> Json:
@@ -57,7 +56,7 @@ def info_text(order: Order, pictures: Sequence[Picture], model: CatalogModel | N
             "subseed_strength": 0,
             "width": first.width,
             "height": first.height,
-            "sampler_name": OWN_SAMPLER,
+            "sampler_name": sampler_name(first.scheduler, model),
             "cfg_scale": first.guidance,
             "steps": first.steps,
             "batch_size": count,
@@ -69,10 +68,10 @@ def info_text(order: Order, pictures: Sequence[Picture], model: CatalogModel | N
             "sd_vae_hash": None,
             "seed_resize_from_w": -1,
             "seed_resize_from_h": -1,
-            "denoising_strength": None,
+            "denoising_strength": first.strength,
             "extra_generation_params": {},
             "index_of_first_image": 0,
-            "infotexts": [_infotext(one) for one in order.specifications],
+            "infotexts": [_infotext(one, model) for one in order.specifications],
             "styles": [],
             "job_timestamp": _timestamp(),
             "clip_skip": 1,
@@ -109,12 +108,13 @@ def progress_view(
     }
 
 
-def _infotext(one: TaskSpecification) -> str:
+def _infotext(one: TaskSpecification, model: CatalogModel | None) -> str:
     """Say what a picture was made of, as people paste it into such programs."""
     negative = f"\nNegative prompt: {one.negative_prompt}" if one.negative_prompt else ""
+    strength = "" if one.strength is None else f", Denoising strength: {one.strength:g}"
     return (
-        f"{one.prompt}{negative}\nSteps: {one.steps}, Sampler: {OWN_SAMPLER}, CFG scale: {one.guidance:g}, "
-        f"Seed: {one.seed}, Size: {one.width}x{one.height}, Model: {one.model}"
+        f"{one.prompt}{negative}\nSteps: {one.steps}, Sampler: {sampler_name(one.scheduler, model)}, "
+        f"CFG scale: {one.guidance:g}, Seed: {one.seed}, Size: {one.width}x{one.height}, Model: {one.model}{strength}"
     )
 
 

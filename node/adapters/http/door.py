@@ -1,7 +1,8 @@
 """What every request passes before the application sees it: key, rate, size of the body, and the count of it all.
 
-It is plain ASGI. The body is read here as a whole (it is small), so that what is too large or too slow never costs
-more than its limit, and so that the application can wait for the client to leave.
+It is plain ASGI. The body is read here as a whole (it is small, or holds pictures for which there is room), so that
+what is too large or too slow never costs more than its limit, and so that the application can wait for the client to
+leave.
 """
 
 import time
@@ -15,6 +16,7 @@ from node.adapters.http.accounts import Accounts
 from node.adapters.http.errors import ApiError
 from node.adapters.http.forwarding import client_address
 from node.adapters.http.settings import HttpSettings
+from node.adapters.http.uploads import Upload, UploadRoom
 
 Message = MutableMapping[str, Any]  # the shape of ASGI messages, as starlette types them
 Receive = Callable[[], Awaitable[Message]]
@@ -26,6 +28,8 @@ DRAIN_LIMIT_BYTES: Final = 8 * 1024 * 1024
 DRAIN_LIMIT_S: Final = 2.0
 """How much of a refused body is read and thrown away, since a client that still sends does not hear our answer."""
 _METHODS: Final = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
+_UPLOADS: Final = frozenset({"/v1/images/edits", "/v1/tasks"})
+"""Where a body may hold pictures."""
 _KEYED_PREFIXES: Final = ("/v1/", "/sdapi/")
 _UNCOUNTED: Final = frozenset(f"/sdapi/v1/{name}" for name in ("options", "interrupt", "skip", "refresh-checkpoints"))
 """What clients send beside each submission."""
@@ -44,6 +48,7 @@ class Door:
         self._inner = inner
         self._settings = settings
         self._accounts = accounts
+        self._uploads = UploadRoom(settings.max_uploading_bytes)
         self._requests = Counter(
             "cuckoo_http_requests", "Requests answered", ["method", "route", "status"], registry=registry
         )
@@ -80,6 +85,7 @@ class Door:
                 return
             await self._inner(scope, receive, note_status)
         finally:
+            scope.get("state", {}).get("body_is_done", Upload().release)()
             route = getattr(scope.get("route"), "path", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._requests.labels(method, route, str(status or "gone")).inc()
@@ -106,37 +112,60 @@ class Door:
             except ApiError as error:
                 problem = error
         length = headers.get(b"content-length", b"0")
-        if problem is None and length.isdigit() and int(length[:20]) > self._settings.max_body_bytes:
-            problem = self._too_large()
+        stated = int(length[:20]) if length.isdigit() else 0
+        may_hold_pictures = scope["method"] == "POST" and path in _UPLOADS
+        limit = self._settings.max_upload_bytes if may_hold_pictures else self._settings.max_body_bytes
+        if problem is None and stated > limit:
+            problem = _too_large(limit)
         if problem is not None:
             await _drain(receive)
             raise problem
-        return _replay(await self._read(receive), receive)
+        if may_hold_pictures:
+            return _replay(await self._read_pictures(receive, stated, scope), receive)
+        return _replay(await self._read(receive, limit, self._settings.body_timeout_s), receive)
 
-    async def _read(self, receive: Receive) -> bytes:
+    async def _read_pictures(self, receive: Receive, stated: int, scope: Message) -> bytes:
+        """Read a body that may hold pictures, for which there must be room until the request says that it is done.
+
+        ``stated`` is its length (bytes) as the client says, 0 where it does not.
+        """
+        settings, upload = self._settings, Upload()
+        scope["state"]["body_is_done"] = upload.release
+        if stated and stated <= settings.max_body_bytes:
+            return await self._read(receive, settings.max_body_bytes, settings.body_timeout_s)
+        try:
+            upload = self._uploads.take(stated or settings.max_upload_bytes)
+        except ApiError:
+            await _drain(receive)
+            raise
+        scope["state"]["body_is_done"] = upload.release
+        return await self._read(receive, stated or settings.max_upload_bytes, settings.upload_timeout_s)
+
+    async def _read(self, receive: Receive, limit: int, limit_s: float) -> bytes:
         """Read the whole body.
 
         Raises:
-            ApiError: it is too large, or takes too long.
+            ApiError: it is larger than ``limit`` bytes, or takes longer than ``limit_s`` seconds.
             _ClientGone: nobody waits for an answer.
         """
         body = bytearray()
-        with trio.move_on_after(self._settings.body_timeout_s):
+        with trio.move_on_after(limit_s):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise _ClientGone
                 body += message.get("body", b"")
-                if len(body) > self._settings.max_body_bytes:
+                if len(body) > limit:
                     if message.get("more_body", False):
                         await _drain(receive)
-                    raise self._too_large()
+                    raise _too_large(limit)
                 if not message.get("more_body", False):
                     return bytes(body)
-        raise ApiError(408, "timeout", f"the body did not arrive within {self._settings.body_timeout_s:g} s")
+        raise ApiError(408, "timeout", f"the body did not arrive within {limit_s:g} s")
 
-    def _too_large(self) -> ApiError:
-        return ApiError(413, "body_too_large", f"a request body has at most {self._settings.max_body_bytes} bytes")
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, "body_too_large", f"a request body has at most {limit} bytes")
 
 
 class _ClientGone(Exception):

@@ -50,6 +50,15 @@ _PARAMETERS: Final = {
     "guidance_out_of_range": "guidance",
     "guidance_too_high": "guidance",
     "seed_out_of_range": "seed",
+    "scheduler_not_offered": "scheduler",
+    "strength_out_of_range": "strength",
+    "strength_too_low": "strength",
+    "strength_unused": "strength",
+    "source_missing": "source",
+    "work_not_offered": "model",
+    "quality_unused": "output_quality",
+    "quality_out_of_range": "output_quality",
+    "input_mask": "mask",
 }
 
 

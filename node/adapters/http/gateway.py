@@ -29,6 +29,7 @@ from node.adapters.http.places import Places
 from node.adapters.http.portal import Portal, portal_routes
 from node.adapters.http.portal_files import file_routes
 from node.adapters.http.settings import HttpSettings
+from node.adapters.http.shelf import shelf_routes
 from node.adapters.http.spending import Spending
 from node.adapters.http.tasks import task_routes
 from node.ports import Desk, Journal
@@ -74,7 +75,8 @@ class Gateway:
             title="Cuckoo", description="Pictures from other people's GPUs.", version="1", docs_url=None, redoc_url=None
         )
         install(app)
-        app.include_router(image_routes(orders, desk, catalog, settings))
+        app.include_router(image_routes(orders, desk, settings, self._stopping))
+        app.include_router(shelf_routes(desk, catalog))
         app.include_router(a1111_routes(orders, desk, catalog))
         app.include_router(a1111_lists(desk, catalog))
         app.include_router(task_routes(orders, desk, settings, self._stopping))

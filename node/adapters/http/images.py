@@ -1,30 +1,30 @@
-"""The part of the API that OpenAI clients speak."""
+"""The part of the API that OpenAI clients make pictures with."""
 
 import base64
 import time
 from typing import Annotated, Final
 
+import trio
 from fastapi import APIRouter, Header, Request, Response
 
 from node.adapters.http.accounts import Account
-from node.adapters.http.errors import ApiError, not_found
-from node.adapters.http.orders import ClientGone, Order, Orders, Picture
-from node.adapters.http.ranges import file_answer
-from node.adapters.http.requests import ImagesRequest
+from node.adapters.http.beginnings import beginning_of
+from node.adapters.http.errors import ApiError
+from node.adapters.http.forms import read_form
+from node.adapters.http.image_stream import ImageStream
+from node.adapters.http.orders import Order, Orders, Picture
+from node.adapters.http.requests import FORM, ImagesRequest, check_stream, read_fields
 from node.adapters.http.settings import HttpSettings
 from node.adapters.http.views import Json, answer, picture_view
-from node.ports import Desk, OfferedModel
-from protocol.task.catalog import Catalog
-from protocol.units import Digest
+from node.adapters.http.waits import ClientGone
+from node.ports import Desk
 
 CLIENT_CLOSED_REQUEST: Final = 499
 """Status, for our own count, of an answer that nobody reads."""
-_PNG: Final = b"\x89PNG\r\n\x1a\n"
-_DIGEST_BYTES: Final = 32
 
 
-def image_routes(orders: Orders, desk: Desk, catalog: Catalog, settings: HttpSettings) -> APIRouter:
-    """Give the routes of images, models and artifacts."""
+def image_routes(orders: Orders, desk: Desk, settings: HttpSettings, stopping: trio.Event) -> APIRouter:
+    """Give the routes that make pictures."""
     router = APIRouter()
 
     @router.post("/v1/images/generations", tags=["openai"], summary="Make pictures and wait for them")
@@ -32,7 +32,42 @@ def image_routes(orders: Orders, desk: Desk, catalog: Catalog, settings: HttpSet
         body: ImagesRequest, request: Request, idempotency_key: Annotated[str | None, Header()] = None
     ) -> Response:
         account: Account = request.state.account
+        check_stream(body)
         order = await orders.place(body, account, count=body.n or 1, key=idempotency_key, detached=False)
+        return await deliver(order, body, request, "image_generation")
+
+    @router.post(
+        "/v1/images/edits",
+        tags=["openai"],
+        summary="Make pictures from a picture and wait for them",
+        openapi_extra=FORM,
+    )
+    async def edit(request: Request, idempotency_key: Annotated[str | None, Header()] = None) -> Response:
+        account: Account = request.state.account
+        form = await read_form(request)
+        body = read_fields(form.fields)
+        check_stream(body)
+        beginning = await beginning_of(form.file("image", needed=True), form.file("mask"), body.strength, "image")
+        del form
+        order = await orders.place(
+            body, account, count=body.n or 1, key=idempotency_key, detached=False, beginning=beginning
+        )
+        del beginning
+        request.state.body_is_done()
+        return await deliver(order, body, request, "image_edit")
+
+    async def deliver(order: Order, body: ImagesRequest, request: Request, kind: str) -> Response:
+        """Wait for the pictures and answer with them, or follow the one that is streamed."""
+        if body.stream:
+            return ImageStream(
+                orders,
+                desk,
+                order,
+                kind=kind,
+                partial_images=body.partial_images or 0,
+                stopping=stopping,
+                limit_s=settings.task_timeout_s,
+            )
         try:
             pictures = await orders.collect(order, request)
         except ClientGone:
@@ -44,48 +79,7 @@ def image_routes(orders: Orders, desk: Desk, catalog: Catalog, settings: HttpSet
             found = [{"b64_json": await base64_of(desk, picture)} for picture in pictures]
         return answer({"created": int(time.time()), "data": _described(found, pictures, order)})
 
-    @router.get("/v1/models", tags=["openai"], summary="List what the network offers now")
-    async def models() -> Response:
-        offered = {model.model: model for model in desk.models()}
-        aliases = [_alias_view(name, offered[to]) for name, to in catalog.aliases.items() if to in offered]
-        return answer({"object": "list", "data": [*map(_model_view, offered.values()), *aliases]})
-
-    @router.get("/v1/models/{model}", tags=["openai"], summary="Describe one model")
-    async def model(model: str) -> Response:
-        entry = catalog.resolve(model)
-        offered = {offer.model: offer for offer in desk.models()}
-        if entry is None or entry.name not in offered:
-            raise ApiError(
-                404, "unknown_model", f"nobody offers this model now; there are: {', '.join(offered)}", "model"
-            )
-        return answer(_model_view(offered[entry.name]))
-
-    @router.head("/v1/artifacts/{digest}", include_in_schema=False)
-    @router.get("/v1/artifacts/{digest}", tags=["native"], summary="Fetch a picture")
-    async def artifact(digest: str, request: Request) -> Response:
-        name = parse_hex(digest, "artifact")
-        data = await desk.artifact(Digest(name))
-        if data is None:
-            raise not_found("artifact, or it has expired")
-        media_type = "image/png" if data.startswith(_PNG) else "application/octet-stream"
-        return file_answer(request, data, f'"{name.hex()}"', media_type)
-
     return router
-
-
-def parse_hex(text: str, what: str) -> bytes:
-    """Read the name of a task or artifact: 64 hexadecimal digits.
-
-    Raises:
-        ApiError: 404, since no such thing can exist.
-    """
-    try:
-        name = bytes.fromhex(text)
-    except ValueError:
-        raise not_found(what) from None
-    if len(name) != _DIGEST_BYTES or name.hex() != text.lower():
-        raise not_found(what)
-    return name
 
 
 async def base64_of(desk: Desk, picture: Picture) -> str:
@@ -106,28 +100,3 @@ def _described(found: list[Json], pictures: tuple[Picture, ...], order: Order) -
         {**image, "cuckoo": picture_view(picture, specification)}
         for image, picture, specification in zip(found, pictures, order.specifications, strict=True)
     ]
-
-
-def _alias_view(name: str, model: OfferedModel) -> Json:
-    """Describe a name that apps have written into them: a model for those that look for it, and which one in truth."""
-    return {**_model_view(model), "id": name, "cuckoo": {**_details(model), "alias_of": model.model}}
-
-
-def _details(model: OfferedModel) -> Json:
-    """Say what OpenAI's list of models has no fields for."""
-    return {
-        "sizes": [f"{width}x{height}" for width, height in model.sizes],
-        "max_steps": model.max_steps,
-        "miners": model.miners,
-        "warm_miners": model.warm_miners,
-    }
-
-
-def _model_view(model: OfferedModel) -> Json:
-    return {
-        "id": model.model,
-        "object": "model",
-        "created": 0,
-        "owned_by": "cuckoo",
-        "cuckoo": _details(model),
-    }

@@ -92,7 +92,8 @@ def _complete(operation: Document, method: str, path: str) -> None:
         if parameter["name"] in PARAMETERS:
             parameter["example"] = PARAMETERS[parameter["name"]]
     if (method, path) in REQUESTS:
-        operation["requestBody"]["content"][_JSON]["example"] = REQUESTS[method, path]
+        (content,) = operation["requestBody"]["content"].values()
+        content["example"] = REQUESTS[method, path]
 
 
 def _success(method: str, path: str) -> Document:

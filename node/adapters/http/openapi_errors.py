@@ -38,8 +38,21 @@ _FIELDS: Final = (
     Refusal(400, "scheduler_not_offered", "pocket-emoji draws with DPMSolverMultistepScheduler, not x", "scheduler"),
     Refusal(400, "work_not_offered", "pocket-emoji does text_to_image, not inpaint", "model"),
     Refusal(400, "seed_out_of_range", "seed is outside 0 to 9223372036854775807", "seed"),
+    Refusal(400, "quality_unused", "a PNG loses nothing: output_quality is of WebP", "output_quality"),
+    Refusal(400, "quality_out_of_range", "output_quality is 0, from 1 to 100", "output_quality"),
     Refusal(404, "unknown_model", "no model is called 'dall-e-4'; known are pocket-emoji", "model"),
     Refusal(404, "model_not_pinned", "sd-1.5 has no digest in the catalog, so nobody may serve it", "model"),
+)
+_SOURCE: Final = (
+    Refusal(400, "input_format", "image: not a still picture in PNG, JPEG or WebP", "image"),
+    Refusal(400, "input_oversize", "image: 9000000 bytes, at most 8388608 are taken", "image"),
+    Refusal(400, "input_pixels", "image: 5000x16 pixels, each edge must have 16 to 4096", "image"),
+    Refusal(400, "input_mask", "the mask has 64x64 pixels, its source 128x128", "mask"),
+    Refusal(400, "source_missing", "a mask needs a source", "source"),
+    Refusal(400, "strength_out_of_range", "strength is 0, more than 0 and at most 1", "strength"),
+    Refusal(400, "strength_too_low", "no step is left of 15 at a strength of 0.01", "strength"),
+    Refusal(400, "strength_unused", "strength is of a source, and there is none", "strength"),
+    Refusal(429, "busy", "too many pictures are being sent here now", None, 10),
 )
 _KEY: Final = (
     Refusal(401, "invalid_api_key", "this API key is not known here: it is mistyped, was revoked, or is another's"),
@@ -78,7 +91,14 @@ _A1111_FIELDS: Final = (
 
 REFUSALS: Final[Mapping[tuple[str, str], tuple[Refusal, ...]]] = {
     ("post", "/v1/images/generations"): (*_SUBMISSION, *_TWICE, *_DRAWN),
-    ("post", "/v1/tasks"): (*_SUBMISSION, *_TWICE),
+    ("post", "/v1/images/edits"): (
+        *_SUBMISSION,
+        *_SOURCE,
+        Refusal(415, "invalid_request", "send a form, with Content-Type: multipart/form-data"),
+        *_TWICE,
+        *_DRAWN,
+    ),
+    ("post", "/v1/tasks"): (*_SUBMISSION, *_SOURCE, *_TWICE),
     ("get", "/v1/tasks/{task}"): (*_KEY, *_TASK, *_DESK),
     ("delete", "/v1/tasks/{task}"): (*_KEY, *_TASK, *_DESK),
     ("get", "/v1/tasks/{task}/events"): (
@@ -103,6 +123,7 @@ REFUSALS: Final[Mapping[tuple[str, str], tuple[Refusal, ...]]] = {
         *_DESK,
     ),
     ("post", "/sdapi/v1/txt2img"): (*_SUBMISSION, *_A1111_FIELDS, *_DRAWN),
+    ("post", "/sdapi/v1/img2img"): (*_SUBMISSION, *_A1111_FIELDS, *_SOURCE, *_DRAWN),
     ("post", "/sdapi/v1/options"): (
         *_KEY,
         *_BODY,

@@ -10,15 +10,31 @@ TASK: Final = "6ded95a172e1fc5ada9b5709d88623107ec4e5d505babe50dea51d7313f16c4f"
 DIGEST: Final = "985a160903fac17d97cf7e30aa929e4a435ac44775792ba7c86c8e8aaaba4e86"
 _MODEL: Final = "pocket-emoji"
 _PICTURE: Final = "iVBORw0KGgo…"
+SMALL_PICTURE: Final = (
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAHUlEQVR4AWPgtC8lCTGQpBqoeFQDMSE2GkqDI5QAD/+9AUTydC8A"
+    "AAAASUVORK5CYII="
+)
+"""The smallest PNG that is taken, in base64: 16 by 16 pixels."""
 _SIGNATURE: Final = "3c5f…1b"
-_PARAMETERS: Final = {"model": _MODEL, "size": "128x128", "steps": 15, "guidance": 4.0, "seed": 7}
+_PARAMETERS: Final = {"model": _MODEL, "size": "128x128", "steps": 15, "guidance": 4.0, "seed": 7} | {
+    "scheduler": None,
+    "output_format": "png",
+    "work": "text_to_image",
+}
 _MADE: Final = {"task": TASK, "miner": "7", "attempt": 1, "artifact": DIGEST, "receipt": f"/v1/receipts/{TASK}"}
 _OFFERED: Final = {
     "id": _MODEL,
     "object": "model",
     "created": 0,
     "owned_by": "cuckoo",
-    "cuckoo": {"sizes": ["128x128"], "max_steps": 50, "miners": 3, "warm_miners": 2},
+    "cuckoo": {
+        "sizes": ["128x128"],
+        "max_steps": 50,
+        "works": ["text_to_image", "image_to_image", "inpaint"],
+        "schedulers": ["DDIMScheduler", "EulerDiscreteScheduler"],
+        "miners": 3,
+        "warm_miners": 2,
+    },
 }
 _CHECKPOINT: Final = {
     "title": _MODEL,
@@ -77,6 +93,13 @@ REQUESTS: Final[Mapping[tuple[str, str], object]] = {
     ("post", "/v1/images/generations"): {"prompt": "a red heart", "seed": 7, "response_format": "b64_json"},
     ("post", "/v1/tasks"): {"prompt": "a red heart", "seed": 7, "priority": "high"},
     ("post", "/sdapi/v1/txt2img"): {"prompt": "a red heart", "seed": 7, "batch_size": 1},
+    ("post", "/v1/images/edits"): {"image": _PICTURE, "prompt": "a blue heart", "strength": 0.6, "seed": 7},
+    ("post", "/sdapi/v1/img2img"): {
+        "prompt": "a blue heart",
+        "init_images": [f"data:image/png;base64,{SMALL_PICTURE}"],
+        "denoising_strength": 0.6,
+        "seed": 7,
+    },
     ("post", "/sdapi/v1/options"): {"sd_model_checkpoint": _MODEL},
 }
 """(method, path) -> a body."""
@@ -94,6 +117,15 @@ ANSWERS: Final[Mapping[tuple[str, str], object]] = {
     ("post", "/v1/images/generations"): {
         "created": 1800000000,
         "data": [{"b64_json": _PICTURE, "cuckoo": {**_MADE, **_PARAMETERS}}],
+    },
+    ("post", "/v1/images/edits"): {
+        "created": 1800000000,
+        "data": [{"b64_json": _PICTURE, "cuckoo": {**_MADE, **_PARAMETERS, "work": "image_to_image", "strength": 0.6}}],
+    },
+    ("post", "/sdapi/v1/img2img"): {
+        "images": [_PICTURE],
+        "parameters": {"prompt": "a blue heart", "denoising_strength": 0.6, "seed": 7},
+        "info": _INFO,
     },
     ("post", "/v1/tasks"): {
         "task": TASK,
@@ -152,7 +184,10 @@ ANSWERS: Final[Mapping[tuple[str, str], object]] = {
     },
     ("post", "/sdapi/v1/options"): {},
     ("get", "/sdapi/v1/sd-models"): [_CHECKPOINT],
-    ("get", "/sdapi/v1/samplers"): [{"name": "Default", "aliases": [], "options": {}}],
+    ("get", "/sdapi/v1/samplers"): [
+        {"name": "Default", "aliases": [], "options": {}},
+        {"name": "Euler a", "aliases": ["EulerAncestralDiscreteScheduler"], "options": {}},
+    ],
     ("get", "/sdapi/v1/schedulers"): [
         {"name": "automatic", "label": "Automatic", "aliases": None, "default_rho": -1.0},
     ],

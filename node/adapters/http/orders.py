@@ -2,8 +2,8 @@
 
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -11,10 +11,12 @@ import trio
 from fastapi import Request
 
 from node.adapters.http.accounts import Account
+from node.adapters.http.beginnings import NOTHING, Beginning, nearest_size
 from node.adapters.http.errors import RETRY_AFTER_S, ApiError, impossible, invalid, refused, unavailable
-from node.adapters.http.requests import TaskRequest, nearest_size, parse_size
+from node.adapters.http.requests import ImagesRequest, PictureRequest, parse_size
 from node.adapters.http.settings import HttpSettings
 from node.adapters.http.spending import Reservation, Spending
+from node.adapters.http.waits import Turns, Wait
 from node.ports import Desk, Journal
 from protocol.effects import Accepted, Stage, Update
 from protocol.errors import Unavailable
@@ -52,10 +54,6 @@ class Order:
     detached: bool
 
 
-class ClientGone(Exception):
-    """The app closed the connection: there is nobody to answer."""
-
-
 @final
 class Orders:
     """Hands in tasks for apps."""
@@ -69,8 +67,8 @@ class Orders:
         self._journal = journal
         self._settings = settings
         self._spending = spending
-        self._turns: dict[tuple[str, str], _Turn] = {}
-        self._waits: set[_Wait] = set()
+        self._turns = Turns()
+        self._waits: set[Wait] = set()
         self._placing = 0
         self._is_closed = False
         self._is_stopping = False
@@ -95,7 +93,14 @@ class Orders:
             wait.end(_stopping())
 
     async def place(
-        self, request: TaskRequest, account: Account, *, count: int, key: str | None, detached: bool
+        self,
+        request: PictureRequest,
+        account: Account,
+        *,
+        count: int,
+        key: str | None,
+        detached: bool,
+        beginning: Beginning = NOTHING,
     ) -> Order:
         """Hand in ``count`` tasks with consecutive seeds.
 
@@ -107,28 +112,33 @@ class Orders:
         """
         if self._is_closed:
             raise _stopping()
+        name = _check_key(key)
+        specifications = self._complete(request, count, _seed_of(account, name) if name else None, beginning)
+        # Each task has a key, drawn here where there is none, since the key in the store tells to whom it belongs.
+        told = _Submission(
+            account=account,
+            name=name or f"drawn {secrets.token_hex(16)}",
+            urgency=Priority(request.priority or Priority.NORMAL),
+            inputs=beginning.inputs,
+            detached=detached or name is not None,
+        )
+        with self.noted():
+            if name is None:
+                tasks = await self._submit_all(specifications, told)
+            else:
+                async with self._turns.alone(account.scope, name):
+                    tasks = await self._submit_or_find(specifications, told)
+        return Order(specifications, tasks, told.detached)
+
+    @contextmanager
+    def noted(self) -> Generator[None]:
+        """Count an order that is being handed in, or followed: draining waits for it."""
         self._placing += 1
         try:
-            return await self._place(request, account, count=count, key=key, detached=detached)
+            yield
         finally:
             self._placing -= 1
             self._quiet.set()
-
-    async def _place(
-        self, request: TaskRequest, account: Account, *, count: int, key: str | None, detached: bool
-    ) -> Order:
-        name = _check_key(key)
-        specifications = self._complete(request, count, _seed_of(account, name) if name else None)
-        urgency = Priority(request.priority or Priority.NORMAL)
-        if name is None:
-            # Each task has a key, drawn here, since the key in the store is what tells to whom it belongs.
-            name = f"drawn {secrets.token_hex(16)}"
-            with await self._reserve(account, specifications) as reservation:
-                tasks = await self._submit_all(specifications, account, name, urgency, reservation, detached=detached)
-            return Order(specifications, tasks, detached)
-        async with self._alone(account, name):
-            tasks = await self._submit_or_find(specifications, account, name, urgency)
-        return Order(specifications, tasks, detached=True)
 
     async def collect(self, order: Order, request: Request) -> tuple[Picture, ...]:
         """Wait for all pictures, in order; tasks that are not detached are cancelled when this does not succeed.
@@ -140,7 +150,7 @@ class Orders:
         ended: dict[TaskId, Picture] = {}
         try:
             async with trio.open_nursery() as nursery:
-                wait = _Wait(nursery.cancel_scope)
+                wait = Wait(nursery.cancel_scope)
                 nursery.cancel_scope.deadline = trio.current_time() + self._settings.task_timeout_s
                 nursery.start_soon(wait.hear_client, request)
                 with self._ended_by_stop(wait):
@@ -160,7 +170,7 @@ class Orders:
                 await self.cancel([task for task in order.tasks if task not in ended])
 
     @contextmanager
-    def _ended_by_stop(self, wait: "_Wait") -> Generator[None]:
+    def _ended_by_stop(self, wait: Wait) -> Generator[None]:
         """End this wait, too, when the node stops."""
         self._waits.add(wait)
         if self._is_stopping:
@@ -171,7 +181,7 @@ class Orders:
             self._waits.discard(wait)
             self._quiet.set()
 
-    async def _follow_all(self, order: Order, ended: dict[TaskId, Picture], wait: "_Wait") -> None:
+    async def _follow_all(self, order: Order, ended: dict[TaskId, Picture], wait: Wait) -> None:
         async with trio.open_nursery() as followers:
             for task in set(order.tasks):
                 followers.start_soon(self._follow, task, ended, wait)
@@ -182,11 +192,15 @@ class Orders:
             for task in tasks:
                 await self._desk.cancel(task)
 
-    def _complete(self, request: TaskRequest, count: int, seed: int | None) -> tuple[TaskSpecification, ...]:
+    def _complete(
+        self, request: PictureRequest, count: int, seed: int | None, beginning: Beginning
+    ) -> tuple[TaskSpecification, ...]:
         """Fill in what the app left out; ``seed`` stands in for one it did not give."""
-        size = parse_size(request.size)
         model = self._catalog.resolve(request.model)
-        if size is not None and model is not None and self._settings.nearest_sizes:
+        size = parse_size(request.size)
+        if size is None:
+            size = beginning.size_for(model)
+        elif self._settings.nearest_sizes and model is not None:
             size = nearest_size(model, size)
         first = request.seed if request.seed is not None else seed
         if first is None:
@@ -201,6 +215,13 @@ class Orders:
                 size=size,
                 steps=request.steps,
                 guidance=request.guidance,
+                source=beginning.source,
+                mask=beginning.mask,
+                strength=beginning.strength,
+                scheduler=request.scheduler,
+                output=request.output_format or "png",
+                quality=_quality_of(request),
+                embed_prompt=request.embed_prompt or False,
             )
             if isinstance(completed, Impossible):
                 self._journal.note(NoteName.TASK_REFUSED, reason=completed.code)
@@ -208,46 +229,34 @@ class Orders:
             specifications.append(completed)
         return tuple(specifications)
 
-    async def _submit_all(
-        self,
-        specifications: Sequence[TaskSpecification],
-        account: Account,
-        name: str,
-        urgency: Priority,
-        reservation: Reservation,
-        *,
-        detached: bool,
-    ) -> tuple[TaskId, ...]:
+    async def _submit_all(self, specifications: Sequence[TaskSpecification], told: "_Submission") -> tuple[TaskId, ...]:
         tasks: list[TaskId] = []
-        try:
-            for index, specification in enumerate(specifications):
-                tasks.append(
-                    await self._submit(specification, account, name, index, urgency, reservation, detached=detached)
-                )
-        except BaseException:
-            await self.cancel(tasks)
-            raise
+        with await self._reserve(told.account, specifications) as reservation:
+            try:
+                for index, specification in enumerate(specifications):
+                    tasks.append(await self._submit(specification, index, told, reservation))
+            except BaseException:
+                await self.cancel(tasks)
+                raise
         return tuple(tasks)
 
     async def _submit_or_find(
-        self, specifications: Sequence[TaskSpecification], account: Account, name: str, urgency: Priority
+        self, specifications: Sequence[TaskSpecification], told: "_Submission"
     ) -> tuple[TaskId, ...]:
         """Find the tasks of an earlier request with this key, or hand them in; a crash between two is mended."""
-        if await self._desk.find_by_key(account.storage_key(name, len(specifications))) is not None:
+        if await self._desk.find_by_key(told.storage_key(len(specifications))) is not None:
             raise _conflict()
         tasks: dict[int, TaskId] = {}
         for index, specification in enumerate(specifications):
-            found = await self._desk.find_by_key(account.storage_key(name, index))
+            found = await self._desk.find_by_key(told.storage_key(index))
             if found is not None and found.accepted.specification != encode(specification):
                 raise _conflict()
             if found is not None:
                 tasks[index] = found.accepted.task
         missing = {index: one for index, one in enumerate(specifications) if index not in tasks}
-        with await self._reserve(account, missing.values()) as reservation:
+        with await self._reserve(told.account, missing.values()) as reservation:
             for index, specification in missing.items():
-                tasks[index] = await self._submit(
-                    specification, account, name, index, urgency, reservation, detached=True
-                )
+                tasks[index] = await self._submit(specification, index, told, reservation)
         return tuple(tasks[index] for index in range(len(specifications)))
 
     async def _reserve(self, account: Account, specifications: Iterable[TaskSpecification]) -> Reservation:
@@ -256,20 +265,16 @@ class Orders:
         return await self._spending.reserve(account.key, Wei(price))
 
     async def _submit(
-        self,
-        specification: TaskSpecification,
-        account: Account,
-        name: str,
-        index: int,
-        urgency: Priority,
-        reservation: Reservation,
-        *,
-        detached: bool,
+        self, specification: TaskSpecification, index: int, told: "_Submission", reservation: Reservation
     ) -> TaskId:
-        key = account.storage_key(name, index)
         try:
             answer = await self._desk.submit(
-                specification, detached=detached, idempotency_key=key, priority=urgency, account=account.share
+                specification,
+                detached=told.detached,
+                idempotency_key=told.storage_key(index),
+                priority=told.urgency,
+                account=told.account.share,
+                inputs=told.inputs,
             )
         except Unavailable as error:
             raise unavailable(error) from error
@@ -278,7 +283,7 @@ class Orders:
             return answer.task
         raise refused(answer)
 
-    async def _follow(self, task: TaskId, ended: dict[TaskId, Picture], wait: "_Wait") -> None:
+    async def _follow(self, task: TaskId, ended: dict[TaskId, Picture], wait: Wait) -> None:
         """Wait for the end of one task; its failure ends the whole wait."""
         try:
             end = await self._desk.ended(task)
@@ -288,53 +293,35 @@ class Orders:
         if end is None:
             wait.end(ApiError(502, "task_failed", "the task failed: unknown"))
         elif end.stage is Stage.FAILED:
-            wait.end(_failure(end))
+            wait.end(failure(end))
         else:
             assert end.artifact is not None, "DONE names its artifact"
             assert end.miner is not None, "DONE names its miner"
             ended[task] = Picture(task, end.miner, end.attempt, end.artifact)
 
-    @asynccontextmanager
-    async def _alone(self, account: Account, name: str) -> AsyncGenerator[None]:
-        """Let only one request at a time work under one key: two at once must not make two tasks."""
-        place = (account.scope, name)
-        turn = self._turns.setdefault(place, _Turn(trio.Lock()))
-        turn.users += 1
-        try:
-            async with turn.lock:
-                yield
-        finally:
-            turn.users -= 1
-            if not turn.users:
-                del self._turns[place]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Submission:
+    """What all tasks of a request have in common."""
+
+    account: Account
+    name: str
+    urgency: Priority
+    inputs: Mapping[Digest, bytes]
+    detached: bool
+
+    def storage_key(self, index: int) -> str:
+        """Give the store's key of the task ``index``."""
+        return self.account.storage_key(self.name, index)
 
 
-@dataclass(slots=True)
-class _Turn:
-    """Who waits to work under one key."""
-
-    lock: trio.Lock
-    users: int = 0
-
-
-@final
-class _Wait:
-    """One call that waits for its pictures, and what may end the wait before they come."""
-
-    def __init__(self, scope: trio.CancelScope) -> None:
-        self._scope = scope
-        self.problem: ApiError | ClientGone | None = None
-
-    def end(self, problem: ApiError | ClientGone) -> None:
-        """End the wait; the first reason counts."""
-        self.problem = self.problem or problem
-        self._scope.cancel()
-
-    async def hear_client(self, request: Request) -> None:
-        """End the wait when the app leaves."""
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        self.end(ClientGone())
+def _quality_of(request: PictureRequest) -> int | None:
+    """Give the quality that was asked for, in our word or in OpenAI's, which says nothing of a PNG."""
+    if request.output_quality is not None or not isinstance(request, ImagesRequest):
+        return request.output_quality
+    if request.output_format != "webp" or request.output_compression is None:
+        return None
+    return max(1, request.output_compression)
 
 
 def _check_key(key: str | None) -> str | None:
@@ -362,7 +349,7 @@ def _conflict() -> ApiError:
     )
 
 
-def _failure(update: Update) -> ApiError:
+def failure(update: Update) -> ApiError:
     """Say why a task ended without a picture."""
     reason = update.reason or "unknown"
     if reason == "no_miner":

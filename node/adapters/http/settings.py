@@ -17,6 +17,12 @@ class HttpSettings:
     """Serve known keys only; otherwise any key will do, or none: then one address is one account."""
     max_body_bytes: int = 64 * 1024
     """Largest request body (bytes): two prompts of 2,000 characters, six bytes each as JSON escapes, fit twice."""
+    max_upload_bytes: int = 23 * 1024 * 1024
+    """Largest body (bytes) where it may hold pictures: a source and a mask, each in base64, and the rest."""
+    max_uploading_bytes: int = 256 * 1024 * 1024
+    """Bytes of all such bodies in memory at once; beyond it apps hear ``busy``."""
+    upload_timeout_s: float = 60.0
+    """Longest time (s) that such a body may take to arrive."""
     body_timeout_s: float = 15.0
     """Longest time (s) that a request body may take to arrive."""
     task_timeout_s: float = 600.0
@@ -36,9 +42,9 @@ class HttpSettings:
     """Of these, followers of one known key, or of one address without a known key."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may call from a browser; ``*`` is all."""
-    nearest_sizes: bool = False
-    """Draw the nearest size that a model offers in place of one that it does not; otherwise that is refused."""
     public_url: str | None = None
     """Address under which apps reach this gateway, where it stands behind a proxy; else as each request says."""
+    nearest_sizes: bool = False
+    """Draw the nearest size that a model offers in place of one that it does not; otherwise that is refused."""
     trusted_proxies: tuple[Network, ...] = ()
     """Reverse proxies whose ``X-Forwarded-For`` is believed; whatever others write there is not even read."""

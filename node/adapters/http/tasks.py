@@ -8,12 +8,13 @@ import trio
 from fastapi import APIRouter, Header, Request, Response
 
 from node.adapters.http.accounts import Account
+from node.adapters.http.beginnings import beginning_of
 from node.adapters.http.errors import RETRY_AFTER_S, ApiError, not_found
 from node.adapters.http.events import EventStream
-from node.adapters.http.images import parse_hex
 from node.adapters.http.orders import Orders
-from node.adapters.http.requests import TaskRequest
+from node.adapters.http.requests import TaskRequest, decode_picture
 from node.adapters.http.settings import HttpSettings
+from node.adapters.http.shelf import parse_hex
 from node.adapters.http.views import accepted_view, answer, receipt_view, task_view
 from node.ports import Desk, StoredTask
 from protocol.units import TaskId
@@ -36,7 +37,10 @@ def task_routes(orders: Orders, desk: Desk, settings: HttpSettings, stopping: tr
         body: TaskRequest, request: Request, idempotency_key: Annotated[str | None, Header()] = None
     ) -> Response:
         account: Account = request.state.account
-        order = await orders.place(body, account, count=1, key=idempotency_key, detached=True)
+        source, mask = decode_picture(body.source, "source"), decode_picture(body.mask, "mask")
+        beginning = await beginning_of(source, mask, body.strength, "source")
+        order = await orders.place(body, account, count=1, key=idempotency_key, detached=True, beginning=beginning)
+        request.state.body_is_done()
         return answer(accepted_view(order.tasks[0], order.specifications[0]), 202)
 
     @router.get("/v1/tasks/{task}", summary="Say how a task stands")

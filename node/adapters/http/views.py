@@ -127,4 +127,8 @@ def _parameters(specification: TaskSpecification) -> Json:
         "steps": specification.steps,
         "guidance": specification.guidance,
         "seed": specification.seed,
+        "scheduler": specification.scheduler or None,
+        "output_format": specification.output,
+        "work": specification.work,
+        **({} if specification.strength is None else {"strength": specification.strength}),
     }

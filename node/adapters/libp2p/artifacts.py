@@ -80,7 +80,8 @@ WRITE_S: Final = 10.0
 SEND_S: Final = 120.0
 """The whole of an artifact, its end confirmed, must be over within this (s): 24 MiB at 1.7 Mbit/s."""
 
-_Key = tuple[TaskId, int]
+_Key = tuple[TaskId, int, Digest]
+"""A task may begin from two pictures, which go out together."""
 
 
 @asynccontextmanager
@@ -150,7 +151,7 @@ class Artifacts:
         if not 0 < len(data) <= MAX_ARTIFACT_BYTES:
             self._dropped(peer, task, "artifact_oversize" if data else "artifact_empty")
             return
-        outgoing, key = self._to[peer], (task, attempt)
+        outgoing, key = self._to[peer], (task, attempt, digest)
         if key in outgoing.keys:
             self._dropped(peer, task, "artifact_on_its_way")
         elif len(outgoing.keys) >= MAX_SENDING_PER_PEER + MAX_WAITING_PER_PEER or self._sending >= MAX_SENDING:
@@ -164,7 +165,7 @@ class Artifacts:
             del self._to[peer]
 
     async def _send(self, peer: PeerId, header: ArtifactHeader, data: bytes) -> None:
-        outgoing, key = self._to[peer], (header.task, header.attempt)
+        outgoing, key = self._to[peer], (header.task, header.attempt, header.digest)
         try:
             async with AsyncExitStack() as lanes:
                 if len(data) > LARGE_BYTES:

@@ -20,6 +20,7 @@ from protocol.records import (
     ArtifactStored,
     BootStarted,
     ClaimSigned,
+    InputStored,
     Record,
     ResultCommitted,
     ResultSettled,
@@ -48,6 +49,7 @@ class MemoryStore:
         self._claims: dict[Digest, ClaimSigned] = {}
         self._results: dict[Digest, ResultCommitted] = {}
         self._artifacts: dict[Digest, bytes] = {}
+        self._inputs: dict[tuple[TaskId, Digest], bytes] = {}
         self._addresses: dict[str, UnixMillis] = {}
         self._place: tuple[str, ChainPlace] | None = None
         self._transactions: dict[str, Transaction] = {}
@@ -94,12 +96,16 @@ class MemoryStore:
                 self._boot = record
             case TaskAccepted():
                 self._tasks[record.task] = StoredTask(record, None, None)
+            case InputStored(task=task, digest=digest, data=data):
+                self._inputs[task, digest] = data
             case TaskAwarded():
                 self._awards.setdefault(record.task, []).append(record)
             case TaskDone():
                 self._tasks[record.task] = replace(self._tasks[record.task], done=record)
+                self._release(record.task)
             case TaskFailed():
                 self._tasks[record.task] = replace(self._tasks[record.task], failed=record)
+                self._release(record.task)
             case VoucherIssued():
                 self._issued[record.miner] = record
             case ArtifactStored():
@@ -123,6 +129,10 @@ class MemoryStore:
             case TransactionSettled(key=key):
                 if key in self._transactions:
                     self._transactions[key] = replace(self._transactions[key], settled=True)
+
+    def _release(self, task: TaskId) -> None:
+        """Forget the pictures of a task that ended."""
+        self._inputs = {key: data for key, data in self._inputs.items() if key[0] != task}
 
     async def chain_place(self, contract: str) -> ChainPlace | None:
         """Give how far this contract was followed."""
@@ -174,6 +184,10 @@ class MemoryStore:
     async def artifact(self, digest: Digest) -> bytes | None:
         """Read an artifact."""
         return self._artifacts.get(digest)
+
+    async def input(self, digest: Digest) -> bytes | None:
+        """Read a picture that an unfinished task begins from."""
+        return next((data for (_, named), data in self._inputs.items() if named == digest), None)
 
     async def expire(self, before: UnixMillis) -> int:
         """Delete artifacts of tasks that ended before this moment, save those of undelivered results."""

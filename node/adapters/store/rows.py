@@ -3,13 +3,14 @@
 import sqlite3
 from typing import Final, assert_never
 
-from node.adapters.store import settlement, small_artifacts, transactions
+from node.adapters.store import inputs, settlement, small_artifacts, transactions
 from node.adapters.store.errors import StoreConflict
 from protocol.chain_records import SettlementRead, TransactionRequested, TransactionSettled
 from protocol.records import (
     ArtifactStored,
     BootStarted,
     ClaimSigned,
+    InputStored,
     Record,
     ResultCommitted,
     ResultSettled,
@@ -49,6 +50,8 @@ def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> No
             _write_boot(connection, record)
         case TaskAccepted():
             _write_accepted(connection, record)
+        case InputStored():
+            inputs.write(connection, record)
         case TaskAwarded():
             connection.execute(
                 "INSERT INTO attempts (task, attempt, miner, claim, award, awarded_at) VALUES (?, ?, ?, ?, ?, ?)",
@@ -107,7 +110,7 @@ def _write_boot(connection: sqlite3.Connection, record: BootStarted) -> None:
 def _write_accepted(connection: sqlite3.Connection, record: TaskAccepted) -> None:
     connection.execute(
         "INSERT INTO tasks (task, epoch, boot, number, specification, salt, price, detached, idempotency_key, "
-        "accepted_at, deadline, priority, account) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "accepted_at, deadline, priority, account, input_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.task,
             record.epoch,
@@ -122,6 +125,7 @@ def _write_accepted(connection: sqlite3.Connection, record: TaskAccepted) -> Non
             record.deadline,
             record.priority,
             record.account,
+            record.input_bytes,
         ),
     )
 
@@ -144,6 +148,7 @@ def _write_done(connection: sqlite3.Connection, record: TaskDone) -> None:
     ).rowcount
     if changed != 1:
         raise StoreConflict(f"task {record.task.hex()} is unknown or has ended already, it cannot be done now")
+    inputs.release(connection, record.task)
 
 
 def _write_failed(connection: sqlite3.Connection, record: TaskFailed) -> None:
@@ -153,6 +158,7 @@ def _write_failed(connection: sqlite3.Connection, record: TaskFailed) -> None:
     ).rowcount
     if changed != 1:
         raise StoreConflict(f"task {record.task.hex()} is unknown or has ended already, it cannot fail now")
+    inputs.release(connection, record.task)
 
 
 def _write_voucher(

@@ -270,8 +270,29 @@ def _create_accounts(connection: sqlite3.Connection) -> None:
         )
 
 
+_INPUTS: Final = """
+ALTER TABLE tasks ADD COLUMN input_bytes INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE inputs (
+    digest BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    data BLOB NOT NULL
+) STRICT;
+CREATE TABLE inputs_of_tasks (
+    task BLOB NOT NULL REFERENCES tasks (task) ON DELETE CASCADE,
+    digest BLOB NOT NULL REFERENCES inputs (digest),
+    PRIMARY KEY (task, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tasks_of_input ON inputs_of_tasks (digest)
+"""
+
+
+def _create_inputs(connection: sqlite3.Connection) -> None:
+    """Version 7: the pictures that unfinished tasks begin from; those of before begin from none."""
+    for statement in _INPUTS.split(";"):
+        connection.execute(statement)
+
+
 def _index_spending(connection: sqlite3.Connection) -> None:
-    """Version 7: what each API key has ordered; tasks of everybody else cost nothing here."""
+    """Version 8: what each API key has ordered; tasks of everybody else cost nothing here."""
     connection.execute(
         "CREATE INDEX spent_by_key ON tasks (account, accepted_at, failed, price) "
         "WHERE account >= 'key:' AND account < 'key;'"
@@ -285,6 +306,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     _create_artifacts,
     _add_priority,
     _create_accounts,
+    _create_inputs,
     _index_spending,
 )
 """Function i leads from version i to version i + 1."""

@@ -15,12 +15,22 @@ from typing import Final, TypeVar, final
 
 import trio
 
-from node.adapters.store import chain_place, lock, recovery, rows, schema, settlement, small_artifacts, transactions
+from node.adapters.store import (
+    chain_place,
+    inputs,
+    lock,
+    recovery,
+    rows,
+    schema,
+    settlement,
+    small_artifacts,
+    transactions,
+)
 from node.adapters.store.artifacts import ArtifactFolder
 from node.adapters.store.errors import translated
 from node.ports import Clock, StoredTask
 from protocol.chain_records import ChainPlace, ChainStep, SettlementRead, Transaction
-from protocol.records import ArtifactStored, Record
+from protocol.records import ArtifactStored, InputStored, Record
 from protocol.units import Digest, TaskId, UnixMillis, Wei
 
 Answer = TypeVar("Answer")
@@ -114,6 +124,10 @@ class SqliteStore:
             await trio.lowlevel.checkpoint_if_cancelled()
             return recent
         return await self._run(lambda one: small_artifacts.read(one, digest) or self._artifacts.read(digest))
+
+    async def input(self, digest: Digest) -> bytes | None:
+        """Read a picture that an unfinished task begins from; None when there is none, or it was damaged."""
+        return await self._run(lambda connection: inputs.read(connection, digest))
 
     async def chain_place(self, contract: str) -> ChainPlace | None:
         """Give how far this contract was followed; None when it never was, or another one since."""
@@ -237,9 +251,9 @@ class SqliteStore:
 
     def _write(self, connection: sqlite3.Connection, records: tuple[Record, ...], now: UnixMillis) -> None:
         artifacts = [record for record in records if isinstance(record, ArtifactStored)]
-        for artifact in artifacts:
-            if hashlib.sha256(artifact.data).digest() != artifact.digest:
-                raise ValueError(f"these bytes are not the artifact {artifact.digest.hex()}")
+        for named in (record for record in records if isinstance(record, ArtifactStored | InputStored)):
+            if hashlib.sha256(named.data).digest() != named.digest:
+                raise ValueError(f"these bytes are not the artifact {named.digest.hex()}")
         self._artifacts.write((one for one in artifacts if len(one.data) > small_artifacts.SMALL_BYTES), now)
 
         def write(connection: sqlite3.Connection) -> None:

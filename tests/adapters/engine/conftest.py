@@ -15,6 +15,7 @@ from node.adapters.engine.child_process import child_environment
 from node.adapters.engine.ipc import (
     MAX_REPORT_BYTES,
     FrameReader,
+    Give,
     InMemory,
     Load,
     Loaded,
@@ -148,12 +149,16 @@ class SharedChild:
         return self.begin_batch([(prompt, seed)], **changes)[0]
 
     def begin_batch(self, wishes, **changes):
-        """Begin a batch of (prompt, seed), and give the number of each."""
+        """Begin a batch of (prompt, seed), and give the number of each; it may begin from sources and masks."""
+        sources, masks = changes.pop("sources", ()), changes.pop("masks", ())
+        kept = {name: changes.pop(name) for name in ("output", "quality", "embed_prompt") if name in changes}
         numbers = {"model": "pocket-emoji", "width": 128, "height": 128, "steps": 8, "guidance": 4.0} | changes
         jobs = range(self._jobs + 1, self._jobs + 1 + len(wishes))
         self._jobs += len(wishes)
+        for place, (job, source) in enumerate(zip(jobs, sources, strict=False)):
+            self.send(Give(job=job, source=source, mask=masks[place] if masks else b""))
         orders = tuple(
-            Order(job=job, prompt=prompt, negative_prompt="", seed=seed)
+            Order(job=job, prompt=prompt, negative_prompt="", seed=seed, **kept)
             for job, (prompt, seed) in zip(jobs, wishes, strict=True)
         )
         self.send(Run(orders=orders, **numbers))

@@ -30,7 +30,16 @@ def test_next_batch__more_of_one_kind_than_fit__takes_the_oldest(batching):
 
 
 @pytest.mark.parametrize(
-    "other", [{"steps": 16}, {"guidance": 4.5}, {"width": 64}, {"negative_prompt": "blue"}, {"model": "other"}]
+    "other",
+    [
+        {"steps": 16},
+        {"guidance": 4.5},
+        {"width": 64},
+        {"negative_prompt": "blue"},
+        {"model": "other"},
+        {"scheduler": "EulerDiscreteScheduler"},
+        {"work": "image_to_image", "source": b"s" * 32, "strength": 0.5},
+    ],
 )
 def test_next_batch__another_kind_between__is_left_for_later(batching, other):
     assert batching.next_batch([WANTED, wanted(**other), wanted(seed=9)]) == [0, 2]
@@ -38,6 +47,13 @@ def test_next_batch__another_kind_between__is_left_for_later(batching, other):
 
 def test_next_batch__other_words_and_seeds__go_together(batching):
     assert batching.next_batch([WANTED, wanted(prompt="green apple", seed=7)]) == [0, 1]
+
+
+def test_next_batch__from_other_pictures_into_other_files__go_together_and_other_strengths_do_not(batching):
+    first = wanted(work="inpaint", source=b"s" * 32, mask=b"m" * 32, strength=0.5)
+    alike = first.model_copy(update={"source": b"t" * 32, "mask": b"n" * 32, "output": "webp", "quality": 80})
+    stronger, other = (first.model_copy(update=changes) for changes in ({"strength": 0.6}, {"work": "image_to_image"}))
+    assert batching.next_batch([first, stronger, alike, other]) == [0, 2]
 
 
 @given(kinds=st.lists(st.sampled_from([8, 15, 30]), max_size=12))

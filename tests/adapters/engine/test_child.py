@@ -52,12 +52,15 @@ def broken_copy(tmp_path, model_folder):
     return copy
 
 
-def test_run__red_heart__is_a_png_of_the_asked_size_without_text(child):
+def test_run__red_heart__is_a_png_of_the_asked_size_with_its_parameters_and_no_prompt(child):
     child.begin("red heart")
     _, end = child.until_end()
     picture = Image.open(io.BytesIO(end.data))
     assert (picture.format, picture.size, picture.mode) == ("PNG", (128, 128), "RGB")
-    assert picture.info == {}
+    assert picture.info == {
+        "parameters": "Steps: 8, Sampler: DDIMScheduler, CFG scale: 4, Seed: 1, Size: 128x128, "
+        "Model hash: c59b43de6a, Model: pocket-emoji"
+    }
     assert b"heart" not in end.data
     assert end.digest == hashlib.sha256(end.data).digest()
 

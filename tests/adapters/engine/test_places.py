@@ -80,7 +80,7 @@ def test_find_model__checkpoint_named_in_the_catalog__is_used_with_its_configura
     file = tmp_path / "weights.safetensors"
     file.write_bytes(b"")
     source = CheckpointSource(kind="checkpoint", file=str(file), configuration=str(small))
-    assert find_model(model(source), {}) == ModelPlace(small, file, "models.mine.source")
+    assert find_model(model(source), {}) == ModelPlace(small, file, origin="models.mine.source")
     file.unlink()
     with pytest.raises(ConfigError, match=rf"^models\.mine\.source: {file} does not exist$"):
         find_model(model(source), {})

@@ -18,12 +18,14 @@ def catalog() -> Catalog:
     tiny = CatalogModel(
         name="tiny",
         title="A tiny model",
-        sizes=((64, 64), (128, 128)),
+        sizes=((64, 64), (128, 128), (128, 64), (64, 128)),
         default_size=(128, 128),
         default_steps=4,
         max_steps=50,
         default_guidance=2.0,
         max_guidance=10.0,
+        works=("text_to_image", "image_to_image", "inpaint"),
+        default_strength=0.6,
         loading_limit_ms=10_000,
         digest=digest_of("tiny"),
         licence="MIT",
@@ -32,7 +34,9 @@ def catalog() -> Catalog:
     other = tiny.model_copy(update={"name": "absent", "title": "Known, but nobody serves it"})
     large = tiny.model_copy(update={"name": "large", "title": "Known, but nobody may serve it", "digest": None})
     return Catalog(
-        models={"tiny": tiny, "absent": other, "large": large}, default="tiny", aliases={"gpt-image-1": "tiny"}
+        models={"tiny": tiny, "absent": other, "large": large},
+        default="tiny",
+        aliases={"gpt-image-1": "tiny", "dall-e-3": "tiny"},
     )
 
 

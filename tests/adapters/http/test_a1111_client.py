@@ -1,12 +1,14 @@
 """The public ``webuiapi`` client of AUTOMATIC1111's web UI, unmodified, against a real socket."""
 
 import json
+from base64 import b64encode
 
 import pytest
 import trio
 import webuiapi
 from PIL import Image
 
+from node.adapters.http.openapi_examples import SMALL_PICTURE
 from protocol.effects import Refused, Stage, Update
 from tests.adapters.http.conftest import Serve, Served, catalog, ring_of
 from tests.support.desk import Workbench
@@ -56,6 +58,78 @@ async def test_txt2img__plain__gives_a_picture_and_its_parameters(serve: Serve, 
     ]
     assert info["cuckoo"][0]["task"] == task.hex()
     assert result.parameters["prompt"] == "a red heart"
+
+
+async def test_img2img__picture_and_mask__are_a_task_that_begins_from_them(serve: Serve, bench: Workbench):
+    served = await serve(bench)
+    source, mask = Image.new("RGB", (64, 64), "red"), Image.new("L", (64, 64), "white")
+    result = await call(
+        served,
+        lambda client: client.img2img(
+            images=[source], mask_image=mask, prompt="a cat", denoising_strength=0.5, steps=8, width=64, height=64
+        ),
+    )
+    assert len(result.images) == 1
+    (specification,) = served.desk.specifications.values()
+    assert (specification.work, specification.strength, specification.steps) == ("inpaint", 0.5, 8)
+    assert set(served.desk.inputs[0]) == {specification.source, specification.mask}
+    assert result.info["denoising_strength"] == 0.5
+    assert result.info["infotexts"][0].endswith("Denoising strength: 0.5")
+    assert "init_images" not in result.parameters
+
+
+async def test_img2img__no_size__is_that_of_the_source(serve: Serve, bench: Workbench):
+    served = await serve(bench)
+    body = {"prompt": "x", "init_images": [b64encode(png(640, 320)).decode()]}
+    assert (await served.http.post("/sdapi/v1/img2img", json=body)).status_code == 200
+    (specification,) = served.desk.specifications.values()
+    assert (specification.width, specification.height, specification.strength) == (128, 64, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        ({"init_images": []}, "invalid_request", "init_images"),
+        ({}, "invalid_request", "init_images is required"),
+        ({"init_images": ["!"]}, "invalid_request", "not base64"),
+        ({"init_images": ["R0lGODlh"]}, "input_format", "init_images"),
+        ({"init_images": [SMALL_PICTURE, SMALL_PICTURE]}, "invalid_request", "one picture is taken, not 2"),
+        ({"init_images": [SMALL_PICTURE], "mask": "R0lGODlh"}, "input_format", "mask"),
+        ({"init_images": [SMALL_PICTURE], "inpainting_mask_invert": 1}, "not_offered", "invert the mask"),
+        ({"init_images": [SMALL_PICTURE], "denoising_strength": 0}, "strength_out_of_range", "strength"),
+    ],
+)
+async def test_img2img__impossible__names_the_field(serve: Serve, bench: Workbench, body, code, said):
+    served = await serve(bench)
+    response = await served.http.post("/sdapi/v1/img2img", json={"prompt": "x", **body})
+    assert (response.status_code, response.json()["error"]) == (400, code), response.text
+    assert said in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "scheduler", "said"),
+    [
+        ("Euler a", "EulerAncestralDiscreteScheduler", "Euler a"),
+        ("euler a", "EulerAncestralDiscreteScheduler", "Euler a"),
+        ("DPM++ 2M Karras", "", "DDIM"),
+        ("DDIM", "", "DDIM"),
+        ("Default", "", "DDIM"),
+        ("no such sampler", "", "DDIM"),
+    ],
+)
+async def test_txt2img__sampler__is_used_where_the_model_has_it_and_told_as_it_was(
+    serve: Serve, bench: Workbench, monkeypatch, sampler, scheduler, said
+):
+    schedulers = {"default_scheduler": "DDIMScheduler", "schedulers": ("EulerAncestralDiscreteScheduler",)}
+    known = catalog()
+    models = {**known.models, "tiny": known.models["tiny"].model_copy(update=schedulers)}
+    monkeypatch.setattr("tests.adapters.http.conftest.catalog", lambda: known.model_copy(update={"models": models}))
+    served = await serve(bench)
+    result = await call(served, lambda client: client.txt2img(prompt="x", width=64, height=64, sampler_name=sampler))
+    (specification,) = served.desk.specifications.values()
+    assert (specification.scheduler, result.info["sampler_name"]) == (scheduler, said)
+    names = await call(served, lambda client: client.util_get_sampler_names())
+    assert names == ["DDIM", "Default", "Euler a"]
 
 
 async def test_txt2img__batches__are_tasks_with_consecutive_seeds(serve: Serve, bench: Workbench):

@@ -44,7 +44,13 @@ class Caller:
     async def post(self, **headers: str) -> int:
         """The status of the answer."""
         encoded = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-        scope = {"type": "http", "method": "POST", "path": "/v1/tasks", "headers": encoded, "client": ("127.0.0.1", 1)}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/images/generations",
+            "headers": encoded,
+            "client": ("127.0.0.1", 1),
+        }
         await self.door(scope, self._receive, self._send)
         return self.sent[0]["status"]
 

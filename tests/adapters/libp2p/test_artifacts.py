@@ -68,6 +68,18 @@ async def test_send_artifact__as_many_as_may_wait__all_arrive_and_the_next_is_dr
         assert _dropped(miner) == ["artifact_queue_full"]
 
 
+async def test_send_artifact__source_and_mask_of_one_attempt__both_reach_the_miner() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        sent = [os.urandom(2_000_000), os.urandom(90_000)]
+        for data in sent:
+            _send(coordinator, miner.id, data)
+        await until(lambda: len(miner.sink.of(ArtifactReceived)) == 2, "both pictures", 15)
+        assert {event.data for event in miner.sink.of(ArtifactReceived)} == set(sent)
+        assert {(event.peer, event.attempt) for event in miner.sink.of(ArtifactReceived)} == {(coordinator.id, 1)}
+        assert _dropped(coordinator) == []
+
+
 async def test_send_artifact__same_attempt_while_it_is_on_its_way__sent_once() -> None:
     async with overlay() as place:
         coordinator, miner = await _pair(place)

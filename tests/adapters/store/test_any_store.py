@@ -1,5 +1,6 @@
 """What every store promises, checked on the real one and on the one in memory alike."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from protocol.chain_records import (
     TransactionRequested,
     TransactionSettled,
 )
-from protocol.records import BootStarted, ResultSettled, TaskAccepted
+from protocol.records import BootStarted, InputStored, Record, ResultSettled, TaskAccepted
 from protocol.units import BlockNumber, Digest, UnixMillis, Wei
 from tests.support.clock import HandClock
 from tests.support.networks import ALICE, BOB, row
@@ -310,3 +311,42 @@ async def test_forget__transactions_settled_before__are_gone_and_open_ones_stay(
         await store.persist((TransactionSettled("t2"),))
         await store.forget(clock.now())
         assert [await store.transaction(key) is not None for key in ("t1", "t2", "t3")] == [False, True, True]
+
+
+def from_picture(number: int, *pictures: bytes) -> tuple[Record, ...]:
+    """A task that begins from these."""
+    task = replace(accepted(number), input_bytes=sum(len(data) for data in pictures))
+    return (task, *(InputStored(task.task, Digest(hashlib.sha256(data).digest()), data) for data in pictures))
+
+
+async def test_input__of_an_unfinished_task__is_kept_over_a_restart_and_gone_with_its_end(store: Store):
+    source, mask = b"a source" * 20_000, b"a mask"
+    digests = [Digest(hashlib.sha256(data).digest()) for data in (source, mask)]
+    async with store.opened():
+        await store.persist(from_picture(1, source, mask))
+    async with store.opened():
+        assert [await store.input(digest) for digest in digests] == [source, mask]
+        assert [await store.artifact(digest) for digest in digests] == [None, None], "nobody fetches them"
+        assert from_picture(1, source, mask)[0] in await store.load()
+        await store.persist((done(1),))
+        assert [await store.input(digest) for digest in digests] == [None, None]
+
+
+async def test_input__of_two_tasks__stays_until_both_have_ended(store: Store):
+    source = b"a source"
+    digest = Digest(hashlib.sha256(source).digest())
+    async with store.opened():
+        await store.persist((*from_picture(1, source), *from_picture(2, source)))
+        await store.persist((failed(1),))
+        assert await store.input(digest) == source
+        await store.persist((failed(2),))
+        assert await store.input(digest) is None
+
+
+async def test_persist__input_of_another_digest__raises_and_nothing_is_kept(tmp_path: Path):
+    store = SqliteStore(tmp_path, HandClock())
+    task, wrong = from_picture(1, b"a source")
+    async with store.opened():
+        with pytest.raises(ValueError, match="are not the artifact"):
+            await store.persist((task, replace(wrong, data=b"another")))
+        assert await store.task(task_id(1)) is None

@@ -4,6 +4,7 @@
 a new version adds one (``sqlite3`` dumps it), made when it is current, so that the next release has it to begin from.
 """
 
+import hashlib
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -16,7 +17,7 @@ from node.adapters.store.schema import MIGRATIONS, migrate, schema_version
 from protocol.chain_records import ContractCall, TransactionRequested
 from protocol.records import BootStarted, Record, VoucherHeld
 from protocol.task.priority import Priority
-from protocol.units import Wei
+from protocol.units import Digest, Wei
 from tests.support.clock import HandClock
 from tests.support.records import (
     accepted,
@@ -36,6 +37,7 @@ from tests.support.records import (
 )
 
 SCHEMAS = Path(__file__).parent / "schemas"
+SOURCE = b"a source"
 VERSIONS = range(1, len(MIGRATIONS) + 1)
 
 
@@ -51,6 +53,8 @@ def unfinished(version: int) -> set[Record]:
     task, result, voucher = accepted(1, key="a key"), committed(5), held(7, 2)
     if version >= 5:
         task = replace(task, priority=Priority.HIGH, account="ab" * 16)
+    if version >= 7:
+        task = replace(task, input_bytes=len(SOURCE))
     result = replace(result, price=Wei(9) if version >= 2 else None)
     voucher = replace(voucher, earned=Wei(5 if version >= 2 else 0))
     known: set[Record] = {
@@ -81,7 +85,10 @@ async def test_opened__store_of_an_earlier_release__keeps_everything_and_goes_on
         assert await store.addresses() == ("/ip4/127.0.0.1/tcp/4001/p2p/peer",)
         assert await store.artifact(picture().digest) == (picture().data if version >= 4 else None)
         assert len(await store.open_transactions(9)) == (version >= 3)
+        source = Digest(hashlib.sha256(SOURCE).digest())
+        assert await store.input(source) == (SOURCE if version >= 7 else None)
         await store.persist((picture(b"new"), done(1, artifact=b"new"), issued(9, 3), held(9, 3, earned=12)))
+        assert await store.input(source) is None
     async with store.opened():
         after = await store.load()
         assert done(1, artifact=b"new") in after

@@ -202,6 +202,17 @@ def test_omission__is_counted_only_where_most_of_the_others_had_the_miner_before
     assert tallies[(three, StakingId(1))] == Tally(0, 2)
 
 
+def test_omission__from_offers_of_another_kind_of_work__is_compared_with_such_alone() -> None:
+    full, without = full_field(), field_without(2)
+    speakers = {3: Speaker(3), 4: Speaker(4)}
+    for at, by, field in ((0, 4, full), (500, 3, without), (900, 4, full)):
+        made = offer(at, by=by)
+        speakers[by].say(at, offers=[made.model_copy(update={"work": "inpaint"}) if by == 3 else made], field=field)
+    history = history_of(HEAD, [*speakers[3].entries(), *speakers[4].said])
+    tallies = {test.rule: test.tallies for test in conduct_tests(history)}["field.omitted"]
+    assert (StakingId(3), StakingId(2)) not in tallies, "it may not do that work at all"
+
+
 def test_omission__of_fields_less_than_a_second_apart__is_counted_once() -> None:
     speakers = {3: Speaker(3), 4: Speaker(4)}
     for at in range(0, 2500, 250):

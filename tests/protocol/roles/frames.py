@@ -26,6 +26,7 @@ from protocol.wire.messages import (
     Result,
     ServedModel,
     TaskSpecification,
+    Work,
 )
 from protocol.wire.statements import (
     AwardStatement,
@@ -90,8 +91,11 @@ def capability(
     floor: int = 0,
     speed: int = 10**7,
     batch: int = 1,
+    works: tuple[Work, ...] = ("text_to_image",),
 ) -> CapabilityUpdate:
-    served = ServedModel(model=MODEL.name, digest=MODEL.digest, warm=True, pixel_steps_per_s=speed, max_batch=batch)
+    served = ServedModel(
+        model=MODEL.name, digest=MODEL.digest, warm=True, works=works, pixel_steps_per_s=speed, max_batch=batch
+    )
     body = encode(
         Capability(
             miner=miner,

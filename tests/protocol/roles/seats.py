@@ -4,7 +4,7 @@ Alice (1) and bob (2) mine, carol (3) coordinates, as in ``tests.support.network
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -40,6 +40,8 @@ from protocol.wire.messages import (
     Award,
     Claim,
     Result,
+    TaskSpecification,
+    Work,
     WorkMessage,
 )
 from protocol.wire.statements import (
@@ -207,8 +209,15 @@ class CoordinatorSeat(Seat):
     def number(key: NodeKey) -> StakingId:
         return next(row.id for row in networks.trio() if row.address == key.address)
 
-    def submit(self, *, detached: bool = True, key: str | None = None) -> bytes:
-        effects = self.hear(TaskSubmitted(1, SPECIFICATION, detached, key))
+    def submit(
+        self,
+        *,
+        detached: bool = True,
+        key: str | None = None,
+        work: TaskSpecification = SPECIFICATION,
+        inputs: Mapping[Digest, bytes] | None = None,
+    ) -> bytes:
+        effects = self.hear(TaskSubmitted(1, work, detached, key, inputs=inputs or {}))
         reply = next(effect.answer for effect in effects if isinstance(effect, Reply))
         assert isinstance(reply, Accepted), reply
         self.wait(20)
@@ -244,12 +253,13 @@ class MinerSeat(Seat):
         batch: int = 1,
         escrow: Escrow | None = AMPLE,
         redeem: RedeemPolicy | None = None,
+        works: tuple[Work, ...] = ("text_to_image",),
     ) -> None:
         super().__init__(ALICE)
         self.core: MinerCore = MinerCore(self.identity, tuple, Wei(0), redeem=redeem)
         self.start(records, escrow)
         state = ModelState(MODEL.name, MODEL.digest, True, 10_000_000, batch, MODEL.sizes, MODEL.max_steps)
-        self.hear(EngineChanged((state,), places))
+        self.hear(EngineChanged((replace(state, works=works),), places))
         self.hear(PeerUp(CAROL.peer_id))
         self.hear(StreamOpened(CAROL.peer_id))
         self.say(CAROL, hello(CAROL_ID))

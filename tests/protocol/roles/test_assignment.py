@@ -10,7 +10,7 @@ from protocol.notes import NoteName
 from protocol.records import TaskAccepted, TaskAwarded, TaskDone, TaskFailed
 from protocol.roles.assignment import SLOWEST_BYTES_PER_S
 from protocol.roles.working import ALIVE_PACE_MS
-from protocol.task.artifact import largest_png
+from protocol.task.artifact import largest_picture
 from protocol.task.preview import PREVIEW_PACE_MS
 from protocol.task.states import TaskState
 from protocol.units import TaskId
@@ -28,7 +28,7 @@ from tests.protocol.roles.frames import (
 from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, judged, noted, of_kind, persisted
 from tests.support.networks import ALICE, BOB, CAROL
 
-LONGEST_MS = 1000 * largest_png(SPECIFICATION.width, SPECIFICATION.height) // SLOWEST_BYTES_PER_S
+LONGEST_MS = 1000 * largest_picture(SPECIFICATION.width, SPECIFICATION.height) // SLOWEST_BYTES_PER_S
 """How long (ms) the bytes of the largest picture of the ordered size may take."""
 
 

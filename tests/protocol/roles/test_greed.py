@@ -6,7 +6,7 @@ from protocol.notes import NoteName
 from protocol.records import ResultSettled, TaskAccepted
 from protocol.roles.roster import MAX_DELIVERING
 from protocol.stake.lottery import last_slot_ms
-from protocol.task.artifact import largest_png
+from protocol.task.artifact import largest_picture
 from protocol.units import StakingId
 from protocol.wire.messages import Abandon, Alive, Award, Bulletin, CapabilityUpdate, Claim, Closure, Decline
 from protocol.wire.topics import offers_topic
@@ -214,7 +214,7 @@ def test_artifact__awaited__only_of_the_award_and_no_larger_than_such_a_picture(
     seat = CoordinatorSeat(miners=(ALICE, BOB))
     award = seat.award()
     task, attempt = award.statement.task, award.statement.attempt
-    most = largest_png(SPECIFICATION.width, SPECIFICATION.height)
+    most = largest_picture(SPECIFICATION.width, SPECIFICATION.height)
 
     def expected(peer: str, task: bytes = task, attempt: int = attempt, size: int = 1000) -> bool:
         return seat.core.expects_artifact(peer, task, attempt, size, seat.now)  # type: ignore[arg-type]

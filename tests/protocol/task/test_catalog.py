@@ -178,3 +178,86 @@ def test_refusal__what_the_format_names_and_nobody_builds__is_refused_by_name(co
 def test_refusal__the_models_own_scheduler__is_none(scheduler):
     catalog = Catalog(models={"tiny": make_model(default_scheduler="DDIMScheduler")}, default="tiny")
     assert catalog.refusal(make_specification(scheduler=scheduler)) is None
+
+
+EVERYTHING = Catalog(
+    models={
+        "tiny": make_model(
+            works=("text_to_image", "image_to_image", "inpaint"),
+            schedulers=("EulerDiscreteScheduler",),
+            default_scheduler="DDIMScheduler",
+            default_strength=0.6,
+        )
+    },
+    default="tiny",
+)
+SOURCE, MASK = b"s" * 32, b"m" * 32
+
+
+def test_complete__source_and_mask__make_the_kind_of_work():
+    plain = EVERYTHING.complete("a cat", seed=1)
+    beside = EVERYTHING.complete("a cat", seed=1, source=SOURCE)
+    over = EVERYTHING.complete("a cat", seed=1, source=SOURCE, mask=MASK, strength=1)
+    assert (plain.work, plain.strength, plain.drawn_steps) == ("text_to_image", None, 15)
+    assert (beside.work, beside.strength, beside.drawn_steps) == ("image_to_image", 0.6, 9)
+    assert (over.work, over.strength, over.drawn_steps) == ("inpaint", 1.0, 15)
+    assert (beside.inputs, over.inputs) == ((SOURCE,), (SOURCE, MASK))
+    assert beside.pixel_steps == 128 * 128 * 9
+    assert all(EVERYTHING.refusal(one) is None for one in (plain, beside, over))
+
+
+@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "euler", "Euler"])
+def test_complete__scheduler_by_either_name__is_its_class(name):
+    assert EVERYTHING.complete("a cat", seed=1, scheduler=name).scheduler == "EulerDiscreteScheduler"
+
+
+@pytest.mark.parametrize("name", [None, "", "ddim", "DDIMScheduler"])
+def test_complete__own_scheduler_by_any_name__is_drawn_with_those_who_name_none(name):
+    assert EVERYTHING.complete("a cat", seed=1, scheduler=name).scheduler == ""
+
+
+def test_complete__what_version_one_can_say__stays_in_version_one():
+    assert EVERYTHING.complete("a cat", seed=1, source=SOURCE, scheduler="euler").version == 1
+    kept = EVERYTHING.complete("a cat", seed=1, source=SOURCE, output="webp", quality=80, embed_prompt=True)
+    assert (kept.version, kept.output, kept.quality, kept.embed_prompt) == (2, "webp", 80, True)
+    assert kept.media_type == "image/webp"
+    assert EVERYTHING.complete("a cat", seed=1, embed_prompt=True).version == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"mask": MASK}, "source_missing"),
+        ({"strength": 0.5}, "strength_unused"),
+        ({"source": SOURCE, "strength": 0.0}, "strength_out_of_range"),
+        ({"source": SOURCE, "strength": 1.1}, "strength_out_of_range"),
+        ({"source": SOURCE, "strength": float("nan")}, "strength_out_of_range"),
+        ({"source": SOURCE, "strength": 0.05, "steps": 10}, "strength_too_low"),
+        ({"scheduler": "heun"}, "scheduler_not_offered"),
+        ({"scheduler": "LMSDiscreteScheduler"}, "scheduler_not_offered"),
+        ({"quality": 80}, "quality_unused"),
+        ({"quality": 0, "output": "webp"}, "quality_out_of_range"),
+    ],
+)
+def test_complete__wrong_choice_of_work_or_file__is_impossible_by_name(changes, code):
+    answer = EVERYTHING.complete("a cat", **({"seed": 1} | changes))
+    assert isinstance(answer, Impossible)
+    assert answer.code == code
+
+
+def test_complete__work_of_a_model_that_draws_from_text_alone__says_what_it_does():
+    answer = CATALOG.complete("a cat", seed=1, source=SOURCE)
+    assert answer == Impossible("work_not_offered", "tiny does text_to_image, not image_to_image")
+
+
+@pytest.mark.parametrize(
+    ("strength", "code"), [(None, "strength_missing"), (0.0, "strength_out_of_range"), (0.01, "strength_too_low")]
+)
+def test_refusal__image_work_that_takes_no_step__is_refused(strength, code):
+    specification = make_specification(work="image_to_image", source=SOURCE, strength=strength)
+    assert EVERYTHING.refusal(specification).code == code
+
+
+def test_catalog_model__scheduler_that_takes_the_network_twice__is_no_name():
+    with pytest.raises(ValidationError, match="EulerDiscreteScheduler"):
+        make_model(schedulers=("HeunDiscreteScheduler",))
