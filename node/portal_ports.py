@@ -211,6 +211,8 @@ class PreparedStep:
     arguments: tuple[str, ...]
     data: str
     """The call as hexadecimal text."""
+    gas_limit: int
+    """Gas that it may use; what a wallet estimates by itself is too little when an epoch begins meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ class ContractsDesk:
             raise ConfigError(_for_the_page(str(error))) from error
         return Prepared(
             title=_for_the_page(plan.title),
-            steps=tuple(_prepared(step) for step in plan.steps),
+            steps=tuple(_prepared(step, gas) for step, gas in zip(plan.steps, preview.allowed, strict=True)),
             gas=preview.gas,
             fee_wei=preview.fee_wei,
             is_affordable=preview.is_affordable,
@@ -244,7 +244,7 @@ def _listed(node: NodeStake) -> Listed:
     )
 
 
-def _prepared(step: Step) -> PreparedStep:
+def _prepared(step: Step, gas_limit: int) -> PreparedStep:
     """Write a call out for a wallet, and for the eyes of its owner."""
     call = step.call
     return PreparedStep(
@@ -254,6 +254,7 @@ def _prepared(step: Step) -> PreparedStep:
         function=call.function,
         arguments=tuple(_argument(value) for value in call.arguments),
         data=call.data(),
+        gas_limit=gas_limit,
     )
 
 

@@ -14,7 +14,7 @@ from contracts.deploy import Argument
 from node.adapters.chain.abi import TransactionRefused
 from node.adapters.chain.answers import quantity
 from node.adapters.chain.devchain import DEV_CHAIN_ID
-from node.adapters.chain.fees import DEFAULT_TIP_WEI
+from node.adapters.chain.fees import DEFAULT_TIP_WEI, allowed_gas
 from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.simulation import Call, read, simulate
 from node.addresses import checksummed
@@ -79,6 +79,8 @@ class Preview:
     """What the account has of that coin."""
     effects: tuple[tuple[str, str, str], ...]
     """What changes: label, before, after."""
+    allowed: tuple[int, ...]
+    """Gas that each transaction may use: an epoch may begin before it is mined, which costs more."""
 
     @property
     def is_affordable(self) -> bool:
@@ -186,7 +188,8 @@ class Wallet:
             for item, was, outcome in zip(plan.watched, before, after, strict=True)
             if outcome.refusal is None
         )
-        return Preview(gas, gas * price, await self.gas_balance(), effects)
+        allowed = tuple(allowed_gas(outcome.gas) for outcome in done)
+        return Preview(gas, gas * price, await self.gas_balance(), effects, allowed)
 
     async def _gas_price(self) -> int:
         """Give what a transaction of ours pays for a unit of gas now (wei)."""

@@ -9,7 +9,7 @@ import trio
 from node.adapters.chain.devchain import DEV_FAUCET_DRIP_CAI, DEV_UNBONDING_DELAY_S, DevnetNode, deploy_devnet
 from node.configuration import load_params
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile
-from node.portal_ports import Prepared, Wish
+from node.portal_ports import Prepared, PreparedStep, Wish
 from node.registration_proof import RegistrationProof
 from node.settings import ChainSection, PortalSection
 from node.stakers_desk import ContractsDesk
@@ -43,12 +43,16 @@ class Town:
         assert "cuckoo" not in said.replace("cuckoo key prove", "")
         return said
 
+    def sign(self, step: PreparedStep) -> None:
+        """Sign one transaction, as a wallet does."""
+        self.anvil._mined({"from": VOTER, "to": step.to, "data": step.data, "gas": hex(step.gas_limit)})
+
     async def carry_out(self, action: str, **fields: object) -> Prepared:
         """Sign all transactions of a wish, as a wallet does."""
         prepared = await self.prepare(action, **fields)
         assert prepared.is_affordable
         for step in prepared.steps:
-            self.anvil._mined({"from": VOTER, "to": step.to, "data": step.data})
+            self.sign(step)
         for text in (prepared.title, *prepared.notes):
             assert "cuckoo " not in text
         return prepared
@@ -125,6 +129,15 @@ async def test_prepare__vote_unvote_withdraw__a_voter_gets_all_back(town: Town):
     held = await town.desk.holdings(VOTER)
     assert held.releases == ()
     assert held.balance_wei == DEV_FAUCET_DRIP_CAI * CAI
+
+
+async def test_prepare__epoch_begins_before_it_is_mined__gas_is_enough_all_the_same(town: Town):
+    await town.carry_out("faucet")
+    await town.carry_out("vote", node="2", amount="1000")
+    (step,) = (await town.prepare("unvote", node="2", amount="500")).steps
+    town.anvil.rpc("evm_increaseTime", 3 * load_params("minimal").epoch_s)
+    town.sign(step)
+    assert town.anvil.gas > step.gas_limit / 1.5, "it costs much more than when it was tried out"
 
 
 async def test_prepare__claim__pays_what_a_vote_has_earned(town: Town):

@@ -87,7 +87,7 @@ class StandingDesk:
     async def prepare(self, wish: Wish) -> Prepared:
         self.wishes.append(wish)
         self._fail()
-        step = PreparedStep("vote", "Staking", STAKING, "vote", ("2", "1 CAI"), "0x01")
+        step = PreparedStep("vote", "Staking", STAKING, "vote", ("2", "1 CAI"), "0x01", 130_000)
         return Prepared("vote 1 CAI", (step,), 21_000, 10**12, True, (("your stake", "0 CAI", "1 CAI"),), ("a note",))
 
     def _fail(self) -> None:

@@ -144,6 +144,7 @@ def prepared_view(prepared: Prepared) -> Json:
                 "function": step.function,
                 "arguments": step.arguments,
                 "data": step.data,
+                "gas_limit": step.gas_limit,
             }
             for step in prepared.steps
         ],

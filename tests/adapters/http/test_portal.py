@@ -195,6 +195,7 @@ async def test_plans__wish__becomes_transactions_to_sign(serve: Serve, town: Tow
         {
             "text": "vote", "contract": "Staking", "to": STAKING, "function": "vote", "arguments": ["2", "1 CAI"],
             "data": "0x01",
+            "gas_limit": 130_000,
         }
     ]  # fmt: skip
     assert (prepared["gas"], prepared["fee"], prepared["affordable"]) == (21_000, str(10**12), True)

@@ -16,7 +16,7 @@ export function confirm(plan, account, chain) {
     h("h2", { id: "confirm-title" }, sentence(plan.title)),
     plan.effects.length ? effects(plan.effects) : null,
     ...calls,
-    h("p", { class: "hint" }, `Gas: ${plan.gas.toLocaleString("en-US")}, about ${number(plan.fee, 9)} ${chain.coin}. Your wallet shows what it really asks.`),
+    h("p", { class: "hint" }, `Gas: ${plan.gas.toLocaleString("en-US")}, about ${number(plan.fee, 9)} ${chain.coin}. More is allowed, in case an epoch begins meanwhile; what is not used is not paid.`),
     plan.notes.length ? h("ul", { class: "notes" }, ...plan.notes.map((note) => h("li", {}, sentence(note)))) : null,
     plan.affordable ? null : h("p", { class: "problem" }, `Your account has too little ${chain.coin} for the gas.`),
     h("p", { class: "hint" }, "Compare the contract’s address with the one that your wallet shows. This page comes from a coordinator: your wallet is the one that you trust."),

@@ -70,7 +70,7 @@ export class Account {
 
   /** Have one transaction signed and sent, and wait until it is in a block. */
   async send(step, sent) {
-    const transaction = { from: this.address, to: step.to, data: step.data, value: "0x0" };
+    const transaction = { from: this.address, to: step.to, data: step.data, gas: `0x${step.gas_limit.toString(16)}`, value: "0x0" };
     const hash = await this.provider.request({ method: "eth_sendTransaction", params: [transaction] });
     sent(hash);
     for (const end = Date.now() + PATIENCE_S * 1000; Date.now() < end; ) {
