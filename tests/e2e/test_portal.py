@@ -175,6 +175,28 @@ def test_views__each_of_them__keeps_nobody_out(chromium: Browser, network: Runni
     assert {view: faults for view, faults in found.items() if faults} == {}
 
 
+def test_stake__news_while_somebody_types__waits_until_the_field_is_left(chromium: Browser, network: Running):
+    wallet = wallet_on(network)
+    visitor = connected(chromium, network, wallet)
+    page = visitor.page
+    field = page.get_by_label("Amount (CAI)")
+    field.fill("12")
+    wallet.rpc("anvil_setBalance", wallet.address, hex(7 * 10**18))
+    with page.expect_response(
+        lambda answer: "/portal/accounts/" in answer.url and answer.json()["gas"] == str(7 * 10**18)
+    ):
+        pass
+    field.press_sequentially("34")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("1234")
+    gas = page.locator(".account").get_by_text("7", exact=True)
+    expect(gas).to_have_count(0)
+    field.press("Tab")
+    expect(gas).to_have_count(1)
+    expect(field).to_have_value("1234")
+    visitor.assert_clean()
+
+
 def test_register__pasted_proof__makes_a_node_of_the_wallet(chromium: Browser, network: Running):
     wallet = wallet_on(network)
     visitor = connected(chromium, network, wallet)

@@ -65,6 +65,7 @@ def test_wheel__content__holds_data_and_no_tests(wheel):
     assert "configs/models.toml" in names
     assert "contracts/artifacts/Staking.json" in names
     assert "node/models/pocket-emoji/model_index.json" in names
+    assert "node/adapters/http/pages/index.html" in names
     assert "node/py.typed" in names
 
 

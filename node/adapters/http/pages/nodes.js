@@ -1,6 +1,7 @@
 // The leaderboard: who is registered, with what stake, and how well it works as this coordinator saw it.
 
 import { address, at, cai, cell, h, number, percent, seconds, short, site, span, tag } from "./dom.js";
+import { gently } from "./gently.js";
 import { follow, known, readNodes } from "./known.js";
 
 const MAX_ROWS = 200;
@@ -28,7 +29,7 @@ export function start() {
     });
   }
   at("find").addEventListener("input", () => show(known));
-  follow(show);
+  follow((state) => gently(at("leaders"), () => show(state)));
 }
 
 export async function open() {

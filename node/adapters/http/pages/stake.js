@@ -3,6 +3,7 @@
 
 import { address, ask, askJson, at, cai, h, number, percent, span } from "./dom.js";
 import { confirm } from "./confirm.js";
+import { gently } from "./gently.js";
 import { known, nameOf, readNodes } from "./known.js";
 import { registerCard } from "./register.js";
 import { Account, look, wallets, words } from "./wallet.js";
@@ -18,9 +19,9 @@ let drawn = "";
 let working = false;
 
 export function start() {
-  look(render);
+  look(() => gently(at("stake"), render));
   setInterval(() => {
-    if (account && !at("view-stake").hidden && !document.hidden && !at("confirm").open) refresh();
+    if (account && !at("view-stake").hidden && !document.hidden && !at("confirm").open) refresh({ isAsked: false });
   }, LOOK_S * 1000);
   setInterval(countDown, 1000);
 }
@@ -66,8 +67,8 @@ async function guarded(work) {
   }
 }
 
-/** Read again what the account has. */
-async function refresh() {
+/** Read again what the account has; where nobody asked, what somebody types or presses stays under his hands. */
+async function refresh({ isAsked = true } = {}) {
   if (account?.address) {
     try {
       held = await askJson(`portal/accounts/${account.address}`);
@@ -76,7 +77,8 @@ async function refresh() {
       problem = error.message;
     }
   }
-  render();
+  if (isAsked) render();
+  else gently(at("stake"), render);
 }
 
 /** Have a wish worked out, shown, signed. */
