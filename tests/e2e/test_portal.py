@@ -119,6 +119,27 @@ def test_try_it__picture_is_not_the_one_that_was_signed__says_so(chromium: Brows
     expect(page.locator("#receipt .checks .no")).to_contain_text("not the one that the receipt names")
 
 
+def test_try_it__coordinator_asks_for_a_key__is_sent_with_each_request_and_kept_nowhere(
+    chromium: Browser, network: Running
+):
+    visitor = visitor_of(chromium, network.url)
+    page = visitor.page
+    told = httpx.get(f"{network.url}/portal/network", trust_env=False).json() | {"requires_key": True}
+    stream = f"event: network\ndata: {json.dumps(told)}\n\n"
+    page.route("**/portal/events", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
+    sent: list[tuple[str, str]] = []
+    path = len(network.url)
+    page.on("request", lambda request: sent.append((request.url[path:], request.headers.get("authorization", ""))))
+    visitor.visit("try")
+    page.get_by_label("API key").fill("sk-a-key")
+    page.get_by_label("What should it show?").fill(PROMPT)
+    page.get_by_role("button", name="Make the picture").click()
+    expect(page.get_by_role("button", name="Verify")).to_be_visible()
+    assert {key for _, key in sent} == {"", "Bearer sk-a-key"}
+    assert {url.split("/")[2] for url, key in sent if key} == {"tasks", "receipts"}, "only the API gets it"
+    assert page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
+
+
 def test_nodes__leaderboard__sorts_by_keyboard_and_leads_to_a_vote(chromium: Browser, network: Running):
     visitor = visitor_of(chromium, network.url, **PHONE)
     page = visitor.page

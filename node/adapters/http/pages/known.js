@@ -29,6 +29,9 @@ export async function readNodes() {
 /** What people call a node. */
 export const nameOf = (id) => known.names.get(Number(id)) ?? `Node ${id}`;
 
+/** Name a node so that nobody else can take its place: names are free to choose, numbers are not. */
+export const called = (id) => `${nameOf(id)} #${id}`;
+
 function tell() {
   if (known.network) for (const listener of listeners) listener(known);
 }

@@ -4,7 +4,7 @@
 // It checks what the browser can check by itself, and says how to check the rest elsewhere.
 
 import { cai, h } from "./dom.js";
-import { nameOf } from "./known.js";
+import { called } from "./known.js";
 
 const MEANING = {
   task: "the task that the receipt is for",
@@ -36,7 +36,7 @@ export function showReceipt(parent, { receipt, picture, task, end }) {
   parent.replaceChildren(h("div", { class: "receipt" },
     h("header", {},
       h("div", {}, h("h2", {}, "Receipt"),
-        h("p", { class: "hint" }, `${nameOf(statement.coordinator)} owes ${nameOf(statement.miner)} ${cai(statement.price)} for this picture, and signed so on ${when.toLocaleString()}.`)),
+        h("p", { class: "hint" }, `${called(statement.coordinator)} owes ${called(statement.miner)} ${cai(statement.price)} for this picture, and signed so on ${when.toLocaleString()}.`)),
       button),
     checks, how,
     h("details", {}, h("summary", {}, "What was signed, field by field"),
@@ -63,7 +63,7 @@ async function verify({ receipt, picture, task, end }) {
     ? [true, "It is for the task that you handed in."]
     : [false, "It is for another task than yours."]);
   found.push(statement.miner === end.miner && voucher.miner === statement.miner && voucher.coordinator === statement.coordinator
-    ? [true, `Receipt and voucher name the same miner and coordinator, and it is the miner that you saw drawing (${nameOf(end.miner)}).`]
+    ? [true, `Receipt and voucher name the same miner and coordinator, and it is the miner that you saw drawing (${called(end.miner)}).`]
     : [false, "Receipt, voucher and progress do not name the same miner."]);
   found.push([null, "Not checked here: whose signature it is. This page comes from the coordinator itself, so its word on that would prove nothing."]);
   return found;

@@ -1,7 +1,7 @@
 // Make a picture: hand a task in, follow it, show the picture and its receipt.
 
 import { at, ask, askJson, h, seconds } from "./dom.js";
-import { follow, known, nameOf } from "./known.js";
+import { called, follow, known } from "./known.js";
 import { showReceipt } from "./receipt.js";
 import { readEvents } from "./sse.js";
 
@@ -126,12 +126,12 @@ function progress(update, mine) {
     say("offered to the miners; the draw decides who comes first");
   } else if (update.stage === "claimed") {
     stages(2);
-    say(`${nameOf(update.miner)} won the draw`);
-    canvas(h("p", {}, `${nameOf(update.miner)} is drawing…`));
+    say(`${called(update.miner)} won the draw`);
+    canvas(h("p", {}, `${called(update.miner)} is drawing…`));
   } else if (update.stage === "progress") {
     stages(2);
     at("progress").value = update.steps ? update.step / update.steps : 0;
-    say(`${nameOf(update.miner)} draws: step ${update.step} of ${update.steps}, ${took}`);
+    say(`${called(update.miner)} draws: step ${update.step} of ${update.steps}, ${took}`);
     if (update.preview) canvas(h("img", { src: update.preview, alt: "Preview of the picture", class: "preview" }));
   }
 }
@@ -144,7 +144,7 @@ async function finish(accepted, end, mine) {
   canvas(h("img", { src: shownUrl, alt: at("prompt").value.trim() }));
   stages(3);
   at("progress").value = 1;
-  say(`drawn by ${nameOf(end.miner)} in ${seconds(performance.now() - mine.begun)}`);
+  say(`drawn by ${called(end.miner)} in ${seconds(performance.now() - mine.begun)}`);
   const receipt = await askJson(`v1/receipts/${accepted.task}`, { headers: headers() });
   const receiptFile = new Blob([JSON.stringify(receipt)], { type: "application/json" });
   const receiptUrl = URL.createObjectURL(receiptFile);
