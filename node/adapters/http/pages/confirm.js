@@ -13,7 +13,7 @@ export function confirm(plan, account, chain) {
   const cancel = h("button", { type: "button", id: "cancel" }, "Cancel");
   const calls = plan.steps.map((step, index) => callOf(step, index, plan.steps.length));
   dialog.replaceChildren(h("div", { class: "stack" },
-    h("h2", { id: "confirm-title" }, sentence(plan.title)),
+    h("h2", { id: "confirm-title", tabindex: "-1" }, sentence(plan.title)),
     plan.effects.length ? effects(plan.effects) : null,
     ...calls,
     h("p", { class: "hint" }, `Gas: ${plan.gas.toLocaleString("en-US")}, about ${number(plan.fee, 9)} ${chain.coin}. More is allowed, in case an epoch begins meanwhile; what is not used is not paid.`),
@@ -67,7 +67,8 @@ export function confirm(plan, account, chain) {
       }
     });
     dialog.showModal();
-    sign.focus();
+    at("confirm-title").focus(); // what it is about is read first, and seen first on a small screen
+    dialog.scrollTop = 0;
   });
 }
 

@@ -7,6 +7,7 @@ import { readEvents } from "./sse.js";
 
 const IDEAS = ["a red heart", "a sleepy cat", "a green tree", "a rocket in space"];
 const STAGES = [["queued", "Accepted"], ["offered", "Offered"], ["claimed", "Being drawn"], ["done", "Done"]];
+const NARROW_PX = 900;
 const LAST = new Set(["done", "failed"]);
 let running = null;
 let shownUrl = null;
@@ -80,6 +81,7 @@ async function run() {
   canvas(h("p", {}, "Looking for a miner…"));
   stages(0);
   say("handing it in");
+  if (innerWidth < NARROW_PX) at("canvas").scrollIntoView({ block: "center" });
   try {
     const options = { method: "POST", headers: { "Content-Type": "application/json", ...headers() }, body: JSON.stringify(request()) };
     const accepted = await askJson("v1/tasks", options);
