@@ -257,6 +257,19 @@ def test_stake__wallet_of_another_chain_whose_owner_hesitates__is_led_through(ch
     visitor.assert_clean()
 
 
+def test_stake__chain_does_not_answer_for_a_moment__is_said_and_passes(chromium: Browser, network: Running):
+    visitor = visitor_of(chromium, network.url, wallet_on(network))
+    page = visitor.page
+    error = {"error": {"message": "the chain does not answer now: try again soon", "code": "chain_unavailable"}}
+    page.route("**/portal/chain", lambda route: route.fulfill(status=503, body=json.dumps(error)), times=1)
+    visitor.visit("stake")
+    connect = page.get_by_role("button", name="Connect Browser wallet")
+    expect(page.get_by_role("alert")).to_have_text("The chain does not answer now: try again soon.")
+    expect(connect).to_be_disabled()
+    expect(connect).to_be_enabled()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
 def test_stake__vote_unvote_withdraw__with_the_wallet_alone(chromium: Browser, network: Running):
     """The last one: it moves the chain's clock ahead."""
     wallet = wallet_on(network)

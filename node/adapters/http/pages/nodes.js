@@ -36,7 +36,7 @@ export async function open() {
   try {
     await readNodes();
   } catch (error) {
-    at("leaders-note").textContent = `The chain does not answer now (${error.message}).`;
+    at("leaders-note").textContent = `Not up to date: ${error.message}.`;
   }
 }
 

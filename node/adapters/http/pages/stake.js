@@ -9,6 +9,7 @@ import { registerCard } from "./register.js";
 import { Account, look, wallets, words } from "./wallet.js";
 
 const LOOK_S = 6;
+const RETRY_S = 3;
 let chain = null;
 let account = null;
 let held = null;
@@ -30,15 +31,25 @@ export async function open(query) {
   wanted = query.get("node") ?? wanted;
   drawn = "";
   render();
-  try {
-    chain = await askJson("portal/chain");
-    if (!known.listed.length) await readNodes();
-  } catch (error) {
-    problem = `The chain does not answer now: ${error.message}.`;
-  }
+  await readChain();
   drawn = "";
   render();
 }
+
+/** Read what this network's chain is, until it is known. */
+async function readChain() {
+  try {
+    chain ??= await askJson("portal/chain");
+    if (!known.listed.length) await readNodes();
+    problem = "";
+  } catch (error) {
+    problem = sentence(error.message);
+    setTimeout(() => at("view-stake").hidden || readChain(), RETRY_S * 1000);
+  }
+  gently(at("stake"), render);
+}
+
+const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 
 async function connect(provider) {
   await guarded(async () => {
