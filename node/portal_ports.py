@@ -262,6 +262,6 @@ class StakersDesk(Protocol):
 
         Raises:
             ConfigError: It cannot be done; the text says why, in a person's words.
-            Unavailable: No chain node answers, or it cannot try transactions out.
+            Unavailable: No chain node answers.
         """
         ...

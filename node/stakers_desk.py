@@ -12,6 +12,7 @@ import trio
 
 from node.adapters.chain.abi import TransactionRefused
 from node.adapters.chain.rpc import JsonRpc
+from node.adapters.chain.simulation import CannotSimulate
 from node.addresses import checked_address, checksummed
 from node.amounts import format_cai, parse_cai
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile
@@ -31,6 +32,10 @@ FRESH_TIMES: Final = 30
 look cost the chain nodes a thirtieth of their time at most."""
 MAX_LISTED: Final = 1000
 """Nodes in the list, those with most stake: about 400 kB."""
+NO_SIMULATION: Final = (
+    "this coordinator's chain node cannot try transactions out (eth_simulateV1), so that nothing is prepared that was "
+    "not tried: whoever runs it may give it another; meanwhile the portal of another coordinator will do"
+)
 NOBODY: Final = "0x" + "00" * 20
 _SECONDS_PER_DAY: Final = 86_400
 _MAX_ARGUMENT: Final = 100
@@ -122,6 +127,8 @@ class ContractsDesk:
             preview = await wallet.preview(plan)
         except TransactionRefused as refusal:
             raise ConfigError(f"the contract refuses: {refusal}") from refusal
+        except CannotSimulate as error:
+            raise ConfigError(NO_SIMULATION) from error
         except ConfigError as error:
             raise ConfigError(_for_the_page(str(error))) from error
         return Prepared(

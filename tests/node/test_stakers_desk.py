@@ -1,8 +1,10 @@
 """What the portal tells and prepares, against the real contracts on a real chain; a wallet signs as it would."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import httpx
 import pytest
 import trio
 
@@ -17,6 +19,7 @@ from protocol.crypto.keys import NodeKey
 from protocol.errors import ConfigError
 from protocol.units import CAI, Role
 from tests.support.anvil import Anvil, running_anvil
+from tests.support.web_server import QuietHandler, listening
 
 VOTER = "0x25cB8d1B3B1D8B2b0A7D5c7b7A4B2F6C9A3d0D50"
 MINER_ID, NEXT_ID = 2, 3
@@ -184,6 +187,28 @@ async def test_prepare__what_cannot_be__is_said_in_words_for_a_page(town: Town):
     assert "proof: it is for owner 0x1111" in await town.refusal("register", proof=other.text(), amount="24000")
     await town.carry_out("faucet")
     assert "once a day" in await town.refusal("faucet")
+
+
+async def test_prepare__chain_node_cannot_simulate__says_who_can_help(town: Town):
+    class WithoutSimulation(QuietHandler):
+        def do_POST(self) -> None:
+            asked = self.rfile.read(int(self.headers["Content-Length"]))
+            if b"eth_simulateV1" in asked:
+                error = {"code": -32601, "message": "the method does not exist"}
+                self.answer(200, json.dumps({"jsonrpc": "2.0", "id": json.loads(asked)["id"], "error": error}).encode())
+            else:
+                kind = {"Content-Type": "application/json"}
+                self.answer(200, httpx.post(town.anvil.url, content=asked, headers=kind, trust_env=False).content)
+
+    with listening(WithoutSimulation) as url:
+        chain = town.network.chain
+        section = ChainSection(rpc_urls=(url,), chain_id=chain.chain_id, staking=town.network.contracts.staking)
+        desk = ContractsDesk(section, PortalSection(), town.network.contracts.faucet)
+        async with trio.open_nursery() as own:
+            own.start_soon(desk.run)
+            with pytest.raises(ConfigError, match="another coordinator will do"):
+                await desk.prepare(Wish(action="faucet", account=VOTER))
+            own.cancel_scope.cancel()
 
 
 async def test_holdings__no_address__is_refused(town: Town):

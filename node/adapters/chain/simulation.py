@@ -19,6 +19,10 @@ from protocol.errors import Unavailable
 _METHOD_NOT_FOUND: Final = -32_601
 
 
+class CannotSimulate(Unavailable):
+    """The chain node answers, and does not know how to try transactions out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of a contract's function."""
@@ -54,14 +58,15 @@ async def simulate(rpc: JsonRpc, sender: str, calls: Sequence[Call]) -> list[Out
     """Try calls of one account one after another, none of them sent.
 
     Raises:
-        Unavailable: The chain node does not answer, or cannot simulate.
+        CannotSimulate: The chain node does not know how.
+        Unavailable: It does not answer.
     """
     bodies = [{"from": sender, "to": call.address, "data": call.data()} for call in calls]
     try:
         blocks = await rpc.call("eth_simulateV1", {"blockStateCalls": [{"calls": bodies}]}, "latest")
     except CallRefused as error:
         if error.code == _METHOD_NOT_FOUND:
-            raise Unavailable(
+            raise CannotSimulate(
                 "the chain node cannot try transactions out (eth_simulateV1): use another node"
             ) from error
         raise
