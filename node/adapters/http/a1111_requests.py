@@ -155,13 +155,14 @@ class SourceFields(PictureFields):
         Raises:
             ApiError: 400: one of them is no picture that is taken, there are several, or what is asked is not offered.
         """
-        if len(self.init_images) > 1:
+        first, *others = self.init_images
+        if others:
             problem = f"init_images: one picture is taken, not {len(self.init_images)}"
             raise ApiError(400, "invalid_request", problem, "init_images")
         if self.inpainting_mask_invert:
             problem = "inpainting_mask_invert is not offered here: invert the mask before you send it"
             raise ApiError(400, "not_offered", problem, "inpainting_mask_invert")
-        source = decode_picture(self.init_images[0], "init_images")
+        source = decode_picture(first, "init_images")
         return await beginning_of(source, decode_picture(self.mask, "mask"), self.denoising_strength, "init_images")
 
 
