@@ -20,8 +20,8 @@ ONE_AT_A_TIME = {
         "tests/interop/",
         "tests/attacks/",
         "tests/adapters/libp2p/",
-        "tests/adapters/engine/",
     ),
+    "real engine": ("tests/adapters/engine/",),
     "real chain": ("tests/contracts/", "tests/adapters/chain/"),
 }
 """Folders whose tests wait for each other: they time real processes, or share a chain that takes seconds to start."""

@@ -55,7 +55,7 @@ def test_openai_client__unmodified__gets_pictures(network: Running) -> None:
         answer = client.images.generate(model="dall-e-3", prompt="a red heart", n=2, response_format="b64_json")
         assert answer.data is not None
         pictures = [base64.b64decode(image.b64_json or "") for image in answer.data]
-        assert [model.id for model in client.models.list()] == ["pocket-emoji"]
+        assert [model.id for model in client.models.list()] == ["pocket-emoji", "dall-e-2", "dall-e-3", "gpt-image-1"]
         with pytest.raises(openai.BadRequestError) as refused:
             client.images.generate(prompt="a red heart", size="1024x1024")
     assert len(pictures) == 2

@@ -30,7 +30,7 @@ def cuckoo(folder: Path, *arguments: str) -> str:
 def miners(network: Running) -> int:
     """How many miners the coordinator knows."""
     with network.client as client:
-        (model,) = client.get("/v1/models").json()["data"]
+        model, *_aliases = client.get("/v1/models").json()["data"]
     return model["cuckoo"]["miners"]
 
 
