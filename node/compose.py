@@ -19,13 +19,14 @@ from node.catalog import load_catalog
 from node.content_policy import refusal_of
 from node.control import Control
 from node.desk import TaskDesk
+from node.desk_ports import OfferedModel, Waiting
 from node.door import build_doorkeeper, stop_when_drained
 from node.driver import Driver
 from node.gateway import Drain, access_of, build_portal, serve_http
 from node.journal import StructuredJournal
 from node.live_network import LiveView
 from node.miner_engine import build_miner_engine
-from node.ports import Clock, Journal, OfferedModel, Ports, Waiting
+from node.ports import Clock, Journal, Ports
 from node.recording import RecordedSink, Recorder
 from node.settings import NodeRole, Settings
 from node.upkeep import keep_tidy

@@ -11,7 +11,8 @@ from typing import Final, final
 
 import trio
 
-from node.ports import NO_INPUTS, OfferedModel, Store, StoredTask, Waiting
+from node.desk_ports import NO_INPUTS, OfferedModel, Waiting
+from node.ports import Store, StoredTask
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.events import Event, TaskCancelled, TaskSubmitted
 from protocol.task.priority import Priority

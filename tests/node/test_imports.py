@@ -107,7 +107,7 @@ MAY_IMPORT = {
     "node/adapters/device": {"pynvml"},
     "node/adapters/engine": {"trio", "msgpack", "pydantic", "node.engine_report"},
     "node/adapters/http": {"trio", "pydantic", "fastapi", "starlette", "hypercorn", "h11", "prometheus_client"}
-    | {"node.portal_ports", "node.app_keys"},
+    | {"node.desk_ports", "node.portal_ports", "node.app_keys"},
     "node/adapters/libp2p": {"trio", "libp2p", "multiaddr", "base58", "google"},
     "node/adapters/memory": {"trio"},
     "node/adapters/store": {"trio"},

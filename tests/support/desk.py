@@ -7,7 +7,7 @@ import trio
 
 from node.adapters.memory.store import MemoryStore
 from node.desk import TaskDesk
-from node.ports import OfferedModel, Waiting
+from node.desk_ports import OfferedModel, Waiting
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.errors import Unavailable
 from protocol.events import Event, TaskCancelled, TaskSubmitted

@@ -20,7 +20,7 @@ from node.adapters.http.orders import Orders
 from node.adapters.http.runs import Runs
 from node.adapters.http.views import answer
 from node.adapters.http.waits import ClientGone
-from node.ports import Desk
+from node.desk_ports import Desk
 from protocol.task.catalog import Catalog, CatalogModel
 
 MAX_CHOICES: Final = 4096

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from node.adapters.http.a1111_samplers import sampler_views
 from node.adapters.http.a1111_views import model_view
 from node.adapters.http.views import answer
-from node.ports import Desk
+from node.desk_ports import Desk
 from protocol.task.catalog import Catalog, CatalogModel
 
 ABSENT: Final[Mapping[str, object]] = {

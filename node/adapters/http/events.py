@@ -9,7 +9,7 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from node.adapters.http.views import update_view
-from node.ports import Desk
+from node.desk_ports import Desk
 from protocol.errors import Unavailable
 from protocol.units import TaskId
 

@@ -32,7 +32,8 @@ from node.adapters.http.settings import HttpSettings
 from node.adapters.http.shelf import shelf_routes
 from node.adapters.http.spending import Spending
 from node.adapters.http.tasks import task_routes
-from node.ports import Desk, Journal
+from node.desk_ports import Desk
+from node.ports import Journal
 from protocol.errors import ConfigError
 from protocol.notes import NoteName
 from protocol.task.catalog import Catalog

@@ -5,7 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from node.adapters.http.orders import Orders
 from node.adapters.http.views import answer
-from node.ports import Desk
+from node.desk_ports import Desk
 
 
 def health_routes(desk: Desk, orders: Orders, registry: CollectorRegistry) -> APIRouter:

@@ -18,7 +18,7 @@ from node.adapters.http.errors import ApiError, unavailable
 from node.adapters.http.events import KEEP_ALIVE_S
 from node.adapters.http.orders import Order, Orders, Picture, failure
 from node.adapters.http.views import picture_view
-from node.ports import Desk
+from node.desk_ports import Desk
 from protocol.effects import Stage, Update
 from protocol.errors import Unavailable
 

@@ -17,7 +17,7 @@ from node.adapters.http.requests import FORM, ImagesRequest, check_stream, read_
 from node.adapters.http.settings import HttpSettings
 from node.adapters.http.views import Json, answer, picture_view
 from node.adapters.http.waits import ClientGone
-from node.ports import Desk
+from node.desk_ports import Desk
 
 CLIENT_CLOSED_REQUEST: Final = 499
 """Status, for our own count, of an answer that nobody reads."""

@@ -17,7 +17,8 @@ from node.adapters.http.requests import ImagesRequest, PictureRequest, parse_siz
 from node.adapters.http.settings import HttpSettings
 from node.adapters.http.spending import Reservation, Spending
 from node.adapters.http.waits import Turns, Wait
-from node.ports import Desk, Journal
+from node.desk_ports import Desk
+from node.ports import Journal
 from protocol.effects import Accepted, Stage, Update
 from protocol.errors import Unavailable
 from protocol.notes import NoteName

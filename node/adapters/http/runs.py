@@ -9,7 +9,7 @@ import trio
 
 from node.adapters.http.accounts import Account
 from node.adapters.http.orders import Order
-from node.ports import Desk
+from node.desk_ports import Desk
 from protocol.effects import Stage
 
 

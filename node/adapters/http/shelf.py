@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from node.adapters.http.errors import ApiError, not_found
 from node.adapters.http.ranges import file_answer
 from node.adapters.http.views import Json, answer
-from node.ports import Desk, OfferedModel
+from node.desk_ports import Desk, OfferedModel
 from protocol.task.catalog import Catalog
 from protocol.task.webp import is_webp
 from protocol.units import Digest

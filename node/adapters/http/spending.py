@@ -12,7 +12,7 @@ from typing import Final, final
 from node.adapters.http.errors import ApiError
 from node.adapters.http.keys import KeyRing
 from node.app_keys import ApiKey
-from node.ports import Desk
+from node.desk_ports import Desk
 from protocol.units import CAI, UnixMillis, Wei
 
 DAY_MS: Final = 24 * 3600 * 1000

@@ -16,7 +16,8 @@ from node.adapters.http.requests import TaskRequest, decode_picture
 from node.adapters.http.settings import HttpSettings
 from node.adapters.http.shelf import parse_hex
 from node.adapters.http.views import accepted_view, answer, receipt_view, task_view
-from node.ports import Desk, StoredTask
+from node.desk_ports import Desk
+from node.ports import StoredTask
 from protocol.units import TaskId
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from fastapi import Response
 
 from node.adapters.http.orders import Picture
-from node.ports import StoredTask, Waiting
+from node.desk_ports import Waiting
+from node.ports import StoredTask
 from protocol.effects import Update
 from protocol.units import TaskId
 from protocol.wire.codec import RECEIPT_PLACE, SPECIFICATION_PLACE, decode

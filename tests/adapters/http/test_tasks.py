@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from node.adapters.http.views import update_view
-from node.ports import Waiting
+from node.desk_ports import Waiting
 from protocol.effects import Refused, Stage, Update
 from protocol.task.priority import Priority
 from protocol.units import TaskId, UnixMillis
