@@ -201,7 +201,7 @@ class Claiming:
         quiet = self._service.why_quiet(coordinator)
         if quiet is not None:
             return quiet
-        if self._working.is_in_debt(coordinator):
+        if self._working.delivering.is_in_debt(coordinator):
             return "unpaid"
         return None
 
@@ -289,7 +289,7 @@ class Claiming:
                 self._wake_by(nobody_until)
             return None
         due: dict[StakingId, list[OpenOffer]] = {}
-        unpaid = {coordinator for coordinator in self._heard if not self._working.may_owe_more(coordinator)}
+        unpaid = {coordinator for coordinator in self._heard if not self._working.delivering.may_owe_more(coordinator)}
         claims = self._claims.values()
         room = {coordinator: self._working.room(coordinator, claims) for coordinator in self.streams.values()}
         first_to_come, over = now + LONGEST_SLEEP_MS, []

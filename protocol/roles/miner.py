@@ -1,7 +1,7 @@
 """The miner's core: finds coordinators, says what it serves, claims, works and is paid.
 
-This file hears events and checks who speaks; ``claiming`` weighs offers, ``working`` does awarded jobs.
-Spec: SPEC.md §8, §9.
+This file hears events and checks who speaks; ``claiming`` weighs offers, ``working`` does awarded jobs,
+``delivering`` brings results home. Spec: SPEC.md §8, §9.
 """
 
 from collections.abc import Callable, Iterable
@@ -270,12 +270,12 @@ class MinerCore(Core):
                 self.check_signature(message.statement, message.signature, row, "decline.signature")
                 self._claiming.on_decline(peer, message)
             case Receipt():
-                self._working.on_receipt(row, message)
+                self._working.delivering.on_receipt(row, message)
                 self._claiming.look_anew()
                 if self._working.income.promised(row.id):
                     self._announce()
             case Reject():
-                self._working.on_reject(row.id, message)
+                self._working.delivering.on_reject(row.id, message)
             case Cancel(task=task, attempt=attempt):
                 self._working.on_cancel(peer, task, attempt)
             case Hello():
@@ -353,7 +353,9 @@ class MinerCore(Core):
     def load(self) -> MinerLoad:
         """Say what is promised and not ended: while anything is, the device is needed."""
         working = self._working
-        return MinerLoad(self._serving.is_open, self._claiming.outstanding(), working.busy(), working.undelivered())
+        return MinerLoad(
+            self._serving.is_open, self._claiming.outstanding(), working.busy(), working.delivering.undelivered()
+        )
 
     def _announce(self) -> None:
         """Push a new signed capability to every coordinator that we serve."""

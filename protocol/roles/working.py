@@ -1,38 +1,33 @@
-"""The miner's half of an award: the job, its progress, the commitment, and the receipt.
+"""The miner's half of an award: the job, its progress, and the commitment; ``delivering`` brings the result home.
 
-award -> StartJob -> progress* -> Persist(sign-once) -> Send(result) + artifact -> receipt. Spec: SPEC.md §9, §10.
+award -> StartJob -> progress* -> Persist(sign-once) -> delivering. Spec: SPEC.md §9, §10.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, final
 
 from protocol.crypto.typed_data import digest
-from protocol.effects import CancelJob, CancelTimer, Lane, Persist, Send, SendArtifact, SendEncoded, StartJob
-from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.effects import CancelJob, Lane, Persist, Send, StartJob
+from protocol.errors import InvalidMessage
 from protocol.events import JobFailed, JobFinished, JobProgress, ModelState
 from protocol.notes import NoteName
-from protocol.records import ArtifactStored, Record, ResultCommitted, ResultSettled
+from protocol.records import ArtifactStored, Record, ResultCommitted
 from protocol.roles.core import Core
-from protocol.roles.credit import PATIENCE, Credit
-from protocol.roles.held_work import RESEND_MS, Delivery, Job
+from protocol.roles.delivering import Delivering
+from protocol.roles.held_work import Job
 from protocol.roles.income import Income
 from protocol.roles.input_waiting import InputWaiting
 from protocol.roles.open_offers import OutstandingClaim
 from protocol.roles.redeeming import RedeemPolicy
 from protocol.stake.table import StakeRow
-from protocol.task.receipt import check_redeemable
 from protocol.task.specification import specification_digest
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
-from protocol.wire.codec import RESULT_PLACE, SPECIFICATION_PLACE, decode, encode
-from protocol.wire.messages import Abandon, Alive, Award, Preview, Receipt, Reject, Result, TaskSpecification
+from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
+from protocol.wire.messages import Abandon, Alive, Award, Preview, Result, TaskSpecification
 from protocol.wire.statements import AwardStatement, CommitmentStatement
 
 ALIVE_PACE_MS: Final = 200
 """Least time (ms) between two ``alive`` of one job in one state: finer steps tell nobody more."""
-LAST_RESEND_MS: Final = 80_000
-"""The pause doubles up to this (ms): a coordinator that takes nothing does not fill our line for the others."""
-RESULT_KEPT_MS: Final = 3_600_000
-"""How long (ms) an unacknowledged result is kept and sent again."""
 MAX_REFUSED: Final = 1024
 """Tasks remembered as refused by the owner's rules; the oldest is forgotten first."""
 Refuses = Callable[[TaskSpecification], bool]
@@ -47,7 +42,7 @@ def refuses_nothing(specification: TaskSpecification) -> bool:
 
 @final
 class Working:
-    """Jobs at the engine, results on their way, vouchers held."""
+    """Jobs at the engine, from their award to the signed result."""
 
     def __init__(
         self,
@@ -59,13 +54,11 @@ class Working:
         """Share the open work streams of the miner core."""
         self._core = core
         self._refuses = refuses
-        self._streams = streams
         self._jobs: dict[tuple[TaskId, int], Job] = {}
-        self._deliveries: dict[tuple[TaskId, int], Delivery] = {}
         self.income = Income(core, policy, streams.values)
         self.earnings = self.income.earnings
+        self.delivering = Delivering(core, streams, self.earnings)
         self._refused: dict[TaskId, None] = {}
-        self._credit = Credit()
         self.inputs = InputWaiting(core, self._begin, self._give_up)
 
     def has(self, task: TaskId) -> bool:
@@ -75,40 +68,18 @@ class Working:
         for key in self._jobs:
             if key[0] == task:
                 return True
-        return any(key[0] == task for key in self._deliveries) if self._deliveries else False
-
-    def is_in_debt(self, coordinator: StakingId) -> bool:
-        """Say whether a coordinator owes us receipts for as much as we trust it with."""
-        return self._credit.is_spent(coordinator, self._waiting(coordinator, PATIENCE), self._core.now)
-
-    def may_owe_more(self, coordinator: StakingId) -> bool:
-        """Say whether to claim more of a coordinator now: one that never paid us is waited for, however short it is."""
-        patience_ms = PATIENCE if self._credit.has_paid(coordinator) else 0
-        return not self._credit.is_spent(coordinator, self._waiting(coordinator, patience_ms), self._core.now)
-
-    def _waiting(self, coordinator: StakingId, patience_ms: int) -> int:
-        """Count the results that a coordinator has not answered for so long (ms)."""
-        if not self._deliveries:
-            return 0
-        since = self._core.now - patience_ms
-        sent = (delivery.committed for delivery in self._deliveries.values())
-        return sum(one.coordinator == coordinator and one.committed_at <= since for one in sent)
+        return self.delivering.has(task)
 
     def room(self, coordinator: StakingId, claims: Iterable[OutstandingClaim]) -> int:
         """Give what a coordinator's escrow covers beyond its promises, and what we do for it or have claimed (wei)."""
         jobs = (job.award.statement.price for job in self._jobs.values() if job.coordinator == coordinator)
-        sent = (one.committed for one in self._deliveries.values())
-        waiting = (one.price or 0 for one in sent if one.coordinator == coordinator)
         claimed = (one.offer.price for one in claims if one.claim.statement.coordinator == coordinator)
-        return self.income.coverage.room(coordinator) - sum(jobs) - sum(waiting) - sum(claimed)
+        promised = sum(jobs) + self.delivering.price(coordinator) + sum(claimed)
+        return self.income.coverage.room(coordinator) - promised
 
     def busy(self) -> int:
         """Count the jobs at the engine."""
         return len(self._jobs)
-
-    def undelivered(self) -> int:
-        """Count the results that their coordinators have not acknowledged."""
-        return len(self._deliveries)
 
     def give_back(self, reason: str) -> None:
         """Stop every job and give its attempt back by name."""
@@ -123,9 +94,7 @@ class Working:
         for record in records:
             match record:
                 case ResultCommitted():
-                    self._deliveries[(record.task, record.attempt)] = Delivery(record)
-                    # Also for a coordinator that never comes back: it is kept for an hour, not for ever.
-                    self._core.set_timer(("resend", record.task, record.attempt), self._core.now + RESEND_MS)
+                    self.delivering.restore(record)
                 case _:
                     self.income.restore(record, own)
 
@@ -134,10 +103,8 @@ class Working:
     def knows(self, award: AwardStatement) -> bool:
         """Say whether this very award is being worked on or delivered already."""
         key, named = (award.task, award.attempt), digest(self._core.identity.domain, award)
-        job, delivery = self._jobs.get(key), self._deliveries.get(key)
-        return (job is not None and job.award_digest == named) or (
-            delivery is not None and delivery.committed.award == named
-        )
+        job = self._jobs.get(key)
+        return (job is not None and job.award_digest == named) or self.delivering.award(key) == named
 
     def on_award(
         self,
@@ -170,7 +137,7 @@ class Working:
             core.note(NoteName.JOB_FAILED, statement.task, reason="content_policy", attempt=statement.attempt)
             return "content_policy"
         key = (statement.task, statement.attempt)
-        if key in self._jobs or key in self._deliveries:
+        if key in self._jobs or self.delivering.award(key) is not None:
             # Another award for an attempt that we have: one of the two would be signed for the other's work.
             return "not_served"
         job = self._jobs[key] = Job(
@@ -198,7 +165,7 @@ class Working:
     def _give_up(self, key: tuple[TaskId, int], reason: str) -> None:
         """Give back a job whose pictures did not come; its coordinator is trusted with less, as one that owes us."""
         job = self._jobs.pop(key)
-        self._credit.unpaid(job.coordinator, self._core.now)
+        self.delivering.credit.unpaid(job.coordinator, self._core.now)
         self._core.note(NoteName.JOB_FAILED, job.task, reason=reason, attempt=job.attempt)
         self.abandon(job.peer, job.task, job.attempt, reason)
 
@@ -305,10 +272,9 @@ class Working:
             core.now,
             job.award.statement.price,
         )
-        delivery = self._deliveries[(job.task, job.attempt)] = Delivery(committed)
         core.emit(Persist((ArtifactStored(event.digest, event.data), committed)))
         core.note(NoteName.JOB_FINISHED, job.task, ms=event.generation_ms, attempt=job.attempt)
-        self._send(job.peer, delivery)
+        self.delivering.begin(job.peer, committed)
 
     def on_failed(self, event: JobFailed) -> None:
         """Give an attempt back that the engine could not finish."""
@@ -318,89 +284,18 @@ class Working:
         self._core.note(NoteName.JOB_FAILED, job.task, reason=event.reason, attempt=job.attempt)
         self.abandon(job.peer, job.task, job.attempt, event.reason)
 
-    # Results
-
-    def _send(self, peer: PeerId, delivery: Delivery) -> None:
-        core, sent = self._core, delivery.committed
-        core.emit(SendArtifact(peer, sent.task, sent.attempt, sent.artifact), SendEncoded(peer, sent.result))
-        core.set_timer(("resend", sent.task, sent.attempt), core.now + delivery.pause_ms)
-        delivery.pause_ms = min(2 * delivery.pause_ms, LAST_RESEND_MS)
-        core.note(NoteName.RESULT_SENT, sent.task, attempt=sent.attempt)
+    # The coordinator and time
 
     def on_hello(self, peer: PeerId, coordinator: StakingId) -> None:
         """A coordinator is (back) on the line: it gets what it has not acknowledged, and hears of its jobs."""
         for job in self._jobs.values():
             if job.coordinator == coordinator:
                 job.peer, job.said_at = peer, UnixMillis(0)
-        for delivery in self._deliveries.values():
-            if delivery.committed.coordinator == coordinator:
-                self._send(peer, delivery)
+        self.delivering.on_hello(peer, coordinator)
 
     def on_timer(self, what: str, task: TaskId, attempt: int) -> None:
         """A result was not acknowledged (``resend``), or a picture did not come (``input``)."""
         if what == "input":
             self.inputs.on_timer((task, attempt))
         else:
-            self._send_again(task, attempt)
-
-    def _send_again(self, task: TaskId, attempt: int) -> None:
-        """No receipt yet: send again while there is a stream, and give up after an hour."""
-        delivery = self._deliveries.get((task, attempt))
-        if delivery is None:
-            return
-        if self._core.now - delivery.committed.committed_at > RESULT_KEPT_MS:
-            self._credit.unpaid(delivery.committed.coordinator, self._core.now)
-            self._settle(delivery)
-            return
-        peer = next((peer for peer, id_ in self._streams.items() if id_ == delivery.committed.coordinator), None)
-        if peer is not None:
-            self._send(peer, delivery)
-        else:
-            self._core.set_timer(("resend", task, attempt), self._core.now + RESEND_MS)
-
-    def on_receipt(self, coordinator: StakeRow, message: Receipt) -> None:
-        """Take a receipt and its voucher, both signed by the coordinator and never less than before.
-
-        Raises:
-            InvalidMessage: a signature or figure is wrong.
-            IgnoredMessage: it is about nothing that we wait for, or nobody is to blame that it pays nothing.
-        """
-        core, statement, voucher = self._core, message.statement, message.voucher
-        delivery = self._deliveries.get((statement.task, statement.attempt))
-        if delivery is None:
-            raise IgnoredMessage("receipt.unknown")
-        result = decode(delivery.committed.result, RESULT_PLACE)
-        if statement.coordinator != coordinator.id or statement.miner != result.commitment.miner:
-            raise InvalidMessage("receipt.parties")
-        if statement.commitment != digest(core.identity.domain, result.commitment):
-            raise InvalidMessage("receipt.commitment")
-        if voucher.coordinator != coordinator.id or voucher.miner != statement.miner:
-            raise InvalidMessage("receipt.voucher")
-        core.check_signature(statement, message.signature, coordinator, "receipt.signature")
-        core.check_signature(voucher, message.voucher_signature, coordinator, "receipt.voucher_signature")
-        check_redeemable(voucher)
-        if delivery.committed.price is not None and statement.price != delivery.committed.price:
-            raise InvalidMessage("receipt.price")
-        # The highest voucher covers all that was receipted: showing an old one again pays nothing.
-        held = self.earnings.credit(coordinator, statement.price, voucher, message.voucher_signature)
-        self._credit.paid(coordinator.id)
-        self._forget(delivery)
-        core.emit(Persist((ResultSettled(delivery.committed.award), held)))
-        core.note(NoteName.RECEIPT_RECEIVED, statement.task, coordinator=coordinator.id, wei=statement.price)
-
-    def on_reject(self, coordinator: StakingId, message: Reject) -> None:
-        """The coordinator does not take the result: nothing is owed, and it is not sent again."""
-        delivery = self._deliveries.get((message.task, message.attempt))
-        if delivery is not None and delivery.committed.coordinator == coordinator:
-            # Also where another was first: we cannot tell that from a lie, and the next receipt forgives it.
-            self._credit.unpaid(coordinator, self._core.now)
-            self._settle(delivery)
-            self._core.note(NoteName.RESULT_REJECTED, message.task, reason=message.reason, attempt=message.attempt)
-
-    def _settle(self, delivery: Delivery) -> None:
-        self._forget(delivery)
-        self._core.emit(Persist((ResultSettled(delivery.committed.award),)))
-
-    def _forget(self, delivery: Delivery) -> None:
-        del self._deliveries[(delivery.committed.task, delivery.committed.attempt)]
-        self._core.emit(CancelTimer(("resend", delivery.committed.task, delivery.committed.attempt)))
+            self.delivering.on_timer((task, attempt))

@@ -214,7 +214,7 @@ class Chaos:
         core = machine.core
         assert isinstance(core, MinerCore)
         assert not core._working._jobs
-        assert not core._working._deliveries
+        assert not core._working.delivering.undelivered()
         assert not core._claiming._claims
         assert sum(core._claiming._heard.values()) == len(core._claiming._offers)
         assert not machine.jobs

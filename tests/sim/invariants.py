@@ -248,7 +248,7 @@ class Invariants:
             require(most <= MAX_HEARD_PER_COORDINATOR, "open offers of one coordinator grow", machine.name)
             taken = len(claiming._claims) + len(working._jobs)
             require(taken <= machine.places + LOOK_AHEAD, "claims and jobs exceed places and look-ahead", machine.name)
-            clocks = offers + len(claiming._claims) + len(working._deliveries) + 2 * nodes + 8
+            clocks = offers + len(claiming._claims) + working.delivering.undelivered() + 2 * nodes + 8
             require(len(machine.timers) <= clocks, "timers grow", machine.name, len(machine.timers))
         elif isinstance(core, CoordinatorCore):
             tasks = core.waiting()

@@ -113,7 +113,7 @@ class Run:
     def _is_owed(machine: Machine) -> bool:
         """Say whether an honest miner waits for a receipt."""
         core = machine.core
-        return isinstance(core, MinerCore) and machine.behaviour is None and bool(core._working._deliveries)
+        return isinstance(core, MinerCore) and machine.behaviour is None and core._working.delivering.undelivered() > 0
 
     def go(self, on_progress: Callable[[int], None] = lambda _ended: None) -> Summary:
         """Run to the end; ``on_progress`` hears now and then how many tasks have ended.

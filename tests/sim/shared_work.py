@@ -189,7 +189,7 @@ def shared_work() -> Iterator[None]:
     def key(miners: Sequence[StakeRow], field: Field, drawn: Digest, params: Params) -> Any:
         return (id(miners), field.codes, drawn, id(params))
 
-    readers = ("gossip.admission", "roles.coordinator", "roles.miner", "roles.working")
+    readers = ("gossip.admission", "roles.coordinator", "roles.miner", "roles.working", "roles.delivering")
     drawn = remembered(readings, key)
     sign, signer = _signed_once()
     hashed = quick(keccak256)

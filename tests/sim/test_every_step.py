@@ -134,7 +134,7 @@ class Walk:
         for machine in world.everybody:
             core = machine.core
             if isinstance(core, MinerCore):
-                assert not core._working._deliveries
+                assert not core._working.delivering.undelivered()
                 assert not core._working._jobs
                 assert not core._claiming._claims
             elif isinstance(core, CoordinatorCore):

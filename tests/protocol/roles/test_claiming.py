@@ -22,11 +22,11 @@ from protocol.events import (
 from protocol.notes import NoteName
 from protocol.records import ResultCommitted, ResultSettled
 from protocol.roles.claiming import CHOICE, MAX_OPEN_OFFERS
+from protocol.roles.delivering import RESULT_KEPT_MS
 from protocol.roles.discovery import MAX_DIALS, Discovery
 from protocol.roles.miner import BUSY_PAUSE_MS, FIRST_REOPEN_MS, LAST_REOPEN_MS
 from protocol.roles.open_offers import OpenOffer
 from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR
-from protocol.roles.working import RESULT_KEPT_MS
 from protocol.stake.field import Field
 from protocol.stake.lottery import last_slot_ms
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
@@ -263,7 +263,7 @@ def test_restored_result__its_coordinator_never_returns__is_given_up_after_an_ho
     again = MinerSeat((record,))
     effects = again.wait(RESULT_KEPT_MS + 10_000)
     assert len(persisted(effects, ResultSettled)) == 1
-    assert not again.core._working._deliveries
+    assert not again.core._working.delivering.undelivered()
 
 
 def test_restored_result__its_coordinator_greets__is_sent_again_unchanged() -> None:

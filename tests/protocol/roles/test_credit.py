@@ -4,7 +4,7 @@ from protocol.effects import Note
 from protocol.events import StreamClosed, StreamOpened
 from protocol.notes import NoteName
 from protocol.roles.credit import FIRST, FORGOTTEN, MOST, PATIENCE, REMEMBERED, Credit
-from protocol.roles.working import RESEND_MS, RESULT_KEPT_MS
+from protocol.roles.delivering import RESEND_MS, RESULT_KEPT_MS
 from protocol.units import StakingId, UnixMillis
 from protocol.wire.messages import Claim, Reject
 from tests.protocol.roles.frames import CAROL_ID, NOW, PRICE, award_of, hello, receipt_of, voucher_of
@@ -101,7 +101,7 @@ def test_result__given_up_after_an_hour__still_counts_as_unpaid() -> None:
     seat = MinerSeat()
     seat.delivered()
     seat.wait(RESULT_KEPT_MS + 200_000)
-    assert not seat.core._working._deliveries
+    assert not seat.core._working.delivering.undelivered()
     assert skipped(seat.offer()) == ["unpaid"]
 
 
@@ -110,7 +110,7 @@ def test_result__given_up__is_forgotten_after_another_hour_and_its_coordinator_g
     seat.delivered()
     seat.hear(StreamClosed(CAROL.peer_id))
     seat.wait(RESULT_KEPT_MS + RESEND_MS)
-    assert not seat.core._working._deliveries
+    assert not seat.core._working.delivering.undelivered()
     seat.hear(StreamOpened(CAROL.peer_id))
     seat.say(CAROL, hello(CAROL_ID))
     assert skipped(seat.offer()) == ["unpaid"]
