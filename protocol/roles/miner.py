@@ -4,10 +4,10 @@ This file hears events and checks who speaks; ``claiming`` weighs offers, ``work
 ``delivering`` brings results home. Spec: SPEC.md §8, §9.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final, final
 
-from protocol.effects import CancelTimer, Connect, OpenStream, Provide, Subscribe
+from protocol.effects import Connect, OpenStream, Provide, Subscribe
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import (
     ActivityChanged,
@@ -33,12 +33,13 @@ from protocol.events import (
     TxFailed,
 )
 from protocol.records import Record
+from protocol.roles.announcing import Announcing
 from protocol.roles.claiming import Claiming
-from protocol.roles.core import EMPTY, Core, Identity
+from protocol.roles.core import Core, Identity
 from protocol.roles.discovery import Discovery
 from protocol.roles.look_ahead import look_ahead
 from protocol.roles.redeeming import RedeemPolicy
-from protocol.roles.serving import CAPABILITY_LIFE_MS, MinerLoad, Serving
+from protocol.roles.serving import MinerLoad, Serving
 from protocol.roles.working import Refuses, Working, refuses_nothing
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
@@ -63,9 +64,6 @@ LAST_REOPEN_MS: Final = 30_000
 """Longest pause (ms): a coordinator that will not have us is not knocked at twice a second for ever."""
 HELLO_PACE_MS: Final = 1000
 """Least time (ms) between two greetings of one coordinator that we act upon."""
-BUSY_PAUSE_MS: Final = 100
-"""How long (ms) a miner is busy before it says so: who gave it the task knows, and a task that is over sooner is no
-news to the others."""
 
 
 @final
@@ -103,12 +101,11 @@ class MinerCore(Core):
         self._reopen_pause_ms: dict[PeerId, int] = {}
         """Pause before the next try, of coordinators whose stream closed before they had greeted us."""
         self._serving = Serving(self, addresses, price_floor)
-        self._announced_free = -1
-        self._busy_timer_set = False
         self._subscribed: set[str] = set()
         self._working = Working(self, self._streams, redeem or RedeemPolicy(), refuses)
         self._claiming = Claiming(self, price_floor, blocked, self._working)
         self._claiming.streams, self._claiming.connected = self._streams, self._connected
+        self._announcing = Announcing(self, self._serving, self._streams, self._refuses, self._free)
         self._search = Discovery(coordinator_key(identity.network), identity.key.peer_id)
         self._saved: tuple[Record, ...] | None = None
 
@@ -162,19 +159,7 @@ class MinerCore(Core):
         """After any event: claim what there is room for; tell coordinators when places came back or stay away."""
         ahead, places = look_ahead(self._serving.models.values()), self._serving.places
         is_free = self._claiming.fill(places, self._working.busy(), ahead) < places
-        said_so = self._announced_free > 0
-        if is_free:
-            if not said_so:
-                self._announce()
-            elif self._busy_timer_set:
-                self._busy_timer_set = False
-                self.emit(CancelTimer(("busy", EMPTY, 0)))
-        elif said_so:
-            if self._claiming.expected_ms(self._serving.models) > BUSY_PAUSE_MS:
-                self._announce()
-            elif not self._busy_timer_set:
-                self._busy_timer_set = True
-                self.set_timer(("busy", EMPTY, 0), self.now + BUSY_PAUSE_MS)
+        self._announcing.consider(is_free, lambda: self._claiming.expected_ms(self._serving.models))
 
     def _free(self) -> int:
         """Count the places that nobody has, nor may have when our claims are answered."""
@@ -183,7 +168,7 @@ class MinerCore(Core):
     def _on_chain_news(self, event: SettlementSeen | TxConfirmed | TxFailed) -> None:
         """Escrows or payments changed: other offers may be covered, and other coordinators refused."""
         if self._working.income.hear(event):
-            self._announce()
+            self._announcing.tell_all()
             self._claiming.look_anew()
 
     def expects_artifact(self, peer: PeerId, task: TaskId, attempt: int, size: int, now: UnixMillis) -> bool:
@@ -273,7 +258,7 @@ class MinerCore(Core):
                 self._working.delivering.on_receipt(row, message)
                 self._claiming.look_anew()
                 if self._working.income.promised(row.id):
-                    self._announce()
+                    self._announcing.tell_all()
             case Reject():
                 self._working.delivering.on_reject(row.id, message)
             case Cancel(task=task, attempt=attempt):
@@ -302,7 +287,7 @@ class MinerCore(Core):
     def _answer(self, peer: PeerId, coordinator: StakingId) -> None:
         """Tell a coordinator that greeted what we serve, and the results that it has not acknowledged."""
         self._greeted[peer] = self.now
-        self._announce_to((peer,))
+        self._announcing.tell((peer,))
         self._working.on_hello(peer, coordinator)
 
     def _adopt_voucher(self, row: StakeRow, message: Hello) -> None:
@@ -338,7 +323,7 @@ class MinerCore(Core):
         for model in sorted(self._serving.models.keys() - self._subscribed):
             self._subscribed.add(model)
             self.emit(Subscribe(offers_topic(network, model)), Provide(model_key(network, model)))
-        self._announce()
+        self._announcing.tell_all()
 
     def _on_service(self, event: ServiceChanged) -> None:
         """The owner opens or closes this miner: closed, it claims nothing, and ends what it was awarded."""
@@ -348,7 +333,7 @@ class MinerCore(Core):
         if event.is_open is not self._serving.is_open:
             self._serving.is_open = event.is_open
             self._claiming.look_anew()
-            self._announce()
+            self._announcing.tell_all()
 
     def load(self) -> MinerLoad:
         """Say what is promised and not ended: while anything is, the device is needed."""
@@ -356,24 +341,6 @@ class MinerCore(Core):
         return MinerLoad(
             self._serving.is_open, self._claiming.outstanding(), working.busy(), working.delivering.undelivered()
         )
-
-    def _announce(self) -> None:
-        """Push a new signed capability to every coordinator that we serve."""
-        self._announced_free = self._free()
-        # Also while nobody listens or no table lists us: that may change without a greeting.
-        self.set_timer(("capability", EMPTY, 0), self.now + CAPABILITY_LIFE_MS // 3)
-        self._announce_to(self._streams)
-
-    def _announce_to(self, peers: Iterable[PeerId]) -> None:
-        """Push a new signed capability to some: who greets learns what the others know, and they are not told again."""
-        own, peers = self.own_id(), sorted(peers)
-        if own is None or not peers:
-            return
-        self._serving.next_capability()
-        # Whom we do not serve must not count on us, or audits would say that it passes us over.
-        blocked = [peer for peer in peers if self._refuses(self._streams[peer])]
-        self._serving.push(own, [peer for peer in peers if peer not in blocked], self._free())
-        self._serving.push(own, blocked, 0)
 
     def _refuses(self, coordinator: StakingId) -> bool:
         """Say whether a coordinator gets no work: our operator wants it so, or it could not pay."""
@@ -385,11 +352,8 @@ class MinerCore(Core):
                 self._claiming.on_claim_timer(TaskId(subject))
             case "resend" | "input":
                 self._working.on_timer(what, TaskId(subject), attempt)
-            case "capability":
-                self._announce()
-            case "busy":
-                self._busy_timer_set = False
-                self._announce()
+            case "capability" | "busy":
+                self._announcing.on_timer(what)
             case "discover":
                 self.emit(*self._search.look_up())
             case "answer":

@@ -21,10 +21,11 @@ from protocol.events import (
 )
 from protocol.notes import NoteName
 from protocol.records import ResultCommitted, ResultSettled
+from protocol.roles.announcing import BUSY_PAUSE_MS
 from protocol.roles.claiming import CHOICE, MAX_OPEN_OFFERS
 from protocol.roles.delivering import RESULT_KEPT_MS
 from protocol.roles.discovery import MAX_DIALS, Discovery
-from protocol.roles.miner import BUSY_PAUSE_MS, FIRST_REOPEN_MS, LAST_REOPEN_MS
+from protocol.roles.miner import FIRST_REOPEN_MS, LAST_REOPEN_MS
 from protocol.roles.open_offers import OpenOffer
 from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR
 from protocol.stake.field import Field
