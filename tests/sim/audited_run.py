@@ -63,7 +63,7 @@ class AuditedRun:
         recording = Recording(world, "bootstrap0")
         drawn = random.Random(self.seed)
         with uncollected(), shared_work():
-            world.follow_chain()
+            world.chain.follow()
             world.run(SETTLE_MS)
             steps = [drawn.randint(*USUAL_STEPS) * (10 if drawn.random() < 1 / 11 else 1) for _ in range(self.tasks)]
             steps = [min(number, MODEL.max_steps) for number in steps]

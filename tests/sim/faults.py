@@ -53,7 +53,7 @@ class Chaos:
         self.world.tamper = self._watch
         self.world.lose = self._lose
         self.world.repeat = lambda: self.storm and self.random.random() < 0.05
-        self.world.follow_chain()
+        self.world.chain.follow()
         self.world.run(SETTLE_MS)
 
     # Faults
@@ -136,14 +136,14 @@ class Chaos:
 
     def leave_table(self, name: str, for_ms: int) -> None:
         """A node is inactive in the tables that are fixed from now on, for a while."""
-        rows, address = self.world.rows, self.world.machines[name].key.address
-        self.world.rows = tuple(
+        rows, address = self.world.chain.rows, self.world.machines[name].key.address
+        self.world.chain.rows = tuple(
             row if row.address != address else type(row)(row.id, row.address, row.role, row.stake, active=False)
             for row in rows
         )
 
         def come_back() -> None:
-            self.world.rows = rows
+            self.world.chain.rows = rows
 
         self.world.at(for_ms, come_back)
 

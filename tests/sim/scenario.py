@@ -123,7 +123,7 @@ class Run:
         """
         world = self.world
         with uncollected(), shared_work():
-            world.follow_chain()
+            world.chain.follow()
             world.run(SETTLE_MS)
             self.storm.plan(self.plan)
             last = max((step.at_ms + step.for_ms for step in self.plan), default=0)

@@ -24,12 +24,12 @@ class Settlement:
         """Give every coordinator so much."""
         self._world = world
         self._chain = world.chain
-        self._keys: dict[StakingId, Address] = {row.id: row.address for row in world.rows}
+        self._keys: dict[StakingId, Address] = {row.id: row.address for row in world.chain.rows}
         self.deposit = deposit
         self.acknowledged: defaultdict[Pair, int] = defaultdict(int)
         self.redeemed: defaultdict[Pair, int] = defaultdict(int)
         self.calls = 0
-        coordinators = [row.id for row in world.rows if row.role is Role.COORDINATOR]
+        coordinators = [row.id for row in world.chain.rows if row.role is Role.COORDINATOR]
         self._chain.escrows = {one: Escrow(one, deposit, Wei(0), Wei(0), Wei(0)) for one in coordinators}
         self._chain.is_settling = True
         world.chain.contract = self.call

@@ -112,7 +112,9 @@ class Storm:
 
     def _set_active(self, name: str, active: bool) -> None:
         node = self._world.staking_id(name)
-        self._world.rows = tuple(replace(row, active=active) if row.id == node else row for row in self._world.rows)
+        self._world.chain.rows = tuple(
+            replace(row, active=active) if row.id == node else row for row in self._world.chain.rows
+        )
 
     def _part(self, step: Step) -> None:
         drawn, world = random.Random(step.amount), self._world
@@ -137,7 +139,7 @@ class Storm:
 
     def _fork(self, step: Step) -> None:
         """A node's chain node follows another branch, in which somebody holds another stake."""
-        rows = self._world.rows
+        rows = self._world.chain.rows
         self._world.chain.forked[step.who] = (replace(rows[0], stake=rows[0].stake + 1), *rows[1:])
         self._world.at(step.for_ms, self._world.chain.forked.pop, step.who, None)
 

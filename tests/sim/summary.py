@@ -89,7 +89,7 @@ class Summary:
 
     def shares_by_stake(self) -> list[tuple[int, int, float, float]]:
         """Give (stake in CAI, miners, their share of stake, their share of tasks) for each stake that there is."""
-        rows = [row for row in self.world.rows if row.role is Role.MINER]
+        rows = [row for row in self.world.chain.rows if row.role is Role.MINER]
         total, done = sum(row.stake for row in rows) or 1, sum(self.won.values()) or 1
         shares = []
         for stake in sorted({row.stake for row in rows}):

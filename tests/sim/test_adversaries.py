@@ -94,6 +94,6 @@ def test_run__miner_whose_neighbours_hand_nothing_on__works_if_one_is_a_coordina
     assert not run.world.judged
     assert summary.claims_per_task() <= BUDGET
     won = summary.won[run.world.staking_id(VICTIM)] / sum(summary.won.values())
-    rows = {row.id: row.stake for row in run.world.rows if row.id > CROWD.coordinators}
+    rows = {row.id: row.stake for row in run.world.chain.rows if row.id > CROWD.coordinators}
     due = rows[run.world.staking_id(VICTIM)] / sum(rows.values())
     assert (won > due / 2) if works else (won == 0)

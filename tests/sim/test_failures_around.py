@@ -21,7 +21,7 @@ SHORT_EPOCHS = network_params(epoch_s=12, boundary_tolerance_s=3)
 def following(**options: object) -> World:
     """A settled world with short epochs, whose chain goes on."""
     world = World(params=SHORT_EPOCHS, **options)  # type: ignore[arg-type]
-    world.follow_chain()
+    world.chain.follow()
     world.run(SETTLE_MS)
     return world
 
@@ -123,7 +123,7 @@ def test_chain_node__slow__tables_come_late_and_tasks_are_done() -> None:
 
 def test_chain_node__lies_to_one_miner__others_work_nobody_is_judged_and_it_is_back() -> None:
     world = following(miners=3)
-    rows = world.rows
+    rows = world.chain.rows
     world.chain.forked["miner0"] = (replace(rows[0], stake=rows[0].stake + 1), *rows[1:])
     world.run(3 * 1000 * SHORT_EPOCHS.epoch_s)
     lied = [accept(world) for _ in range(12)]

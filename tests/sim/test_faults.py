@@ -45,7 +45,7 @@ def test_clocks__minutes_wrong__tasks_are_done_and_nobody_is_judged(
     params = network_params(epoch_s=600, boundary_tolerance_s=180, head_max_age_s=300)
     names = ("coordinator0", "miner0", "miner1")
     world = World(miners=3, params=params, skews=dict(zip(names, skews, strict=True)))
-    world.follow_chain()
+    world.chain.follow()
     world.run(SETTLE_MS)
     winners = set()
     for _ in range(12):
@@ -58,7 +58,7 @@ def test_clocks__minutes_wrong__tasks_are_done_and_nobody_is_judged(
 
 def test_epochs__many_pass_with_tasks_under_way__all_are_done() -> None:
     world = World(miners=3, coordinators=2, params=network_params(epoch_s=4, boundary_tolerance_s=1))
-    world.follow_chain()
+    world.chain.follow()
     world.run(SETTLE_MS)
     for machine in world.machines.values():
         machine.step_ms = 150

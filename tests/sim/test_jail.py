@@ -23,7 +23,7 @@ def bulletins(world: World) -> list[Bulletin]:
 
 def test_jail__miner__gets_no_work_until_it_is_free_and_tables_stay() -> None:
     world = World(miners=3)
-    world.follow_chain()
+    world.chain.follow()
     world.run(SETTLE_MS)
     published = bulletins(world)
     assert finish(world, accept(world)) is Stage.DONE
@@ -45,7 +45,7 @@ def test_jail__miner__gets_no_work_until_it_is_free_and_tables_stay() -> None:
 
 def test_jail__coordinator__is_not_heard_until_it_is_free_and_loses_no_task() -> None:
     world = World(miners=2, coordinators=2)
-    world.follow_chain()
+    world.chain.follow()
     world.run(SETTLE_MS)
     task = accept(world)
     world.jail("coordinator0")

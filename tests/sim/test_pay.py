@@ -30,7 +30,7 @@ def paying(deposit: int, **options: int) -> tuple[World, Settlement]:
     for name in list(world.machines):
         world.crash(name)
         world.start(name)
-    world.follow_chain()
+    world.chain.follow()
     world.run(SETTLE_MS)
     return world, settlement
 

@@ -173,19 +173,6 @@ class World(Timeline):
         """Staking id of a machine."""
         return self.machines[name].staking_id
 
-    @property
-    def rows(self) -> tuple[StakeRow, ...]:
-        """What tables that are fixed from now on say."""
-        return self.chain.rows
-
-    @rows.setter
-    def rows(self, rows: tuple[StakeRow, ...]) -> None:
-        self.chain.rows = rows
-
-    def follow_chain(self) -> None:
-        """Let blocks and tables come."""
-        self.chain.follow()
-
     def jail(self, name: str, *, free: bool = False) -> None:
         """Jail a node, or set it free."""
         self.chain.jail(self.staking_id(name), free=free)
