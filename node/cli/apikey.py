@@ -155,7 +155,10 @@ def _file(keys_file: Path | None, config: Path | None) -> Path:
     if config is not None:
         from node.configuration import load_settings
 
-        return load_settings(config, {}).api_keys_file
+        settings = load_settings(config, {})
+        if settings.role != "coordinator":
+            raise ConfigError(f"--config: {config} is of a {settings.role}: only a coordinator serves API keys")
+        return settings.api_keys_file
     return (keys_file or DEFAULT_FILE).expanduser().absolute()
 
 

@@ -26,6 +26,7 @@ from node.app_keys import ApiKey
 from protocol.errors import ConfigError
 from protocol.units import UnixMillis, Wei
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
@@ -192,6 +193,15 @@ def test_apikey__create_list_revoke__a_whole_life(apikey, file):
     assert apikey("revoke", "nobody", code=2).stderr.startswith("error: NAME: no key has the name or label 'nobody'")
     assert apikey("revoke", "shop").stdout == f"revoked {name} (shop)\n"
     assert read_api_keys(file) == {}
+
+
+def test_apikey__settings_of_a_miner__names_the_flag_and_makes_no_key(cuckoo, tmp_path):
+    settings = tmp_path / "miner.toml"
+    settings.write_text((CONFIGS / "nodes/miner.toml").read_text().replace("# data = ", f"data = '{tmp_path}/data' # "))
+    code, out, error = cuckoo("apikey", "create", "--label", "my app", "--config", str(settings))
+    assert (code, out) == (2, "")
+    assert error == f"error: --config: {settings} is of a miner: only a coordinator serves API keys\n"
+    assert not (tmp_path / "data").exists()
 
 
 def test_apikey__import__takes_keys_over_once(apikey, file, tmp_path):
