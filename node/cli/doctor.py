@@ -67,7 +67,8 @@ def doctor(
             }
         )
     else:
-        print(f"{len(findings)} checks, {red} red" if red else f"{len(findings)} checks, all is well")
+        number = "1 check" if len(findings) == 1 else f"{len(findings)} checks"
+        print(f"{number}, {red} red" if red else f"{number}, all is well")
     raise typer.Exit(1 if red else 0)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from node.cli.account import NOBODY, JsonOption, OptionalNetworkOption, look, print_line
+from node.cli.account import NOBODY, JsonOption, look, print_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,12 @@ DaysOption = Annotated[int, typer.Option("--days", min=1, help="How many days to
 CheckOption = Annotated[
     bool, typer.Option("--check", help="Compare with the chain now; the exit code is 1 where it says otherwise.")
 ]
+ChainOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--network", metavar="FILE", help="The network's file: which chain --check asks.", envvar="CUCKOO_NETWORK"
+    ),
+]
 
 
 def earnings(
@@ -28,7 +34,7 @@ def earnings(
     ] = None,
     days: DaysOption = 14,
     check: CheckOption = False,
-    network: OptionalNetworkOption = None,
+    network: ChainOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what coordinators promised a miner, what was redeemed, and what is still to come.
@@ -59,7 +65,7 @@ def spend(
     ] = None,
     days: DaysOption = 14,
     check: CheckOption = False,
-    network: OptionalNetworkOption = None,
+    network: ChainOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a coordinator promised its miners, what they redeemed, and what its escrow still covers.

@@ -168,6 +168,7 @@ def test_doctor__settings_are_wrong__is_the_one_red_line(cuckoo, tmp_path):
     code, found = examined(cuckoo, "--config", str(tmp_path / "node.toml"))
     assert (code, list(found)) == (1, ["settings"])
     assert "is not one of bootstrap, coordinator, miner" in found["settings"]["detail"]
+    assert cuckoo("doctor", "--config", str(tmp_path / "node.toml"))[1].endswith("\n1 check, 1 red\n")
 
 
 def test_doctor__nothing_named__is_misuse(cuckoo):
