@@ -19,6 +19,7 @@ from node.adapters.libp2p.dht_queries import MAX_QUERY_BYTES, Queries
 from node.adapters.libp2p.dht_records import Records
 from node.adapters.libp2p.dht_table import ADDRESSES, CLOSEST, Gate, Table
 from node.adapters.libp2p.dht_walk import walk
+from node.adapters.libp2p.dialling import ADDRESS_LIFE_S
 from node.adapters.libp2p.framing import STREAM_ERRORS, VarintFrames, varint_frame
 from node.adapters.libp2p.gossip_limits import Judge
 from node.adapters.libp2p.host import peerstore_of, swarm_of
@@ -29,8 +30,6 @@ from protocol.errors import InvalidMessage
 
 MAX_RECORD_KEY_BYTES: Final = 80
 """Longest key of a record, as libp2p says; ours have 34."""
-ADDRESS_LIFE_S: Final = 3600
-"""How long an address that we were told is tried (s)."""
 DIALS_AT_ONCE: Final = 3
 """Peers that are dialled at once to be asked or told; each costs both ends 4 ms of CPU. Where fifty nodes that share
 two cores began all of theirs at once, none was made in time, and all were begun anew, without end."""

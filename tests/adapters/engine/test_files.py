@@ -10,7 +10,6 @@ from node.adapters.engine.files import EXIF, USER_COMMENT, Parameters, encode_pi
 from protocol.task.artifact import check_picture
 
 PICTURE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8), "RGB")
-SMOOTH = Image.linear_gradient("L").resize((64, 48)).convert("RGB")
 PLAIN = Parameters("tiny", "0123456789", 20, "DDIMScheduler", 7.5, 42)
 LINE = "Steps: 20, Sampler: DDIMScheduler, CFG scale: 7.5, Seed: 42, Size: 64x48, Model hash: 0123456789, Model: tiny"
 
