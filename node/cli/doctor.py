@@ -30,8 +30,8 @@ def doctor(
     """Look a node over, before it runs or while it does: a line for each check, and one thing to do for each red one.
 
     Settings, key, data folder, ports, reach, entry points, chain, contract, clock, registration, stake and gas; of a
-    miner its device, driver, memory and models. Nothing waits for ever. Exit codes: 0 all is well, 1 something is
-    red, 2 the command must be changed.
+    coordinator its escrow, of a miner its device, driver, memory and models. Nothing waits for ever. Exit codes: 0 all
+    is well, 1 something is red, 2 the command must be changed.
 
       $ cuckoo doctor --config miner.toml
 

@@ -1,5 +1,6 @@
-"""What the chain must say of a node: the right chain and contract, a clock like ours, a registration, and gas."""
+"""What the chain must say of a node: the right chain and contract, a clock like ours, a registration, escrow, gas."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -20,7 +21,7 @@ COIN: Final = 10**18
 
 
 async def look_at_chain(settings: Settings, now_s: float) -> Sequence[Finding]:
-    """Ask every chain node, then the first that is right, about contract, time, registration and gas.
+    """Ask every chain node, then the first that is right, about contract, time, registration, escrow and gas.
 
     Args:
         settings: Of the node.
@@ -35,6 +36,8 @@ async def look_at_chain(settings: Settings, now_s: float) -> Sequence[Finding]:
         found.append(await _clock(rpc, settings, now_s))
         if found[-2].is_good and settings.role is not NodeRole.BOOTSTRAP:
             found.append(await _registration(rpc, settings))
+            if settings.role is NodeRole.COORDINATOR and found[-1].name == "stake":
+                found.append(await _escrow(rpc, settings))
         found.append(await _gas(rpc, settings))
     return found
 
@@ -104,11 +107,32 @@ async def _registration(rpc: JsonRpc, settings: Settings) -> Finding:
         return bad("stake", detail, f"cuckoo stake {number} {(minimum - own) // CAI + 1}")
     if in_debt or jailed_until:
         why = "in debt to miners" if in_debt else "jailed"
-        fix = "cuckoo escrow deposit" if in_debt else f"cuckoo unjail {number}, once its time is over"
+        fix = f"cuckoo escrow deposit {number} AMOUNT" if in_debt else f"cuckoo unjail {number}, once its time is over"
         return bad("stake", f"node {number} is {why}", fix)
     if not is_active:
         return bad("stake", f"node {number} is not active", f"cuckoo stake {number} 1")
     return good("stake", f"node {number} is an active {role} with {own / CAI:,.0f} CAI of its own")
+
+
+async def _escrow(rpc: JsonRpc, settings: Settings) -> Finding:
+    """Look what a registered coordinator's escrow holds; what of it is promised its own store alone knows."""
+    artifact, at, key = load("Staking"), settings.chain.staking, keystore.address_of(settings.keystore)
+    calls = [Call(artifact, at, "id_by_key", (key,)), Call(artifact, at, "settlement", ())]
+    (number,), (settlement,) = await read(rpc, calls)
+    if not int(settlement, 16):
+        return good("escrow", "this network has no Settlement contract yet")
+    ((held,),) = await read(rpc, [Call(load("Settlement"), settlement, "escrow", (number,))])
+    return judge_escrow(number, held / CAI, settings.coordinator.escrow_low_cai)
+
+
+def judge_escrow(number: int, held_cai: float, low_cai: float) -> Finding:
+    """Say what an escrow of so much means where less than ``low_cai`` is to be warned of."""
+    if held_cai > 0 and held_cai >= low_cai:
+        return good("escrow", f"{held_cai:,.0f} CAI for the miners of coordinator {number}")
+    detail = f"{held_cai:,.0f} CAI, less than coordinator.escrow_low_cai: {low_cai:,.0f}"
+    if not held_cai:
+        detail = "nothing is deposited for miners, so that no task is taken (escrow_short)"
+    return bad("escrow", detail, f"cuckoo escrow deposit {number} {max(math.ceil(low_cai - held_cai), 1)}, or more")
 
 
 async def _gas(rpc: JsonRpc, settings: Settings) -> Finding:

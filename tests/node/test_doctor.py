@@ -4,6 +4,7 @@ import dataclasses
 import json
 import socket
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from node.adapters.device.nvidia import Card
 from node.adapters.engine.device import DeviceDescription
 from node.configuration import load_params, load_settings
 from node.control import Control
-from node.doctor.chain import judge_clock, look_at_chain
+from node.doctor.chain import judge_clock, judge_escrow, look_at_chain
 from node.doctor.device import describe_device, judge_device, judge_memory, look_at_models
 from node.doctor.findings import Check, Finding, bad, examine, good, in_thread
 from node.doctor.machine import (
@@ -31,13 +32,14 @@ from node.doctor.machine import (
 )
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile
 from protocol.errors import Unavailable
-from protocol.units import Role
+from protocol.units import CAI, Role, Wei
 from tests.support.anvil import running_anvil
 
 PASSWORD = "a password for tests"
 PEER = "16Uiu2HAmEWQnHq2jLKJypwVnVoQeFCULuyop6atvq2eWjYSUjzNi"
 GPU = DeviceDescription("cuda", "A card", 24 * 10**9, 20 * 10**9, (8, 9), True, "2.13.0", "CUDA 12.8")
 CPU = DeviceDescription("cpu", "CPU with 2 threads", 8 * 10**9, 4 * 10**9, (0, 0), False, "2.13.0+cpu", "")
+ESCROW = Wei(1000 * CAI)
 CARD = Card("A card", "580.1", 24 * 10**9, 20 * 10**9, 60, 93)
 
 
@@ -86,7 +88,7 @@ def place(tmp_path_factory):
         keystore.create(keys[name], PASSWORD, light=True, key=secret)
     keystore.write_private(folder / "password", PASSWORD + "\n")
     with running_anvil() as anvil:
-        deployed = trio.run(deploy_devnet, anvil.url, load_params("minimal"), nodes)
+        deployed = trio.run(partial(deploy_devnet, escrow=ESCROW), anvil.url, load_params("minimal"), nodes)
         network = folder / "network.toml"
         NetworkFile(
             params="minimal",
@@ -129,7 +131,7 @@ def listener():
     ("role", "section", "beside"),
     [
         ("bootstrap", "", set()),
-        ("coordinator", "[http]|port = 0", {"stake"}),
+        ("coordinator", "[http]|port = 0", {"stake", "escrow"}),
         ("miner", "[engine]|kind = 'instant'", {"stake", "device", "model"}),
     ],
 )
@@ -351,6 +353,21 @@ async def test_look_at_chain__registration_that_will_not_do__is_red(place, key, 
     found = (await looked(place, key, role))[name]
     assert not found.is_good
     assert part in found.detail
+
+
+async def test_look_at_chain__escrow_of_a_coordinator__is_compared_with_what_it_warns_of(place):
+    assert (await looked(place, "coordinator", "coordinator"))["escrow"].is_good
+    low = (await looked(place, "coordinator", "coordinator", **{"coordinator.escrow_low_cai": 1500}))["escrow"]
+    assert not low.is_good
+    assert low.detail == "1,000 CAI, less than coordinator.escrow_low_cai: 1,500"
+    assert low.fix == "cuckoo escrow deposit 1 500, or more"
+
+
+@pytest.mark.parametrize(("low_cai", "amount"), [(0.0, 1), (100.0, 100)])
+def test_judge_escrow__nothing_deposited__says_that_no_task_is_taken(low_cai, amount):
+    finding = one([judge_escrow(7, 0.0, low_cai)])
+    assert "no task is taken (escrow_short)" in finding.detail
+    assert finding.fix == f"cuckoo escrow deposit 7 {amount}, or more"
 
 
 async def test_look_at_chain__wrong_chain_or_nobody__nothing_else_is_asked(place):
