@@ -84,6 +84,7 @@ class Working:
     def give_back(self, reason: str) -> None:
         """Stop every job and give its attempt back by name."""
         for job in self._jobs.values():
+            self.inputs.forget((job.task, job.attempt))
             self._core.emit(CancelJob(job.task, job.attempt))
             self._core.note(NoteName.JOB_FAILED, job.task, reason=reason, attempt=job.attempt)
             self.abandon(job.peer, job.task, job.attempt, reason)

@@ -6,7 +6,7 @@ import pytest
 
 from protocol.effects import CancelJob, Publish, Refused, Reply, SendArtifact, SendInput, StartJob
 from protocol.errors import InvalidMessage
-from protocol.events import ArtifactReceived, TaskSubmitted
+from protocol.events import ArtifactReceived, ServiceChanged, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import InputStored, TaskAccepted, TaskDone, TaskFailed
 from protocol.roles import input_sending, input_waiting
@@ -359,6 +359,18 @@ def test_cancel__while_pictures_are_on_their_way__ends_the_waiting():
     assert [effect for effect in effects if isinstance(effect, CancelJob)]
     assert not expects(seat, award, len(SOURCE))
     assert not of_kind(seat.wait(10_000), Alive)
+
+
+def test_service__closed_with_give_back_while_pictures_are_on_their_way__ends_the_waiting():
+    seat = MinerSeat(works=MODEL.works)
+    award = begun(seat)
+    effects = seat.hear(ServiceChanged(is_open=False, give_back=True))
+    assert [abandon.reason for abandon in of_kind(effects, Abandon)] == ["paused"]
+    assert not expects(seat, award, len(SOURCE))
+    assert not [effect for data in BOTH.values() for effect in bring(seat, award, data) if isinstance(effect, StartJob)]
+    effects = seat.wait(WAIT_MS + 1000)
+    assert not of_kind(effects, Alive)
+    assert not of_kind(effects, Abandon), "it was given back already"
 
 
 def test_offer__work_that_the_engine_does_not_do__is_skipped_by_name():
