@@ -24,6 +24,9 @@ _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})
 _BARE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 """JPEG markers without a body."""
 _SCAN: Final = 0xDA
+MAX_SCANS: Final = 128
+"""Scans of one JPEG, its preview's too: encoders write some ten, and each may cost a decoder a pass over all pixels for
+34 bytes, so that a megabyte of them would keep an engine busy for longer than one that hangs."""
 
 Size = tuple[int, int]
 """(width, height) in pixels, as stored: a camera's note to turn the picture is not read here."""
@@ -91,7 +94,12 @@ def _png_size(data: bytes) -> Size | None:
 
 
 def _jpeg_size(data: bytes) -> Size | None:
-    """Read the size of a JPEG of 8 bits; None where no frame that decoders know comes before the first scan."""
+    """Read the size of a JPEG of 8 bits; None where no frame that decoders know comes before the first scan.
+
+    Also None with too many scans. Within one these two bytes do not occur, and elsewhere seldom by chance.
+    """
+    if data.count(bytes([0xFF, _SCAN])) > MAX_SCANS:
+        return None
     position = 2
     for _ in range(_PARTS):
         while data[position : position + 2] == b"\xff\xff" and position < 64 * 1024:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from protocol.errors import InvalidMessage
 from protocol.params import MAX_INPUT_BYTES, MAX_INPUT_EDGE
-from protocol.task.inputs import check_input, check_inputs
+from protocol.task.inputs import MAX_SCANS, check_input, check_inputs
 from protocol.wire.messages import TaskSpecification
 from tests.support.pictures import jpeg, png, vp8, vp8l, vp8x, webp
 
@@ -71,6 +71,14 @@ def test_check_input__still_picture__gives_its_size(data):
 def test_check_input__no_still_picture__is_refused(data):
     with pytest.raises(InvalidMessage) as caught:
         check_input(data)
+    assert caught.value.rule == "input.format"
+
+
+def test_check_input__jpeg_of_endless_scans__is_refused():
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00"
+    assert check_input(jpeg(64, 48) + scan * (MAX_SCANS - 1)) == (64, 48)
+    with pytest.raises(InvalidMessage) as caught:
+        check_input(jpeg(64, 48) + scan * MAX_SCANS)
     assert caught.value.rule == "input.format"
 
 
