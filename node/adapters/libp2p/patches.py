@@ -22,6 +22,8 @@ from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
 from libp2p.peer import peerstore as peerstore_module
 from libp2p.peer.id import ID
+from libp2p.protocol_muxer.exceptions import MultiselectCommunicatorError
+from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.pubsub import gossipsub as gossipsub_module
 from libp2p.pubsub import pubsub as pubsub_module
 from libp2p.pubsub import utils as pubsub_utilities
@@ -52,12 +54,14 @@ PATCHED: Final[dict[str, tuple[Any, str, str]]] = {
     "identify.env_to_send_in_RPC": (identify_module, "env_to_send_in_RPC", "(host)"),
     "pubsub.maybe_consume_signed_record": (pubsub_module, "maybe_consume_signed_record", "(msg, host, peer_id)"),
     "gossipsub.maybe_consume_signed_record": (gossipsub_module, "maybe_consume_signed_record", "(msg, host, peer_id)"),
+    "MultiselectCommunicator.read": (MultiselectCommunicator, "read", "(self)"),
     "muxer_multistream.Yamux": (muxer_multistream_module, "Yamux", "(secured_conn, peer_id, is_initiator, on_close)"),
 }
 """Symbol -> (where it lives, its name, its signature without annotations, or its type)."""
 
 _original_consume = pubsub_utilities.maybe_consume_signed_record
 _original_record = peerstore_module.env_to_send_in_RPC
+_original_read = MultiselectCommunicator.read
 _own_records: "WeakKeyDictionary[IHost, tuple[bytes, float]]" = WeakKeyDictionary()
 _handshakes: "WeakKeyDictionary[Swarm, Handshakes]" = WeakKeyDictionary()
 _seen_records: "WeakKeyDictionary[IHost, dict[ID, bytes]]" = WeakKeyDictionary()
@@ -138,6 +142,14 @@ def _consume_record(msg: RPC, host: IHost, peer_id: ID) -> bool:
     return True
 
 
+async def _read_name(self: MultiselectCommunicator) -> str:
+    """Read the name of a protocol. Upstream raises for bytes that are no text what its callers do not expect."""
+    try:
+        return await _original_read(self)
+    except UnicodeDecodeError as error:
+        raise MultiselectCommunicatorError("the name of a protocol is no text") from error
+
+
 def _replace(holder: object, name: str, value: object) -> None:
     if not hasattr(holder, name):
         raise AttributeError(f"libp2p {LIBP2P_VERSION} has no {name} here; read patches.py before changing its version")
@@ -155,6 +167,7 @@ def apply_patches() -> None:
     _replace(swarm_module, "_HAPPY_EYEBALLS_DELAY", 0.0)
     # Upstream builds its own class for /yamux/1.0.0, whatever class it was given.
     _replace(muxer_multistream_module, "Yamux", OverlayMuxer)
+    _replace(MultiselectCommunicator, "read", _read_name)
     _replace(Swarm, "_do_handle_inbound_connection", _handle_inbound_connection)
     # Upstream logs what strangers send as errors with tracebacks; our journal counts it instead.
     logging.getLogger("libp2p").setLevel(logging.CRITICAL)

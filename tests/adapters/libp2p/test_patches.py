@@ -14,6 +14,7 @@ from libp2p.kad_dht.provider_store import ProviderStore
 from libp2p.kad_dht.routing_table import RoutingTable
 from libp2p.network.swarm import Swarm
 from libp2p.peer.peerstore import PeerStore
+from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pubsub import Pubsub
 
@@ -24,7 +25,7 @@ HOLDERS = {
     each.__name__: each
     for each in (
         *(Pubsub, GossipSub, PeerStore, Swarm, BasicHost),
-        *(KadDHT, PeerRouting, ProviderStore, RoutingTable),
+        *(KadDHT, PeerRouting, ProviderStore, RoutingTable, MultiselectCommunicator),
     )
 }
 UNPATCHED = """
