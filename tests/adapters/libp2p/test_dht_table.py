@@ -2,7 +2,7 @@
 
 from libp2p.peer.id import ID
 
-from node.adapters.libp2p.dht_records import MAX_PROVIDERS_PER_KEY, Records
+from node.adapters.libp2p.dht_records import MAX_KEYS, MAX_KEYS_PER_PROVIDER, MAX_PROVIDERS_PER_KEY, Records
 from node.adapters.libp2p.dht_table import ADDRESSES, CLOSEST, Table, place_of
 from node.adapters.libp2p.identity import to_libp2p
 from tests.support.overlay import peer_of
@@ -111,3 +111,14 @@ def test_add__more_providers_than_are_kept__the_oldest_give_way() -> None:
         records.add(b"key", peer, ADDRESS)
     assert len(records.of(b"key")) == MAX_PROVIDERS_PER_KEY
     assert PEERS[0] not in records.of(b"key")
+
+
+def test_add__one_provider_of_ever_new_keys__only_its_own_are_pushed_out() -> None:
+    records = Records(lambda _peer: True)
+    honest, greedy = PEERS[:2]
+    records.add(b"model", honest, ADDRESS)
+    for number in range(MAX_KEYS + 1):
+        records.add(b"%d" % number, greedy, ADDRESS)
+    assert honest in records.of(b"model")
+    kept = [number for number in range(MAX_KEYS + 1) if greedy in records.of(b"%d" % number)]
+    assert kept == list(range(MAX_KEYS + 1 - MAX_KEYS_PER_PROVIDER, MAX_KEYS + 1))
