@@ -28,7 +28,7 @@ DRAIN_LIMIT_BYTES: Final = 8 * 1024 * 1024
 DRAIN_LIMIT_S: Final = 2.0
 """How much of a refused body is read and thrown away, since a client that still sends does not hear our answer."""
 _METHODS: Final = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
-_UPLOADS: Final = frozenset({"/v1/images/edits", "/v1/tasks"})
+_UPLOADS: Final = frozenset({"/v1/images/edits", "/v1/tasks", "/sdapi/v1/img2img"})
 """Where a body may hold pictures."""
 _KEYED_PREFIXES: Final = ("/v1/", "/sdapi/")
 _UNCOUNTED: Final = frozenset(f"/sdapi/v1/{name}" for name in ("options", "interrupt", "skip", "refresh-checkpoints"))

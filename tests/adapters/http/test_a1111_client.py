@@ -86,6 +86,14 @@ async def test_img2img__no_size__is_that_of_the_source(serve: Serve, bench: Work
     assert (specification.width, specification.height, specification.strength) == (128, 64, 0.6)
 
 
+async def test_img2img__picture_of_usual_size__is_taken(serve: Serve, bench: Workbench):
+    served = await serve(bench)
+    picture = png(640, 320) + bytes(1_000_000)
+    body = {"prompt": "x", "init_images": [b64encode(picture).decode()]}
+    assert (await served.http.post("/sdapi/v1/img2img", json=body)).status_code == 200
+    assert list(served.desk.inputs[0].values()) == [picture]
+
+
 @pytest.mark.parametrize(
     ("body", "code", "said"),
     [
