@@ -18,6 +18,7 @@ from protocol.task.catalog import Catalog
 MAX_PICTURES: Final = 16
 """Pictures of one request, ``n_iter`` times ``batch_size``; each is a task of its own."""
 _MAX_SCRIPTS: Final = 64
+_MAX_MODEL: Final = 256
 
 
 def _drawn(value: object) -> object:
@@ -111,7 +112,10 @@ class PictureFields(BaseModel):
         """
         self._check_offered()
         named = (self.override_settings or {}).get("sd_model_checkpoint")
-        model = str(named)[:256] if named else chosen
+        if named and not (isinstance(named, str) and len(named) <= _MAX_MODEL and named.isprintable()):
+            problem = "override_settings: sd_model_checkpoint is the name of a model, as /sdapi/v1/sd-models lists them"
+            raise ApiError(400, "invalid_request", problem, "override_settings")
+        model = str(named) if named else chosen
         return PictureRequest(
             prompt=self.prompt or "",
             negative_prompt=self.negative_prompt,

@@ -187,6 +187,17 @@ async def test_txt2img__impossible__is_an_error_in_the_shape_that_clients_show(
     assert served.desk.accepted == {}
 
 
+@pytest.mark.parametrize("name", ["\ud800", "x" * 257, ["tiny"], 7])
+async def test_txt2img__model_that_is_no_name__is_refused_by_its_field(serve: Serve, bench: Workbench, name):
+    served = await serve(bench)
+    body = {"prompt": "x", "override_settings": {"sd_model_checkpoint": name}}
+    response = await served.http.post(
+        "/sdapi/v1/txt2img", content=json.dumps(body), headers={"Content-Type": "application/json"}
+    )
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_request"), response.text
+    assert "sd_model_checkpoint" in response.json()["detail"]
+
+
 @pytest.mark.parametrize("scripts", [{"ControlNet": {"args": []}}, {"ADetailer": {"args": [False]}}, {}])
 async def test_txt2img__extension_that_is_off__is_no_hindrance(serve: Serve, bench: Workbench, scripts):
     served = await serve(bench)
