@@ -5,7 +5,9 @@ here again: what says one thing to a reader of headers and another to a decoder 
 """
 
 import io
+import struct
 import warnings
+import zlib
 from typing import Final
 
 from PIL import Image, ImageOps, PngImagePlugin
@@ -24,14 +26,19 @@ OPAQUE: Final = 255
 
 UNREADABLE: Final = (
     OSError,
+    EOFError,
     ValueError,
+    TypeError,
+    AttributeError,
     SyntaxError,
     ArithmeticError,
     LookupError,
     Warning,
+    struct.error,
+    zlib.error,
     Image.DecompressionBombError,
 )
-"""What Pillow raises for bytes that are no picture."""
+"""What Pillow raises for bytes that are no picture, or whose camera wrote nonsense of it."""
 
 Image.MAX_IMAGE_PIXELS = MAX_INPUT_EDGE * MAX_INPUT_EDGE
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = MAX_METADATA_BYTES

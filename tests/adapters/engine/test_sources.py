@@ -94,6 +94,15 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+def noted(old: bytes, new: bytes) -> bytes:
+    """A picture to be turned, of whose camera's notes one entry is of another kind than it says."""
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[0x010E], exif[0x011A] = 6, "hello", 1.5
+    data = file(halves(), "JPEG", exif=exif.tobytes())
+    assert data.count(old) == 1
+    return data.replace(old, new)
+
+
 WHOLE = file(halves((256, 256)))
 FORGED = {
     "empty": b"",
@@ -107,6 +116,8 @@ FORGED = {
     "webp that promises another size": webp(vp8x(200, 100), (b"VP8L", file(halves(), "WEBP", lossless=True)[20:])),
     "text that unpacks to 64 MiB": WHOLE[:33] + chunk(b"zTXt", b"x\x00\x00" + zlib.compress(bytes(2**26))) + WHOLE[33:],
     "larger than any": b"\x89PNG\r\n\x1a\n" + bytes(MAX_INPUT_BYTES),
+    "height among its notes that is text": noted(b"\x01\x0e\x00\x02", b"\x01\x01\x00\x02"),
+    "number among its notes that is text": noted(b"\x01\x1a\x00\x05", b"\x01\x1a\x00\x02"),
     "animation": file(halves(), "WEBP", save_all=True, append_images=[halves(left="green")]),
 }
 
