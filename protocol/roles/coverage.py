@@ -43,9 +43,14 @@ class Coverage:
         """The last payment of each coordinator to us."""
         self._refused: dict[StakingId, str] = {}
         """Whom we said that we refuse, and why."""
+        self._rooms: dict[StakingId, int] = {}
+        """What ``room`` found since the last change: it is asked for each offer of a busy network."""
+        self._rooms_of = 0
+        """As of how many changes of our vouchers."""
 
     def take(self, read: SettlementRead) -> None:
         """Take in what is new on the chain."""
+        self._rooms.clear()
         if read.anew:
             self._escrows, self._payments = {}, {}
         self._escrows.update((escrow.coordinator, escrow) for escrow in read.escrows)
@@ -75,8 +80,15 @@ class Coverage:
 
         Issued total - redeemed + price ≤ escrow - pending withdrawals holds for each price up to this.
         """
-        escrow = self._escrows.get(coordinator)
-        return -1 if escrow is None else escrow.usable - self.promised(coordinator)
+        if self._rooms_of != self._earnings.changes:
+            self._rooms.clear()
+            self._rooms_of = self._earnings.changes
+        room = self._rooms.get(coordinator)
+        if room is None:
+            escrow = self._escrows.get(coordinator)
+            room = -1 if escrow is None else escrow.usable - self.promised(coordinator)
+            self._rooms[coordinator] = room
+        return room
 
     def why_refused(self, coordinator: StakingId) -> str | None:
         """Say why a coordinator gets no work at all now, None when it does."""

@@ -30,6 +30,8 @@ class Earnings:
         """What each coordinator gave receipts for (wei), as far as our store knows."""
         self._false: set[StakingId] = set()
         """Coordinators of vouchers that contradict each other: they get no more work."""
+        self.changes = 0
+        """How often a voucher that we hold was replaced: what was worked out from them holds until the next time."""
 
     def restore(self, record: VoucherHeld, own: StakingId) -> None:
         """Take up what an earlier run held."""
@@ -41,7 +43,7 @@ class Earnings:
             sequence=record.sequence,
             issued_total=record.issued_total,
         )
-        self._vouchers[record.coordinator] = (statement, record.signature)
+        self._hold(statement, record.signature)
         self._earned[record.coordinator] = record.earned
 
     def restore_evidence(self, record: VouchersContradict) -> None:
@@ -64,7 +66,7 @@ class Earnings:
         """Take up a higher voucher that its coordinator showed: our store is an old copy. It is checked already."""
         self._compare(statement, signature)
         if statement.cumulative > self._known(statement.coordinator) or statement.coordinator not in self._vouchers:
-            self._vouchers[statement.coordinator] = (statement, signature)
+            self._hold(statement, signature)
             self._core.emit(Persist((self._record(statement.coordinator),)))
 
     def credit(self, coordinator: StakeRow, price: Wei, voucher: VoucherStatement, signature: bytes) -> VoucherHeld:
@@ -90,8 +92,12 @@ class Earnings:
             raise InvalidMessage("receipt.underpaid")
         self._earned[coordinator.id] = earned
         if held is None or voucher.cumulative > held[0].cumulative:
-            self._vouchers[coordinator.id] = (voucher, signature)
+            self._hold(voucher, signature)
         return self._record(coordinator.id)
+
+    def _hold(self, voucher: VoucherStatement, signature: bytes) -> None:
+        self._vouchers[voucher.coordinator] = (voucher, signature)
+        self.changes += 1
 
     def _compare(self, statement: VoucherStatement, signature: bytes) -> None:
         """Keep a voucher that contradicts the one that we hold, both as they were signed, and say so.

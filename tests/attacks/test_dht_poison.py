@@ -197,6 +197,8 @@ async def test_learn__eight_lies_about_a_peer_that_was_reached_before__reached_a
         await until(lambda: node.connected_to(friend), "the first time")
         parts = node.transport._parts
         assert parts is not None
+        # A connection stands some milliseconds before the dialler knows that its address has led to it.
+        await until(lambda: friend.id in parts.dialler._proven, "the proof")
         parts.peers.disconnect(friend.id, "test")
         await until(lambda: not node.connected_to(friend), "the end")
         parts.dialler.learn(friend.id, NOWHERE)
