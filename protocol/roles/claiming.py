@@ -291,7 +291,7 @@ class Claiming:
         due: dict[StakingId, list[OpenOffer]] = {}
         unpaid = {coordinator for coordinator in self._heard if not self._working.delivering.may_owe_more(coordinator)}
         claims = self._claims.values()
-        room = {coordinator: self._working.room(coordinator, claims) for coordinator in self._heard}
+        room = {coordinator: self._working.room(coordinator, claims) for coordinator in self.streams.values()}
         first_to_come, over = now + LONGEST_SLEEP_MS, []
         for open_offer in self._offers.values():
             due_at = open_offer.slot_at if fresh_too else max(open_offer.slot_at, open_offer.backlog_at)

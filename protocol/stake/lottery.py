@@ -25,11 +25,13 @@ _WARM: Final = MEMBER | WARM
 LAST_OUTSIDE: Final = 4
 """Clocks expected before one's own, for each miner: of miners with one stake, one in 55 is placed at the last."""
 FIRST_OUTSIDE: Final = 8
-"""Miners, free or busy, whose slots are expected in the first δ behind an order; twice as many in the next, and so on.
-
-Where one in F of them is free, the first comes within some δ·log2(F/8), and one more while its award is on its way:
+"""Most miners, free or busy, whose slots are expected in the first δ behind an order; twice as many in the next, and so
+on. Where one in F of them is free, the first comes within some δ·log2(F/8), and one more while its award is on its way:
 as many claims in a network of any size.
 """
+SMALL: Final = 16
+"""In a network of fewer than ``SMALL * FIRST_OUTSIDE`` miners it is one in so many of them, and one at least: else all
+of a small network would claim at once."""
 
 
 def _coordinates(coordinator: StakingId, accepted_epoch: Epoch, boot: int, number: int) -> bytes:
@@ -121,10 +123,11 @@ def outside_place(ranked: int, ticket: Digest, miner: StakingId, table: StakeTab
 def place_behind(ranked: int, before: float, miners: int) -> float:
     """Give the place behind an order of so many, with so many of all miners' clocks expected before one's own.
 
-    Its slot comes after the last of the order by as long as that of rank ``before / FIRST_OUTSIDE`` comes after the
-    first.
+    Its slot comes after the last of the order by as long as that of rank ``before / first`` comes after the first, with
+    as many ``first`` as are expected in the first δ.
     """
-    return (1 + ranked) * (1 + min(before, LAST_OUTSIDE * miners) / FIRST_OUTSIDE) - 1
+    first = min(max(miners / SMALL, 1.0), FIRST_OUTSIDE)
+    return (1 + ranked) * (1 + min(before, LAST_OUTSIDE * miners) / first) - 1
 
 
 def slot_ms(place: float, slot_step_ms: int) -> int:

@@ -129,7 +129,7 @@ def test_on_slot_timer__first_offer_is_over__wakes_the_miner_for_the_next_slot()
     assert sum(what == "slot" for what, _, _ in seat.timers) == 1
     first, second = (bulletin(seat.now, number).offers[0].task for number in (0, 1))
     hear(0, offers=(), closures=(Closure(task=first, reason="done"),))
-    effects = seat.wait(4 * PARAMS.slot_step_ms)
+    effects = seat.wait(last_slot_ms(1, 2, 2 * PARAMS.slot_step_ms))
     assert [claim.statement.task for claim in of_kind(effects, Claim)] == [second]
 
 

@@ -129,7 +129,7 @@ def test_fill__places_are_a_batch__looks_a_batch_ahead_in_the_backlog() -> None:
     seat = MinerSeat(places=4, batch=4)
     claiming = seat.core._claiming
     for number in range(12):
-        seat.offer(number)
+        seat.offer(number, wait_ms=50)
         if number == 3:
             for claim in [one.claim for one in claiming._claims.values()]:
                 seat.say(CAROL, award_of(claim))

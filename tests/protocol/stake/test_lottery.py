@@ -10,7 +10,6 @@ from scipy.stats import binomtest, chisquare
 
 from protocol.stake.field import Field
 from protocol.stake.lottery import (
-    FIRST_OUTSIDE,
     LAST_OUTSIDE,
     award_at,
     clock,
@@ -225,7 +224,7 @@ def test_outside_place__by_clock__is_how_many_are_expected_before_and_never_far_
         by_place = sorted(places, key=places.__getitem__)
         assert [places[one] for one in by_place] == [places[row.id] for row in by_clock], "the order of the clocks"
         assert 7 < min(places.values()) <= max(places.values()) <= place_behind(7, LAST_OUTSIDE * 5, 5)
-        strays.append(FIRST_OUTSIDE * ((1 + places[by_place[0]]) / 8 - 1))
+        strays.append((1 + places[by_place[0]]) / 8 - 1)
     assert 0.9 < sum(strays) / len(strays) < 1.1, "before the first of them one in expectation"
 
 
@@ -233,6 +232,11 @@ def test_outside_place__miner_of_another_table__is_the_last():
     table = StakeTable.of(miners(20_000, 50_000))
     assert outside_place(3, tickets(1)[0], StakingId(99), table) == place_behind(3, LAST_OUTSIDE * 2, 2)
     assert last_slot_ms(3, 2, 100) == slot_ms(place_behind(3, LAST_OUTSIDE * 2, 2), 100)
+
+
+@pytest.mark.parametrize(("miners", "first"), [(2, 1), (16, 1), (64, 4), (128, 8), (10_000, 8)])
+def test_place_behind__network_of_any_size__has_a_share_of_it_in_the_first_step(miners, first):
+    assert slot_ms(place_behind(0, first, miners), 100) == 100
 
 
 @pytest.mark.parametrize("ranked", [0, 7, 1000])
