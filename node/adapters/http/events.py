@@ -5,50 +5,44 @@ from collections.abc import Callable
 from typing import Final, final
 
 import trio
-from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
+from node.adapters.http.sse import EventAnswer
 from node.adapters.http.views import update_view
 from node.desk_ports import Desk
 from protocol.errors import Unavailable
 from protocol.units import TaskId
 
-KEEP_ALIVE_S: Final = 15.0
-"""How often (s) a silent stream sends a comment: proxies close what is silent for 30 s or more."""
 RETRY_MS: Final = 5_000
 """After how long (ms) a client is to connect again when the node stops: a restart takes some seconds."""
 
 
 @final
-class EventStream(Response):
+class EventStream(EventAnswer):
     """Sends one event for each ``Update`` of a task, then ends. It never waits for a listener that left."""
-
-    media_type = "text/event-stream"
 
     def __init__(self, desk: Desk, task: TaskId, stopping: trio.Event, release: Callable[[], None]) -> None:
         """Follow ``task``; ``release`` is called once nobody listens any more."""
-        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        del self.headers["content-length"]
+        super().__init__()
         self._desk = desk
         self._task = task
         self._stopping = stopping
         self._release = release
-        self._sending = trio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream until the task ends, the listener leaves, or the node stops."""
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await self.begin(send)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._hear_client, receive, nursery.cancel_scope)
+                nursery.start_soon(self.hear_client, receive, nursery.cancel_scope)
                 nursery.start_soon(self._hear_stop, send, nursery.cancel_scope)
-                nursery.start_soon(self._keep_alive, send)
+                nursery.start_soon(self.keep_alive, send)
                 try:
                     await self._tell(send)
                 except Unavailable as error:
-                    await self._send(send, f": cut short, {error}\n\n")
+                    await self.say(send, f": cut short, {error}\n\n")
                 nursery.cancel_scope.cancel()
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self.end(send)
         finally:
             self._release()
 
@@ -57,26 +51,11 @@ class EventStream(Response):
         async with self._desk.watch(self._task) as updates:
             async for update in updates:
                 data = json.dumps(update_view(self._task, update), separators=(",", ":"))
-                await self._send(send, f"id: {number}\nevent: {update.stage.value}\ndata: {data}\n\n")
+                await self.say(send, f"id: {number}\nevent: {update.stage.value}\ndata: {data}\n\n")
                 number += 1
-
-    async def _keep_alive(self, send: Send) -> None:
-        while True:
-            await trio.sleep(KEEP_ALIVE_S)
-            await self._send(send, ": still here\n\n")
-
-    async def _send(self, send: Send, text: str) -> None:
-        async with self._sending:
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-
-    @staticmethod
-    async def _hear_client(receive: Receive, scope: trio.CancelScope) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        scope.cancel()
 
     async def _hear_stop(self, send: Send, scope: trio.CancelScope) -> None:
         await self._stopping.wait()
         # Whoever follows comes back by himself, and hears the whole story again: a task outlives its coordinator's run.
-        await self._send(send, f"retry: {RETRY_MS}\n: this node is stopping\n\n")
+        await self.say(send, f"retry: {RETRY_MS}\n: this node is stopping\n\n")
         scope.cancel()

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from typing import Final, final
 
 import trio
-from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from node.adapters.http.errors import ApiError, unavailable
-from node.adapters.http.events import KEEP_ALIVE_S
 from node.adapters.http.orders import Order, Orders, Picture, failure
+from node.adapters.http.sse import EventAnswer
 from node.adapters.http.views import picture_view
 from node.desk_ports import Desk
 from protocol.effects import Stage, Update
@@ -32,10 +31,8 @@ NO_USAGE: Final = {
 
 
 @final
-class ImageStream(Response):
+class ImageStream(EventAnswer):
     """Sends the events of one order of one picture, then ends."""
-
-    media_type = "text/event-stream"
 
     def __init__(
         self,
@@ -59,8 +56,7 @@ class ImageStream(Response):
             stopping: Set when the node stops.
             limit_s: Longest wait (s).
         """
-        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        del self.headers["content-length"]
+        super().__init__()
         self._orders = orders
         self._desk = desk
         self._order = order
@@ -69,7 +65,6 @@ class ImageStream(Response):
         self._sent = 0
         self._stopping = stopping
         self._limit_s = limit_s
-        self._sending = trio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream until the picture is there, the listener leaves, or the node stops."""
@@ -79,10 +74,10 @@ class ImageStream(Response):
     async def _serve(self, receive: Receive, send: Send) -> None:
         is_over = False
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await self.begin(send)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._hear_client, receive, nursery.cancel_scope)
-                nursery.start_soon(self._keep_alive, send)
+                nursery.start_soon(self.hear_client, receive, nursery.cancel_scope)
+                nursery.start_soon(self.keep_alive, send)
                 problem: ApiError | None = ApiError(504, "timeout", f"no picture within {self._limit_s:g} s")
                 with trio.move_on_after(self._limit_s):
                     problem = await self._tell_or_stop(send)
@@ -90,7 +85,7 @@ class ImageStream(Response):
                 if problem is not None:
                     await self._send(send, "error", problem.body())
                 nursery.cancel_scope.cancel()
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self.end(send)
         finally:
             if not is_over and not self._order.detached:
                 await self._orders.cancel(self._order.tasks)
@@ -153,21 +148,7 @@ class ImageStream(Response):
         await self._send(send, name, {**common, **more})
 
     async def _send(self, send: Send, event: str, data: Mapping[str, object]) -> None:
-        text = f"event: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
-        async with self._sending:
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-
-    async def _keep_alive(self, send: Send) -> None:
-        while True:
-            await trio.sleep(KEEP_ALIVE_S)
-            async with self._sending:
-                await send({"type": "http.response.body", "body": b": still here\n\n", "more_body": True})
-
-    @staticmethod
-    async def _hear_client(receive: Receive, scope: trio.CancelScope) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        scope.cancel()
+        await self.say(send, f"event: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n")
 
     async def _hear_stop(self, scope: trio.CancelScope) -> None:
         await self._stopping.wait()

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from typing import Final, final
 
 import trio
-from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from node.adapters.http.portal_views import Scene, happening_view, network_view
+from node.adapters.http.sse import KEEP_ALIVE_S, STILL_HERE, EventAnswer
 
 LOOK_S: Final = 1.0
 """How often (s) it is looked whether the network has changed."""
-KEEP_ALIVE_LOOKS: Final = 15
-"""After so many looks without a change a comment is sent: proxies close what is silent for 30 s or more."""
+KEEP_ALIVE_LOOKS: Final = round(KEEP_ALIVE_S / LOOK_S)
+"""After so many looks without a change a comment is sent."""
 
 
 @final
@@ -36,32 +36,28 @@ class Snapshot:
 
 
 @final
-class NetworkStream(Response):
+class NetworkStream(EventAnswer):
     """Sends ``network`` and ``happenings`` events until the listener leaves or the node stops."""
-
-    media_type = "text/event-stream"
 
     def __init__(self, scene: Scene, snapshot: Snapshot, stopping: trio.Event, leave: Callable[[], None]) -> None:
         """Show ``scene``; ``leave`` is called once nobody listens any more."""
-        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        del self.headers["content-length"]
+        super().__init__()
         self._scene = scene
         self._snapshot = snapshot
         self._stopping = stopping
         self._leave = leave
-        self._sending = trio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream."""
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await self.begin(send)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._end_with_client, receive, nursery.cancel_scope)
+                nursery.start_soon(self.hear_client, receive, nursery.cancel_scope)
                 nursery.start_soon(self._tell_network, send)
                 nursery.start_soon(self._tell_happenings, send)
                 await self._stopping.wait()
                 nursery.cancel_scope.cancel()
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self.end(send)
         finally:
             self._leave()
 
@@ -72,24 +68,14 @@ class NetworkStream(Response):
             silent += 1
             if text != told:
                 told, silent = text, 0
-                await self._send(send, f"event: network\ndata: {text}\n\n")
+                await self.say(send, f"event: network\ndata: {text}\n\n")
             elif silent >= KEEP_ALIVE_LOOKS:
                 silent = 0
-                await self._send(send, ": still here\n\n")
+                await self.say(send, STILL_HERE)
             await trio.sleep(LOOK_S)
 
     async def _tell_happenings(self, send: Send) -> None:
         async with self._scene.live.listen() as batches:
             async for batch in batches:
                 data = json.dumps([happening_view(one) for one in batch], separators=(",", ":"))
-                await self._send(send, f"event: happenings\ndata: {data}\n\n")
-
-    async def _send(self, send: Send, text: str) -> None:
-        async with self._sending:
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-
-    @staticmethod
-    async def _end_with_client(receive: Receive, scope: trio.CancelScope) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        scope.cancel()
+                await self.say(send, f"event: happenings\ndata: {data}\n\n")
