@@ -13,7 +13,7 @@ from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic, function_ab
 
 from contracts.bindings import CONTRACT_NAMES, Artifact, load
 from contracts.deploy import Argument
-from node.adapters.chain.answers import CallRefused, Json, octets
+from node.adapters.chain.answers import WORD, CallRefused, Json, octets
 from protocol.chain_records import CallValue, ContractEvent
 from protocol.errors import OverlayError, Unavailable
 from protocol.units import Address
@@ -27,7 +27,6 @@ _ERROR_SELECTOR: Final = function_abi_to_4byte_selector(
     {"type": "function", "name": "Error", "inputs": [{"name": "reason", "type": "string"}]}
 )
 """What a refusal with a sentence begins with."""
-_WORD: Final = 32
 _REVERTED: Final = 3
 """geth's code of a revert."""
 
@@ -100,7 +99,7 @@ def events_of(logs: Json, contracts: Mapping[str, Address]) -> tuple[ContractEve
             continue
         name = names.get(Address(octets(log.get("address"), 20)))
         if name is not None:
-            event = _event(name, [octets(topic, _WORD) for topic in topics], octets(log.get("data")))
+            event = _event(name, [octets(topic, WORD) for topic in topics], octets(log.get("data")))
             found += [event] if event is not None else []
     return tuple(found)
 

@@ -22,6 +22,12 @@ from protocol.errors import Unavailable
 
 Json: TypeAlias = Any  # what a remote node sent: whoever reads a part of it checks that part
 
+COUNT_BITS: Final = 48
+"""Block numbers, unix seconds and places in a block: beyond any real one, and safe to calculate with and to store."""
+ID_BITS: Final = 64
+"""Bits of a staking id at most."""
+WORD: Final = 32
+"""Bytes of each value in what a contract returns or logs."""
 MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024
 """Largest answer that is read (bytes): 2,000 blocks full of events are below it."""
 MAX_DEPTH: Final = 64

@@ -9,7 +9,7 @@ the place is in the store, anchors and rows together, and the next run goes on f
 from collections.abc import Sequence
 from typing import Final, final
 
-from node.adapters.chain.answers import CallRefused, Json, octets, quantity
+from node.adapters.chain.answers import COUNT_BITS, ID_BITS, WORD, CallRefused, Json, octets, quantity
 from node.adapters.chain.place import Place
 from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.tables import StakeHistory
@@ -30,10 +30,6 @@ PATIENCE: Final = 16
 """Chunks that must be answered after a refusal before a larger one is tried again."""
 SEARCH_WIDTH: Final = 16
 """Headers read at once in a search by time: a cutoff 150 blocks ago takes three requests instead of fifteen."""
-_WORD: Final = 32
-_COUNT_BITS: Final = 48
-"""Block numbers, unix seconds and places in a block: beyond any real one, and safe to calculate with and to store."""
-_ID_BITS: Final = 64
 
 
 @final
@@ -218,10 +214,10 @@ def _header(raw: Json) -> Header:
     if not isinstance(raw, dict):
         raise Unavailable("the chain node sent no block")
     return Header(
-        BlockNumber(quantity(raw.get("number"), _COUNT_BITS)),
+        BlockNumber(quantity(raw.get("number"), COUNT_BITS)),
         octets(raw.get("hash"), 32),
         octets(raw.get("parentHash"), 32),
-        UnixMillis(quantity(raw.get("timestamp"), _COUNT_BITS) * 1000),
+        UnixMillis(quantity(raw.get("timestamp"), COUNT_BITS) * 1000),
     )
 
 
@@ -229,11 +225,11 @@ def _row(log: Json) -> tuple[tuple[BlockNumber, int], StakeRow]:
     """Read one ``NodeChanged`` event: its place as (block, index), and the node's row after it."""
     if not isinstance(log, dict) or not isinstance(topics := log.get("topics"), list) or len(topics) != 2:
         raise Unavailable("the chain node sent an event that is not the staking contract's")
-    data = octets(log.get("data"), 6 * _WORD)
-    _owner, key, role, effective, _own, active = (data[start : start + _WORD] for start in range(0, len(data), _WORD))
+    data = octets(log.get("data"), 6 * WORD)
+    _owner, key, role, effective, _own, active = (data[start : start + WORD] for start in range(0, len(data), WORD))
     try:
         row = StakeRow(
-            id=StakingId(quantity(topics[1], _ID_BITS)),
+            id=StakingId(quantity(topics[1], ID_BITS)),
             address=Address(key[-20:]),
             role=Role(int.from_bytes(role, "big")),
             stake=Wei(int.from_bytes(effective, "big")),
@@ -241,4 +237,4 @@ def _row(log: Json) -> tuple[tuple[BlockNumber, int], StakeRow]:
         )
     except ValueError as error:
         raise Unavailable("the chain node sent an event with an unknown role") from error
-    return (BlockNumber(quantity(log.get("blockNumber"), _COUNT_BITS)), quantity(log.get("logIndex"), _COUNT_BITS)), row
+    return (BlockNumber(quantity(log.get("blockNumber"), COUNT_BITS)), quantity(log.get("logIndex"), COUNT_BITS)), row

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from node.adapters.chain.answers import CallRefused, Json, octets, quantity
+from node.adapters.chain.answers import COUNT_BITS, CallRefused, Json, octets, quantity
 from node.adapters.chain.rpc import JsonRpc
 from protocol.errors import Unavailable
 from protocol.units import BlockNumber, Digest
 
 BATCH: Final = 100
 """Calls in one request: what small providers still take."""
-_COUNT_BITS: Final = 48
 
 Call = tuple[str, Sequence[Json]]
 
@@ -87,8 +86,8 @@ async def look(rpc: JsonRpc, address: str, hashes: Sequence[Digest]) -> GasView:
         raise Unavailable("the chain node sent no latest block")
     base_fee = head.get("baseFeePerGas")
     return GasView(
-        head=BlockNumber(quantity(head.get("number"), _COUNT_BITS)),
-        count=quantity(count, _COUNT_BITS),
+        head=BlockNumber(quantity(head.get("number"), COUNT_BITS)),
+        count=quantity(count, COUNT_BITS),
         balance=quantity(balance),
         base_fee=None if base_fee is None else quantity(base_fee),
         price=quantity(price),
@@ -110,10 +109,10 @@ async def is_canonical(rpc: JsonRpc, places: Sequence[Mined]) -> list[bool]:
 
 
 def _mined(receipt: Mapping[str, Json]) -> Mined:
-    used = quantity(receipt.get("gasUsed"), _COUNT_BITS)
+    used = quantity(receipt.get("gasUsed"), COUNT_BITS)
     price = receipt.get("effectiveGasPrice")
     return Mined(
-        block=BlockNumber(quantity(receipt.get("blockNumber"), _COUNT_BITS)),
+        block=BlockNumber(quantity(receipt.get("blockNumber"), COUNT_BITS)),
         block_hash=octets(receipt.get("blockHash"), 32),
         succeeded=quantity(receipt.get("status")) == 1,
         gas_used=used,

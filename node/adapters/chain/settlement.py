@@ -10,7 +10,7 @@ from typing import Final, final
 
 from contracts.bindings import load
 from node.adapters.chain.abi import call_data, returned
-from node.adapters.chain.answers import CallRefused, Json, octets, quantity
+from node.adapters.chain.answers import COUNT_BITS, ID_BITS, WORD, CallRefused, Json, octets, quantity
 from node.adapters.chain.follower import FIRST_CHUNK_BLOCKS
 from node.adapters.chain.gas_view import ask
 from node.adapters.chain.rpc import JsonRpc
@@ -31,9 +31,6 @@ STRIDE_BLOCKS: Final = 20_000
 """Blocks of a longer way that are read, and kept, at once."""
 SMALL_GAP: Final = 32
 """Blocks of which all events are read at once; after a longer absence only our own payments are, and all escrows."""
-_COUNT_BITS: Final = 48
-_ID_BITS: Final = 64
-_WORD: Final = 32
 
 
 @final
@@ -74,7 +71,7 @@ class SettlementReader:
         if self._read is not None and confirmed < self._read[0]:
             return  # a node that is behind what another one has shown us
         block = await self._block(confirmed)
-        number, hash_ = quantity(block.get("number"), _COUNT_BITS), octets(block.get("hash"), 32)
+        number, hash_ = quantity(block.get("number"), COUNT_BITS), octets(block.get("hash"), 32)
         anew = await self._is_lost()
         last = self._start - 1 if anew or self._read is None else self._read[0]
         while number - last > STRIDE_BLOCKS:
@@ -121,7 +118,7 @@ class SettlementReader:
             answer = octets(
                 await self._rpc.call("eth_call", {"to": "0x" + self._staking.hex(), "data": data}, "latest")
             )
-            if len(answer) != _WORD or not any(answer):
+            if len(answer) != WORD or not any(answer):
                 return False
             self._address = "0x" + answer[12:].hex()
         self._contract = f"{self._chain_id}/{self._address}/{self._start}/{own.id}"
@@ -144,7 +141,7 @@ class SettlementReader:
 
     async def _block(self, number: int) -> dict[str, Json]:
         raw = await self._rpc.call("eth_getBlockByNumber", hex(number), False)
-        if not isinstance(raw, dict) or quantity(raw.get("number"), _COUNT_BITS) != number:
+        if not isinstance(raw, dict) or quantity(raw.get("number"), COUNT_BITS) != number:
             raise Unavailable(f"the chain node does not know block {number} below its own head")
         return raw
 
@@ -158,7 +155,7 @@ class SettlementReader:
         """Read events of these blocks: all of them, or only payments of this node."""
         assert self._own is not None
         assert self._address is not None
-        word = "0x" + self._own.id.to_bytes(_WORD, "big").hex()
+        word = "0x" + self._own.id.to_bytes(WORD, "big").hex()
         own = [REDEEMED, word] if self._own.role is Role.COORDINATOR else [REDEEMED, None, word]
         topics: dict[str, Json] = {} if everything else {"topics": own}
         found: list[Json] = []
@@ -188,7 +185,7 @@ class SettlementReader:
         for block, raw in zip(blocks, headers, strict=True):
             if not isinstance(raw, dict):
                 raise Unavailable(f"the chain node does not know block {block}, of which it sent events")
-            times[block] = quantity(raw.get("timestamp"), _COUNT_BITS) * 1000
+            times[block] = quantity(raw.get("timestamp"), COUNT_BITS) * 1000
         return tuple(
             Payment(
                 block=BlockNumber(block),
@@ -243,7 +240,7 @@ def _coordinators_in(logs: Iterable[Json]) -> set[StakingId]:
     for log in logs:
         topics = log.get("topics")
         if isinstance(topics, list) and len(topics) > 1:
-            found.add(StakingId(quantity(topics[1], _ID_BITS)))
+            found.add(StakingId(quantity(topics[1], ID_BITS)))
     return found
 
 
@@ -254,15 +251,15 @@ def _payment(log: Json) -> tuple[StakingId, StakingId, int, int, bytes, int, int
         return None
     if len(topics) != 3:
         raise Unavailable("the chain node sent an event that is not the Settlement contract's")
-    data = octets(log.get("data"), 4 * _WORD)
+    data = octets(log.get("data"), 4 * WORD)
     amount, acknowledged, unpaid, _ = (
-        int.from_bytes(data[start : start + _WORD], "big") for start in range(0, len(data), _WORD)
+        int.from_bytes(data[start : start + WORD], "big") for start in range(0, len(data), WORD)
     )
     return (
-        StakingId(quantity(topics[1], _ID_BITS)),
-        StakingId(quantity(topics[2], _ID_BITS)),
-        quantity(log.get("blockNumber"), _COUNT_BITS),
-        quantity(log.get("logIndex"), _COUNT_BITS),
+        StakingId(quantity(topics[1], ID_BITS)),
+        StakingId(quantity(topics[2], ID_BITS)),
+        quantity(log.get("blockNumber"), COUNT_BITS),
+        quantity(log.get("logIndex"), COUNT_BITS),
         octets(log.get("transactionHash"), 32),
         amount,
         acknowledged,

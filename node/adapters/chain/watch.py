@@ -8,7 +8,7 @@ from typing import Any, Final, final
 import trio
 
 from contracts.bindings import load
-from node.adapters.chain.answers import CallRefused, octets, quantity
+from node.adapters.chain.answers import WORD, CallRefused, octets, quantity
 from node.adapters.chain.rpc import JsonRpc
 from protocol.chain_records import Header
 from protocol.crypto.keys import keccak256
@@ -28,7 +28,6 @@ CHECK_S: Final = 60.0
 """Pause (s) between two comparisons of rows with the contract's own."""
 CHECK_ROWS: Final = 32
 """Rows compared at once; 10,000 take five hours, and a registration left out shows at once in the count."""
-_WORD: Final = 32
 
 
 @final
@@ -102,11 +101,11 @@ def _height(answer: Any) -> int:  # noqa: ANN401 what a remote node sent
 def _differs(words: bytes, table: StakeTable, node: StakingId) -> bool:
     """Compare a row with the contract's ``Node`` struct, whose parts are one word each."""
     row = table.by_id[node]
-    if len(words) != len(_LAYOUT) * _WORD:
+    if len(words) != len(_LAYOUT) * WORD:
         return False
 
     def part(name: str) -> int:
-        return int.from_bytes(words[_LAYOUT[name] * _WORD : (_LAYOUT[name] + 1) * _WORD], "big")
+        return int.from_bytes(words[_LAYOUT[name] * WORD : (_LAYOUT[name] + 1) * WORD], "big")
 
     ours = (int.from_bytes(row.address, "big"), int(row.role), int(row.stake), int(row.active))
     return ours != (part("key"), part("role"), part("effective_stake"), part("active"))

@@ -31,6 +31,8 @@ from tests.support.anvil import running_anvil
 from tests.support.journal import RecordingJournal
 from tests.support.networks import network_params
 
+pytestmark = pytest.mark.usefixtures("anvil_is_there")
+
 PARAMS = network_params(epoch_s=8)
 NODES = (
     DevnetNode(Role.COORDINATOR, b"\x01" * 32, 2_500_000, "coordinator-1"),
@@ -44,16 +46,6 @@ class WallClock:
 
     def now(self) -> UnixMillis:
         return UnixMillis(int(time.time() * 1000))
-
-
-@pytest.fixture(autouse=True)
-def _anvil_is_there() -> None:
-    try:
-        find_anvil()
-    except ConfigError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
 
 
 async def test_deploy_devnet__nodes_count_at_once_and_blocks_follow_the_wall_clock(tmp_path: Path):

@@ -1,7 +1,6 @@
 """Escrows and payments as the Settlement contract says them, block by block, over restarts and re-organisations."""
 
 import json
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from contracts.bindings import load
 from node.adapters.chain import settlement as module
 from node.adapters.chain.abi import call_data
 from node.adapters.chain.answers import quantity
-from node.adapters.chain.devchain import DEV_CHAIN_ID, DEV_TREASURY_SECRET, deploy_devnet, devchain, find_anvil
+from node.adapters.chain.devchain import DEV_CHAIN_ID, DEV_TREASURY_SECRET, deploy_devnet, devchain
 from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.sender import Sender
 from node.adapters.chain.settlement import SMALL_GAP, SettlementReader
@@ -21,7 +20,7 @@ from node.adapters.memory.store import MemoryStore
 from protocol.chain_records import Escrow, SettlementRead
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain, sign
-from protocol.errors import ConfigError, Unavailable
+from protocol.errors import Unavailable
 from protocol.events import SettlementSeen
 from protocol.stake.table import StakeRow, StakeTable
 from protocol.units import CAI, Address, BlockNumber, Digest, StakingId, Wei
@@ -29,21 +28,13 @@ from protocol.wire.statements import VoucherStatement
 from tests.adapters.chain.test_devchain import NODES, PARAMS
 from tests.support.chain import Cable, Sink
 
+pytestmark = pytest.mark.usefixtures("anvil_is_there")
+
 COORDINATOR, MINER, OTHER = (StakingId(number) for number in (1, 2, 3))
 ESCROW = Wei(100 * CAI)
 HELD = VoucherStatement(
     coordinator=COORDINATOR, miner=MINER, cumulative=Wei(7 * CAI), boot=1, sequence=1, issued_total=Wei(7 * CAI)
 )
-
-
-@pytest.fixture(autouse=True)
-def _anvil_is_there() -> None:
-    try:
-        find_anvil()
-    except ConfigError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
 
 
 @dataclass
