@@ -49,6 +49,7 @@ async def measure(nodes: int, joins: int, folder: Path) -> dict[str, str]:
         await start(members[:1], ())
         assert members[0].readiness is not None
         entry = members[0].readiness.addresses
+        network.write_network_file(entry)
         await start(members[1 : len(members) - joins], entry)
         await _serves(network, nodes)
         awards: list[dict[str, float]] = []
