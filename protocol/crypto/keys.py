@@ -10,7 +10,7 @@ from typing import Final, final
 
 import base58
 from coincurve import PrivateKey, PublicKey
-from eth_hash.auto import keccak
+from sha3 import keccak_256  # type: ignore[import-untyped]  # a C extension without stubs
 
 from protocol.errors import InvalidMessage
 from protocol.units import Address, Digest, PeerId
@@ -29,7 +29,7 @@ _CACHED_PEERS: Final = 16_384
 
 def keccak256(data: bytes) -> Digest:
     """Hash as Ethereum does."""
-    return Digest(keccak(data))
+    return Digest(keccak_256(data).digest())
 
 
 @final
@@ -97,4 +97,4 @@ def address_of_peer_id(peer: PeerId) -> Address:
 
 def _address_of(public_key: PublicKey) -> Address:
     """Give the Ethereum address of a public key."""
-    return Address(keccak(public_key.format(compressed=False)[1:])[-20:])
+    return Address(keccak256(public_key.format(compressed=False)[1:])[-20:])

@@ -97,7 +97,7 @@ PURE_NAMES = {"pathlib": {"PurePosixPath", "PurePath"}}
 
 MAY_IMPORT = {
     "protocol": {"msgpack", "pydantic", "protocol"},
-    "protocol/crypto": {"coincurve", "eth_hash", "base58", "pydantic", "protocol"},
+    "protocol/crypto": {"coincurve", "sha3", "base58", "pydantic", "protocol"},
     "contracts": {"contracts", "vyper"},
     "node": {"trio", "pydantic", "node", "protocol"},
     "node/cli": {"trio", "typer", "rich", "httpx", "node", "protocol"},
