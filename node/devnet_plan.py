@@ -30,6 +30,9 @@ REDEEM_AFTER_S: Final = 5.0
 MAX_PLACES: Final = 64
 """Most pictures at once of one miner, as ``engine.places`` allows."""
 
+MAX_THREADS: Final = 1024
+"""Most threads of one engine, as ``engine.threads`` allows."""
+
 MAX_ESCROW_CAI: Final = 1_000_000
 """Most escrow of one coordinator (CAI): 64 of them leave enough for everybody's stake."""
 
@@ -49,6 +52,8 @@ class DevnetOptions:
     models: tuple[str, ...] = (DEFAULT_MODEL,)
     engine: str = "diffusion"
     delay_ms: int = 0
+    threads: int = 0
+    """Threads of a CPU of each miner's engine, with ``diffusion`` only; 0 for automatic."""
     escrow_cai: float = 100_000.0
     """What each coordinator has in escrow for its miners (CAI)."""
     places: int = 1
@@ -109,6 +114,8 @@ def check_options(options: DevnetOptions) -> None:
         raise ConfigError(f"--miners: at most {MAX_NODES} nodes in all, as each is a process")
     if options.engine not in {"diffusion", "instant"}:
         raise ConfigError(f"--engine: {options.engine!r} is not one of diffusion, instant")
+    if not 0 <= options.threads <= MAX_THREADS:
+        raise ConfigError(f"--threads: {options.threads} is not within 0 and {MAX_THREADS}")
     if not 1 <= options.places <= MAX_PLACES:
         raise ConfigError(f"--places: {options.places} is not within 1 and {MAX_PLACES}")
     if options.places > 1 and options.engine != "instant":
@@ -219,6 +226,7 @@ def write_config(
             "models": list(options.models),
             "engines_on_machine": options.miners,
             "delay_ms": options.delay_ms,
+            "threads": options.threads,
             "places": options.places,
         }
     path = member.folder / "node.toml"

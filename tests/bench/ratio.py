@@ -1,8 +1,9 @@
 """``make ratio``: pictures/s through the whole network ÷ a bare diffusers loop, with the embedded model on a CPU.
 
 A coordinator, one miner and its engine, a bootstrap and the chain as processes, asked over HTTP with a few tasks in
-flight; the loop in a process of its own, with as many threads. Both in turns, because the machine may have other work:
-then the times are the others' too, and the CPU of the engine for a picture, against the loop's, is what to go by.
+flight; the loop in a process of its own. One thread each draws: with more, two would be compared that wait for each
+other in other ways. Both in turns, because the machine may have other work: then the times are the others' too, and the
+CPU of the engine for a picture, against the loop's, is what to go by.
 """
 
 import argparse
@@ -26,6 +27,8 @@ from tests.bench.client import Client
 IN_FLIGHT = 3
 """One drawn, one at the miner, one that crosses the network."""
 GOAL = 0.95
+THREADS = 1
+"""Of the engine and of the loop."""
 
 Round = tuple[int, float, float]
 """Pictures, seconds, seconds of CPU of whoever draws."""
@@ -43,10 +46,10 @@ def main() -> None:
 
 async def run(seconds: float, rounds: int, folder: Path) -> None:
     """Alternate between the loop and the network."""
-    options = DevnetOptions(miners=1, port=0, data=folder)
+    options = DevnetOptions(miners=1, port=0, data=folder, threads=THREADS)
     async with devnet(options, lambda _: None) as network:
         command = [sys.executable, "-W", "ignore", "-m", "tests.bench.bare_loop"]
-        same = child_environment(1, os.environ)  # as our engine's: as many threads, which wait in the same way
+        same = child_environment(THREADS, os.environ)  # as our engine's
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=same) as loop:
             assert loop.stdin is not None
             assert loop.stdout is not None

@@ -28,7 +28,7 @@ def network_file(tmp_path):
 
 def test_write_config__every_member__is_accepted_and_its_key_opens(tmp_path):
     options = DevnetOptions(
-        coordinators=2, miners=2, engine="instant", delay_ms=30, places=5, port=9000, require_key=True
+        coordinators=2, miners=2, engine="instant", delay_ms=30, places=5, threads=3, port=9000, require_key=True
     )
     key = write_api_key(options, tmp_path)
     assert key is not None
@@ -58,6 +58,7 @@ def test_write_config__every_member__is_accepted_and_its_key_opens(tmp_path):
     miner = load_settings(members[-1].folder / "node.toml", {}, {})
     assert miner.engine.engines_on_machine == 2
     assert (miner.engine.kind, miner.engine.delay_ms, miner.engine.places) == ("instant", 30, 5)
+    assert miner.engine.threads == 3
 
 
 def test_write_config__miners__have_a_gas_key_of_their_own_and_redeem_soon(tmp_path):

@@ -42,12 +42,13 @@ from node.adapters.engine.pipeline import (
     is_healthy,
     release_memory,
     settle,
+    use_threads,
 )
 from node.adapters.engine.residents import Residents
 from node.adapters.engine.sources import read_mask, read_source
 from node.adapters.engine.styles import StyleFile, check_styled
 from node.adapters.engine.trace import Trace
-from node.adapters.engine.warm_up import measure
+from node.adapters.engine.warm_up import choose_threads, measure
 from node.adapters.engine.weights import ModelFault, check_model
 from protocol.task.fingerprint import NO_FINGERPRINT
 from protocol.units import Digest
@@ -77,6 +78,7 @@ class BatchRunner:
         report: Callable[[Report], None],
         is_cancelled: Callable[[int], bool],
         given: Callable[[int], Give | None] = lambda _job: None,
+        threads: int = 1,
     ) -> None:
         """Draw on ``device``, and ask before each step which jobs are still wanted.
 
@@ -85,6 +87,7 @@ class BatchRunner:
             report: Takes news, from more than one thread.
             is_cancelled: Says of a job number whether it is to stop.
             given: Gives what a job begins from, None where that is nothing.
+            threads: Most threads of a CPU to compute with.
         """
         self._given = given
         self._hashes: dict[str, str] = {}
@@ -99,6 +102,9 @@ class BatchRunner:
         self._loads: dict[str, Load] = {}
         """How each model that was measured is loaded again."""
         self._step_ms: dict[str, int] = {}
+        self._most_threads = threads
+        self._threads: dict[str, int] = {}
+        """With how many each measured model draws."""
         self._most: dict[tuple[str, int, int], int] = {}
         """Most pictures together of a model, width and height, where more did not fit."""
         # Compressing takes the time of many steps and leaves Python's lock alone: the device need not wait for it.
@@ -108,13 +114,15 @@ class BatchRunner:
     def load(self, command: Load) -> None:
         """Check, load and measure a model; others leave the device where it needs their room."""
         begin = time.perf_counter()
-        load_ms, step_ms = 0, 0
+        load_ms, step_ms, threads = 0, 0, self._most_threads
         speeds: tuple[BatchSpeed, ...] = ()
 
         def build() -> Painter:
-            nonlocal load_ms, step_ms, speeds
+            nonlocal load_ms, step_ms, threads, speeds
             painter = self._built(command)
             load_ms = _elapsed_ms(begin)
+            threads = choose_threads(painter, command, self._most_threads)
+            use_threads(threads)
             step_ms, speeds = measure(painter, command)
             return painter
 
@@ -126,6 +134,7 @@ class BatchRunner:
             return
         self._loads[command.model] = command
         self._step_ms[command.model] = step_ms
+        self._threads[command.model] = threads
         self._hashes[command.model] = command.digest.hex()[:HASH_DIGITS]
         settle()
         self._report(Loaded(model=command.model, load_ms=load_ms, speeds=speeds))
@@ -265,6 +274,7 @@ class BatchRunner:
         tell("loading", 0)
         forget_peak(self._device)
         painter = self._painter(command.model)
+        use_threads(self._threads[command.model])
         trace = Trace()
         pictures = painter.draw(
             [self._wish(order, command) for order in drawn],

@@ -115,7 +115,7 @@ class Child:
         from node.adapters.engine import batch_runner, pipeline
 
         chosen = pipeline.prepare(device, threads)
-        runner = batch_runner.BatchRunner(chosen, self.report, self._cancelled.__contains__, self._given.get)
+        runner = batch_runner.BatchRunner(chosen, self.report, self._cancelled.__contains__, self._given.get, threads)
         self.report(Started(device=chosen, threads=threads))
         while True:
             command = self._work.get()
@@ -145,7 +145,7 @@ def main() -> None:
     """Serve until standard input ends."""
     parser = argparse.ArgumentParser(prog="cuckoo-engine", description="Engine child of a cuckoo node.")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, …")
-    parser.add_argument("--threads", type=int, default=1, help="threads of CPU arithmetic")
+    parser.add_argument("--threads", type=int, default=1, help="most threads of CPU arithmetic")
     options = parser.parse_args()
     # Ctrl-C reaches the whole terminal group; the parent decides what it means and closes our input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

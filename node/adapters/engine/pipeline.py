@@ -70,6 +70,11 @@ def prepare(device: str, threads: int) -> str:
     return chosen
 
 
+def use_threads(threads: int) -> None:
+    """Compute with so many threads of a CPU from now on, ≥ 1."""
+    torch.set_num_threads(threads)
+
+
 def fault_reason(error: BaseException) -> str:
     """Give the stable name of what went wrong in a job."""
     if isinstance(error, JobFault | ModelFault):

@@ -37,7 +37,7 @@ class EngineSettings:
     pulled_models: Path | None = None
     """Folder of pulled models, each under its name; None for the one under the user's home."""
     threads: int = 0
-    """CPU threads of the child; 0 for cores ÷ ``engines_on_machine``."""
+    """CPU threads of the child; 0 for cores ÷ ``engines_on_machine``, or 1 for models that more make no faster."""
     engines_on_machine: int = 1
     """Engines that share this machine's cores."""
     device: str = "auto"
@@ -61,7 +61,7 @@ class EngineSettings:
     """``instant`` only: how long a picture takes (ms)."""
 
     def resolved_threads(self) -> int:
-        """Give the child's number of threads, ≥ 1.
+        """Give the most threads of the child, ≥ 1.
 
         Three engines with two threads each on two cores were measured at 40 s for what one thread each does in 1 s.
         """
@@ -108,6 +108,7 @@ def load_command(
         guidance=model.default_guidance,
         batches=batches,
         measure_all=settings.batch > 0,
+        fewer_threads=settings.threads == 0 and device == "cpu",
         wanted=settings.wanted,
         in_memory=settings.models_in_memory,
     )

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from node.adapters.engine import EngineSettings, build_engine
-from node.adapters.engine.settings import precision_of
+from node.adapters.engine.places import find_model
+from node.adapters.engine.settings import load_command, precision_of
 from node.catalog import load_catalog
 from protocol.errors import ConfigError
 
@@ -29,6 +30,16 @@ def test_resolved_threads__engines_share_a_machine__together_no_more_than_its_co
 def test_resolved_threads__stated__is_taken_as_it_is(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1})
     assert EngineSettings(threads=7, engines_on_machine=3).resolved_threads() == 7
+
+
+@pytest.mark.parametrize(
+    ("threads", "device", "fewer"), [(0, "cpu", True), (0, "cuda", False), (2, "cpu", False), (1, "cpu", False)]
+)
+def test_load_command__threads__may_be_fewer_only_on_a_cpu_where_nobody_stated_them(threads, device, fewer):
+    settings = EngineSettings(threads=threads)
+    model = load_catalog().models["pocket-emoji"]
+    place = find_model(model, settings.model_folders)
+    assert load_command(model, place, settings, device, (1,)).fewer_threads is fewer
 
 
 @pytest.mark.parametrize("kind", ["instant", "diffusion"])
