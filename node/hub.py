@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from protocol.errors import ConfigError, DiskFull, Unavailable
-from protocol.task.catalog import HuggingFaceSource
+from protocol.task.catalog import HubRepository
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -60,7 +60,7 @@ class RemoteFile:
         return hashed.hexdigest() == (self.sha256 or self.git_sha1)
 
 
-def list_files(source: HuggingFaceSource) -> dict[str, RemoteFile]:
+def list_files(source: HubRepository) -> dict[str, RemoteFile]:
     """List all files of a repository at its revision, by name.
 
     Raises:
@@ -84,7 +84,7 @@ def list_files(source: HuggingFaceSource) -> dict[str, RemoteFile]:
     return found
 
 
-def fetch(source: HuggingFaceSource, file: RemoteFile, path: Path, on_bytes: Callable[[int], None]) -> None:
+def fetch(source: HubRepository, file: RemoteFile, path: Path, on_bytes: Callable[[int], None]) -> None:
     """Bring one file to ``path``, going on with what ``path`` + ``.incomplete`` holds of it.
 
     Args:
@@ -150,7 +150,7 @@ def _meter(file: RemoteFile, here: int, on_bytes: Callable[[int], None]) -> type
 
 
 @contextmanager
-def _worded(source: HuggingFaceSource) -> Iterator[None]:
+def _worded(source: HubRepository) -> Iterator[None]:
     """Turn what goes wrong at the hub into one line for people."""
     import httpx2
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError

@@ -10,8 +10,8 @@ from node.adapters.engine.weights import (
     first_difference,
     recorded_lines,
 )
-from node.model_pull import Told
 from node.model_shelf import Copy, ModelHere, Shelf
+from node.pulling import Told
 from protocol.task.catalog import HuggingFaceSource
 
 
@@ -33,7 +33,7 @@ def check(shelf: Shelf, copy: Copy, told: Told) -> Finding:
         case ModelHere.ABSENT:
             return Finding(model.name, False, "it is not on this machine")
         case ModelHere.PARTLY:
-            detail = f"{copy.folder} holds a part of it: cuckoo models pull {model.name}"
+            detail = copy.fault or f"{copy.folder} holds a part of it: cuckoo models pull {model.name}"
             return Finding(model.name, False, detail)
         case ModelHere.FAULTY:
             return Finding(model.name, False, copy.fault)

@@ -4,15 +4,10 @@ A model grows in a folder beside its place, ``NAME.partial``; an interrupted pul
 is the one that the hub lists, and all together have the catalog's digest, does the folder get the model's name.
 """
 
-import fcntl
-import importlib.util
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Final, Protocol
 
-from node.adapters.engine.places import PARTIAL
+from node.adapters.engine.places import find_model
+from node.adapters.engine.styles import style_lines
 from node.adapters.engine.weights import (
     INDEX,
     SUMS,
@@ -26,24 +21,12 @@ from node.adapters.engine.weights import (
     recorded_lines,
 )
 from node.hub import INCOMPLETE, RemoteFile, fetch, list_files
-from node.model_shelf import Shelf, free_bytes
+from node.model_shelf import Shelf
+from node.pulling import LOCK, Told, alone_in, bring, bytes_here, require_hub, require_room
+from node.style_pull import pull_styles
 from protocol.errors import ConfigError, Unavailable
 from protocol.task.catalog import CatalogModel, HuggingFaceSource
 from protocol.units import Digest
-
-SPARE_BYTES: Final = 512 * 1024 * 1024
-"""Space that a pull leaves free: a full disk stops the miner that uses it."""
-LOCK: Final = ".lock"
-
-
-class Told(Protocol):
-    """Whoever shows how a pull goes on."""
-
-    def begin(self, what: str, total: int, done: int) -> None:
-        """Say what is being done, and how many bytes of a whole are done."""
-
-    def advance(self, count: int) -> None:
-        """Say that so many more bytes are done."""
 
 
 def pull(shelf: Shelf, model: CatalogModel, told: Told) -> tuple[Path, Digest]:
@@ -54,22 +37,52 @@ def pull(shelf: Shelf, model: CatalogModel, told: Told) -> tuple[Path, Digest]:
         Unavailable: The hub does not answer, or what it sent is not what it lists or what the catalog means.
     """
     source = model.source
-    if not isinstance(source, HuggingFaceSource):
-        raise ConfigError(f"{model.name}: {_not_from_the_hub(model)}: there is nothing to pull")
+    if isinstance(source, HuggingFaceSource) or any(style.source is not None for style in model.styles):
+        pull_styles(shelf, model, told)
+        if isinstance(source, HuggingFaceSource):
+            folder, digest = _pull_bare(shelf, model, source, told)
+        else:
+            folder = find_model(model, shelf.named, shelf.pulled).folder
+        return folder, _styled(shelf, model, told) if model.styles else digest
+    raise ConfigError(f"{model.name}: {_not_from_the_hub(model)}: there is nothing to pull")
+
+
+def _styled(shelf: Shelf, model: CatalogModel, told: Told) -> Digest:
+    """Give the digest of a model with its LoRAs, all of which are here and each the one that it should be.
+
+    Raises:
+        ConfigError: A file cannot be read.
+        Unavailable: It is not the catalog's.
+    """
+    place = find_model(model, shelf.named, shelf.pulled)
+    lines = recorded_lines(place.folder) if isinstance(model.source, HuggingFaceSource) else None
+    try:
+        if lines is None:
+            lines = digest_lines(place.folder, place.checkpoint, told.advance)
+        digest = digest_of_lines(lines + style_lines(place.styles))
+    except ModelFault as fault:
+        raise ConfigError(f"{model.name}: {fault.detail}") from fault
+    if model.digest is not None and digest != model.digest:
+        raise Unavailable(
+            f"{model.name}: its files and styles have the digest {digest.hex()}, the catalog says {model.digest.hex()}"
+        )
+    return digest
+
+
+def _pull_bare(shelf: Shelf, model: CatalogModel, source: HuggingFaceSource, told: Told) -> tuple[Path, Digest]:
+    """Bring a model without its LoRAs."""
     place = shelf.place(model)
     if place is not None and place.folder.exists():
         return place.folder, _check_present(place.folder, model, told)
-    if importlib.util.find_spec("huggingface_hub") is None:
-        raise ConfigError("pulling needs huggingface_hub, which is not installed: pip install 'cuckoo-overlay[miner]'")
+    require_hub()
     partial = shelf.partial(model)
-    with _alone_in(partial, model):
+    with alone_in(partial, model.name):
         files = _choose(source, partial)
-        _require_space(model, files, partial)
-        _require_limit(shelf, model, files, partial)
-        whole, here = sum(file.size for file in files), sum(_bytes_here(file, partial) for file in files)
+        require_room(shelf, model.name, files, partial)
+        whole, here = sum(file.size for file in files), sum(bytes_here(file, partial) for file in files)
         for file in files:
             told.begin(file.name, whole, here)
-            here += _bring(source, file, partial, told)
+            here += bring(source, file, partial, told)
         told.begin(f"{model.name}: checking", whole, 0)
         lines = _checked_lines(files, partial, told)
         digest = digest_of_lines(lines)
@@ -110,29 +123,6 @@ def _check_present(folder: Path, model: CatalogModel, told: Told) -> Digest:
     return expected
 
 
-@contextmanager
-def _alone_in(folder: Path, model: CatalogModel) -> Iterator[None]:
-    """Hold the folder of a model that is being pulled, so that no second pull writes into it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigError(f"{folder} cannot be used ({error.strerror}): choose another --models-folder") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(f"{model.name} is being pulled already into {folder}: wait for that to end") from None
-        try:
-            yield
-        finally:
-            if [path.name for path in folder.glob("*")] == [LOCK]:  # nothing came: it is no partial model
-                (folder / LOCK).unlink()
-                folder.rmdir()
-    finally:
-        os.close(lock)
-
-
 def _choose(source: HuggingFaceSource, partial: Path) -> list[RemoteFile]:
     """Find out what a pipeline reads of a repository: what its index names, and of that no pickle and no variant."""
     listed = list_files(source)
@@ -155,49 +145,6 @@ def _choose(source: HuggingFaceSource, partial: Path) -> list[RemoteFile]:
         if path.is_file() and path not in wanted:
             path.unlink()  # of another revision: it would count into the digest
     return [listed[name] for name in sorted(chosen)]
-
-
-def _bytes_here(file: RemoteFile, partial: Path) -> int:
-    """Count what is here of a file."""
-    for path in (partial / file.name, partial / (file.name + INCOMPLETE)):
-        if path.is_file():
-            return min(path.stat().st_size, file.size)
-    return 0
-
-
-def _require_space(model: CatalogModel, files: list[RemoteFile], partial: Path) -> None:
-    """Refuse to begin what the disk has no room for."""
-    missing = sum(file.size - _bytes_here(file, partial) for file in files)
-    free = free_bytes(partial)
-    if missing + SPARE_BYTES > free:
-        raise ConfigError(
-            f"{model.name} needs {missing / 1e9:.1f} GB more and {SPARE_BYTES / 1e9:.1f} GB to spare, {partial.parent} "
-            f"has {free / 1e9:.1f} GB free: make room, or choose another --models-folder"
-        )
-
-
-def _require_limit(shelf: Shelf, model: CatalogModel, files: list[RemoteFile], partial: Path) -> None:
-    """Refuse to begin what would take more than the owner lets pulled models take."""
-    if shelf.limit_bytes == 0:
-        return
-    missing = sum(file.size - _bytes_here(file, partial) for file in files)
-    present = shelf.pulled_bytes()
-    if sum(present.values()) + missing > shelf.limit_bytes:
-        others = [name for name in present if not name.endswith(PARTIAL)]
-        largest = f": cuckoo models remove {others[0]} frees {present[others[0]] / 1e9:.1f} GB" if others else ""
-        raise ConfigError(
-            f"engine.pulled_limit_gb: {model.name} needs {missing / 1e9:.1f} GB more, pulled models have "
-            f"{sum(present.values()) / 1e9:.1f} of {shelf.limit_bytes / 1e9:.1f} GB{largest}"
-        )
-
-
-def _bring(source: HuggingFaceSource, file: RemoteFile, partial: Path, told: Told) -> int:
-    """Fetch one file unless all of it is here, and give how many bytes came."""
-    target = partial / file.name
-    missing = file.size - _bytes_here(file, partial)
-    if not (target.is_file() and missing == 0):
-        fetch(source, file, target, told.advance)
-    return missing
 
 
 def _checked_lines(files: list[RemoteFile], partial: Path, told: Told) -> str:

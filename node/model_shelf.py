@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from node.adapters.engine.places import PARTIAL, ModelPlace, default_models_folder, find_model, place_of
+from node.adapters.engine.places import PARTIAL, ModelPlace, default_models_folder, find_model, place_of, where_from
 from node.adapters.engine.settings import EngineSettings, served_models
+from node.adapters.engine.styles import named_lines, styles_of
 from node.adapters.engine.weights import ModelFault, check_whole, digest_of_lines, path_of, read_files, recorded_lines
 from node.catalog import load_catalog
 from node.settings import NodeRole, Settings
@@ -54,15 +55,26 @@ class Shelf:
     def remove(self, model: CatalogModel) -> int:
         """Remove a pulled model, whole and partial, from this machine; gives the bytes that were freed.
 
+        Its LoRAs go too where they were pulled, but for those that another model of the catalog has.
+
         Raises:
             ConfigError: It was not pulled.
         """
         folders = [folder for folder in (self.pulled / model.name, self.partial(model)) if folder.is_dir()]
-        if not folders:
+        others = [one for one in self.catalog.models.values() if one.name != model.name]
+        shared = {style.digest for one in others for style in one.styles}
+        styles = [
+            style.path
+            for style in styles_of(model, self.pulled)
+            if style.is_published and style.digest not in shared and style.path.is_file()
+        ]
+        if not folders and not styles:
             raise ConfigError(f"{model.name} was not pulled into {self.pulled}: there is nothing to remove")
-        freed = sum(map(_bytes_under, folders))
+        freed = sum(map(_bytes_under, folders)) + sum(path.stat().st_size for path in styles)
         for folder in folders:
             shutil.rmtree(folder)
+        for path in styles:
+            path.unlink()
         return freed
 
     def partial(self, model: CatalogModel) -> Path:
@@ -86,10 +98,16 @@ class Shelf:
         except (ModelFault, OSError) as error:
             detail = error.detail if isinstance(error, ModelFault) else str(error)
             return Copy(model, ModelHere.FAULTY, place.folder, _bytes_under(place.folder), detail)
+        for style in place.styles:
+            if not style.path.is_file():
+                state = ModelHere.PARTLY if style.is_published else ModelHere.FAULTY
+                return Copy(model, state, place.folder, size, f"styles: {where_from(model, style, self.pulled)}")
+            size += style.path.stat().st_size
         if isinstance(model.source, BuiltinSource) and model.name not in self.named:
             return Copy(model, ModelHere.BUILT_IN, place.folder, size)
         recorded = recorded_lines(place.folder) if isinstance(model.source, HuggingFaceSource) else None
-        if recorded is not None and model.digest is not None and digest_of_lines(recorded) != model.digest:
+        whole = None if recorded is None else digest_of_lines(recorded + named_lines(place.styles))
+        if model.digest is not None and whole not in (None, model.digest):
             detail = f"{place.folder} was pulled with another digest than the catalog's"
             return Copy(model, ModelHere.FAULTY, place.folder, size, detail)
         return Copy(model, ModelHere.HERE, place.folder, size)
@@ -106,7 +124,7 @@ class Copy:
     size: int
     """Bytes on disk of what a pipeline reads; while it is pulled, of what came."""
     fault: str = ""
-    """What is wrong, with the path of the file."""
+    """What is wrong or missing, with the path of the file."""
 
 
 def require_models(settings: Settings) -> None:

@@ -65,7 +65,7 @@ def list_models(
 def pull_models(
     names: PullArgument, config: ConfigOption = None, catalog: CatalogOption = None, folder: FolderOption = None
 ) -> None:
-    """Bring models from the Hugging Face hub to this machine, at the revision that the catalog names.
+    """Bring models and their LoRAs from the Hugging Face hub to this machine, at the revisions that the catalog names.
 
     Safetensors only. An interrupted pull goes on where it stopped. A private or gated model needs a token of yours in
     HF_TOKEN. What a running node serves is never fetched by the node itself.
@@ -199,6 +199,12 @@ def _source_text(source: "ModelSource") -> str:
             return source.path or "a folder of yours"
 
 
+def _styles_text(model: "CatalogModel") -> str:
+    """Say how many LoRAs a model has, where it has any."""
+    count = len(model.styles)
+    return "" if count == 0 else f" with {count} LoRA{'s' if count > 1 else ''}"
+
+
 def _described(copy: "Copy") -> dict[str, Any]:  # Any: what JSON holds
     """Say what a program wants to know of a model."""
     model = copy.model
@@ -211,6 +217,14 @@ def _described(copy: "Copy") -> dict[str, Any]:  # Any: what JSON holds
         "default_steps": model.default_steps,
         "max_steps": model.max_steps,
         "digest": None if model.digest is None else model.digest.hex(),
+        "styles": [
+            {
+                "digest": style.digest.hex(),
+                "weight": style.weight,
+                "source": None if style.source is None else style.source.model_dump(),
+            }
+            for style in model.styles
+        ],
         "state": copy.state.value,
         "folder": None if copy.folder is None else str(copy.folder),
         "bytes": copy.size,
@@ -234,7 +248,7 @@ def _print(copies: "list[Copy]") -> None:
         # Four columns of two lines or more: as many columns as there are things to say fit no terminal.
         table.add_row(
             f"{model.name}\n{model.title}",
-            f"{_source_text(model.source)}\n{model.licence}",
+            f"{_source_text(model.source)}{_styles_text(model)}\n{model.licence}",
             f"{_sizes_text(model)}\n1 to {model.max_steps} steps, {model.default_steps} by default",
             f"{state}\n{copy.size / 1e9:.2f} GB" if copy.size else state,
         )

@@ -14,8 +14,11 @@ from protocol.task.model import BuiltinSource as BuiltinSource
 from protocol.task.model import CatalogModel as CatalogModel
 from protocol.task.model import CheckpointSource as CheckpointSource
 from protocol.task.model import FolderSource as FolderSource
+from protocol.task.model import HubRepository as HubRepository
 from protocol.task.model import HuggingFaceSource as HuggingFaceSource
 from protocol.task.model import ModelSource as ModelSource
+from protocol.task.model import Style as Style
+from protocol.task.model import StyleSource as StyleSource
 from protocol.task.refusals import SEED_LIMIT as SEED_LIMIT
 from protocol.task.refusals import Impossible as Impossible
 from protocol.task.refusals import refuse_image_numbers, refuse_kind, refuse_numbers, refuse_output, refuse_text

@@ -49,6 +49,13 @@ def _check_absolute(path: str) -> str:
     return path
 
 
+def _check_inside(path: str) -> str:
+    """Refuse a path that leads out of where it begins."""
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise ValueError("must be a path inside the repository")
+    return path
+
+
 def _check_safetensors(path: str) -> str:
     """Refuse weights that can run code when they are read."""
     if not path.endswith(".safetensors"):
@@ -88,12 +95,17 @@ class CheckpointSource(Frozen):
         return self
 
 
-class HuggingFaceSource(Frozen):
-    """The weights are published on the Hugging Face hub; a revision is a commit, never a moving branch."""
+class HubRepository(Frozen):
+    """A repository of the Hugging Face hub at one revision, which is a commit, never a moving branch."""
 
-    kind: Literal["hugging_face"]
     repository: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,96}/[A-Za-z0-9_.-]{1,96}$")]
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+
+
+class HuggingFaceSource(HubRepository):
+    """The weights are published on the Hugging Face hub."""
+
+    kind: Literal["hugging_face"]
 
 
 ModelSource = Annotated[
@@ -101,15 +113,33 @@ ModelSource = Annotated[
 ]
 
 
+class StyleSource(HubRepository):
+    """A LoRA is published on the Hugging Face hub."""
+
+    file: Annotated[
+        str, Field(min_length=1, max_length=512), AfterValidator(_check_inside), AfterValidator(_check_safetensors)
+    ]
+    """Its path in the repository."""
+
+
 class Style(Frozen):
     """A LoRA: a file that changes what a model draws. The model with it is a model of its own, under its own name."""
 
     file: Annotated[AbsolutePath, AfterValidator(_check_safetensors)] | None = None
     """None when it is ``<digest>.safetensors`` in the folder ``styles`` beside the pulled models."""
+    source: StyleSource | None = None
+    """Where ``cuckoo models pull`` has it from; None with ``file``, or when each miner puts it there."""
     digest: HexDigest
     """SHA-256 of the file."""
     weight: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] = 1.0
     """How much of it counts, in thousandths: finer differences are none."""
+
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        """Refuse a file of this machine that is to be pulled."""
+        if self.file is not None and self.source is not None:
+            raise ValueError("give file or source, not both")
+        return self
 
 
 class CatalogModel(Frozen):

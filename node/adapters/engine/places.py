@@ -93,17 +93,30 @@ def find_model(model: CatalogModel, folders: Mapping[str, Path], pulled: Path | 
         raise ConfigError(f"{place.origin}: {fault.detail}") from fault
     for style in place.styles:
         if not style.path.is_file():
-            raise ConfigError(f"models.{model.name}.styles: put the LoRA with this digest there: {style.path}")
+            raise ConfigError(f"models.{model.name}.styles: {where_from(model, style, pulled)}")
     return place
+
+
+def where_from(model: CatalogModel, style: StyleFile, pulled: Path | None = None) -> str:
+    """Say what puts a LoRA here that is not."""
+    if not style.is_published:
+        return f"put the LoRA with this digest there: {style.path}"
+    pulled = default_models_folder() if pulled is None else pulled
+    return f"{style.path} is not on this machine: {_pull_command(model, pulled)}"
 
 
 def _nowhere(model: CatalogModel, pulled: Path) -> str:
     """Say what puts a model here that is not."""
     if isinstance(model.source, HuggingFaceSource):
         here = "only partly" if (pulled / (model.name + PARTIAL)).is_dir() else "not"
-        elsewhere = "" if pulled == default_models_folder() else f" --models-folder {shlex.quote(str(pulled))}"
-        return f"engine.models: {model.name} is {here} on this machine: cuckoo models pull {model.name}{elsewhere}"
+        return f"engine.models: {model.name} is {here} on this machine: {_pull_command(model, pulled)}"
     what = "this model, in diffusers layout"
     if isinstance(model.source, CheckpointSource):
         what = f"{CHECKPOINT} and, in diffusers layout, its configuration"
     return f"model_folders.{model.name}: name the folder that holds {what}"
+
+
+def _pull_command(model: CatalogModel, pulled: Path) -> str:
+    """Give the command that brings a model here."""
+    elsewhere = "" if pulled == default_models_folder() else f" --models-folder {shlex.quote(str(pulled))}"
+    return f"cuckoo models pull {model.name}{elsewhere}"

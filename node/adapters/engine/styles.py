@@ -24,6 +24,8 @@ class StyleFile:
     path: Path
     digest: Digest
     weight: float
+    is_published: bool = False
+    """Whether ``cuckoo models pull`` can bring it."""
 
 
 def styles_of(model: CatalogModel, pulled: Path) -> tuple[StyleFile, ...]:
@@ -33,6 +35,7 @@ def styles_of(model: CatalogModel, pulled: Path) -> tuple[StyleFile, ...]:
             Path(style.file) if style.file else pulled / FOLDER / f"{style.digest.hex()}.safetensors",
             style.digest,
             style.weight,
+            style.source is not None,
         )
         for style in model.styles
     )
@@ -49,8 +52,16 @@ def all_lines(
     Raises:
         ModelFault: A file is missing or cannot be read, or a LoRA is not the catalog's.
     """
-    lines = [digest_lines(folder, checkpoint, on_bytes)]
-    for place, style in enumerate(styles):
+    return digest_lines(folder, checkpoint, on_bytes) + style_lines(styles, on_bytes)
+
+
+def style_lines(styles: Sequence[StyleFile], on_bytes: Callable[[int], None] = lambda _count: None) -> str:
+    """Give the lines that LoRAs add to a model's digest.
+
+    Raises:
+        ModelFault: One is missing, cannot be read, or is not the catalog's.
+    """
+    for style in styles:
         one = hashlib.sha256()
         try:
             with style.path.open("rb") as file:
@@ -63,8 +74,15 @@ def all_lines(
             raise ModelFault(
                 "model_corrupt", f"{style.path} has the digest {one.hexdigest()}, which is not the catalog's"
             )
-        lines.append(f"{one.hexdigest()}  {FOLDER}/{place}@{round(style.weight * 1000)}.safetensors\n")
-    return "".join(lines)
+    return named_lines(styles)
+
+
+def named_lines(styles: Sequence[StyleFile]) -> str:
+    """Give the same lines without a look at the files."""
+    return "".join(
+        f"{style.digest.hex()}  {FOLDER}/{place}@{round(style.weight * 1000)}.safetensors\n"
+        for place, style in enumerate(styles)
+    )
 
 
 def styled_digest(folder: Path, checkpoint: Path | None = None, styles: Sequence[StyleFile] = ()) -> Digest:
