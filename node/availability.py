@@ -24,6 +24,8 @@ TICK_S: Final = 1.0
 """How often (s) hours, heat and what is left to do are looked at."""
 COOLER: Final = 5
 """Degrees below the ceiling at which a card that was too hot works again: else it would come and go by the second."""
+HOLDS: Final = ("owner", "draining", "hours", "heat")
+"""What may hold a miner back, by name."""
 PAUSED: Final = "paused"
 """File in the data folder that keeps an owner's pause over a restart of the node."""
 
@@ -202,7 +204,7 @@ class Doorkeeper:
             "hours": bool(self._limits.hours) and not is_within(self._limits.hours, self._minute()),
             "heat": self._is_hot,
         }
-        return tuple(name for name, holds in named.items() if holds)
+        return tuple(name for name in HOLDS if named[name])
 
     def _minute(self) -> int:
         """Give the minute of the week, in local time."""

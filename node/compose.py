@@ -30,6 +30,7 @@ from node.ports import Clock, Journal, Ports
 from node.recording import RecordedSink, Recorder
 from node.settings import NodeRole, Settings
 from node.upkeep import keep_tidy
+from node.watching import start_metrics, start_tracing
 from protocol.audit.record import RecordHead
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain
@@ -67,6 +68,8 @@ class NodeInfo:
     http_url: str | None
     access: str | None = None
     """Whom its API serves, in a few words."""
+    metrics_url: str | None = None
+    """Where Prometheus asks it, beside its API."""
     drain: Drain = trio.lowlevel.checkpoint
     """Lets it take no more tasks, and returns once no app waits for an answer."""
 
@@ -247,6 +250,7 @@ async def run_with(
     core = spec.core(identity, settings, ports.transport.addresses)
     async with ports.store.opened(), trio.open_nursery() as nursery:
         desk = live = None
+        start_tracing(settings, core, journal, nursery)
         if isinstance(core, CoordinatorCore):
             desk = _desk(core, ports)
             live = LiveView(core, ports.journal, ports.clock)
@@ -270,6 +274,7 @@ async def run_with(
             await nursery.start(doorkeeper.run, driver)
             nursery.start_soon(stop_when_drained, doorkeeper, nursery.cancel_scope)
             nursery.start_soon(ports.engine.run, driver)
+        metrics_url = await start_metrics(settings, core, driver, doorkeeper, ports, journal, nursery)
         url, drain = None, trio.lowlevel.checkpoint
         if spec.has_gateway and desk is not None and live is not None:
             portal = build_portal(settings, live, nursery) if settings.portal.enabled else None
@@ -288,6 +293,7 @@ async def run_with(
                 staking_id=core.own_id(),
                 http_url=url,
                 access=access,
+                metrics_url=metrics_url,
             )
 
         info = replace(describe(), drain=drain)

@@ -251,6 +251,9 @@ def _check_role(settings: Settings, source: Source) -> None:
             raise ConfigError(f"{source.name('engine.model_folders')}: {model}: the folder {folder} does not exist")
     if settings.data.exists() and not settings.data.is_dir():
         raise ConfigError(f"{source.name('data')}: {settings.data} is a file; name a folder")
+    if settings.tracing.endpoint is not None and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        what = source.name("tracing.endpoint")
+        raise ConfigError(f"{what}: OpenTelemetry is missing: install it with pip install 'cuckoo-overlay[otel]'")
     if settings.role is NodeRole.COORDINATOR:
         _require_extra(settings.role, "coordinator", ("fastapi", "hypercorn"))
     elif settings.role is NodeRole.MINER and settings.engine.kind == "diffusion":
@@ -259,6 +262,14 @@ def _check_role(settings: Settings, source: Source) -> None:
 
 def _require_extra(role: NodeRole, extra: str, modules: tuple[str, ...]) -> None:
     """Check, without importing them, that the packages of an extra are installed."""
-    absent = [module for module in modules if importlib.util.find_spec(module) is None]
+    absent = [module for module in modules if not _is_installed(module)]
     if absent:
         raise ConfigError(f"role {role} needs {absent[0]}: install it with pip install 'cuckoo-overlay[{extra}]'")
+
+
+def _is_installed(module: str) -> bool:
+    """Say whether a module can be imported, without importing it; only packages above it are."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # such a package is missing
+        return False

@@ -61,6 +61,8 @@ class DevnetOptions:
     port: int = 8000
     """Port of the first coordinator's API, 0 for free ones; the others follow it."""
     require_key: bool = False
+    trace: str | None = None
+    """Where all nodes send the spans of tasks (OTLP over HTTP)."""
     data: Path | None = None
     """An empty or new folder that is kept; None for a temporary one."""
     keep: bool = False
@@ -122,6 +124,8 @@ def check_options(options: DevnetOptions) -> None:
         raise ConfigError("--places: only --engine instant draws several pictures at once")
     if not 0 <= options.escrow_cai <= MAX_ESCROW_CAI:
         raise ConfigError(f"--escrow: {options.escrow_cai:g} is not within 0 and {MAX_ESCROW_CAI:,} CAI")
+    if options.trace is not None and not options.trace.startswith(("http://", "https://")):
+        raise ConfigError(f"--trace: {options.trace!r} is no HTTP address: write it as http://host:4318/v1/traces")
     if not 0 <= options.port <= 65_535 - options.coordinators:
         raise ConfigError(f"--port: {options.port} is not within 0 and {65_535 - options.coordinators}")
     for number in range(options.coordinators) if options.port else ():
@@ -206,6 +210,8 @@ def write_config(
         "key": {"keystore": str(member.folder / "key.json"), "password_file": str(member.folder / "password")},
         "logs": {"format": "json" if supervised else "auto"},
     }
+    if options.trace is not None:
+        settings["tracing"] = {"endpoint": options.trace}
     if member.role is NodeRole.COORDINATOR:
         http: dict[str, object] = {"port": options.port + number if options.port else 0}
         if options.require_key:

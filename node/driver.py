@@ -88,6 +88,10 @@ class Driver:
         self._first: Wanted | None = None
         """What the core wants done about its memory, once it has that back."""
 
+    def events_waiting(self) -> int:
+        """Count the events that the core has not taken yet."""
+        return self._receive.statistics().current_buffer_used
+
     # What adapters call
 
     async def post(self, event: Event) -> None:

@@ -19,6 +19,8 @@ from node.metrics import DomainMetrics
 from protocol.notes import NoteName
 from protocol.units import TaskId
 
+Observer = Callable[[NoteName, TaskId | None, Mapping[str, str | int]], None]
+"""Hears each note with its fields; never waits and never raises."""
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -168,10 +170,17 @@ class StructuredJournal:
         # Bound here: what get_logger gives is put together anew for each line.
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(**context).bind()
         self._windows: dict[NoteName, _Window] = {}
+        self._observers: list[Observer] = []
+
+    def observe(self, observer: Observer) -> None:
+        """Tell ``observer`` each note from now on."""
+        self._observers.append(observer)
 
     def note(self, name: NoteName, task: TaskId | None = None, **fields: str | int) -> None:
         """Record one domain event. Field values are short and hold no prompt, key or password."""
         self._metrics.count(name, task, fields)
+        for observer in self._observers:
+            observer(name, task, fields)
         level = level_of(name)
         if not self._log.is_enabled_for(level):
             return

@@ -71,6 +71,12 @@ _REASONS: Final[Mapping[NoteName, tuple[str, str, str]]] = {
     NoteName.COORDINATOR_REFUSED: ("cuckoo_coordinators_refused", "reason", "Coordinators refused work, by reason"),
     NoteName.REDEEM_WAITS: ("cuckoo_redemptions_waiting", "reason", "Times that vouchers could not be redeemed"),
     NoteName.REDEEM_FAILED: ("cuckoo_redemptions_failed", "reason", "Redemptions without effect, by reason"),
+    NoteName.ENGINE_DOWN: (
+        "cuckoo_engine_stops",
+        "reason",
+        "Times that the engine or a model stopped, by reason",
+    ),
+    NoteName.PEER_UNREACHABLE: ("cuckoo_dials_failed", "reason", "Peers that could not be dialled, by reason"),
     NoteName.VOUCHERS_CONTRADICT: ("cuckoo_contradictions", "reason", "Vouchers that contradict each other"),
 }
 """Note -> (counter, label and field of the note, help)."""
@@ -83,6 +89,8 @@ _EVENTS: Final[Mapping[NoteName, tuple[str, str]]] = {
     NoteName.PEER_BANNED: ("cuckoo_bans", "Peers banned for a while"),
     NoteName.ESCROW_LOW: ("cuckoo_escrow_warnings", "Times that little of the escrow was left to promise"),
     NoteName.PAYMENT_SEEN: ("cuckoo_payments", "Payments to or from this node on the chain"),
+    NoteName.GAS_LOW: ("cuckoo_gas_warnings", "Times that the gas account could pay for few transactions only"),
+    NoteName.RECORD_STOPPED: ("cuckoo_record_stops", "Times that the record of gossip stopped"),
     NoteName.CHAIN_STALLED: ("cuckoo_chain_stalls", "Times that the chain did not answer or its head stood still"),
     NoteName.CHAIN_REORGANISED: ("cuckoo_chain_reorganisations", "Times that the chain replaced blocks we had seen"),
 }
@@ -124,7 +132,10 @@ class DomainMetrics:
             for note, (name, label, text) in _REASONS.items()
         }
         self._events = {note: Counter(name, text, registry=registry) for note, (name, text) in _EVENTS.items()}
-        self._peers = Gauge("cuckoo_peers", "Peers connected now", registry=registry)
+        self._peers = Gauge(
+            "cuckoo_peers", "Peers connected now, by what they were when they came", ["kind"], registry=registry
+        )
+        self._kinds: dict[str, str] = {}
         self._engine = Gauge("cuckoo_engine_up", "1 while the engine answers", registry=registry)
         self._gas = Gauge("cuckoo_gas_transactions", "Transactions that the gas account can pay for", registry=registry)
         self._inactive = Gauge("cuckoo_nodes_inactive", "Registered nodes that are inactive now", registry=registry)
@@ -159,9 +170,12 @@ class DomainMetrics:
         """Follow what goes up and down."""
         match name:
             case NoteName.PEER_UP:
-                self._peers.inc()
+                self._leave(fields)
+                kind = str(fields.get("standing", "unknown"))
+                self._kinds[str(fields.get("peer"))] = kind
+                self._peers.labels(kind).inc()
             case NoteName.PEER_DOWN:
-                self._peers.dec()
+                self._leave(fields)
             case NoteName.ENGINE_UP:
                 self._engine.set(1)
             case NoteName.ENGINE_DOWN:
@@ -179,6 +193,12 @@ class DomainMetrics:
                 self._earned.inc(_whole(fields.get("wei")) / CAI)
             case _:
                 pass
+
+    def _leave(self, fields: Mapping[str, str | int]) -> None:
+        """Count a peer no more. Those that are here are as many as the overlay lets in."""
+        kind = self._kinds.pop(str(fields.get("peer")), None)
+        if kind is not None:
+            self._peers.labels(kind).dec()
 
     def _time(self, name: NoteName, task: TaskId, fields: Mapping[str, str | int]) -> None:
         """Measure the stages that this event begins and ends."""

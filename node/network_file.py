@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError
 
 from node.keystore import write_private
 from node.setting_faults import Source
-from node.settings import BootstrapAddress, EthereumAddress, Section, WebAddress
+from node.setting_types import BootstrapAddress, EthereumAddress, WebAddress
+from node.settings import Section
 from node.toml_file import read_toml
 from node.toml_text import toml_text
 from protocol.errors import ConfigError

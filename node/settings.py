@@ -6,15 +6,24 @@ Rules for editors: every field has a docstring that an operator understands, a b
 ``configs/nodes/*.toml``; a field that nobody would change is a constant beside the code that uses it.
 """
 
-import ipaddress
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from node.hours import parse_hours
+from node.setting_types import (
+    BootstrapAddress,
+    EthereumAddress,
+    Hours,
+    IpNetwork,
+    ListenAddress,
+    Origin,
+    RefusedWord,
+    WebAddress,
+    is_loopback,
+)
 from protocol.params import Params
 from protocol.units import Address, DurationMs
 from protocol.wire.fields import ModelName
@@ -29,92 +38,6 @@ class NodeRole(StrEnum):
     BOOTSTRAP = "bootstrap"
     COORDINATOR = "coordinator"
     MINER = "miner"
-
-
-def _web_address(value: str) -> str:
-    """Accept an address that an HTTP client can use."""
-    if not value.startswith(("http://", "https://")) or not value.partition("://")[2].strip("/"):
-        raise ValueError(f"{value!r} is no HTTP address: write it as http://host:port or https://host/path")
-    return value
-
-
-def _origin(value: str) -> str:
-    """Accept what browsers send as ``Origin``, or ``*``."""
-    scheme, separator, rest = value.partition("://")
-    if value != "*" and (scheme not in {"http", "https"} or not separator or not rest or "/" in rest or "*" in rest):
-        raise ValueError(f"{value!r} is no origin: write it as https://app.example.org, without a path, or *")
-    return value.lower()
-
-
-def _network(value: str) -> str:
-    """Accept an IP address, or a network of them."""
-    try:
-        ipaddress.ip_network(value)
-    except ValueError as error:
-        raise ValueError(f"{value!r} is no IP address or network: write 127.0.0.1 or 10.0.0.0/8") from error
-    return value
-
-
-def _is_loopback(host: str) -> bool:
-    """Say whether only programs of this machine reach what listens there."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _ethereum_address(value: str) -> str:
-    """Accept an address in lower case, or in mixed case with its checksum right (EIP-55)."""
-    digits = value[2:]
-    if not value.startswith("0x") or len(digits) != 40 or not set(digits.lower()) <= set("0123456789abcdef"):
-        raise ValueError(f"{value!r} is no Ethereum address: write 0x and 40 hexadecimal digits")
-    if digits not in {digits.lower(), digits.upper()}:
-        from eth_utils.address import is_checksum_address  # imported here: costs 0.2 s, rarely needed
-
-        if not is_checksum_address(value):
-            raise ValueError(f"{value!r} has a wrong checksum: copy the address again, a character is off")
-    return value
-
-
-def _listening_multiaddress(value: str) -> str:
-    """Accept a multiaddress, as ``/ip4/0.0.0.0/tcp/4001``."""
-    from multiaddr.multiaddr import Multiaddr  # imported here: costs 0.1 s, so that --help does without
-
-    try:
-        Multiaddr(value)
-    except ValueError as error:
-        raise ValueError(f"{value!r} is no multiaddress: write it as /ip4/0.0.0.0/tcp/4001") from error
-    return value
-
-
-def _bootstrap_multiaddress(value: str) -> str:
-    """Accept a multiaddress that names its peer, as ``/ip4/…/tcp/…/p2p/16Uiu2HA…``."""
-    from multiaddr.multiaddr import Multiaddr  # imported here: costs 0.1 s, so that --help does without
-
-    advice = "write it as the bootstrap prints it: /ip4/HOST/tcp/PORT/p2p/PEER_ID"
-    try:
-        names = [protocol.name for protocol in Multiaddr(value).protocols()]
-    except ValueError as error:
-        raise ValueError(f"{value!r} is no multiaddress: {advice}") from error
-    if "p2p" not in names:
-        raise ValueError(f"{value!r} does not end in /p2p/PEER_ID: {advice}")
-    return value
-
-
-def _hours(value: str) -> str:
-    """Accept days and times as ``node.hours`` reads them."""
-    parse_hours(value)
-    return value
-
-
-Hours = Annotated[str, Field(max_length=64), AfterValidator(_hours)]
-RefusedWord = Annotated[str, Field(min_length=1, max_length=100)]
-WebAddress = Annotated[str, Field(max_length=2048), AfterValidator(_web_address)]
-Origin = Annotated[str, Field(max_length=256), AfterValidator(_origin)]
-IpNetwork = Annotated[str, Field(max_length=64), AfterValidator(_network)]
-EthereumAddress = Annotated[str, AfterValidator(_ethereum_address)]
-ListenAddress = Annotated[str, Field(max_length=256), AfterValidator(_listening_multiaddress)]
-BootstrapAddress = Annotated[str, Field(max_length=256), AfterValidator(_bootstrap_multiaddress)]
 
 
 class Section(BaseModel):
@@ -328,6 +251,27 @@ class RecordSection(Section):
 
 
 @final
+class MetricsSection(Section):
+    """Where Prometheus asks this node, beside ``/metrics`` at the API of a coordinator."""
+
+    host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
+    """Address to listen on. What is told there is how the node is doing: keep it inside your own network."""
+    port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """TCP port for ``/metrics`` and ``/healthz``, 0 for a free one; nothing listens where left out."""
+
+
+@final
+class TracingSection(Section):
+    """Each task as one OpenTelemetry trace over all processes that have a part in it. Needs the extra ``otel``."""
+
+    endpoint: WebAddress | None = None
+    """Where an OTLP collector takes spans over HTTP, such as ``http://127.0.0.1:4318/v1/traces``; nothing is traced
+    where left out."""
+    share: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Part of all tasks that is traced. The task's id decides, so nodes with the same share trace the same ones."""
+
+
+@final
 class LogsSection(Section):
     """What the node writes to standard error."""
 
@@ -362,6 +306,8 @@ class Settings(Section):
     miner: MinerSection = MinerSection()
     coordinator: CoordinatorSection = CoordinatorSection()
     record: RecordSection = RecordSection()
+    metrics: MetricsSection = MetricsSection()
+    tracing: TracingSection = TracingSection()
     logs: LogsSection = LogsSection()
 
     @property
@@ -380,4 +326,4 @@ class Settings(Section):
         http = self.http
         if http.require_key is not None:
             return http.require_key
-        return not _is_loopback(http.host) or http.public_url is not None or bool(http.trusted_proxies)
+        return not is_loopback(http.host) or http.public_url is not None or bool(http.trusted_proxies)

@@ -25,6 +25,9 @@ def devnet(
     escrow: Annotated[float, typer.Option(help="CAI that each coordinator has in escrow for its miners.")] = 100_000.0,
     port: Annotated[int, typer.Option(help="Port of the first coordinator's API; 0 for free ones.")] = 8000,
     require_key: Annotated[bool, typer.Option("--require-key", help="Ask for an API key, which is printed.")] = False,
+    trace: Annotated[
+        str | None, typer.Option(metavar="URL", help="Collector of OpenTelemetry spans: each task as one trace.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="New folder for keys, settings and logs; it is kept.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder.")] = False,
     by_hand: Annotated[
@@ -61,6 +64,7 @@ def devnet(
         escrow_cai=escrow,
         port=port,
         require_key=require_key,
+        trace=trace,
         data=data,
         keep=keep,
     )

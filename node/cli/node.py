@@ -181,6 +181,7 @@ def ready_line(info: "NodeInfo") -> str:
             "staking_id": info.staking_id,
             "http_url": info.http_url,
             "access": info.access,
+            "metrics_url": info.metrics_url,
         }
     )
 
@@ -192,6 +193,8 @@ def ready_text(info: "NodeInfo", *, has_gas_key: bool = True) -> str:
     if info.http_url:
         lines.append(f"  API at      {info.http_url}")
         lines.append(f"  it serves   {info.access}")
+    if info.metrics_url:
+        lines.append(f"  metrics at  {info.metrics_url}")
     if info.staking_id is None and info.role != "bootstrap":
         lines.append("  not (yet) active in the stake table: be registered with a stake above the minimum;")
         lines.append("  what is new there takes part in the next epoch but one")

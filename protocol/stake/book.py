@@ -98,6 +98,11 @@ class StakeBook:
         """Note the timestamp of the chain's head."""
         self._head = timestamp
 
+    @property
+    def head(self) -> UnixMillis | None:
+        """Timestamp of the newest block that we have seen, None before the first."""
+        return self._head
+
     def healthy(self, now: UnixMillis) -> bool:
         """Say whether our follower keeps up: its head is younger than ``head_max_age_s``."""
         return self._head is not None and now - self._head <= self.params.head_max_age_s * 1000

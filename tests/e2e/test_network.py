@@ -16,6 +16,7 @@ from PIL import Image
 from protocol.notes import NoteName
 from protocol.task.artifact import check_png
 from protocol.task.webp import check_webp
+from tests.support.collector import Collector, collector
 from tests.support.devnet import Running, devnet, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -37,8 +38,14 @@ LINE = [
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with devnet(tmp_path_factory.mktemp("devnet"), "--engine", "instant") as running:
+def spans() -> Iterator[Collector]:
+    with collector() as kept:
+        yield kept
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory, spans: Collector) -> Iterator[Running]:
+    with devnet(tmp_path_factory.mktemp("devnet"), "--engine", "instant", "--trace", spans.url) as running:
         yield running
 
 
@@ -122,6 +129,26 @@ def test_task__over_real_processes__walks_the_straight_line(network: Running) ->
     own_claims = [step for step in walked if step[1] != NoteName.CLAIM_RECEIVED]
     assert own_claims == [step for step in LINE if step[1] != NoteName.CLAIM_RECEIVED]
     assert ("coordinator", NoteName.CLAIM_RECEIVED) in walked
+
+
+def test_trace__over_real_processes__is_one_though_nobody_told_anybody(network: Running, spans: Collector) -> None:
+    task = submit(network)
+    winner, coordinator = network.holder(task), network.nodes("coordinator")[0]
+    ours = {winner["peer_id"], coordinator["peer_id"]}
+    mine = {"claim", "prepare", "draw", "result", "settle"}
+
+    def walked() -> dict[str, set[str]]:
+        return {peer: {span.name for span in spans.of(task) if span.instance == peer} for peer in ours}
+
+    wanted = {winner["peer_id"]: mine, coordinator["peer_id"]: {"task", "accept", "offer", "award", "work", "finish"}}
+    wait_until(lambda: walked() == wanted, "the spans of both processes")
+    found = spans.of(task)
+    (root,) = [span for span in found if not span.parent]
+    assert {span.trace for span in found} == {root.trace}
+    assert {span.parent for span in found if span is not root} == {root.span}
+    assert {span.service for span in found} == {"cuckoo-coordinator", "cuckoo-miner"}
+    (draw,) = [span for span in found if span.name == "draw"]
+    assert root.start_ns < draw.start_ns <= draw.end_ns < root.end_ns
 
 
 def test_receipt__of_a_task__verifies_and_a_changed_one_does_not(network: Running, tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ MAY_IMPORT = {
     "node/adapters/memory": {"trio"},
     "node/adapters/store": {"trio"},
     "node/adapters/system": {"trio"},
+    "node/adapters/telemetry": {"trio", "h11", "prometheus_client"},
 }
 """What each folder may import beside the standard library. An adapter also imports ``protocol``, the ports, itself."""
 
@@ -122,6 +123,7 @@ MAY_ALSO_IMPORT = {
     "node/adapters/engine/loading.py": {"torch", "diffusers"},
     "node/adapters/engine/pipeline.py": {"torch", "diffusers", "transformers", "numpy", "PIL"},
     "node/adapters/engine/variants.py": {"diffusers"},
+    "node/adapters/telemetry/tracing.py": {"opentelemetry"},
     "node/adapters/engine/denoised.py": {"torch"},
     "node/adapters/engine/trace.py": {"torch"},
     "node/adapters/engine/files.py": {"PIL"},
@@ -131,6 +133,8 @@ MAY_ALSO_IMPORT = {
     "node/audit_chart.py": {"matplotlib"},
     "node/compose.py": {"node.adapters"},
     "node/gateway.py": {"node.adapters.http"},
+    "node/gauges.py": {"node.adapters.device", "prometheus_client"},
+    "node/watching.py": {"node.adapters.telemetry", "prometheus_client"},
     "node/deployment.py": {"node.adapters.chain", "contracts"},
     "node/door.py": {"node.adapters.device"},
     "node/doctor/chain.py": {"node.adapters.chain", "contracts"},
@@ -157,7 +161,7 @@ MAY_ALSO_IMPORT = {
     "node/ethereum_account.py": {"eth_account"},
     "node/keystore.py": {"coincurve"},
     "node/setting_faults.py": {"pydantic_core"},
-    "node/settings.py": {"eth_utils", "multiaddr"},
+    "node/setting_types.py": {"eth_utils", "multiaddr"},
     "node/addresses.py": {"eth_utils"},
     "node/stakers_desk.py": {"node.adapters.chain"},
     "node/wallet.py": {"node.adapters.chain", "contracts"},

@@ -169,6 +169,26 @@ def test_count__many_reasons_from_a_peer__labels_stay_bounded(timer):
     assert totals["other"] == 1 + 1000 - (MAX_LABEL_VALUES - 1)
 
 
+def test_count__peers_come_and_go__are_here_by_kind(timer):
+    registry = CollectorRegistry()
+    metrics = DomainMetrics(registry, timer)
+    for peer, standing in (("a", "miner"), ("b", "miner"), ("c", "stranger"), ("a", "coordinator")):
+        metrics.count(NoteName.PEER_UP, None, {"peer": peer, "standing": standing})
+    for peer in ("c", "c", "unseen"):
+        metrics.count(NoteName.PEER_DOWN, None, {"peer": peer})
+    kinds = ("miner", "coordinator", "stranger")
+    assert [sample(registry, "cuckoo_peers", kind=kind) for kind in kinds] == [1, 1, 0]
+
+
+def test_observe__after_a_note__hears_the_next_ones_whatever_the_level(lines, timer):
+    journal, heard = StructuredJournal(timer=timer), []
+    journal.note(NoteName.TASK_ACCEPTED, TASK)
+    journal.observe(lambda name, task, fields: heard.append((name, task, dict(fields))))
+    configure_logging("json", "error")
+    journal.note(NoteName.TASK_DONE, TASK, miner=3)
+    assert heard == [(NoteName.TASK_DONE, TASK, {"miner": 3})]
+
+
 def test_count__note_without_its_own_field__takes_the_name_that_is_there(timer):
     registry = CollectorRegistry()
     DomainMetrics(registry, timer).count(NoteName.MESSAGE_DROPPED, None, {"rule": "driver.queue_full"})
@@ -199,4 +219,4 @@ def test_count__every_note__gives_text_that_prometheus_reads(timer):
     assert {"cuckoo_tasks", "cuckoo_gossip", "cuckoo_task_seconds", "process_resident_memory_bytes"} <= set(families)
     for family in families.values():
         for found in family.samples:
-            assert set(found.labels) <= {"outcome", "direction", "verdict", "reason", "rule", "stage", "le"}
+            assert set(found.labels) <= {"outcome", "direction", "verdict", "reason", "rule", "stage", "le", "kind"}

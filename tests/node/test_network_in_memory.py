@@ -19,7 +19,15 @@ from node.catalog import load_catalog
 from node.compose import NodeInfo, identity_of, run_with
 from node.journal import StructuredJournal
 from node.ports import Chain, EventSink, Ports, Ready
-from node.settings import ChainSection, HttpSection, MinerSection, NodeRole, Settings
+from node.settings import (
+    ChainSection,
+    HttpSection,
+    MetricsSection,
+    MinerSection,
+    NodeRole,
+    Settings,
+    TracingSection,
+)
 from protocol.crypto.keys import NodeKey
 from protocol.stake.epoch import epoch_at
 from protocol.task.artifact import check_png
@@ -42,6 +50,8 @@ class Network:
         self.memory = MemoryNetwork(latency_s=0.002)
         self.stores = {name: MemoryStore() for name in ("alice", "bob", "carol")}
         self.keys = {"alice": networks.ALICE, "bob": networks.BOB, "carol": networks.CAROL}
+        self.metrics = MetricsSection()
+        self.tracing = TracingSection()
 
     def settings(self, role: NodeRole, name: str, **miner: Any) -> Settings:
         return Settings(
@@ -51,6 +61,8 @@ class Network:
             chain=ChainSection(rpc_urls=("http://127.0.0.1:1",), chain_id=31337, staking="0x" + "11" * 20),
             http=HttpSection(port=0),
             miner=MinerSection(**miner),
+            metrics=self.metrics,
+            tracing=self.tracing,
         )
 
     async def start(

@@ -240,6 +240,14 @@ def test_load_settings__systemd_credential__is_the_password_file(write, tmp_path
     assert given.key.password_file == Path("/x")
 
 
+def test_load_settings__tracing_without_opentelemetry__says_what_to_install(write, monkeypatch):
+    path = write(GOOD + '[tracing]\nendpoint = "http://127.0.0.1:4318/v1/traces"\n')
+    assert load_settings(path, {}, {}).tracing.share == 1.0
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name.startswith("opentelemetry") else object())
+    line = "tracing.endpoint: OpenTelemetry is missing: install it with pip install 'cuckoo-overlay[otel]'"
+    assert fault_of(path) == f"{path}: {line}"
+
+
 def test_load_settings__extra_not_installed__says_what_to_install(write, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     path = write(GOOD)
