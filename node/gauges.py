@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final, final
 
 import trio
 from prometheus_client import CollectorRegistry, Gauge
@@ -21,6 +21,9 @@ from node.settings import NodeRole, Settings
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core
 from protocol.stake.epoch import epoch_at
+
+if TYPE_CHECKING:
+    from node.adapters.device.nvidia import Card
 
 CARD_S: Final = 10.0
 """How often (s) a card is looked at: Prometheus asks every 15 s by default."""
@@ -108,20 +111,37 @@ async def watch_card(registry: CollectorRegistry, settings: Settings) -> None:
         await trio.to_thread.run_sync(read_card, which)
     except CardUnknown:
         return
-    heat = Gauge("cuckoo_card_celsius", "Temperature of the card (degrees Celsius)", registry=registry)
-    limit = Gauge("cuckoo_card_limit_celsius", "Temperature at which the card slows itself down", registry=registry)
-    memory = Gauge("cuckoo_card_memory_bytes", "Memory of the card, by use", ["use"], registry=registry)
+    gauges = CardGauges(registry)
     while True:
         try:
-            card = await trio.to_thread.run_sync(read_card, which)
-        except CardUnknown:  # while a driver is replaced: what was true before must not look like news
-            heat.set(math.nan)
-        else:
-            heat.set(card.celsius)
-            limit.set(math.nan if card.limit_celsius is None else card.limit_celsius)
-            memory.labels("free").set(card.free_bytes)
-            memory.labels("taken").set(card.total_bytes - card.free_bytes)
+            gauges.show(await trio.to_thread.run_sync(read_card, which))
+        except CardUnknown:  # while a driver is replaced
+            gauges.show(None)
         await trio.sleep(CARD_S)
+
+
+@final
+class CardGauges:
+    """Heat and memory of one card."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register the gauges."""
+        self._heat = Gauge("cuckoo_card_celsius", "Temperature of the card (degrees Celsius)", registry=registry)
+        self._limit = Gauge(
+            "cuckoo_card_limit_celsius", "Temperature at which the card slows itself down", registry=registry
+        )
+        self._memory = Gauge("cuckoo_card_memory_bytes", "Memory of the card, by use", ["use"], registry=registry)
+
+    def show(self, card: "Card | None") -> None:
+        """Show a card; None where nobody can say anything now, and what was true before must not look like news."""
+        if card is None:
+            for gauge in (self._heat, self._limit, self._memory.labels("free"), self._memory.labels("taken")):
+                gauge.set(math.nan)
+            return
+        self._heat.set(card.celsius)
+        self._limit.set(math.nan if card.limit_celsius is None else card.limit_celsius)
+        self._memory.labels("free").set(card.free_bytes)
+        self._memory.labels("taken").set(card.total_bytes - card.free_bytes)
 
 
 def _show(registry: CollectorRegistry, shown: Mapping[str, tuple[str, Read]]) -> None:
