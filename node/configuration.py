@@ -8,7 +8,8 @@ import importlib.resources
 import importlib.util
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -48,7 +49,22 @@ PATH_KEYS: Final = (
 CREDENTIAL: Final = "cuckoo-password"
 """Name of the systemd credential with the keystore's password: ``LoadCredential=cuckoo-password:/etc/…``."""
 
+CREDENTIALS: Final[Mapping[str, str]] = {
+    "key.password_file": CREDENTIAL,
+    "chain.gas_password_file": "cuckoo-gas-password",
+}
+"""Which credential gives which key, where nothing else does."""
+
 Tree = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and whence each of them came."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    """Dotted key -> file, flag or variable that gave it; what is not here is a default."""
 
 
 def load_settings(
@@ -65,28 +81,40 @@ def load_settings(
     Raises:
         ConfigError: With one line that names what is wrong and what would be right.
     """
+    return load_with_origins(config, flags, environ).settings
+
+
+def load_with_origins(
+    config: Path | None, flags: Mapping[str, object], environ: Mapping[str, str] | None = None
+) -> Loaded:
+    """Make the settings of one node as ``load_settings`` does, and say whence each came."""
     environ = os.environ if environ is None else environ
     tree = read_toml(config) if config else {}
     if config:
         _anchor_paths(tree, config.absolute().parent)
+    origins = dict.fromkeys(_leaves(tree), str(config))
     given = {key: value for key, value in flags.items() if value is not None}
     for key, value in given.items():
         _put(tree, key, value)
+        origins[key] = FLAGS.get(key, key)
     if config is None and not {"network", "chain"} & set(tree) and environ.get("CUCKOO_NETWORK"):
         tree["network"] = environ["CUCKOO_NETWORK"]
+        origins["network"] = "CUCKOO_NETWORK"
     _anchor_paths(tree, Path.cwd())
     source = Source(config, frozenset(given))
     role = _role(tree, source)
     _refuse_foreign_sections(tree, role, source)
     _join_network(tree, source)
+    origins = {key: str(tree["network"]) for key in _leaves(tree) if "network" in tree} | origins
     _fill_in(tree, role, environ)
+    origins = {key: "systemd credential" for key in CREDENTIALS if _get(tree, key) is not None} | origins
     tree["params"] = _params_tree(tree, source)
     try:
         settings = Settings.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
         raise ConfigError(source.explain(error.errors()[0], Settings)) from None
     _check_role(settings, source)
-    return settings
+    return Loaded(settings, origins)
 
 
 def load_params(name: str, base: Path | None = None) -> Params:
@@ -159,6 +187,15 @@ def _put(tree: Tree, key: str, value: object) -> None:
         branch[leaf] = value
 
 
+def _leaves(tree: Tree) -> Iterator[str]:
+    """Go through the dotted keys that have a value."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from (f"{key}.{leaf}" for leaf in value)
+        else:
+            yield key
+
+
 def _anchor_paths(tree: Tree, folder: Path) -> None:
     """Make every relative path absolute as seen from ``folder``, and expand ``~``."""
 
@@ -200,11 +237,12 @@ def _fill_in(tree: Tree, role: NodeRole, environ: Mapping[str, str]) -> None:
     """Add what follows from the role and from systemd."""
     tree.setdefault("data", str(Path.home() / ".cuckoo" / role))
     tree.setdefault("chain", {})  # so that what is missed is a key that can be given, not a section
-    credentials = environ.get("CREDENTIALS_DIRECTORY")
-    if credentials and _get(tree, "key.password_file") is None:
-        credential = Path(credentials) / CREDENTIAL
-        if credential.exists():
-            _put(tree, "key.password_file", str(credential))
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    for key, name in CREDENTIALS.items() if folder else ():
+        credential = Path(folder or "") / name
+        is_wanted = key == "key.password_file" or _get(tree, "chain.gas_keystore") is not None
+        if is_wanted and _get(tree, key) is None and credential.exists():
+            _put(tree, key, str(credential))
 
 
 def _join_network(tree: Tree, source: Source) -> None:

@@ -32,14 +32,28 @@ def check(files: Annotated[list[Path], typer.Argument(help="TOML files to check.
 
 
 @config_commands.command("show")
-def show(file: FileArgument) -> None:
-    """Show every setting as JSON, with defaults filled in and the network's numbers.
+def show(
+    file: FileArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
+) -> None:
+    """Show every setting that counts, the network's numbers too, and whence each came. Nothing secret is shown.
 
     $ cuckoo config show miner.toml
     """
-    from node.configuration import load_settings
+    import json
 
-    print(load_settings(file, {}).model_dump_json(indent=2))
+    from node.configuration import load_with_origins
+    from node.shown_settings import shown_settings
+
+    shown = list(shown_settings(load_with_origins(file, {})))
+    if as_json:
+        print(json.dumps({one.key: {"value": one.value, "from": one.origin} for one in shown}))
+        return
+    texts = [(one.key, json.dumps(one.value, ensure_ascii=False), one.origin) for one in shown]
+    key_width = max(len(key) for key, _, _ in texts)
+    value_width = min(48, max(len(value) for _, value, _ in texts))
+    for key, value, origin in texts:
+        print(f"{key:<{key_width}}  {value:<{value_width}}  {origin}")
 
 
 @config_commands.command("example")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import statistics
 import subprocess
@@ -245,8 +246,15 @@ def test_config__example_then_check__is_good_once_there_is_a_key(cuckoo, tmp_pat
     assert cuckoo("config", "check", str(path)) == (2, "", line)
     keystore.create(key, "correct horse", light=True)
     assert cuckoo("config", "check", str(path)) == (0, f"{path}: good for a miner on testnet\n", "")
+    code, out, _ = cuckoo("config", "show", str(path), "--json")
+    shown = json.loads(out)
+    assert code == 0
+    assert shown["params.name"] == {"value": "testnet", "from": str(path)}
+    assert shown["engine.batch"] == {"value": 0, "from": "default"}
+    assert not any(key.startswith(("http.", "coordinator.")) for key in shown), "a miner reads none of it"
     code, out, _ = cuckoo("config", "show", str(path))
-    assert json.loads(out)["params"]["name"] == "testnet"
+    assert re.search(rf'^key.keystore +"{key}" +{path}$', out, re.MULTILINE)
+    assert re.search(r"^logs.level +\"info\" +default$", out, re.MULTILINE)
 
 
 def test_output__reader_leaves__no_traceback():

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from node.configuration import example_file, load_params, load_settings, model_folders_from
+from node.configuration import example_file, load_params, load_settings, load_with_origins, model_folders_from
 from node.miner_engine import engine_settings
 from node.setting_faults import FLAGS
 from node.settings import EngineSection, NodeRole, Section, Settings
+from node.shown_settings import shown_settings, without_secrets
 from node.toml_text import toml_text
 from protocol.crypto.keys import NodeKey
 from protocol.errors import ConfigError
@@ -246,6 +247,48 @@ def test_load_settings__tracing_without_opentelemetry__says_what_to_install(writ
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name.startswith("opentelemetry") else object())
     line = "tracing.endpoint: OpenTelemetry is missing: install it with pip install 'cuckoo-overlay[otel]'"
     assert fault_of(path) == f"{path}: {line}"
+
+
+def test_load_settings__systemd_credential_of_the_gas_key__counts_where_there_is_one(write, tmp_path):
+    (tmp_path / "cuckoo-gas-password").write_text("secret")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert load_settings(write(GOOD), {}, environ).chain.gas_password_file is None
+    path = write(GOOD.replace("[chain]", '[chain]\ngas_keystore = "gas.json"'))
+    assert load_settings(path, {}, environ).chain.gas_password_file == tmp_path / "cuckoo-gas-password"
+
+
+def test_load_with_origins__several_sources__each_key_says_its_own(write, tmp_path):
+    (tmp_path / "cuckoo-password").write_text("secret")
+    NETWORK.write(tmp_path / "network.toml")
+    head, _, _ = GOOD.partition("[chain]")
+    path = write(head.replace('params = "minimal"', 'network = "network.toml"') + "[logs]\nlevel = 'debug'\n")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    loaded = load_with_origins(path, {"engine.threads": 3, "engine.device": None}, environ)
+    origins = loaded.origins
+    assert {key: origins.get(key) for key in ("role", "logs.level", "engine.threads", "engine.device", "data")} == {
+        "role": str(path),
+        "logs.level": str(path),
+        "engine.threads": "--threads",
+        "engine.device": None,
+        "data": str(path),
+    }
+    assert (
+        origins["chain.staking"] == origins["overlay.bootstrap"] == origins["params"] == str(tmp_path / "network.toml")
+    )
+    assert origins["key.password_file"] == "systemd credential"
+
+
+def test_shown_settings__addresses_that_hold_keys__are_cut(write):
+    secret = "k3y"
+    path = write(
+        GOOD.replace('"http://127.0.0.1:8545"', f'"https://rpc.example/v2/{secret}", "http://a:{secret}@b:1"')
+        + f'[tracing]\nendpoint = "http://c:4318/v1/traces?key={secret}"\n'
+    )
+    shown = {one.key: one for one in shown_settings(load_with_origins(path, {}, {}))}
+    assert secret not in str(shown)
+    assert shown["chain.rpc_urls"].value == ["https://rpc.example/…", "http://b:1/…"]
+    assert shown["tracing.endpoint"].value == "http://c:4318/v1/traces/…"
+    assert without_secrets("http://b:1/", keep_path=False) == "http://b:1"
 
 
 def test_load_settings__extra_not_installed__says_what_to_install(write, monkeypatch):
