@@ -37,6 +37,9 @@ _SHORT_TASK: Final = 12
 _LEVELS: Final[Mapping[NoteName, int]] = {
     NoteName.PEER_UP: logging.DEBUG,
     NoteName.PEER_DOWN: logging.DEBUG,
+    NoteName.RELAY_CARRIES: logging.DEBUG,
+    NoteName.RELAY_CARRIED: logging.DEBUG,
+    NoteName.RELAY_REFUSED: logging.DEBUG,
     NoteName.GOSSIP_ACCEPTED: logging.DEBUG,
     NoteName.GOSSIP_IGNORED: logging.DEBUG,
     NoteName.MESSAGE_IGNORED: logging.DEBUG,
@@ -49,6 +52,7 @@ _LEVELS: Final[Mapping[NoteName, int]] = {
     NoteName.MESSAGE_DROPPED: logging.WARNING,
     NoteName.PEER_JUDGED: logging.WARNING,
     NoteName.PEER_BANNED: logging.WARNING,
+    NoteName.RELAY_LOST: logging.WARNING,
     NoteName.KEYS_UNREADABLE: logging.WARNING,
     NoteName.STORE_FULL: logging.WARNING,
     NoteName.STORE_WRITABLE: logging.WARNING,

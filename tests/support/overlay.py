@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import trio
 
-from node.adapters.libp2p import OverlaySettings, OverlayTransport
+from node.adapters.libp2p import OverlaySettings, OverlayTransport, RelayLimits
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.publication import Publication
 from protocol.effects import Lane
@@ -186,6 +186,8 @@ class Overlay:
         book: Sequence[str] = (),
         listen: str = "/ip4/127.0.0.1/tcp/0",
         max_connections: int = 64,
+        relays: Sequence["Running | str"] = (),
+        service: RelayLimits | None = None,
     ) -> Running:
         """Start a node with the key of that number; every node knows every standing."""
         if standing is not Standing.STRANGER:
@@ -195,6 +197,8 @@ class Overlay:
             announce=(),
             bootstraps=tuple(node if isinstance(node, str) else node.address for node in bootstraps),
             max_connections=max_connections,
+            relays=tuple(node if isinstance(node, str) else node.address for node in relays),
+            service=service,
         )
         journal, memory = RecordingJournal(), MemoryBook(book)
         record = MemoryRecord()

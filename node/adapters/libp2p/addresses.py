@@ -9,9 +9,9 @@ from node.adapters.libp2p.peerstore import MAX_ADDRESS_BYTES
 
 @lru_cache(maxsize=4096)
 def bare(address: Multiaddr) -> Multiaddr:
-    """Take the ``/p2p`` part off."""
-    text, separator, _ = str(address).partition("/p2p/")
-    return Multiaddr(text) if separator else address
+    """Take the ``/p2p`` part of the peer itself off; that of a relay before it stays."""
+    text, separator, rest = str(address).rpartition("/p2p/")
+    return Multiaddr(text) if separator and "/" not in rest else address
 
 
 @lru_cache(maxsize=4096)

@@ -120,5 +120,9 @@ class Table:
             self.drop(gone)
         bucket.add(peer)
         self._known[peer] = _Known(place, short, is_met)
+        self.changed()
+
+    def changed(self) -> None:
+        """Wake whoever waits for news."""
         self.grown.set()
         self.grown = trio.Event()

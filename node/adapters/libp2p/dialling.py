@@ -8,15 +8,17 @@ from typing import Final, final
 
 import trio
 from libp2p.host.basic_host import BasicHost
+from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.peer.peerstore import PeerStoreError
 from multiaddr.multiaddr import Multiaddr
 
+from node.adapters.libp2p.addresses import bare
 from node.adapters.libp2p.framing import STREAM_ERRORS
 from node.adapters.libp2p.host import swarm_of
 from node.adapters.libp2p.identity import to_libp2p
 from node.adapters.libp2p.peers import Peers
-from node.adapters.libp2p.settings import AddressBook, CheckedSettings, Endpoint, parse_endpoint
+from node.adapters.libp2p.settings import CIRCUIT, AddressBook, CheckedSettings, Endpoint, parse_endpoint
 from node.ports import Clock, Journal
 from protocol.errors import DiskFull
 from protocol.notes import NoteName
@@ -26,6 +28,8 @@ ADDRESS_LIFE_S: Final = 3600
 """How long an address that we were told is tried (s)."""
 ATTEMPT_S: Final = 5.0
 """One address gets this long (s) for connect, Noise and Yamux."""
+CIRCUIT_S: Final = 15.0
+"""An address through a relay gets this long (s): its relay is dialled first, and asks the peer."""
 MAX_ADDRESSES: Final = 8
 """Addresses tried or kept per peer."""
 MAX_KNOWN_PEERS: Final = 4096
@@ -58,6 +62,8 @@ class Dialler:
     ) -> None:
         self.look_up: Callable[[PeerId], Awaitable[None]] | None = None
         """Asks the DHT for the peer's addresses and calls ``learn``."""
+        self.dial_circuit: Callable[[ID, Multiaddr], Awaitable[None]] | None = None
+        """Connects to a peer under an address that leads through a relay."""
         self._host = host
         self._swarm = swarm_of(host)
         self._settings = settings
@@ -127,6 +133,13 @@ class Dialler:
         finally:
             self._dialling.pop(peer).set()
 
+    async def reach_at(self, endpoint: Endpoint) -> bool:
+        """Have a connection that runs through no relay to a peer under the address given."""
+        if self._peers.is_connected_directly(endpoint.peer):
+            return True
+        await self._dial(endpoint.peer, [endpoint.address])
+        return self._peers.is_connected_directly(endpoint.peer)
+
     async def run(self) -> None:
         """Dial until cancelled."""
         async with trio.open_nursery() as nursery:
@@ -151,9 +164,8 @@ class Dialler:
             told = self._host.get_peerstore().addrs(to_libp2p(peer))
         except PeerStoreError:
             told = []
-        bare = [address.decapsulate("/p2p/" + peer) if "/p2p/" in str(address) else address for address in told]
         proven = [self._proven[peer]] if peer in self._proven else []
-        return list(dict.fromkeys([*proven, *self._known.get(peer, ()), *bare]))[:MAX_ADDRESSES]
+        return list(dict.fromkeys([*proven, *self._known.get(peer, ()), *map(bare, told)]))[:MAX_ADDRESSES]
 
     async def _dial(self, peer: PeerId, addresses: list[Multiaddr]) -> bool:
         target = to_libp2p(peer)
@@ -164,8 +176,11 @@ class Dialler:
             self._host.get_peerstore().clear_addrs(target)
             self._swarm.unblock_peer(target)
             try:
-                with trio.move_on_after(ATTEMPT_S):
-                    await self._host.connect(PeerInfo(target, [address]))
+                if CIRCUIT in str(address):
+                    await self._dial_through(target, address)
+                else:
+                    with trio.move_on_after(ATTEMPT_S):
+                        await self._host.connect(PeerInfo(target, [address]))
             except STREAM_ERRORS:
                 continue
             if self._peers.is_connected(peer):
@@ -175,6 +190,11 @@ class Dialler:
         if addresses:
             self._host.get_peerstore().add_addrs(target, addresses, ADDRESS_LIFE_S)
         return False
+
+    async def _dial_through(self, target: ID, address: Multiaddr) -> None:
+        if self.dial_circuit is not None:
+            with trio.move_on_after(CIRCUIT_S):
+                await self.dial_circuit(target, address)
 
     def _pause(self, failures: int) -> float:
         return min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures, 10)) * self._random.uniform(0.75, 1.25)

@@ -25,6 +25,7 @@ from node.adapters.libp2p.dht_walk import SURE
 from node.adapters.libp2p.dialling import MAX_ADDRESSES, Dialler
 from node.adapters.libp2p.host import peerstore_of
 from node.adapters.libp2p.identity import from_libp2p, to_libp2p
+from node.adapters.libp2p.patches import forget_own_record
 from node.adapters.libp2p.peers import Peers
 from node.ports import EventSink
 from protocol.events import ProvidersFound
@@ -122,6 +123,14 @@ class Discovery:
     def find(self, key: str) -> None:
         """Look a key up and post what was found."""
         self._nursery.start_soon(self._find, key)
+
+    def readdress(self) -> None:
+        """Tell everybody anew where we are: our addresses have changed."""
+        forget_own_record(self._host)
+        for told in self._provided.values():
+            told.clear()
+        self._dht.table.changed()
+        self._nursery.start_soon(self._host._push_identify_to_all_peers)
 
     def recheck(self) -> None:
         """Apply a new stake table: let go of whom it does not name, take up whom it does."""

@@ -83,6 +83,12 @@ class _Frames:
         del self._buffer[:size]
         return data
 
+    def rest(self) -> bytes:
+        """Give what has come after the last frame, and forget it: no frames follow."""
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data
+
     def _cut(self) -> bytes | None:
         head = self._head()
         if head is None:

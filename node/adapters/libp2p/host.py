@@ -122,10 +122,11 @@ class _NoAutoConnector(AutoConnector):
         """Start nothing."""
 
 
-def remember_addresses(host: BasicHost) -> None:
+def remember_addresses(host: BasicHost, told: Callable[[list[Multiaddr]], list[Multiaddr]]) -> None:
     """Put our addresses together every few seconds at most, from now on; called when all listeners are there.
 
-    Upstream does so eight times for each connection, of text and back, and that was a sixth of what one costs.
+    ``told`` makes of them what others are told. Upstream puts them together
+    eight times for each connection, of text and back, and that was a sixth of what one costs.
     """
     look_up = host.get_addrs
     known: tuple[float, list[Multiaddr]] = (-math.inf, [])
@@ -134,7 +135,7 @@ def remember_addresses(host: BasicHost) -> None:
         nonlocal known
         if trio.current_time() - known[0] >= ADDRESSES_S:
             known = trio.current_time(), look_up()
-        return list(known[1])
+        return told(list(known[1]))
 
     host.get_addrs = remembered  # type: ignore[method-assign]  # a memory in front, as the guards below are
 

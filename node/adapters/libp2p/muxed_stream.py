@@ -75,6 +75,7 @@ class MuxedStream(IMuxedStream):
         self._receive_window = INITIAL_WINDOW
         """Bytes that we still let the peer send."""
         self._target_window = INITIAL_WINDOW
+        self._most_window = MAX_WINDOW
         self._granted_at = trio.current_time()
         self._send_closed = False
         self._receive_closed = False
@@ -111,6 +112,10 @@ class MuxedStream(IMuxedStream):
         self._arrivals.unpark_all()
         self._grants.unpark_all()
 
+    def keep_window(self) -> None:
+        """Let the window grow no more."""
+        self._most_window = self._target_window
+
     def unread(self) -> int:
         """Count the bytes that wait for a reader."""
         return len(self._buffer)
@@ -144,7 +149,7 @@ class MuxedStream(IMuxedStream):
             return
         now = trio.current_time()
         if now - self._granted_at < GROW_S:
-            self._target_window = min(2 * self._target_window, MAX_WINDOW)
+            self._target_window = min(2 * self._target_window, self._most_window)
         self._granted_at = now
         size = self._target_window - self._receive_window - len(self._buffer)
         self._receive_window += size

@@ -17,8 +17,9 @@ from libp2p.peer.id import ID
 from libp2p.stream_muxer.exceptions import MuxedConnUnavailable
 from multiaddr.multiaddr import Multiaddr
 
+from node.adapters.libp2p.circuit_bytes import CircuitBytes, is_relayed
 from node.adapters.libp2p.framing import STREAM_ERRORS
-from node.adapters.libp2p.muxed_stream import ACK, DATA, FIN, RST, SYN, WINDOW_UPDATE, MuxedStream
+from node.adapters.libp2p.muxed_stream import ACK, DATA, FIN, INITIAL_WINDOW, RST, SYN, WINDOW_UPDATE, MuxedStream
 from node.adapters.libp2p.open_streams import OpenStreams
 from node.adapters.libp2p.outgoing import Outgoing
 from node.adapters.libp2p.pulse import Pulse
@@ -60,7 +61,7 @@ class OverlayMuxer(IMuxedConn):
         self.event_closed = trio.Event()
         self.on_close = on_close
         self._secured = secured_conn
-        self._bytes = SecureBytes(secured_conn)
+        self._bytes = CircuitBytes(secured_conn) if is_relayed(secured_conn) else SecureBytes(secured_conn)
         self._is_initiator = secured_conn.is_initiator if is_initiator is None else is_initiator
         self._next_stream = 1 if self._is_initiator else 2
         self._streams = OpenStreams()
@@ -68,6 +69,7 @@ class OverlayMuxer(IMuxedConn):
         self._outgoing = Outgoing(self._bytes.write)
         self._received = bytearray()
         self._turned_away = 0
+        self._circuits: set[MuxedStream] = set()
         self._is_over = False
         self._pulse = Pulse(self._ping)
 
@@ -158,6 +160,7 @@ class OverlayMuxer(IMuxedConn):
     def forget(self, stream: MuxedStream) -> None:
         """Take a stream out of the books: both its ends are closed."""
         self._streams.forget(stream)
+        self._circuits.discard(stream)
 
     def half_closed(self, stream: MuxedStream) -> None:
         """We send nothing more on a stream, and the peer may."""
@@ -166,6 +169,15 @@ class OverlayMuxer(IMuxedConn):
     def freed(self, stream: MuxedStream, size: int) -> None:
         """So many buffered bytes of a stream have been read."""
         self._streams.freed(stream, size)
+
+    def carry(self, stream: MuxedStream) -> None:
+        """Have room of its own for what nobody reads on a stream that is a circuit, as long as it is open.
+
+        Else a few that stand still would end the connection, and all others on it.
+        """
+        if self._streams.get(stream.stream_id) is stream:
+            stream.keep_window()
+            self._circuits.add(stream)
 
     def _check(self) -> None:
         if self._is_over:
@@ -289,13 +301,16 @@ class OverlayMuxer(IMuxedConn):
             stream.granted(granted)
         if body:
             self._streams.buffered += len(body)
-            if not stream.received(body) or self._streams.unread() > MAX_BUFFERED_BYTES:
+            if not stream.received(body) or self._streams.unread() > self._may_buffer():
                 raise YamuxError(f"{len(body)} bytes beyond the window of stream {number}")
         if flags & RST:
             stream.ended()
         elif flags & FIN:
             stream.finished()
         return answer
+
+    def _may_buffer(self) -> int:
+        return MAX_BUFFERED_BYTES + INITIAL_WINDOW * len(self._circuits)
 
     def _on_opened(self, number: int) -> bytes:
         """The peer opens a stream: acknowledge it, or reset it when there are too many or the number is not its own."""

@@ -122,6 +122,11 @@ def _own_record(host: IHost) -> tuple[bytes, bool]:
     return record, is_new
 
 
+def forget_own_record(host: IHost) -> None:
+    """Make our signed record anew next time: our addresses have changed."""
+    _own_records.pop(host, None)
+
+
 def _consume_record(msg: RPC, host: IHost, peer_id: ID) -> bool:
     """Verify a peer's signed record, unless it is byte for byte the one verified last.
 

@@ -10,6 +10,7 @@ from libp2p.abc import INetConn
 from libp2p.host.basic_host import BasicHost
 from libp2p.peer.id import ID
 
+from node.adapters.libp2p.circuit_bytes import is_relayed
 from node.adapters.libp2p.host import peerstore_of, swarm_of
 from node.adapters.libp2p.identity import from_libp2p, is_node_id, to_libp2p
 from node.adapters.libp2p.muxer import OverlayMuxer
@@ -96,6 +97,11 @@ class Peers:
     def is_connected(self, peer: PeerId) -> bool:
         """Say whether there is a connection now."""
         return any(map(self._counts, self._swarm.get_connections(to_libp2p(peer))))
+
+    def is_connected_directly(self, peer: PeerId) -> bool:
+        """Say whether there is a connection now that runs through no relay."""
+        connections = self._swarm.get_connections(to_libp2p(peer))
+        return any(self._counts(each) and not is_relayed(each.muxed_conn) for each in connections)
 
     def connected(self) -> tuple[PeerId, ...]:
         """Give all connected peers."""

@@ -6,7 +6,7 @@ the socket does not take it.
 """
 
 import os
-from typing import Final, cast, final
+from typing import Final, cast
 
 import trio
 from libp2p.abc import ISecureConn
@@ -23,7 +23,6 @@ SEND_S: Final = 10.0
 """A socket that does not take one message within this (s) ends its connection."""
 
 
-@final
 class SecureBytes:
     """A Noise session after its handshake, as two byte streams. One task reads at a time, and one writes."""
 
@@ -32,10 +31,12 @@ class SecureBytes:
         session = cast("SecureSession", conn)
         noise = cast("NoiseTransportReadWriter", session.conn)
         self._noise = noise.noise_state
-        raw = cast("RawConnection", noise.read_writer.read_write_closer)
-        self._socket = cast("TrioTCPStream", raw.stream).stream.socket
         self._early = session._drain(None)
         self._ciphertext = bytearray()
+        self._attach(cast("RawConnection", noise.read_writer.read_write_closer))
+
+    def _attach(self, raw: RawConnection) -> None:
+        self._socket = cast("TrioTCPStream", raw.stream).stream.socket
 
     async def read(self) -> bytes:
         """Give what has come, at least one byte; empty once the peer has closed.

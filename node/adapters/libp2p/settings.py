@@ -19,6 +19,10 @@ MIN_CONNECTIONS: Final = 8
 MAX_CONNECTIONS: Final = 10_000
 """Each costs about 1 MB of memory; the settings of a node have the same bounds."""
 EXAMPLE: Final = "/ip4/192.0.2.1/tcp/4001"
+CIRCUIT: Final = "/p2p-circuit"
+"""End of the address of whoever is reached through a relay, behind the relay's own full address."""
+MAX_RELAYS: Final = 4
+"""Relays at which a node holds reservations: each is an address to tell, and one is enough while it is alive."""
 
 
 class AddressBook(Protocol):
@@ -45,6 +49,22 @@ class OverlaySettings:
     """Multiaddresses with ``/p2p/<peer id>`` of nodes to join by; they are dialled for ever."""
     max_connections: int
     """Connections at once; strangers get at most half of them."""
+    relays: tuple[str, ...] = ()
+    """Multiaddresses with ``/p2p/<peer id>`` of relays through which others reach this node."""
+    service: "RelayLimits | None" = None
+    """What this node carries as a relay; None for no relay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayLimits:
+    """What a relay carries for others."""
+
+    circuits: int = 256
+    """Circuits at once."""
+    circuit_s: int = 3600
+    """A circuit ends after this (s); its ends make another."""
+    circuit_bytes: int = 1024 * 1024 * 1024
+    """A circuit ends after so many bytes of both directions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +78,11 @@ class Endpoint:
         return f"{self.address}/p2p/{self.peer}"
 
 
-def parse_endpoint(text: str) -> Endpoint:
-    """Read a full address of a node.
+def parse_endpoint(text: str, *, may_be_relayed: bool = True) -> Endpoint:
+    """Read a full address of a node: ``/<host>/tcp/<port>/p2p/<peer id>``, perhaps behind a relay's.
 
     Raises:
-        ValueError: It is not ``/<host>/tcp/<port>/p2p/<peer id>``, or the peer id is of another kind of key.
+        ValueError: It is no such address, or a peer id is of another kind of key.
     """
     head, separator, peer = text.rpartition("/p2p/")
     if not separator or not head:
@@ -73,6 +93,9 @@ def parse_endpoint(text: str) -> Endpoint:
         raise ValueError(f"{peer!r} is not a peer id; copy it from the node's log line") from error
     if not is_node_id(raw):
         raise ValueError(f"{peer!r} is not the peer id of a secp256k1 key (those begin with 16Uiu2HA)")
+    if head.endswith(CIRCUIT) and may_be_relayed:
+        relay = parse_endpoint(head.removesuffix(CIRCUIT), may_be_relayed=False)
+        return Endpoint(PeerId(peer), Multiaddr(f"{relay}{CIRCUIT}"))
     return Endpoint(PeerId(peer), _transport_address(head))
 
 
@@ -97,6 +120,16 @@ def _each(field: str, texts: Sequence[str]) -> tuple[Multiaddr, ...]:
     return tuple(parsed)
 
 
+def _endpoints(field: str, texts: Sequence[str], *, may_be_relayed: bool) -> tuple[Endpoint, ...]:
+    endpoints: list[Endpoint] = []
+    for text in texts:
+        try:
+            endpoints.append(parse_endpoint(text, may_be_relayed=may_be_relayed))
+        except ValueError as error:
+            raise ConfigError(f"{field}: {text!r}: {error}") from error
+    return tuple(endpoints)
+
+
 @dataclass(frozen=True, slots=True)
 class CheckedSettings:
     """The same, parsed."""
@@ -105,6 +138,8 @@ class CheckedSettings:
     announce: tuple[Multiaddr, ...]
     bootstraps: tuple[Endpoint, ...]
     max_connections: int
+    relays: tuple[Endpoint, ...] = ()
+    service: RelayLimits | None = None
 
 
 def check(settings: OverlaySettings) -> CheckedSettings:
@@ -119,12 +154,8 @@ def check(settings: OverlaySettings) -> CheckedSettings:
         raise ConfigError(
             f"max_connections: {settings.max_connections} is not between {MIN_CONNECTIONS} and {MAX_CONNECTIONS}"
         )
-    bootstraps: list[Endpoint] = []
-    for text in settings.bootstraps:
-        try:
-            bootstraps.append(parse_endpoint(text))
-        except ValueError as error:
-            raise ConfigError(f"bootstraps: {text!r}: {error}") from error
+    if len(settings.relays) > MAX_RELAYS:
+        raise ConfigError(f"relays: {len(settings.relays)} are more than {MAX_RELAYS}")
     listen = _each("listen", settings.listen)
     for address in listen:
         if next(iter(address.protocols())).name not in {"ip4", "ip6"}:
@@ -132,8 +163,10 @@ def check(settings: OverlaySettings) -> CheckedSettings:
     return CheckedSettings(
         listen,
         _each("announce", settings.announce),
-        tuple(bootstraps),
+        _endpoints("bootstraps", settings.bootstraps, may_be_relayed=True),
         settings.max_connections,
+        _endpoints("relays", settings.relays, may_be_relayed=False),
+        settings.service,
     )
 
 

@@ -31,6 +31,8 @@ from node.adapters.libp2p.identity import from_libp2p, key_pair_of
 from node.adapters.libp2p.muxer import OverlayMuxer
 from node.adapters.libp2p.patches import apply_patches
 from node.adapters.libp2p.peers import Peers
+from node.adapters.libp2p.relay_client import Circuits
+from node.adapters.libp2p.relay_service import RelayService
 from node.adapters.libp2p.settings import AddressBook, OverlaySettings, check, check_ports_free
 from node.adapters.libp2p.work import WorkStreams
 from node.ports import Clock, EventSink, Gatekeeper, GossipRecorder, Journal, Ready
@@ -190,16 +192,29 @@ class OverlayTransport:
                 work = WorkStreams(host, peers, dialler, sink, self._journal, nursery)
                 peers.before_down = work.gone
                 discovery = Discovery(host, dht, peers, dialler, sink, nursery)
+                circuits = Circuits(host, self._settings, peers, dialler, self._journal, self._clock)
+                if self._settings.service is not None:
+                    RelayService(host, peers, self._settings.service, self._journal, self._clock)
                 artifacts = Artifacts(host, peers, dialler, gatekeeper, sink, self._journal, nursery)
                 async with host.run(listen_addrs=self._settings.listen):
                     self._require_listening(host)
-                    remember_addresses(host)
-                    self._addresses = tuple(map(str, host.get_addrs()))
+                    remember_addresses(host, circuits.told)
+
+                    def tell_addresses() -> None:
+                        self._addresses = tuple(map(str, host.get_addrs()))
+
+                    def addresses_changed() -> None:
+                        tell_addresses()
+                        discovery.readdress()
+
+                    circuits.on_changed = addresses_changed
+                    tell_addresses()
                     self._parts = _Parts(peers, dialler, pubsub, work, artifacts, discovery)
                     nursery.start_soon(peers.run)
                     nursery.start_soon(dht.run)
                     nursery.start_soon(dialler.run)
                     nursery.start_soon(discovery.run)
+                    nursery.start_soon(circuits.run)
                     nursery.start_soon(self._subscribe_all, pubsub)
                     nursery.start_soon(self._publish_all, pubsub)
                     self._replay()

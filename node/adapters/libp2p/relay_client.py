@@ -1,0 +1,290 @@
+"""Being reached through relays, and reaching others through theirs. Circuit relay v2, its client and its stop half.
+
+A node without a public address holds a reservation at each of its relays and tells others the addresses that lead
+through them. A circuit is a stream of the connection with the relay; the connection over it is the usual one.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, cast, final
+
+import trio
+from libp2p.abc import INetStream
+from libp2p.host.basic_host import BasicHost
+from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.network.exceptions import SwarmException
+from libp2p.peer.id import ID
+from multiaddr.multiaddr import Multiaddr
+
+from node.adapters.libp2p.circuit import is_direct, open_direct
+from node.adapters.libp2p.circuit_bytes import circuit
+from node.adapters.libp2p.circuit_messages import (
+    HOP,
+    MAX_RELAY_MESSAGE_BYTES,
+    STOP,
+    Answer,
+    Connect,
+    Reserve,
+    Status,
+    circuit_address,
+    read_hop,
+    read_stop,
+    relay_of,
+    write_hop,
+    write_stop,
+)
+from node.adapters.libp2p.dialling import Dialler
+from node.adapters.libp2p.framing import STREAM_ERRORS, VarintFrames, varint_frame
+from node.adapters.libp2p.handshakes import Handshakes
+from node.adapters.libp2p.host import HANDSHAKE_S, swarm_of
+from node.adapters.libp2p.identity import from_libp2p, to_libp2p
+from node.adapters.libp2p.muxed_stream import muxed_of
+from node.adapters.libp2p.muxer import OverlayMuxer
+from node.adapters.libp2p.peers import Peers
+from node.adapters.libp2p.settings import CheckedSettings, Endpoint
+from node.ports import Clock, Journal
+from protocol.effects import Offence
+from protocol.errors import InvalidMessage
+from protocol.notes import NoteName
+from protocol.units import PeerId
+
+ANSWER_S: Final = 8.0
+"""A relay must answer within this (s): it asks the other end for up to five."""
+REQUEST_S: Final = 5.0
+"""A relay must say whose circuit it is within this (s) of its stream."""
+FIRST_RETRY_S: Final = 0.5
+LAST_RETRY_S: Final = 60.0
+"""A relay that refuses or does not answer is asked again after half a second, doubling to a minute, each ± 25 %."""
+MIN_RENEW_S: Final = 30.0
+MAX_RENEW_S: Final = 1800.0
+"""A reservation is renewed at half of its time, but neither sooner nor later than this (s)."""
+MAX_CIRCUITS_BY_RELAY: Final = 64
+"""Circuits to us through one relay: each is a stream of its connection, which has 96."""
+
+
+def _nothing() -> None:
+    return None
+
+
+@final
+class Circuits:
+    """The circuits that end at this node."""
+
+    def __init__(
+        self,
+        host: BasicHost,
+        settings: CheckedSettings,
+        peers: Peers,
+        dialler: Dialler,
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
+        """Take circuits from now on; ``run`` asks for reservations."""
+        self.on_changed: Callable[[], None] = _nothing
+        """Called when the addresses that lead to us have changed."""
+        self._host = host
+        self._swarm = swarm_of(host)
+        self._settings = settings
+        self._peers = peers
+        self._dialler = dialler
+        self._journal = journal
+        self._clock = clock
+        self._held: dict[PeerId, Multiaddr] = {}
+        """The relays that let us be reached, and the addresses that lead to us through them."""
+        self._open: Counter[PeerId] = Counter()
+        self._handshakes = Handshakes(settings.max_connections)
+        self._random = random.SystemRandom()
+        dialler.dial_circuit = self.dial
+        host.set_stream_handler(STOP, self.accept)
+
+    def told(self, addresses: list[Multiaddr]) -> list[Multiaddr]:
+        """Give what to tell others: who needs a relay cannot be dialled where it listens, only where a person says."""
+        if not self._settings.relays:
+            return addresses
+        own = f"/p2p/{self._peers.own_id}"
+        announced = addresses if self._settings.announce else []
+        return [*announced, *(Multiaddr(f"{address}{own}") for address in self._held.values())]
+
+    # Being reached.
+
+    async def run(self) -> None:
+        """Hold a reservation at every relay until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for relay in self._settings.relays:
+                if relay.peer != self._peers.own_id:
+                    nursery.start_soon(self._keep, relay)
+
+    async def _keep(self, relay: Endpoint) -> None:
+        failures = 0
+        while True:
+            reason, renew_s = "unreachable", 0.0
+            if await self._dialler.reach_at(relay):
+                reason, renew_s = await self._reserve(relay)
+            if renew_s:
+                if relay.peer not in self._held:
+                    self._journal.note(NoteName.RELAY_HELD, peer=relay.peer)
+                    self._hold(relay, True)
+                failures = 0
+                with trio.move_on_after(renew_s):
+                    while self._peers.is_connected_directly(relay.peer):
+                        await self._peers.changed()
+                if self._peers.is_connected_directly(relay.peer):
+                    continue
+                reason = "disconnected"
+            if relay.peer in self._held or not failures:
+                self._journal.note(NoteName.RELAY_LOST, peer=relay.peer, reason=reason)
+            if relay.peer in self._held:
+                self._hold(relay, False)
+            pause = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures, 10))
+            failures += 1
+            await trio.sleep(pause * self._random.uniform(0.75, 1.25))
+
+    def _hold(self, relay: Endpoint, on: bool) -> None:
+        self._peers.watch(relay.peer, on)
+        if on:
+            self._held[relay.peer] = circuit_address(relay)
+        else:
+            del self._held[relay.peer]
+        self.on_changed()
+
+    async def _reserve(self, relay: Endpoint) -> tuple[str, float]:
+        """Ask for a reservation; gives why there is none, or in how many seconds to renew it."""
+        try:
+            with trio.fail_after(ANSWER_S):
+                stream = await open_direct(self._host, to_libp2p(relay.peer), HOP)
+                answer, _ = await _ask(stream, Reserve())
+                muxed_of(stream).abandon()
+        except InvalidMessage as error:
+            self._peers.judge(relay.peer, Offence.MINOR, error.rule)
+            return "malformed", 0.0
+        except (*STREAM_ERRORS, trio.TooSlowError):
+            return "no_answer", 0.0
+        if answer.status != Status.OK:
+            return _word(answer.status), 0.0
+        left_s = answer.expires_at_s - self._clock.now() / 1000
+        return "", min(MAX_RENEW_S, max(MIN_RENEW_S, left_s / 2))
+
+    async def accept(self, stream: INetStream) -> None:
+        """Take a circuit that a relay of ours brings; returns when it is over."""
+        relay = from_libp2p(stream.muxed_conn.peer_id)
+        muxed = muxed_of(stream)
+        # What is answered to a reservation may come after the first circuit over it.
+        if relay not in {each.peer for each in self._settings.relays} or not is_direct(stream.muxed_conn):
+            self._peers.judge(relay, Offence.MINOR, "relay.unasked")
+            await _say(stream, Status.PERMISSION_DENIED)
+            return
+        frames = VarintFrames(muxed, MAX_RELAY_MESSAGE_BYTES)
+        try:
+            with trio.fail_after(REQUEST_S):
+                request = read_stop(await frames.read())
+        except trio.TooSlowError:
+            muxed.abandon()
+            return
+        except InvalidMessage as error:
+            self._peers.judge(relay, Offence.GRAVE, error.rule)
+            await _say(stream, Status.MALFORMED_MESSAGE)
+            return
+        if not isinstance(request, Connect):
+            await _say(stream, Status.UNEXPECTED_MESSAGE)
+        elif self._peers.is_banned(request.peer) or from_libp2p(request.peer) == self._peers.own_id:
+            await _say(stream, Status.PERMISSION_DENIED)
+        elif self._open[relay] >= MAX_CIRCUITS_BY_RELAY or not self._handshakes.begin(from_libp2p(request.peer)):
+            await _say(stream, Status.RESOURCE_LIMIT_EXCEEDED)
+        else:
+            self._open[relay] += 1
+            try:
+                await self._take(stream, request.peer, frames)
+            finally:
+                self._open[relay] -= 1
+
+    async def _take(self, stream: INetStream, source: ID, frames: VarintFrames) -> None:
+        """Be the server of a handshake over a circuit, and of the connection until its end.
+
+        Whoever is at the other end shows it by its key: whom the relay named counts for its limits alone.
+        """
+        muxed = muxed_of(stream)
+        cast("OverlayMuxer", stream.muxed_conn).carry(muxed)
+        address = Multiaddr(f"/p2p/{from_libp2p(stream.muxed_conn.peer_id)}/p2p-circuit")
+        try:
+            try:
+                await _say(stream, Status.OK)
+                raw = circuit(muxed, frames.rest(), address, is_ours=False)
+                connection = await self._swarm.upgrade_inbound_raw_conn(raw, address)
+            finally:
+                self._handshakes.end(from_libp2p(source))
+            if isinstance(connection, OverlayMuxer):
+                await connection.event_closed.wait()
+        finally:
+            muxed.abandon()
+
+    # Reaching others.
+
+    async def dial(self, target: ID, address: Multiaddr) -> None:
+        """Connect to a peer under an address that leads through a relay.
+
+        Raises:
+            SwarmException: There is no such relay, it refuses, or the other end is not who it should be.
+            STREAM_ERRORS: One of the connections is gone.
+        """
+        relay = relay_of(address)
+        if relay is None or relay.peer in (self._peers.own_id, from_libp2p(target)):
+            raise SwarmException(f"{address} leads through no relay that can be used")
+        if not await self._dialler.reach_at(relay):
+            raise SwarmException(f"the relay {relay.peer} cannot be reached")
+        stream = await open_direct(self._host, to_libp2p(relay.peer), HOP)
+        muxed = muxed_of(stream)
+        cast("OverlayMuxer", stream.muxed_conn).carry(muxed)
+        is_up = False
+        try:
+            try:
+                with trio.fail_after(ANSWER_S):
+                    answer, early = await _ask(stream, Connect(target))
+            except (InvalidMessage, trio.TooSlowError) as error:
+                raise SwarmException(f"the relay {relay.peer} does not answer: {error}") from error
+            if answer.status != Status.OK:
+                raise SwarmException(f"the relay {relay.peer} answers {_word(answer.status)}")
+            raw = circuit(muxed, early, address, is_ours=True)
+            await self._upgrade(raw, target)
+            is_up = True
+        finally:
+            if not is_up:
+                muxed.abandon()
+
+    async def _upgrade(self, raw: RawConnection, target: ID) -> None:
+        if len(self._swarm.get_connections()) >= self._settings.max_connections:
+            raise SwarmException("no place for one more connection")
+        try:
+            with trio.fail_after(HANDSHAKE_S):
+                await self._swarm.upgrade_outbound_raw_conn(raw, target)
+        except trio.TooSlowError as error:
+            raise SwarmException("the handshake over a circuit took too long") from error
+
+
+async def _ask(stream: INetStream, request: Reserve | Connect) -> tuple[Answer, bytes]:
+    """Give a relay's answer, and what came after it.
+
+    Raises:
+        InvalidMessage: It is none.
+        STREAM_ERRORS: The stream is gone.
+    """
+    muxed = muxed_of(stream)
+    await muxed.write(varint_frame(write_hop(request)))
+    frames = VarintFrames(muxed, MAX_RELAY_MESSAGE_BYTES)
+    answer = read_hop(await frames.read())
+    if not isinstance(answer, Answer):
+        raise InvalidMessage("relay.malformed", "a request in place of an answer")
+    return answer, frames.rest()
+
+
+async def _say(stream: INetStream, status: Status) -> None:
+    with trio.move_on_after(REQUEST_S):
+        await muxed_of(stream).write(varint_frame(write_stop(Answer(status))))
+
+
+def _word(status: int) -> str:
+    """Give the name of a status."""
+    try:
+        return Status(status).name.lower()
+    except ValueError:
+        return str(status)

@@ -1,0 +1,240 @@
+"""A relay: it carries the connections of nodes that nobody can dial. Circuit relay v2, its hop half.
+
+A registered node holds a reservation over its own direct connection; whoever asks is connected to it, within limits.
+The two run Noise over the circuit, so the relay moves bytes that it cannot read. Spec:
+https://github.com/libp2p/specs/blob/master/relay/circuit-v2.md
+"""
+
+from collections import Counter
+from typing import Final, final
+
+import trio
+from libp2p.abc import INetStream
+from libp2p.host.basic_host import BasicHost
+from libp2p.peer.id import ID
+
+from node.adapters.libp2p.budget import Budgets
+from node.adapters.libp2p.circuit import Circuit, is_direct, open_direct
+from node.adapters.libp2p.circuit_messages import (
+    HOP,
+    MAX_RELAY_MESSAGE_BYTES,
+    STOP,
+    Answer,
+    Connect,
+    Limit,
+    Reserve,
+    Status,
+    read_hop,
+    read_stop,
+    write_hop,
+    write_stop,
+)
+from node.adapters.libp2p.framing import STREAM_ERRORS, VarintFrames, varint_frame
+from node.adapters.libp2p.identity import from_libp2p
+from node.adapters.libp2p.muxed_stream import MuxedStream, muxed_of
+from node.adapters.libp2p.peers import Peers
+from node.adapters.libp2p.settings import RelayLimits
+from node.ports import Clock, Journal
+from protocol.effects import Offence
+from protocol.errors import InvalidMessage
+from protocol.notes import NoteName
+from protocol.stake.standing import Standing
+from protocol.units import PeerId
+
+RESERVATION_S: Final = 3600
+"""A reservation ends after this (s) if it is not renewed, or with the connection over which it was asked for."""
+MAX_RESERVATIONS: Final = 128
+"""Nodes that may be reached through us at once."""
+MAX_CIRCUITS_TO: Final = 64
+"""Circuits to one node: each is a stream of its connection, which has 96."""
+MAX_CIRCUITS_FROM: Final = 8
+"""Circuits of one peer that dials: it needs one to each node that it works with, and another while one is dying."""
+REQUEST_S: Final = 5.0
+"""A request must be there within this (s) of its stream."""
+STOP_S: Final = 5.0
+"""Whoever is to be reached must say yes within this (s)."""
+MAX_WAITING: Final = 8
+"""Hop streams of one peer on which nothing was asked yet."""
+REQUESTS_PER_S: Final = 1
+BURST_REQUESTS: Final = 20
+"""Requests of one peer: a node that restarts asks once for each node that it works with."""
+REFUSALS_PER_S: Final = 5
+"""Requests beyond those that are refused and held against nobody (1/s)."""
+BURST_REFUSALS: Final = 50
+
+
+@final
+class RelayService:
+    """What one node carries for others."""
+
+    def __init__(self, host: BasicHost, peers: Peers, limits: RelayLimits, journal: Journal, clock: Clock) -> None:
+        """Serve from now on."""
+        self._host = host
+        self._peers = peers
+        self._limits = limits
+        self._journal = journal
+        self._clock = clock
+        self._reserved: dict[PeerId, int] = {}
+        """Who may be reached through us, and until when (Unix seconds)."""
+        self._waiting: Counter[PeerId] = Counter()
+        self._to: Counter[PeerId] = Counter()
+        self._from: Counter[PeerId] = Counter()
+        self._requests = Budgets(REQUESTS_PER_S, BURST_REQUESTS)
+        self._refusals = Budgets(REFUSALS_PER_S, BURST_REFUSALS)
+        host.set_stream_handler(HOP, self.serve)
+
+    @property
+    def circuits(self) -> int:
+        """Circuits that are open now, or being opened."""
+        return self._to.total()
+
+    async def serve(self, stream: INetStream) -> None:
+        """Answer one request; a circuit lasts as long as this does."""
+        peer = from_libp2p(stream.muxed_conn.peer_id)
+        muxed = muxed_of(stream)
+        if self._waiting[peer] >= MAX_WAITING:
+            self._peers.judge(peer, Offence.MINOR, "relay.waiting")
+            muxed.abandon()
+            return
+        frames = VarintFrames(muxed, MAX_RELAY_MESSAGE_BYTES)
+        self._waiting[peer] += 1
+        try:
+            with trio.fail_after(REQUEST_S):
+                request = read_hop(await frames.read())
+        except trio.TooSlowError:
+            muxed.abandon()
+            return
+        except InvalidMessage as error:
+            self._peers.judge(peer, Offence.GRAVE, error.rule)
+            await _answer(muxed, Answer(Status.MALFORMED_MESSAGE))
+            return
+        finally:
+            self._waiting[peer] -= 1
+            if not self._waiting[peer]:
+                del self._waiting[peer]
+        await self._grant(stream, peer, request, frames)
+
+    async def _grant(
+        self, stream: INetStream, peer: PeerId, request: Reserve | Connect | Answer, frames: VarintFrames
+    ) -> None:
+        muxed = muxed_of(stream)
+        if not self._requests.of(peer).take():
+            if not self._refusals.of(peer).take():
+                self._peers.judge(peer, Offence.MINOR, "relay.flood")
+            await self._refuse(muxed, peer, Status.RESOURCE_LIMIT_EXCEEDED, "flood")
+        elif not is_direct(stream.muxed_conn):
+            # Circuits through circuits would let two relays carry each other's bytes without an end.
+            self._peers.judge(peer, Offence.MINOR, "relay.nested")
+            await self._refuse(muxed, peer, Status.PERMISSION_DENIED, "nested")
+        elif isinstance(request, Reserve):
+            await self._reserve(muxed, peer)
+        elif isinstance(request, Connect):
+            await self._connect(muxed, peer, request.peer, frames)
+        else:
+            self._peers.judge(peer, Offence.MINOR, "relay.unexpected")
+            await self._refuse(muxed, peer, Status.UNEXPECTED_MESSAGE, "unexpected")
+
+    async def _refuse(self, stream: MuxedStream, peer: PeerId, status: Status, reason: str) -> None:
+        self._journal.note(NoteName.RELAY_REFUSED, peer=peer, reason=reason)
+        await _answer(stream, Answer(status))
+
+    # Reservations.
+
+    async def _reserve(self, stream: MuxedStream, peer: PeerId) -> None:
+        if self._peers.standing(peer) is Standing.STRANGER:
+            await self._refuse(stream, peer, Status.PERMISSION_DENIED, "unregistered")
+            return
+        if peer not in self._reserved and len(self._reserved) >= MAX_RESERVATIONS:
+            self._reserved = {other: until for other, until in self._reserved.items() if self._holds(other)}
+        if peer not in self._reserved and len(self._reserved) >= MAX_RESERVATIONS:
+            await self._refuse(stream, peer, Status.RESERVATION_REFUSED, "full")
+            return
+        if not self._holds(peer):
+            self._journal.note(NoteName.RELAY_RESERVED, peer=peer)
+        until = self._reserved[peer] = self._clock.now() // 1000 + RESERVATION_S
+        await _answer(stream, Answer(Status.OK, until, self._limit()))
+
+    def _holds(self, peer: PeerId) -> bool:
+        """Say whether a peer may be reached through us: as long as it is registered, connected directly and in time."""
+        return (
+            self._reserved.get(peer, 0) > self._clock.now() // 1000
+            and self._peers.standing(peer) is not Standing.STRANGER
+            and self._peers.is_connected_directly(peer)
+        )
+
+    def _limit(self) -> Limit:
+        return Limit(self._limits.circuit_s, self._limits.circuit_bytes)
+
+    # Circuits.
+
+    async def _connect(self, stream: MuxedStream, source: PeerId, target: ID, frames: VarintFrames) -> None:
+        name = from_libp2p(target)
+        if name in (source, self._peers.own_id):
+            self._peers.judge(source, Offence.MINOR, "relay.loop")
+            await self._refuse(stream, source, Status.PERMISSION_DENIED, "loop")
+        elif not self._holds(name) or self._peers.is_banned(target):
+            await self._refuse(stream, source, Status.NO_RESERVATION, "no_reservation")
+        elif not self._has_room(source, name):
+            await self._refuse(stream, source, Status.RESOURCE_LIMIT_EXCEEDED, "full")
+        else:
+            self._to[name] += 1
+            self._from[source] += 1
+            try:
+                await self._carry(stream, source, target, frames)
+            finally:
+                for counter, each in ((self._to, name), (self._from, source)):
+                    counter[each] -= 1
+                    if not counter[each]:
+                        del counter[each]
+
+    def _has_room(self, source: PeerId, target: PeerId) -> bool:
+        """Say whether one more circuit fits; strangers have half of everything."""
+        share = 2 if self._peers.standing(source) is Standing.STRANGER else 1
+        return (
+            self._from[source] < MAX_CIRCUITS_FROM // share
+            and self._to[target] < MAX_CIRCUITS_TO // share
+            and self.circuits < self._limits.circuits // share
+        )
+
+    async def _carry(self, stream: MuxedStream, source: PeerId, target: ID, frames: VarintFrames) -> None:
+        other: MuxedStream | None = None
+        early = b""
+        try:
+            with trio.fail_after(STOP_S):
+                opened = await open_direct(self._host, target, STOP)
+                other = muxed_of(opened)
+                await other.write(varint_frame(write_stop(Connect(_id(stream), self._limit()))))
+                replies = VarintFrames(other, MAX_RELAY_MESSAGE_BYTES)
+                reply = read_stop(await replies.read())
+                early = replies.rest()
+        except (*STREAM_ERRORS, trio.TooSlowError, InvalidMessage) as error:
+            if isinstance(error, InvalidMessage):
+                self._peers.judge(from_libp2p(target), Offence.GRAVE, error.rule)
+            if other is not None:
+                other.abandon()
+            await self._refuse(stream, source, Status.CONNECTION_FAILED, "no_answer")
+            return
+        if not isinstance(reply, Answer) or reply.status != Status.OK:
+            other.abandon()
+            await self._refuse(stream, source, Status.CONNECTION_FAILED, "declined")
+            return
+        circuit = Circuit(stream, other, self._limits.circuit_bytes)
+        self._journal.note(NoteName.RELAY_CARRIES, peer=from_libp2p(target), source=source)
+        try:
+            await other.write(frames.rest())
+            await _answer(stream, Answer(Status.OK, limit=self._limit()), early)
+            reason = await circuit.run(self._limits.circuit_s)
+        finally:
+            circuit.end()
+        self._journal.note(
+            NoteName.RELAY_CARRIED, peer=from_libp2p(target), source=source, reason=reason, bytes=circuit.carried
+        )
+
+
+def _id(stream: MuxedStream) -> ID:
+    return stream.muxed_conn.peer_id
+
+
+async def _answer(stream: MuxedStream, answer: Answer, rest: bytes = b"") -> None:
+    with trio.move_on_after(REQUEST_S):
+        await stream.write(varint_frame(write_hop(answer)) + rest)
