@@ -6,6 +6,8 @@ import sys
 
 import trio
 
+from node.adapters.libp2p import RelayLimits
+from node.adapters.libp2p.circuit_bytes import is_relayed
 from node.adapters.libp2p.host import swarm_of
 from node.adapters.libp2p.identity import to_libp2p
 from protocol.effects import Lane
@@ -21,13 +23,14 @@ from protocol.events import (
 from protocol.notes import NoteName
 from protocol.stake.standing import Standing
 from protocol.units import Digest, TaskId
-from tests.support.overlay import Running, overlay, peer_of
+from tests.support.overlay import Running, overlay, peer_of, until
 
 TOPIC = "/cuckoo/1/devnet/offers/pocket-emoji"
 ROLE = "/cuckoo/1/devnet/role/coordinator"
 COORDINATOR = 1
 ARTIFACT = bytes(range(256)) * 4000
 MINERS = (2, 3)
+BOOTSTRAP = 4
 
 
 def say(event: str, **fields: object) -> None:
@@ -46,7 +49,8 @@ async def coordinate(node: Running) -> None:
                 case StreamOpened(peer):
                     connections = swarm_of(parts.artifacts._host).get_connections(to_libp2p(peer))
                     hosts = [str((each.muxed_conn.get_remote_address() or ("",))[0]) for each in connections]
-                    say("stream", peer=peer, from_last=hosts[-1])
+                    relayed = all(is_relayed(each.muxed_conn) for each in connections)
+                    say("stream", peer=peer, from_last=hosts[-1], relayed=relayed)
                 case PeerDown(peer):
                     say("down", peer=peer)
                 case StreamReceived(peer, data):
@@ -108,16 +112,35 @@ def _was_unreachable(node: Running, peer: str) -> bool:
     return any(note.fields["peer"] == peer for note in node.journal.of(NoteName.PEER_UNREACHABLE))
 
 
-async def main(number: int, listen: str, bootstraps: list[str]) -> None:
-    """Run one node until the test ends it."""
+async def main(number: int, listen: str, relay: str, bootstraps: list[str]) -> None:
+    """Run one node until the test ends it.
+
+    Args:
+        number: Whose key it has.
+        listen: Where it listens.
+        relay: ``serve`` for a relay, ``use`` to be reached through its bootstraps, or ``none``.
+        bootstraps: Whom it joins.
+    """
     async with overlay() as place, trio.open_nursery() as nursery:
+        place.standings[peer_of(BOOTSTRAP)] = Standing.BOOTSTRAP
         place.standings[peer_of(COORDINATOR)] = Standing.COORDINATOR
         for miner in MINERS:
             place.standings[peer_of(miner)] = Standing.MINER
-        node = await place.start(number, place.standings[peer_of(number)], bootstraps, listen=listen)
+        node = await place.start(
+            number,
+            place.standings[peer_of(number)],
+            bootstraps,
+            listen=listen,
+            relays=bootstraps if relay == "use" else (),
+            service=RelayLimits() if relay == "serve" else None,
+        )
         node.transport.subscribe(TOPIC)
-        say("listening", address=node.address, peer=node.id)
-        nursery.start_soon(coordinate if number == COORDINATOR else mine, node)
+        say("listening", peer=node.id)
+        if relay == "use":
+            await until(lambda: node.journal.of(NoteName.RELAY_HELD), "a reservation")
+            say("reserved", addresses=node.transport.addresses())
+        if number != BOOTSTRAP:
+            nursery.start_soon(coordinate if number == COORDINATOR else mine, node)
         async for line in trio.lowlevel.FdStream(0):
             for peer in line.decode().split():
                 node.transport.connect(peer)  # type: ignore[arg-type]
@@ -129,4 +152,4 @@ async def main(number: int, listen: str, bootstraps: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, int(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    trio.run(main, int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:])

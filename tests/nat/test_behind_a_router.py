@@ -1,4 +1,4 @@
-"""Miners at home: behind address translation, with no port open, in network namespaces of this machine."""
+"""Miners and coordinators at home: behind address translation, with no port open, in network namespaces here."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.support.overlay import peer_of
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PATIENCE_S = 30.0
-COORDINATOR, ONE, TWO = (peer_of(number) for number in (1, 2, 3))
+COORDINATOR, ONE, TWO, BOOTSTRAP = (peer_of(number) for number in (1, 2, 3, 4))
 ADDRESS = f"/ip4/203.0.113.1/tcp/4001/p2p/{COORDINATOR}"
 
 pytestmark = pytest.mark.e2e
@@ -87,8 +87,10 @@ class Node:
 
 
 @contextmanager
-def _node(world: list[str], place: str, number: int, listen: str, *bootstraps: str) -> Iterator[Node]:
-    command = [*world, "ip", "netns", "exec", place, sys.executable, "-m", "tests.nat.node", str(number), listen]
+def _node(
+    world: list[str], place: str, number: int, listen: str, *bootstraps: str, relay: str = "none"
+) -> Iterator[Node]:
+    command = [*world, "ip", "netns", "exec", place, sys.executable, "-m", "tests.nat.node", str(number), listen, relay]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [*command, *bootstraps], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
@@ -128,3 +130,30 @@ def test_miners_at_home__no_port_open__work_hear_each_other_and_survive_a_new_ad
         coordinator.hears("stream", peer=ONE, from_last="203.0.113.77")
         assert one.hears("received")["data"].startswith("award of claim")
         print(f"works again {time.monotonic() - began:.1f} s after its address changed")
+
+
+def test_coordinator_at_home__no_port_open__works_through_a_relay_with_a_miner_at_another_home(
+    world: list[str],
+) -> None:
+    home = "/ip4/0.0.0.0/tcp/4001"
+    entry = f"/ip4/203.0.113.1/tcp/4001/p2p/{BOOTSTRAP}"
+    with ExitStack() as nodes:
+        nodes.enter_context(_node(world, "internet", 4, "/ip4/203.0.113.1/tcp/4001", relay="serve"))
+        coordinator = nodes.enter_context(_node(world, "two", 1, home, entry, relay="use"))
+        assert coordinator.hears("reserved")["addresses"] == [f"{entry}/p2p-circuit/p2p/{COORDINATOR}"]
+        began = time.monotonic()
+        one = nodes.enter_context(_node(world, "one", 2, home, entry))
+        assert COORDINATOR in one.hears("found")["peers"]
+        coordinator.hears("stream", peer=ONE, relayed=True)
+        assert one.hears("received")["data"].startswith("award of claim")
+        assert coordinator.hears("artifact", peer=ONE)["bytes"] == 256 * 4000
+        one.hears("heard", signer=COORDINATOR)
+        print(f"a task is done {time.monotonic() - began:.1f} s after the miner's start")
+        # The relay's line is cut: the coordinator's address changes, and it reserves anew from the other.
+        one.forgets("received")
+        _run(world, "router-two", "ip", "addr", "del", "203.0.113.3/24", "dev", "wan")
+        _run(world, "router-two", "ip", "addr", "add", "203.0.113.78/24", "dev", "wan")
+        began = time.monotonic()
+        coordinator.hears("stream", peer=ONE, relayed=True)
+        assert one.hears("received")["data"].startswith("award of claim")
+        print(f"works again {time.monotonic() - began:.1f} s after the coordinator's address changed")

@@ -3,14 +3,17 @@
 from typing import Final, cast, final
 
 import trio
-from libp2p.abc import IMuxedConn, INetStream
+from libp2p.abc import IMuxedConn
 from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
+from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.exceptions import SwarmException
+from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
+from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 
-from node.adapters.libp2p.circuit_bytes import is_relayed
+from node.adapters.libp2p.circuit_bytes import is_relayed, reset
 from node.adapters.libp2p.framing import READ_BYTES, STREAM_ERRORS
 from node.adapters.libp2p.host import swarm_of
 from node.adapters.libp2p.muxed_stream import MuxedStream
@@ -25,20 +28,33 @@ def is_direct(connection: IMuxedConn) -> bool:
     return not is_relayed(connection)
 
 
-async def open_direct(host: BasicHost, peer: ID, protocol: TProtocol) -> INetStream:
-    """Open a stream on a direct connection that is there already.
+def direct_connection(host: BasicHost, peer: ID) -> SwarmConn:
+    """Give the newest connection with a peer that runs over a socket of its own: older ones may be dead.
 
     Raises:
-        SwarmException: There is none; nobody is dialled.
+        SwarmException: There is none.
+    """
+    for connection in reversed(swarm_of(host).get_connections(peer)):
+        if is_direct(connection.muxed_conn) and not connection.is_closed:
+            return cast("SwarmConn", connection)
+    raise SwarmException(f"no direct connection with {peer}")
+
+
+async def open_on(host: BasicHost, connection: SwarmConn, protocol: TProtocol) -> NetStream:
+    """Open a stream on this very connection, where upstream takes one that it likes. The caller limits the time.
+
+    Raises:
         STREAM_ERRORS: The peer does not speak the protocol, or is gone.
     """
-    connections = swarm_of(host).get_connections(peer)
-    if not any(is_direct(connection.muxed_conn) and not connection.is_closed for connection in connections):
-        raise SwarmException(f"no direct connection with {peer}")
-    stream = await host.new_stream(peer, [protocol])  # upstream prefers direct connections, as we need it
-    if not is_direct(stream.muxed_conn):
-        await stream.reset()
-        raise SwarmException(f"no direct connection with {peer}")
+    stream = await connection.new_stream()
+    is_agreed = False
+    try:
+        await host.multiselect_client.select_one_of([protocol], MultiselectCommunicator(stream))
+        is_agreed = True
+    finally:
+        if not is_agreed:
+            await reset(stream)
+    stream.set_protocol(protocol)
     return stream
 
 

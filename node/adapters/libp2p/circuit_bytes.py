@@ -3,29 +3,49 @@
 Noise and yamux run over it from end to end, so a relay sees nothing but how much is sent, and when.
 """
 
+import logging
 from typing import Final, cast, final
 
+import trio
 from libp2p.connection_types import ConnectionType
 from libp2p.io.abc import ReadWriteCloser
 from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.network.stream.net_stream import NetStream
 from libp2p.stream_muxer.exceptions import MuxedStreamEOF, MuxedStreamError
 from multiaddr.multiaddr import Multiaddr
 
-from node.adapters.libp2p.muxed_stream import MuxedStream
+from node.adapters.libp2p.framing import STREAM_ERRORS
+from node.adapters.libp2p.muxed_stream import muxed_of
 from node.adapters.libp2p.secure_bytes import LENGTH_BYTES, MAX_PLAINTEXT_BYTES, READ_BYTES, SEND_S, SecureBytes
 
 BATCH_BYTES: Final = 256 * 1024
 """Most bytes that are encrypted ahead of one write."""
 
 
+RESET_S: Final = 0.5
+"""How long (s) the end of a stream may take to be said."""
+
+_logger = logging.getLogger(__name__)
+
+
+async def reset(stream: NetStream) -> None:
+    """End a stream that we opened, and let upstream take it out of its books."""
+    with trio.move_on_after(RESET_S, shield=True):
+        try:
+            await stream.reset()
+        except STREAM_ERRORS as error:
+            _logger.debug("stream was gone: %r", error)
+
+
 @final
 class CircuitWire(ReadWriteCloser):
     """The stream as upstream wants the wire under a handshake."""
 
-    def __init__(self, stream: MuxedStream, early: bytes = b"") -> None:
+    def __init__(self, stream: NetStream, early: bytes = b"") -> None:
         """Take a stream over, and bytes that came on it with what set it up."""
-        self.stream = stream
+        self.stream = muxed_of(stream)
+        self._net_stream = stream
         self._early = early
 
     async def read(self, n: int | None = None) -> bytes:
@@ -55,14 +75,14 @@ class CircuitWire(ReadWriteCloser):
 
     async def close(self) -> None:
         """End the circuit: what ends a connection has nothing more to say on it."""
-        self.stream.abandon()
+        await reset(self._net_stream)
 
     def get_remote_address(self) -> tuple[str, int] | None:
         """Say nothing: the relay is not where the peer is."""
         return None
 
 
-def circuit(stream: MuxedStream, early: bytes, address: Multiaddr, *, is_ours: bool) -> RawConnection:
+def circuit(stream: NetStream, early: bytes, address: Multiaddr, *, is_ours: bool) -> RawConnection:
     """Give a circuit as a connection before its handshake."""
     return RawConnection(CircuitWire(stream, early), is_ours, ConnectionType.RELAYED, [address])
 

@@ -65,7 +65,7 @@ class Peers:
         self._dirty: OrderedDict[PeerId, None] = OrderedDict()
         self._changed = trio.Event()
         self._told: dict[PeerId, trio.Event] = {}
-        self._watched: set[PeerId] = set()
+        self._watched: dict[PeerId, set[str]] = {}
         self._reasons: dict[PeerId, str] = {}
         self._to_close: deque[PeerId] = deque()
         self._refused: WeakSet[INetConn] = WeakSet()
@@ -129,12 +129,15 @@ class Peers:
         self._to_close.append(peer)
         self._touch(peer)
 
-    def watch(self, peer: PeerId, on: bool) -> None:
-        """Look for life quickly, because work depends on it."""
-        (self._watched.add if on else self._watched.discard)(peer)
+    def watch(self, peer: PeerId, on: bool, reason: str = "work") -> None:
+        """Look for life quickly as long as something depends on it."""
+        reasons = self._watched.setdefault(peer, set())
+        (reasons.add if on else reasons.discard)(reason)
+        if not reasons:
+            del self._watched[peer]
         for connection in self._swarm.get_connections(to_libp2p(peer)):
             if isinstance(connection.muxed_conn, OverlayMuxer):
-                connection.muxed_conn.watch(on)
+                connection.muxed_conn.watch(bool(reasons))
 
     async def changed(self) -> None:
         """Wait until some connection came or went."""

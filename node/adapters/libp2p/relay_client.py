@@ -14,11 +14,12 @@ from libp2p.abc import INetStream
 from libp2p.host.basic_host import BasicHost
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.exceptions import SwarmException
+from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from multiaddr.multiaddr import Multiaddr
 
-from node.adapters.libp2p.circuit import is_direct, open_direct
-from node.adapters.libp2p.circuit_bytes import circuit
+from node.adapters.libp2p.circuit import direct_connection, is_direct, open_on
+from node.adapters.libp2p.circuit_bytes import circuit, reset
 from node.adapters.libp2p.circuit_messages import (
     HOP,
     MAX_RELAY_MESSAGE_BYTES,
@@ -39,7 +40,7 @@ from node.adapters.libp2p.framing import STREAM_ERRORS, VarintFrames, varint_fra
 from node.adapters.libp2p.handshakes import Handshakes
 from node.adapters.libp2p.host import HANDSHAKE_S, swarm_of
 from node.adapters.libp2p.identity import from_libp2p, to_libp2p
-from node.adapters.libp2p.muxed_stream import muxed_of
+from node.adapters.libp2p.muxed_stream import MuxedStream, muxed_of
 from node.adapters.libp2p.muxer import OverlayMuxer
 from node.adapters.libp2p.peers import Peers
 from node.adapters.libp2p.settings import CheckedSettings, Endpoint
@@ -118,20 +119,12 @@ class Circuits:
     async def _keep(self, relay: Endpoint) -> None:
         failures = 0
         while True:
-            reason, renew_s = "unreachable", 0.0
+            reason = "unreachable"
             if await self._dialler.reach_at(relay):
-                reason, renew_s = await self._reserve(relay)
-            if renew_s:
-                if relay.peer not in self._held:
-                    self._journal.note(NoteName.RELAY_HELD, peer=relay.peer)
-                    self._hold(relay, True)
+                reason = await self._reserve(relay)
+            if not reason:
                 failures = 0
-                with trio.move_on_after(renew_s):
-                    while self._peers.is_connected_directly(relay.peer):
-                        await self._peers.changed()
-                if self._peers.is_connected_directly(relay.peer):
-                    continue
-                reason = "disconnected"
+                continue
             if relay.peer in self._held or not failures:
                 self._journal.note(NoteName.RELAY_LOST, peer=relay.peer, reason=reason)
             if relay.peer in self._held:
@@ -141,32 +134,43 @@ class Circuits:
             await trio.sleep(pause * self._random.uniform(0.75, 1.25))
 
     def _hold(self, relay: Endpoint, on: bool) -> None:
-        self._peers.watch(relay.peer, on)
+        self._peers.watch(relay.peer, on, "relay")
         if on:
             self._held[relay.peer] = circuit_address(relay)
         else:
             del self._held[relay.peer]
         self.on_changed()
 
-    async def _reserve(self, relay: Endpoint) -> tuple[str, float]:
-        """Ask for a reservation; gives why there is none, or in how many seconds to renew it."""
+    async def _reserve(self, relay: Endpoint) -> str:
+        """Hold a reservation until it is to be renewed; says why it is not held any more where it is not."""
         try:
             with trio.fail_after(ANSWER_S):
-                stream = await open_direct(self._host, to_libp2p(relay.peer), HOP)
-                answer, _ = await _ask(stream, Reserve())
-                muxed_of(stream).abandon()
+                connection = direct_connection(self._host, to_libp2p(relay.peer))
+                stream = await open_on(self._host, connection, HOP)
+                try:
+                    answer, _ = await _ask(muxed_of(stream), Reserve())
+                finally:
+                    await reset(stream)
         except InvalidMessage as error:
             self._peers.judge(relay.peer, Offence.MINOR, error.rule)
-            return "malformed", 0.0
+            return "malformed"
         except (*STREAM_ERRORS, trio.TooSlowError):
-            return "no_answer", 0.0
+            return "no_answer"
         if answer.status != Status.OK:
-            return _word(answer.status), 0.0
+            return _word(answer.status)
+        if relay.peer not in self._held:
+            self._journal.note(NoteName.RELAY_HELD, peer=relay.peer)
+            self._hold(relay, True)
         left_s = answer.expires_at_s - self._clock.now() / 1000
-        return "", min(MAX_RENEW_S, max(MIN_RENEW_S, left_s / 2))
+        with trio.move_on_after(min(MAX_RENEW_S, max(MIN_RENEW_S, left_s / 2))):
+            while not connection.is_closed:
+                await self._peers.changed()
+            return "disconnected"
+        return ""
 
     async def accept(self, stream: INetStream) -> None:
         """Take a circuit that a relay of ours brings; returns when it is over."""
+        assert isinstance(stream, NetStream)
         relay = from_libp2p(stream.muxed_conn.peer_id)
         muxed = muxed_of(stream)
         # What is answered to a reservation may come after the first circuit over it.
@@ -198,7 +202,7 @@ class Circuits:
             finally:
                 self._open[relay] -= 1
 
-    async def _take(self, stream: INetStream, source: ID, frames: VarintFrames) -> None:
+    async def _take(self, stream: NetStream, source: ID, frames: VarintFrames) -> None:
         """Be the server of a handshake over a circuit, and of the connection until its end.
 
         Whoever is at the other end shows it by its key: whom the relay named counts for its limits alone.
@@ -209,7 +213,7 @@ class Circuits:
         try:
             try:
                 await _say(stream, Status.OK)
-                raw = circuit(muxed, frames.rest(), address, is_ours=False)
+                raw = circuit(stream, frames.rest(), address, is_ours=False)
                 connection = await self._swarm.upgrade_inbound_raw_conn(raw, address)
             finally:
                 self._handshakes.end(from_libp2p(source))
@@ -232,24 +236,27 @@ class Circuits:
             raise SwarmException(f"{address} leads through no relay that can be used")
         if not await self._dialler.reach_at(relay):
             raise SwarmException(f"the relay {relay.peer} cannot be reached")
-        stream = await open_direct(self._host, to_libp2p(relay.peer), HOP)
-        muxed = muxed_of(stream)
-        cast("OverlayMuxer", stream.muxed_conn).carry(muxed)
+        connection = direct_connection(self._host, to_libp2p(relay.peer))
+        with trio.move_on_after(ANSWER_S) as patience:
+            stream = await open_on(self._host, connection, HOP)
+        if patience.cancelled_caught:
+            raise SwarmException(f"the relay {relay.peer} takes no stream")
+        cast("OverlayMuxer", stream.muxed_conn).carry(muxed_of(stream))
         is_up = False
         try:
             try:
                 with trio.fail_after(ANSWER_S):
-                    answer, early = await _ask(stream, Connect(target))
+                    answer, early = await _ask(muxed_of(stream), Connect(target))
             except (InvalidMessage, trio.TooSlowError) as error:
                 raise SwarmException(f"the relay {relay.peer} does not answer: {error}") from error
             if answer.status != Status.OK:
                 raise SwarmException(f"the relay {relay.peer} answers {_word(answer.status)}")
-            raw = circuit(muxed, early, address, is_ours=True)
+            raw = circuit(stream, early, address, is_ours=True)
             await self._upgrade(raw, target)
             is_up = True
         finally:
             if not is_up:
-                muxed.abandon()
+                await reset(stream)
 
     async def _upgrade(self, raw: RawConnection, target: ID) -> None:
         if len(self._swarm.get_connections()) >= self._settings.max_connections:
@@ -261,16 +268,15 @@ class Circuits:
             raise SwarmException("the handshake over a circuit took too long") from error
 
 
-async def _ask(stream: INetStream, request: Reserve | Connect) -> tuple[Answer, bytes]:
+async def _ask(stream: MuxedStream, request: Reserve | Connect) -> tuple[Answer, bytes]:
     """Give a relay's answer, and what came after it.
 
     Raises:
         InvalidMessage: It is none.
         STREAM_ERRORS: The stream is gone.
     """
-    muxed = muxed_of(stream)
-    await muxed.write(varint_frame(write_hop(request)))
-    frames = VarintFrames(muxed, MAX_RELAY_MESSAGE_BYTES)
+    await stream.write(varint_frame(write_hop(request)))
+    frames = VarintFrames(stream, MAX_RELAY_MESSAGE_BYTES)
     answer = read_hop(await frames.read())
     if not isinstance(answer, Answer):
         raise InvalidMessage("relay.malformed", "a request in place of an answer")

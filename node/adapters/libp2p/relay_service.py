@@ -6,15 +6,19 @@ https://github.com/libp2p/specs/blob/master/relay/circuit-v2.md
 """
 
 from collections import Counter
-from typing import Final, final
+from dataclasses import dataclass
+from typing import Final, cast, final
 
 import trio
 from libp2p.abc import INetStream
 from libp2p.host.basic_host import BasicHost
+from libp2p.network.connection.swarm_connection import SwarmConn
+from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 
 from node.adapters.libp2p.budget import Budgets
-from node.adapters.libp2p.circuit import Circuit, is_direct, open_direct
+from node.adapters.libp2p.circuit import Circuit, is_direct, open_on
+from node.adapters.libp2p.circuit_bytes import reset
 from node.adapters.libp2p.circuit_messages import (
     HOP,
     MAX_RELAY_MESSAGE_BYTES,
@@ -63,6 +67,14 @@ REFUSALS_PER_S: Final = 5
 BURST_REFUSALS: Final = 50
 
 
+@dataclass(frozen=True, slots=True)
+class _Reservation:
+    until_s: int
+    """Unix seconds."""
+    connection: SwarmConn
+    """Over which it was asked for: it ends with that one."""
+
+
 @final
 class RelayService:
     """What one node carries for others."""
@@ -74,8 +86,8 @@ class RelayService:
         self._limits = limits
         self._journal = journal
         self._clock = clock
-        self._reserved: dict[PeerId, int] = {}
-        """Who may be reached through us, and until when (Unix seconds)."""
+        self._reserved: dict[PeerId, _Reservation] = {}
+        """Who may be reached through us."""
         self._waiting: Counter[PeerId] = Counter()
         self._to: Counter[PeerId] = Counter()
         self._from: Counter[PeerId] = Counter()
@@ -90,6 +102,7 @@ class RelayService:
 
     async def serve(self, stream: INetStream) -> None:
         """Answer one request; a circuit lasts as long as this does."""
+        assert isinstance(stream, NetStream)
         peer = from_libp2p(stream.muxed_conn.peer_id)
         muxed = muxed_of(stream)
         if self._waiting[peer] >= MAX_WAITING:
@@ -115,7 +128,7 @@ class RelayService:
         await self._grant(stream, peer, request, frames)
 
     async def _grant(
-        self, stream: INetStream, peer: PeerId, request: Reserve | Connect | Answer, frames: VarintFrames
+        self, stream: NetStream, peer: PeerId, request: Reserve | Connect | Answer, frames: VarintFrames
     ) -> None:
         muxed = muxed_of(stream)
         if not self._requests.of(peer).take():
@@ -127,7 +140,7 @@ class RelayService:
             self._peers.judge(peer, Offence.MINOR, "relay.nested")
             await self._refuse(muxed, peer, Status.PERMISSION_DENIED, "nested")
         elif isinstance(request, Reserve):
-            await self._reserve(muxed, peer)
+            await self._reserve(stream, peer)
         elif isinstance(request, Connect):
             await self._connect(muxed, peer, request.peer, frames)
         else:
@@ -140,27 +153,39 @@ class RelayService:
 
     # Reservations.
 
-    async def _reserve(self, stream: MuxedStream, peer: PeerId) -> None:
+    async def _reserve(self, stream: NetStream, peer: PeerId) -> None:
+        muxed = muxed_of(stream)
         if self._peers.standing(peer) is Standing.STRANGER:
-            await self._refuse(stream, peer, Status.PERMISSION_DENIED, "unregistered")
+            await self._refuse(muxed, peer, Status.PERMISSION_DENIED, "unregistered")
             return
         if peer not in self._reserved and len(self._reserved) >= MAX_RESERVATIONS:
-            self._reserved = {other: until for other, until in self._reserved.items() if self._holds(other)}
+            self._forget()
         if peer not in self._reserved and len(self._reserved) >= MAX_RESERVATIONS:
-            await self._refuse(stream, peer, Status.RESERVATION_REFUSED, "full")
+            await self._refuse(muxed, peer, Status.RESERVATION_REFUSED, "full")
             return
-        if not self._holds(peer):
+        if self._reservation(peer) is None:
             self._journal.note(NoteName.RELAY_RESERVED, peer=peer)
-        until = self._reserved[peer] = self._clock.now() // 1000 + RESERVATION_S
-        await _answer(stream, Answer(Status.OK, until, self._limit()))
+        until_s = self._clock.now() // 1000 + RESERVATION_S
+        self._reserved[peer] = _Reservation(until_s, cast("SwarmConn", stream.swarm_conn))
+        self._peers.watch(peer, True, "reserved")
+        await _answer(muxed, Answer(Status.OK, until_s, self._limit()))
 
-    def _holds(self, peer: PeerId) -> bool:
-        """Say whether a peer may be reached through us: as long as it is registered, connected directly and in time."""
-        return (
-            self._reserved.get(peer, 0) > self._clock.now() // 1000
+    def _forget(self) -> None:
+        for peer in list(self._reserved):
+            if self._reservation(peer) is None:
+                del self._reserved[peer]
+                self._peers.watch(peer, False, "reserved")
+
+    def _reservation(self, peer: PeerId) -> "_Reservation | None":
+        """Give what a peer holds as long as it is registered, and connected as it was when it asked."""
+        held = self._reserved.get(peer)
+        is_good = (
+            held is not None
+            and held.until_s > self._clock.now() // 1000
+            and not held.connection.is_closed
             and self._peers.standing(peer) is not Standing.STRANGER
-            and self._peers.is_connected_directly(peer)
         )
+        return held if is_good else None
 
     def _limit(self) -> Limit:
         return Limit(self._limits.circuit_s, self._limits.circuit_bytes)
@@ -169,10 +194,11 @@ class RelayService:
 
     async def _connect(self, stream: MuxedStream, source: PeerId, target: ID, frames: VarintFrames) -> None:
         name = from_libp2p(target)
+        held = self._reservation(name)
         if name in (source, self._peers.own_id):
             self._peers.judge(source, Offence.MINOR, "relay.loop")
             await self._refuse(stream, source, Status.PERMISSION_DENIED, "loop")
-        elif not self._holds(name) or self._peers.is_banned(target):
+        elif held is None or self._peers.is_banned(target):
             await self._refuse(stream, source, Status.NO_RESERVATION, "no_reservation")
         elif not self._has_room(source, name):
             await self._refuse(stream, source, Status.RESOURCE_LIMIT_EXCEEDED, "full")
@@ -180,7 +206,7 @@ class RelayService:
             self._to[name] += 1
             self._from[source] += 1
             try:
-                await self._carry(stream, source, target, frames)
+                await self._carry(stream, source, held.connection, frames)
             finally:
                 for counter, each in ((self._to, name), (self._from, source)):
                     counter[each] -= 1
@@ -196,43 +222,45 @@ class RelayService:
             and self.circuits < self._limits.circuits // share
         )
 
-    async def _carry(self, stream: MuxedStream, source: PeerId, target: ID, frames: VarintFrames) -> None:
-        other: MuxedStream | None = None
-        early = b""
+    async def _carry(self, stream: MuxedStream, source: PeerId, target: SwarmConn, frames: VarintFrames) -> None:
+        opened: NetStream | None = None
         try:
-            with trio.fail_after(STOP_S):
-                opened = await open_direct(self._host, target, STOP)
-                other = muxed_of(opened)
-                await other.write(varint_frame(write_stop(Connect(_id(stream), self._limit()))))
-                replies = VarintFrames(other, MAX_RELAY_MESSAGE_BYTES)
-                reply = read_stop(await replies.read())
-                early = replies.rest()
-        except (*STREAM_ERRORS, trio.TooSlowError, InvalidMessage) as error:
-            if isinstance(error, InvalidMessage):
-                self._peers.judge(from_libp2p(target), Offence.GRAVE, error.rule)
-            if other is not None:
-                other.abandon()
-            await self._refuse(stream, source, Status.CONNECTION_FAILED, "no_answer")
-            return
-        if not isinstance(reply, Answer) or reply.status != Status.OK:
-            other.abandon()
-            await self._refuse(stream, source, Status.CONNECTION_FAILED, "declined")
-            return
-        circuit = Circuit(stream, other, self._limits.circuit_bytes)
-        self._journal.note(NoteName.RELAY_CARRIES, peer=from_libp2p(target), source=source)
-        try:
-            await other.write(frames.rest())
+            try:
+                with trio.fail_after(STOP_S):
+                    opened = await open_on(self._host, target, STOP)
+                    reply, early = await self._ask(muxed_of(opened), stream.muxed_conn.peer_id)
+            except (*STREAM_ERRORS, trio.TooSlowError, InvalidMessage) as error:
+                if isinstance(error, InvalidMessage):
+                    self._peers.judge(from_libp2p(target.muxed_conn.peer_id), Offence.GRAVE, error.rule)
+                await self._refuse(stream, source, Status.CONNECTION_FAILED, "no_answer")
+                return
+            if not isinstance(reply, Answer) or reply.status != Status.OK:
+                await self._refuse(stream, source, Status.CONNECTION_FAILED, "declined")
+                return
+            await muxed_of(opened).write(frames.rest())
             await _answer(stream, Answer(Status.OK, limit=self._limit()), early)
+            await self._join(stream, source, muxed_of(opened))
+        finally:
+            if opened is not None:
+                await reset(opened)
+
+    async def _ask(self, stream: MuxedStream, source: ID) -> tuple[Connect | Answer, bytes]:
+        """Ask whoever is to be reached; gives what it says, and what comes after it."""
+        await stream.write(varint_frame(write_stop(Connect(source, self._limit()))))
+        replies = VarintFrames(stream, MAX_RELAY_MESSAGE_BYTES)
+        return read_stop(await replies.read()), replies.rest()
+
+    async def _join(self, stream: MuxedStream, source: PeerId, other: MuxedStream) -> None:
+        target = from_libp2p(other.muxed_conn.peer_id)
+        self._journal.note(NoteName.RELAY_CARRIES, peer=target, source=source)
+        circuit = Circuit(stream, other, self._limits.circuit_bytes)
+        reason = "stopped"
+        try:
             reason = await circuit.run(self._limits.circuit_s)
         finally:
             circuit.end()
-        self._journal.note(
-            NoteName.RELAY_CARRIED, peer=from_libp2p(target), source=source, reason=reason, bytes=circuit.carried
-        )
-
-
-def _id(stream: MuxedStream) -> ID:
-    return stream.muxed_conn.peer_id
+            note = {"peer": target, "source": source, "reason": reason, "bytes": circuit.carried}
+            self._journal.note(NoteName.RELAY_CARRIED, **note)
 
 
 async def _answer(stream: MuxedStream, answer: Answer, rest: bytes = b"") -> None:
