@@ -14,7 +14,7 @@ import trio
 from node.desk_ports import NO_INPUTS, OfferedModel, Waiting
 from node.ports import Store, StoredTask
 from protocol.effects import Accepted, Refused, Stage, Update
-from protocol.events import Event, TaskCancelled, TaskSubmitted
+from protocol.events import AppLeft, AppReturned, Event, TaskCancelled, TaskSubmitted, TaskTaken
 from protocol.task.priority import Priority
 from protocol.units import Digest, TaskId, UnixMillis, Wei
 from protocol.wire.messages import TaskSpecification
@@ -91,6 +91,7 @@ class TaskDesk:
         priority: Priority = Priority.NORMAL,
         account: str = "",
         inputs: Mapping[Digest, bytes] = NO_INPUTS,
+        collected: bool = False,
     ) -> Accepted | Refused:
         """Hand in one task; on ``Accepted`` it is on disk.
 
@@ -106,7 +107,9 @@ class TaskDesk:
         try:
             # The app may leave before the answer: without waiting for it nobody would know what to cancel.
             with trio.move_on_after(ANSWER_LIMIT_S, shield=True):
-                submitted = TaskSubmitted(request, specification, detached, idempotency_key, priority, account, inputs)
+                submitted = TaskSubmitted(
+                    request, specification, detached, idempotency_key, priority, account, inputs, collected
+                )
                 await self._post(submitted)
                 posted = True
                 await answered.wait()
@@ -178,6 +181,18 @@ class TaskDesk:
     async def cancel(self, task: TaskId) -> None:
         """Stop a task; nothing happens when it has ended or is unknown."""
         await self._post(TaskCancelled(task))
+
+    async def take(self, task: TaskId) -> None:
+        """Let a collected task end with its picture, which its app takes."""
+        await self._post(TaskTaken(task))
+
+    async def left(self, task: TaskId, at: UnixMillis) -> None:
+        """Say that the app of a collected task is gone since ``at``."""
+        await self._post(AppLeft(task, at))
+
+    async def returned(self, task: TaskId) -> None:
+        """Say that the app of a collected task is there again."""
+        await self._post(AppReturned(task))
 
     async def find(self, task: TaskId) -> StoredTask | None:
         """Find a task by id."""

@@ -55,11 +55,25 @@ class Desk(Protocol):
         priority: Priority = Priority.NORMAL,
         account: str = "",
         inputs: Mapping[Digest, bytes] = NO_INPUTS,
+        collected: bool = False,
     ) -> Accepted | Refused:
         """Hand in one task, which takes a place of ``account``; on ``Accepted`` it is on disk.
 
-        ``inputs`` are the pictures that the specification names, by SHA-256.
+        ``inputs`` are the pictures that the specification names, by SHA-256. One that is ``collected`` ends with a
+        picture only after ``take``.
         """
+        ...
+
+    async def take(self, task: TaskId) -> None:
+        """Let a collected task end with its picture, which its app takes."""
+        ...
+
+    async def left(self, task: TaskId, at: UnixMillis) -> None:
+        """Say that the app of a collected task is gone since ``at``."""
+        ...
+
+    async def returned(self, task: TaskId) -> None:
+        """Say that the app of a collected task is there again."""
         ...
 
     def waiting(self, task: TaskId) -> Waiting | None:

@@ -202,6 +202,8 @@ class Stage(StrEnum):
     OFFERED = "offered"
     CLAIMED = "claimed"
     PROGRESS = "progress"
+    READY = "ready"
+    """Its picture is here and good; of a collected task, which now waits for its app's word."""
     DONE = "done"
     FAILED = "failed"
 

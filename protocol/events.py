@@ -237,11 +237,35 @@ class TaskSubmitted:
     of its own to fill."""
     inputs: Mapping[Digest, bytes] = field(default_factory=dict)
     """The pictures that the specification names, by their SHA-256."""
+    collected: bool = False
+    """Whether it ends with a picture only once its app has said that it takes this (``TaskTaken``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskCancelled:
     """The app no longer wants this task."""
+
+    task: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTaken:
+    """The app of a collected task takes its picture from this coordinator, and from no other."""
+
+    task: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class AppLeft:
+    """The app of a collected task is gone since ``at``; it has a while to come back."""
+
+    task: TaskId
+    at: UnixMillis
+
+
+@dataclass(frozen=True, slots=True)
+class AppReturned:
+    """The app of a collected task is there (again)."""
 
     task: TaskId
 
@@ -269,5 +293,8 @@ Event = (
     | JobFailed
     | TaskSubmitted
     | TaskCancelled
+    | TaskTaken
+    | AppLeft
+    | AppReturned
     | SettlementSeen
 )

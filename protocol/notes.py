@@ -61,6 +61,7 @@ class NoteName(StrEnum):
     TASK_AWARDED = "task.awarded"
     TASK_LEASE_EXPIRED = "task.lease_expired"
     TASK_ABANDONED = "task.abandoned"
+    TASK_READY = "task.ready"
     TASK_DONE = "task.done"
     TASK_FAILED = "task.failed"
     MINER_PAUSED = "miner.paused"

@@ -41,6 +41,8 @@ class TaskAccepted:
     """Whose use it counts as; empty is nobody's."""
     input_bytes: int = 0
     """Bytes of the pictures that it begins from, which are on disk as long as it is unfinished."""
+    collected: bool = False
+    """Whether it ends with a picture only on its app's word."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,13 +148,15 @@ class Assignment:
         return "slow" if now >= self._ends_by(award) else None
 
     def _set_lease_timer(self, task: Task, award: AwardedAttempt) -> None:
+        if task.ready is not None:
+            return  # the miner has done its part
         at = min(award.last_alive + self._core.params.lease_ms, award.progress_deadline, self._ends_by(award))
         self._core.set_timer(("lease", task.id, 0), at)
 
     def on_lease_timer(self, task: Task) -> None:
         """Take the task from a miner that is silent, hangs or dawdles."""
         award = task.holder
-        if award is None:
+        if award is None or task.ready is not None:
             return
         why = self._why_lost(award)
         if why is None:
@@ -221,7 +223,7 @@ class Assignment:
 
     def on_abandoned(self, task: Task, award: AwardedAttempt, reason: str) -> None:
         """A miner gives its attempt back. What it does not hold it cannot give back."""
-        if award is not task.holder:
+        if award is not task.holder or task.ready is not None:
             return
         if reason == INPUT_INVALID and task.specification.inputs:
             self._on_unreadable(task, award)

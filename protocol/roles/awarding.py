@@ -180,7 +180,7 @@ class Awarding:
     def award_if_due(self, task: Task) -> None:
         """Award the best claim so far once no better rank is waited for."""
         attempt = task.open
-        if attempt is None or not attempt.claims:
+        if attempt is None or not attempt.claims or task.ready is not None:
             return
         best = min(attempt.claims.values(), key=lambda claim: claim.place)
         waited_for = self._waited_for(task, attempt, best)

@@ -18,6 +18,8 @@ from protocol.effects import (
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import (
     ActivityChanged,
+    AppLeft,
+    AppReturned,
     ArtifactReceived,
     Event,
     ProvidersFound,
@@ -29,12 +31,14 @@ from protocol.events import (
     StreamReceived,
     TaskCancelled,
     TaskSubmitted,
+    TaskTaken,
     TimerFired,
 )
 from protocol.notes import NoteName
 from protocol.records import Record, VoucherIssued
 from protocol.roles.assignment import Assignment
 from protocol.roles.awarding import Awarding
+from protocol.roles.collecting import NOT_TAKEN, Collecting
 from protocol.roles.core import Core, Identity
 from protocol.roles.discovery import Discovery
 from protocol.roles.intake import Intake
@@ -86,6 +90,7 @@ class CoordinatorCore(Core):
             for model in identity.catalog.offered()
         }
         self._intake = Intake(self, self._tasks, self.roster, self._settlement, self._offering)
+        self._collecting = Collecting(self, self._tasks, self._results.on_taken)
         self._streams: set[PeerId] = set()
         self._greeted: dict[PeerId, StakingId] = {}
         """As whom each peer has greeted on its present stream."""
@@ -100,6 +105,8 @@ class CoordinatorCore(Core):
                 self._intake.on_submitted(event)
             case TaskCancelled(task=task):
                 self._on_cancelled(task)
+            case TaskTaken() | AppLeft() | AppReturned():
+                self._collecting.on_app(event)
             case StreamReceived(peer=peer, data=data):
                 self._on_stream(peer, data)
             case ArtifactReceived():
@@ -338,6 +345,8 @@ class CoordinatorCore(Core):
                 self._awarding.award_if_due(task)
             case "lease":
                 self._assignment.on_lease_timer(task)
+            case "app":
+                self._end(task, NOT_TAKEN if task.ready is not None else "client_gone", "cancelled")
             case "deadline":
                 self._assignment.on_deadline(task)
                 self._end(task, "deadline", "failed")

@@ -10,6 +10,7 @@ from protocol.events import TaskSubmitted
 from protocol.notes import NoteName
 from protocol.params import Params
 from protocol.records import BootStarted, InputStored, Record, TaskAccepted, TaskAwarded, TaskDone
+from protocol.roles.collecting import APP_LEASE_MS
 from protocol.roles.core import Core
 from protocol.roles.offering import Offering
 from protocol.roles.recovery import restore_award, restore_task
@@ -76,10 +77,14 @@ class Intake:
             refusal = core.identity.catalog.refusal(task.specification)
             if not task.detached:
                 self._settlement.fail(task, "client_gone")
-            elif refusal is not None:
+                continue
+            if refusal is not None:
                 # The catalog has changed since it was accepted: nobody can be asked for this any more.
                 self._settlement.fail(task, refusal.code)
-            elif task.holder is not None:
+                continue
+            if task.collected:
+                core.set_timer(("app", task.id, 0), core.now + APP_LEASE_MS)
+            if task.holder is not None:
                 # Its miner may still be at work: it has one lease to come back and say so.
                 core.set_timer(("lease", task.id, 0), core.now + core.params.lease_ms)
 
@@ -128,6 +133,7 @@ class Intake:
             priority=event.priority,
             account=event.account,
             input_bytes=sum(len(data) for data in event.inputs.values()),
+            collected=event.collected,
         )
         self._number += 1
         task = restore_task(record)

@@ -70,6 +70,8 @@ class Offering:
     def _put(self, task: Task) -> None:
         if task.state is not TaskState.QUEUED or task.id not in self._tasks or self._comes_too_soon(task):
             return
+        if task.ready is not None:
+            return  # a late attempt of it was good, and waits for its app alone
         if not self._settlement.solvency.can_pay(task.price):
             # The escrow was taken back, or nobody has told us of it yet: what it says next brings ``offer_waiting``.
             task.count(ESCROW_SHORT)

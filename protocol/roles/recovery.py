@@ -24,6 +24,7 @@ def restore_task(record: TaskAccepted) -> Task:
         deadline=record.deadline,
         account=record.account,
         input_bytes=record.input_bytes,
+        collected=record.collected,
     )
 
 

@@ -53,6 +53,8 @@ class Results:
         row = self._core.book.row(address_of_peer_id(peer), now)
         if known is None or award is None or row is None or row.id != award.miner or award.artifact is not None:
             return False
+        if known.ready is not None:
+            return False
         if award.result is not None and award.result.size != size:
             return False
         return size <= largest_picture(known.specification.width, known.specification.height)
@@ -66,6 +68,8 @@ class Results:
             if not self._settlement.send_known_receipt(peer, row.id, commitment.task, commitment.attempt):
                 self._settlement.reject(peer, commitment.task, commitment.attempt, "superseded")
             return
+        if task.ready is not None:
+            return  # it is asked for again, and answered with the receipt, or with the end of the task
         try:
             self._settlement.on_result(task, award, message, row)
         except InvalidMessage as problem:
@@ -93,6 +97,12 @@ class Results:
         award.artifact = event.data
         award.artifact_digest = event.digest
         self._complete(task, award)
+
+    def on_taken(self, task: Task) -> None:
+        """An app takes its picture: what is ready ends the task, else the next good one does."""
+        task.taken = True
+        if task.ready is not None:
+            self._complete(task, task.awards[task.ready])
 
     def _complete(self, task: Task, award: AwardedAttempt) -> None:
         """End the task if everything is there; a result that no honest miner sends costs its miner the task."""

@@ -11,6 +11,7 @@ from protocol.effects import CancelTimer, Deliver, Offence, Persist, Send, SendE
 from protocol.errors import InvalidMessage
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored, Record, TaskDone, TaskFailed, VoucherIssued
+from protocol.roles.collecting import APP_LEASE_MS
 from protocol.roles.core import Core
 from protocol.roles.holdings import Holdings
 from protocol.roles.input_sending import InputRoom
@@ -127,16 +128,36 @@ class Settlement:
             InvalidMessage: the artifact is not what was promised or not a picture of the asked size.
         """
         message, data = award.result, award.artifact
+        if task.ready is not None:
+            # What it has is good; whatever else comes now was too late.
+            if task.ready != award.attempt or not task.taken or message is None:
+                return False
+            self._finish(task, award, message, None)
+            return True
         if message is None or data is None:
             return False
         if len(data) != message.size or award.artifact_digest != message.commitment.artifact:
             raise InvalidMessage("artifact.mismatch")
         check_picture(data, message.media_type, task.specification.width, task.specification.height)
+        if task.collected and not task.taken:
+            self._hold(task, award, message, data)
+            return False
         self._finish(task, award, message, data)
         return True
 
-    def _finish(self, task: Task, award: AwardedAttempt, message: Result, data: bytes) -> None:
-        """Sign, persist, deliver, and only then tell the miner."""
+    def _hold(self, task: Task, award: AwardedAttempt, message: Result, data: bytes) -> None:
+        """Keep a good picture until its app takes it, and let its miner's lease rest; the bytes go to the disk."""
+        core = self._core
+        task.ready = award.attempt
+        award.artifact = None
+        core.emit(Persist((ArtifactStored(message.commitment.artifact, data),)), CancelTimer(("lease", task.id, 0)))
+        core.set_timer(("app", task.id, 0), core.now + APP_LEASE_MS)
+        artifact = message.commitment.artifact
+        core.emit(Deliver(task.id, Update(Stage.READY, core.now, award.attempt, award.miner, artifact=artifact)))
+        core.note(NoteName.TASK_READY, task.id, miner=award.miner, attempt=award.attempt)
+
+    def _finish(self, task: Task, award: AwardedAttempt, message: Result, data: bytes | None) -> None:
+        """Sign, persist, deliver, and only then tell the miner; ``data`` is None where it is on the disk."""
         core, now = self._core, self._core.now
         coordinator = award.award.statement.coordinator
         commitment = message.commitment
@@ -178,7 +199,8 @@ class Settlement:
         )
         self._adopt(voucher, receipt.voucher_signature)
         self._remember(task.id, award.attempt, award.miner, encoded)
-        self._close(task, TaskState.DONE, (ArtifactStored(commitment.artifact, data), done, issued))
+        picture = () if data is None else (ArtifactStored(commitment.artifact, data),)
+        self._close(task, TaskState.DONE, (*picture, done, issued))
         update = Update(Stage.DONE, now, award.attempt, award.miner, artifact=commitment.artifact, receipt=encoded)
         core.emit(Deliver(task.id, update), SendEncoded(award.peer, encoded))
         core.note(
@@ -225,7 +247,7 @@ class Settlement:
             if len(self.ended_keys) > REMEMBERED_KEYS:
                 self.ended_keys.popitem(last=False)
         self._core.emit(Persist(records))
-        for what in ("offer", "award", "lease", "deadline"):
+        for what in ("offer", "award", "lease", "deadline", "app"):
             self._core.emit(CancelTimer((what, task.id, 0)))
 
     def _next_voucher(self, coordinator: StakingId, miner: StakingId, price: Wei) -> VoucherStatement:

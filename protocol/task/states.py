@@ -123,6 +123,12 @@ class Task:
     """Whose share of the queue it takes."""
     input_bytes: int = 0
     """Bytes of the pictures that it begins from, on this disk."""
+    collected: bool = False
+    """Whether it ends with a picture only once its app takes this."""
+    taken: bool = False
+    """Whether its app has said so."""
+    ready: int | None = None
+    """The attempt whose picture is here and waits for that word."""
     input_faults: int = 0
     """How many miners could not read these."""
     state: TaskState = TaskState.QUEUED

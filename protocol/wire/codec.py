@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.params import MAX_MESSAGE_BYTES
+from protocol.wire.app_messages import AppMessage, CoordinatorMessage
 from protocol.wire.fields import FROM_WIRE, Frozen
 from protocol.wire.messages import (
     ArtifactHeader,
@@ -65,6 +66,10 @@ WORK_PLACE: Final = Place[WorkMessage](*get_args(WorkMessage))
 """What may stand on a work stream."""
 ARTIFACT_PLACE: Final = Place(ArtifactHeader)
 """What may head an artifact stream."""
+APP_PLACE: Final = Place[AppMessage](*get_args(AppMessage))
+"""What an app may say on a submit stream."""
+COORDINATOR_PLACE: Final = Place[CoordinatorMessage](*get_args(CoordinatorMessage))
+"""What a coordinator may answer there."""
 CAPABILITY_PLACE: Final = Place(Capability)
 """What may be the body of a capability update."""
 SPECIFICATION_PLACE: Final = Place(TaskSpecification)

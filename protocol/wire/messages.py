@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from protocol.params import MAX_ARTIFACT_BYTES, MAX_PREVIEW_BYTES
+from protocol.wire.app_messages import AppMessage, CoordinatorMessage
 from protocol.wire.fields import (
     AttemptField,
     DigestField,
@@ -307,5 +308,14 @@ WorkMessage = (
 )
 """Everything that may stand on a work stream."""
 
-Message = Bulletin | Objection | WorkMessage | ArtifactHeader | Capability | TaskSpecification
+Message = (
+    Bulletin
+    | Objection
+    | WorkMessage
+    | ArtifactHeader
+    | Capability
+    | TaskSpecification
+    | AppMessage
+    | CoordinatorMessage
+)
 """Everything that the codec encodes and decodes."""

@@ -23,7 +23,7 @@ from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
 
 _TASK_COLUMNS: Final = (
     "task, epoch, boot, number, specification, salt, price, detached, idempotency_key, accepted_at, deadline, "
-    "priority, account, input_bytes, done, done_attempt, done_miner, artifact, media_type, receipt, generation_ms, "
+    "priority, account, input_bytes, collected, done, done_attempt, done_miner, artifact, media_type, receipt, generation_ms, "
     "failed, reason"
 )
 
@@ -94,6 +94,7 @@ def _accepted(row: sqlite3.Row) -> TaskAccepted:
         priority=Priority(row["priority"]),
         account=row["account"],
         input_bytes=row["input_bytes"],
+        collected=bool(row["collected"]),
     )
 
 

@@ -110,7 +110,8 @@ def _write_boot(connection: sqlite3.Connection, record: BootStarted) -> None:
 def _write_accepted(connection: sqlite3.Connection, record: TaskAccepted) -> None:
     connection.execute(
         "INSERT INTO tasks (task, epoch, boot, number, specification, salt, price, detached, idempotency_key, "
-        "accepted_at, deadline, priority, account, input_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "accepted_at, deadline, priority, account, input_bytes, collected) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.task,
             record.epoch,
@@ -126,6 +127,7 @@ def _write_accepted(connection: sqlite3.Connection, record: TaskAccepted) -> Non
             record.priority,
             record.account,
             record.input_bytes,
+            int(record.collected),
         ),
     )
 

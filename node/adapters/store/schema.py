@@ -299,6 +299,11 @@ def _index_spending(connection: sqlite3.Connection) -> None:
     )
 
 
+def _add_collected(connection: sqlite3.Connection) -> None:
+    """Version 9: which tasks end with a picture only on their app's word; none of before."""
+    connection.execute("ALTER TABLE tasks ADD COLUMN collected INTEGER NOT NULL DEFAULT 0")
+
+
 MIGRATIONS: Final[tuple[Migration, ...]] = (
     _create,
     _remember_earnings,
@@ -308,6 +313,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     _create_accounts,
     _create_inputs,
     _index_spending,
+    _add_collected,
 )
 """Function i leads from version i to version i + 1."""
 

@@ -54,7 +54,7 @@ def unfinished(version: int) -> set[Record]:
     if version >= 5:
         task = replace(task, priority=Priority.HIGH, account="ab" * 16)
     if version >= 7:
-        task = replace(task, input_bytes=len(SOURCE))
+        task = replace(task, input_bytes=len(SOURCE), collected=version >= 9)
     result = replace(result, price=Wei(9) if version >= 2 else None)
     voucher = replace(voucher, earned=Wei(5 if version >= 2 else 0))
     known: set[Record] = {

@@ -1,0 +1,133 @@
+"""What an app and a coordinator say to each other on a submit stream. Spec: SPEC.md §9.9.
+
+An app names each of its orders by 16 bytes that it draws once; with the key of its stream they are the order, whoever
+has it. A stream carries many orders.
+"""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from protocol.params import MAX_ARTIFACT_BYTES, MAX_PREVIEW_BYTES, MAX_PROMPT_CHARACTERS
+from protocol.wire.fields import (
+    AttemptField,
+    DigestField,
+    Frozen,
+    NonceField,
+    ReasonText,
+    StakingIdField,
+    StepCount,
+    TaskIdField,
+    WeiField,
+)
+from protocol.wire.specification import MediaType, Output, Pixels
+
+SUBMIT_PROTOCOL: Final = "/cuckoo/1/submit"
+"""The stream on which an app hands in orders."""
+MAX_DETAIL: Final = 600
+"""Longest explanation (characters) of a refusal."""
+
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Order(Frozen):
+    """App to coordinator: have this drawn. What is left out is the model's own. The same order again finds its task."""
+
+    kind: Literal["order"] = "order"
+    version: Literal[1] = 1
+    order: NonceField
+    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)]
+    negative_prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)] = ""
+    model: Name | None = None
+    """A model of the coordinator's catalog, or an alias."""
+    size: tuple[Pixels, Pixels] | None = None
+    """(width, height)."""
+    steps: Annotated[int, Field(ge=1, le=200)] | None = None
+    guidance: Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    """Drawn by the app, so that every coordinator has the same picture drawn."""
+    scheduler: Name | None = None
+    output: Output = "png"
+    quality: Annotated[int, Field(ge=1, le=100)] | None = None
+    embed_prompt: bool = False
+    priority: Literal["low", "normal", "high"] = "normal"
+    api_key: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """The app's key at this coordinator; None: it has none."""
+
+
+class OrderTaken(Frozen):
+    """App to coordinator: I take the picture of this order from you, and from nobody else."""
+
+    kind: Literal["order_taken"] = "order_taken"
+    version: Literal[1] = 1
+    order: NonceField
+
+
+class OrderCancelled(Frozen):
+    """App to coordinator: I want it no more."""
+
+    kind: Literal["order_cancelled"] = "order_cancelled"
+    version: Literal[1] = 1
+    order: NonceField
+
+
+class OrderAccepted(Frozen):
+    """Coordinator to app: it is this task, and on my disk."""
+
+    kind: Literal["order_accepted"] = "order_accepted"
+    version: Literal[1] = 1
+    order: NonceField
+    task: TaskIdField
+    price: WeiField
+    """What the coordinator owes the miner for it (wei)."""
+
+
+class OrderRefused(Frozen):
+    """Coordinator to app: not here, or not so."""
+
+    kind: Literal["order_refused"] = "order_refused"
+    version: Literal[1] = 1
+    order: NonceField
+    code: ReasonText
+    """Stable; as in the HTTP API."""
+    detail: Annotated[str, Field(max_length=MAX_DETAIL)]
+    """For people."""
+
+
+class OrderNews(Frozen):
+    """Coordinator to app: where it stands. ``ready`` waits for ``order_taken``; ``failed`` is the last word."""
+
+    kind: Literal["order_news"] = "order_news"
+    version: Literal[1] = 1
+    order: NonceField
+    stage: Literal["queued", "offered", "claimed", "progress", "ready", "failed"]
+    attempt: AttemptField
+    miner: StakingIdField | None = None
+    step: StepCount = 0
+    steps: StepCount = 0
+    reason: ReasonText | None = None
+    preview: Annotated[bytes, Field(min_length=1, max_length=MAX_PREVIEW_BYTES)] | None = None
+    """A small WebP file of what it may become."""
+
+
+class OrderDone(Frozen):
+    """Coordinator to app: the last word of an order that ended well; exactly ``size`` bytes of the picture follow."""
+
+    kind: Literal["order_done"] = "order_done"
+    version: Literal[1] = 1
+    order: NonceField
+    task: TaskIdField
+    attempt: AttemptField
+    miner: StakingIdField
+    artifact: DigestField
+    """SHA-256 of the picture."""
+    media_type: MediaType
+    receipt: Annotated[bytes, Field(min_length=1, max_length=4096)]
+    """An encoded ``Receipt``."""
+    size: Annotated[int, Field(ge=1, le=MAX_ARTIFACT_BYTES)]
+
+
+AppMessage = Order | OrderTaken | OrderCancelled
+"""What an app may say."""
+CoordinatorMessage = OrderAccepted | OrderRefused | OrderNews | OrderDone
+"""What a coordinator may answer."""
