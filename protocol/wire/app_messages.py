@@ -40,7 +40,7 @@ class Order(Frozen):
     negative_prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)] = ""
     model: Name | None = None
     """A model of the coordinator's catalog, or an alias."""
-    size: tuple[Pixels, Pixels] | None = None
+    size: Annotated[tuple[Pixels, ...], Field(min_length=2, max_length=2)] | None = None
     """(width, height)."""
     steps: Annotated[int, Field(ge=1, le=200)] | None = None
     guidance: Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)] | None = None

@@ -36,6 +36,8 @@ PLACES: Final = {
     "artifact": codec.ARTIFACT_PLACE,
     "capability": codec.CAPABILITY_PLACE,
     "specification": codec.SPECIFICATION_PLACE,
+    "app": codec.APP_PLACE,
+    "coordinator": codec.COORDINATOR_PLACE,
 }
 
 

@@ -59,6 +59,8 @@ def test_places__every_message__stands_in_exactly_one_place():
         codec.ARTIFACT_PLACE,
         codec.CAPABILITY_PLACE,
         codec.SPECIFICATION_PLACE,
+        codec.APP_PLACE,
+        codec.COORDINATOR_PLACE,
     )
     assert sorted(kind for place in places for kind in place.classes) == sorted(kind_of(model) for model in MESSAGES)
 
