@@ -1,0 +1,108 @@
+"""What an order of an app hears and asks for (``protocol.roles.app_order``): two closed unions. Spec: SPEC.md §9.9."""
+
+from dataclasses import dataclass
+
+from protocol.units import PeerId, UnixMillis
+from protocol.wire.app_messages import AppMessage, CoordinatorMessage, OrderAccepted, OrderDone, OrderNews
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Coordinators that the DHT named, in the order in which they are to be tried."""
+
+    peers: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """The submit stream to a coordinator is open."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """It is not, or no more."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A coordinator said something about this order; with ``OrderDone`` the bytes that followed it."""
+
+    peer: PeerId
+    message: CoordinatorMessage
+    picture: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The moment of the last ``WakeAt`` has come."""
+
+
+OrderEvent = Found | LinkUp | LinkDown | Said | Due
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """Look coordinators up; answered by ``Found``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Have a submit stream to a coordinator; answered by ``LinkUp`` or ``LinkDown``."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Say this to a coordinator."""
+
+    peer: PeerId
+    message: AppMessage
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Bring ``Due`` then, and forget any earlier wish."""
+
+    at: UnixMillis
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell the app how its order stands."""
+
+    peer: PeerId
+    news: OrderAccepted | OrderNews
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Tell the app that a coordinator does not do it, and why; another is tried, or the same one later."""
+
+    peer: PeerId | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The end: the picture is here, and is what the receipt names."""
+
+    peer: PeerId
+    done: OrderDone
+    picture: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The end: there is no picture."""
+
+    code: str
+    """A refusal's or failure's, or ``no_coordinator``, ``wrong_picture``, ``in_doubt``."""
+    detail: str
+
+
+OrderEffect = Find | Open | Say | WakeAt | Tell | Moved | Drawn | GivenUp

@@ -1,0 +1,286 @@
+"""One order of an app, from coordinator to coordinator, until it has its picture. A pure state machine.
+
+The app is with one coordinator at a time. It says to one alone that it takes the picture, and only who hears that pays
+a miner; so an order is paid once at most, whoever dies when. One that falls silent gets a while to come back, so that
+work is not done twice either where that can be helped. Spec: SPEC.md §9.9.
+"""
+
+import hashlib
+from collections import deque
+from enum import Enum
+from typing import Final, final
+
+from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.roles.app_events import (
+    Drawn,
+    Due,
+    Find,
+    Found,
+    GivenUp,
+    LinkDown,
+    LinkUp,
+    Moved,
+    Open,
+    OrderEffect,
+    OrderEvent,
+    Said,
+    Say,
+    Tell,
+    WakeAt,
+)
+from protocol.task.receipt import receipt_problems
+from protocol.units import DurationMs, PeerId, TaskId, UnixMillis
+from protocol.wire.app_messages import (
+    Order,
+    OrderAccepted,
+    OrderDone,
+    OrderNews,
+    OrderRefused,
+    OrderTaken,
+)
+from protocol.wire.codec import RECEIPT_PLACE, decode
+
+PATIENCE_MS: Final = DurationMs(17_000)
+"""How long (ms) a coordinator that is gone is waited for: as long as it keeps the task, and the time that either end
+may take to notice."""
+OPEN_MS: Final = 15_000
+"""How long (ms) a coordinator may take to be reached."""
+ANSWER_MS: Final = 15_000
+"""How long (ms) one may take to say whether it takes an order: it waits for its disk, and other calls with this key."""
+REDIAL_MS: Final = 500
+"""Pause (ms) before a coordinator that is gone is tried again; one that is started again takes two seconds."""
+LOOK_AGAIN_MS: Final = 2_000
+"""Pause (ms) before coordinators are looked up again, where none is left."""
+SEEK_MS: Final = 40_000
+"""How long (ms) an order may be with nobody before it is given up."""
+HELD_MS: Final = 1_200_000
+"""How long (ms) a coordinator may have an order: twice what a task lives."""
+MAX_LOSSES: Final = 8
+"""How often one may be gone before it is left, however soon it comes back."""
+TAKEN_MS: Final = 600_000
+"""How long (ms) the one coordinator that was told to deliver is waited for: it may be started again by hand."""
+AGAIN: Final = frozenset(
+    {"busy", "rate_limited", "no_miner", "escrow_short", "unavailable", "stopping", "not_ready", "not_registered"}
+    | {"disk_full", "timeout"}
+)
+"""Refusals that pass: others are tried, and later the same ones again."""
+ELSEWHERE: Final = frozenset(
+    {"unknown_model", "model_not_pinned", "work_not_offered", "size_not_offered", "scheduler_not_offered"}
+    | {"invalid_api_key", "spend_limit"}
+)
+"""Refusals that another coordinator may not share. All that stand in neither set are the app's to mend."""
+FINAL_FAILURES: Final = frozenset({"content_policy", "cancelled", "input_invalid"})
+"""Ends of a task that would be the same elsewhere."""
+
+
+class Phase(Enum):
+    """Where an order stands."""
+
+    SEEKING = "seeking"
+    OPENING = "opening"
+    ASKED = "asked"
+    HELD = "held"
+    LOST = "lost"
+    ENDED = "ended"
+
+
+@final
+class AppOrder:
+    """Call ``begin`` once, then ``handle`` for each event."""
+
+    def __init__(self, order: Order, patience_ms: DurationMs = PATIENCE_MS) -> None:
+        """Bring ``order`` to its end; a coordinator that is gone has ``patience_ms`` to come back."""
+        self._order = order
+        self._patience_ms = patience_ms
+        self.phase = Phase.SEEKING
+        self.peer: PeerId | None = None
+        """With whom it is, or was last."""
+        self.taken_by: PeerId | None = None
+        """Who was told that the picture is taken from him."""
+        self._task: TaskId | None = None
+        self._left: deque[PeerId] = deque()
+        self._since = UnixMillis(0)
+        """Since when it is with nobody."""
+        self._lost_at = UnixMillis(0)
+        """When its coordinator was gone first since it last had the order."""
+        self._losses = 0
+        self._why = GivenUp("no_coordinator", "no coordinator was found: is the entry point right, and its network?")
+        self._may_pass = False
+        """Whether what stood in the way of the last round of coordinators may pass."""
+        self._effects: list[OrderEffect] = []
+        self._now = UnixMillis(0)
+
+    def begin(self, now: UnixMillis) -> tuple[OrderEffect, ...]:
+        """Look for coordinators."""
+        self._since = self._now = now
+        self._effects = []
+        self._emit(Find(), WakeAt(UnixMillis(now + SEEK_MS)))
+        return tuple(self._effects)
+
+    def handle(self, event: OrderEvent, now: UnixMillis) -> tuple[OrderEffect, ...]:
+        """Take one event. Nothing that a coordinator says raises."""
+        self._now, self._effects = now, []
+        if self.phase is not Phase.ENDED:
+            match event:
+                case Found(peers=peers):
+                    self._on_found(peers)
+                case LinkUp(peer=peer) if peer == self.peer and self.phase in {Phase.OPENING, Phase.LOST}:
+                    self.phase = Phase.ASKED if self._task is None else Phase.LOST
+                    self._emit(Say(peer, self._order))
+                    self._wake(ANSWER_MS)
+                case LinkDown(peer=peer) if peer == self.peer:
+                    self._on_down(peer)
+                case Said(peer=peer) if peer == self.peer:
+                    self._on_said(peer, event)
+                case Due():
+                    self._on_due()
+                case _:
+                    pass  # of a coordinator that we are with no more
+        return tuple(self._effects)
+
+    def _emit(self, *effects: OrderEffect) -> None:
+        self._effects.extend(effects)
+
+    def _wake(self, after_ms: int) -> None:
+        self._emit(WakeAt(UnixMillis(self._now + after_ms)))
+
+    def _end(self, effect: Drawn | GivenUp) -> None:
+        self.phase = Phase.ENDED
+        self._emit(effect)
+
+    # Finding a coordinator.
+
+    def _on_found(self, peers: tuple[PeerId, ...]) -> None:
+        if self.phase is Phase.SEEKING:
+            self._left = deque(peers)
+            self._may_pass = not peers
+            self._next()
+
+    def _next(self) -> None:
+        """Go on to the next coordinator, or look for more in a while."""
+        self._task, self._losses = None, 0
+        if self._now - self._since >= SEEK_MS or not (self._left or self._may_pass):
+            self._end(self._why)
+        elif self._left:
+            self.phase, self.peer = Phase.OPENING, self._left.popleft()
+            self._emit(Open(self.peer))
+            self._wake(OPEN_MS)
+        else:
+            self.phase, self.peer = Phase.SEEKING, None
+            self._wake(LOOK_AGAIN_MS)
+
+    def _leave(self, why: GivenUp, *, may_pass: bool) -> None:
+        """Leave a coordinator that does not draw it."""
+        self._emit(Moved(self.peer, f"{why.code}: {why.detail}" if why.detail else why.code))
+        self._why = why
+        self._may_pass = self._may_pass or may_pass
+        self._next()
+
+    # A coordinator that comes and goes.
+
+    def _on_down(self, peer: PeerId) -> None:
+        match self.phase:
+            case Phase.OPENING:
+                self._leave(GivenUp("no_coordinator", f"coordinator {peer} cannot be reached"), may_pass=True)
+            case Phase.ASKED | Phase.HELD:
+                # It may have taken the order, and be back in a moment.
+                self._lost_at = self._now if not self._losses or self.phase is Phase.HELD else self._lost_at
+                self.phase, self._losses = Phase.LOST, self._losses + 1
+                self._emit(Moved(peer, "the coordinator is gone; waiting for it"))
+                self._wake(REDIAL_MS)
+            case Phase.LOST:
+                self._wake(REDIAL_MS)
+            case _:
+                pass
+
+    def _on_due(self) -> None:
+        match self.phase:
+            case Phase.SEEKING if self._now - self._since >= SEEK_MS:
+                self._end(self._why)
+            case Phase.SEEKING:
+                self._emit(Find())
+                self._wake(SEEK_MS)
+            case Phase.OPENING if self.peer is not None:
+                self._on_down(self.peer)
+            case Phase.ASKED | Phase.HELD if self.peer is not None:
+                self._on_down(self.peer)
+            case Phase.LOST:
+                self._wait_or_leave()
+            case _:
+                pass
+
+    def _wait_or_leave(self) -> None:
+        """Try a coordinator that is gone again, until patience ends: with whom has our word, that is a long time."""
+        assert self.peer is not None, "lost is somebody"
+        away_ms = self._now - self._lost_at
+        if self.taken_by is not None:
+            if away_ms >= TAKEN_MS:
+                detail = f"coordinator {self.peer} was told to deliver and is gone: it may have paid for the picture"
+                self._end(GivenUp("in_doubt", detail))
+                return
+        elif away_ms >= self._patience_ms or self._losses > MAX_LOSSES:
+            self._since = self._now
+            self._leave(GivenUp("no_coordinator", f"coordinator {self.peer} is gone"), may_pass=True)
+            return
+        self._emit(Open(self.peer))
+        self._wake(OPEN_MS)
+
+    # What a coordinator says.
+
+    def _on_said(self, peer: PeerId, said: Said) -> None:
+        match said.message:
+            case OrderAccepted(task=task):
+                self.phase, self._task = Phase.HELD, task
+                self._emit(Tell(peer, said.message))
+                self._wake(HELD_MS)
+            case OrderRefused(code=code, detail=detail):
+                self._on_refused(GivenUp(code, detail))
+            case OrderNews(stage="ready") if self.phase is Phase.HELD:
+                self.taken_by = peer
+                self._emit(Say(peer, OrderTaken(order=self._order.order)), Tell(peer, said.message))
+            case OrderNews(stage="failed", reason=reason) if self.phase is Phase.HELD:
+                self._on_failed(reason or "unknown")
+            case OrderNews() if self.phase is Phase.HELD:
+                self._emit(Tell(peer, said.message))
+            case OrderDone() if self.phase is Phase.HELD:
+                self._on_done(peer, said.message, said.picture)
+            case _:
+                pass  # before it took the order
+
+    def _on_refused(self, why: GivenUp) -> None:
+        if self.phase is Phase.LOST or self.taken_by is not None:
+            # It took the order once, and stops or has just begun: it keeps what it took.
+            self.phase = Phase.LOST
+            self._wake(REDIAL_MS)
+        elif self.phase is Phase.ASKED and why.code in AGAIN | ELSEWHERE:
+            self._leave(why, may_pass=why.code in AGAIN)
+        elif self.phase is Phase.ASKED:
+            self._end(why)
+
+    def _on_failed(self, reason: str) -> None:
+        """The task ended without a picture: nobody was paid, so the order is free to go elsewhere."""
+        self.taken_by = None
+        self._since = self._now
+        why = GivenUp(reason, "the task ended without a picture")
+        if reason in FINAL_FAILURES:
+            self._end(why)
+        else:
+            self._leave(why, may_pass=False)
+
+    def _on_done(self, peer: PeerId, done: OrderDone, picture: bytes) -> None:
+        if self._is_as_promised(done, picture):
+            self._end(Drawn(peer, done, picture))
+        else:
+            self._end(GivenUp("wrong_picture", f"coordinator {peer} delivered what its receipt does not name"))
+
+    def _is_as_promised(self, done: OrderDone, picture: bytes) -> bool:
+        """Say whether the bytes, their digest and the receipt are of one picture, and of this task."""
+        if hashlib.sha256(picture).digest() != done.artifact or done.task != self._task:
+            return False
+        try:
+            receipt = decode(done.receipt, RECEIPT_PLACE)
+        except (InvalidMessage, IgnoredMessage):
+            return False
+        return receipt.statement.task == done.task and not any(
+            receipt_problems(receipt, domain=None, coordinator=None, artifact=picture)
+        )
