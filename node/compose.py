@@ -279,7 +279,7 @@ async def run_with(
         if spec.has_gateway and desk is not None and live is not None:
             portal = build_portal(settings, live, nursery) if settings.portal.enabled else None
             port, drain = await nursery.start(
-                serve_http, settings, desk, portal, identity.catalog, ports.clock, journal
+                serve_http, settings, desk, portal, identity.catalog, ports.clock, journal, ports.transport
             )
             url = f"http://{settings.http.host}:{port}"
         access = access_of(settings) if url is not None else None

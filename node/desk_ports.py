@@ -43,6 +43,15 @@ class Waiting:
     """Why it waits or waited: offers that nobody claimed, claims declined, attempts lost, each counted."""
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An order of an app that was taken."""
+
+    task: TaskId
+    specification: TaskSpecification
+    """With all that the app had left out."""
+
+
 class Desk(Protocol):
     """Where app-facing adapters hand in tasks and wait for pictures (implemented by ``node.desk``)."""
 

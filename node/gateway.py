@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from node.api_keys import follow_api_keys, read_api_keys
+from node.app_service import AppService
 from node.desk import TaskDesk
 from node.journal import StructuredJournal
 from node.live_network import LiveView
-from node.ports import Clock, Journal
+from node.ports import Clock, Journal, Transport
 from node.settings import Settings
 from protocol.notes import NoteName
 from protocol.task.catalog import Catalog
@@ -55,10 +56,11 @@ async def serve_http(
     catalog: Catalog,
     clock: Clock,
     journal: StructuredJournal,
+    transport: Transport,
     *,
     task_status: "trio.TaskStatus[tuple[int, Drain]]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve the HTTP gateway of a coordinator; reports started with its port, and with what drains it."""
+    """Serve the apps of a coordinator; reports started with the port of HTTP, and with what drains it."""
     from node.adapters.http import Gateway, HttpSettings, KeyRing
 
     section = settings.http
@@ -80,6 +82,9 @@ async def serve_http(
         ring=ring,
         portal=portal,
     )
+    if settings.submit.enabled:
+        orders = gateway.app_orders(require_key=settings.requires_key_to_submit)
+        transport.serve_apps(AppService(desk, orders.place, clock, journal))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow_api_keys, settings.api_keys_file, ring.replace, partial(_complain, journal))
         port = await nursery.start(gateway.run)

@@ -85,6 +85,53 @@ class GossipRecorder(Protocol):
         ...
 
 
+class AppLink(Protocol):
+    """The submit stream of one app."""
+
+    @property
+    def peer(self) -> PeerId:
+        """The app's own id, of whatever key it has drawn."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """The IP address that it calls from; empty where nobody knows."""
+        ...
+
+    async def receive(self) -> bytes:
+        """Wait for one frame, at most MAX_MESSAGE_BYTES.
+
+        Raises:
+            Unavailable: The stream is over.
+            InvalidMessage: It is no frame.
+        """
+        ...
+
+    async def send(self, data: bytes, body: bytes = b"") -> None:
+        """Send one frame, and behind it a body that it announces; nothing comes between them.
+
+        Raises:
+            Unavailable: The stream is over, or the app does not read.
+        """
+        ...
+
+    def blame(self, rule: str) -> None:
+        """Hold a minor offence against the app."""
+        ...
+
+
+class AppFace(Protocol):
+    """Who serves apps that come over the overlay."""
+
+    async def serve(self, link: AppLink) -> None:
+        """Serve one app until its stream is over.
+
+        Raises:
+            InvalidMessage: It sent what no honest app sends.
+        """
+        ...
+
+
 class Transport(Protocol):
     """The overlay: gossip, work streams, artifacts, DHT. Everything but ``run`` returns at once."""
 
@@ -125,6 +172,10 @@ class Transport(Protocol):
 
     def send_artifact(self, peer: PeerId, task: TaskId, attempt: int, digest: Digest, data: bytes) -> None:
         """Send an artifact on a stream of its own; tries once."""
+        ...
+
+    def serve_apps(self, face: AppFace) -> None:
+        """Let apps in from now on; they are strangers, whom nobody else serves."""
         ...
 
     def provide(self, key: str) -> None:

@@ -135,6 +135,16 @@ class HttpSection(Section):
 
 
 @final
+class SubmitSection(Section):
+    """Apps that come over the overlay itself, with no HTTP: ``cuckoo submit --bootstrap``."""
+
+    enabled: bool = True
+    """Serve them."""
+    require_key: bool | None = None
+    """As ``http.require_key``. Where left out: true unless all of ``overlay.listen`` is loopback and none announced."""
+
+
+@final
 class PortalSection(Section):
     """The page for stakers and passers-by that a coordinator serves beside its API."""
 
@@ -301,6 +311,7 @@ class Settings(Section):
     overlay: OverlaySection = OverlaySection()
     key: KeySection = KeySection()
     http: HttpSection = HttpSection()
+    submit: SubmitSection = SubmitSection()
     portal: PortalSection = PortalSection()
     engine: EngineSection = EngineSection()
     miner: MinerSection = MinerSection()
@@ -321,8 +332,15 @@ class Settings(Section):
         return self.http.keys_file or self.data / "api-keys.json"
 
     @property
+    def requires_key_to_submit(self) -> bool:
+        """Whether apps that come over the overlay are served with known API keys only."""
+        if self.submit.require_key is not None:
+            return self.submit.require_key
+        return bool(self.overlay.announce) or not all(_is_loopback(one.split("/")[2]) for one in self.overlay.listen)
+
+    @property
     def requires_key(self) -> bool:
-        """Whether a coordinator serves known API keys only."""
+        """Whether a coordinator's HTTP gateway serves known API keys only."""
         http = self.http
         if http.require_key is not None:
             return http.require_key

@@ -86,8 +86,8 @@ class Accounts:
         self._ring = ring
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
-    def identify(self, authorization: str | None, address: str) -> Account:
-        """Find the account of a request.
+    def identify(self, authorization: str | None, address: str, *, require_key: bool | None = None) -> Account:
+        """Find the account of a request; ``require_key`` where it does not come over HTTP.
 
         Raises:
             ApiError: 401, when a known key is required and this is none, or has expired.
@@ -97,7 +97,7 @@ class Accounts:
         known = self._ring.find(digest) if key else None
         if known is not None and self._ring.has_expired(known):
             raise ApiError(401, "invalid_api_key", "this API key has expired: ask this coordinator's operator for one")
-        if known is None and self._settings.require_key:
+        if known is None and (self._settings.require_key if require_key is None else require_key):
             raise ApiError(401, "invalid_api_key", UNKNOWN_KEY if key else NO_KEY)
         site = f"from {site_of(address)}"
         # A prefix that no hash has: else a key that spells a site would own what that site handed in.

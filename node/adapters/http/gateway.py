@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from node.adapters.http.a1111 import a1111_routes
 from node.adapters.http.a1111_lists import a1111_lists
 from node.adapters.http.accounts import Accounts
+from node.adapters.http.app_orders import AppOrders
 from node.adapters.http.connections import Connection
 from node.adapters.http.docs import docs_routes
 from node.adapters.http.door import Application, Door
@@ -71,6 +72,7 @@ class Gateway:
         self._stopping = trio.Event()
         self._places = Places(settings)
         ring = KeyRing() if ring is None else ring
+        self._accounts = accounts = Accounts(settings, trio.current_time, ring)
         self._orders = orders = Orders(desk, catalog, journal, settings, Spending(desk, ring))
         app = FastAPI(
             title="Cuckoo", description="Pictures from other people's GPUs.", version="1", docs_url=None, redoc_url=None
@@ -87,13 +89,16 @@ class Gateway:
             app.include_router(portal_routes(portal, desk, catalog, settings, self._stopping))
             app.include_router(file_routes())
         describe_fully(app)
-        accounts = Accounts(settings, trio.current_time, ring)
         # The libraries type an ASGI application each in other words.
         self._door = Door(cast("Application", app), settings, accounts, registry)
         self._application: Application = self._door
         if settings.cors_origins:
             self._application = cast("Application", _with_cors(cast("ASGIApp", self._door), settings.cors_origins))
         self._hypercorn = _hypercorn_config()
+
+    def app_orders(self, *, require_key: bool) -> AppOrders:
+        """Give what hands in the orders of apps that come over the overlay: with the same keys, rates and limits."""
+        return AppOrders(self._orders, self._accounts, require_key=require_key)
 
     async def drain(self) -> None:
         """Take no more tasks, and return once no call waits for its pictures; event streams end then.

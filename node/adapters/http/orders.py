@@ -102,11 +102,13 @@ class Orders:
         key: str | None,
         detached: bool,
         beginning: Beginning = NOTHING,
+        collected: bool = False,
     ) -> Order:
         """Hand in ``count`` tasks with consecutive seeds.
 
         ``key`` is the app's Idempotency-Key: the same key gives the same tasks again, also after a restart.
-        ``detached`` tasks go on when the app leaves; with a key they always do.
+        ``detached`` tasks go on when the app leaves; with a key they always do. ``collected`` ones end with a picture
+        only on the app's word.
 
         Raises:
             ApiError: the request is wrong, impossible, or not taken now.
@@ -122,6 +124,7 @@ class Orders:
             urgency=Priority(request.priority or Priority.NORMAL),
             inputs=beginning.inputs,
             detached=detached or name is not None,
+            collected=collected,
         )
         with self.noted():
             if name is None:
@@ -276,6 +279,7 @@ class Orders:
                 priority=told.urgency,
                 account=told.account.share,
                 inputs=told.inputs,
+                collected=told.collected,
             )
         except Unavailable as error:
             raise unavailable(error) from error
@@ -310,6 +314,7 @@ class _Submission:
     urgency: Priority
     inputs: Mapping[Digest, bytes]
     detached: bool
+    collected: bool
 
     def storage_key(self, index: int) -> str:
         """Give the store's key of the task ``index``."""

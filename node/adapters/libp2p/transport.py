@@ -34,8 +34,9 @@ from node.adapters.libp2p.peers import Peers
 from node.adapters.libp2p.relay_client import Circuits
 from node.adapters.libp2p.relay_service import RelayService
 from node.adapters.libp2p.settings import AddressBook, OverlaySettings, check, check_ports_free
+from node.adapters.libp2p.submits import Submits
 from node.adapters.libp2p.work import WorkStreams
-from node.ports import Clock, EventSink, Gatekeeper, GossipRecorder, Journal, Ready
+from node.ports import AppFace, Clock, EventSink, Gatekeeper, GossipRecorder, Journal, Ready
 from protocol.crypto.keys import NodeKey
 from protocol.effects import Lane, Offence
 from protocol.errors import ConfigError
@@ -110,6 +111,7 @@ class OverlayTransport:
         self._addresses: tuple[str, ...] = ()
         self._closing = False
         self._parts: _Parts | None = None
+        self._app_face: AppFace | None = None
         self._early: list[Callable[[], None]] = []
         self._publications, self._to_publish = trio.open_memory_channel[tuple[str, bytes]](MAX_PUBLICATIONS)
         self._subscriptions, self._to_subscribe = trio.open_memory_channel[str](MAX_PUBLICATIONS)
@@ -196,6 +198,7 @@ class OverlayTransport:
                 if self._settings.service is not None:
                     RelayService(host, peers, self._settings.service, self._journal, self._clock)
                 artifacts = Artifacts(host, peers, dialler, gatekeeper, sink, self._journal, nursery)
+                Submits(host, peers, lambda: self._app_face)
                 async with host.run(listen_addrs=self._settings.listen):
                     self._require_listening(host)
                     remember_addresses(host, circuits.told)
@@ -284,6 +287,10 @@ class OverlayTransport:
             self._journal.note(NoteName.MESSAGE_DROPPED, task, reason="not_running", peer=peer)
         else:
             self._parts.artifacts.send(peer, task, attempt, digest, data)
+
+    def serve_apps(self, face: AppFace) -> None:
+        """Let apps in from now on."""
+        self._app_face = face
 
     def provide(self, key: str) -> None:
         """Announce ourselves under the key in the DHT, now and again before the record expires."""

@@ -10,7 +10,7 @@ from typing import final
 
 import trio
 
-from node.ports import EventSink, Gatekeeper, Ready
+from node.ports import AppFace, EventSink, Gatekeeper, Ready
 from protocol.effects import Lane, Offence
 from protocol.events import (
     ArtifactReceived,
@@ -59,6 +59,7 @@ class MemoryTransport:
         self._connected: set[PeerId] = set()
         self._streams: set[PeerId] = set()
         self._gatekeeper: Gatekeeper | None = None
+        self.app_face: AppFace | None = None
         self._inbox, self._arrivals = trio.open_memory_channel[tuple[float, Event]](100_000)
 
     @property
@@ -153,6 +154,10 @@ class MemoryTransport:
         assert node._gatekeeper is not None, "part of the network only while it runs"
         if node._gatekeeper.expects_artifact(self._peer, task, attempt, len(data)):
             node._arrive(ArtifactReceived(self._peer, task, attempt, digest, data))
+
+    def serve_apps(self, face: AppFace) -> None:
+        """Keep who serves apps: whoever has this transport may hand it their links."""
+        self.app_face = face
 
     def provide(self, key: str) -> None:
         """Announce ourselves."""

@@ -23,8 +23,8 @@ from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
 
 _TASK_COLUMNS: Final = (
     "task, epoch, boot, number, specification, salt, price, detached, idempotency_key, accepted_at, deadline, "
-    "priority, account, input_bytes, collected, done, done_attempt, done_miner, artifact, media_type, receipt, generation_ms, "
-    "failed, reason"
+    "priority, account, input_bytes, collected, done, done_attempt, done_miner, artifact, media_type, receipt, "
+    "generation_ms, failed, reason"
 )
 
 

@@ -328,8 +328,17 @@ def test_held__nothing_comes_for_longer_than_a_task_lives__is_taken_for_gone() -
 
 PEERS = st.sampled_from([ANN, BEN, PeerId("cleo")])
 MESSAGES = st.sampled_from(
-    [accepted(), accepted(TaskId(b"u" * 32)), news("queued"), news("ready"), news("failed", reason="deadline")]
-    + [refused("busy"), refused("unknown_model"), done(), news("failed", reason="cancelled")]
+    [
+        accepted(),
+        accepted(TaskId(b"u" * 32)),
+        news("queued"),
+        news("ready"),
+        news("failed", reason="deadline"),
+        news("failed", reason="cancelled"),
+        refused("busy"),
+        refused("unknown_model"),
+        done(),
+    ]
 )
 EVENTS = st.one_of(
     st.just(Due()),

@@ -1,0 +1,69 @@
+"""Orders of apps that come over the overlay: the same keys, rates, limits and completion as over HTTP.
+
+An order belongs to the key of its stream, which no other app has; its use is counted like that of the API key that it
+brings, or of the address that it calls from.
+"""
+
+from dataclasses import replace
+from typing import Final, final
+
+from node.adapters.http.accounts import Accounts
+from node.adapters.http.errors import ApiError
+from node.adapters.http.orders import Orders
+from node.adapters.http.requests import TaskRequest
+from node.desk_ports import Placed
+from protocol.effects import Refused
+from protocol.units import PeerId
+from protocol.wire.app_messages import MAX_DETAIL, Order
+
+NO_KEY: Final = (
+    "this coordinator serves known API keys only: send yours (cuckoo submit --api-key); its operator makes one with "
+    "cuckoo apikey create, or serves everybody with submit.require_key = false"
+)
+
+
+@final
+class AppOrders:
+    """Hands in what apps order on submit streams."""
+
+    def __init__(self, orders: Orders, accounts: Accounts, *, require_key: bool) -> None:
+        """Share the gateway's orders and accounts; with ``require_key``, only known keys are served."""
+        self._orders = orders
+        self._accounts = accounts
+        self._require_key = require_key
+
+    async def place(self, order: Order, peer: PeerId, address: str) -> Placed | Refused:
+        """Hand in one order, or find its task."""
+        if self._require_key and order.api_key is None:
+            return Refused("invalid_api_key", NO_KEY)
+        try:
+            account = self._accounts.identify(
+                f"Bearer {order.api_key}" if order.api_key else None, address, require_key=self._require_key
+            )
+            self._accounts.charge(account)
+            # No hash and no site begins so: nobody else's tasks are found, and these by no request over HTTP.
+            own = replace(account, scope=f"app-{peer}")
+            placed = await self._orders.place(
+                _request(order), own, count=1, key=order.order.hex(), detached=True, collected=True
+            )
+        except ApiError as error:
+            return Refused(error.code, error.message[:MAX_DETAIL], error.retry_after_s)
+        return Placed(placed.tasks[0], placed.specifications[0])
+
+
+def _request(order: Order) -> TaskRequest:
+    """Say the same as HTTP would."""
+    return TaskRequest(
+        prompt=order.prompt,
+        negative_prompt=order.negative_prompt,
+        model=order.model,
+        size=None if order.size is None else f"{order.size[0]}x{order.size[1]}",
+        steps=order.steps,
+        guidance=order.guidance,
+        seed=order.seed,
+        scheduler=order.scheduler,
+        output_format=order.output,
+        output_quality=order.quality,
+        embed_prompt=order.embed_prompt,
+        priority=order.priority,
+    )

@@ -1,0 +1,154 @@
+"""Streams of an app to coordinators: one each, which carries all its orders there."""
+
+from contextlib import suppress
+from typing import Final, Protocol, final
+
+import trio
+
+from protocol.errors import IgnoredMessage, InvalidMessage, Unavailable
+from protocol.roles.app_events import LinkDown, LinkUp, OrderEvent, Said
+from protocol.units import PeerId
+from protocol.wire.app_messages import CoordinatorMessage, OrderDone
+from protocol.wire.codec import COORDINATOR_PLACE, decode
+
+MAX_FRAMES: Final = 1024
+"""Frames that wait for one coordinator to read them; one that reads nothing is found gone."""
+LAST_WORDS_S: Final = 1.0
+"""How long (s) an order that is given up tries to say so."""
+
+
+class AppStream(Protocol):
+    """A submit stream to a coordinator. Everything raises ``Unavailable`` once it is over."""
+
+    async def send(self, data: bytes) -> None:
+        """Send one frame."""
+        ...
+
+    async def receive(self) -> bytes:
+        """Wait for one frame."""
+        ...
+
+    async def receive_body(self, size: int) -> bytes:
+        """Wait for the bytes that the last frame announced."""
+        ...
+
+    async def close(self) -> None:
+        """End the stream."""
+        ...
+
+
+class AppNetwork(Protocol):
+    """What an app needs of the overlay."""
+
+    async def find(self, key: str) -> tuple[PeerId, ...]:
+        """Look up who provides a key of the DHT."""
+        ...
+
+    async def open(self, peer: PeerId) -> AppStream:
+        """Open a submit stream, or raise ``Unavailable``."""
+        ...
+
+
+class Hearer(Protocol):
+    """One order under way, as a link sees it."""
+
+    @property
+    def name(self) -> bytes:
+        """The order's 16 bytes."""
+        ...
+
+    def post(self, event: OrderEvent) -> None:
+        """Take an event in."""
+        ...
+
+    async def wait_for_room(self) -> None:
+        """Wait until it can take in one more."""
+        ...
+
+    def cancel(self) -> None:
+        """Say that nobody waits for it any more, where that may be said."""
+        ...
+
+
+@final
+class Link:
+    """The stream to one coordinator, with the orders that it carries."""
+
+    def __init__(self, peer: PeerId, links: "dict[PeerId, Link]") -> None:
+        self._peer = peer
+        self._links = links
+        self._orders: dict[bytes, Hearer] = {}
+        self._is_up = False
+        self._send, self._waiting = trio.open_memory_channel[bytes](MAX_FRAMES)
+
+    def join(self, drawing: Hearer) -> None:
+        """Let an order hear this coordinator."""
+        self._orders[drawing.name] = drawing
+        if self._is_up:
+            drawing.post(LinkUp(self._peer))
+
+    def leave(self, drawing: Hearer) -> None:
+        """Let it hear no more."""
+        self._orders.pop(drawing.name, None)
+
+    def say(self, data: bytes) -> None:
+        """Send a frame in its turn."""
+        with suppress(trio.WouldBlock):
+            self._send.send_nowait(data)
+
+    async def run(self, overlay: AppNetwork) -> None:
+        """Have a stream until it is over, and tell all orders on it of both."""
+        try:
+            stream = await overlay.open(self._peer)
+        except Unavailable:
+            self._end()
+            return
+        self._is_up = True
+        for drawing in list(self._orders.values()):
+            drawing.post(LinkUp(self._peer))
+        try:
+            async with trio.open_nursery() as both:
+                both.start_soon(self._write, stream, both.cancel_scope)
+                await self._read(stream)
+                both.cancel_scope.cancel()
+        finally:
+            with trio.move_on_after(LAST_WORDS_S, shield=True):
+                await self._say_last(stream)
+            self._end()
+            await stream.close()
+
+    async def _say_last(self, stream: AppStream) -> None:
+        """Say what is left to say, and of orders that are cancelled with us that nobody waits for them."""
+        for drawing in list(self._orders.values()):
+            drawing.cancel()
+        with suppress(Unavailable, trio.WouldBlock):
+            while True:
+                await stream.send(self._waiting.receive_nowait())
+
+    def _end(self) -> None:
+        if self._links.get(self._peer) is self:
+            del self._links[self._peer]
+        for drawing in list(self._orders.values()):
+            drawing.post(LinkDown(self._peer))
+
+    async def _write(self, stream: AppStream, scope: trio.CancelScope) -> None:
+        try:
+            async for data in self._waiting:
+                await stream.send(data)
+        except Unavailable:
+            scope.cancel()
+
+    async def _read(self, stream: AppStream) -> None:
+        """Hear a coordinator until it is gone, or says what none may say."""
+        with suppress(Unavailable, InvalidMessage):
+            while True:
+                with suppress(IgnoredMessage):  # of a later release
+                    message = decode(await stream.receive(), COORDINATOR_PLACE)
+                    picture = await stream.receive_body(message.size) if isinstance(message, OrderDone) else b""
+                    await self._hear(message, picture)
+
+    async def _hear(self, message: CoordinatorMessage, picture: bytes) -> None:
+        drawing = self._orders.get(message.order)
+        if drawing is not None:
+            await drawing.wait_for_room()
+            drawing.post(Said(self._peer, message, picture))

@@ -1,0 +1,209 @@
+"""Serves apps that come over the overlay: hands in their orders, tells them how these stand, hears their word.
+
+A part of a coordinator beside its HTTP gateway. What an app sends is bounded here: orders at once, and how long it may
+say nothing. Spec: SPEC.md §9.9.
+"""
+
+import math
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final, final
+
+import trio
+
+from node.desk_ports import Desk, Placed
+from node.ports import AppLink, Clock, Journal
+from protocol.effects import Refused, Stage, Update
+from protocol.errors import IgnoredMessage, InvalidMessage, Unavailable
+from protocol.notes import NoteName
+from protocol.roles.collecting import NOT_TAKEN
+from protocol.units import PeerId, TaskId
+from protocol.wire.app_messages import (
+    MAX_DETAIL,
+    Order,
+    OrderAccepted,
+    OrderCancelled,
+    OrderDone,
+    OrderNews,
+    OrderRefused,
+    OrderTaken,
+)
+from protocol.wire.codec import APP_PLACE, decode, encode
+
+MAX_ORDERS: Final = 256
+"""Orders of one app at once; each costs a task of this program and some news a second."""
+IDLE_S: Final = 60.0
+"""How long (s) a stream without an order is kept."""
+LEAVE_S: Final = 1.0
+"""How long (s) the core may take to hear that an app is gone."""
+_REASON: Final = re.compile(r"[a-z0-9_]{1,48}")
+
+PlaceOrder = Callable[[Order, PeerId, str], Awaitable[Placed | Refused]]
+
+
+@final
+class AppService:
+    """Implements ``node.ports.AppFace`` over the desk of one coordinator."""
+
+    def __init__(self, desk: Desk, place: PlaceOrder, clock: Clock, journal: Journal) -> None:
+        """Serve ``desk``; ``place`` hands in an order of an app that calls from an address, or finds its task."""
+        self.desk = desk
+        self.place = place
+        self.clock = clock
+        self.journal = journal
+        self.followed_by: dict[TaskId, _Session] = {}
+        """On which stream each unfinished task is followed: an app that comes back may have two for a while."""
+
+    async def serve(self, link: AppLink) -> None:
+        """Serve one app until its stream is over.
+
+        Raises:
+            InvalidMessage: It sent what no honest app sends.
+        """
+        await _Session(self, link).run()
+
+
+@final
+class _Session:
+    """One stream of one app."""
+
+    def __init__(self, service: AppService, link: AppLink) -> None:
+        self._service = service
+        self._link = link
+        self._orders: dict[bytes, TaskId | None] = {}
+        """Orders under way; None while it is being handed in."""
+        self._fault: InvalidMessage | None = None
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            await self._hear_all(nursery)
+            nursery.cancel_scope.cancel()
+        # Not when this node stops: then they are all gone at once, and have their time after the restart.
+        heard_at = self._service.clock.now()
+        for task in self._orders.values():
+            if task is not None and self._service.followed_by.get(task) is self:
+                del self._service.followed_by[task]
+                with trio.move_on_after(LEAVE_S):
+                    await self._service.desk.left(task, heard_at)
+        if self._fault is not None:
+            raise self._fault
+
+    async def _hear_all(self, nursery: trio.Nursery) -> None:
+        """Hear the app until it has left, says nothing for long, or says what none may say."""
+        while True:
+            data = b""
+            try:
+                with trio.move_on_after(math.inf if self._orders else IDLE_S):
+                    data = await self._link.receive()
+                if not data:
+                    return
+                await self._hear(decode(data, APP_PLACE), nursery)
+            except IgnoredMessage as problem:
+                self._service.journal.note(NoteName.MESSAGE_IGNORED, rule=problem.rule, peer=self._link.peer)
+            except InvalidMessage as problem:
+                self._fault = problem
+                return
+            except Unavailable:
+                return
+
+    async def _hear(self, message: Order | OrderTaken | OrderCancelled, nursery: trio.Nursery) -> None:
+        task = self._orders.get(message.order)
+        match message:
+            case Order() if message.order in self._orders:
+                raise IgnoredMessage("submit.twice")
+            case Order() if len(self._orders) >= MAX_ORDERS:
+                detail = f"{MAX_ORDERS} orders of yours are under way on this stream; wait for some to end"
+                await self._say(OrderRefused(order=message.order, code="busy", detail=detail))
+            case Order():
+                self._orders[message.order] = None
+                nursery.start_soon(self._bring_to_its_end, message, nursery.cancel_scope)
+            case OrderTaken() if task is not None:
+                await self._service.desk.take(task)
+            case OrderCancelled() if task is not None:
+                await self._service.desk.cancel(task)
+            case _:
+                raise IgnoredMessage("submit.unknown_order")  # it has ended, which the app does not know yet
+
+    async def _bring_to_its_end(self, order: Order, scope: trio.CancelScope) -> None:
+        """Hand an order in and tell all about it; ends the session where the app is gone."""
+        try:
+            if await self._is_accepted(order):
+                await self._follow(order.order)
+        except Unavailable:
+            scope.cancel()
+            return
+        task = self._orders.pop(order.order)
+        if task is not None and self._service.followed_by.get(task) is self:
+            del self._service.followed_by[task]
+
+    async def _is_accepted(self, order: Order) -> bool:
+        service = self._service
+        placed = await service.place(order, self._link.peer, self._link.address)
+        if isinstance(placed, Refused):
+            detail = placed.detail[:MAX_DETAIL]
+            await self._say(OrderRefused(order=order.order, code=_stable(placed.code) or "refused", detail=detail))
+            return False
+        self._orders[order.order] = placed.task
+        service.followed_by[placed.task] = self
+        await service.desk.returned(placed.task)
+        price = service.desk.price(placed.specification)
+        await self._say(OrderAccepted(order=order.order, task=placed.task, price=price))
+        return True
+
+    async def _follow(self, order: bytes) -> None:
+        task = self._orders[order]
+        assert task is not None, "it was accepted"
+        async with self._service.desk.watch(task) as updates:
+            async for update in updates:
+                if update.stage is Stage.DONE:
+                    await self._deliver(order, task, update)
+                else:
+                    await self._say(_news(order, update))
+                if update.reason == NOT_TAKEN:
+                    self._link.blame("submit.not_taken")
+
+    async def _deliver(self, order: bytes, task: TaskId, update: Update) -> None:
+        """Give the app its picture and receipt."""
+        assert update.artifact is not None, "DONE names its artifact"
+        assert update.miner is not None, "DONE names its miner"
+        assert update.receipt is not None, "DONE has its receipt"
+        stored = await self._service.desk.find(task)
+        picture = await self._service.desk.artifact(update.artifact)
+        if picture is None or stored is None or stored.done is None:
+            await self._say(OrderNews(order=order, stage="failed", attempt=update.attempt, reason="artifact_expired"))
+            return
+        done = OrderDone(
+            order=order,
+            task=task,
+            attempt=update.attempt,
+            miner=update.miner,
+            artifact=update.artifact,
+            media_type="image/webp" if stored.done.media_type == "image/webp" else "image/png",
+            receipt=update.receipt,
+            size=len(picture),
+        )
+        await self._link.send(encode(done), picture)
+
+    async def _say(self, message: OrderAccepted | OrderRefused | OrderNews) -> None:
+        await self._link.send(encode(message))
+
+
+def _news(order: bytes, update: Update) -> OrderNews:
+    """Say how a task stands."""
+    return OrderNews.model_validate(
+        {
+            "order": order,
+            "stage": update.stage.value,
+            "attempt": update.attempt,
+            "miner": update.miner,
+            "step": update.step,
+            "steps": update.steps,
+            "reason": _stable(update.reason),
+            "preview": update.preview,
+        }
+    )
+
+
+def _stable(reason: str | None) -> str | None:
+    """Give a reason that has the form of a stable name."""
+    return reason if reason is not None and _REASON.fullmatch(reason) else None
