@@ -126,6 +126,10 @@ def check_options(options: DevnetOptions) -> None:
         raise ConfigError(f"--escrow: {options.escrow_cai:g} is not within 0 and {MAX_ESCROW_CAI:,} CAI")
     if options.trace is not None and not options.trace.startswith(("http://", "https://")):
         raise ConfigError(f"--trace: {options.trace!r} is no HTTP address: write it as http://host:4318/v1/traces")
+    _check_ports(options)
+
+
+def _check_ports(options: DevnetOptions) -> None:
     if not 0 <= options.port <= 65_535 - options.coordinators:
         raise ConfigError(f"--port: {options.port} is not within 0 and {65_535 - options.coordinators}")
     for number in range(options.coordinators) if options.port else ():

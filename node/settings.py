@@ -336,7 +336,7 @@ class Settings(Section):
         """Whether apps that come over the overlay are served with known API keys only."""
         if self.submit.require_key is not None:
             return self.submit.require_key
-        return bool(self.overlay.announce) or not all(_is_loopback(one.split("/")[2]) for one in self.overlay.listen)
+        return bool(self.overlay.announce) or not all(is_loopback(one.split("/")[2]) for one in self.overlay.listen)
 
     @property
     def requires_key(self) -> bool:
