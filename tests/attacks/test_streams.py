@@ -131,3 +131,29 @@ async def test_yamux__many_streams_within_their_windows__connection_cut_beyond_f
             await until(lambda: not enemy.is_connected(), "the cut", 3)
         done.set()
         await place.holds()
+
+
+async def test_yamux__circuits_that_stand_still__have_room_of_their_own_and_no_more_than_their_windows() -> None:
+    async with siege() as place:
+        done = trio.Event()
+        async with place.enemy() as enemy:
+            count = MAX_BUFFERED_BYTES // INITIAL_WINDOW + 4
+            streams = await _deaf_streams(place.victim, enemy, count, done)
+            books = _books(place.victim, enemy)
+            for stream in list(books.values()):
+                assert isinstance(stream.muxed_conn, OverlayMuxer)
+                stream.muxed_conn.carry(stream)
+            for stream in streams:
+                await stream.write(bytes(stream.send_window))
+            await until(lambda: books.unread() > MAX_BUFFERED_BYTES + 2 * INITIAL_WINDOW, "more than without circuits")
+            assert enemy.is_connected()
+            await place.holds()
+            for stream in streams[:-1]:
+                await stream.reset()
+            await trio.sleep(0.1)
+            assert enemy.is_connected()  # they are over, but somebody may still read them
+            streams[-1].send_window = 1
+            await streams[-1].write(b"x")
+            await until(lambda: not enemy.is_connected(), "the cut beyond a window", 3)
+        done.set()
+        await place.holds()

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Final, final
+from weakref import WeakSet
 
 import trio
 from libp2p.abc import IMuxedConn, ISecureConn
@@ -69,7 +70,7 @@ class OverlayMuxer(IMuxedConn):
         self._outgoing = Outgoing(self._bytes.write)
         self._received = bytearray()
         self._turned_away = 0
-        self._circuits: set[MuxedStream] = set()
+        self._circuits: WeakSet[MuxedStream] = WeakSet()
         self._is_over = False
         self._pulse = Pulse(self._ping)
 
@@ -160,7 +161,6 @@ class OverlayMuxer(IMuxedConn):
     def forget(self, stream: MuxedStream) -> None:
         """Take a stream out of the books: both its ends are closed."""
         self._streams.forget(stream)
-        self._circuits.discard(stream)
 
     def half_closed(self, stream: MuxedStream) -> None:
         """We send nothing more on a stream, and the peer may."""
@@ -171,13 +171,12 @@ class OverlayMuxer(IMuxedConn):
         self._streams.freed(stream, size)
 
     def carry(self, stream: MuxedStream) -> None:
-        """Have room of its own for what nobody reads on a stream that is a circuit, as long as it is open.
+        """Have room of its own for what nobody reads on a stream that is a circuit.
 
         Else a few that stand still would end the connection, and all others on it.
         """
-        if self._streams.get(stream.stream_id) is stream:
-            stream.keep_window()
-            self._circuits.add(stream)
+        stream.keep_window()
+        self._circuits.add(stream)
 
     def _check(self) -> None:
         if self._is_over:
@@ -301,7 +300,7 @@ class OverlayMuxer(IMuxedConn):
             stream.granted(granted)
         if body:
             self._streams.buffered += len(body)
-            if not stream.received(body) or self._streams.unread() > self._may_buffer():
+            if not stream.received(body) or self._is_overfull():
                 raise YamuxError(f"{len(body)} bytes beyond the window of stream {number}")
         if flags & RST:
             stream.ended()
@@ -309,8 +308,10 @@ class OverlayMuxer(IMuxedConn):
             stream.finished()
         return answer
 
-    def _may_buffer(self) -> int:
-        return MAX_BUFFERED_BYTES + INITIAL_WINDOW * len(self._circuits)
+    def _is_overfull(self) -> bool:
+        """Say whether more bytes wait than may; the window of each circuit besides."""
+        surplus = self._streams.unread() - MAX_BUFFERED_BYTES
+        return surplus > 0 and surplus > INITIAL_WINDOW * sum(1 for stream in self._circuits if stream.unread())
 
     def _on_opened(self, number: int) -> bytes:
         """The peer opens a stream: acknowledge it, or reset it when there are too many or the number is not its own."""

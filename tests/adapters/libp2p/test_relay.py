@@ -1,4 +1,4 @@
-"""Nodes that nobody can dial, reached through a relay over real sockets, with everything that runs over a connection."""
+"""Nodes that nobody can dial, reached through a relay over real sockets, with all that runs over a connection."""
 
 import hashlib
 
