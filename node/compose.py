@@ -185,7 +185,7 @@ def real_ports(
         )
     from node.adapters.chain.chain import ChainSettings, StakingChain
     from node.adapters.control import UnixControl
-    from node.adapters.libp2p import OverlaySettings, OverlayTransport
+    from node.adapters.libp2p import OverlaySettings, OverlayTransport, RelayLimits
     from node.adapters.store import SqliteStore
 
     store = SqliteStore(settings.data, clock)
@@ -207,12 +207,20 @@ def real_ports(
         gas_key,
         NodeKey(secret).address if ROLES[settings.role].is_registered else None,
     )
+    overlay = settings.overlay
+    limits = RelayLimits(
+        circuits=overlay.relay_circuits,
+        circuit_s=overlay.relay_circuit_s,
+        circuit_bytes=overlay.relay_circuit_mb * 1_000_000,
+    )
     transport = OverlayTransport(
         OverlaySettings(
-            listen=settings.overlay.listen,
-            announce=settings.overlay.announce,
-            bootstraps=settings.overlay.bootstrap,
-            max_connections=settings.overlay.max_connections,
+            listen=overlay.listen,
+            announce=overlay.announce,
+            bootstraps=overlay.bootstrap,
+            max_connections=overlay.max_connections,
+            relays=overlay.relays,
+            service=limits if overlay.relay else None,
         ),
         secret,
         clock,

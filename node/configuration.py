@@ -280,6 +280,8 @@ def _check_role(settings: Settings, source: Source) -> None:
     """Check what hangs together: role, entry points, keys, installed extras, folders."""
     if settings.role is not NodeRole.BOOTSTRAP and not settings.overlay.bootstrap:
         raise ConfigError(source.missing("overlay.bootstrap"))
+    if settings.role is NodeRole.MINER and settings.overlay.relay:
+        raise ConfigError(f"{source.name('overlay.relay')}: a miner carries nobody's connections: leave it out")
     if settings.catalog is not None and not settings.catalog.is_file():
         raise ConfigError(f"{source.name('catalog')}: {settings.catalog} does not exist")
     if settings.engine.places > 1 and settings.engine.kind != "instant":

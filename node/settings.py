@@ -91,6 +91,17 @@ class OverlaySection(Section):
     """Entry points with their peer ids. One that is alive is enough to join."""
     max_connections: Annotated[int, Field(ge=8, le=10_000)] = 300
     """Most connections at once; each costs about 1 MB of memory."""
+    relays: Annotated[tuple[BootstrapAddress, ...], Field(max_length=4)] = ()
+    """Relays through which others reach this node, for one that nobody can dial: no public address, no open port. It
+    then tells its addresses there instead of those listened on."""
+    relay: bool = False
+    """Carry the connections of registered nodes that nobody can dial. Bootstraps and coordinators alone do so."""
+    relay_circuits: Annotated[int, Field(ge=1, le=10_000)] = 256
+    """Most such connections at once; strangers get half of them."""
+    relay_circuit_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
+    """One ends after this (s), and its ends make another."""
+    relay_circuit_mb: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
+    """One ends after so many MB of both directions."""
 
 
 @final

@@ -127,7 +127,10 @@ async def look_at_reach(settings: Settings) -> Sequence[Finding]:
     if settings.role is NodeRole.MINER:
         return [good("reach", "a miner dials out and needs no open port, also behind a router")]
     own = await in_thread(_own_address)
-    return [judge_reach(settings.overlay.listen, settings.overlay.announce, settings.overlay.bootstrap, own)]
+    overlay = settings.overlay
+    if overlay.relays and not overlay.announce:
+        return [good("reach", f"it is reached through its relays, {len(overlay.relays)} in number")]
+    return [judge_reach(overlay.listen, overlay.announce, overlay.bootstrap, own)]
 
 
 def judge_reach(listen: Sequence[str], announce: Sequence[str], bootstrap: Iterable[str], own: str) -> Finding:
@@ -147,7 +150,10 @@ def judge_reach(listen: Sequence[str], announce: Sequence[str], bootstrap: Itera
     entries = [host_and_port(address)[0] for address in bootstrap]
     if entries and not any(is_public(host) for host in entries):
         return good("reach", f"it tells {', '.join(shown)}, and its network is as local")
-    fix = 'forward the port in the router and set overlay.announce = ["/ip4/PUBLIC-ADDRESS/tcp/PORT"]'
+    fix = (
+        'forward the port in the router and set overlay.announce = ["/ip4/PUBLIC-ADDRESS/tcp/PORT"], '
+        "or name a relay in overlay.relays"
+    )
     return bad("reach", f"it tells {', '.join(shown)}, which nobody on the Internet can dial", fix)
 
 

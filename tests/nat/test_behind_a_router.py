@@ -157,3 +157,17 @@ def test_coordinator_at_home__no_port_open__works_through_a_relay_with_a_miner_a
         coordinator.hears("stream", peer=ONE, relayed=True)
         assert one.hears("received")["data"].startswith("award of claim")
         print(f"works again {time.monotonic() - began:.1f} s after the coordinator's address changed")
+
+
+def test_ip6__global_addresses__dialled_found_and_worked_with(world: list[str]) -> None:
+    # Upstream leaves global addresses of IPv6 alone where it finds none on this machine: loopback shows nothing of it.
+    entry = f"/ip6/2000:1::1/tcp/4001/p2p/{COORDINATOR}"
+    with ExitStack() as nodes:
+        coordinator = nodes.enter_context(_node(world, "internet", 1, "/ip6/::/tcp/4001"))
+        miner = nodes.enter_context(_node(world, "router-one", 2, "/ip6/::/tcp/4001", entry))
+        assert COORDINATOR in miner.hears("found")["peers"]
+        coordinator.hears("stream", peer=ONE, relayed=False)
+        assert coordinator.hears("artifact", peer=ONE)["bytes"] == 256 * 4000
+        other = nodes.enter_context(_node(world, "router-two", 3, "/ip6/::/tcp/4001", entry))
+        other.hears("heard", signer=ONE)
+        assert other.dials(ONE)  # under the address of ONE's outward interface, as it told it

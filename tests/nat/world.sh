@@ -9,6 +9,7 @@ ip netns add internet
 ip -n internet link set lo up
 ip -n internet link add bridge type bridge
 ip -n internet addr add 203.0.113.1/24 dev bridge
+ip -n internet addr add 2000:1::1/64 dev bridge nodad
 ip -n internet link set bridge up
 number=2
 for home in one two; do
@@ -18,7 +19,9 @@ for home in one two; do
   ip -n internet link add "$home" type veth peer name wan netns "$router"
   ip -n internet link set "$home" master bridge up
   ip -n "$router" addr add 203.0.113.$number/24 dev wan
+  ip -n "$router" addr add 2000:1::$number/64 dev wan nodad
   ip -n "$router" link set wan up
+  ip -n "$router" -6 route add default via 2000:1::1
   ip -n "$router" link add lan type veth peer name eth0 netns "$home"
   ip -n "$router" addr add 192.168.7.1/24 dev lan
   ip -n "$router" link set lan up

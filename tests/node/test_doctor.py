@@ -28,12 +28,14 @@ from node.doctor.machine import (
     look_at_key,
     look_at_node,
     look_at_ports,
+    look_at_reach,
     running,
 )
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile
 from protocol.errors import Unavailable
 from protocol.units import CAI, Role, Wei
 from tests.support.anvil import running_anvil
+from tests.support.overlay import peer_of
 
 PASSWORD = "a password for tests"
 PEER = "16Uiu2HAmEWQnHq2jLKJypwVnVoQeFCULuyop6atvq2eWjYSUjzNi"
@@ -256,6 +258,15 @@ async def test_look_at_ports__any_port_for_who_must_be_found__is_red(place):
     listen = {"overlay.listen": ["/ip4/127.0.0.1/tcp/0"]}
     assert not one(await look_at_ports(place.settings("bootstrap", "stranger", **listen), {})).is_good
     assert one(await look_at_ports(place.settings("miner", "miner", **listen), {})).is_good
+
+
+async def test_look_at_reach__reached_through_relays__is_good_where_nobody_can_dial_it(place):
+    relay = f"/ip4/203.0.114.9/tcp/4001/p2p/{peer_of(5)}"
+    hidden = {"overlay.listen": ["/ip4/10.0.0.1/tcp/4001"], "overlay.bootstrap": [relay]}
+    settings = place.settings("coordinator", "stranger", **hidden)
+    assert not one(await look_at_reach(settings)).is_good
+    settings = place.settings("coordinator", "stranger", **hidden, **{"overlay.relays": [relay]})
+    assert one(await look_at_reach(settings)).is_good
 
 
 ANY, HOME, PUBLIC = "/ip4/0.0.0.0/tcp/4001", "192.168.1.5", "203.0.114.9"

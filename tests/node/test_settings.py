@@ -131,6 +131,18 @@ REPLACEMENTS = [
         "overlay.listen: '0.0.0.0:1' is no multiaddress: write it as /ip4/0.0.0.0/tcp/4001",
     ),
     ("[overlay]", '[overlay]\nlisten = "x"', "overlay.listen: must be a list in [ ], not 'x'"),
+    (
+        "[overlay]",
+        '[overlay]\nrelays = ["/ip4/127.0.0.1/tcp/4001"]',
+        "overlay.relays: '/ip4/127.0.0.1/tcp/4001' does not end in /p2p/PEER_ID: "
+        "write it as the bootstrap prints it: /ip4/HOST/tcp/PORT/p2p/PEER_ID",
+    ),
+    ("[overlay]", "[overlay]\nrelay_circuits = 0", "overlay.relay_circuits: 0 is too small: a"),
+    (
+        "[overlay]",
+        "[overlay]\nrelay = true",
+        "overlay.relay: a miner carries nobody's connections: leave it out",
+    ),
     ("[overlay]", '[engine]\nkind = "fast"\n[overlay]', "engine.kind: 'fast' is not one of 'diffusion', 'instant'"),
     ("[overlay]", '[engine]\ndevice = "gpu"\n[overlay]', "engine.device: 'gpu' does not have the form ^(auto|cpu|cuda"),
     ("[overlay]", "[engine]\nthreads = 1.5\n[overlay]", "engine.threads: must be a whole number, not 1.5"),

@@ -5,6 +5,7 @@ of them, and one that runs handshakes as fast as it can takes all of our CPU: ea
 """
 
 from collections import Counter
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final, final
 
 from node.adapters.libp2p.budget import Budgets
@@ -16,6 +17,21 @@ PER_S: Final = 10
 """New connections (1/s) from one address for long: a tenth of a core."""
 MIN_BURST: Final = 64
 """As many as a node has slots may come at once, but no fewer than this: a house or an office behind one address."""
+
+
+SITE_BITS: Final = 64
+"""Leading bits of an IPv6 address that tell one site from another: whoever has one address has all behind them."""
+
+
+def site_of(address: str) -> str:
+    """Give what a socket's address is counted by: itself, or for IPv6 its site. An IPv4 address in IPv6 is one."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        return str(parsed.ipv4_mapped or ip_network((int(parsed), SITE_BITS), strict=False))
+    return address
 
 
 @final

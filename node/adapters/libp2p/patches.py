@@ -9,13 +9,14 @@ on, and a test compares both with the installed package.
 import inspect
 import logging
 import time
-from typing import Any, Final
+from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 import trio
 from libp2p.abc import IHost
 from libp2p.identity.identify import identify as identify_module
 from libp2p.io.abc import ReadWriteCloser
+from libp2p.io.trio import TrioTCPStream
 from libp2p.network import swarm as swarm_module
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.exceptions import SwarmException
@@ -32,7 +33,7 @@ from libp2p.stream_muxer import muxer_multistream as muxer_multistream_module
 from multiaddr.multiaddr import Multiaddr
 
 from node.adapters.libp2p.gossip_queue import GossipQueue
-from node.adapters.libp2p.handshakes import Handshakes
+from node.adapters.libp2p.handshakes import Handshakes, site_of
 from node.adapters.libp2p.muxer import OverlayMuxer
 
 LIBP2P_VERSION: Final = "0.8.1"
@@ -90,7 +91,7 @@ async def _handle_inbound_connection(
     """
     connection = RawConnection(read_write_closer, False)
     handshakes = _handshakes.setdefault(self, Handshakes(self.connection_config.max_connections))
-    address = (connection.get_remote_address() or ("", 0))[0]
+    address = _site_of(read_write_closer)
     if not handshakes.begin(address):
         await connection.close()
         return
@@ -109,6 +110,14 @@ async def _handle_inbound_connection(
         handshakes.end(address)
     if isinstance(muxed, OverlayMuxer):
         await muxed.event_closed.wait()
+
+
+def _site_of(stream: ReadWriteCloser) -> str:
+    """Give what a connection is counted by. Upstream knows no remote address of an IPv6 socket: all would be one."""
+    try:
+        return site_of(str(cast("TrioTCPStream", stream).stream.socket.getpeername()[0]))
+    except OSError:
+        return ""
 
 
 def _own_record(host: IHost) -> tuple[bytes, bool]:

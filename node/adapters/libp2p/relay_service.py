@@ -259,8 +259,8 @@ class RelayService:
             reason = await circuit.run(self._limits.circuit_s)
         finally:
             circuit.end()
-            note = {"peer": target, "source": source, "reason": reason, "bytes": circuit.carried}
-            self._journal.note(NoteName.RELAY_CARRIED, **note)
+            carried = circuit.carried
+            self._journal.note(NoteName.RELAY_CARRIED, peer=target, source=source, reason=reason, bytes=carried)
 
 
 async def _answer(stream: MuxedStream, answer: Answer, rest: bytes = b"") -> None:

@@ -9,6 +9,7 @@ from libp2p.host.basic_host import BasicHost
 from multiaddr.multiaddr import Multiaddr
 
 from node.adapters.libp2p import OverlaySettings, OverlayTransport
+from node.adapters.libp2p.handshakes import Handshakes, site_of
 from node.adapters.libp2p.host import ADDRESSES_S
 from protocol.events import ProvidersFound
 from protocol.stake.standing import Standing
@@ -43,6 +44,32 @@ async def test_listen__on_ip6__joined_found_and_worked_with() -> None:
                 await until(lambda: coordinator.sink.of(ProvidersFound), "an answer")
                 found = coordinator.sink.of(ProvidersFound)[0].peers
         await coordinator.work_with(miner)
+
+
+@pytest.mark.parametrize(
+    ("address", "site"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::ffff", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("", ""),
+    ],
+)
+def test_site_of__address_of_a_socket__who_is_counted_as_one(address: str, site: str) -> None:
+    assert site_of(address) == site
+
+
+@pytest.mark.skipif(not _has_ip6(), reason="this machine has no IPv6 loopback")
+async def test_handshakes__over_ip6__counted_by_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(Handshakes, "begin", lambda _self, address: counted.append(address) or True)
+    async with overlay() as place:
+        boot = await place.start(1, Standing.BOOTSTRAP, listen="/ip6/::1/tcp/0")
+        miner = await place.start(2, Standing.MINER, [boot], listen="/ip6/::1/tcp/0")
+        await until(lambda: miner.connected_to(boot), "a connection")
+    assert set(counted) == {"::/64"}
 
 
 async def _announcing(place: Overlay, nursery: trio.Nursery, port: int, *announce: str) -> OverlayTransport:
