@@ -84,20 +84,25 @@ class OverlayRouter(GossipSub):
         """
         assert self.pubsub is not None
         self.mcache.put(pubsub_msg)
+        targets = self._get_peers_to_send(pubsub_msg.topicIDs, msg_forwarder, ID(pubsub_msg.from_id))
+        if not targets:
+            return  # all neighbours have it from elsewhere, as most do in a mesh that has grown its trees
         data = varint_frame(rpc_pb2.RPC(publish=[pubsub_msg]).SerializeToString())
-        for peer in self._get_peers_to_send(pubsub_msg.topicIDs, msg_forwarder, ID(pubsub_msg.from_id)):
+        for peer in targets:
             queue = self.pubsub.peer_queues.get(peer)
             if isinstance(queue, GossipQueue) and not queue.push_frame(data):
                 self._journal.note(NoteName.MESSAGE_DROPPED, reason="gossip_full", peer=from_libp2p(peer))
 
     def _get_peers_to_send(
         self, topic_ids: Iterable[str], msg_forwarder: ID, origin: ID, msg_id: bytes | None = None
-    ) -> Iterable[ID]:
+    ) -> set[ID]:
         """Give who is to have a message pushed."""
-        peers = set(super()._get_peers_to_send(topic_ids, msg_forwarder, origin, msg_id))
         if self.pubsub is not None and origin == self.pubsub.my_id:
+            peers = set(super()._get_peers_to_send(topic_ids, msg_forwarder, origin, msg_id))
             return peers.union(*(self._reach_of(topic) for topic in topic_ids))
-        return self.links.targets(origin.to_bytes(), peers, msg_forwarder)
+        # We forward what we hear ourselves: there is a mesh, and nobody is told who is not in it.
+        neighbours = set[ID]().union(*(self.mesh.get(topic, ()) for topic in topic_ids)) - {msg_forwarder, origin}
+        return self.links.targets(origin.to_bytes(), neighbours, msg_forwarder)
 
     def _reach_of(self, topic: str) -> Iterable[ID]:
         """Give registered peers that hear a topic from us at first hand: the same ones as long as they are there."""
