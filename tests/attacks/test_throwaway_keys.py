@@ -22,13 +22,13 @@ MESH = "/meshsub/1.1.0"
 async def _scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Overlay, Running, Adversary, list[bytes]]]:
     """A coordinator, an unregistered forwarder, and the publishers whose signatures the coordinator verified."""
     verified: list[bytes] = []
-    verify = limits.signature_validator
+    verify = limits.is_signed
 
     def counted(message: rpc_pb2.Message) -> bool:
         verified.append(message.from_id)
         return verify(message)
 
-    monkeypatch.setattr(limits, "signature_validator", counted)
+    monkeypatch.setattr(limits, "is_signed", counted)
     async with overlay() as place:
         victim = await place.start(1, Standing.COORDINATOR)
         victim.transport.subscribe(TOPIC)

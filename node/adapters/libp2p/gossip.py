@@ -17,7 +17,6 @@ from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.rpc_queue import RpcQueue
-from libp2p.pubsub.validators import signature_validator
 from libp2p.tools.anyio_service.exceptions import LifecycleError
 
 from node.adapters.libp2p.budget import Budgets
@@ -27,6 +26,7 @@ from node.adapters.libp2p.gossip_queue import GossipQueue
 from node.adapters.libp2p.identity import from_libp2p, is_node_id, text_of
 from node.adapters.libp2p.muxed_stream import muxed_of
 from node.adapters.libp2p.router import SEQNO_BYTES, OverlayRouter
+from node.adapters.libp2p.signatures import is_signed
 from node.ports import Gatekeeper, GossipRecorder, Journal
 from protocol.crypto.keys import address_of_peer_id
 from protocol.crypto.publication import SIGNATURE_MAX_BYTES, Publication
@@ -267,7 +267,7 @@ def _named_signer(msg: rpc_pb2.Message) -> PeerId:
     if msg.key and msg.key != msg.from_id[2:]:
         raise InvalidMessage("gossip.key", "the key is not that of the publisher")
     signer = text_of(msg.from_id)
-    address_of_peer_id(signer)  # raises for a point off the curve, on which upstream's check would
+    address_of_peer_id(signer)  # raises for a point off the curve, which the check cannot take
     return signer
 
 
@@ -277,7 +277,7 @@ def _check_signature(msg: rpc_pb2.Message, signer: PeerId) -> None:
     Raises:
         InvalidMessage: It did not. The forwarder is to blame.
     """
-    if not signature_validator(msg):
+    if not is_signed(msg):
         raise InvalidMessage("gossip.signature", f"of {signer}")
 
 
