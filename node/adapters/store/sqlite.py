@@ -1,8 +1,8 @@
 """The Store port over SQLite: one folder, one process, one thread that touches the disk.
 
 The write-ahead log with ``synchronous=FULL`` is flushed once per ``persist``: what it returned from survives a power
-cut. Large artifacts are files beside it. All database work runs in worker threads, one at a time and in order of call,
-so that the event loop never waits for a disk and no two statements meet.
+cut. Large artifacts are files beside it. All database work runs in one thread, in order of call, so that the event loop
+never waits for a disk and no two statements meet.
 """
 
 import hashlib
@@ -28,6 +28,7 @@ from node.adapters.store import (
 )
 from node.adapters.store.artifacts import ArtifactFolder
 from node.adapters.store.errors import translated
+from node.adapters.store.thread import StoreThread
 from node.ports import Clock, StoredTask
 from protocol.chain_records import ChainPlace, ChainStep, SettlementRead, Transaction
 from protocol.records import ArtifactStored, InputStored, Record
@@ -55,7 +56,7 @@ class SqliteStore:
         self._clock = clock
         self._artifacts = ArtifactFolder(folder / "artifacts")
         self._recent = small_artifacts.RecentArtifacts()
-        self._thread = trio.CapacityLimiter(1)
+        self._thread: StoreThread | None = None
         self._connection: sqlite3.Connection | None = None
 
     @asynccontextmanager
@@ -67,8 +68,9 @@ class SqliteStore:
             DiskFull: no space is left.
         """
         descriptor = lock.hold(self._folder)
+        thread = self._thread = StoreThread()
         try:
-            self._connection = await trio.to_thread.run_sync(self._open, limiter=self._thread)
+            self._connection = await thread.run(self._open)
             try:
                 yield
             finally:
@@ -76,6 +78,8 @@ class SqliteStore:
                     await self._run(lambda connection: connection.close())
                 self._connection = None
         finally:
+            self._thread = None
+            thread.stop()
             os.close(descriptor)
 
     async def load(self) -> tuple[Record, ...]:
@@ -220,23 +224,22 @@ class SqliteStore:
 
     async def _run(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
         """Do this in the store's thread, after all that was asked before."""
-        connection = self._connection
-        if connection is None:
+        connection, thread = self._connection, self._thread
+        if connection is None or thread is None:
             raise RuntimeError("the store is used outside of opened()")
 
         def guarded() -> Answer:
             with translated(self._folder):
                 return work(connection)
 
-        return await trio.to_thread.run_sync(guarded, limiter=self._thread)
+        return await thread.run(guarded)
 
     def _open(self) -> sqlite3.Connection:
         with translated(self._folder):
             self._artifacts.prepare()
             path = self._folder / "store.sqlite"
             path.touch(mode=0o600)  # prompts are in it; SQLite gives its log files the same mode
-            # The limiter, not SQLite, keeps the threads apart: trio may use another worker thread each time.
-            connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
             try:
                 connection.row_factory = sqlite3.Row
                 connection.execute("PRAGMA journal_mode = WAL")

@@ -309,12 +309,12 @@ def test_migrate__new_step__keeps_data_and_a_failing_one_changes_nothing(tmp_pat
 async def test_persist__database_full__is_unavailable_and_undone(store):
     async with store.opened():
         await store.persist((accepted(1),))
-        pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
-        store._connection.execute(f"PRAGMA max_page_count = {pages}")
+        pages = await store._run(lambda one: one.execute("PRAGMA page_count").fetchone()[0])
+        await store._run(lambda one: one.execute(f"PRAGMA max_page_count = {pages}"))
         big = TaskDone(**{**_fields(done(1)), "receipt": bytes(1_000_000)})
         with pytest.raises(DiskFull, match="is full"):
             await store.persist((big,))
-        store._connection.execute("PRAGMA max_page_count = 100000")
+        await store._run(lambda one: one.execute("PRAGMA max_page_count = 100000"))
         await store.persist((done(1),))
         assert (await store.task(task_id(1))).done == done(1)
 
