@@ -348,6 +348,7 @@ def _desk(core: CoordinatorCore, ports: Ports) -> TaskDesk:
             warm_miners=sum(1 for served in serving if served.warm),
             works=tuple(work for work in entry.works if any(work in served.works for served in serving)),
             schedulers=entry.all_schedulers,
+            max_prompt_tokens=entry.max_prompt_tokens,
         )
 
     def ready() -> tuple[bool, str]:

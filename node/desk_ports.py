@@ -29,6 +29,8 @@ class OfferedModel:
     """What at least one of these miners does."""
     schedulers: tuple[str, ...] = ()
     """Class names, the model's own first."""
+    max_prompt_tokens: int | None = None
+    """Of a longer prompt the rest changes nothing; None where nobody said."""
 
 
 @dataclass(frozen=True, slots=True)

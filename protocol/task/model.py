@@ -163,7 +163,7 @@ class CatalogModel(Frozen):
     default_strength: Annotated[float, Field(gt=0, le=1)] = 0.7
     """How far a source is left behind where the app does not say."""
     max_prompt_tokens: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Tokens that its text encoder reads; what follows them does not change the picture."""
+    """Tokens that its text encoder reads; what follows them does not change the picture, whose file then says so."""
     loading_limit_ms: Annotated[int, Field(ge=1000, le=3_600_000)]
     """Longest time (ms) in the state ``loading`` before the attempt counts as lost."""
     half_precision: bool = False

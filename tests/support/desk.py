@@ -51,7 +51,7 @@ class Workbench:
         self.store = store or MemoryStore()
         self.desk = TaskDesk(
             self.store,
-            lambda: (OfferedModel("tiny", ((64, 64), (128, 128)), 50, 3, 2),),
+            lambda: (OfferedModel("tiny", ((64, 64), (128, 128)), 50, 3, 2, max_prompt_tokens=75),),
             lambda: (not self.not_ready, self.not_ready),
             lambda task: self.why if task not in self.ends else None,
             lambda _: PRICE,

@@ -289,7 +289,9 @@ class BatchRunner:
         made = [(order, picture) for order, picture in zip(drawn, pictures, strict=True) if order.job in wanted]
         roots = {order.job: trace.root(place) for place, order in enumerate(drawn) if order.job in wanted}
         sampler = painter.sampler(command.scheduler)
-        self._encoded.append(self._encoders.submit(self._deliver, command, sampler, made, roots, _elapsed_ms(begin)))
+        # Here, as no tokenizer may be used by two threads at once.
+        told = {order.job: self._parameters(command, sampler, order, painter) for order, _ in made}
+        self._encoded.append(self._encoders.submit(self._deliver, told, made, roots, _elapsed_ms(begin)))
 
     def _wish(self, order: Order, command: Run) -> Wish:
         """Decode what an order begins from.
@@ -306,8 +308,7 @@ class BatchRunner:
 
     def _deliver(
         self,
-        command: Run,
-        sampler: str,
+        told: Mapping[int, Parameters],
         made: Sequence[tuple[Order, Picture | JobFault]],
         roots: Mapping[int, Digest | None],
         generation_ms: int,
@@ -320,7 +321,7 @@ class BatchRunner:
                 continue
             begin = time.perf_counter()
             try:
-                data = encode_picture(picture, order.output, order.quality, self._parameters(command, sampler, order))
+                data = encode_picture(picture, order.output, order.quality, told[order.job])
             except Exception as error:
                 log.exception("job %d failed", order.job)
                 self._fail(order, fault_reason(error))
@@ -329,8 +330,10 @@ class BatchRunner:
             root, spent_ms = roots[order.job] or NO_FINGERPRINT, generation_ms + _elapsed_ms(begin)
             self._report(Done(job=order.job, data=data, digest=digest, fingerprint=root, generation_ms=spent_ms))
 
-    def _parameters(self, command: Run, sampler: str, order: Order) -> Parameters:
+    def _parameters(self, command: Run, sampler: str, order: Order, painter: Painter) -> Parameters:
         """Say how a picture was made, and what was asked for only where the app wants that told."""
+        read = self._loads[command.model].max_prompt_tokens
+        tokens = painter.count_tokens(order.prompt) if read else 0
         return Parameters(
             model=command.model,
             model_hash=self._hashes[command.model],
@@ -341,6 +344,8 @@ class BatchRunner:
             strength=None if command.work == "text_to_image" else command.strength,
             prompt=order.prompt if order.embed_prompt else None,
             negative_prompt=order.negative_prompt,
+            tokens=tokens if tokens > read else 0,
+            tokens_read=read,
         )
 
     def _fail(self, order: Order, reason: str) -> None:

@@ -35,6 +35,9 @@ class Parameters:
     prompt: str | None = None
     """None where the app does not want it told; so also the next."""
     negative_prompt: str = ""
+    tokens: int = 0
+    """Of the prompt, where they are more than the model reads; 0 otherwise."""
+    tokens_read: int = 0
 
     def text(self, size: tuple[int, int]) -> str:
         """Give them as they stand in a file of a picture of this size (pixels)."""
@@ -54,6 +57,8 @@ class Parameters:
         }
         if self.strength is not None:
             told["Denoising strength"] = f"{self.strength:g}"
+        if self.tokens:
+            told["Prompt tokens"] = f"{self.tokens_read} of {self.tokens} read"
         lines.append(", ".join(f"{name}: {value}" for name, value in told.items()))
         return "\n".join(lines)
 

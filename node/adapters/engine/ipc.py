@@ -66,6 +66,8 @@ class Load(Frozen):
     """Batches to measure, smallest first, up to the first that does not pay or does not fit."""
     measure_all: bool = False
     """Measure every batch that fits, whether it pays or not."""
+    max_prompt_tokens: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Tokens of a prompt that the model reads; 0 where nobody said."""
     fewer_threads: bool = False
     """On a CPU: draw with one thread where all that the child has do not pay."""
     wanted: Wanted = Wanted()

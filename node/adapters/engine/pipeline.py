@@ -140,6 +140,14 @@ class Painter:
         """
         self._variants = Variants(load_pipeline(folder, checkpoint, device, precision, wanted, styles))
         self._guess = PreviewGuess()
+        pipeline, _ = self._variants.choose("text_to_image", "")
+        tokenizers = [part for name, part in pipeline.components.items() if name.startswith("tokenizer") and part]
+        self._tokenizer = max(tokenizers, key=lambda one: one.model_max_length, default=None)
+        """Of the text encoder that reads most of a prompt."""
+
+    def count_tokens(self, prompt: str) -> int:
+        """Count the tokens of a prompt, without those that every prompt begins and ends with; 0 without a tokenizer."""
+        return 0 if self._tokenizer is None else len(self._tokenizer.tokenize(prompt))
 
     def sampler(self, scheduler: str) -> str:
         """Name the class of a scheduler that was drawn with; empty is the model's own."""

@@ -108,6 +108,7 @@ def load_command(
         guidance=model.default_guidance,
         batches=batches,
         measure_all=settings.batch > 0,
+        max_prompt_tokens=model.max_prompt_tokens or 0,
         fewer_threads=settings.threads == 0 and device == "cpu",
         wanted=settings.wanted,
         in_memory=settings.models_in_memory,

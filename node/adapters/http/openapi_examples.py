@@ -30,6 +30,7 @@ _OFFERED: Final = {
     "cuckoo": {
         "sizes": ["128x128"],
         "max_steps": 50,
+        "max_prompt_tokens": 30,
         "works": ["text_to_image", "image_to_image", "inpaint"],
         "schedulers": ["DDIMScheduler", "EulerDiscreteScheduler"],
         "miners": 3,

@@ -80,6 +80,7 @@ def _details(model: OfferedModel) -> Json:
     return {
         "sizes": [f"{width}x{height}" for width, height in model.sizes],
         "max_steps": model.max_steps,
+        **({} if model.max_prompt_tokens is None else {"max_prompt_tokens": model.max_prompt_tokens}),
         "works": list(model.works),
         "schedulers": list(model.schedulers),
         "miners": model.miners,

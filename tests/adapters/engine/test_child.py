@@ -16,7 +16,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from node.adapters.engine.ipc import Cancel, Done, Failed, Ping, Pong
+from node.adapters.engine.ipc import Cancel, Done, Failed, Loaded, Ping, Pong
 from node.adapters.engine.weights import model_digest
 from protocol.params import MAX_PREVIEW_BYTES
 from protocol.task.preview import check_preview
@@ -63,6 +63,17 @@ def test_run__red_heart__is_a_png_of_the_asked_size_with_its_parameters_and_no_p
     }
     assert b"heart" not in end.data
     assert end.digest == hashlib.sha256(end.data).digest()
+
+
+def test_run__longer_prompt_than_the_model_reads__says_how_much_and_the_rest_changes_nothing(child, model_folder):
+    assert isinstance(child.load(model_folder, model_digest(model_folder), max_prompt_tokens=30), Loaded)
+    pictures = []
+    for times in (10, 11):
+        child.begin("a red heart " * times)
+        pictures.append(Image.open(io.BytesIO(child.until_end()[1].data)))
+    assert "Prompt tokens" not in pictures[0].info["parameters"]
+    assert pictures[1].info["parameters"].endswith(", Prompt tokens: 30 of 33 read")
+    assert (np.asarray(pictures[0]) == np.asarray(pictures[1])).all()
 
 
 @pytest.mark.parametrize(("prompt", "strongest"), [("red heart", 0), ("green apple", 1), ("blue circle", 2)])

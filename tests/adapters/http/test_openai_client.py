@@ -83,6 +83,7 @@ async def test_models__list_and_retrieve__say_what_is_offered(serve: Serve):
         alias.model_extra["cuckoo"] == {**listed[0].model_extra["cuckoo"], "alias_of": "tiny"} for alias in listed[1:]
     )
     assert listed[0].model_extra["cuckoo"]["sizes"] == ["64x64", "128x128"]
+    assert listed[0].model_extra["cuckoo"]["max_prompt_tokens"] == 75
     assert (await call(served, lambda client: client.models.retrieve("gpt-image-1"))).id == "tiny"
     with pytest.raises(openai.NotFoundError):
         await call(served, lambda client: client.models.retrieve("absent"))
