@@ -24,6 +24,8 @@ INPUT_INVALID: Final = "input_invalid"
 """Reason of an ``abandon``, and of the end of a task: a picture that it begins from cannot be decoded."""
 UNREADABLE_TO: Final = 2
 """Attempts that end so before the task does."""
+MOST_REFUSALS: Final = 16
+"""Miners that may refuse a task by their owners' rules before it ends: each costs an award and its way back."""
 RECONNECT_GRACE_MS: Final = 1000
 """How long (ms) a miner whose stream broke may take to come back before its task is offered again."""
 MAX_WAIT_MS: Final = 60_000
@@ -244,16 +246,22 @@ class Assignment:
         return at_once and award.miner not in task.refused_by and self._roster.conduct.may_refuse(award.miner)
 
     def _on_refused(self, task: Task, award: AwardedAttempt) -> None:
-        """A miner does not draw this: others may, and where none is left the app is told why at once."""
+        """A miner does not draw this: others may, and where none is left the app is told why at once.
+
+        It uses up none of the task's attempts, which are for what goes wrong, but there is a limit of its own.
+        """
+        award.artifact = award.artifact_digest = None
         task.refused_by |= {award.miner}
+        task.excluded |= {award.miner}
+        task.count(CONTENT_POLICY)
+        self.cancel(task, award, CONTENT_POLICY)
         serving = self._roster.serving(task.specification.model, self._core.now)
-        if serving and all(miner.id in task.refused_by for miner in serving):
-            task.count(CONTENT_POLICY)
-            self.cancel(task, award, CONTENT_POLICY)
-            self._settlement.fail(task, CONTENT_POLICY)
-            self._offering.announce_end(task, "failed")
-        else:
-            self.take_back(task, award, CONTENT_POLICY, blamed=False)
+        is_last = bool(serving) and all(miner.id in task.refused_by for miner in serving)
+        if not is_last and len(task.refused_by) < MOST_REFUSALS:
+            self._offer_again(task, CONTENT_POLICY)
+            return
+        self._settlement.fail(task, CONTENT_POLICY)
+        self._offering.announce_end(task, "failed")
 
     def _on_unreadable(self, task: Task, award: AwardedAttempt) -> None:
         """A miner cannot decode what its app gave it, which our look at the header does not show.
@@ -270,20 +278,16 @@ class Assignment:
         self._settlement.fail(task, INPUT_INVALID)
         self._offering.announce_end(task, "failed")
 
-    def take_back(
-        self, task: Task, award: AwardedAttempt, reason: str, *, silent: bool = False, blamed: bool = True
-    ) -> None:
+    def take_back(self, task: Task, award: AwardedAttempt, reason: str, *, silent: bool = False) -> None:
         """End a lease, leave its miner out for this task, and offer it again, or fail it after too many.
 
-        A miner is ``silent`` of whom nothing was heard for a whole lease; it is not ``blamed`` for what its owner's
-        rules forbid.
+        A miner is ``silent`` of whom nothing was heard for a whole lease.
         """
         core, holder = self._core, task.holder
         award.artifact = award.artifact_digest = None  # it comes again with its result, if ever
         task.count(reason)
         task.excluded |= {award.miner}
-        if blamed:
-            self._hold_against(award, reason, silent=silent)
+        self._hold_against(award, reason, silent=silent)
         if award is not holder:
             self.stop(award.peer, task.id, award.attempt, reason)
             return

@@ -6,11 +6,12 @@ from protocol.effects import CancelJob, StartJob
 from protocol.events import EngineChanged, ServiceChanged
 from protocol.notes import NoteName
 from protocol.records import TaskFailed
+from protocol.roles.assignment import MOST_REFUSALS
 from protocol.roles.conduct import REFUSALS_FREE, Conduct
 from protocol.roles.miner import MinerCore
 from protocol.roles.serving import MinerLoad
 from protocol.roles.working import MAX_REFUSED
-from protocol.units import Wei
+from protocol.units import StakingId, Wei
 from protocol.wire.codec import CAPABILITY_PLACE, decode
 from protocol.wire.messages import Abandon, Alive, Award, Capability, CapabilityUpdate, Claim, Result
 from tests.protocol.roles.frames import ALICE_ID, NOW, PARAMS, award_of, receipt_of
@@ -148,6 +149,29 @@ def test_abandon__by_content_policy_of_all_who_serve__fails_the_task_by_that_nam
     effects = refuse(seat, seat.award())
     assert [record.reason for record in persisted(effects, TaskFailed)] == ["content_policy"]
     assert not seat.core.roster.conduct.is_paused(ALICE_ID, seat.now)
+
+
+def test_abandon__by_content_policy__uses_up_no_attempt() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    award = seat.award()
+    task = seat.core.task(award.statement.task)
+    assert task is not None
+    task.failures = PARAMS.max_attempts - 1
+    effects = refuse(seat, award)
+    assert task.failures == PARAMS.max_attempts - 1
+    assert persisted(effects, TaskFailed) == []
+    assert task.declines["content_policy"] == 1
+
+
+def test_abandon__by_content_policy_of_as_many_as_may__fails_the_task_by_that_name() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    award = seat.award()
+    task = seat.core.task(award.statement.task)
+    assert task is not None
+    task.refused_by = frozenset(map(StakingId, range(100, 100 + MOST_REFUSALS - 1)))
+    effects = refuse(seat, award)
+    assert [record.reason for record in persisted(effects, TaskFailed)] == ["content_policy"]
+    assert seat.core.task(award.statement.task) is None
 
 
 def test_abandon__by_content_policy_after_work_began__is_a_lost_lease() -> None:
