@@ -60,6 +60,7 @@ def test_wheel__content__holds_data_and_no_tests(wheel):
         "contracts",
         "configs",
     }
+    assert not any(name.startswith("configs/deploy/") for name in names), "it is for a checkout"
     assert "configs/params/mainnet.toml" in names
     assert "configs/nodes/miner.toml" in names
     assert "configs/models.toml" in names
