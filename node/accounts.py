@@ -88,7 +88,6 @@ def earnings_of(folder: Path) -> Accounts:
     """
     stored = read_accounts(folder, "held")
     escrows = {escrow.coordinator: escrow for escrow in stored.escrows}
-    false = {found.early.coordinator for found in stored.contradictions}
     under_way = {coordinator for wish in stored.wishes for coordinator in coordinators_of(wish)}
     last = {payment.coordinator: payment for payment in stored.payments}
     totals = {promise.party: promise for promise in stored.promises}
@@ -106,7 +105,7 @@ def earnings_of(folder: Path) -> Accounts:
                 account.redeemed,
                 account.owed,
                 is_under_way=party in under_way,
-                refused=CONTRADICTED if party in false else refused,
+                refused=CONTRADICTED if party in stored.false_nodes else refused,
             )
         )
     return _with_days(stored, tuple(accounts))

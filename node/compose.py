@@ -41,6 +41,7 @@ from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core, Identity
 from protocol.roles.intake import price_of
 from protocol.roles.miner import MinerCore
+from protocol.roles.prosecution import ProofPolicy
 from protocol.roles.redeeming import RedeemPolicy
 from protocol.task.catalog import Catalog
 from protocol.units import PeerId, StakingId, TaskId, Wei
@@ -91,7 +92,7 @@ ROLES: Final[Mapping[NodeRole, RoleSpec]] = {
     ),
     NodeRole.COORDINATOR: RoleSpec(
         core=lambda identity, settings, addresses: CoordinatorCore(
-            identity, addresses, wei_of(settings.coordinator.escrow_low_cai)
+            identity, addresses, wei_of(settings.coordinator.escrow_low_cai), proof_policy(settings)
         ),
         has_gateway=True,
     ),
@@ -103,6 +104,7 @@ ROLES: Final[Mapping[NodeRole, RoleSpec]] = {
             frozenset(map(StakingId, settings.miner.blocked_coordinators)),
             redeem_policy(settings),
             refusal_of(settings.miner.refused_words),
+            proof_policy(settings),
         ),
         has_engine=True,
     ),
@@ -118,6 +120,16 @@ def redeem_policy(settings: Settings) -> RedeemPolicy:
         after=section.redeem_after_ms,
         least=wei_of(section.redeem_least_cai),
         gas_price=Wei(int(section.redeem_gas_gwei * WEI_PER_GWEI)),
+    )
+
+
+def proof_policy(settings: Settings) -> ProofPolicy:
+    """Say what a node does about evidence."""
+    section = settings.chain
+    return ProofPolicy(
+        proves=section.prove and section.gas_keystore is not None,
+        gas_price=Wei(int(section.prove_gas_gwei * WEI_PER_GWEI)),
+        per_day=section.proofs_per_day,
     )
 
 
@@ -306,7 +318,8 @@ async def run_with(
 
         info = replace(describe(), drain=drain)
         if ports.control is not None:
-            control = Control(lambda: described(describe()), doorkeeper, ports.engine)
+            refused = core.refused if isinstance(core, MinerCore) else None
+            control = Control(lambda: described(describe()), doorkeeper, ports.engine, refused)
             await nursery.start(ports.control.run, control.answer)
         journal.note(NoteName.NODE_READY, role=settings.role.value, peer=info.peer_id)
         nursery.start_soon(_note_stopping, journal)

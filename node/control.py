@@ -7,6 +7,7 @@ from typing import Any, Final, final
 from node.availability import Doorkeeper
 from node.ports import Engine
 from protocol.errors import ConfigError
+from protocol.units import StakingId
 
 COMMANDS: Final = ("status", "pause", "resume", "drain")
 
@@ -20,6 +21,7 @@ class Control:
         describe: Callable[[], Mapping[str, Any]],  # Any: what JSON holds
         doorkeeper: Doorkeeper | None = None,
         engine: Engine | None = None,
+        refused: Callable[[], Mapping[StakingId, str]] | None = None,
     ) -> None:
         """Know the node.
 
@@ -27,10 +29,12 @@ class Control:
             describe: Says who the node is and how it stands.
             doorkeeper: Opens and closes it, if it is a miner.
             engine: Its device, if it has one.
+            refused: Names the coordinators that get no work of it, and why; of a miner.
         """
         self._describe = describe
         self._doorkeeper = doorkeeper
         self._engine = engine
+        self._refused = refused
 
     async def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Do what is asked, and say how the node stands then.
@@ -70,6 +74,8 @@ class Control:
                 "celsius": looked.celsius,
                 "minutes_to_change": looked.minutes_to_change,
             }
+        if self._refused is not None:
+            said["refused"] = {str(coordinator): why for coordinator, why in self._refused().items()}
         if self._engine is not None:
             report = asdict(self._engine.report())
             said["engine"] = report | {"faults": dict(report["faults"])}

@@ -18,6 +18,7 @@ from protocol.crypto.keys import address_of_peer_id
 from protocol.effects import (
     CancelJob,
     CancelTimer,
+    CheckEvidence,
     Connect,
     Deliver,
     Effect,
@@ -231,6 +232,8 @@ class Driver:
                 self._timers.cancel(key)
             case SubmitTx(key=key):
                 self._chain.submit(key)
+            case CheckEvidence(evidence=evidence):
+                self._chain.check(evidence)
             case Deliver(task=task, update=update):
                 if self._desk is not None:
                     self._desk.deliver(task, update)

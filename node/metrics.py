@@ -80,7 +80,14 @@ _REASONS: Final[Mapping[NoteName, tuple[str, str, str]]] = {
         "Times that the engine or a model stopped, by reason",
     ),
     NoteName.PEER_UNREACHABLE: ("cuckoo_dials_failed", "reason", "Peers that could not be dialled, by reason"),
-    NoteName.VOUCHERS_CONTRADICT: ("cuckoo_contradictions", "reason", "Vouchers that contradict each other"),
+    NoteName.EVIDENCE_FOUND: (
+        "cuckoo_contradictions",
+        "reason",
+        "Statements found that contradict each other, by kind",
+    ),
+    NoteName.EVIDENCE_PROVEN: ("cuckoo_proofs", "reason", "Slashes that this node's evidence brought about, by kind"),
+    NoteName.EVIDENCE_WAITS: ("cuckoo_evidence_waiting", "reason", "Times that evidence was not shown, by reason"),
+    NoteName.EVIDENCE_SETTLED: ("cuckoo_evidence_settled", "reason", "Evidence that ended without a proof of ours"),
 }
 """Note -> (counter, label and field of the note, help)."""
 

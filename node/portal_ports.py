@@ -128,6 +128,22 @@ class PortalChain:
 
 
 @dataclass(frozen=True, slots=True)
+class Slashed:
+    """A slash that two signatures of a node proved."""
+
+    reason: str
+    """``two_commitments`` and so on."""
+    why: str
+    """The same in a few words."""
+    wei: int
+    """What the node and its voters lost."""
+    at: int
+    """Unix seconds, by the chain's time."""
+    transaction: str
+    """Hash of the transaction that proved it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Listed:
     """A registered node, as its contract has it. All texts of the profile are its owner's."""
 
@@ -143,6 +159,8 @@ class Listed:
     next_commission_at: int
     jailed_until: int
     profile: Mapping[str, str]
+    slashes: tuple[Slashed, ...] = ()
+    """The latest, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)

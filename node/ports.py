@@ -18,6 +18,7 @@ from protocol.crypto.publication import Publication
 from protocol.effects import Lane, Offence, StartJob
 from protocol.events import Event
 from protocol.gossip.verdict import Verdict
+from protocol.justice.evidence import Evidence
 from protocol.notes import NoteName
 from protocol.records import Record, TaskAccepted, TaskDone, TaskFailed
 from protocol.stake.standing import Standing
@@ -209,6 +210,10 @@ class Chain(Protocol):
 
     def submit(self, key: str) -> None:
         """Take up the transaction of this key, whose request is in the store; tell its outcome if there is one."""
+        ...
+
+    def check(self, evidence: Evidence) -> None:
+        """Find out whether evidence can be proven now; posts one ``EvidenceChecked`` once a chain node answers."""
         ...
 
 

@@ -72,6 +72,13 @@ class ChainSection(Section):
     """Most that one gas of a transaction may cost (gwei); dearer, it waits until gas is cheaper."""
     bump_after_s: Annotated[float, Field(ge=0.1, le=86_400)] = 60.0
     """How long (s) a transaction may wait to be mined before it is sent again with higher fees."""
+    prove: bool = True
+    """With a gas key: show statements that contradict each other to the Slashing contract, which slashes their signer
+    and pays this node's owner a bounty. Without, they are kept: ``cuckoo evidence``."""
+    prove_gas_gwei: Annotated[float, Field(ge=0, le=1_000_000)] = 100.0
+    """While one gas costs more (gwei), such evidence waits, for at most 14 days. A proof takes about 250,000 gas."""
+    proofs_per_day: Annotated[int, Field(ge=0, le=1000)] = 4
+    """Most proofs that are sent in 24 hours; the others wait."""
 
     @property
     def staking_address(self) -> Address:

@@ -17,9 +17,20 @@ from node.addresses import checked_address, checksummed
 from node.amounts import format_cai, parse_cai
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile
 from node.plans import ALL, add_stake, claim, drip, register, take_back, withdraw
-from node.portal_ports import Holding, Holdings, Listed, PortalChain, Prepared, PreparedStep, Release, Wish
+from node.portal_ports import (
+    Holding,
+    Holdings,
+    Listed,
+    PortalChain,
+    Prepared,
+    PreparedStep,
+    Release,
+    Slashed,
+    Wish,
+)
 from node.registration_proof import MAX_FILE_BYTES, RegistrationProof
 from node.settings import ChainSection, PortalSection
+from node.slashes import Slash, SlashLog
 from node.stakes import NodeStake, all_nodes, find_node, positions, unbondings
 from node.wallet import Plan, Step, Wallet
 from protocol.errors import ConfigError
@@ -32,6 +43,10 @@ FRESH_TIMES: Final = 30
 look cost the chain nodes a thirtieth of their time at most."""
 MAX_LISTED: Final = 1000
 """Nodes in the list, those with most stake: about 400 kB."""
+MAX_SLASHES: Final = 5
+"""Slashes of one node that are shown, the newest."""
+PATIENCE_S: Final = 2.0
+"""How long (s) the list of nodes waits for slashes that are still being read."""
 NO_SIMULATION: Final = (
     "this coordinator's chain node cannot try transactions out (eth_simulateV1), so that nothing is prepared that was "
     "not tried: whoever runs it may give it another; meanwhile the portal of another coordinator will do"
@@ -77,6 +92,8 @@ class ContractsDesk:
         self._faucet = faucet
         self._file: NetworkFile | None = None
         self._nodes = _Kept(self._read_nodes)
+        self._slash_log = SlashLog()
+        self._slashes = _Kept(self._read_slashes)
         self._state = _Kept(self._read_chain)
 
     async def run(self) -> None:
@@ -91,7 +108,12 @@ class ContractsDesk:
     async def nodes(self) -> Sequence[Listed]:
         """List every registered node, as it was a few seconds ago at most."""
         found = sorted(await self._nodes.value(), key=lambda node: (-node.effective_wei, node.id))
-        return [_listed(node) for node in found[:MAX_LISTED]]
+        with trio.move_on_after(PATIENCE_S):  # of a long chain more is read with each question
+            await self._slashes.value()
+        slashes: dict[int, tuple[Slashed, ...]] = {}
+        for slash in self._slash_log.found:
+            slashes[slash.node] = (_slashed(slash), *slashes.get(slash.node, ()))[:MAX_SLASHES]
+        return [_listed(node, slashes.get(node.id, ())) for node in found[:MAX_LISTED]]
 
     async def holdings(self, account: str) -> Holdings:
         """Say what an account has."""
@@ -192,6 +214,10 @@ class ContractsDesk:
     async def _read_nodes(self) -> Sequence[NodeStake]:
         return await all_nodes(await self._wallet(NOBODY))
 
+    async def _read_slashes(self) -> bool:
+        await self._slash_log.read(await self._wallet(NOBODY))
+        return True
+
     async def _read_chain(self) -> PortalChain:
         wallet = await self._wallet(NOBODY)
         names = ("unbonding_delay", "emission_status", "total_staked")
@@ -234,7 +260,11 @@ class _Kept(Generic[T]):
             return self._found
 
 
-def _listed(node: NodeStake) -> Listed:
+def _slashed(slash: Slash) -> Slashed:
+    return Slashed(slash.kind.label, slash.why, slash.slashed_wei, slash.at, slash.transaction)
+
+
+def _listed(node: NodeStake, slashes: tuple[Slashed, ...]) -> Listed:
     return Listed(
         id=node.id,
         role=node.role.name.lower(),
@@ -248,6 +278,7 @@ def _listed(node: NodeStake) -> Listed:
         next_commission_at=node.next_commission_at,
         jailed_until=node.jailed_until,
         profile={name: node.profile[name] for name in _PROFILE_FIELDS if name in node.profile},
+        slashes=slashes,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
 from protocol.chain_records import ContractCall
+from protocol.justice.evidence import Evidence
 from protocol.notes import NoteName
 from protocol.records import Record
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
@@ -172,6 +173,16 @@ class SubmitTx:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckEvidence:
+    """Ask the chain whether a piece of evidence can be proven now, without sending anything.
+
+    Answered by one ``EvidenceChecked`` as soon as a chain node answers.
+    """
+
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """The task is on disk and will end with a picture or a named reason."""
 
@@ -270,6 +281,7 @@ Effect = (
     | CancelJob
     | Persist
     | SubmitTx
+    | CheckEvidence
     | Reply
     | Deliver
     | Judge

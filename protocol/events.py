@@ -5,13 +5,14 @@ If a rule needs something that is not here, add a field: cores never reach out. 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Literal
 
 from protocol.chain_records import Confirmed, Failed, SettlementRead
 from protocol.records import Record
 from protocol.stake.table import EpochView
 from protocol.task.priority import Priority
-from protocol.units import BlockNumber, Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
+from protocol.units import Address, BlockNumber, Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import GossipMessage
 from protocol.wire.specification import MediaType, TaskSpecification, Work
 
@@ -144,6 +145,34 @@ class TxFailed:
 
     key: str
     outcome: Failed
+
+
+class Provability(StrEnum):
+    """What the chain says of a piece of evidence now."""
+
+    PROVABLE = "provable"
+    ALREADY_PROVEN = "already_proven"
+    RESPITE = "respite"
+    """Its signer was slashed lately: a proof would jail it only, and pays no bounty."""
+    NOTHING_LEFT = "nothing_left"
+    """Its signer has no stake any more."""
+    REFUSED = "refused"
+    """The contract does not take it; its words are the detail."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceChecked:
+    """The answer to one ``CheckEvidence``."""
+
+    name: str
+    """Of the evidence."""
+    answer: Provability
+    detail: str
+    """The contract's own sentence, or ours: for people."""
+    receiver: Address
+    """Owner of this node, who is to have the bounty; the zero address while the contract has no such node."""
+    gas_price: Wei
+    """What one gas costs now (wei of the chain's coin)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +315,7 @@ Event = (
     | ActivityChanged
     | TxConfirmed
     | TxFailed
+    | EvidenceChecked
     | EngineChanged
     | ServiceChanged
     | JobProgress

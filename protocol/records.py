@@ -4,11 +4,12 @@ The same records come back in ``Restored`` after a restart. Spec: SPEC.md §9.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from protocol.chain_records import SettlementRead, TransactionRequested, TransactionSettled
+from protocol.justice.evidence import Evidence
 from protocol.task.priority import Priority
 from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
-from protocol.wire.statements import VoucherStatement
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +161,42 @@ class VoucherHeld:
 
 
 @dataclass(frozen=True, slots=True)
-class VouchersContradict:
-    """Two vouchers of one coordinator that cannot both be honest: evidence, with what the contract needs to see it."""
+class EvidenceFound:
+    """Statements that contradict each other, as they were signed: on disk before anything else is done about them."""
 
-    kind: str
-    """``two_vouchers``: two in one place. ``understated``: the total rose by less than the miner's own promise."""
-    early: VoucherStatement
-    early_signature: bytes
-    late: VoucherStatement
-    late_signature: bytes
+    evidence: Evidence
+    found_at: UnixMillis
+
+
+class CaseState(StrEnum):
+    """How far a piece of evidence has come."""
+
+    FOUND = "found"
+    ASKED = "asked"
+    """A transaction is to show it to the contract."""
+    PROVEN = "proven"
+    """Ours did."""
+    ALREADY_PROVEN = "already_proven"
+    """Somebody else did."""
+    GIVEN_UP = "given_up"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseChanged:
+    """What came of a piece of evidence. The last one counts."""
+
+    name: str
+    """As ``protocol.justice.evidence.name_of`` gives it."""
+    state: CaseState
+    at: UnixMillis
+    detail: str = ""
+    """Why it was given up: for people."""
+    transaction: Digest | None = None
+    """Which proved it."""
+    slashed: Wei = Wei(0)
+    """What the signer and its voters lost (wei)."""
+    bounty: Wei = Wei(0)
+    """What of that our owner was paid (wei)."""
 
 
 Record = (
@@ -184,7 +212,8 @@ Record = (
     | ResultCommitted
     | ResultSettled
     | VoucherHeld
-    | VouchersContradict
+    | EvidenceFound
+    | CaseChanged
     | SettlementRead
     | TransactionRequested
     | TransactionSettled

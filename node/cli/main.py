@@ -22,6 +22,7 @@ from node.cli.devnet import devnet
 from node.cli.doctor import doctor
 from node.cli.earnings import earnings, spend
 from node.cli.escrow import escrow_commands
+from node.cli.evidence import evidence_commands
 from node.cli.faucet import faucet
 from node.cli.key import key_commands
 from node.cli.miner import miner_commands
@@ -96,6 +97,7 @@ app.command(rich_help_panel=NODES)(node)
 app.command(rich_help_panel=NODES)(doctor)
 app.command(rich_help_panel=NODES)(earnings)
 app.command(rich_help_panel=NODES)(spend)
+app.add_typer(evidence_commands, name="evidence", rich_help_panel=NODES)
 app.add_typer(key_commands, name="key", rich_help_panel=NODES)
 app.add_typer(apikey_commands, name="apikey", rich_help_panel=NODES)
 app.add_typer(bench_commands, name="bench", rich_help_panel=NODES)

@@ -20,6 +20,7 @@ from node.cli.account import (
 )
 
 if TYPE_CHECKING:
+    from node.slashes import Slash
     from node.stakes import Position, Unbonding
     from node.wallet import Plan, Wallet
 
@@ -30,7 +31,7 @@ def rewards(
     keystore: KeystoreOption = DEFAULT_KEYSTORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Show an account's stake, what it has earned, and what is unbonding. No password is needed.
+    """Show an account's stake, what it has earned, what is unbonding, and slashes of its nodes. No password is needed.
 
     $ cuckoo rewards --network network.toml --keystore voter.json
 
@@ -38,13 +39,16 @@ def rewards(
     """
     who = address_in(keystore, account)
 
-    async def ask(wallet: "Wallet") -> "tuple[list[Position], list[Unbonding], int, int]":
+    async def ask(wallet: "Wallet") -> "tuple[list[Position], list[Unbonding], list[Slash], int, int]":
+        from node.slashes import slashes_of
         from node.stakes import positions, unbondings
 
         (balance,) = await wallet.read(wallet.call("CAI", "balanceOf", wallet.address))
-        return await positions(wallet), await unbondings(wallet), balance, await wallet.now()
+        held, waiting = await positions(wallet), await unbondings(wallet)
+        nodes = [*(item.node.id for item in held), *(item.id for item in waiting)]
+        return held, waiting, await slashes_of(wallet, nodes), balance, await wallet.now()
 
-    held, waiting, balance, now = look(network, ask, who)
+    held, waiting, slashes, balance, now = look(network, ask, who)
     if as_json:
         print_line(
             {
@@ -63,10 +67,22 @@ def rewards(
                     }
                     for item in waiting
                 ],
+                "slashes": [
+                    {
+                        "node": slash.node,
+                        "reason": slash.kind.label,
+                        "slashed_wei": str(slash.slashed_wei),
+                        "at": slash.at,
+                        "transaction": slash.transaction,
+                    }
+                    for slash in slashes
+                ],
             }
         )
         return
     _print(who, held, waiting, balance, now)
+    for slash in slashes:
+        _print_slash(slash, now)
 
 
 @acting
@@ -88,6 +104,16 @@ def claim(
         return await plan_claim(wallet, [await find_node(wallet, node) for node in nodes or []])
 
     transact(means, plan)
+
+
+def _print_slash(slash: "Slash", now: int) -> None:
+    """Say what happened to a node, and where that can be looked up."""
+    from node.amounts import format_cai
+    from node.moments import moment
+
+    lost = f"lost {format_cai(slash.slashed_wei)} of all stake on it" if slash.slashed_wei else "was jailed"
+    print(f"node {slash.node} {lost}, {moment(slash.at, now)}: its key signed {slash.why}")
+    print(f"  proven by transaction {slash.transaction}")
 
 
 def _print(who: str, held: "list[Position]", waiting: "list[Unbonding]", balance: int, now: int) -> None:

@@ -73,6 +73,8 @@ def _show_node(folder: Path, *, as_json: bool) -> None:
         print(f"  API       {said['http_url']}")
     if "service" in said:
         show_service(said)
+    for coordinator, why in said.get("refused", {}).items():
+        print(f"  refused   coordinator {coordinator} gets no work: {why}")
 
 
 def _described(node: "NodeStake") -> dict[str, Any]:  # Any: what JSON holds

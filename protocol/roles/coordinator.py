@@ -22,6 +22,7 @@ from protocol.events import (
     AppReturned,
     ArtifactReceived,
     Event,
+    EvidenceChecked,
     ProvidersFound,
     Restored,
     SettlementSeen,
@@ -33,6 +34,8 @@ from protocol.events import (
     TaskSubmitted,
     TaskTaken,
     TimerFired,
+    TxConfirmed,
+    TxFailed,
 )
 from protocol.notes import NoteName
 from protocol.records import Record, VoucherIssued
@@ -43,6 +46,8 @@ from protocol.roles.core import Core, Identity
 from protocol.roles.discovery import Discovery
 from protocol.roles.intake import Intake
 from protocol.roles.offering import Offering
+from protocol.roles.prosecution import TIMER as PROVE
+from protocol.roles.prosecution import ProofPolicy, Prosecution
 from protocol.roles.results import Results
 from protocol.roles.roster import Miner, Roster
 from protocol.roles.settlement import Settlement
@@ -70,12 +75,23 @@ from protocol.wire.topics import coordinator_key, model_key, offers_topic
 class CoordinatorCore(Core):
     """One coordinator. Unfinished tasks, connected miners, and promises."""
 
-    def __init__(self, identity: Identity, addresses: Callable[[], tuple[str, ...]], escrow_low: Wei = Wei(0)) -> None:
-        """Start empty; ``addresses`` gives our own dialable multiaddresses at any time.
+    def __init__(
+        self,
+        identity: Identity,
+        addresses: Callable[[], tuple[str, ...]],
+        escrow_low: Wei = Wei(0),
+        prove: ProofPolicy | None = None,
+    ) -> None:
+        """Start empty.
 
-        ``escrow_low`` is below what an escrow that covers no more is warned of (wei).
+        Args:
+            identity: Who this node is.
+            addresses: Gives our own dialable multiaddresses at any time.
+            escrow_low: Below what an escrow that covers no more is warned of (wei).
+            prove: What is done about evidence.
         """
         super().__init__(identity)
+        self._prosecution = Prosecution(self, prove or ProofPolicy())
         self.roster = Roster()
         self._tasks: dict[TaskId, Task] = {}
         self._settlement = Settlement(self, self._tasks, escrow_low)
@@ -83,7 +99,14 @@ class CoordinatorCore(Core):
         self._awarding = Awarding(self, self._tasks, self.roster, self._settlement, self._offering)
         self._assignment = Assignment(self, self._tasks, self.roster, self._settlement, self._offering)
         self._results = Results(
-            self, self._tasks, self.roster, self._settlement, self._offering, self._awarding, self._assignment
+            self,
+            self._tasks,
+            self.roster,
+            self._settlement,
+            self._offering,
+            self._awarding,
+            self._assignment,
+            self._prosecution,
         )
         self._searches = {
             model_key(identity.network, model): Discovery(model_key(identity.network, model), identity.key.peer_id)
@@ -122,6 +145,10 @@ class CoordinatorCore(Core):
             case SettlementSeen(read=read):
                 if self._settlement.solvency.take(read):
                     self._offering.offer_waiting()
+            case EvidenceChecked():
+                self._prosecution.on_checked(event)
+            case TxConfirmed() | TxFailed():
+                self._prosecution.on_outcome(event)
             case ProvidersFound(key=key, peers=peers):
                 if key in self._searches:
                     self.emit(*self._searches[key].found(peers, self.roster.peers(), self.now))
@@ -155,6 +182,7 @@ class CoordinatorCore(Core):
         for record in event.records:
             if isinstance(record, SettlementRead):
                 self._settlement.solvency.restore(record)
+        self._prosecution.restore(event.records)
         self._intake.restore(event.records)
 
     def _on_stake_changed(self) -> None:
@@ -329,6 +357,8 @@ class CoordinatorCore(Core):
                 self._offering.offer_waiting()
             case "places":
                 self._awarding.on_no_place(StakingId(int.from_bytes(subject, "big")))
+            case str() if what == PROVE:
+                self._prosecution.on_timer()
             case "discover":
                 search = self._searches.get(subject.decode())
                 self.emit(*(search.look_up() if search is not None else ()))

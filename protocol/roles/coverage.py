@@ -13,6 +13,10 @@ from protocol.units import StakingId, Wei
 
 CONTRADICTED: Final = "contradicted"
 """Why a coordinator is refused: vouchers of it contradict each other."""
+IN_DEBT: Final = "in_debt"
+"""Why a coordinator is refused: it owes what its escrow did not pay, and is inactive until that is there."""
+INACTIVE: Final = "inactive"
+"""Why a coordinator is refused: it is jailed, or its own stake is below the minimum."""
 UNCOVERED: Final = "uncovered"
 """Why a coordinator is refused: its escrow does not cover what it has promised, or nobody has told us that it does."""
 
@@ -94,7 +98,14 @@ class Coverage:
         """Say why a coordinator gets no work at all now, None when it does."""
         if self._earnings.is_false(coordinator):
             return CONTRADICTED
+        if self._core.book.is_inactive_now(coordinator):
+            escrow = self._escrows.get(coordinator)
+            return IN_DEBT if escrow is not None and escrow.owed else INACTIVE
         return UNCOVERED if self.room(coordinator) <= 0 else None
+
+    def refused(self) -> dict[StakingId, str]:
+        """Give whom we said that we refuse, and why."""
+        return dict(self._refused)
 
     def is_news(self, coordinator: StakingId) -> bool:
         """Say whether we refuse a coordinator, or for what reason, otherwise than we said."""

@@ -8,12 +8,14 @@ from typing import Final, final
 from protocol.crypto.typed_data import digest
 from protocol.effects import CancelTimer, Persist, SendArtifact, SendEncoded
 from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.justice.evidence import Signed
 from protocol.notes import NoteName
 from protocol.records import ResultCommitted, ResultSettled
 from protocol.roles.core import Core
 from protocol.roles.credit import PATIENCE, Credit
 from protocol.roles.earnings import Earnings
 from protocol.roles.held_work import RESEND_MS, Delivery
+from protocol.roles.prosecution import Prosecution
 from protocol.stake.table import StakeRow
 from protocol.task.receipt import check_redeemable
 from protocol.units import Digest, PeerId, StakingId, TaskId
@@ -30,11 +32,14 @@ RESULT_KEPT_MS: Final = 3_600_000
 class Delivering:
     """Results that are signed, until their coordinators acknowledge or reject them."""
 
-    def __init__(self, core: Core, streams: dict[PeerId, StakingId], earnings: Earnings) -> None:
-        """Share the open work streams of the miner core, and the book of its vouchers."""
+    def __init__(
+        self, core: Core, streams: dict[PeerId, StakingId], earnings: Earnings, prosecution: Prosecution
+    ) -> None:
+        """Share the open work streams of the miner core, the book of its vouchers, and what it knows of evidence."""
         self._core = core
         self._streams = streams
         self._earnings = earnings
+        self._prosecution = prosecution
         self._deliveries: dict[tuple[TaskId, int], Delivery] = {}
         self.credit = Credit()
 
@@ -122,6 +127,8 @@ class Delivering:
         core, statement, voucher = self._core, message.statement, message.voucher
         delivery = self._deliveries.get((statement.task, statement.attempt))
         if delivery is None:
+            if statement.coordinator == coordinator.id:
+                self._prosecution.unverified(Signed(statement, message.signature), coordinator)
             raise IgnoredMessage("receipt.unknown")
         result = decode(delivery.committed.result, RESULT_PLACE)
         if statement.coordinator != coordinator.id or statement.miner != result.commitment.miner:
@@ -132,6 +139,7 @@ class Delivering:
             raise InvalidMessage("receipt.voucher")
         core.check_signature(statement, message.signature, coordinator, "receipt.signature")
         core.check_signature(voucher, message.voucher_signature, coordinator, "receipt.voucher_signature")
+        self._prosecution.verified(Signed(statement, message.signature))
         check_redeemable(voucher)
         if delivery.committed.price is not None and statement.price != delivery.committed.price:
             raise InvalidMessage("receipt.price")

@@ -1,7 +1,7 @@
 """What a miner holds of each coordinator: the highest voucher, and the sum of the receipts that it has to cover.
 
 Both are one record, so that a restart forgets neither. A store that is an old copy knows less of both, which holds
-nothing against anybody. Two vouchers that contradict each other do, and are kept as evidence. Spec: SPEC.md §11.
+nothing against anybody. Two vouchers that contradict each other do, and are evidence. Spec: SPEC.md §11.
 """
 
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from typing import final
 
 from protocol.effects import Persist
 from protocol.errors import IgnoredMessage, InvalidMessage
-from protocol.notes import NoteName
-from protocol.records import VoucherHeld, VouchersContradict
-from protocol.roles.contradictions import contradiction
+from protocol.justice.evidence import Signed, of_vouchers
+from protocol.records import VoucherHeld
 from protocol.roles.core import Core
+from protocol.roles.prosecution import Prosecution
 from protocol.stake.table import StakeRow
 from protocol.units import StakingId, Wei
 from protocol.wire.statements import VoucherStatement
@@ -22,14 +22,13 @@ from protocol.wire.statements import VoucherStatement
 class Earnings:
     """Vouchers held and wei earned, for each coordinator."""
 
-    def __init__(self, core: Core) -> None:
-        """Begin with nothing."""
+    def __init__(self, core: Core, prosecution: Prosecution) -> None:
+        """Begin with nothing; what contradicts itself goes to ``prosecution``."""
         self._core = core
+        self._prosecution = prosecution
         self._vouchers: dict[StakingId, tuple[VoucherStatement, bytes]] = {}
         self._earned: dict[StakingId, Wei] = {}
         """What each coordinator gave receipts for (wei), as far as our store knows."""
-        self._false: set[StakingId] = set()
-        """Coordinators of vouchers that contradict each other: they get no more work."""
         self.changes = 0
         """How often a voucher that we hold was replaced: what was worked out from them holds until the next time."""
 
@@ -46,17 +45,13 @@ class Earnings:
         self._hold(statement, record.signature)
         self._earned[record.coordinator] = record.earned
 
-    def restore_evidence(self, record: VouchersContradict) -> None:
-        """Take up what an earlier run found."""
-        self._false.add(record.early.coordinator)
-
     def coordinators(self) -> Iterator[StakingId]:
         """Give those of which we hold a voucher."""
         return iter(self._vouchers)
 
     def is_false(self, coordinator: StakingId) -> bool:
-        """Say whether vouchers of a coordinator contradict each other."""
-        return coordinator in self._false
+        """Say whether statements of a coordinator contradict each other: it gets no more work."""
+        return self._prosecution.is_false(coordinator)
 
     def voucher_of(self, coordinator: StakingId) -> tuple[VoucherStatement, bytes] | None:
         """Give the highest voucher that we hold of a coordinator."""
@@ -100,19 +95,15 @@ class Earnings:
         self.changes += 1
 
     def _compare(self, statement: VoucherStatement, signature: bytes) -> None:
-        """Keep a voucher that contradicts the one that we hold, both as they were signed, and say so.
+        """Hold a voucher against what its coordinator signed before: against the one that we hold, and its place.
 
         It is paid as any other: what its coordinator promised is owed, whatever it said of the total.
         """
-        held = self._vouchers.get(statement.coordinator)
-        kind = contradiction(held[0], statement) if held is not None else None
-        if held is None or kind is None or self.is_false(statement.coordinator):
-            return
-        self._false.add(statement.coordinator)
-        early, late = sorted((held, (statement, signature)), key=lambda signed: signed[0].sequence)
-        found = VouchersContradict(kind, *early, *late)
-        self._core.emit(Persist((found,)))
-        self._core.note(NoteName.VOUCHERS_CONTRADICT, coordinator=statement.coordinator, reason=kind)
+        held, signed = self._vouchers.get(statement.coordinator), Signed(statement, signature)
+        found = of_vouchers(Signed(*held), signed) if held is not None else None
+        if found is not None:
+            self._prosecution.file(found)
+        self._prosecution.verified(signed)
 
     def _known(self, coordinator: StakingId) -> int:
         held = self._vouchers.get(coordinator)

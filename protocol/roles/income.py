@@ -5,10 +5,11 @@ from typing import final
 
 from protocol.chain_records import SettlementRead, TransactionRequested
 from protocol.events import SettlementSeen, TxConfirmed, TxFailed
-from protocol.records import Record, VoucherHeld, VouchersContradict
+from protocol.records import Record, VoucherHeld
 from protocol.roles.core import Core
 from protocol.roles.coverage import Coverage
 from protocol.roles.earnings import Earnings
+from protocol.roles.prosecution import Prosecution
 from protocol.roles.redeeming import Redeeming, RedeemPolicy
 from protocol.units import StakingId
 
@@ -17,15 +18,22 @@ from protocol.units import StakingId
 class Income:
     """Puts together what concerns a miner's pay."""
 
-    def __init__(self, core: Core, policy: RedeemPolicy, served: Callable[[], Collection[StakingId]]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        policy: RedeemPolicy,
+        served: Callable[[], Collection[StakingId]],
+        prosecution: Prosecution,
+    ) -> None:
         """Begin with nothing.
 
         Args:
             core: The miner.
             policy: When to redeem.
+            prosecution: Hears of vouchers that contradict each other.
             served: Gives the coordinators that we have a work stream with.
         """
-        self.earnings = Earnings(core)
+        self.earnings = Earnings(core, prosecution)
         self.coverage = Coverage(core, self.earnings)
         self._redeeming = Redeeming(core, self.earnings, self.coverage, policy)
         self._served = served
@@ -36,8 +44,6 @@ class Income:
             case VoucherHeld():
                 self.earnings.restore(record, own)
                 self._redeeming.restore_voucher(record.coordinator)
-            case VouchersContradict():
-                self.earnings.restore_evidence(record)
             case TransactionRequested():
                 self._redeeming.restore(record)
             case _:
@@ -61,11 +67,12 @@ class Income:
         else:
             self._redeeming.on_outcome(event)
         self._redeeming.consider()
-        return self._tell()
+        return self.tell()
 
     def promised(self, coordinator: StakingId) -> bool:
         """A coordinator gave a voucher; True when we refuse others than before. It is redeemed with a later block."""
-        return self.coverage.is_news(coordinator) and self._tell()
+        return self.coverage.is_news(coordinator) and self.tell()
 
-    def _tell(self) -> bool:
+    def tell(self) -> bool:
+        """Say whom we refuse from now on, and whom no longer; True where that is news."""
         return self.coverage.tell({*self._served(), *self.earnings.coordinators()})

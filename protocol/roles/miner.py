@@ -14,6 +14,7 @@ from protocol.events import (
     ArtifactReceived,
     EngineChanged,
     Event,
+    EvidenceChecked,
     GossipReceived,
     JobFailed,
     JobFinished,
@@ -32,12 +33,15 @@ from protocol.events import (
     TxConfirmed,
     TxFailed,
 )
+from protocol.justice.evidence import Signed
 from protocol.records import Record
 from protocol.roles.announcing import Announcing
 from protocol.roles.claiming import Claiming
 from protocol.roles.core import Core, Identity
 from protocol.roles.discovery import Discovery
 from protocol.roles.look_ahead import look_ahead
+from protocol.roles.prosecution import TIMER as PROVE
+from protocol.roles.prosecution import ProofPolicy, Prosecution
 from protocol.roles.redeeming import RedeemPolicy
 from protocol.roles.serving import MinerLoad, Serving
 from protocol.roles.working import Refuses, Working, refuses_nothing
@@ -78,6 +82,7 @@ class MinerCore(Core):
         blocked: frozenset[StakingId] = frozenset(),
         redeem: RedeemPolicy | None = None,
         refuses: Refuses = refuses_nothing,
+        prove: ProofPolicy | None = None,
     ) -> None:
         """Start empty.
 
@@ -88,6 +93,7 @@ class MinerCore(Core):
             blocked: Coordinators that it does not serve.
             redeem: When we are paid out.
             refuses: Its owner's rule of what is not drawn here, asked of each awarded specification.
+            prove: What is done about evidence.
         """
         super().__init__(identity)
         self._blocked = blocked
@@ -102,7 +108,8 @@ class MinerCore(Core):
         """Pause before the next try, of coordinators whose stream closed before they had greeted us."""
         self._serving = Serving(self, addresses, price_floor)
         self._subscribed: set[str] = set()
-        self._working = Working(self, self._streams, redeem or RedeemPolicy(), refuses)
+        self._prosecution = Prosecution(self, prove or ProofPolicy())
+        self._working = Working(self, self._streams, redeem or RedeemPolicy(), self._prosecution, refuses)
         self._claiming = Claiming(self, price_floor, blocked, self._working)
         self._claiming.streams, self._claiming.connected = self._streams, self._connected
         self._announcing = Announcing(self, self._serving, self._streams, self._refuses, self._free)
@@ -144,8 +151,11 @@ class MinerCore(Core):
                 self._on_stake_changed()
             case SettlementSeen() | TxConfirmed() | TxFailed():
                 self._on_chain_news(event)
+            case EvidenceChecked():
+                self._prosecution.on_checked(event)
             case Restored(records=records):
                 self._saved = records
+                self._prosecution.restore(records)
                 self._working.income.restore_settlement(records)
                 self.emit(Subscribe(objections_topic(self.identity.network)), *self._search.look_up())
             case ProvidersFound(key=key, peers=peers):
@@ -167,6 +177,8 @@ class MinerCore(Core):
 
     def _on_chain_news(self, event: SettlementSeen | TxConfirmed | TxFailed) -> None:
         """Escrows or payments changed: other offers may be covered, and other coordinators refused."""
+        if not isinstance(event, SettlementSeen):
+            self._prosecution.on_outcome(event)
         if self._working.income.hear(event):
             self._announcing.tell_all()
             self._claiming.look_anew()
@@ -193,6 +205,8 @@ class MinerCore(Core):
         if own is not None and self._saved is not None:
             saved, self._saved = self._saved, None
             self._working.restore(saved, own.id)
+        if self._working.income.tell():  # somebody was jailed, or is free again
+            self._announcing.tell_all()
         for peer in sorted(self._opened - self._streams.keys()):
             self._greet(peer)
         for peer, data in self.take_early_hellos():
@@ -302,6 +316,8 @@ class MinerCore(Core):
         statement = message.statement
         if self._working.knows(statement):
             return
+        if statement.coordinator == row.id:
+            self._prosecution.unverified(Signed(statement, message.signature), row)
         if self.own_id() is None:
             self._working.abandon(peer, statement.task, statement.attempt, "not_registered")
         elif message.sealed_key is not None:
@@ -346,8 +362,14 @@ class MinerCore(Core):
         """Say whether a coordinator gets no work: our operator wants it so, or it could not pay."""
         return coordinator in self._blocked or self._working.income.coverage.why_refused(coordinator) is not None
 
+    def refused(self) -> dict[StakingId, str]:
+        """Give the coordinators that get no work of us, and why."""
+        return self._working.income.coverage.refused() | dict.fromkeys(sorted(self._blocked), "blocked")
+
     def _on_timer(self, what: str, subject: bytes, attempt: int) -> None:
         match what:
+            case str() if what == PROVE:
+                self._prosecution.on_timer()
             case "claim":
                 self._claiming.on_claim_timer(TaskId(subject))
             case "resend" | "input":

@@ -9,11 +9,13 @@ from protocol.crypto.keys import address_of_peer_id
 from protocol.effects import Offence
 from protocol.errors import InvalidMessage
 from protocol.events import ArtifactReceived
+from protocol.justice.evidence import Signed
 from protocol.notes import NoteName
 from protocol.roles.assignment import Assignment
 from protocol.roles.awarding import Awarding
 from protocol.roles.core import Core
 from protocol.roles.offering import Offering
+from protocol.roles.prosecution import Prosecution
 from protocol.roles.roster import Roster
 from protocol.roles.settlement import Settlement
 from protocol.stake.table import StakeRow
@@ -21,6 +23,7 @@ from protocol.task.artifact import largest_picture
 from protocol.task.states import AwardedAttempt, Task
 from protocol.units import PeerId, TaskId, UnixMillis
 from protocol.wire.messages import Result
+from protocol.wire.statements import CommitmentStatement
 
 
 @final
@@ -36,8 +39,9 @@ class Results:
         offering: Offering,
         awarding: Awarding,
         assignment: Assignment,
+        prosecution: Prosecution,
     ) -> None:
-        """Share the coordinator's tasks and miners."""
+        """Share the coordinator's tasks and miners, and what it knows of evidence."""
         self._core = core
         self._tasks = tasks
         self._roster = roster
@@ -45,6 +49,7 @@ class Results:
         self._offering = offering
         self._awarding = awarding
         self._assignment = assignment
+        self._prosecution = prosecution
 
     def expects(self, peer: PeerId, task: TaskId, attempt: int, size: int, now: UnixMillis) -> bool:
         """Say whether these bytes are awaited: of an award of this very miner, once, no larger than such a picture."""
@@ -62,9 +67,11 @@ class Results:
     def on_result(self, peer: PeerId, row: StakeRow, message: Result) -> None:
         """Take a commitment, of whatever attempt of ours."""
         commitment = message.commitment
+        signed = Signed(commitment, message.signature)
         task = self._tasks.get(commitment.task)
         award = task.awards.get(commitment.attempt) if task else None
         if task is None or award is None or award.miner != row.id:
+            self._hear(signed, row)
             if not self._settlement.send_known_receipt(peer, row.id, commitment.task, commitment.attempt):
                 self._settlement.reject(peer, commitment.task, commitment.attempt, "superseded")
             return
@@ -73,12 +80,19 @@ class Results:
         try:
             self._settlement.on_result(task, award, message, row)
         except InvalidMessage as problem:
+            self._hear(signed, row)
             self._settlement.blame(peer, task, award, problem)
             self._assignment.take_back(task, award, "invalid_result")
             return
+        self._prosecution.verified(signed)
         if award is task.holder:
             self._assignment.on_result(task, award, message.size)
         self._complete(task, award)
+
+    def _hear(self, signed: Signed[CommitmentStatement], row: StakeRow) -> None:
+        """A commitment that is not taken may still contradict the one that was."""
+        if signed.statement.miner == row.id:
+            self._prosecution.unverified(signed, row)
 
     def on_artifact(self, event: ArtifactReceived) -> None:
         """Take the bytes of a result; before its commitment they wait, without one they are nothing."""

@@ -10,6 +10,7 @@ from protocol.crypto.typed_data import digest
 from protocol.effects import CancelJob, Lane, Persist, Send, StartJob
 from protocol.errors import InvalidMessage
 from protocol.events import JobFailed, JobFinished, JobProgress, ModelState
+from protocol.justice.evidence import Signed
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored, Record, ResultCommitted
 from protocol.roles.core import Core
@@ -18,6 +19,7 @@ from protocol.roles.held_work import Job
 from protocol.roles.income import Income
 from protocol.roles.input_waiting import InputWaiting
 from protocol.roles.open_offers import OutstandingClaim
+from protocol.roles.prosecution import Prosecution
 from protocol.roles.redeeming import RedeemPolicy
 from protocol.stake.table import StakeRow
 from protocol.task.specification import specification_digest
@@ -49,15 +51,17 @@ class Working:
         core: Core,
         streams: dict[PeerId, StakingId],
         policy: RedeemPolicy,
+        prosecution: Prosecution,
         refuses: Refuses = refuses_nothing,
     ) -> None:
-        """Share the open work streams of the miner core."""
+        """Share the open work streams of the miner core, and what it knows of evidence."""
         self._core = core
+        self._prosecution = prosecution
         self._refuses = refuses
         self._jobs: dict[tuple[TaskId, int], Job] = {}
-        self.income = Income(core, policy, streams.values)
+        self.income = Income(core, policy, streams.values, prosecution)
         self.earnings = self.income.earnings
-        self.delivering = Delivering(core, streams, self.earnings)
+        self.delivering = Delivering(core, streams, self.earnings, prosecution)
         self._refused: dict[TaskId, None] = {}
         self.inputs = InputWaiting(core, self._begin, self._give_up)
 
@@ -124,6 +128,7 @@ class Working:
         if statement.coordinator != coordinator.id or statement.miner != core.own_id():
             raise InvalidMessage("award.parties")
         core.check_signature(statement, message.signature, coordinator, "award.signature")
+        self._prosecution.verified(Signed(statement, message.signature))
         if specification_digest(message.specification, message.salt) != statement.specification:
             raise InvalidMessage("award.specification")
         specification = decode(message.specification, SPECIFICATION_PLACE)

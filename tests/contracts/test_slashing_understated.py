@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protocol.crypto.keys import NodeKey
-from protocol.roles.contradictions import UNDERSTATED, contradiction
+from protocol.justice.evidence import Signed, Understated, of_vouchers
 from protocol.wire.statements import VoucherStatement
 from tests.contracts.conftest import World
 from tests.contracts.market import BOBS, CAROLS, COORDINATOR, Market, fields
@@ -196,4 +196,7 @@ def test_prove_understated__two_vouchers_of_one_miner__is_a_proof_exactly_when_t
     early, late = (promise(sequence, *amounts) for sequence, amounts in enumerate(numbers, 1))
     rises = ((early, late),) if late.cumulative >= early.cumulative else ()
     proven = is_proof(market, arguments(market, early, late, rises, None))
-    assert contradiction(early, late) == (UNDERSTATED if proven else None)
+    found = of_vouchers(Signed(early, market.sign(early)), Signed(late, market.sign(late)))
+    assert isinstance(found, Understated) == proven
+    if found is not None:
+        assert is_proof(market, (*found.arguments(), market.world.bob)), "as a node shows it"

@@ -6,7 +6,7 @@ import pytest
 
 from node import keystore
 from node.api_keys import read_api_keys
-from node.compose import redeem_policy
+from node.compose import proof_policy, redeem_policy
 from node.configuration import load_settings
 from node.devnet_plan import NETWORK_FILE, DevnetOptions, make_folder, make_members, write_api_key, write_config
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile
@@ -61,20 +61,23 @@ def test_write_config__every_member__is_accepted_and_its_key_opens(tmp_path):
     assert miner.engine.threads == 3
 
 
-def test_write_config__miners__have_a_gas_key_of_their_own_and_redeem_soon(tmp_path):
+def test_write_config__registered_nodes__have_a_gas_key_of_their_own_and_redeem_soon(tmp_path):
     members = make_members(DevnetOptions(miners=2), tmp_path)
     gas = []
     for member in members:
         settings = load_settings(write_config(member, DevnetOptions(miners=2), CHAIN, ENTRY), {}, {})
-        if member.role is not NodeRole.MINER:
+        if member.role is NodeRole.BOOTSTRAP:
             assert (member.gas_secret, settings.chain.gas_keystore) == (None, None)
             continue
         assert settings.chain.gas_keystore is not None
         gas.append(keystore.unlock(settings.chain.gas_keystore, settings.chain.gas_password_file))
         assert gas[-1] == member.gas_secret != member.secret
+        assert proof_policy(settings).proves
+        if member.role is NodeRole.COORDINATOR:
+            continue
         policy = redeem_policy(settings)
         assert (policy.has_gas_key, policy.after, policy.least) == (True, 5000, 0)
-    assert len(set(gas)) == 2
+    assert len(set(gas)) == 3
 
 
 def test_make_members__three_miners__different_stakes_above_the_minimum(tmp_path):

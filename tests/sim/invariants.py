@@ -11,6 +11,7 @@ from typing import Final
 from protocol.effects import Deliver, Persist, Send, SendEncoded, Stage, StartJob
 from protocol.records import (
     ClaimSigned,
+    EvidenceFound,
     Record,
     ResultCommitted,
     TaskAccepted,
@@ -126,6 +127,14 @@ class Invariants:
                 if self._names[coordinator].behaviour is None:
                     most = self._issued[(coordinator, machine.staking_id)]
                     require(cumulative <= most, "a miner holds more than was issued", machine.name)
+            case EvidenceFound(evidence=evidence):
+                signer = self._names[evidence.signer]
+                require(
+                    signer.behaviour is not None or signer.at_fault,
+                    "an honest node signs what contradicts itself",
+                    signer.name,
+                    evidence.KIND.label,
+                )
             case ResultCommitted(award=award, result=result):
                 known = self._results.setdefault((machine.name, award), result)
                 require(known == result, "two results are signed for one award", award)

@@ -3,9 +3,13 @@
 import hashlib
 
 from protocol.chain_records import Escrow, Payment, SettlementRead
+from protocol.justice.evidence import Rise, Signed, Understated, name_of
 from protocol.records import (
     ArtifactStored,
+    CaseChanged,
+    CaseState,
     ClaimSigned,
+    EvidenceFound,
     ResultCommitted,
     TaskAccepted,
     TaskAwarded,
@@ -13,7 +17,6 @@ from protocol.records import (
     TaskFailed,
     VoucherHeld,
     VoucherIssued,
-    VouchersContradict,
 )
 from protocol.units import CAI, BlockNumber, Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.statements import VoucherStatement
@@ -149,5 +152,23 @@ def voucher(cumulative: int, sequence: int, issued_total: int) -> VoucherStateme
     )
 
 
-def contradicting() -> VouchersContradict:
-    return VouchersContradict("understated", voucher(10, 1, 10), SIGNATURE, voucher(20, 2, 12), SIGNATURE)
+def proven(evidence: EvidenceFound) -> CaseChanged:
+    """What a proof of it came to."""
+    return CaseChanged(
+        name_of(evidence.evidence),
+        CaseState.PROVEN,
+        UnixMillis(NOW + 5000),
+        "",
+        digest_of("proof"),
+        Wei(100 * CAI),
+        Wei(10 * CAI),
+    )
+
+
+def contradicting(signer: int = 4) -> EvidenceFound:
+    """Two vouchers of one coordinator, whose total rose by less than its promise."""
+    early, late = (
+        Signed(one.model_copy(update={"coordinator": StakingId(signer)}), SIGNATURE)
+        for one in (voucher(10, 1, 10), voucher(20, 2, 12))
+    )
+    return EvidenceFound(Understated(early, late, (Rise(early, late),)), NOW)

@@ -3,7 +3,8 @@
     python -m tests.support.tampered_node --kill-at TaskAwarded --kill before -- node --role coordinator --config …
 
 The process kills itself, as ``kill -9`` does, right before or right after the first batch with a record of that type
-becomes durable. ``--engine garbage`` stands in for the engine's pictures by bytes that are none.
+becomes durable. ``--engine garbage`` stands in for the engine's pictures by bytes that are none, and ``--cheat`` has
+its key sign what contradicts itself (``tests.support.double_signing``).
 """
 
 import argparse
@@ -24,6 +25,7 @@ from protocol.effects import StartJob
 from protocol.events import Event, JobFinished
 from protocol.records import Record
 from protocol.units import Digest, TaskId
+from tests.support.double_signing import CHEATS
 
 GARBAGE = b"a picture that nobody can look at" * 8
 
@@ -88,8 +90,11 @@ def run() -> None:
     parser.add_argument("--kill-at", default="")
     parser.add_argument("--kill", choices=("before", "after"), default="after")
     parser.add_argument("--engine", choices=("honest", "garbage"), default="honest")
+    parser.add_argument("--cheat", choices=CHEATS)
     parser.add_argument("command", nargs=argparse.REMAINDER)
     chosen = parser.parse_args()
+    if chosen.cheat:
+        CHEATS[chosen.cheat]()
     honest = compose.real_ports
 
     def tampered(*arguments: Any, **named: Any) -> Ports:

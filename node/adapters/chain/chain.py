@@ -11,6 +11,7 @@ from node.adapters.chain.follower import Follower
 from node.adapters.chain.outcomes import Outcomes
 from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.settlement import SettlementReader
+from node.adapters.chain.slashing import ProofChecker, Questions
 from node.adapters.chain.tables import has_passed
 from node.adapters.chain.watch import NODE_COUNT, Watch
 from node.ports import ChainStore, Clock, EventSink, Journal, Ready
@@ -18,6 +19,7 @@ from protocol.chain_records import Header
 from protocol.crypto.keys import keccak256
 from protocol.errors import ConfigError, Unavailable
 from protocol.events import ActivityChanged, BlockSeen, StakeChanged
+from protocol.justice.evidence import Evidence
 from protocol.notes import NoteName
 from protocol.params import Params
 from protocol.stake.epoch import beacon_cutoff, epoch_at, table_cutoff
@@ -92,6 +94,7 @@ class StakingChain:
         self._store = store
         self._gas_key = gas_key
         self._outcomes = Outcomes(store, journal)
+        self._questions = Questions()
         self._table_blocks: dict[Epoch, Header | None] = {}
         self._inactive: frozenset[StakingId] | None = None
         self._rebuilt_at = -REBUILD_PAUSE_S
@@ -128,6 +131,8 @@ class StakingChain:
             task_status.started()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._transact, rpc, sink)
+                checker = ProofChecker(rpc, settings.staking, self._own, self._journal)
+                nursery.start_soon(checker.run, self._questions, sink)
                 while True:
                     await trio.sleep(pause)
                     pause = await self._try_step(rpc, follower, watch, sink, 0, pause)
@@ -135,6 +140,10 @@ class StakingChain:
     def submit(self, key: str) -> None:
         """Take up the transaction of this key, whose request is in the store; tell its outcome if there is one."""
         self._outcomes.ask(key)
+
+    def check(self, evidence: Evidence) -> None:
+        """Find out whether evidence can be proven now; posts one ``EvidenceChecked`` once a chain node answers."""
+        self._questions.add(evidence)
 
     async def _transact(self, rpc: JsonRpc, sink: EventSink) -> None:
         """Make transactions with the gas key, or fail them by name."""

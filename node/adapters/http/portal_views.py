@@ -105,6 +105,16 @@ def listed_view(node: Listed) -> Json:
         "next_commission_at": node.next_commission_at,
         "jailed_until": node.jailed_until,
         "profile": dict(node.profile),
+        "slashes": [
+            {
+                "reason": slash.reason,
+                "why": slash.why,
+                "slashed": str(slash.wei),
+                "at": slash.at,
+                "transaction": slash.transaction,
+            }
+            for slash in node.slashes
+        ],
     }
 
 

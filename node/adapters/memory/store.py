@@ -16,10 +16,13 @@ from protocol.chain_records import (
     TransactionRequested,
     TransactionSettled,
 )
+from protocol.justice.evidence import name_of
 from protocol.records import (
     ArtifactStored,
     BootStarted,
+    CaseChanged,
     ClaimSigned,
+    EvidenceFound,
     InputStored,
     Record,
     ResultCommitted,
@@ -30,7 +33,6 @@ from protocol.records import (
     TaskFailed,
     VoucherHeld,
     VoucherIssued,
-    VouchersContradict,
 )
 from protocol.units import Digest, StakingId, TaskId, UnixMillis, Wei
 
@@ -54,7 +56,7 @@ class MemoryStore:
         self._place: tuple[str, ChainPlace] | None = None
         self._transactions: dict[str, Transaction] = {}
         self._settlement: SettlementRead | None = None
-        self._evidence: dict[tuple[StakingId, str], VouchersContradict] = {}
+        self._evidence: dict[str, tuple[EvidenceFound, CaseChanged | None]] = {}
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None, None]:
@@ -70,7 +72,7 @@ class MemoryStore:
             elif stored.failed is None:
                 records.extend([stored.accepted, *self._awards.get(stored.accepted.task, ())])
         records.extend([*self._issued.values(), *self._results.values(), *self._held.values()])
-        records.extend(self._evidence.values())
+        records.extend(part for case in self._evidence.values() for part in case if part is not None)
         records.extend([self._settlement] if self._settlement is not None else [])
         opened = [one for one in self._transactions.values() if not one.settled]
         records.extend(TransactionRequested(one.key, one.call) for one in opened)
@@ -120,8 +122,11 @@ class MemoryStore:
                 before = self._held.get(record.coordinator, record)
                 highest = max(before, record, key=lambda held: (held.cumulative, held.boot, held.sequence))
                 self._held[record.coordinator] = replace(highest, earned=max(before.earned, record.earned))
-            case VouchersContradict():
-                self._evidence.setdefault((record.early.coordinator, record.kind), record)
+            case EvidenceFound(evidence=evidence):
+                self._evidence.setdefault(name_of(evidence), (record, None))
+            case CaseChanged(name=name):
+                if name in self._evidence:
+                    self._evidence[name] = (self._evidence[name][0], record)
             case SettlementRead():
                 self._settlement = _merged(self._settlement, record)
             case TransactionRequested(key=key, call=call):

@@ -2,17 +2,17 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote
 
-from node.adapters.store import settlement, transactions
+from node.adapters.store import evidence, settlement, transactions
 from node.adapters.store.schema import MIGRATIONS, schema_version
 from protocol.chain_records import Escrow, Payment, TransactionRequested
 from protocol.errors import ConfigError
-from protocol.records import VouchersContradict
+from protocol.records import CaseChanged, EvidenceFound
 from protocol.units import BlockNumber, StakingId, Wei
 
 Side = Literal["issued", "held"]
@@ -53,7 +53,8 @@ class StoredAccounts:
     payments: tuple[Payment, ...]
     """In the order of the chain."""
     escrows: tuple[Escrow, ...]
-    contradictions: tuple[VouchersContradict, ...]
+    false_nodes: frozenset[StakingId]
+    """Whose statements contradict each other."""
     wishes: tuple[TransactionRequested, ...]
     """Transactions without outcome."""
     unfinished: Wei
@@ -66,6 +67,19 @@ def read_accounts(folder: Path, side: Side) -> StoredAccounts:
     Raises:
         ConfigError: There is no store, or another release wrote it.
     """
+    with _reading(folder) as connection:
+        return _accounts(connection, side)
+
+
+def read_evidence(folder: Path) -> tuple[EvidenceFound | CaseChanged, ...]:
+    """Read what a node found of statements that contradict each other, and what came of each; errors as above."""
+    with _reading(folder) as connection:
+        return tuple(evidence.read_all(connection))
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Open a node's store to read what is there in one moment."""
     path = folder / "store.sqlite"
     if not path.is_file():
         raise ConfigError(f"--data: no node has kept anything in {folder}: name the data folder of the node")
@@ -74,7 +88,7 @@ def read_accounts(folder: Path, side: Side) -> StoredAccounts:
             connection.row_factory = sqlite3.Row
             connection.execute("BEGIN")  # one moment for all that is read
             _check_version(connection, folder)
-            return _accounts(connection, side)
+            yield connection
     except sqlite3.Error as error:
         raise ConfigError(f"--data: the store in {folder} cannot be read: {error}") from None
 
@@ -96,7 +110,7 @@ def _accounts(connection: sqlite3.Connection, side: Side) -> StoredAccounts:
         days=tuple(_days(connection, side)),
         payments=tuple(map(settlement.payment_of, connection.execute("SELECT * FROM payments ORDER BY block, place"))),
         escrows=tuple(map(settlement.escrow_of, connection.execute("SELECT * FROM escrows ORDER BY coordinator"))),
-        contradictions=tuple(settlement.read_evidence(connection)),
+        false_nodes=evidence.false_nodes(connection),
         wishes=transactions.read_requests(connection),
         unfinished=Wei(
             sum(

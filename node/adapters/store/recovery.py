@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final
 
-from node.adapters.store import settlement, transactions
+from node.adapters.store import evidence, settlement, transactions
 from node.ports import StoredTask
 from protocol.chain_records import SettlementRead
 from protocol.records import (
@@ -38,7 +38,7 @@ def read_all(connection: sqlite3.Connection, recent: UnixMillis) -> tuple[Record
         *_claims(connection, recent),
         *_unsettled(connection),
         *_vouchers_held(connection),
-        *settlement.read_evidence(connection),
+        *evidence.read_all(connection),
         *_settlement(connection),
         *transactions.read_requests(connection),
     )

@@ -3,13 +3,15 @@
 import sqlite3
 from typing import Final, assert_never
 
-from node.adapters.store import inputs, settlement, small_artifacts, transactions
+from node.adapters.store import evidence, inputs, settlement, small_artifacts, transactions
 from node.adapters.store.errors import StoreConflict
 from protocol.chain_records import SettlementRead, TransactionRequested, TransactionSettled
 from protocol.records import (
     ArtifactStored,
     BootStarted,
+    CaseChanged,
     ClaimSigned,
+    EvidenceFound,
     InputStored,
     Record,
     ResultCommitted,
@@ -20,7 +22,6 @@ from protocol.records import (
     TaskFailed,
     VoucherHeld,
     VoucherIssued,
-    VouchersContradict,
 )
 from protocol.units import UnixMillis
 
@@ -84,8 +85,10 @@ def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> No
             connection.execute(
                 "UPDATE results SET settled = ? WHERE award = ? AND settled IS NULL", (now, record.award)
             )
-        case VouchersContradict():
-            settlement.write_evidence(connection, record, now)
+        case EvidenceFound():
+            evidence.write_found(connection, record)
+        case CaseChanged():
+            evidence.write_changed(connection, record)
         case SettlementRead():
             settlement.write_read(connection, record)
         case TransactionRequested():

@@ -1,17 +1,13 @@
-"""Keeps what the Settlement contract said, what was promised on each day, and evidence, as rows.
+"""Keeps what the Settlement contract said, and what was promised on each day, as rows.
 
 All of it inside a SQLite transaction that the caller began. Payments are never forgotten: they are the accounts.
 """
 
-import json
 import sqlite3
-from collections.abc import Iterable
 from typing import Final
 
 from protocol.chain_records import Escrow, Payment, SettlementRead
-from protocol.records import VouchersContradict
 from protocol.units import BlockNumber, Digest, StakingId, UnixMillis, Wei
-from protocol.wire.statements import VoucherStatement
 
 DAY_MS: Final = 86_400_000
 ISSUED: Final = "issued"
@@ -119,40 +115,6 @@ def promise(
         "ON CONFLICT (side, party, day) DO UPDATE SET wei = excluded.wei, vouchers = vouchers + 1",
         (*place, _wei(wei)),
     )
-
-
-def write_evidence(connection: sqlite3.Connection, record: VouchersContradict, now: UnixMillis) -> None:
-    """Keep the first pair of its kind of a coordinator; more prove no more."""
-    connection.execute(
-        "INSERT OR IGNORE INTO contradictions "
-        "(coordinator, kind, early, early_signature, late, late_signature, found_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            _id(record.early.coordinator),
-            record.kind,
-            _text(record.early),
-            record.early_signature,
-            _text(record.late),
-            record.late_signature,
-            now,
-        ),
-    )
-
-
-def read_evidence(connection: sqlite3.Connection) -> Iterable[VouchersContradict]:
-    """Give all pairs of vouchers that contradict each other."""
-    for row in connection.execute("SELECT * FROM contradictions ORDER BY coordinator, kind"):
-        yield VouchersContradict(
-            kind=row["kind"],
-            early=VoucherStatement(**json.loads(row["early"])),
-            early_signature=row["early_signature"],
-            late=VoucherStatement(**json.loads(row["late"])),
-            late_signature=row["late_signature"],
-        )
-
-
-def _text(voucher: VoucherStatement) -> str:
-    """Write a voucher as JSON, amounts as whole numbers."""
-    return json.dumps({name: getattr(voucher, name) for name in type(voucher).model_fields})
 
 
 def number(value: bytes) -> int:

@@ -32,6 +32,7 @@ from tests.support.records import (
     issued,
     payment,
     picture,
+    proven,
     settlement_read,
     task_id,
 )
@@ -71,6 +72,8 @@ def unfinished(version: int) -> set[Record]:
         known.add(TransactionRequested("redeem/1", ContractCall("Settlement", "redeem", (7,))))
     if version >= 6:
         known |= {contradicting(), settlement_read(payment(7), escrows=(escrow(),), anew=True)}
+    if version >= 10:
+        known |= {contradicting(5), proven(contradicting(5))}
     return known
 
 

@@ -32,6 +32,7 @@ from protocol.records import Record
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core, Identity
 from protocol.roles.miner import MinerCore
+from protocol.roles.prosecution import ProofPolicy
 from protocol.roles.redeeming import RedeemPolicy
 from protocol.stake.table import StakeRow
 from protocol.units import BlockNumber, Digest, StakingId, UnixMillis, Wei
@@ -185,9 +186,10 @@ class CoordinatorSeat(Seat):
         *,
         escrow: Escrow | None = AMPLE,
         low: int = 0,
+        prove: ProofPolicy | None = None,
     ) -> None:
         super().__init__(CAROL)
-        self.core: CoordinatorCore = CoordinatorCore(self.identity, tuple, Wei(low))
+        self.core: CoordinatorCore = CoordinatorCore(self.identity, tuple, Wei(low), prove)
         self.start(records, escrow)
         for miner in miners:
             self.greet(miner)
@@ -254,9 +256,10 @@ class MinerSeat(Seat):
         escrow: Escrow | None = AMPLE,
         redeem: RedeemPolicy | None = None,
         works: tuple[Work, ...] = ("text_to_image",),
+        prove: ProofPolicy | None = None,
     ) -> None:
         super().__init__(ALICE)
-        self.core: MinerCore = MinerCore(self.identity, tuple, Wei(0), redeem=redeem)
+        self.core: MinerCore = MinerCore(self.identity, tuple, Wei(0), redeem=redeem, prove=prove)
         self.start(records, escrow)
         state = ModelState(MODEL.name, MODEL.digest, True, 10_000_000, batch, MODEL.sizes, MODEL.max_steps)
         self.hear(EngineChanged((replace(state, works=works),), places))

@@ -7,8 +7,9 @@ import pytest
 from protocol.chain_records import Escrow, SettlementRead
 from protocol.effects import Effect, Send
 from protocol.events import Restored, SettlementSeen
+from protocol.justice.evidence import Understated
 from protocol.notes import NoteName
-from protocol.records import VouchersContradict
+from protocol.records import EvidenceFound
 from protocol.units import BlockNumber, Digest, Wei
 from protocol.wire.codec import CAPABILITY_PLACE, decode
 from protocol.wire.messages import CapabilityUpdate, Claim
@@ -143,13 +144,14 @@ def test_receipt__voucher_that_contradicts_the_one_before__is_paid_kept_as_evide
     effects = seat.say(CAROL, receipt_of(result, voucher=second))
     assert judged(effects) == []
     assert len(noted(effects, NoteName.RECEIPT_RECEIVED)) == 1
-    found = persisted(effects, VouchersContradict)
-    assert [one.kind for one in found] == ([kind] if kind else [])
+    found = [one.evidence for one in persisted(effects, EvidenceFound)]
+    assert [one.KIND.label for one in found] == ([kind] if kind else [])
     assert skipped(seat.offer()) == (["contradicted"] if kind else [])
     if kind == "understated":
         (one,) = found
-        assert (one.early, one.late) == (first, second)
-        again = MinerSeat((one,))
+        assert isinstance(one, Understated)
+        assert (one.early.statement, one.late.statement) == (first, second)
+        again = MinerSeat((EvidenceFound(one, seat.now),))
         assert skipped(again.offer()) == ["contradicted"], "also after a restart"
 
 

@@ -102,13 +102,18 @@ function tableRow({ node, name, deeds, success, speed }) {
         h("small", { class: "muted" }, h("br"), `${number(node.votes, 2)} by voters`), split(node, stake))),
     cell("Commission", { class: "num" }, h("span", {}, percent(node.commission_bps),
       node.next_commission_at ? h("small", { class: "muted" }, h("br"), `then ${percent(node.next_commission_bps)}`) : null)),
-    cell("State", {}, h("span", {}, tag(state, node.state), node.jailed_until ? h("small", { class: "muted" }, ` ${left(node.jailed_until)}`) : null)),
+    cell("State", {}, h("span", {}, tag(state, node.state), node.jailed_until ? h("small", { class: "muted" }, ` ${left(node.jailed_until)}`) : null,
+      ...node.slashes.map(slash))),
     role === "miner" ? cell("Success", { class: "num" }, success === null ? h("span", { class: "muted" }, "no work yet")
       : h("span", {}, `${Math.round(success * 100)} %`, h("small", { class: "muted" }, h("br"), `${deeds.done} of ${deeds.done + deeds.lost}`))) : null,
     role === "miner" ? cell("Speed", { class: "num" }, speed === null ? "–"
       : h("span", {}, seconds(speed), h("small", { class: "muted" }, h("br"), "a picture"))) : null,
     cell("", { class: "end" }, h("a", { class: "button", href: `#stake?node=${node.id}`, "aria-label": `Vote for ${name}` }, "Vote")));
 }
+
+const slash = ({ slashed, at, why, transaction }) =>
+  h("small", { class: "slash" }, h("br"), BigInt(slashed) ? `slashed ${number(slashed, 2)} CAI` : "jailed",
+    ` on ${new Date(at * 1000).toLocaleDateString()}: ${why} `, address(transaction));
 
 const left = (until) => {
   const seconds_ = until - Date.now() / 1000;
