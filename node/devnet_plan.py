@@ -130,6 +130,7 @@ def check_options(options: DevnetOptions) -> None:
 
 
 def _check_ports(options: DevnetOptions) -> None:
+    """Refuse ports that there are not, or that something else has."""
     if not 0 <= options.port <= 65_535 - options.coordinators:
         raise ConfigError(f"--port: {options.port} is not within 0 and {65_535 - options.coordinators}")
     for number in range(options.coordinators) if options.port else ():
@@ -169,7 +170,7 @@ def make_members(options: DevnetOptions, folder: Path) -> list[DevnetMember]:
         password = secrets.token_urlsafe(16)
         secret = keystore.create(home / "key.json", password, light=True)
         keystore.write_private(home / "password", password + "\n")
-        gas = keystore.create(home / "gas.json", password, light=True) if role is not NodeRole.BOOTSTRAP else None
+        gas = keystore.create(home / "gas.json", password, light=True) if role is NodeRole.MINER else None
         members.append(DevnetMember(name, role, home, secret, stake, gas))
     return members
 
@@ -223,13 +224,12 @@ def write_config(
         settings["http"] = http
         settings["network"] = str(member.folder.parent / NETWORK_FILE)  # which names the faucet
         settings["portal"] = {"chain_name": "Cuckoo devnet", "wallet_rpc_url": wallet_rpc_url(chain)}
-    if member.gas_secret is not None:
+    if member.role is NodeRole.MINER:
         settings["chain"] = {
             **chain,
             "gas_keystore": str(member.folder / "gas.json"),
             "gas_password_file": str(member.folder / "password"),
         }
-    if member.role is NodeRole.MINER:
         # Seen while one looks on: on a network that lasts, a day's vouchers are redeemed at once.
         settings["miner"] = {"redeem_after_s": REDEEM_AFTER_S, "redeem_least_cai": 0.0}
         settings["engine"] = {
