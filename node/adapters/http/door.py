@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from node.adapters.http.accounts import Accounts
 from node.adapters.http.errors import ApiError
 from node.adapters.http.forwarding import client_address
+from node.adapters.http.origins import refuse_foreign_page
 from node.adapters.http.settings import HttpSettings
 from node.adapters.http.uploads import Upload, UploadRoom
 
@@ -105,6 +106,7 @@ class Door:
             peer: str = (scope.get("client") or ("",))[0]
             address = client_address(peer, scope["headers"], self._settings.trusted_proxies)
             try:
+                refuse_foreign_page(scope["method"], headers, self._settings)
                 account = self._accounts.identify(authorization.decode("latin-1") if authorization else None, address)
                 if scope["method"] == "POST" and path not in _UNCOUNTED:
                     self._accounts.charge(account)

@@ -57,6 +57,13 @@ _SOURCE: Final = (
 _KEY: Final = (
     Refusal(401, "invalid_api_key", "this API key is not known here: it is mistyped, was revoked, or is another's"),
 )
+_ORIGIN: Final = (
+    Refusal(
+        403,
+        "foreign_origin",
+        "this page may not call without an API key: its origin must stand in http.cors_origins",
+    ),
+)
 _BODY: Final = (
     Refusal(408, "timeout", "the body did not arrive within 15 s"),
     Refusal(413, "body_too_large", "a request body has at most 65536 bytes"),
@@ -145,4 +152,6 @@ def refusals_of(method: str, path: str) -> tuple[Refusal, ...]:
         known = _KEY if path.startswith("/sdapi/") else ()
         if known and method == "post":
             known = (*known, *_BODY)
+    if known and method not in {"get", "head"}:
+        known = (*known, *_ORIGIN)
     return (*known, *_INTERNAL)

@@ -1,0 +1,58 @@
+"""Keeps web pages of other sites from acting through a visitor's browser.
+
+A caller without an API key is known by his address alone, which any page that he opens shares: a plain form could stop
+his tasks or hand in new ones. Browsers say from where a page comes in headers that no page can change; other programs
+send none of them, and are no concern here. Who presents a key has shown that he may call.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from node.adapters.http.errors import ApiError
+from node.adapters.http.settings import HttpSettings
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_OWN_SITES: Final = frozenset({"same-origin", "none"})
+"""``none``: the person himself, by the address bar."""
+_DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
+
+
+def refuse_foreign_page(method: str, headers: Mapping[bytes, bytes], settings: HttpSettings) -> None:
+    """Refuse what changes something, comes without a key, and comes from a page that may not call.
+
+    Args:
+        method: Of HTTP.
+        headers: Names in lower case.
+        settings: Which origins may call, and under which address apps know this gateway.
+
+    Raises:
+        ApiError: 403, ``foreign_origin``.
+    """
+    if method in SAFE_METHODS or headers.get(b"authorization"):
+        return
+    origin = headers.get(b"origin", b"").decode("latin-1").lower()
+    site = headers.get(b"sec-fetch-site", b"").decode("latin-1")
+    if not origin and not site:
+        return
+    if origin and ("*" in settings.cors_origins or origin in settings.cors_origins):
+        return
+    if site:
+        is_own = site in _OWN_SITES
+    else:
+        host = headers.get(b"host", b"").decode("latin-1")
+        own = _place(f"{origin.partition(':')[0]}://{host}"), _place(settings.public_url or "")
+        is_own = (place := _place(origin)) is not None and place in own
+    if not is_own:
+        problem = "this page may not call without an API key: its origin must stand in http.cors_origins"
+        raise ApiError(403, "foreign_origin", problem)
+
+
+def _place(address: str) -> tuple[str, str, int] | None:
+    """Give scheme, host and port of an address; None where it has none, as for ``null``."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    except ValueError:
+        return None
+    return (parts.scheme, parts.hostname, port) if parts.hostname else None
