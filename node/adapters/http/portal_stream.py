@@ -1,7 +1,6 @@
 """The network as it lives, by server-sent events: who is here when that changes, and each public step of a task."""
 
 import json
-from collections.abc import Callable
 from typing import Final, final
 
 import trio
@@ -9,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from node.adapters.http.portal_views import Scene, happening_view, network_view
 from node.adapters.http.sse import KEEP_ALIVE_S, STILL_HERE, EventAnswer
+from node.adapters.http.visitors import ListeningPlace
 
 LOOK_S: Final = 1.0
 """How often (s) it is looked whether the network has changed."""
@@ -37,15 +37,15 @@ class Snapshot:
 
 @final
 class NetworkStream(EventAnswer):
-    """Sends ``network`` and ``happenings`` events until the listener leaves or the node stops."""
+    """Sends ``network`` and ``happenings`` events until the listener leaves, loses his place, or the node stops."""
 
-    def __init__(self, scene: Scene, snapshot: Snapshot, stopping: trio.Event, leave: Callable[[], None]) -> None:
-        """Show ``scene``; ``leave`` is called once nobody listens any more."""
+    def __init__(self, scene: Scene, snapshot: Snapshot, stopping: trio.Event, place: ListeningPlace) -> None:
+        """Show ``scene`` to whoever has this ``place``, which is given back once he does not listen any more."""
         super().__init__()
         self._scene = scene
         self._snapshot = snapshot
         self._stopping = stopping
-        self._leave = leave
+        self._place = place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream."""
@@ -55,11 +55,21 @@ class NetworkStream(EventAnswer):
                 nursery.start_soon(self.hear_client, receive, nursery.cancel_scope)
                 nursery.start_soon(self._tell_network, send)
                 nursery.start_soon(self._tell_happenings, send)
-                await self._stopping.wait()
-                nursery.cancel_scope.cancel()
+                nursery.start_soon(self._wait_for_end, nursery.cancel_scope)
             await self.end(send)
         finally:
-            self._leave()
+            self._place.leave()
+
+    async def _wait_for_end(self, scope: trio.CancelScope) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def wait(event: trio.Event) -> None:
+                await event.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(wait, self._stopping)
+            nursery.start_soon(wait, self._place.taken_away)
+        scope.cancel()
 
     async def _tell_network(self, send: Send) -> None:
         told, silent = "", 0

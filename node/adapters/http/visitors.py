@@ -1,14 +1,15 @@
 """How much of the portal one visitor may ask for. He needs no key, so he is told apart by his address alone."""
 
 import math
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
 
+import trio
 from fastapi import Request
 
-from node.adapters.http.accounts import site_of
+from node.adapters.http.accounts import network_of, site_of
 from node.adapters.http.errors import RETRY_AFTER_S, ApiError
 from node.adapters.http.forwarding import Network, client_address
 
@@ -24,9 +25,25 @@ CHAIN_POINTS_PER_S: Final = 15.0
 MAX_SITES: Final = 4096
 """Visitors that are remembered; the longest silent one is forgotten first."""
 MAX_LISTENERS: Final = 128
-"""Pages that follow the network at once; the others may still look at it."""
+"""Pages that follow the network at once; the others may still look at it. Where all places are taken, who has more than
+his part gives one up to somebody who has less."""
 MAX_LISTENERS_PER_SITE: Final = 16
-"""Of these, pages of one address."""
+"""Of these, pages of one address, in IPv6 of one network (/48): who has one has 65,536 sites."""
+
+
+@final
+class ListeningPlace:
+    """One page that follows the network."""
+
+    def __init__(self, leave: "Callable[[ListeningPlace], None]") -> None:
+        """Begin; ``leave`` is told once when it ends."""
+        self._leave = leave
+        self.taken_away = trio.Event()
+        """Set when another is to have the place: the page is to be let go."""
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._leave(self)
 
 
 @final
@@ -38,7 +55,7 @@ class Visitors:
         self._proxies = proxies
         self._timer = timer
         self._left: OrderedDict[str, _Left] = OrderedDict()
-        self._listening: Counter[str] = Counter()
+        self._listening: dict[str, dict[ListeningPlace, None]] = {}
         self._chain = _Left(CHAIN_POINTS, timer())
 
     def charge(self, request: Request, points: float) -> None:
@@ -67,27 +84,47 @@ class Visitors:
         if wait_s:
             raise ApiError(503, "busy", "too many visitors ask about the chain now", retry_after_s=wait_s)
 
-    def take_place(self, request: Request) -> Callable[[], None]:
-        """Let a visitor listen; gives what is to be called when he leaves.
+    def take_place(self, request: Request) -> ListeningPlace:
+        """Let a visitor listen.
 
         Raises:
-            ApiError: 429, when too many do.
+            ApiError: 429, when too many do, and nobody has so many places that one of them is his.
         """
-        site = self._site(request)
-        if self._listening.total() >= MAX_LISTENERS or self._listening[site] >= MAX_LISTENERS_PER_SITE:
+        address = self._address(request)
+        holder = network_of(address) or site_of(address)
+        own = self._listening.get(holder, {})
+        if len(own) >= MAX_LISTENERS_PER_SITE or not (self._has_room() or self._make_room(len(own))):
             raise ApiError(429, "busy", "too many pages follow the network now", retry_after_s=RETRY_AFTER_S)
-        self._listening[site] += 1
 
-        def leave() -> None:
-            self._listening[site] -= 1
-            if not self._listening[site]:
-                del self._listening[site]
+        def leave(place: ListeningPlace) -> None:
+            held = self._listening.get(holder, {})
+            held.pop(place, None)
+            if not held:
+                self._listening.pop(holder, None)
 
-        return leave
+        place = ListeningPlace(leave)
+        self._listening.setdefault(holder, {})[place] = None
+        return place
+
+    def _has_room(self) -> bool:
+        return sum(map(len, self._listening.values())) < MAX_LISTENERS
+
+    def _make_room(self, own: int) -> bool:
+        """Take the place that was held longest from whoever holds most, unless a newcomer would then hold as many."""
+        most = max(self._listening.values(), key=len)
+        if len(most) <= own + 1:
+            return False
+        oldest = next(iter(most))
+        oldest.leave()
+        oldest.taken_away.set()
+        return True
 
     def _site(self, request: Request) -> str:
+        return site_of(self._address(request))
+
+    def _address(self, request: Request) -> str:
         peer = request.client.host if request.client else ""
-        return site_of(client_address(peer, request.scope["headers"], self._proxies))
+        return client_address(peer, request.scope["headers"], self._proxies)
 
 
 @dataclass(slots=True)

@@ -3,14 +3,24 @@
 import importlib.resources
 import json
 import re
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 import trio
+from fastapi import Request
 
 from node.adapters.http import Portal
+from node.adapters.http.errors import ApiError
 from node.adapters.http.portal import PLAN_POINTS
-from node.adapters.http.visitors import CHAIN_POINTS, MAX_LISTENERS_PER_SITE, POINTS, POINTS_PER_S
+from node.adapters.http.visitors import (
+    CHAIN_POINTS,
+    MAX_LISTENERS,
+    MAX_LISTENERS_PER_SITE,
+    POINTS,
+    POINTS_PER_S,
+    Visitors,
+)
 from protocol.errors import ConfigError, Unavailable
 from tests.adapters.http.conftest import Serve, Served, code_of
 from tests.adapters.http.sockets import connect
@@ -40,8 +50,9 @@ class Follower:
         self.unread = b""
 
     @classmethod
-    async def of(cls, served: Served) -> "Follower":
-        stream = await connect(served, b"GET /portal/events HTTP/1.1\r\nHost: x\r\n\r\n")
+    async def of(cls, served: Served, forwarded_for: str = "203.0.113.1") -> "Follower":
+        head = f"GET /portal/events HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {forwarded_for}\r\n\r\n"
+        stream = await connect(served, head.encode())
         return cls(stream)
 
     async def next(self) -> tuple[str, Any] | None:
@@ -52,9 +63,9 @@ class Follower:
                 self.unread = self.unread[found.end() :]
                 return found[1].decode(), json.loads(found[2])
             received = await self.stream.receive_some()
-            if not received:
-                return None
             self.unread += received
+            if not received or self.unread.endswith(b"\r\n0\r\n\r\n"):
+                return None
 
 
 @pytest.fixture
@@ -174,6 +185,62 @@ async def test_events__too_many_of_one_visitor__are_turned_away_until_one_leaves
         followers.append(await Follower.of(served))
         await followers[-1].next()
         for follower in followers:
+            await follower.stream.aclose()
+
+
+def request_from(address: str) -> Request:
+    return Request({"type": "http", "headers": [], "client": (address, 1)})
+
+
+def test_take_place__all_are_held_by_few__a_newcomer_gets_the_oldest_of_who_holds_most():
+    visitors = Visitors((), lambda: 0.0)
+    full = MAX_LISTENERS // MAX_LISTENERS_PER_SITE
+    held = {
+        address: [visitors.take_place(request_from(address)) for _ in range(MAX_LISTENERS_PER_SITE)]
+        for address in (f"203.0.113.{number}" for number in range(full))
+    }
+    first = held["203.0.113.0"]
+    newcomers = [visitors.take_place(request_from(f"198.51.100.{number}")) for number in range(full)]
+    assert [sum(place.taken_away.is_set() for place in places) for places in held.values()] == [1] * full
+    assert first[0].taken_away.is_set()
+    assert not any(place.taken_away.is_set() for place in newcomers)
+    with pytest.raises(ApiError):  # who holds most takes from nobody
+        visitors.take_place(request_from("203.0.113.0"))
+    first[0].leave()
+    for place in [place for places in held.values() for place in places] + newcomers:
+        place.leave()
+    assert visitors._listening == {}
+
+
+def test_take_place__everybody_holds_one__nobody_loses_his():
+    visitors = Visitors((), lambda: 0.0)
+    held = [visitors.take_place(request_from(f"203.0.113.{number}")) for number in range(MAX_LISTENERS)]
+    with pytest.raises(ApiError):
+        visitors.take_place(request_from("198.51.100.1"))
+    assert not any(place.taken_away.is_set() for place in held)
+
+
+def test_take_place__sites_of_one_network__are_one_holder():
+    visitors = Visitors((), lambda: 0.0)
+    for number in range(MAX_LISTENERS_PER_SITE):
+        visitors.take_place(request_from(f"2001:db8:1:{number:x}::1"))
+    with pytest.raises(ApiError):
+        visitors.take_place(request_from("2001:db8:1:ffff::1"))
+    visitors.take_place(request_from("2001:db8:2::1"))
+
+
+async def test_events__place_is_given_to_another__stream_ends(serve: Serve, town: Town, monkeypatch):
+    monkeypatch.setattr("node.adapters.http.visitors.MAX_LISTENERS", 2)
+    served = await serve(portal=town.portal, trusted_proxies=(ip_network("127.0.0.1"),))
+    with trio.fail_after(10):
+        greedy = [await Follower.of(served, "203.0.113.1") for _ in range(2)]
+        for follower in greedy:
+            await follower.next()
+        other = await Follower.of(served, "203.0.113.2")
+        await other.next()
+        while await greedy[0].next() is not None:
+            pass
+        for follower in (*greedy, other):
             await follower.stream.aclose()
 
 
