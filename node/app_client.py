@@ -109,13 +109,23 @@ async def open_client(
     clock = SystemClock()
     overlay = AppOverlay(entry_points, secret or _new_secret(), clock, _SILENT)
     shield = trio.CancelScope(shield=True)
-    async with trio.open_nursery() as nursery:
-        try:
-            await nursery.start(_run_within, shield, overlay)
-            async with AppClient(overlay, network, clock, may_be_asked=may_be_asked).running() as client:
-                yield client
-        finally:
-            shield.cancel()  # only now: who is cancelled still tells coordinators that nobody waits any more
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                await nursery.start(_run_within, shield, overlay)
+                async with AppClient(overlay, network, clock, may_be_asked=may_be_asked).running() as client:
+                    yield client
+            finally:
+                shield.cancel()  # only now: who is cancelled still tells coordinators that nobody waits any more
+    except BaseExceptionGroup as group:
+        raise _alone(group) from None  # whoever orders one picture awaits one error
+
+
+def _alone(error: BaseException) -> BaseException:
+    """Give the one error that is in a group, or the group where there are more."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 async def _run_within(

@@ -134,7 +134,8 @@ class Link:
     async def _write(self, stream: AppStream, scope: trio.CancelScope) -> None:
         try:
             async for data in self._waiting:
-                await stream.send(data)
+                with trio.CancelScope(shield=True):  # what is taken out is said, also the word that all is over
+                    await stream.send(data)
         except Unavailable:
             scope.cancel()
 

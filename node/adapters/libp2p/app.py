@@ -33,7 +33,8 @@ from protocol.wire.app_messages import SUBMIT_PROTOCOL
 SUBMIT: Final = TProtocol(SUBMIT_PROTOCOL)
 OPEN_S: Final = 10.0
 """Dial and negotiate within this (s)."""
-WRITE_S: Final = 10.0
+WRITE_S: Final = 3.0
+"""A coordinator that takes no bytes for this long (s) is left: all that an app says is small."""
 BODY_STEP_S: Final = 20.0
 """Each 64 KiB of a picture, or its rest, must be here within this (s)."""
 STEP_BYTES: Final = 64 * 1024

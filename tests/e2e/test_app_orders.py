@@ -1,0 +1,200 @@
+"""Apps that order over the overlay, of real processes: coordinators die in the middle, and each order is paid once."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from node.app_client import AppClient, OrderFailed, Picture, open_client, order_of
+from protocol.notes import NoteName
+from protocol.roles.app_events import Moved, Tell
+from protocol.roles.app_order import PATIENCE_MS
+from protocol.roles.collecting import APP_LEASE_MS
+from protocol.task.artifact import check_png
+from protocol.units import DurationMs
+from protocol.wire.app_messages import OrderNews
+from protocol.wire.codec import RECEIPT_PLACE, decode
+from tests.support.devnet import PATIENCE_S, Running, devnet, wait_until
+
+pytestmark = pytest.mark.e2e
+DELAY_MS = 2500
+ENDS = {NoteName.TASK_DONE, NoteName.TASK_FAILED}
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    flags = ("--coordinators", "2", "--engine", "instant", "--delay-ms", str(DELAY_MS))
+    with devnet(tmp_path_factory.mktemp("devnet"), *flags) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def restarts(network: Running) -> Iterator[ExitStack]:
+    """Coordinators that were killed and are back; they stop with the network."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def entries(network: Running) -> tuple[str, ...]:
+    return tuple(network.nodes("bootstrap")[0]["addresses"])
+
+
+def coordinator_of(network: Running, peer: str) -> dict[str, Any]:
+    return next(node for node in network.nodes("coordinator") if node["peer_id"] == peer)
+
+
+def promised(network: Running) -> int:
+    """What all coordinators together owe to miners (wei), as their stores say."""
+    total = 0
+    for node in network.nodes("coordinator"):
+        with closing(sqlite3.connect(Path(node["config"]).parent / "store.sqlite")) as connection:
+            rows = connection.execute("SELECT cumulative FROM vouchers_issued").fetchall()
+        total += sum(int.from_bytes(row[0], "big") for row in rows)
+    return total
+
+
+def ended(network: Running) -> list[dict[str, Any]]:
+    """Ends of tasks at all coordinators so far."""
+    return [n for node in network.nodes("coordinator") for n in network.notes(node) if n["event"] in ENDS]
+
+
+@contextmanager
+def started_again(node: dict[str, Any]) -> Iterator[None]:
+    """A node that was killed is back, under its address."""
+    address = node["addresses"][0].partition("/p2p/")[0]
+    command = [sys.executable, "-m", "node", "node", "--role", "coordinator", "--config", node["config"]]
+    port = node["http_url"].rsplit(":", 1)[1]
+    with Path(node["log"]).open("ab") as log:
+        again = subprocess.Popen(
+            [*command, "--http-port", port, "--listen", address], stdin=subprocess.PIPE, stdout=log, stderr=log
+        )
+    node["pid"] = again.pid
+    try:
+        yield
+    finally:
+        again.terminate()
+        again.wait(8)
+        assert again.stdin is not None
+        again.stdin.close()
+
+
+class Follower:
+    """What an order is told, and at whose hand it was when a miner began."""
+
+    def __init__(self) -> None:
+        self.moved: list[str] = []
+        self.stages: list[str] = []
+        self.drawn_by: str | None = None
+        self.step = trio.Event()
+
+    def __call__(self, news: Tell | Moved) -> None:
+        if isinstance(news, Moved):
+            self.moved.append(news.why)
+        elif isinstance(news.news, OrderNews):
+            self.stages.append(news.news.stage)
+            if news.news.stage == "progress" and news.news.step:
+                self.drawn_by = news.peer
+                self.step.set()
+
+
+async def drawn_while(
+    client: AppClient, then: Callable[[Follower], None], *, patience_ms: int = PATIENCE_MS
+) -> tuple[Picture, Follower]:
+    """Order a picture, and do something to the network while a miner draws it."""
+    follower, pictures = Follower(), []
+
+    async def draw() -> None:
+        order = order_of("a red heart")
+        pictures.append(await client.draw(order, follower, patience_ms=DurationMs(patience_ms)))
+
+    with trio.fail_after(PATIENCE_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(draw)
+            await follower.step.wait()
+            then(follower)
+    return pictures[0], follower
+
+
+async def test_order__over_the_overlay__gets_picture_news_and_a_receipt(network: Running) -> None:
+    async with open_client(entries(network), network="devnet") as client:
+        picture, follower = await drawn_while(client, lambda _: None)
+    check_png(picture.data, 128, 128)
+    assert {"queued", "offered", "claimed", "progress", "ready"} == set(follower.stages)
+    receipt = decode(picture.done.receipt, RECEIPT_PLACE)
+    assert receipt.statement.task == picture.task
+    assert coordinator_of(network, picture.coordinator)["staking_id"] == receipt.statement.coordinator
+    (done,) = [note for note in ended(network) if note["task"] == picture.task.hex()]
+    assert done["event"] == NoteName.TASK_DONE
+
+
+async def test_order__refused_by_all__says_why(network: Running) -> None:
+    async with open_client(entries(network), network="devnet") as client:
+        with pytest.raises(OrderFailed) as caught:
+            await client.draw(order_of("a red heart", model="no-such-model"))
+    assert caught.value.code == "unknown_model"
+
+
+async def test_order__given_up_by_its_app__reaches_the_gpu(network: Running) -> None:
+    before = len(ended(network))
+    async with open_client(entries(network), network="devnet") as client:
+        follower = Follower()
+        with trio.move_on_after(PATIENCE_S) as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.draw, order_of("a red heart"), follower)
+                await follower.step.wait()
+                scope.cancel()
+    wait_until(lambda: len(ended(network)) > before, "the end of the task", 3)
+    assert "cancelled" in {note.get("reason") for note in ended(network)}
+
+
+async def test_coordinator__killed_and_back_in_time__same_task_ends_and_is_paid_once(
+    network: Running, restarts: ExitStack
+) -> None:
+    owed, before = promised(network), len(ended(network))
+
+    def kill_and_restart(follower: Follower) -> None:
+        assert follower.drawn_by is not None
+        node = coordinator_of(network, follower.drawn_by)
+        os.kill(node["pid"], signal.SIGKILL)
+        restarts.enter_context(started_again(node))
+
+    async with open_client(entries(network), network="devnet") as client:
+        picture, follower = await drawn_while(client, kill_and_restart)
+    assert follower.moved, "it noticed"
+    assert picture.coordinator == follower.drawn_by
+    check_png(picture.data, 128, 128)
+    assert promised(network) - owed == decode(picture.done.receipt, RECEIPT_PLACE).statement.price
+    assert len(ended(network)) == before + 1
+
+
+async def test_coordinator__killed_and_away__another_draws_it_and_the_first_pays_nothing_when_it_is_back(
+    network: Running, restarts: ExitStack
+) -> None:
+    owed = promised(network)
+    killed: list[dict[str, Any]] = []
+
+    def kill(follower: Follower) -> None:
+        assert follower.drawn_by is not None
+        killed.append(coordinator_of(network, follower.drawn_by))
+        os.kill(killed[0]["pid"], signal.SIGKILL)
+
+    async with open_client(entries(network), network="devnet") as client:
+        picture, _ = await drawn_while(client, kill, patience_ms=2000)
+    check_png(picture.data, 128, 128)
+    assert picture.coordinator != killed[0]["peer_id"]
+    before = [note["task"] for note in network.notes(killed[0]) if note["event"] == NoteName.TASK_ACCEPTED]
+    restarts.enter_context(started_again(killed[0]))
+    limit_s = PATIENCE_S + APP_LEASE_MS / 1000
+    wait_until(lambda: before[-1] in {note["task"] for note in ended(network)}, "the end of the first", limit_s)
+    (end,) = [note for note in ended(network) if note["task"] == before[-1]]
+    assert end["event"] == NoteName.TASK_FAILED
+    assert end["reason"] in {"not_taken", "client_gone"}
+    assert promised(network) - owed == decode(picture.done.receipt, RECEIPT_PLACE).statement.price
