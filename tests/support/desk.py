@@ -10,7 +10,7 @@ from node.desk import TaskDesk
 from node.desk_ports import OfferedModel, Waiting
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.errors import Unavailable
-from protocol.events import Event, TaskCancelled, TaskSubmitted
+from protocol.events import AppLeft, AppReturned, Event, TaskCancelled, TaskSubmitted, TaskTaken
 from protocol.records import ArtifactStored, TaskAccepted, TaskDone, TaskFailed
 from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import encode
@@ -46,6 +46,8 @@ class Workbench:
         self.inputs: list[dict[Digest, bytes]] = []
         """What each task begins from."""
         self.cancelled: list[TaskId] = []
+        self.heard_of_app: list[TaskTaken | AppLeft | AppReturned] = []
+        """What is told of apps whose tasks wait for their word, which ends them here."""
         self.accepted: dict[TaskId, TaskAccepted] = {}
         self.ends: dict[TaskId, TaskDone | TaskFailed] = {}
         self.store = store or MemoryStore()
@@ -73,6 +75,10 @@ class Workbench:
             raise self.broken
         if isinstance(event, TaskSubmitted):
             await self._take(event)
+        elif isinstance(event, TaskTaken | AppLeft | AppReturned):
+            self.heard_of_app.append(event)
+            if isinstance(event, TaskTaken):
+                await self.finish(event.task)
         elif isinstance(event, TaskCancelled):
             self.cancelled.append(event.task)
             if event.task in self.accepted and event.task not in self.ends:
@@ -103,6 +109,7 @@ class Workbench:
             deadline=UnixMillis(NOW + 600_000),
             priority=event.priority,
             account=event.account,
+            collected=event.collected,
         )
         await self.store.persist((record,))
         self.specifications[task] = event.specification
@@ -113,7 +120,9 @@ class Workbench:
             self._by_key[key] = task
         self.desk.reply(event.request, Accepted(task))
         self.desk.deliver(task, Update(Stage.QUEUED, NOW))
-        if self.draws:
+        if self.draws and event.collected:
+            self.desk.deliver(task, Update(Stage.READY, NOW, 1, MINER))
+        elif self.draws:
             await self.finish(task)
 
     def _tell_news(self) -> None:

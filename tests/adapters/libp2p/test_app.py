@@ -1,0 +1,117 @@
+"""The overlay as an app sees it, over real sockets."""
+
+import pytest
+import trio
+
+from node.adapters.libp2p.app import AppOverlay
+from node.ports import AppLink
+from protocol.errors import ConfigError, Unavailable
+from protocol.stake.standing import Standing
+from protocol.wire.topics import coordinator_key
+from tests.support.journal import RecordingJournal
+from tests.support.overlay import Overlay, Running, WallClock, overlay, secret_of, until
+
+KEY = coordinator_key("devnet")
+
+
+class Echo:
+    """Answers each frame with itself and a body."""
+
+    def __init__(self, body: bytes = b"") -> None:
+        self.body = body
+        self.addresses: list[str] = []
+
+    async def serve(self, link: AppLink) -> None:
+        self.addresses.append(link.address)
+        try:
+            while True:
+                await link.send(await link.receive(), self.body)
+        except Unavailable:
+            return
+
+
+async def app_of(nursery: trio.Nursery, *entries: Running) -> AppOverlay:
+    app = AppOverlay(tuple(node.address for node in entries), secret_of(900), WallClock(), RecordingJournal())
+    await nursery.start(app.run)
+    return app
+
+
+async def network(place: Overlay) -> tuple[Running, Running, Running]:
+    entry = await place.start(1, Standing.BOOTSTRAP)
+    ann = await place.start(2, Standing.COORDINATOR, [entry])
+    ben = await place.start(3, Standing.COORDINATOR, [entry])
+    for node in (ann, ben):
+        node.transport.provide(KEY)
+    await until(lambda: ann.connected_to(entry) and ben.connected_to(entry), "connections")
+    return entry, ann, ben
+
+
+async def test_find__coordinators_that_announce_themselves__are_found_by_an_entry_point(nursery) -> None:
+    async with overlay() as place:
+        entry, ann, ben = await network(place)
+        app = await app_of(nursery, entry)
+        with trio.fail_after(20):
+            while set(await app.find(KEY)) != {ann.id, ben.id}:
+                pass
+        nursery.cancel_scope.cancel()
+
+
+async def test_find__nobody_is_there__is_empty_after_some_seconds(nursery) -> None:
+    async with overlay() as place:
+        entry = await place.start(1, Standing.BOOTSTRAP)
+        app = await app_of(nursery, entry)
+        with trio.fail_after(20):
+            assert await app.find(KEY) == ()
+        nursery.cancel_scope.cancel()
+
+
+async def test_open__coordinator_that_was_found__frames_and_bodies_come_whole(nursery) -> None:
+    async with overlay() as place:
+        entry, ann, _ = await network(place)
+        body = bytes(range(256)) * 4096
+        face = Echo(body)
+        ann.transport.serve_apps(face)
+        app = await app_of(nursery, entry)
+        with trio.fail_after(20):
+            while ann.id not in await app.find(KEY):
+                pass
+            stream = await app.open(ann.id)
+            for data in (b"one", b"two"):
+                await stream.send(data)
+                assert await stream.receive() == data
+                assert await stream.receive_body(len(body)) == body
+            assert face.addresses == ["127.0.0.1"]
+            await stream.close()
+            with pytest.raises(Unavailable):
+                await stream.send(b"three")
+        nursery.cancel_scope.cancel()
+
+
+async def test_open__coordinator_that_serves_no_apps__is_unavailable(nursery) -> None:
+    async with overlay() as place:
+        entry = await place.start(1, Standing.COORDINATOR)
+        app = await app_of(nursery, entry)
+        with pytest.raises(Unavailable):
+            stream = await app.open(entry.id)
+            await stream.receive()
+        nursery.cancel_scope.cancel()
+
+
+async def test_receive__coordinator_dies__is_unavailable(nursery) -> None:
+    async with overlay() as place:
+        entry = await place.start(1, Standing.COORDINATOR)
+        entry.transport.serve_apps(Echo())
+        app = await app_of(nursery, entry)
+        stream = await app.open(entry.id)
+        await stream.send(b"one")
+        await stream.receive()
+        await entry.close()
+        with trio.fail_after(5), pytest.raises(Unavailable):
+            await stream.receive()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("entries", [(), ("/ip4/127.0.0.1/tcp/1",), ("nonsense",)])
+def test_app__entry_point_that_is_none__is_refused_by_flag(entries: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="--bootstrap"):
+        AppOverlay(entries, secret_of(1), WallClock(), RecordingJournal())
