@@ -69,8 +69,8 @@ ELSEWHERE: Final = frozenset(
     | {"invalid_api_key", "spend_limit"}
 )
 """Refusals that another coordinator may not share. All that stand in neither set are the app's to mend."""
-FINAL_FAILURES: Final = frozenset({"content_policy", "cancelled", "input_invalid"})
-"""Ends of a task that would be the same elsewhere."""
+FINAL_FAILURES: Final = frozenset({"content_policy", "cancelled", "input_invalid", "artifact_expired"})
+"""Ends of a task that would be the same elsewhere, or after which somebody was paid."""
 
 
 class Phase(Enum):
