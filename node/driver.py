@@ -2,7 +2,8 @@
 
 It handles all events that wait as one batch: one transaction makes everything durable that the batch must persist,
 then the other effects run in order. So ``Persist`` always precedes what follows it, and a burst of tasks costs one
-commit. The driver never waits for a peer: the transport's outboxes are bounded, and whoever drops something notes it.
+commit. What may wait goes with the next commit: a flush of the disk costs as much as all else of a small task. The
+driver never waits for a peer: the transport's outboxes are bounded, and whoever drops something notes it.
 It does wait for its disk: while that is full, nothing of what is not durable leaves, and new tasks are turned away.
 """
 
@@ -57,6 +58,10 @@ BATCH_EVENTS: Final = 256
 """Events handled with one commit: enough to share its cost, few enough to keep timers punctual."""
 MAX_ARTIFACT_READS: Final = 8
 """Artifacts read from disk at once to be sent."""
+KEPT_BACK_S: Final = 0.1
+"""How long (s) records that may wait are kept back, if nothing else is written: a busy node writes sooner."""
+MAX_KEPT_BACK: Final = 512
+"""Records that are kept back; with more there is a commit."""
 FULL_DISK_PAUSE_S: Final = 1.0
 """Time (s) between two tries to write while the disk is full."""
 
@@ -86,6 +91,10 @@ class Driver:
         self._timers = Timers(ports.clock)
         self._send, self._receive = trio.open_memory_channel[Event](QUEUE_EVENTS)
         self._artifact_reads = trio.CapacityLimiter(MAX_ARTIFACT_READS)
+        self._kept_back: list[Record] = []
+        """What is to be durable soon."""
+        self._write_by = 0.0
+        """When (s) at the latest, on trio's clock."""
         self._first: Wanted | None = None
         """What the core wants done about its memory, once it has that back."""
 
@@ -137,13 +146,25 @@ class Driver:
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Remember, do what the core wants done about that, then handle events until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._act(await self.remember(), nursery)
-            task_status.started()
-            nursery.start_soon(self._timers.run, self._fire)
-            while True:
-                first = await self._receive.receive()
-                self._act(await self._take([first, *self._waiting(BATCH_EVENTS - 1)]), nursery)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._act(await self.remember(), nursery)
+                task_status.started()
+                nursery.start_soon(self._timers.run, self._fire)
+                while True:
+                    self._act(await self._take(await self._next()), nursery)
+        finally:
+            if self._kept_back:
+                with trio.CancelScope(shield=True):
+                    await self._problem_with(tuple(self._kept_back))
+
+    async def _next(self) -> list[Event]:
+        """Wait for events, and write what is kept back when its time is over."""
+        while self._kept_back:
+            with trio.CancelScope(deadline=self._write_by):
+                return [await self._receive.receive(), *self._waiting(BATCH_EVENTS - 1)]
+            await self._write([])
+        return [await self._receive.receive(), *self._waiting(BATCH_EVENTS - 1)]
 
     async def remember(self) -> Wanted:
         """Give the core its memory and what was posted before, which is the chain's tables; once for each driver.
@@ -177,9 +198,12 @@ class Driver:
         effects: list[Effect] = []
         for event in batch:
             effects.extend(self._core.handle(event, now))
-        records = tuple(record for effect in effects for record in _records_of(effect))
-        if records:
-            await self._make_durable(records)
+        writes = [effect for effect in effects if isinstance(effect, _WRITES)]
+        records = [record for effect in writes for record in _records_of(effect)]
+        if len(self._kept_back) < MAX_KEPT_BACK and all(_may_wait(effect) for effect in writes):
+            self._keep_back(records)
+        else:
+            await self._write(records)
         return Wanted(effects, any(_changes_standing(event) for event in batch))
 
     def _act(self, wanted: Wanted, nursery: trio.Nursery) -> None:
@@ -187,6 +211,17 @@ class Driver:
             self._perform(effect, nursery)
         if wanted.changes_standing:
             self._transport.stake_changed()
+
+    def _keep_back(self, records: list[Record]) -> None:
+        """Write these with what is written next."""
+        if records and not self._kept_back:
+            self._write_by = trio.current_time() + KEPT_BACK_S
+        self._kept_back += records
+
+    async def _write(self, records: list[Record]) -> None:
+        """Make these durable, and all that was kept back before them."""
+        all_records, self._kept_back = (*self._kept_back, *records), []
+        await self._make_durable(all_records)
 
     async def _make_durable(self, records: tuple[Record, ...]) -> None:
         """Write what a batch must have on disk; while that is full, wait for space and try again.
@@ -284,15 +319,22 @@ class Driver:
         self._transport.send_artifact(effect.peer, effect.task, effect.attempt, effect.digest, data)
 
 
-def _records_of(effect: Effect) -> tuple[Record, ...]:
-    """Give what must be on disk before the batch acts: what the core persists, and what it wants on the chain."""
+_WRITES: Final = (Persist, SubmitTx)
+"""Effects of which something must be on disk before the batch acts."""
+
+
+def _records_of(effect: Persist | SubmitTx) -> tuple[Record, ...]:
+    """Give what that is: what the core persists, and what it wants on the chain."""
     match effect:
         case Persist(records=records):
             return records
         case SubmitTx(key=key, call=call):
             return (TransactionRequested(key, call),)
-        case _:
-            return ()
+
+
+def _may_wait(effect: Persist | SubmitTx) -> bool:
+    """Say whether the batch may act before that."""
+    return isinstance(effect, Persist) and effect.may_wait
 
 
 def _changes_standing(event: Event) -> bool:

@@ -157,6 +157,9 @@ class Persist:
     """Make these records durable, all or none, before the next effect runs."""
 
     records: tuple[Record, ...]
+    may_wait: bool = False
+    """Nobody relies on them yet, and whoever told us what they say tells it again after a crash: they may become
+    durable with the next records that may not wait, or some tenths of a second later. SPEC.md §3."""
 
 
 @dataclass(frozen=True, slots=True)

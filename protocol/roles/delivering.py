@@ -147,7 +147,8 @@ class Delivering:
         held = self._earnings.credit(coordinator, statement.price, voucher, message.voucher_signature)
         self.credit.paid(coordinator.id)
         self._forget(delivery)
-        core.emit(Persist((ResultSettled(delivery.committed.award), held)))
+        # Until it is on disk the result counts as owed: after a crash it is sent again, and the same receipt comes.
+        core.emit(Persist((ResultSettled(delivery.committed.award), held), may_wait=True))
         core.note(NoteName.RECEIPT_RECEIVED, statement.task, coordinator=coordinator.id, wei=statement.price)
 
     def on_reject(self, coordinator: StakingId, message: Reject) -> None:

@@ -235,6 +235,68 @@ async def test_handle__a_batch__is_durable_in_one_commit_before_anything_leaves(
     assert acts == ["persist 4", "send", "send", "subscribe news", "send", "send", "subscribe news"]
 
 
+WAITS = Persist((BootStarted(1),), may_wait=True)
+
+
+async def test_handle__records_that_may_wait__are_written_soon_after_what_follows_them(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    bench = Bench(on(PeerUp, WAITS, send()))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bench.driver.run)
+        await bench.driver.post(PeerUp(CAROL.peer_id))
+        await trio.sleep(driver_module.KEPT_BACK_S / 2)
+        assert bench.world.acts == ["send"]
+        await bench.driver.post(PeerUp(ALICE.peer_id))
+        await trio.sleep(driver_module.KEPT_BACK_S * 0.4)
+        assert bench.world.acts == ["send", "send"], "the first one's time is not over"
+        await trio.sleep(driver_module.KEPT_BACK_S * 0.2)
+        assert bench.world.acts == ["send", "send", "persist 2"]
+        nursery.cancel_scope.cancel()
+    assert bench.world.acts[3:] == [], "all of it was written"
+
+
+async def test_handle__records_that_may_wait__go_in_order_with_the_next_that_may_not() -> None:
+    def answer(event: Event) -> tuple[Effect, ...]:
+        match event:
+            case PeerUp():
+                return (WAITS,)
+            case BlockSeen():
+                return Persist((BootStarted(2),)), send()
+            case _:
+                return ()
+
+    bench = Bench(answer)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bench.driver.run)
+        await bench.driver.post(PeerUp(CAROL.peer_id))
+        await trio.testing.wait_all_tasks_blocked()
+        assert bench.world.acts == []
+        await bench.driver.post(BlockSeen(BlockNumber(1), UnixMillis(1000)))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert bench.world.acts == ["persist 2", "send"]
+    assert await bench.world.disk.load() == (BootStarted(2),)
+
+
+async def test_handle__records_that_may_wait_beside_others__wait_for_nothing() -> None:
+    bench = Bench(on(PeerUp, WAITS, send(), SubmitTx("redeem/7", CALL)))
+    acts = await bench.handle(PeerUp(CAROL.peer_id))
+    assert acts[0] == "persist 2"
+
+
+async def test_run__ends_with_records_that_may_wait__they_are_written() -> None:
+    bench = Bench(on(PeerUp, WAITS, send()))
+    assert await bench.handle(PeerUp(CAROL.peer_id)) == ["send", "persist 1"]
+
+
+async def test_handle__very_many_records_that_may_wait__are_written_at_once() -> None:
+    bench = Bench(on(PeerUp, WAITS))
+    events = [PeerUp(CAROL.peer_id)] * (driver_module.MAX_KEPT_BACK + driver_module.BATCH_EVENTS)
+    acts = await bench.handle(*events)
+    assert acts[0] == f"persist {driver_module.MAX_KEPT_BACK + driver_module.BATCH_EVENTS}"
+
+
 async def test_handle__store_fails__nothing_leaves_and_the_node_stops_with_its_reason() -> None:
     bench = Bench(on(PeerUp, send(), Persist((BootStarted(1),)), send()))
     bench.world.failure = Unavailable("the store does not answer: disk I/O error")
