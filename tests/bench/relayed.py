@@ -90,7 +90,8 @@ async def _measure(address: str, processes: dict[str, psutil.Process]) -> str:
             await _answer(node)
             took.append((time.perf_counter() - began) * 1000)
         spent = {
-            name: (sum(process.cpu_times()[:2]) - before[name]) * 1000 / ARTIFACTS for name, process in processes.items()
+            name: (sum(process.cpu_times()[:2]) - before[name]) * 1000 / ARTIFACTS
+            for name, process in processes.items()
         }
         p50, p95 = statistics.median(times), sorted(times)[int(PINGS * 0.95)]
         artifact = statistics.median(took)

@@ -193,7 +193,7 @@ async def test_serve__picture_is_not_taken__is_held_against_the_app(app: MemoryL
     accepted = await app.hear()
     assert isinstance(accepted, OrderAccepted)
     await bench.fail(accepted.task, "not_taken")
-    while (news := await app.hear()).stage != "failed":  # type: ignore[union-attr]
+    while (await app.hear()).stage != "failed":  # type: ignore[union-attr]
         pass
     app.leave()
     await app.is_over.wait()
@@ -222,7 +222,7 @@ async def test_serve__reason_that_is_no_name__is_left_out(app: MemoryLink, bench
     accepted = await app.hear()
     assert isinstance(accepted, OrderAccepted)
     bench.desk.deliver(accepted.task, Update(Stage.OFFERED, NOW, reason="Not a stable name!"))
-    while (news := await app.hear()).stage != "offered":  # type: ignore[union-attr]
+    while (await app.hear()).stage != "offered":  # type: ignore[union-attr]
         pass
     assert isinstance(news, OrderNews)
     assert news.reason is None
