@@ -128,7 +128,7 @@ class Admission:
             raise IgnoredMessage("gossip.duplicate")
         if not self._quota.take(speaker, weight, now):
             raise IgnoredMessage("gossip.quota")
-        self._seen.add(digest, now)
+        self._seen.put(digest, now)
 
     def _check_new(self, sent_at: UnixMillis, digest: bytes, now: UnixMillis) -> None:
         """Pass what was sent just now, and is new to this very node."""

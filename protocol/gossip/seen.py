@@ -35,18 +35,20 @@ class Seen:
 
     def add(self, key: bytes, now: UnixMillis) -> bool:
         """Remember a key; False when it was remembered already, which does not make it live longer."""
-        if now >= self._first_expiry:
-            self.forget_expired(now)
-        keys = self._keys
-        if key in keys:
+        if self.holds(key, now):
             return False
+        self.put(key, now)
+        return True
+
+    def put(self, key: bytes, now: UnixMillis) -> None:
+        """Remember a key of which ``holds`` has just said that it is not remembered."""
+        keys = self._keys
         if len(keys) >= self._capacity:
             self._forget_oldest()
         keys[key] = expiry = now + self._lifetime
         self._oldest.append(key)
         if len(keys) == 1:
             self._first_expiry = expiry
-        return True
 
     def holds(self, key: bytes, now: UnixMillis) -> bool:
         """Say whether the key was remembered and has not expired."""
