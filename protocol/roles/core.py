@@ -40,9 +40,8 @@ from protocol.wire.statements import Statement, VoucherStatement
 
 EMPTY = b""
 """The task part of a timer that belongs to no task."""
-_OF_THE_CHAIN = frozenset({StakeChanged, TimerFired, BlockSeen, ActivityChanged, SettlementSeen})
-"""What the base hears before a role does; most events are none of these, and pass by with one question."""
-_OUTCOMES = (TxConfirmed, TxFailed)
+_OF_THE_CHAIN = frozenset({StakeChanged, TimerFired, BlockSeen, ActivityChanged, SettlementSeen, TxConfirmed, TxFailed})
+"""What the base hears as well as the role; most events are none of these, and pass by with one question."""
 QUIET_BLOCKS = 256
 """Blocks after which the place in the Settlement contract is kept though nothing happened: reading as many again is
 one request, and a commit for each block would be most of what a quiet node writes."""
@@ -91,14 +90,16 @@ class Core(ABC):
         if now < self.now:
             self.clock_set_back += 1
         self.now = now
-        effects = self._effects = []
-        if type(event) in _OF_THE_CHAIN:
-            event = self._follow_chain(event)
-        self.on_event(event)
-        if isinstance(event, _OUTCOMES):
+        if self._effects:
+            self._effects = []
+        if type(event) not in _OF_THE_CHAIN:
+            self.on_event(event)
+            return tuple(self._effects)
+        self.on_event(self._follow_chain(event))
+        if isinstance(event, TxConfirmed | TxFailed):
             # Durable together with what the role made of the outcome, so that it is told until both are.
             self.emit(Persist((TransactionSettled(event.key),)))
-        return tuple(effects)
+        return tuple(self._effects)
 
     def _follow_chain(self, event: Event) -> Event:
         """Bring the stake book up to date; give the event as the role is to hear it."""
