@@ -197,6 +197,14 @@ async def test_connect__to_itself_or_the_relay__refused_and_judged() -> None:
         await place.holds()
 
 
+async def test_hop__an_answer_in_place_of_a_request__refused_and_judged() -> None:
+    async with relayed() as place:
+        async with place.enemy() as enemy:
+            assert await asks(enemy, Answer(Status.OK)) == Status.UNEXPECTED_MESSAGE
+            assert place.relay.rules_against(enemy.id) == ["relay.unexpected"]
+        await place.holds()
+
+
 async def test_connect__to_whoever_holds_no_reservation__refused_and_nobody_is_dialled() -> None:
     async with relayed() as place:
         bystander = await place.place.start(9, Standing.MINER)

@@ -1,6 +1,6 @@
 """What a relay costs: latency, throughput and CPU of a work stream directly and through one, in three processes here.
 
-    python -m tests.bench.relayed
+python -m tests.bench.relayed
 """
 
 import hashlib

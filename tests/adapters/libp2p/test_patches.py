@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from libp2p.host.basic_host import BasicHost
+from libp2p.io.trio import TrioTCPStream
 from libp2p.kad_dht.kad_dht import KadDHT
 from libp2p.kad_dht.peer_routing import PeerRouting
 from libp2p.kad_dht.provider_store import ProviderStore
@@ -17,6 +18,7 @@ from libp2p.peer.peerstore import PeerStore
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pubsub import Pubsub
+from libp2p.relay.circuit_v2.protocol import CircuitV2Protocol
 
 from node.adapters.libp2p import patches
 from node.adapters.libp2p.patches import LIBP2P_VERSION, PATCHED, signature_of
@@ -26,6 +28,7 @@ HOLDERS = {
     for each in (
         *(Pubsub, GossipSub, PeerStore, Swarm, BasicHost),
         *(KadDHT, PeerRouting, ProviderStore, RoutingTable, MultiselectCommunicator),
+        *(TrioTCPStream, CircuitV2Protocol),
     )
 }
 UNPATCHED = """
