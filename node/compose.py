@@ -274,7 +274,8 @@ async def run_with(
         if isinstance(core, CoordinatorCore):
             desk = _desk(core, ports)
             live = LiveView(core, ports.journal, ports.clock)
-        driver = Driver(core, ports if live is None else replace(ports, journal=live), desk)
+        hears = live.heard if live is not None else None
+        driver = Driver(core, ports if live is None else replace(ports, journal=live), desk, hears)
         if desk is not None:
             desk.connect(driver.post)
         if recorder is not None:

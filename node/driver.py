@@ -7,6 +7,7 @@ driver never waits for a peer: the transport's outboxes are bounded, and whoever
 It does wait for its disk: while that is full, nothing of what is not durable leaves, and new tasks are turned away.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple, assert_never, final
 
 import trio
@@ -51,6 +52,7 @@ from protocol.roles.core import EPOCH_BEGINS, Core
 from protocol.stake.standing import Standing
 from protocol.units import PeerId, TaskId
 from protocol.wire.codec import encode
+from protocol.wire.messages import GossipMessage
 
 QUEUE_EVENTS: Final = 4096
 """Events that may wait; beyond it sockets are read no further, and gossip is ignored."""
@@ -78,14 +80,28 @@ class Wanted(NamedTuple):
 class Driver:
     """Runs one core. Implements ``EventSink`` and ``Gatekeeper``."""
 
-    def __init__(self, core: Core, ports: Ports, desk: TaskDesk | None = None) -> None:
-        """Connect a core with its ports; only a coordinator has a desk."""
+    def __init__(
+        self,
+        core: Core,
+        ports: Ports,
+        desk: TaskDesk | None = None,
+        hears: Callable[[GossipMessage], None] | None = None,
+    ) -> None:
+        """Connect a core with its ports.
+
+        Args:
+            core: What decides.
+            ports: The world.
+            desk: Where apps hand tasks in, of a coordinator.
+            hears: Told of each message of gossip that is accepted, before the core is; never waits and never raises.
+        """
         self._core = core
         self._transport = ports.transport
         self._chain = ports.chain
         self._store = ports.store
         self._engine = ports.engine
         self._desk = desk
+        self._hears = hears
         self._clock = ports.clock
         self._journal = ports.journal
         self._timers = Timers(ports.clock)
@@ -123,6 +139,8 @@ class Driver:
         except trio.WouldBlock:
             self._journal.note(NoteName.MESSAGE_DROPPED, reason="events_full", topic=topic)
             return Verdict.IGNORE
+        if self._hears is not None:
+            self._hears(judgement.message)
         return Verdict.ACCEPT
 
     def standing(self, peer: PeerId) -> Standing:

@@ -1,4 +1,4 @@
-"""The network as one coordinator sees it now, for everybody's eyes: who is here, and what happens to its tasks.
+"""The network as one coordinator sees it now, for everybody's eyes: who is here, and what happens to tasks.
 
 It stands between the core and the journal: every note passes through to the journal, and what is public of it is told
 to those who listen. Nothing here may hold up or fail the node: listeners have a bounded queue and lose the oldest.
@@ -13,6 +13,7 @@ from typing import Final, final
 
 import trio
 
+from node.elsewhere import TASK_DIGITS, Elsewhere
 from node.portal_ports import Deeds, Happening, Here, Member, Totals
 from node.ports import Clock, Journal
 from protocol.notes import NoteName
@@ -20,6 +21,7 @@ from protocol.roles.coordinator import CoordinatorCore
 from protocol.stake.epoch import epoch_at
 from protocol.stake.table import StakeRow
 from protocol.units import Role, StakingId, TaskId, UnixMillis
+from protocol.wire.messages import Bulletin, GossipMessage
 
 PUBLIC: Final[Mapping[NoteName, tuple[str, ...]]] = {
     NoteName.TASK_ACCEPTED: ("model",),
@@ -42,12 +44,13 @@ MAX_SHOWN: Final = 1000
 MAX_TIMED: Final = 20_000
 """Awards whose time is taken at once, the most tasks that one coordinator queues by default."""
 RECENT: Final = 48
-"""Steps that somebody sees who comes now."""
+"""Steps of our own tasks that somebody sees who comes now."""
+RECENT_HEARD: Final = 16
+"""Of other coordinators' tasks."""
 QUEUE: Final = 256
 """Steps that wait for one listener; then the oldest is lost."""
 BATCH_S: Final = 0.1
 """How long (s) steps are gathered, so that a busy second is ten messages and not hundreds."""
-_TASK_DIGITS: Final = 12
 _MAX_TEXT: Final = 64
 _LOST: Final = frozenset({NoteName.TASK_LEASE_EXPIRED, NoteName.TASK_ABANDONED})
 _ENDS: Final = frozenset({NoteName.TASK_DONE, NoteName.TASK_FAILED})
@@ -66,6 +69,8 @@ class LiveView:
         self._awarded: OrderedDict[TaskId, UnixMillis] = OrderedDict()
         self._shown: OrderedDict[TaskId, None] = OrderedDict()
         self._recent: deque[Happening] = deque(maxlen=RECENT)
+        self._elsewhere = Elsewhere(core.own_id)
+        self._heard: deque[Happening] = deque(maxlen=RECENT_HEARD)
         self._listeners: set[_Listener] = set()
         self._second, self._in_second = 0, 0
         self._counts = {NoteName.TASK_ACCEPTED: 0, NoteName.TASK_DONE: 0, NoteName.TASK_FAILED: 0}
@@ -85,10 +90,16 @@ class LiveView:
         if not self._is_shown(name, task, now):
             return
         told = {key: _short(fields[key]) for key in PUBLIC[name] if key in fields}
-        happening = Happening(now, name.value, task.hex()[:_TASK_DIGITS], told)
+        happening = Happening(now, name.value, task.hex()[:TASK_DIGITS], told)
         self._recent.append(happening)
-        for listener in self._listeners:
-            listener.tell(happening)
+        self._tell(happening)
+
+    def heard(self, message: GossipMessage) -> None:
+        """Take one message of gossip that was accepted, and tell what it says of other coordinators' tasks."""
+        if isinstance(message, Bulletin):
+            for happening in self._elsewhere.steps(message, self._clock.now()):
+                self._heard.append(happening)
+                self._tell(happening)
 
     # What the page asks
 
@@ -131,7 +142,7 @@ class LiveView:
 
     def recent(self) -> Sequence[Happening]:
         """Give the latest steps, oldest first."""
-        return tuple(self._recent)
+        return tuple(sorted((*self._recent, *self._heard), key=lambda happening: happening.at))
 
     @asynccontextmanager
     async def listen(self) -> AsyncGenerator[AsyncIterator[tuple[Happening, ...]], None]:
@@ -144,6 +155,10 @@ class LiveView:
             self._listeners.discard(listener)
 
     # How it is worked out
+
+    def _tell(self, happening: Happening) -> None:
+        for listener in self._listeners:
+            listener.tell(happening)
 
     def _member(self, row: StakeRow, now: UnixMillis) -> Member:
         """Say what we know of one node."""

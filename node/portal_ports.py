@@ -46,11 +46,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One public step of a task of this coordinator."""
+    """One public step of a task, of this coordinator or as another one says."""
 
     at: UnixMillis
     name: str
-    """A note's name, as ``task.offered``."""
+    """A note's name, as ``task.offered``; of others' tasks ``heard.offered``, ``heard.awarded``, ``heard.closed``."""
     task: str
     """The first digits of its id, which offers make public."""
     fields: Mapping[str, str | int]

@@ -87,6 +87,27 @@ def test_network__task_of_somebody_else__is_seen_as_it_happens(chromium: Browser
     visitor.assert_clean()
 
 
+def test_network__task_of_another_coordinator__is_shown_as_its_own_word(chromium: Browser, network: Running):
+    visitor = visitor_of(chromium, network.url)
+    page = visitor.page
+    visitor.visit("network")
+    expect(page.locator("#members")).to_contain_text("miner-2")
+    miner = next(node for node in network.nodes("miner") if node["name"] == "miner-2")["staking_id"]
+
+    def hears(name: str, **fields: object) -> None:
+        step = {"at": 0, "name": name, "task": "abcdef123456", "coordinator": 77, "model": "m", **fields}
+        page.evaluate("async (step) => (await import('/portal/network.js')).happened([step])", step)
+
+    first = page.locator("#feed li").first
+    hears("heard.offered", attempt=0)
+    expect(first).to_contain_text("77: offered to all miners")
+    hears("heard.awarded", attempt=0, miner=miner)
+    expect(first).to_contain_text("77: miner-2 draws it")
+    hears("heard.closed", reason="done")
+    expect(first).to_contain_text("77: miner-2 drew it")
+    visitor.assert_clean()
+
+
 def test_try_it__a_prompt__becomes_a_picture_with_a_receipt_that_is_checked(chromium: Browser, network: Running):
     visitor = visitor_of(chromium, network.url)
     page = visitor.page

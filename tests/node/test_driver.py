@@ -35,6 +35,7 @@ from protocol.events import (
     ActivityChanged,
     BlockSeen,
     Event,
+    GossipReceived,
     PeerUp,
     Restored,
     StakeChanged,
@@ -51,7 +52,7 @@ from protocol.roles.core import EPOCH_BEGINS, Core, Identity
 from protocol.stake.standing import Standing
 from protocol.units import BlockNumber, Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import encode
-from protocol.wire.messages import Cancel
+from protocol.wire.messages import Cancel, GossipMessage
 from protocol.wire.topics import offers_topic
 from tests.protocol.roles.frames import CATALOG, DOMAIN, EPOCH, MODEL, NETWORK_ID, NOW, PARAMS, SPECIFICATION, bulletin
 from tests.support import networks
@@ -172,7 +173,8 @@ class Bench:
             clock=self.clock,
             journal=self.journal,
         )
-        self.driver = Driver(self.core, ports, desk)
+        self.told: list[GossipMessage] = []
+        self.driver = Driver(self.core, ports, desk, self.told.append)
 
     async def handle(self, *events: Event) -> list[str]:
         """Hand in events, run, and give what was done until all were handled.
@@ -439,7 +441,9 @@ async def test_judge__honest_bulletin__is_accepted_and_heard() -> None:
     topic = offers_topic(PARAMS.name, MODEL.name)
     assert bench.driver.judge(topic, data, CAROL.peer_id) is Verdict.ACCEPT
     await bench.handle()
-    assert type(bench.core.heard[-1]).__name__ == "GossipReceived"
+    event = bench.core.heard[-1]
+    assert isinstance(event, GossipReceived)
+    assert bench.told == [event.message]
 
 
 async def test_judge__wrong_in_every_view__costs_its_publisher_credit() -> None:
@@ -448,6 +452,7 @@ async def test_judge__wrong_in_every_view__costs_its_publisher_credit() -> None:
     assert bench.driver.judge("/cuckoo/1/test/offers/other", data, CAROL.peer_id) is Verdict.REJECT
     assert bench.driver.judge(offers_topic(PARAMS.name, MODEL.name), data, DAVE.peer_id) is Verdict.REJECT
     assert bench.world.acts == ["judge gossip.topic", "judge gossip.stranger"]
+    assert bench.told == []
 
 
 async def test_judge__queue_full__ignores_and_notes_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -458,6 +463,7 @@ async def test_judge__queue_full__ignores_and_notes_it(monkeypatch: pytest.Monke
         await bench.driver.post(PeerUp(CAROL.peer_id))
     assert bench.driver.judge(offers_topic(PARAMS.name, MODEL.name), data, CAROL.peer_id) is Verdict.IGNORE
     assert [noted.fields["reason"] for noted in bench.journal.of(NoteName.MESSAGE_DROPPED)] == ["events_full"]
+    assert bench.told == []
 
 
 async def test_is_stranger__by_certain_tables__only_who_is_in_none() -> None:

@@ -1,13 +1,18 @@
 """What everybody may see of a coordinator: only what is public, in bounded measure, and nothing holds the node up."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 import pytest
 import trio
 
-from node.live_network import BATCH_S, MAX_MEMBERS, QUEUE, RECENT, SHOWN_TASKS_PER_S, LiveView
+from node.elsewhere import MAX_FOLLOWED, TASKS_PER_COORDINATOR_PER_S, TASKS_PER_S
+from node.live_network import BATCH_S, MAX_MEMBERS, QUEUE, RECENT, RECENT_HEARD, SHOWN_TASKS_PER_S, LiveView
 from protocol.events import ActivityChanged
 from protocol.notes import NoteName
 from protocol.units import CAI, StakingId, TaskId
-from tests.protocol.roles.frames import ALICE_ID, CAROL_ID, MODEL
+from protocol.wire.messages import AwardNotice, Closure
+from tests.protocol.roles.frames import ALICE_ID, CAROL_ID, MODEL, bulletin
 from tests.protocol.roles.seats import CoordinatorSeat
 from tests.support.clock import HandClock
 from tests.support.journal import Noted, RecordingJournal
@@ -122,6 +127,54 @@ def test_totals__tasks_that_ended__are_counted(watch: Watch):
     watch.seat.submit()
     totals = watch.view.totals()
     assert (totals.accepted, totals.done, totals.failed, totals.open) == (2, 1, 1, 1)
+
+
+def bulletin_of(coordinator: int, *tasks: TaskId, awards: Sequence[AwardNotice] = (), closures: Sequence[Closure] = ()):
+    """What another coordinator says, with an offer of each task."""
+    said = bulletin(0, 0)
+    (one, *_) = said.offers
+    offers = tuple(one.model_copy(update={"task": task}) for task in tasks)
+    changed = {"coordinator": coordinator, "offers": offers, "awards": tuple(awards), "closures": tuple(closures)}
+    return said.model_copy(update=changed)
+
+
+def test_heard__task_of_another_coordinator__is_told_from_its_offer_to_its_end(watch: Watch):
+    watch.draw()
+    watch.view.heard(bulletin_of(7, TASK))
+    watch.view.heard(bulletin_of(7, awards=[AwardNotice(task=TASK, attempt=0, winner=2)]))
+    watch.view.heard(bulletin_of(7, closures=[Closure(task=TASK, reason="done")]))
+    watch.view.heard(bulletin_of(7, closures=[Closure(task=TASK, reason="done")]))
+    told = [one for one in watch.view.recent() if one.name.startswith("heard")]
+    assert [(one.name, one.task) for one in told] == [
+        (name, TASK.hex()[:12]) for name in ("heard.offered", "heard.awarded", "heard.closed")
+    ]
+    assert [dict(one.fields) for one in told] == [
+        {"coordinator": 7, "model": MODEL.name, "attempt": 0},
+        {"coordinator": 7, "model": MODEL.name, "attempt": 0, "miner": 2},
+        {"coordinator": 7, "model": MODEL.name, "reason": "done"},
+    ]
+    assert len(watch.view.recent()) == 9, "our own are told beside"
+
+
+def test_heard__own_and_unfollowed_and_objections__tell_nothing(watch: Watch):
+    watch.view.heard(bulletin_of(CAROL_ID, TASK))
+    watch.view.heard(bulletin_of(7, awards=[AwardNotice(task=TASK, attempt=0, winner=2)]))
+    assert watch.view.recent() == ()
+
+
+def test_heard__floods__are_bounded_for_each_and_for_all_and_hide_none_of_our_own(watch: Watch):
+    watch.draw()
+    for speaker in (7, 8, 9):
+        watch.view.heard(bulletin_of(speaker, *map(task_of, range(64))))
+    by_coordinator = Counter(one.fields["coordinator"] for one in watch.view.recent() if one.name == "heard.offered")
+    assert by_coordinator == {7: TASKS_PER_COORDINATOR_PER_S, 8: TASKS_PER_S - TASKS_PER_COORDINATOR_PER_S}
+    for second in range(2 * MAX_FOLLOWED):
+        watch.clock.advance(1000)
+        watch.view.heard(bulletin_of(7, task_of(1000 + second)))
+    assert len(watch.view._elsewhere._followed) == MAX_FOLLOWED
+    names = Counter(one.name for one in watch.view.recent())
+    assert names["heard.offered"] == RECENT_HEARD
+    assert names["task.done"] == 1
 
 
 def test_members__own_and_connected__are_here(watch: Watch):

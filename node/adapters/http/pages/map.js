@@ -10,6 +10,7 @@ const MAX_DRAWN = 96;
 const MAX_NAMED = 18;
 const MAX_NUMBERED = 40;
 const MAX_SPARKS = 160;
+const MAX_OFFERED_ELSEWHERE = 12;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class NetworkMap {
@@ -117,6 +118,7 @@ export class NetworkMap {
   /** Draw one step of a task. */
   happened(step) {
     const place = this.places.get(step.miner);
+    const other = this.places.get(step.coordinator);
     if (step.name === "task.awarded") this.working.set(step.task, step.miner);
     if (["result.received", "task.done", "task.failed", "task.lease_expired", "task.abandoned"].includes(step.name)) {
       this.working.delete(step.task);
@@ -139,6 +141,12 @@ export class NetworkMap {
       case "result.received":
         if (place) this.spark("result", place, this.centre, 800);
         break;
+      case "heard.offered":
+        if (other) this.offerFrom(other);
+        break;
+      case "heard.awarded":
+        if (place && other) this.spark("award", other, place, 650);
+        break;
       default:
     }
   }
@@ -146,6 +154,12 @@ export class NetworkMap {
   wave() {
     this.hub?.querySelector(".wave").animate(
       [{ transform: "scale(1)", opacity: 0.8 }, { transform: "scale(2.1)", opacity: 0 }], { duration: 900, easing: "ease-out" });
+  }
+
+  /** Another coordinator offers to everybody: towards a few of them, as many coordinators may do so at once. */
+  offerFrom(coordinator) {
+    const miners = [...this.places.values()].filter((place) => place.member.role === "miner");
+    for (const miner of miners.slice(0, MAX_OFFERED_ELSEWHERE)) this.spark("offer", coordinator, miner, 700);
   }
 
   spark(kind, from, to, duration) {

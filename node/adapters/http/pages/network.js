@@ -5,6 +5,7 @@ import { follow, known, nameOf } from "./known.js";
 import { NetworkMap } from "./map.js";
 
 const MAX_TASKS = 9;
+const MAX_ELSEWHERE = 4;
 const MAX_ROWS = 100;
 const STEPS = ["offered", "claimed", "drawing", "done"];
 let map = null;
@@ -27,9 +28,11 @@ export function happened(steps, { past = false } = {}) {
 function note(step) {
   let task = tasks.get(step.task);
   if (!task) {
-    if (step.name !== "task.accepted" && step.name !== "task.offered") return;
-    task = { id: step.task, at: step.at, stage: 0, claims: new Set(), model: step.model };
+    if (!["task.accepted", "task.offered", "heard.offered"].includes(step.name)) return;
+    task = { id: step.task, at: step.at, stage: 0, claims: new Set(), model: step.model, of: step.coordinator };
     tasks.set(step.task, task);
+    const elsewhere = [...tasks.values()].filter((one) => one.of !== undefined);
+    if (elsewhere.length > MAX_ELSEWHERE) tasks.delete(elsewhere[0].id);
     while (tasks.size > MAX_TASKS) tasks.delete(tasks.keys().next().value);
   }
   switch (step.name) {
@@ -49,6 +52,15 @@ function note(step) {
       break;
     case "task.failed":
       Object.assign(task, { stage: 5, problem: words(step.reason) });
+      break;
+    case "heard.offered":
+      Object.assign(task, { stage: 1, problem: null });
+      break;
+    case "heard.awarded":
+      Object.assign(task, { stage: 3, miner: step.miner });
+      break;
+    case "heard.closed":
+      Object.assign(task, step.reason === "done" ? { stage: 4 } : { stage: 5, problem: words(step.reason) });
       break;
     case "task.lease_expired":
     case "task.abandoned":
@@ -75,6 +87,17 @@ function taskRow(task) {
 }
 
 function sentence(task) {
+  return task.of === undefined ? ofOurs(task) : `${nameOf(task.of)}: ${ofTheirs(task)}`;
+}
+
+/** What another coordinator says in public: not who claims, nor how long it takes. */
+function ofTheirs(task) {
+  if (task.stage === 5) return `ended without a picture: ${task.problem}`;
+  if (task.stage === 4) return task.miner === undefined ? "drawn" : `${nameOf(task.miner)} drew it`;
+  return task.stage === 3 ? `${nameOf(task.miner)} draws it` : "offered to all miners";
+}
+
+function ofOurs(task) {
   const claims = `${task.claims.size} ${task.claims.size === 1 ? "claim" : "claims"}`;
   if (task.stage === 5) return `ended without a picture: ${task.problem}`;
   if (task.stage === 4) return `${nameOf(task.miner)} drew it in ${seconds(task.took)}`;
