@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 NAME_WIDTH: Final = 13
 """Characters of the longest name of a finding, and one."""
+EXIT_RED: Final = 1
+EXIT_UNREADABLE: Final = 2
+"""As for every command whose settings a person must mend first."""
 
 
 def doctor(
@@ -31,7 +34,7 @@ def doctor(
 
     Settings, key, data folder, ports, reach, entry points, chain, contract, clock, registration, stake and gas; of a
     coordinator its escrow, of a miner its device, driver, memory and models. Nothing waits for ever. Exit codes: 0 all
-    is well, 1 something is red, 2 the command must be changed.
+    is well, 1 something is red, 2 the command or the settings must be changed before anything can be looked at.
 
       $ cuckoo doctor --config miner.toml
 
@@ -50,11 +53,13 @@ def doctor(
     except ConfigError as error:
         findings = [bad("settings", str(error), "mend what it names; cuckoo config example ROLE shows every key")]
         _show(findings[0], as_json=as_json)
+        code = EXIT_UNREADABLE
     else:
         source = config or "the flags"
         first = good("settings", f"{source}: a {settings.role} on {settings.params.name}")
         _show(first, as_json=as_json)
         findings = [first, *_examined(checks_of(settings, quick=quick), as_json=as_json)]
+        code = EXIT_RED if any(not finding.is_good for finding in findings) else 0
     red = sum(not finding.is_good for finding in findings)
     if as_json:
         print_line(
@@ -69,7 +74,7 @@ def doctor(
     else:
         number = "1 check" if len(findings) == 1 else f"{len(findings)} checks"
         print(f"{number}, {red} red" if red else f"{number}, all is well")
-    raise typer.Exit(1 if red else 0)
+    raise typer.Exit(code)
 
 
 def _examined(checks: "Sequence[Check]", *, as_json: bool) -> "list[Finding]":

@@ -167,10 +167,10 @@ def test_doctor__much_is_wrong__each_red_line_has_a_fix_and_the_exit_code_is_one
     assert lines[-1] == f"{sum(line[:4] in {'ok  ', 'RED '} for line in lines)} checks, 2 red"
 
 
-def test_doctor__settings_are_wrong__is_the_one_red_line(cuckoo, tmp_path):
+def test_doctor__settings_are_wrong__is_the_one_red_line_and_the_exit_code_is_two(cuckoo, tmp_path):
     (tmp_path / "node.toml").write_text('role = "minor"\n')
     code, found = examined(cuckoo, "--config", str(tmp_path / "node.toml"))
-    assert (code, list(found)) == (1, ["settings"])
+    assert (code, list(found)) == (2, ["settings"])
     assert "is not one of bootstrap, coordinator, miner" in found["settings"]["detail"]
     assert cuckoo("doctor", "--config", str(tmp_path / "node.toml"))[1].endswith("\n1 check, 1 red\n")
 
