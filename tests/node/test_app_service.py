@@ -222,7 +222,7 @@ async def test_serve__reason_that_is_no_name__is_left_out(app: MemoryLink, bench
     accepted = await app.hear()
     assert isinstance(accepted, OrderAccepted)
     bench.desk.deliver(accepted.task, Update(Stage.OFFERED, NOW, reason="Not a stable name!"))
-    while (await app.hear()).stage != "offered":  # type: ignore[union-attr]
+    while (news := await app.hear()).stage != "offered":  # type: ignore[union-attr]
         pass
     assert isinstance(news, OrderNews)
     assert news.reason is None
