@@ -72,19 +72,23 @@ class SettlementReader:
             return  # a node that is behind what another one has shown us
         block = await self._block(confirmed)
         number, hash_ = quantity(block.get("number"), COUNT_BITS), octets(block.get("hash"), 32)
-        anew = await self._is_lost()
+        anew = await self._is_lost(block)
         last = self._start - 1 if anew or self._read is None else self._read[0]
         while number - last > STRIDE_BLOCKS:
             last = await self._stride(last, own, sink, anew=anew)
             anew = False
         gap = number - last
-        logs = await self._events(last + 1, number, everything=gap <= SMALL_GAP)
+        if gap == 1:
+            logs = await self._events_of(hash_)
+        else:
+            logs = await self._events(last + 1, number, everything=gap <= SMALL_GAP)
         payments = await self._payments(logs, own)
         wanted = self._wanted(own, table)
         is_due = self._told is None or anew or gap > SMALL_GAP or number >= self._looked_at + LOOK_AGAIN_BLOCKS
         named = wanted if is_due else {one for one in wanted if one not in self._known} | _coordinators_in(logs)
         escrows = await self._escrows(sorted(named & wanted), hash_)
-        if octets((await self._block(number)).get("hash"), 32) != hash_:
+        # What was asked of one block by its hash is of that block, whatever the chain does meanwhile.
+        if gap > 1 and octets((await self._block(number)).get("hash"), 32) != hash_:
             raise Unavailable("the chain was re-organised while the Settlement contract was read")
         price = block.get("baseFeePerGas")
         gas_price = quantity(price) if price is not None else quantity(await self._rpc.call("eth_gasPrice"))
@@ -127,8 +131,8 @@ class SettlementReader:
         self._told, self._known, self._looked_at = None, frozenset(), -LOOK_AGAIN_BLOCKS
         return True
 
-    async def _is_lost(self) -> bool:
-        """Say whether there is nothing to go on from: nothing was read yet, or its block is not the chain's any more.
+    async def _is_lost(self, block: dict[str, Json]) -> bool:
+        """Say whether there is nothing to go on from to a block: nothing was read, or what is not before it any more.
 
         That takes a re-organisation deeper than the confirmations. Everything is read again then: payments that were
         taken back would stand in the accounts otherwise, and vouchers that they paid would never be redeemed.
@@ -136,6 +140,8 @@ class SettlementReader:
         if self._read is None:
             return True
         number, hash_ = self._read
+        if quantity(block.get("number"), COUNT_BITS) == number + 1:
+            return octets(block.get("parentHash"), 32) != hash_
         raw = await self._rpc.call("eth_getBlockByNumber", hex(number), False)
         return not isinstance(raw, dict) or octets(raw.get("hash"), 32) != hash_
 
@@ -150,6 +156,12 @@ class SettlementReader:
         if own.role is Role.COORDINATOR:
             return {own.id}
         return {row.id for row in table.rows if row.role is Role.COORDINATOR}
+
+    async def _events_of(self, block: bytes) -> list[Json]:
+        """Read all events of one block."""
+        assert self._address is not None
+        logs = await self._rpc.call("eth_getLogs", {"address": self._address, "blockHash": "0x" + block.hex()})
+        return _events_in(logs)
 
     async def _events(self, first: int, last: int, *, everything: bool) -> list[Json]:
         """Read events of these blocks: all of them, or only payments of this node."""
@@ -170,9 +182,7 @@ class SettlementReader:
                     raise
                 chunk = max(1, min(chunk, end - first + 1) // 4)  # public nodes limit blocks or results
                 continue
-            if not isinstance(logs, list) or not all(isinstance(log, dict) for log in logs):
-                raise Unavailable("the chain node sent no list of events")
-            found += logs
+            found += _events_in(logs)
             first = end + 1
         return found
 
@@ -228,6 +238,13 @@ class SettlementReader:
                 coordinators, _grouped(values, len(VIEWS)), strict=True
             )
         )
+
+
+def _events_in(logs: Json) -> list[Json]:
+    """Pass what is a list of events, as far as its shape tells."""
+    if not isinstance(logs, list) or not all(isinstance(log, dict) for log in logs):
+        raise Unavailable("the chain node sent no list of events")
+    return logs
 
 
 def _grouped(values: Sequence[Json], size: int) -> Iterable[Sequence[Json]]:

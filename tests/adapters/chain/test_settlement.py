@@ -188,6 +188,7 @@ async def test_step__block_is_another_one_at_the_end__tells_nothing_and_all_the_
         reader = one.reader()
         await one.seen(reader)
         await one.redeem(MINER, 7)
+        await one.rpc.call("anvil_mine", "0x1")  # one block alone is read by its hash
         blocks = 0
 
         def another(answer: bytes) -> bytes:
@@ -205,6 +206,38 @@ async def test_step__block_is_another_one_at_the_end__tells_nothing_and_all_the_
         one.cable.edit = lambda answer: answer
         (read,) = await one.seen(reader)
         assert amounts(read) == [(MINER, 7 * CAI, 7 * CAI)]
+
+
+def _asked(one: Scene) -> list[str]:
+    """Give what the node was asked since it was asked last, but for the head."""
+    bodies = [json.loads(body) for body in one.cable.bodies]
+    one.cable.bodies.clear()
+    methods = [call["method"] for body in bodies for call in (body if isinstance(body, list) else [body])]
+    return [method for method in methods if method != "eth_blockNumber"]
+
+
+async def test_step__next_block__costs_two_requests(tmp_path: Path):
+    async with scene(tmp_path) as one:
+        reader = one.reader()
+        await one.seen(reader)
+        for _ in range(2):
+            await one.rpc.call("anvil_mine", "0x1")
+            one.cable.bodies.clear()
+            (quiet,) = await one.seen(reader)
+            assert (quiet.payments, quiet.escrows, quiet.anew) == ((), (), False)
+            assert _asked(one) == ["eth_getBlockByNumber", "eth_getLogs"]
+
+
+async def test_step__next_block_is_of_another_branch__everything_is_read_anew(tmp_path: Path):
+    async with scene(tmp_path) as one:
+        await one.redeem(MINER, 7)
+        (read,) = await one.seen(one.reader())
+        ghost = replace(read.payments[0], place=9, amount=Wei(1))
+        await one.store.persist((replace(read, hash=Digest(bytes(32)), payments=(ghost,), anew=False),))
+        await one.rpc.call("anvil_mine", "0x1")
+        (again,) = await one.seen(one.reader())
+        assert again.anew
+        assert amounts(again) == [(MINER, 7 * CAI, 7 * CAI)]
 
 
 async def test_step__long_way_from_the_first_block__is_kept_stride_by_stride_and_never_gone_twice(
