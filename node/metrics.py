@@ -119,7 +119,8 @@ _STAGES: Final = (
 )
 """(stage, note that begins it, note that ends it)."""
 
-_FIRST: Final = frozenset(begin for _, begin, _ in _STAGES)
+_BEGUN_BY: Final = {name: tuple(stage for stage, begin, _ in _STAGES if begin is name) for name in NoteName}
+_ENDED_BY: Final = {name: tuple(stage for stage, _, end in _STAGES if end is name) for name in NoteName}
 _LAST: Final = frozenset({NoteName.TASK_DONE, NoteName.TASK_FAILED, NoteName.RECEIPT_RECEIVED, NoteName.JOB_FAILED})
 """After these nothing of a task is timed any more."""
 
@@ -159,6 +160,8 @@ class DomainMetrics:
         self._seconds = Histogram(
             "cuckoo_task_seconds", "Time of one task, by stage", ["stage"], buckets=BUCKETS_S, registry=registry
         )
+        self._stages: dict[str, Histogram] = {}
+        """Of those that were measured; to find one by its label costs more than to count in it."""
         self._timelines: OrderedDict[TaskId, dict[str, float]] = OrderedDict()
         self._accepted: set[TaskId] = set()
         ProcessCollector(registry=registry)
@@ -212,26 +215,35 @@ class DomainMetrics:
 
     def _time(self, name: NoteName, task: TaskId, fields: Mapping[str, str | int]) -> None:
         """Measure the stages that this event begins and ends."""
-        now = self._timer()
-        timeline = self._timelines.get(task, {})
-        if name in _FIRST and task not in self._timelines:
-            self._timelines[task] = timeline
-            if len(self._timelines) > MAX_TIMELINES:
-                self._timelines.popitem(last=False)
-        for stage, begin, end in _STAGES:
-            if name is end and (begun := timeline.pop(stage, None)) is not None:
-                self._seconds.labels(stage).observe(now - begun)
-            # Several claims may come for one offer: the wait for the award counts from the first.
-            if name is begin and not (name is NoteName.CLAIM_RECEIVED and stage in timeline):
-                timeline[stage] = now
+        begun, ended = _BEGUN_BY[name], _ENDED_BY[name]
+        if begun or ended:
+            now = self._timer()
+            timeline = self._timelines.get(task, {})
+            for stage in ended:
+                if (since := timeline.pop(stage, None)) is not None:
+                    self._observe(stage, now - since)
+            for stage in begun:
+                # Several claims may come for one offer: the wait for the award counts from the first.
+                if not (name is NoteName.CLAIM_RECEIVED and stage in timeline):
+                    timeline[stage] = now
+            if begun and task not in self._timelines:
+                self._timelines[task] = timeline
+                if len(self._timelines) > MAX_TIMELINES:
+                    self._timelines.popitem(last=False)
         if name is NoteName.TASK_DONE and "generation_ms" in fields:
-            self._seconds.labels("generation").observe(_whole(fields["generation_ms"]) / _MILLIS_PER_S)
+            self._observe("generation", _whole(fields["generation_ms"]) / _MILLIS_PER_S)
         if name is NoteName.TASK_ACCEPTED:
             self._accepted.add(task)
         if name in _LAST:
             self._timelines.pop(task, None)
             self._accepted.discard(task)
         self._open.set(len(self._accepted))
+
+    def _observe(self, stage: str, seconds: float) -> None:
+        histogram = self._stages.get(stage)
+        if histogram is None:
+            histogram = self._stages[stage] = self._seconds.labels(stage)
+        histogram.observe(seconds)
 
 
 @final
