@@ -26,7 +26,7 @@ from node.gateway import Drain, access_of, build_portal, serve_http
 from node.journal import StructuredJournal
 from node.live_network import LiveView
 from node.miner_engine import build_miner_engine
-from node.ports import Clock, Journal, Ports
+from node.ports import Clock, Journal, Ports, Reach
 from node.recording import RecordedSink, Recorder
 from node.settings import NodeRole, Settings
 from node.upkeep import keep_tidy
@@ -71,6 +71,8 @@ class NodeInfo:
     """Whom its API serves, in a few words."""
     metrics_url: str | None = None
     """Where Prometheus asks it, beside its API."""
+    reach: Reach = "unknown"
+    """Whether others can dial it where it listens, as far as peers have tried."""
     drain: Drain = trio.lowlevel.checkpoint
     """Lets it take no more tasks, and returns once no app waits for an answer."""
 
@@ -233,6 +235,7 @@ def real_ports(
             max_connections=overlay.max_connections,
             relays=overlay.relays,
             service=limits if overlay.relay else None,
+            asks_reach=settings.role is not NodeRole.MINER,
         ),
         secret,
         clock,
@@ -315,6 +318,7 @@ async def run_with(
                 http_url=url,
                 access=access,
                 metrics_url=metrics_url,
+                reach=ports.transport.reach,
             )
 
         info = replace(describe(), drain=drain)

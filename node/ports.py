@@ -8,7 +8,7 @@ and which ends only by cancellation or by a fault of ours.
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import trio
 
@@ -86,6 +86,10 @@ class GossipRecorder(Protocol):
         ...
 
 
+Reach = Literal["unknown", "public", "private"]
+"""Whether others can dial a node where it listens."""
+
+
 class AppLink(Protocol):
     """The submit stream of one app."""
 
@@ -139,6 +143,11 @@ class Transport(Protocol):
     @property
     def peer_id(self) -> PeerId:
         """Our own peer id."""
+        ...
+
+    @property
+    def reach(self) -> Reach:
+        """Whether others can dial us where we listen, as far as peers have tried."""
         ...
 
     def addresses(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ class NoteName(StrEnum):
     PEER_UNREACHABLE = "peer.unreachable"
     PEER_JUDGED = "peer.judged"
     PEER_BANNED = "peer.banned"
+    REACH_KNOWN = "reach.known"
     RELAY_HELD = "relay.held"
     RELAY_LOST = "relay.lost"
     RELAY_RESERVED = "relay.reserved"

@@ -1,7 +1,7 @@
 """``cuckoo status``: the network as its contracts show it, or a node that runs on this machine."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -55,6 +55,12 @@ def status(
     _print(nodes, count, staked, unbonding, pool, rate, now)
 
 
+_DIALLED: Final = {
+    "public": "others can dial it where it listens",
+    "private": "nobody could dial it where it listens: open its port, or name relays in overlay.relays",
+}
+
+
 def _show_node(folder: Path, *, as_json: bool) -> None:
     """Show a node that runs on this machine."""
     from node.adapters.control import ask
@@ -69,6 +75,8 @@ def _show_node(folder: Path, *, as_json: bool) -> None:
     print(f"  key       {said['address']}, {f'node {number}' if number else 'not active in the present stake table'}")
     for address in said["addresses"]:
         print(f"  reached   {address}")
+    if said["reach"] != "unknown":
+        print(f"  dialled   {_DIALLED[said['reach']]}")
     if said["http_url"]:
         print(f"  API       {said['http_url']}")
     if "service" in said:

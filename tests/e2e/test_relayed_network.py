@@ -1,5 +1,7 @@
 """A whole network of processes whose nodes meet through a relay alone: a task is done, and its receipt is there."""
 
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import pytest
 
 from protocol.notes import NoteName
 from tests.support.devnet import Running, devnet, wait_until
-from tests.support.processes import again, done, kill, submitted
+from tests.support.processes import ROOT, again, done, kill, submitted
 
 pytestmark = pytest.mark.e2e
 
@@ -45,3 +47,8 @@ def test_network__coordinator_and_miner_reached_through_a_relay_alone__task_done
         carried = _said(network, bootstrap, NoteName.RELAY_CARRIES)
         assert {coordinator["peer_id"], miner["peer_id"]} == {carried[-1]["peer"], carried[-1]["source"]}
         wait_until(lambda: _said(network, miner, NoteName.RECEIPT_RECEIVED), "the receipt")
+        wait_until(lambda: _said(network, coordinator, NoteName.REACH_KNOWN), "what peers found when they dialled it")
+        command = [sys.executable, "-m", "node", "status", "--node", str(Path(coordinator["config"]).parent)]
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert f"reached   {bootstrap['addresses'][0]}/p2p-circuit/p2p/{coordinator['peer_id']}\n" in said
+        assert "dialled   others can dial it where it listens\n" in said

@@ -118,7 +118,8 @@ async def main(number: int, listen: str, relay: str, bootstraps: list[str]) -> N
     Args:
         number: Whose key it has.
         listen: Where it listens.
-        relay: ``serve`` for a relay, ``use`` to be reached through its bootstraps, or ``none``.
+        relay: ``serve`` for a relay, ``use`` to be reached through its bootstraps, ``ask`` to find out whether it
+            must be, or ``none``.
         bootstraps: Whom it joins.
     """
     async with overlay() as place, trio.open_nursery() as nursery:
@@ -133,10 +134,11 @@ async def main(number: int, listen: str, relay: str, bootstraps: list[str]) -> N
             listen=listen,
             relays=bootstraps if relay == "use" else (),
             service=RelayLimits() if relay == "serve" else None,
+            asks_reach=relay == "ask",
         )
         node.transport.subscribe(TOPIC)
         say("listening", peer=node.id)
-        if relay == "use":
+        if relay in {"use", "ask"}:
             await until(lambda: node.journal.of(NoteName.RELAY_HELD), "a reservation")
             say("reserved", addresses=node.transport.addresses())
         if number != BOOTSTRAP:

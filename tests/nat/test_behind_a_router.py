@@ -159,6 +159,20 @@ def test_coordinator_at_home__no_port_open__works_through_a_relay_with_a_miner_a
         print(f"works again {time.monotonic() - began:.1f} s after the coordinator's address changed")
 
 
+def test_coordinator_at_home__names_no_relay__finds_out_that_nobody_can_dial_it_and_works_all_the_same(
+    world: list[str],
+) -> None:
+    home = "/ip4/0.0.0.0/tcp/4001"
+    entry = f"/ip4/203.0.113.1/tcp/4001/p2p/{BOOTSTRAP}"
+    with ExitStack() as nodes:
+        nodes.enter_context(_node(world, "internet", 4, "/ip4/203.0.113.1/tcp/4001", relay="serve"))
+        coordinator = nodes.enter_context(_node(world, "two", 1, home, entry, relay="ask"))
+        assert coordinator.hears("reserved")["addresses"] == [f"{entry}/p2p-circuit/p2p/{COORDINATOR}"]
+        one = nodes.enter_context(_node(world, "one", 2, home, entry))
+        coordinator.hears("stream", peer=ONE, relayed=True)
+        assert one.hears("received")["data"].startswith("award of claim")
+
+
 def test_ip6__global_addresses__dialled_found_and_worked_with(world: list[str]) -> None:
     # Upstream leaves global addresses of IPv6 alone where it finds none on this machine: loopback shows nothing of it.
     entry = f"/ip6/2000:1::1/tcp/4001/p2p/{COORDINATOR}"

@@ -10,7 +10,7 @@ from node import driver as driver_module
 from node.adapters.memory.store import MemoryStore
 from node.desk import TaskDesk
 from node.driver import Driver
-from node.ports import EventSink, Gatekeeper, Ports
+from node.ports import EventSink, Gatekeeper, Ports, Reach
 from protocol.chain_records import Confirmed, ContractCall, Failed, Transaction, TransactionRequested
 from protocol.crypto.keys import NodeKey
 from protocol.effects import (
@@ -126,6 +126,10 @@ class World:
 
     def provide(self, key: str) -> None:
         self.acts.append("provide")
+
+    @property
+    def reach(self) -> Reach:
+        return "unknown"
 
     def find_providers(self, key: str) -> None:
         self.acts.append("find")

@@ -188,6 +188,7 @@ class Overlay:
         max_connections: int = 64,
         relays: Sequence["Running | str"] = (),
         service: RelayLimits | None = None,
+        asks_reach: bool = False,
     ) -> Running:
         """Start a node with the key of that number; every node knows every standing."""
         if standing is not Standing.STRANGER:
@@ -199,6 +200,7 @@ class Overlay:
             max_connections=max_connections,
             relays=tuple(node if isinstance(node, str) else node.address for node in relays),
             service=service,
+            asks_reach=asks_reach,
         )
         journal, memory = RecordingJournal(), MemoryBook(book)
         record = MemoryRecord()

@@ -102,6 +102,10 @@ class CircuitBytes(SecureBytes):
         self._stream = wire.stream
         self._ciphertext += wire.early()
 
+    def remote_address(self) -> tuple[str, int] | None:
+        """Say nothing: the relay is not where the peer is."""
+        return None
+
     async def read(self) -> bytes:
         """Give what has come, at least one byte; empty once the peer has closed.
 

@@ -353,7 +353,7 @@ class OverlayMuxer(IMuxedConn):
 
     def get_remote_address(self) -> tuple[str, int] | None:
         """Give host and port of the peer."""
-        return self._secured.get_remote_address()
+        return self._bytes.remote_address()
 
     def get_transport_addresses(self) -> list[Multiaddr]:
         """Give the addresses of the transport under this connection."""

@@ -43,7 +43,7 @@ from node.adapters.libp2p.identity import from_libp2p, to_libp2p
 from node.adapters.libp2p.muxed_stream import MuxedStream, muxed_of
 from node.adapters.libp2p.muxer import OverlayMuxer
 from node.adapters.libp2p.peers import Peers
-from node.adapters.libp2p.settings import CheckedSettings, Endpoint
+from node.adapters.libp2p.settings import MAX_RELAYS, CheckedSettings, Endpoint
 from node.ports import Clock, Journal
 from protocol.effects import Offence
 from protocol.errors import InvalidMessage
@@ -91,6 +91,8 @@ class Circuits:
         self._dialler = dialler
         self._journal = journal
         self._clock = clock
+        self._relays = {relay.peer: relay for relay in settings.relays if relay.peer != peers.own_id}
+        """Those that may bring us circuits."""
         self._held: dict[PeerId, Multiaddr] = {}
         """The relays that let us be reached, and the addresses that lead to us through them."""
         self._open: Counter[PeerId] = Counter()
@@ -101,7 +103,7 @@ class Circuits:
 
     def told(self, addresses: list[Multiaddr]) -> list[Multiaddr]:
         """Give what to tell others: who needs a relay cannot be dialled where it listens, only where a person says."""
-        if not self._settings.relays:
+        if not self._settings.relays and not self._held:
             return addresses
         own = f"/p2p/{self._peers.own_id}"
         announced = addresses if self._settings.announce else []
@@ -112,9 +114,22 @@ class Circuits:
     async def run(self) -> None:
         """Hold a reservation at every relay until cancelled."""
         async with trio.open_nursery() as nursery:
-            for relay in self._settings.relays:
-                if relay.peer != self._peers.own_id:
-                    nursery.start_soon(self._keep, relay)
+            for relay in self._relays.values():
+                nursery.start_soon(self._keep, relay)
+
+    async def run_at_bootstraps(self) -> None:
+        """Hold reservations at the entry points until cancelled, where no person has named relays or addresses."""
+        if self._settings.relays or self._settings.announce:
+            return
+        direct = [each for each in self._settings.bootstraps if relay_of(each.address) is None]
+        self._relays = {each.peer: each for each in direct[:MAX_RELAYS] if each.peer != self._peers.own_id}
+        try:
+            await self.run()
+        finally:
+            for relay in self._relays.values():
+                if relay.peer in self._held:
+                    self._hold(relay, False)
+            self._relays = {}
 
     async def _keep(self, relay: Endpoint) -> None:
         failures = 0
@@ -174,7 +189,7 @@ class Circuits:
         relay = from_libp2p(stream.muxed_conn.peer_id)
         muxed = muxed_of(stream)
         # What is answered to a reservation may come after the first circuit over it.
-        if relay not in {each.peer for each in self._settings.relays} or not is_direct(stream.muxed_conn):
+        if relay not in self._relays or not is_direct(stream.muxed_conn):
             self._peers.judge(relay, Offence.MINOR, "relay.unasked")
             await _say(stream, Status.PERMISSION_DENIED)
             return

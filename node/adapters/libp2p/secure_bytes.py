@@ -38,6 +38,14 @@ class SecureBytes:
     def _attach(self, raw: RawConnection) -> None:
         self._socket = cast("TrioTCPStream", raw.stream).stream.socket
 
+    def remote_address(self) -> tuple[str, int] | None:
+        """Say where the peer is; None where nobody knows. Upstream does not for IPv6, whose socket names four parts."""
+        try:
+            host, port = self._socket.getpeername()[:2]
+        except OSError:
+            return None
+        return str(host), int(port)
+
     async def read(self) -> bytes:
         """Give what has come, at least one byte; empty once the peer has closed.
 

@@ -53,6 +53,8 @@ class OverlaySettings:
     """Multiaddresses with ``/p2p/<peer id>`` of relays through which others reach this node."""
     service: "RelayLimits | None" = None
     """What this node carries as a relay; None for no relay."""
+    asks_reach: bool = False
+    """Whether it asks peers if they can dial it, and is reached through its bootstraps if not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,7 @@ class CheckedSettings:
     max_connections: int
     relays: tuple[Endpoint, ...] = ()
     service: RelayLimits | None = None
+    asks_reach: bool = False
 
 
 def check(settings: OverlaySettings) -> CheckedSettings:
@@ -167,6 +170,7 @@ def check(settings: OverlaySettings) -> CheckedSettings:
         settings.max_connections,
         _endpoints("relays", settings.relays, may_be_relayed=False),
         settings.service,
+        settings.asks_reach,
     )
 
 

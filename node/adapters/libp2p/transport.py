@@ -13,6 +13,7 @@ from libp2p.host.basic_host import BasicHost
 from libp2p.tools.anyio_service import background_trio_service
 
 from node.adapters.libp2p.artifacts import Artifacts
+from node.adapters.libp2p.autonat import AutoNat
 from node.adapters.libp2p.budget import Budgets
 from node.adapters.libp2p.dht import OverlayDht
 from node.adapters.libp2p.dialling import Dialler
@@ -36,7 +37,7 @@ from node.adapters.libp2p.relay_service import RelayService
 from node.adapters.libp2p.settings import AddressBook, OverlaySettings, check, check_ports_free
 from node.adapters.libp2p.submits import Submits
 from node.adapters.libp2p.work import WorkStreams
-from node.ports import AppFace, Clock, EventSink, Gatekeeper, GossipRecorder, Journal, Ready
+from node.ports import AppFace, Clock, EventSink, Gatekeeper, GossipRecorder, Journal, Reach, Ready
 from protocol.crypto.keys import NodeKey
 from protocol.effects import Lane, Offence
 from protocol.errors import ConfigError
@@ -109,6 +110,7 @@ class OverlayTransport:
         self._book = address_book
         self._recorder = recorder
         self._addresses: tuple[str, ...] = ()
+        self._reach: Reach = "unknown"
         self._closing = False
         self._parts: _Parts | None = None
         self._app_face: AppFace | None = None
@@ -120,6 +122,11 @@ class OverlayTransport:
     def peer_id(self) -> PeerId:
         """Our own peer id."""
         return self._peer_id
+
+    @property
+    def reach(self) -> Reach:
+        """Whether others can dial us where we listen, as far as peers have tried."""
+        return self._reach
 
     def addresses(self) -> tuple[str, ...]:
         """Multiaddresses under which others can dial us; empty before ``run`` is ready."""
@@ -197,6 +204,7 @@ class OverlayTransport:
                 circuits = Circuits(host, self._settings, peers, dialler, self._journal, self._clock)
                 if self._settings.service is not None:
                     RelayService(host, peers, self._settings.service, self._journal, self._clock)
+                autonat = AutoNat(host, peers, self._journal, self._settings.listen)
                 artifacts = Artifacts(host, peers, dialler, gatekeeper, sink, self._journal, nursery)
                 Submits(host, peers, lambda: self._app_face)
                 async with host.run(listen_addrs=self._settings.listen):
@@ -218,11 +226,33 @@ class OverlayTransport:
                     nursery.start_soon(dialler.run)
                     nursery.start_soon(discovery.run)
                     nursery.start_soon(circuits.run)
+                    if self._settings.asks_reach:
+                        nursery.start_soon(self._keep_reached, autonat, circuits)
                     nursery.start_soon(self._subscribe_all, pubsub)
                     nursery.start_soon(self._publish_all, pubsub)
                     self._replay()
                     task_status.started()
                     await trio.sleep_forever()
+
+    async def _keep_reached(self, autonat: AutoNat, circuits: Circuits) -> None:
+        """Find out whether others can dial us, and be reached through the bootstraps as long as they cannot."""
+        async with trio.open_nursery() as nursery:
+            scope = trio.CancelScope()
+
+            async def be_reached(until: trio.CancelScope) -> None:
+                with until:
+                    await circuits.run_at_bootstraps()
+
+            def changed(reach: Reach) -> None:
+                nonlocal scope
+                self._reach = reach
+                scope.cancel()
+                if reach == "private":
+                    scope = trio.CancelScope()
+                    nursery.start_soon(be_reached, scope)
+
+            autonat.on_reach = changed
+            await autonat.run()
 
     def _require_listening(self, host: BasicHost) -> None:
         if len(swarm_of(host).listeners) < len(set(self._settings.listen)):

@@ -10,7 +10,7 @@ from typing import final
 
 import trio
 
-from node.ports import AppFace, EventSink, Gatekeeper, Ready
+from node.ports import AppFace, EventSink, Gatekeeper, Reach, Ready
 from protocol.effects import Lane, Offence
 from protocol.events import (
     ArtifactReceived,
@@ -66,6 +66,11 @@ class MemoryTransport:
     def peer_id(self) -> PeerId:
         """Our own peer id."""
         return self._peer
+
+    @property
+    def reach(self) -> Reach:
+        """Say that everybody reaches everybody here."""
+        return "public"
 
     def addresses(self) -> tuple[str, ...]:
         """Give an address that only this network understands."""
