@@ -31,6 +31,7 @@ from node.adapters.libp2p.host import swarm_of
 from node.adapters.libp2p.identity import from_libp2p, to_libp2p
 from node.adapters.libp2p.muxed_stream import muxed_of
 from node.adapters.libp2p.peers import Peers
+from node.adapters.libp2p.settings import CIRCUIT
 from node.ports import Journal, Reach
 from protocol.effects import Offence
 from protocol.errors import InvalidMessage
@@ -67,7 +68,7 @@ SURE_S: Final = 1800.0
 class AutoNat:
     """Both halves of one node."""
 
-    def __init__(self, host: BasicHost, peers: Peers, journal: Journal, listened: Sequence[Multiaddr]) -> None:
+    def __init__(self, host: BasicHost, peers: Peers, journal: Journal) -> None:
         """Serve from now on; ``run`` asks."""
         self.reach: Reach = "unknown"
         self.on_reach: Callable[[Reach], None] = lambda _reach: None
@@ -75,7 +76,6 @@ class AutoNat:
         self._host = host
         self._peers = peers
         self._journal = journal
-        self._ports = [address.value_for_protocol("tcp") for address in listened]
         self._by_peer = Budgets(DIALS_PER_S, BURST_DIALS)
         self._all = Budget(ALL_DIALS_PER_S, BURST_ALL_DIALS)
         self._random = random.SystemRandom()
@@ -162,6 +162,15 @@ class AutoNat:
             return "unknown"
         return answers.most_common(1)[0][0]
 
+    def _candidates(self, seen: Multiaddr | None) -> list[Multiaddr]:
+        """Give where we may be: what we tell others, and our ports at the address that a peer sees us at."""
+        listened = self._host.get_transport_addrs()
+        found = [each for each in (*map(bare, self._host.get_addrs()), *listened) if CIRCUIT not in str(each)]
+        if seen is not None:
+            head = str(seen).rpartition("/tcp/")[0]
+            found += [Multiaddr(f"{head}/tcp/{address.value_for_protocol('tcp')}") for address in listened]
+        return found
+
     async def _ask_one(self, peer: PeerId) -> Reach:
         try:
             connection = direct_connection(self._host, to_libp2p(peer))
@@ -171,11 +180,7 @@ class AutoNat:
                     told = Identify.FromString(await VarintFrames(muxed_of(stream), MAX_MESSAGE_BYTES).read())
                 finally:
                     await reset(stream)
-                seen = read_address(told.observed_addr)
-                candidates = [bare(address) for address in self._host.get_addrs()]
-                if seen is not None:
-                    head = str(seen).rpartition("/tcp/")[0]
-                    candidates += [Multiaddr(f"{head}/tcp/{port}") for port in self._ports]
+                candidates = self._candidates(read_address(told.observed_addr))
                 stream = await open_on(self._host, connection, AUTONAT)
                 try:
                     await _write(stream, write_question(self._host.get_id(), candidates))

@@ -204,7 +204,7 @@ class OverlayTransport:
                 circuits = Circuits(host, self._settings, peers, dialler, self._journal, self._clock)
                 if self._settings.service is not None:
                     RelayService(host, peers, self._settings.service, self._journal, self._clock)
-                autonat = AutoNat(host, peers, self._journal, self._settings.listen)
+                autonat = AutoNat(host, peers, self._journal)
                 artifacts = Artifacts(host, peers, dialler, gatekeeper, sink, self._journal, nursery)
                 Submits(host, peers, lambda: self._app_face)
                 async with host.run(listen_addrs=self._settings.listen):
