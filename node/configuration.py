@@ -24,6 +24,7 @@ from protocol.params import Params
 
 ONLY_FOR: Final[Mapping[str, NodeRole]] = {
     "http": NodeRole.COORDINATOR,
+    "content": NodeRole.COORDINATOR,
     "portal": NodeRole.COORDINATOR,
     "engine": NodeRole.MINER,
     "miner": NodeRole.MINER,
@@ -43,6 +44,7 @@ PATH_KEYS: Final = (
     "record.file",
     "engine.model_folders",
     "engine.pulled_models",
+    "content.safety_checker",
 )
 """Keys whose relative paths are meant from the file that holds them."""
 

@@ -3,7 +3,9 @@
 A part of the composition root; FastAPI is imported by its functions, so that other roles do without.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
@@ -12,7 +14,9 @@ import trio
 
 from node.api_keys import follow_api_keys, read_api_keys
 from node.app_service import AppService
-from node.desk import TaskDesk
+from node.content_policy import refusal_of
+from node.content_review import PictureReviewer, PromptReviewer, RefusedWords, ReviewedDesk
+from node.desk_ports import Desk
 from node.journal import StructuredJournal
 from node.live_network import LiveView
 from node.ports import Clock, Journal, Transport
@@ -37,6 +41,59 @@ def access_of(settings: Settings) -> str:
     return f"whoever has {'the' if known == 1 else f'one of {known}'} API key{'s'[: known - 1]}"
 
 
+@dataclass(frozen=True, slots=True)
+class Reviewers:
+    """Who looks at prompts and pictures of a coordinator."""
+
+    prompts: tuple[PromptReviewer, ...]
+    pictures: tuple[PictureReviewer, ...]
+    open_in: tuple[Callable[[], AbstractAsyncContextManager[None]], ...]
+    """What they need while they are asked."""
+
+
+def reviewers_of(settings: Settings) -> Reviewers:
+    """Find who is to look at prompts and pictures; nobody unless the settings say so.
+
+    Raises:
+        ConfigError: The safety checker's files or libraries are not there, or a refused word is none.
+    """
+    section = settings.content
+    prompts: list[PromptReviewer] = []
+    pictures: list[PictureReviewer] = []
+    open_in: list[Callable[[], AbstractAsyncContextManager[None]]] = []
+    if section.refused_words:
+        prompts.append(RefusedWords(refusal_of(section.refused_words, "content.refused_words")))
+    if section.safety_checker is not None:
+        from node.adapters.review import SafetyChecker
+
+        checker = SafetyChecker(section.safety_checker)
+        pictures.append(checker)
+        open_in.append(checker.opened)
+    if section.hook is not None:
+        from node.adapters.review import HttpHook
+
+        hook = HttpHook(section.hook, section.hook_limit_s)
+        prompts.append(hook)
+        pictures.append(hook)
+        open_in.append(hook.opened)
+    return Reviewers(tuple(prompts), tuple(pictures), tuple(open_in))
+
+
+@asynccontextmanager
+async def reviewed(settings: Settings, desk: Desk, journal: Journal) -> AsyncGenerator[Desk]:
+    """Put in front of a desk whoever looks at prompts and pictures.
+
+    Raises:
+        ConfigError: As ``reviewers_of``.
+    """
+    found = reviewers_of(settings)
+    async with AsyncExitStack() as stack:
+        for opened in found.open_in:
+            await stack.enter_async_context(opened())
+        looked_at = found.prompts or found.pictures
+        yield ReviewedDesk(desk, found.prompts, found.pictures, journal) if looked_at else desk
+
+
 def build_portal(settings: Settings, live: LiveView, nursery: trio.Nursery) -> "Portal":
     """Build what the portal page asks; it lives as long as the nursery."""
     from node.adapters.http import Portal
@@ -51,7 +108,7 @@ def build_portal(settings: Settings, live: LiveView, nursery: trio.Nursery) -> "
 
 async def serve_http(
     settings: Settings,
-    desk: TaskDesk,
+    desk: Desk,
     portal: "Portal | None",
     catalog: Catalog,
     clock: Clock,
@@ -65,27 +122,20 @@ async def serve_http(
 
     section = settings.http
     ring = KeyRing(read_api_keys(settings.api_keys_file), clock.now)
-    gateway = Gateway(
-        HttpSettings(
-            host=section.host,
-            port=section.port,
-            require_key=settings.requires_key,
-            cors_origins=section.cors_origins,
-            nearest_sizes=section.sizes == "nearest",
-            public_url=section.public_url,
-            trusted_proxies=tuple(ip_network(network) for network in section.trusted_proxies),
-        ),
-        desk,
-        catalog,
-        journal.registry,
-        journal,
-        ring=ring,
-        portal=portal,
+    chosen = HttpSettings(
+        host=section.host,
+        port=section.port,
+        require_key=settings.requires_key,
+        cors_origins=section.cors_origins,
+        nearest_sizes=section.sizes == "nearest",
+        public_url=section.public_url,
+        trusted_proxies=tuple(ip_network(network) for network in section.trusted_proxies),
     )
-    if settings.submit.enabled:
-        orders = gateway.app_orders(require_key=settings.requires_key_to_submit)
-        transport.serve_apps(AppService(desk, orders.place, clock, journal))
-    async with trio.open_nursery() as nursery:
+    async with reviewed(settings, desk, journal) as front, trio.open_nursery() as nursery:
+        gateway = Gateway(chosen, front, catalog, journal.registry, journal, ring=ring, portal=portal)
+        if settings.submit.enabled:
+            orders = gateway.app_orders(require_key=settings.requires_key_to_submit)
+            transport.serve_apps(AppService(front, orders.place, clock, journal))
         nursery.start_soon(follow_api_keys, settings.api_keys_file, ring.replace, partial(_complain, journal))
         port = await nursery.start(gateway.run)
         task_status.started((port, gateway.drain))

@@ -94,6 +94,7 @@ _REASONS: Final[Mapping[NoteName, tuple[str, str, str]]] = {
 _EVENTS: Final[Mapping[NoteName, tuple[str, str]]] = {
     NoteName.TASK_OFFERED: ("cuckoo_offers", "Offers published"),
     NoteName.RECEIPT_RECEIVED: ("cuckoo_receipts", "Receipts received for finished work"),
+    NoteName.PICTURE_WITHHELD: ("cuckoo_pictures_withheld", "Pictures that were drawn and are shown to nobody"),
     NoteName.KEYS_UNREADABLE: ("cuckoo_api_keys_unreadable", "Times that the changed file of API keys was unreadable"),
     NoteName.STORE_FULL: ("cuckoo_store_full", "Times that the disk was full and this node waited for space"),
     NoteName.PEER_BANNED: ("cuckoo_bans", "Peers banned for a while"),

@@ -261,6 +261,7 @@ class StoredTask:
     accepted: TaskAccepted
     done: TaskDone | None
     failed: TaskFailed | None
+    """Beside ``done`` only where the picture was made and is withheld."""
 
 
 class ChainStore(Protocol):

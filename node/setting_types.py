@@ -2,6 +2,7 @@
 
 import ipaddress
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -38,6 +39,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _hook(value: str) -> str:
+    """Accept an address to which prompts and pictures may be sent."""
+    parts = urlsplit(_web_address(value))
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError(f"{value!r} would send prompts over the network in clear: use https, or 127.0.0.1")
+    return value
 
 
 def _ethereum_address(value: str) -> str:
@@ -86,6 +95,7 @@ def _hours(value: str) -> str:
 
 Hours = Annotated[str, Field(max_length=64), AfterValidator(_hours)]
 RefusedWord = Annotated[str, Field(min_length=1, max_length=100)]
+HookAddress = Annotated[str, Field(max_length=2048), AfterValidator(_hook)]
 WebAddress = Annotated[str, Field(max_length=2048), AfterValidator(_web_address)]
 Origin = Annotated[str, Field(max_length=256), AfterValidator(_origin)]
 IpNetwork = Annotated[str, Field(max_length=64), AfterValidator(_network)]

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from node.setting_types import (
     BootstrapAddress,
     EthereumAddress,
+    HookAddress,
     Hours,
     IpNetwork,
     ListenAddress,
@@ -267,6 +268,21 @@ class CoordinatorSection(Section):
 
 
 @final
+class ContentSection(Section):
+    """What a coordinator does not let be ordered or shown. Nothing is looked at unless one of these is set."""
+
+    refused_words: Annotated[tuple[RefusedWord, ...], Field(max_length=1000)] = ()
+    """Words and phrases of prompts that are refused: ``word`` alone, ``word*`` with any ending."""
+    hook: HookAddress | None = None
+    """Address of a program of yours that is asked about every prompt and picture, as the README tells."""
+    hook_limit_s: Annotated[float, Field(ge=0.1, le=60)] = 5.0
+    """Longest wait (s) for its answer. Without one nothing is taken or shown."""
+    safety_checker: Path | None = None
+    """Folder in diffusers layout with the safety checker of Stable Diffusion 1.5 (``safety_checker`` and
+    ``feature_extractor``): every picture is looked at, in a process of its own, which needs the extra ``miner``."""
+
+
+@final
 class RecordSection(Section):
     """A record of public gossip, which ``cuckoo audit`` reads."""
 
@@ -334,6 +350,7 @@ class Settings(Section):
     engine: EngineSection = EngineSection()
     miner: MinerSection = MinerSection()
     coordinator: CoordinatorSection = CoordinatorSection()
+    content: ContentSection = ContentSection()
     record: RecordSection = RecordSection()
     metrics: MetricsSection = MetricsSection()
     tracing: TracingSection = TracingSection()

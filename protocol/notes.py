@@ -70,6 +70,7 @@ class NoteName(StrEnum):
     TASK_READY = "task.ready"
     TASK_DONE = "task.done"
     TASK_FAILED = "task.failed"
+    PICTURE_WITHHELD = "picture.withheld"
     MINER_PAUSED = "miner.paused"
     MINER_CLOSED = "miner.closed"
     MINER_OPENED = "miner.opened"

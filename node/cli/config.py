@@ -18,11 +18,13 @@ def check(files: Annotated[list[Path], typer.Argument(help="TOML files to check.
     """
     from node import keystore
     from node.configuration import load_settings
+    from node.gateway import reviewers_of
     from node.model_shelf import require_models
 
     for file in files:
         settings = load_settings(file, {})
         require_models(settings)
+        reviewers_of(settings)
         keystore.require_files(settings.keystore, settings.key.password_file)
         if settings.chain.gas_keystore is not None:
             keystore.require_files(

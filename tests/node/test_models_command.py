@@ -136,6 +136,25 @@ def test_config_check__model_that_a_node_could_not_serve__one_line_and_exit_code
     assert errors.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            'safety_checker = "nothing"',
+            "content.safety_checker: there is no safety_checker/config.json in {folder}/nothing",
+        ),
+        ('refused_words = ["!"]', "content.refused_words: '!' has no letter or digit: "),
+    ],
+)
+def test_config_check__nobody_could_look_so_at_content__one_line_and_exit_code_two(cuckoo, tmp_path, content, said):
+    path = tmp_path / "coordinator.toml"
+    path.write_text(SETTINGS.replace("miner", "coordinator") + f"[content]\n{content}\n")
+    code, output, errors = cuckoo("config", "check", str(path))
+    assert (code, output) == (2, "")
+    assert errors.startswith("error: " + said.format(folder=tmp_path))
+    assert errors.count("\n") == 1
+
+
 def test_completion__of_a_name__comes_from_the_catalog(cuckoo, monkeypatch):
     monkeypatch.setenv("_CUCKOO_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", "cuckoo models pull sdx")

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from node.journal import StructuredJournal
 from node.ports import Chain, EventSink, Ports, Ready
 from node.settings import (
     ChainSection,
+    ContentSection,
     HttpSection,
     MetricsSection,
     MinerSection,
@@ -35,6 +37,7 @@ from protocol.task.webp import check_webp
 from protocol.units import Epoch, Wei
 from tests.support import networks
 from tests.support.pictures import png
+from tests.support.web_server import QuietHandler, listening
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:hypercorn")
 
@@ -73,6 +76,7 @@ class Network:
         delay_ms: int = 0,
         chain: Chain | None = None,
         http: HttpSection | None = None,
+        content: ContentSection | None = None,
         **miner: Any,
     ) -> NodeInfo:
         clock, journal = SystemClock(), StructuredJournal()
@@ -93,6 +97,8 @@ class Network:
         settings = self.settings(role, name, **miner)
         if http is not None:
             settings = settings.model_copy(update={"http": http})
+        if content is not None:
+            settings = settings.model_copy(update={"content": content})
         identity = identity_of(settings, hashlib.sha256(secret).digest())
         return await nursery.start(run_with, ports, settings, identity, journal)
 
@@ -156,6 +162,41 @@ async def test_generation__miner_leaves_mid_job__another_makes_it(tmp_path: Path
     done = next(stored.done for stored in network.stores["carol"]._tasks.values())
     assert done is not None
     assert done.miner == 2
+
+
+class Operator(QuietHandler):
+    """Refuses prompts with guns, and every picture."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        refused = asked["kind"] == "picture" or "gun" in asked["prompt"]
+        self.answer(200, json.dumps({"refused": refused, "reason": "no guns"}).encode())
+
+
+async def test_content__hook_refuses__no_task_for_a_prompt_and_no_picture_but_the_miner_is_paid(tmp_path: Path) -> None:
+    network = Network(tmp_path)
+    with listening(Operator) as url:
+        async with trio.open_nursery() as nursery:
+            await network.start(nursery, "alice", NodeRole.MINER)
+            content = ContentSection(hook=url, refused_words=("knife",))
+            info = await network.start(nursery, "carol", NodeRole.COORDINATOR, content=content)
+            assert info.http_url is not None
+            async with httpx.AsyncClient(base_url=info.http_url) as client:
+                await serving(client)
+                for prompt, why in (("a gun", "no guns"), ("a knife", "what is not drawn here")):
+                    refused = await client.post("/v1/images/generations", json={"prompt": prompt})
+                    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "prompt")
+                    assert why in refused.json()["error"]["message"]
+                assert network.stores["carol"]._tasks == {}
+                withheld = await client.post("/v1/images/generations", json={"prompt": "a red heart"})
+                assert withheld.status_code == 400
+                assert withheld.json()["error"]["code"] == "content_policy_violation"
+            with trio.fail_after(10):
+                while not network.stores["alice"]._held:
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+    (held,) = network.stores["alice"]._held.values()
+    assert held.cumulative > 0
 
 
 async def test_api_key__made_while_it_runs__counts_at_once_and_its_spending_outlives_a_restart(

@@ -149,6 +149,11 @@ REPLACEMENTS = [
     ("[overlay]", "[engine]\nthreads = true\n[overlay]", "engine.threads: must be a whole number, not True"),
     (
         "[overlay]",
+        '[content]\nhook = "https://example.org"\n[overlay]',
+        "content: only a coordinator reads this, and the role is miner: leave it out",
+    ),
+    (
+        "[overlay]",
         "[http]\nport = 1\n[overlay]",
         "http: only a coordinator reads this, and the role is miner: leave it out",
     ),
@@ -186,6 +191,12 @@ def test_load_settings__missing_key__says_where_to_set_it(write, key):
     [
         ({"role": "worker"}, "--role: 'worker' is not one of bootstrap, coordinator, miner"),
         ({"http.port": 1}, "--http-port: only a coordinator reads this, and the role is miner: leave it out"),
+        (
+            {"role": "coordinator", "content.hook": "http://example.org/review"},
+            "content.hook: 'http://example.org/review' would send prompts over the network in clear: "
+            "use https, or 127.0.0.1",
+        ),
+        ({"role": "coordinator", "content.hook_limit_s": 0.0}, "content.hook_limit_s: 0.0 is too small: at least 0.1"),
         ({"engine.threads": -1}, "--threads: -1 is too small: at least 0"),
         ({"logs.level": "loud"}, "--log-level: 'loud' is not one of 'debug', 'info', 'warning', 'error'"),
         (

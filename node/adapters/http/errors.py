@@ -45,6 +45,7 @@ _PARAMETERS: Final = {
     "size_not_offered": "size",
     "prompt_empty": "prompt",
     "prompt_too_long": "prompt",
+    "content_policy_violation": "prompt",
     "steps_out_of_range": "steps",
     "too_many_steps": "steps",
     "guidance_out_of_range": "guidance",

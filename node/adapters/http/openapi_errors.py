@@ -79,6 +79,7 @@ _TAKEN: Final = (
     Refusal(503, "escrow_short", "this coordinator's escrow covers 0.000000 CAI more", None, 60),
     Refusal(503, "stopping", "this node is stopping", None, 5),
     Refusal(507, "disk_full", "the disk of this coordinator is full", None, 30),
+    Refusal(400, "content_policy_violation", "content policy: the prompt asks for what is not drawn here", "prompt"),
 )
 _TWICE: Final = (
     Refusal(409, "idempotency_conflict", "this Idempotency-Key was used with another request", "Idempotency-Key"),

@@ -363,6 +363,12 @@ def failure(update: Update) -> ApiError:
     if reason == "content_policy":
         detail = "content policy: every miner that serves this model refuses the prompt by its owner's rules"
         return ApiError(400, "content_policy", detail, "prompt")
+    if reason == "picture_refused":
+        detail = "content policy: the picture was made, and this coordinator withholds it"
+        return ApiError(400, "content_policy_violation", detail)
+    if reason == "not_reviewed":
+        detail = "the picture was made, and nobody can look at it now: ask for its task again soon"
+        return ApiError(503, "unavailable", detail, retry_after_s=RETRY_AFTER_S)
     if reason in {"deadline", "timeout"}:
         return ApiError(504, "timeout", f"the task did not end in time: {reason}")
     return ApiError(502, "task_failed", f"the task failed: {reason}")

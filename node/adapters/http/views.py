@@ -42,7 +42,7 @@ def task_view(stored: StoredTask, waiting: Waiting | None = None) -> Json:
     task = accepted.task.hex()
     view: dict[str, object] = {
         "task": task,
-        "status": "done" if stored.done else "failed" if stored.failed else "open",
+        "status": "failed" if stored.failed else "done" if stored.done else "open",
         "accepted_at": accepted.accepted_at,
         "deadline": accepted.deadline,
         "priority": accepted.priority.value,
@@ -58,10 +58,11 @@ def task_view(stored: StoredTask, waiting: Waiting | None = None) -> Json:
             "generation_ms": stored.done.generation_ms,
             "miner": str(stored.done.miner),
             "attempt": stored.done.attempt,
-            "artifact": stored.done.artifact.hex(),
-            "url": f"/v1/artifacts/{stored.done.artifact.hex()}",
             "receipt": f"/v1/receipts/{task}",
         }
+    if stored.done and not stored.failed:  # both where the picture is withheld
+        artifact = stored.done.artifact.hex()
+        view |= {"artifact": artifact, "url": f"/v1/artifacts/{artifact}"}
     if stored.failed:
         view |= {"finished_at": stored.failed.finished_at, "reason": stored.failed.reason}
     return view

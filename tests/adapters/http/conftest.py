@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry
 
 from node.adapters.http import Gateway, HttpSettings, KeyRing, Portal, hash_of_key
 from node.app_keys import ApiKey
+from node.desk_ports import Desk
+from node.ports import Journal
 from protocol.task.catalog import BuiltinSource, Catalog, CatalogModel
 from tests.support.desk import Workbench
 from tests.support.journal import RecordingJournal
@@ -75,13 +77,14 @@ async def serve(nursery) -> AsyncIterator[Serve]:
         desk: Workbench | None = None,
         ring: KeyRing | None = None,
         portal: Portal | None = None,
+        reviewed: Callable[[Desk, Journal], Desk] = lambda desk, _: desk,
         **settings: object,
     ) -> Served:
         desk = desk or Workbench()
         journal = RecordingJournal()
         registry = CollectorRegistry()
         chosen = replace(HttpSettings(port=0), **settings)
-        gateway = Gateway(chosen, desk.desk, catalog(), registry, journal, ring=ring, portal=portal)
+        gateway = Gateway(chosen, reviewed(desk.desk, journal), catalog(), registry, journal, ring=ring, portal=portal)
         own = await nursery.start(_own_nursery)
         port = await own.start(gateway.run)
         url = f"http://127.0.0.1:{port}"
