@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
 
 from node.adapters.device.nvidia import Card
 from node.gauges import CardGauges
 from node.metrics import DomainMetrics
-from node.settings import MetricsSection
+from node.settings import MetricsSection, Settings
 from protocol.notes import NoteName
 from tests.node.test_gauges import after_a_task
 from tests.support.promql import faults, labels_of
@@ -94,6 +95,17 @@ async def test_alerts__each_rule__names_what_nodes_have_and_says_what_to_do(know
         assert rule["labels"]["severity"] in {"page", "ticket"}
         labels = set(re.findall(r"\$labels\.(\w+)", json.dumps(rule["annotations"])))
         assert labels <= labels_of(rule["expr"], known), rule["alert"]
+
+
+def test_alerts__what_to_do__names_notes_and_keys_that_there_are():
+    keys = {f"{name}.{leaf}" for name, field in Settings.model_fields.items() for leaf in leaves(field.annotation)}
+    for rule in rules():
+        for word in re.findall(r"\b[a-z]+\.[a-z_]+\b", rule["annotations"]["action"]):
+            assert word in keys | {name.value for name in NoteName}, rule["alert"]
+
+
+def leaves(section: Any) -> set[str]:
+    return set(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else set()
 
 
 async def test_metrics__of_operators_interest__are_all_on_the_dashboard(known: Known):
