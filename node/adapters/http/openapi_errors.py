@@ -61,7 +61,7 @@ _ORIGIN: Final = (
     Refusal(
         403,
         "foreign_origin",
-        "this page may not call without an API key: its origin must stand in http.cors_origins",
+        "a page of this origin may not call without an API key: see http.cors_origins and http.public_url",
     ),
 )
 _BODY: Final = (

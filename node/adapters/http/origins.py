@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from node.adapters.http.errors import ApiError
+from node.adapters.http.forwarding import parse_address
 from node.adapters.http.settings import HttpSettings
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -37,15 +38,31 @@ def refuse_foreign_page(method: str, headers: Mapping[bytes, bytes], settings: H
         return
     if origin and ("*" in settings.cors_origins or origin in settings.cors_origins):
         return
-    if site:
-        is_own = site in _OWN_SITES
-    else:
-        host = headers.get(b"host", b"").decode("latin-1")
-        own = _place(f"{origin.partition(':')[0]}://{host}"), _place(settings.public_url or "")
-        is_own = (place := _place(origin)) is not None and place in own
-    if not is_own:
-        problem = "this page may not call without an API key: its origin must stand in http.cors_origins"
+    if not _is_own(origin, site, headers.get(b"host", b"").decode("latin-1"), settings):
+        problem = "a page of this origin may not call without an API key: see http.cors_origins and http.public_url"
         raise ApiError(403, "foreign_origin", problem)
+
+
+def _is_own(origin: str, site: str, host: str, settings: HttpSettings) -> bool:
+    """Say whether a page is this gateway's."""
+    place = _place(origin)
+    if place is not None and _is_for_this_machine(settings) and not _is_loopback(place[1]):
+        # A name of somebody's that was made to mean 127.0.0.1: to the browser the page is of this gateway's origin.
+        return False
+    if site:
+        return site in _OWN_SITES
+    own = _place(f"{origin.partition(':')[0]}://{host}"), _place(settings.public_url or "")
+    return place is not None and place in own
+
+
+def _is_for_this_machine(settings: HttpSettings) -> bool:
+    """Say whether nobody else is meant to reach this gateway, under whatever name."""
+    return _is_loopback(settings.host) and settings.public_url is None and not settings.trusted_proxies
+
+
+def _is_loopback(host: str) -> bool:
+    address = parse_address(host)
+    return address.is_loopback if address is not None else host == "localhost" or host.endswith(".localhost")
 
 
 def _place(address: str) -> tuple[str, str, int] | None:

@@ -98,3 +98,19 @@ async def test_interrupt__page_that_presents_a_key__may(serve: Serve):
     served = await serve()
     headers = {"Authorization": "Bearer alice", **page(EVIL, "cross-site")}
     assert (await interrupt(served, headers)).status_code == 200
+
+
+async def rebound(served: Served, name: str, **more: str) -> httpx.Response:
+    """A page whose own name was made to mean 127.0.0.1, so that all is of one origin to the browser."""
+    host = f"{name}:{served.port}"
+    return await interrupt(served, {"Host": host, **page(f"http://{host}"), **more})
+
+
+@pytest.mark.parametrize("site", [{}, {"Sec-Fetch-Site": "same-origin"}])
+async def test_interrupt__name_that_was_made_to_mean_this_machine__is_refused(serve: Serve, site: dict[str, str]):
+    served = await serve()
+    assert (await rebound(served, "evil.example", **site)).status_code == 403
+    for own in ("127.0.0.1", "localhost", "app.localhost", "[::1]"):
+        assert (await rebound(served, own, **site)).status_code == 200
+    known = await serve(public_url="http://pictures.example")
+    assert (await rebound(known, "evil.example", **site)).status_code == 200, "behind a proxy any name may be its own"
