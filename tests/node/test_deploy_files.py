@@ -25,6 +25,7 @@ DEPLOY = ROOT / "configs" / "deploy"
 BIN = Path(sys.executable).parent
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 NODES = ("bootstrap", "coordinator", "miner")
+CONTAINERFILE = DEPLOY / "container" / "Containerfile"
 UNIT = DEPLOY / "systemd" / "cuckoo@.service"
 
 
@@ -130,7 +131,7 @@ def test_containerfile__linted__has_no_fault():
 
 
 def test_containerfile__what_it_copies__is_there_and_not_ignored():
-    text = (DEPLOY / "container" / "Containerfile").read_text()
+    text = CONTAINERFILE.read_text()
     ignored = (DEPLOY / "container" / "Containerfile.dockerignore").read_text().splitlines()
     lines = re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE)
     copied = {word for line in lines for word in line.split()}
@@ -141,6 +142,18 @@ def test_containerfile__what_it_copies__is_there_and_not_ignored():
     last = {stage: text.split(f" AS {stage}\n")[1] for stage in ("base", "node", "miner")}
     assert "USER 10001:10001" in last["base"].split("FROM ")[0]
     assert "USER root" not in text
+
+
+def test_containerfile__where_volumes_come__is_a_folder_of_the_user():
+    """An empty volume takes over whose the image's folder is; where there is none it is root's."""
+    (line,) = re.findall(r"install -d -m 0700 -o 10001 -g 10001 (.*)$", CONTAINERFILE.read_text(), re.MULTILINE)
+    mounted = {
+        mount.rpartition(":ro")[0].rpartition(":")[2] if mount.endswith(":ro") else mount.rpartition(":")[2]
+        for name in (*NODES, "setup")
+        for mount in COMPOSE["services"][name]["volumes"]
+        if not mount.startswith("./")
+    }
+    assert mounted == set(line.split())
 
 
 def composed(*files: str, **environment: str) -> dict[str, Any]:
@@ -230,7 +243,7 @@ def test_units__verified__have_no_fault(tmp_path: Path):
         assert (said.returncode, said.stderr) == (0, ""), unit.name
 
 
-@pytest.mark.parametrize(("role", "most"), [("bootstrap", 15), ("coordinator", 15), ("miner", 20)])
+@pytest.mark.parametrize(("role", "most"), [("bootstrap", 15), ("coordinator", 15), ("miner", 17)])
 def test_units__judged_by_exposure__are_confined(role: str, most: int, tmp_path: Path):
     analyze = tool("systemd-analyze")
     unit = units(tmp_path)[NODES.index(role)]
