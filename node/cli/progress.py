@@ -1,11 +1,14 @@
 """Shows what is going on: a moving line on a terminal, plain lines elsewhere. Always on standard error."""
 
+import base64
+import binascii
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Self, final
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,10 +19,15 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from node.cli.picture import preview_of
+
+FRAMES_PER_S: Final = 10
+"""How often (1/s) the moving line is drawn."""
 STAGE_WORDS: Final = {
     "queued": "queued",
     "offered": "offered to the miners",
     "claimed": "claimed",
+    "ready": "drawn; taking it",
     "done": "done",
     "failed": "failed",
 }
@@ -33,6 +41,7 @@ class MovingLine:
         self._console = Console(stderr=True, highlight=False)
         self._columns = columns
         self._progress: Progress | None = None
+        self._live: Live | None = None
         self._line: Any = None  # rich's TaskID, a NewType that it does not export everywhere
 
     @contextmanager
@@ -41,13 +50,24 @@ class MovingLine:
         if not self._console.is_terminal:
             yield self
             return
-        with Progress(*self._columns, console=self._console, transient=True) as progress:
-            self._progress = progress
-            self._line = progress.add_task("", total=None)
+        progress = Progress(*self._columns, console=self._console)
+        live = Live(
+            get_renderable=lambda: Group(*self.above(), progress),
+            console=self._console,
+            transient=True,
+            refresh_per_second=FRAMES_PER_S,
+        )
+        self._progress, self._live = progress, live
+        self._line = progress.add_task("", total=None)
+        with live:
             try:
                 yield self
             finally:
                 self._progress = None
+
+    def above(self) -> tuple[RenderableType, ...]:
+        """Give what stands above the line."""
+        return ()
 
 
 @final
@@ -84,6 +104,11 @@ class Reporter(MovingLine):
             SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
         )
         self._last = ""
+        self._preview: RenderableType | None = None
+
+    def above(self) -> tuple[RenderableType, ...]:
+        """Give the preview, once there is one."""
+        return () if self._preview is None else (self._preview,)
 
     def say(self, text: str) -> None:
         """Tell what is done from now on."""
@@ -91,13 +116,15 @@ class Reporter(MovingLine):
 
     def stop(self) -> None:
         """Take the moving line away; what is told later becomes lines that stay."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        if self._live is not None:
+            self._live.stop()
+        self._progress = self._live = None
 
     def update(self, news: dict[str, Any]) -> None:  # Any: decoded JSON
         """Tell one update of a task."""
         stage = str(news["stage"])
+        if self._progress is not None and news.get("preview"):
+            self._preview = preview_of(_bytes_of(news["preview"]), self._console) or self._preview
         if stage == "progress":
             what = news.get("reason") or "step"
             self._show(f"miner {news.get('miner')}: {what}", news.get("step"), news.get("steps"))
@@ -116,3 +143,13 @@ class Reporter(MovingLine):
         elif text != self._last:
             print(text, file=sys.stderr, flush=True)
         self._last = text
+
+
+def _bytes_of(preview: object) -> bytes:
+    """Give the bytes of a preview: as they came, or in a data URL; none where it is neither."""
+    if isinstance(preview, bytes):
+        return preview
+    try:
+        return base64.b64decode(str(preview).partition(",")[2], validate=True)
+    except binascii.Error:
+        return b""

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.account import OptionalNetworkOption
+from node.cli.account import JsonOption, OptionalNetworkOption, print_line
 
 if TYPE_CHECKING:
     from node.cli.api import ApiClient, Json
     from node.cli.progress import Reporter
+    from node.cli.submit_overlay import Drawing
     from node.receipts import ChainToAsk, ReceiptFindings
 
 DEFAULT_API = "http://127.0.0.1:8000"
@@ -37,6 +38,25 @@ def submit(
     ] = None,
     quality: Annotated[int | None, typer.Option(help="Of a WebP, 1 to 100; nothing is lost when left out.")] = None,
     embed_prompt: Annotated[bool, typer.Option("--embed-prompt", help="Write the prompt into the file.")] = False,
+    bootstrap: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MULTIADDR", help="Order over the overlay: an entry point, /ip4/…/p2p/PEER_ID. Repeatable."
+        ),
+    ] = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Order over the overlay, by the entry points of --network.")
+    ] = False,
+    params: Annotated[
+        str | None, typer.Option(help="Over the overlay: network's name or FILE.toml.  \\[that of --network, mainnet]")
+    ] = None,
+    patience: Annotated[
+        float | None, typer.Option(help="Over the overlay: wait so long (s) for a coordinator that is gone.  \\[17]")
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--show/--no-show", help="Show the picture in the terminal, where it can.")
+    ] = True,
+    as_json: JsonOption = False,
     network: OptionalNetworkOption = None,
     chain_rpc: Annotated[str | None, typer.Option(metavar="URL", help="Or: a chain to check it against.")] = None,
     staking: Annotated[str | None, typer.Option(metavar="0x…", help="Staking contract, with --chain-rpc.")] = None,
@@ -50,10 +70,18 @@ def submit(
     $ cuckoo submit "a blue heart" --image heart.png --strength 0.7 --out blue.webp
 
     $ cuckoo submit "a yellow star" --image heart.png --mask right-half.png --out half.png
+
+    With --bootstrap or --overlay no HTTP is needed: coordinators are found in the network itself, and if one dies in
+    the middle, it is waited for, and then the next draws the picture. It is paid once.
+
+    $ cuckoo submit "a red heart" --overlay --network network.toml
+
+    $ cuckoo submit "a red heart" --bootstrap /ip4/203.0.113.7/tcp/4001/p2p/16Uiu2HA… --params testnet
     """
     from node.cli.api import ApiClient
     from node.cli.progress import Reporter
     from node.cli.running import run_until_stopped
+    from node.cli.submit_overlay import Drawing, Entries, draw_over_overlay, findings_of
     from node.receipts import ChainToAsk
 
     check_output(out)
@@ -75,18 +103,64 @@ def submit(
         "embed_prompt": embed_prompt or None,
     }
 
+    wishes = {name: value for name, value in order.items() if value is not None}
+
     async def run() -> None:
         reporter = Reporter()
-        async with ApiClient(api, api_key) as client:
+        if overlay or bootstrap:
+            entries = Entries.given(bootstrap, network, params)
             with reporter.shown():
-                reporter.say("submitting")
-                last, picture = await draw(client, {k: v for k, v in order.items() if v is not None}, reporter)
-            save(out, picture)
-            findings = await receipt_findings(client, last["task"], picture, chain)
-        print(f"saved {out} ({len(picture):,} bytes), made by miner {last['miner']} as task {last['task']}")
-        print_findings(findings)
+                drawn = await draw_over_overlay(wishes, entries, api_key, patience, reporter)
+            save(out, drawn.picture)
+            findings = await findings_of(drawn, chain)
+        else:
+            async with ApiClient(api, api_key) as client:
+                with reporter.shown():
+                    reporter.say("submitting")
+                    last, picture = await draw(client, wishes, reporter)
+                save(out, picture)
+                findings = await receipt_findings(client, last["task"], picture, chain)
+            drawn = Drawing(last["task"], str(last["miner"]), picture)
+        tell(drawn, out, findings, as_json=as_json, show=show)
 
     raise typer.Exit(run_until_stopped(run))
+
+
+def tell(drawn: "Drawing", out: Path, findings: "ReceiptFindings", *, as_json: bool, show: bool) -> None:
+    """Say where the picture is and what its receipt says, and show it.
+
+    Raises:
+        Unavailable: The receipt cannot be believed.
+    """
+    if as_json:
+        signed_by = None if findings.signed_by is None else "0x" + findings.signed_by.hex()
+        print_line(
+            {
+                "task": drawn.task,
+                "miner": drawn.miner,
+                "coordinator": drawn.coordinator,
+                "file": str(out),
+                "bytes": len(drawn.picture),
+                "price_wei": str(findings.receipt.statement.price),
+                "receipt": {
+                    "problems": list(findings.problems),
+                    "signed_by": signed_by,
+                    "signer_is_registered": findings.signer_is_registered,
+                },
+            }
+        )
+        if findings.problems:
+            print_findings(findings)  # raises
+        return
+    if show:
+        from rich.console import Console
+
+        from node.cli.picture import show_picture
+
+        show_picture(drawn.picture, Console())
+    where = f", for coordinator {drawn.coordinator}" if drawn.coordinator else ""
+    print(f"saved {out} ({len(drawn.picture):,} bytes), made by miner {drawn.miner} as task {drawn.task}{where}")
+    print_findings(findings)
 
 
 async def draw(client: "ApiClient", order: "Json", reporter: "Reporter") -> "tuple[Json, bytes]":
