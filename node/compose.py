@@ -8,6 +8,7 @@ loads torch.
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Final
 
 import trio
@@ -22,6 +23,7 @@ from node.desk import TaskDesk
 from node.desk_ports import OfferedModel, Waiting
 from node.door import build_doorkeeper, stop_when_drained
 from node.driver import Driver
+from node.figures import figures
 from node.gateway import Drain, access_of, build_portal, serve_http
 from node.journal import StructuredJournal
 from node.live_network import LiveView
@@ -324,7 +326,8 @@ async def run_with(
         info = replace(describe(), drain=drain)
         if ports.control is not None:
             refused = core.refused if isinstance(core, MinerCore) else None
-            control = Control(lambda: described(describe()), doorkeeper, ports.engine, refused)
+            counted = partial(figures, journal.registry)
+            control = Control(lambda: described(describe()), doorkeeper, ports.engine, refused, counted)
             await nursery.start(ports.control.run, control.answer)
         journal.note(NoteName.NODE_READY, role=settings.role.value, peer=info.peer_id)
         nursery.start_soon(_note_stopping, journal)

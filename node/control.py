@@ -22,6 +22,7 @@ class Control:
         doorkeeper: Doorkeeper | None = None,
         engine: Engine | None = None,
         refused: Callable[[], Mapping[StakingId, str]] | None = None,
+        figures: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         """Know the node.
 
@@ -30,11 +31,13 @@ class Control:
             doorkeeper: Opens and closes it, if it is a miner.
             engine: Its device, if it has one.
             refused: Names the coordinators that get no work of it, and why; of a miner.
+            figures: Gives what it counts, by name.
         """
         self._describe = describe
         self._doorkeeper = doorkeeper
         self._engine = engine
         self._refused = refused
+        self._figures = figures
 
     async def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Do what is asked, and say how the node stands then.
@@ -62,7 +65,7 @@ class Control:
 
     def _standing(self) -> dict[str, Any]:
         """Say how the node stands."""
-        said = dict(self._describe())
+        said = dict(self._describe()) | {"figures": dict(self._figures())}
         if self._doorkeeper is not None:
             looked = self._doorkeeper.look()
             said["service"] = {

@@ -18,6 +18,10 @@ def status(
         Path | None,
         typer.Option(metavar="FOLDER", help="Show the node that runs here with this data folder instead."),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on, in place; with --json a line each time.  Ctrl-C ends it.")
+    ] = False,
+    every: Annotated[float, typer.Option(min=0.2, max=3600, help="With --watch: how often (s).")] = 2.0,
     network: NetworkOption = DEFAULT_NETWORK,
     as_json: JsonOption = False,
 ) -> None:
@@ -29,7 +33,16 @@ def status(
       $ cuckoo status --stakes --network network.toml
 
       $ cuckoo status --node ~/.cuckoo/miner
+
+      $ cuckoo status --node ~/.cuckoo/miner --watch
+
+      $ cuckoo status --node ~/.cuckoo/coordinator --watch --every 60 --json >> status.jsonl
     """
+    if watch:
+        from node.cli.status_watch import watch_node
+
+        watch_node(node, every, as_json=as_json)
+        return
     if node is not None:
         _show_node(node, as_json=as_json)
         return

@@ -32,7 +32,7 @@ def test_verify__no_receipt__one_line(cuckoo, tmp_path):
     assert err.startswith("error: receipt: ")
 
 
-def signed_receipt(path: Path, **changes: object) -> Path:
+def signed_receipt(path: Path, data: bytes = b"picture", **changes: object) -> Path:
     """A receipt as the API gives it, saved by an app."""
     alice, domain = NodeKey(bytes([1]) * 32), Domain(31337, Address(bytes([9]) * 20))
     statement = ReceiptStatement(
@@ -41,7 +41,7 @@ def signed_receipt(path: Path, **changes: object) -> Path:
         attempt=0,
         coordinator=1,
         miner=2,
-        artifact=hashlib.sha256(b"picture").digest(),
+        artifact=hashlib.sha256(data).digest(),
         price=10,
         accepted=1,
     )
