@@ -1,14 +1,12 @@
 """Showing evidence to the Slashing contract by hand: one transaction, by anybody, with the bounty for whom he names."""
 
 from dataclasses import replace
-from typing import Final, cast
+from typing import Any, Final
 
-from contracts.deploy import Argument
 from node.amounts import format_cai
 from node.evidence_file import EvidenceFile
 from node.stakes import find_node
 from node.wallet import Plan, Step, Wallet, Watched
-from protocol.chain_records import CallValue
 from protocol.errors import ConfigError
 from protocol.justice.evidence import proof_call
 from protocol.units import Address
@@ -40,10 +38,8 @@ async def prove(wallet: Wallet, file: EvidenceFile, receiver: str) -> Plan:
     if proven:
         raise ConfigError("FILE: somebody has shown this to the contract already; it is slashed for once")
     call = proof_call(evidence, Address(bytes.fromhex(receiver[2:])))
-    step = Step(
-        f"prove it against node {node.id}",
-        wallet.call("Slashing", call.function, *map(_argument, call.arguments[:-1]), receiver),
-    )
+    statements: tuple[Any, ...] = call.arguments[:-1]  # Any: structs in structs are more than deployments need
+    step = Step(f"prove it against node {node.id}", wallet.call("Slashing", call.function, *statements, receiver))
     watched = (
         Watched(
             f"weight of node {node.id}",
@@ -54,8 +50,3 @@ async def prove(wallet: Wallet, file: EvidenceFile, receiver: str) -> Plan:
     )
     plan = Plan(f"have node {node.id} slashed for {evidence.KIND.label}", (step,), watched)
     return replace(plan, notes=(RESPITE_NOTE,)) if respite > await wallet.now() else plan
-
-
-def _argument(value: CallValue) -> Argument:
-    """Both are what eth_abi encodes; the narrower type is of what deployments need."""
-    return cast("Argument", value)

@@ -37,6 +37,8 @@ class Income:
         self.coverage = Coverage(core, self.earnings)
         self._redeeming = Redeeming(core, self.earnings, self.coverage, policy)
         self._served = served
+        self._is_read = False
+        """Whether the contract is read to the present in this run: before, nobody seems to cover anything."""
 
     def restore(self, record: Record, own: StakingId) -> None:
         """Take up what an earlier run held."""
@@ -63,16 +65,20 @@ class Income:
                 self._redeeming.paid(payment.coordinator)
             if event.gas_price is None:
                 return False
+            self._is_read = True
             self._redeeming.seen(event.read.block, event.gas_price)
         else:
             self._redeeming.on_outcome(event)
         self._redeeming.consider()
-        return self.tell()
+        return self._tell()
+
+    def activity_changed(self) -> bool:
+        """Somebody was jailed or is free again; True when we refuse others than before."""
+        return self._is_read and self._tell()
 
     def promised(self, coordinator: StakingId) -> bool:
         """A coordinator gave a voucher; True when we refuse others than before. It is redeemed with a later block."""
-        return self.coverage.is_news(coordinator) and self.tell()
+        return self.coverage.is_news(coordinator) and self._tell()
 
-    def tell(self) -> bool:
-        """Say whom we refuse from now on, and whom no longer; True where that is news."""
+    def _tell(self) -> bool:
         return self.coverage.tell({*self._served(), *self.earnings.coordinators()})

@@ -205,7 +205,7 @@ class MinerCore(Core):
         if own is not None and self._saved is not None:
             saved, self._saved = self._saved, None
             self._working.restore(saved, own.id)
-        if self._working.income.tell():  # somebody was jailed, or is free again
+        if self._working.income.activity_changed():
             self._announcing.tell_all()
         for peer in sorted(self._opened - self._streams.keys()):
             self._greet(peer)

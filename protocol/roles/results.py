@@ -76,6 +76,7 @@ class Results:
                 self._settlement.reject(peer, commitment.task, commitment.attempt, "superseded")
             return
         if task.ready is not None:
+            self._hear(signed, row)
             return  # it is asked for again, and answered with the receipt, or with the end of the task
         try:
             self._settlement.on_result(task, award, message, row)

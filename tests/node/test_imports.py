@@ -154,6 +154,7 @@ MAY_ALSO_IMPORT = {
     "node/engine_bench.py": {"node.adapters.engine"},
     "node/adapters/engine/memory.py": {"torch"},
     "node/adapters/engine/layout.py": {"torch"},
+    "node/cli/evidence.py": {"node.adapters.store"},
     "node/cli/status.py": {"node.adapters.control"},
     "node/cli/miner.py": {"node.adapters.control"},
     "node/cli/demo.py": {"node.adapters.system"},
@@ -169,6 +170,7 @@ MAY_ALSO_IMPORT = {
     "node/setting_faults.py": {"pydantic_core"},
     "node/setting_types.py": {"eth_utils", "multiaddr"},
     "node/addresses.py": {"eth_utils"},
+    "node/slashes.py": {"node.adapters.chain"},
     "node/stakers_desk.py": {"node.adapters.chain"},
     "node/wallet.py": {"node.adapters.chain", "contracts"},
 }

@@ -33,6 +33,7 @@ from tests.protocol.roles.frames import (
 )
 from tests.protocol.roles.pay import escrow_of, promise
 from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, Seat, noted, persisted
+from tests.protocol.roles.test_collecting import awarded, drawn
 from tests.support.networks import ALICE, BOB, CAROL
 from tests.support.records import contradicting
 
@@ -112,6 +113,16 @@ def test_result__second_commitment_that_breaks_a_rule__is_evidence_too() -> None
     award = seat.award()
     seat.say(ALICE, result_of(award))
     assert len(found(seat.say(ALICE, result_of(award, model=b"x" * 32)))) == 1
+
+
+def test_result__second_commitment_while_the_picture_waits_for_its_app__is_evidence() -> None:
+    seat = CoordinatorSeat(prove=PROVES)
+    award = awarded(seat)
+    drawn(seat, award)
+    known = seat.core.task(award.statement.task)
+    assert known is not None
+    assert known.ready is not None
+    assert len(found(seat.say(ALICE, result_of(award, artifact=b"x" * 32)))) == 1
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -408,3 +419,10 @@ def test_refused__coordinator_that_is_jailed_or_in_debt__is_named_with_the_reaso
     effects = seat.hear(ActivityChanged(frozenset()))
     assert len(noted(effects, NoteName.COORDINATOR_ACCEPTED)) == 1
     assert seat.core.refused() == {}
+
+
+def test_refused__escrows_are_not_read_yet__nobody_is_said_to_be() -> None:
+    seat = MinerSeat(escrow=None)
+    effects = seat.hear(ActivityChanged(frozenset({CAROL_ID})))
+    assert noted(effects, NoteName.COORDINATOR_REFUSED) == []
+    assert len(noted(seat.escrows(escrow_of(1)), NoteName.COORDINATOR_REFUSED)) == 1
