@@ -13,7 +13,7 @@ from node.adapters.chain.devchain import DEV_UNBONDING_DELAY_S
 from node.network_file import read_network
 from node.registration_proof import RegistrationProof
 from protocol.crypto.keys import NodeKey
-from protocol.units import Role
+from protocol.units import CAI, Role
 from tests.support.browser import LIMIT_MS, Visitor, Wallet, running_chromium, visitor_of
 from tests.support.devnet import Running, devnet
 
@@ -198,6 +198,26 @@ def test_nodes__profile_with_markup__stays_text(chromium: Browser, network: Runn
     expect(links).to_have_count(1)
     assert links.get_attribute("href") == "https://example.org/gpu"
     assert "noopener" in (links.get_attribute("rel") or "")
+    visitor.assert_clean()
+
+
+def test_nodes__slash__stands_beside_its_node_with_reason_and_transaction(chromium: Browser, network: Running):
+    visitor = visitor_of(chromium, network.url)
+    told = httpx.get(f"{network.url}/portal/nodes", trust_env=False).json()
+    proof = "0x" + "ab" * 32
+    slash = {"reason": "two_commitments", "why": "two results for one award", "slashed": str(1250 * CAI), "at": 10**9}
+    miner = next(node for node in told["nodes"] if node["role"] == "miner")
+    miner["profile"] = {"name": "the cheat"}
+    miner["slashes"] = [slash | {"transaction": proof}, slash | {"transaction": proof, "slashed": "0"}]
+    body = json.dumps(told)
+    visitor.page.route("**/portal/nodes", lambda route: route.fulfill(body=body, content_type="application/json"))
+    visitor.visit("nodes")
+    row = visitor.page.locator("#leaders tbody tr", has_text="the cheat")
+    expect(row).to_contain_text("slashed 1,250 CAI on")
+    expect(row).to_contain_text("two results for one award")
+    expect(row).to_contain_text("jailed on")
+    assert row.locator(f'[title="{proof}"]').count() == 2
+    assert visitor.page.locator("#leaders .slash").count() == 2, "of this node alone"
     visitor.assert_clean()
 
 
