@@ -13,7 +13,7 @@ PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"
 PROMPT ?= a red heart
 OUT ?= demo.png
 
-.PHONY: help setup demo pictures devnet test sim sim-claims sim-sweep sim-long soak fuzz bench bench-overlay ratio soak-engine contracts-long contracts-coverage gas portal-picture check clean
+.PHONY: help setup demo pictures devnet test sim sim-claims sim-sweep sim-long soak fuzz bench bench-overlay ratio soak-engine contracts-long contracts-coverage gas portal-picture terminal-picture check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ contracts-coverage: $(STAMP) ## Say which lines of the contracts no test of cont
 
 portal-picture: $(STAMP) ## Take the README's picture of the portal, with the system's Chromium
 	$(BIN)/python -m tests.support.portal_picture .github/pictures/portal.png
+
+terminal-picture: $(STAMP) ## Take the README's picture of the terminal, with the system's Chromium
+	$(BIN)/python -m tests.support.terminal_picture .github/pictures/terminal.png
 
 gas: $(STAMP) ## Measure what the contracts' operations cost, into contracts/gas.json
 	CUCKOO_GAS=write $(BIN)/pytest -q tests/contracts -k costs_no_more

@@ -130,6 +130,7 @@ def import_keys(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A file of before, with a key and a label on each line.")],
     keys_file: FileOption = None,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Take over keys that stand in clear in a file of an older release; delete that file then.
 
@@ -143,6 +144,9 @@ def import_keys(
         known = {entry.hash for entry in entries}
         new = [entry for entry in taken if entry.hash not in known]
         entries += new
+    if as_json:
+        print_line({"file": str(file), "taken": len(new), "found": len(taken)})
+        return
     print(f"took {len(new)} of {len(taken)} keys over into {file}; nothing needs {old} any more: delete it")
 
 

@@ -11,11 +11,16 @@ FileArgument = Annotated[Path, typer.Argument(help="TOML file with a node's sett
 
 
 @config_commands.command("check")
-def check(files: Annotated[list[Path], typer.Argument(help="TOML files to check.", metavar="FILE…")]) -> None:
+def check(
+    files: Annotated[list[Path], typer.Argument(help="TOML files to check.", metavar="FILE…")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each.")] = False,
+) -> None:
     """Say whether a node could start with these settings: also keystore, password file and models must be there.
 
     $ cuckoo config check miner.toml
     """
+    import json
+
     from node import keystore
     from node.configuration import load_settings
     from node.gateway import reviewers_of
@@ -30,7 +35,10 @@ def check(files: Annotated[list[Path], typer.Argument(help="TOML files to check.
             keystore.require_files(
                 settings.chain.gas_keystore, settings.chain.gas_password_file, "chain.gas_password_file"
             )
-        print(f"{file}: good for a {settings.role} on {settings.params.name}")
+        if as_json:
+            print(json.dumps({"file": str(file), "role": settings.role.value, "network": settings.params.name}))
+        else:
+            print(f"{file}: good for a {settings.role} on {settings.params.name}")
 
 
 @config_commands.command("show")

@@ -33,6 +33,7 @@ PullArgument = Annotated[
 CatalogOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Models to add to the package's catalog, as a node's catalog.")
 ]
+JsonLinesOption = Annotated[bool, typer.Option("--json", help="Print a JSON line for each.")]
 FolderOption = Annotated[
     Path | None, typer.Option("--models-folder", metavar="FOLDER", help="Where pulled models lie.  [~/.cuckoo/models]")
 ]
@@ -63,7 +64,11 @@ def list_models(
 
 @model_commands.command("pull")
 def pull_models(
-    names: PullArgument, config: ConfigOption = None, catalog: CatalogOption = None, folder: FolderOption = None
+    names: PullArgument,
+    config: ConfigOption = None,
+    catalog: CatalogOption = None,
+    folder: FolderOption = None,
+    as_json: JsonLinesOption = False,
 ) -> None:
     """Bring models and their LoRAs from the Hugging Face hub to this machine, at the revisions that the catalog names.
 
@@ -83,6 +88,11 @@ def pull_models(
     for model in chosen:
         with transfer.shown():
             where, digest = pull(shelf, model, transfer)
+        if as_json:
+            print_line(
+                {"model": model.name, "folder": str(where), "digest": digest.hex(), "pinned": bool(model.digest)}
+            )
+            continue
         print(f"{model.name}: {where}, digest {digest.hex()}")
         if model.digest is None:
             print(
@@ -93,7 +103,11 @@ def pull_models(
 
 @model_commands.command("remove")
 def remove_models(
-    names: PullArgument, config: ConfigOption = None, catalog: CatalogOption = None, folder: FolderOption = None
+    names: PullArgument,
+    config: ConfigOption = None,
+    catalog: CatalogOption = None,
+    folder: FolderOption = None,
+    as_json: JsonLinesOption = False,
 ) -> None:
     """Remove pulled models from this machine. A node that serves one cannot load it again: change its settings first.
 
@@ -101,7 +115,11 @@ def remove_models(
     """
     shelf = _shelf(config, catalog, folder)
     for model in _chosen(shelf, names):
-        print(f"{model.name}: removed, {shelf.remove(model) / 1e9:.2f} GB freed")
+        freed = shelf.remove(model)
+        if as_json:
+            print_line({"model": model.name, "freed_bytes": freed})
+        else:
+            print(f"{model.name}: removed, {freed / 1e9:.2f} GB freed")
 
 
 @model_commands.command("check")

@@ -144,7 +144,7 @@ def _lines_of_miner(said: Json, counted: _Figures) -> list[tuple[str, str]]:
         ("work", f"{work}; {service['claims']} claimed, {service['jobs']} drawn now, {service['results']} to deliver"),
         ("pictures", f"{done} paid for since it started"),
         ("earned", f"{earned:,.6f} CAI promised since it started, {paid:,.6f} CAI redeemed"),
-        ("GPU", f"{device}, {engine['state']}{heat}{_memory(counted)}"),
+        ("device", f"{device}, {engine['state']}{heat}{_memory(counted)}"),
     ]
     return lines + [("fault", f"{model}: {reason}") for model, reason in engine["faults"].items()]
 

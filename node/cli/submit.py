@@ -1,7 +1,7 @@
 """``cuckoo submit``: one prompt to a coordinator, one picture back."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -133,7 +133,6 @@ def tell(drawn: "Drawing", out: Path, findings: "ReceiptFindings", *, as_json: b
         Unavailable: The receipt cannot be believed.
     """
     if as_json:
-        signed_by = None if findings.signed_by is None else "0x" + findings.signed_by.hex()
         print_line(
             {
                 "task": drawn.task,
@@ -141,12 +140,7 @@ def tell(drawn: "Drawing", out: Path, findings: "ReceiptFindings", *, as_json: b
                 "coordinator": drawn.coordinator,
                 "file": str(out),
                 "bytes": len(drawn.picture),
-                "price_wei": str(findings.receipt.statement.price),
-                "receipt": {
-                    "problems": list(findings.problems),
-                    "signed_by": signed_by,
-                    "signer_is_registered": findings.signer_is_registered,
-                },
+                "receipt": findings_view(findings),
             }
         )
         if findings.problems:
@@ -211,6 +205,21 @@ def print_findings(findings: "ReceiptFindings") -> None:
         print(f"receipt: says that {says}; SIGNATURE NOT CHECKED: give --network, or --chain-rpc and --staking")
     else:
         print(f"receipt: good: {says}")
+
+
+def findings_view(findings: "ReceiptFindings") -> dict[str, Any]:
+    """Say what the check of a receipt found, as JSON holds it."""
+    statement = findings.receipt.statement
+    return {
+        "task": statement.task.hex(),
+        "coordinator": str(statement.coordinator),
+        "miner": str(statement.miner),
+        "price_wei": str(statement.price),
+        "problems": list(findings.problems),
+        "signed_by": None if findings.signed_by is None else "0x" + findings.signed_by.hex(),
+        "signer_is_registered": findings.signer_is_registered,
+        "notes": list(findings.notes),
+    }
 
 
 def encoded_picture(path: Path | None, flag: str) -> str | None:

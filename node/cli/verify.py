@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from node.cli.account import OptionalNetworkOption
+from node.cli.account import JsonOption, OptionalNetworkOption, print_line
 
 MAX_RECEIPT_BYTES: Final = 256 * 1024
 """Largest receipt as JSON (bytes): its bytes twice, as text, and then some."""
@@ -25,6 +25,7 @@ def verify(
     ] = None,
     chain_rpc: Annotated[str | None, typer.Option(metavar="URL", help="Or: a chain to check it against.")] = None,
     staking: Annotated[str | None, typer.Option(metavar="0x…", help="Staking contract, with --chain-rpc.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Check a coordinator's signed receipt: for which picture it is, who signed it, and who was drawn.
 
@@ -44,7 +45,7 @@ def verify(
 
     import trio
 
-    from node.cli.submit import print_findings
+    from node.cli.submit import findings_view, print_findings
     from node.given_file import read_given_file
     from node.receipts import ChainToAsk, check_receipt, decode_receipt, look_up_domain
     from protocol.errors import ConfigError
@@ -74,6 +75,9 @@ def verify(
     if chain is not None:
         domain, key = trio.run(look_up_domain, chain, decoded.statement.coordinator)
     findings = check_receipt(decoded, picture=picture, domain=domain, registered_key=key, standing=standing)
-    print_findings(findings)
+    if as_json:
+        print_line(findings_view(findings))
+    if findings.problems or not as_json:
+        print_findings(findings)
     if findings.signed_by is None:
         raise typer.Exit(1)

@@ -19,6 +19,7 @@ from node.adapters.libp2p.identity import key_pair_of, to_libp2p
 from node.adapters.libp2p.muxed_stream import MuxedStream, muxed_of
 from node.adapters.libp2p.patches import apply_patches
 from node.adapters.libp2p.peers import Peers
+from node.adapters.libp2p.relay_client import Circuits
 from node.adapters.libp2p.settings import CheckedSettings, parse_endpoint
 from node.ports import Clock, Journal, Ready
 from protocol.crypto.keys import NodeKey
@@ -144,6 +145,7 @@ class AppOverlay:
             async def serve() -> None:
                 peers = Peers(host, self._settings, self.peer_id, _EVERYBODY, self, self._journal, self._clock)
                 self._dialler = Dialler(host, self._settings, peers, self._journal, self._clock, _NO_BOOK)
+                Circuits(host, self._settings, peers, self._dialler, self._journal, self._clock)
                 guard_streams(host, lambda _stream: False)
                 guard_dials(host, peers.is_banned)
                 with shield:

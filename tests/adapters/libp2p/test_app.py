@@ -3,9 +3,11 @@
 import pytest
 import trio
 
+from node.adapters.libp2p import RelayLimits
 from node.adapters.libp2p.app import AppOverlay
 from node.ports import AppLink
 from protocol.errors import ConfigError, Unavailable
+from protocol.notes import NoteName
 from protocol.stake.standing import Standing
 from protocol.wire.topics import coordinator_key
 from tests.support.journal import RecordingJournal
@@ -108,6 +110,25 @@ async def test_receive__coordinator_dies__is_unavailable(nursery) -> None:
         await entry.close()
         with trio.fail_after(5), pytest.raises(Unavailable):
             await stream.receive()
+        nursery.cancel_scope.cancel()
+
+
+async def test_open__coordinator_behind_a_relay__is_reached_through_it(nursery) -> None:
+    async with overlay() as place:
+        relay = await place.start(1, Standing.BOOTSTRAP, service=RelayLimits())
+        hidden = await place.start(2, Standing.COORDINATOR, [relay], relays=[relay])
+        await until(lambda: hidden.journal.of(NoteName.RELAY_HELD), "a reservation")
+        face = Echo()
+        hidden.transport.serve_apps(face)
+        hidden.transport.provide(KEY)
+        app = await app_of(nursery, relay)
+        with trio.fail_after(20):
+            while hidden.id not in await app.find(KEY):
+                pass
+            stream = await app.open(hidden.id)
+            await stream.send(b"one")
+            assert await stream.receive() == b"one"
+        assert face.addresses == [""], "nobody knows from where it calls: all such apps are one site"
         nursery.cancel_scope.cancel()
 
 
