@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline'
 import { createHash } from 'node:crypto'
 import { createLibp2p } from 'libp2p'
 import { tcp } from '@libp2p/tcp'
+import { circuitRelayServer, circuitRelayTransport } from '@libp2p/circuit-relay-v2'
 import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { gossipsub } from '@libp2p/gossipsub'
@@ -21,13 +22,15 @@ const hex = bytes => Buffer.from(bytes.subarray()).toString('hex')
 
 const node = await createLibp2p({
   privateKey: privateKeyFromRaw(Buffer.from(process.argv[2], 'hex')),
-  addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
-  transports: [tcp()],
+  // The third word is a relay through which it is to be reached, and nowhere else.
+  addresses: { listen: [process.argv[4] ? `${process.argv[4]}/p2p-circuit` : '/ip4/127.0.0.1/tcp/0'] },
+  transports: [tcp(), circuitRelayTransport()],
   connectionEncrypters: [noise()],
   streamMuxers: [yamux()],
   services: {
     identify: identify(),
     ping: ping(),
+    ...(process.argv[3] === 'relay' ? { relay: circuitRelayServer() } : {}),
     pubsub: gossipsub({ allowPublishToZeroTopicPeers: true, emitSelf: false }),
     dht: kadDHT({
       protocol: '/ipfs/kad/1.0.0',
@@ -94,6 +97,7 @@ const commands = {
   connections: async () => ({ peers: node.getPeers().map(String) })
 }
 
+while (node.getMultiaddrs().length === 0) await new Promise(resolve => setTimeout(resolve, 50)) // a relay takes its time
 say('listening', { peer: node.peerId.toString(), address: node.getMultiaddrs()[0].toString() })
 for await (const line of createInterface({ input: process.stdin })) {
   const { command, ...order } = JSON.parse(line)

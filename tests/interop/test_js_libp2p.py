@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import trio
 
+from node.adapters.libp2p import RelayLimits
 from node.adapters.libp2p.framing import frame
 from protocol.effects import Lane
 from protocol.events import PeerUp, StreamOpened, StreamReceived
+from protocol.notes import NoteName
 from protocol.stake.standing import Standing
 from protocol.wire.messages import WORK_PROTOCOL
 from tests.support.overlay import Overlay, Running, overlay, peer_of, secret_of, until
@@ -102,8 +104,8 @@ class JsPeer:
 
 
 @asynccontextmanager
-async def _js_peer(node: str, mode: str = "client") -> AsyncIterator[JsPeer]:
-    command = [node, str(HERE / "peer.mjs"), secret_of(JS).hex(), mode]
+async def _js_peer(node: str, mode: str = "client", *relay: str) -> AsyncIterator[JsPeer]:
+    command = [node, str(HERE / "peer.mjs"), secret_of(JS).hex(), mode, *relay]
     async with trio.open_nursery() as nursery:
         process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         peer = JsPeer(process)
@@ -212,3 +214,41 @@ async def test_js_peer__dialled_by_us__its_stream_carries_what_we_send_and_it_an
         await js.next("received", data=frame(b"claim").hex())
         await until(lambda: node.sink.of(StreamReceived), "the answer")
         assert node.sink.of(StreamReceived) == [StreamReceived(peer_of(JS), b"claim")]
+
+
+async def test_js_peer__dials_through_our_relay__reaches_whom_nobody_can_dial(javascript: str) -> None:
+    async with overlay() as place:
+        relay = await place.start(1, Standing.BOOTSTRAP, service=RelayLimits())
+        hidden = await place.start(2, Standing.COORDINATOR, [relay], relays=[relay])
+        await until(lambda: hidden.journal.of(NoteName.RELAY_HELD), "a reservation")
+        async with _js_peer(javascript) as js:
+            assert "/p2p-circuit/" in hidden.address
+            assert (await js.does("dial", address=hidden.address))["peer"] == hidden.id
+            assert 0 <= (await js.does("ping", address=hidden.address))["ms"] < 5000
+        assert relay.journal.of(NoteName.RELAY_CARRIES)[-1].fields["source"] == peer_of(JS)
+
+
+async def test_js_peer__reserves_at_our_relay__is_reached_through_it(javascript: str) -> None:
+    async with overlay() as place:
+        relay = await place.start(1, Standing.BOOTSTRAP, service=RelayLimits())
+        place.standings[peer_of(JS)] = Standing.MINER
+        async with _js_peer(javascript, "client", relay.address) as js:
+            assert js.address == f"{relay.address}/p2p-circuit/p2p/{peer_of(JS)}"
+            node = await place.start(2, Standing.COORDINATOR, book=[js.address])
+            node.transport.connect(peer_of(JS))
+            await until(lambda: peer_of(JS) in connected(node), "a connection through the relay")
+
+
+async def test_js_peer__a_relay__lets_us_be_reached(javascript: str) -> None:
+    async with overlay() as place, _js_peer(javascript, "relay") as js:
+        place.standings[peer_of(JS)] = Standing.BOOTSTRAP
+        hidden = await place.start(1, Standing.COORDINATOR, relays=[js.address])
+        await until(lambda: hidden.journal.of(NoteName.RELAY_HELD), "a reservation")
+        miner = await place.start(2, Standing.MINER, book=hidden.transport.addresses())
+        await miner.work_with(hidden)
+
+
+def connected(node: Running) -> tuple[str, ...]:
+    """Give whom a node is connected to."""
+    parts = node.transport._parts
+    return () if parts is None else parts.peers.connected()
