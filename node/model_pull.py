@@ -37,14 +37,14 @@ def pull(shelf: Shelf, model: CatalogModel, told: Told) -> tuple[Path, Digest]:
         Unavailable: The hub does not answer, or what it sent is not what it lists or what the catalog means.
     """
     source = model.source
-    if isinstance(source, HuggingFaceSource) or any(style.source is not None for style in model.styles):
+    if isinstance(source, HuggingFaceSource):
         pull_styles(shelf, model, told)
-        if isinstance(source, HuggingFaceSource):
-            folder, digest = _pull_bare(shelf, model, source, told)
-        else:
-            folder = find_model(model, shelf.named, shelf.pulled).folder
+        folder, digest = _pull_bare(shelf, model, source, told)
         return folder, _styled(shelf, model, told) if model.styles else digest
-    raise ConfigError(f"{model.name}: {_not_from_the_hub(model)}: there is nothing to pull")
+    if all(style.source is None for style in model.styles):
+        raise ConfigError(f"{model.name}: {_not_from_the_hub(model)}: there is nothing to pull")
+    pull_styles(shelf, model, told)
+    return find_model(model, shelf.named, shelf.pulled).folder, _styled(shelf, model, told)
 
 
 def _styled(shelf: Shelf, model: CatalogModel, told: Told) -> Digest:
