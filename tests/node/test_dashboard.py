@@ -25,6 +25,22 @@ DEPLOY = Path(__file__).parents[2] / "configs" / "deploy"
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "cuckoo.json").read_text())
 ALERTS = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())
 Known = Mapping[str, frozenset[str]]
+FOR_LOOKING_UP = {
+    "cuckoo_api_keys_unreadable_total",
+    "cuckoo_chain_rebuilds_total",
+    "cuckoo_coordinators_refused_total",
+    "cuckoo_engine_up",
+    "cuckoo_escrow_warnings_total",
+    "cuckoo_gas_warnings_total",
+    "cuckoo_payments_total",
+    "cuckoo_receipts_total",
+    "cuckoo_record_stops_total",
+    "cuckoo_redemptions_failed_total",
+    "cuckoo_results_total",
+    "cuckoo_tasks_open",
+    "cuckoo_transaction_repairs_total",
+}
+"""What may do without a panel: said by another metric too, or looked up by whoever has the trouble."""
 
 
 @pytest.fixture
@@ -111,25 +127,8 @@ def leaves(section: Any) -> set[str]:
 async def test_metrics__of_operators_interest__are_all_on_the_dashboard(known: Known):
     shown = " ".join(expression for expression, _ in queries()) + " ".join(rule["expr"] for rule in rules())
     ours = {name for name in known if name.startswith("cuckoo_") and not name.endswith(("_created", "_count", "_sum"))}
-    left_out = {name for name in ours if name not in shown}
-    assert left_out == {
-        "cuckoo_api_keys_unreadable_total",
-        "cuckoo_chain_rebuilds_total",
-        "cuckoo_coordinators_refused_total",
-        "cuckoo_engine_up",
-        "cuckoo_escrow_warnings_total",
-        "cuckoo_evidence_settled_total",
-        "cuckoo_evidence_waiting_total",
-        "cuckoo_gas_warnings_total",
-        "cuckoo_payments_total",
-        "cuckoo_proofs_total",
-        "cuckoo_receipts_total",
-        "cuckoo_record_stops_total",
-        "cuckoo_redemptions_failed_total",
-        "cuckoo_results_total",
-        "cuckoo_tasks_open",
-        "cuckoo_transaction_repairs_total",
-    }
+    assert {name for name in ours if name not in shown} <= FOR_LOOKING_UP
+    assert ours >= FOR_LOOKING_UP
 
 
 @pytest.mark.parametrize(
