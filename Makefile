@@ -13,7 +13,7 @@ PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"
 PROMPT ?= a red heart
 OUT ?= demo.png
 
-.PHONY: help setup demo pictures devnet test sim sim-claims sim-sweep sim-long soak fuzz bench bench-overlay ratio soak-engine contracts-long contracts-coverage gas portal-picture terminal-picture check clean
+.PHONY: help setup demo pictures devnet test sim sim-claims sim-sweep sim-long soak fuzz bench bench-submit bench-overlay ratio soak-engine contracts-long contracts-coverage gas portal-picture terminal-picture check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ fuzz: $(STAMP) ## Fuzz every reader of remote bytes by coverage, SECONDS_EACH (6
 
 bench: $(STAMP) ## Measure latency, throughput and CPU of a network of processes here
 	$(BIN)/python -m tests.bench
+
+bench-submit: $(STAMP) ## Measure orders over the overlay beside HTTP, in one network here
+	$(BIN)/python -m tests.bench.submit
 
 bench-overlay: $(STAMP) ## Measure how NODES (50) find each other, and how soon one more among 30 processes works
 	$(BIN)/python -m tests.bench.overlay --nodes $(or $(NODES),50) --processes 2 --kinds ours
