@@ -91,11 +91,11 @@ async def draw_over_overlay(
     """
     order = _order(wishes, api_key)
     patience = PATIENCE_MS if patience_s is None else DurationMs(int(max(0.0, patience_s) * 1000))
-    reporter.say("looking for coordinators")
     async with (
         _registered(entries.described) as may_be_asked,
         open_client(entries.bootstraps, network=entries.name, may_be_asked=may_be_asked) as client,
     ):
+        reporter.say("looking for coordinators")
         drawn = await client.draw(order, lambda news: _tell(reporter, news), patience_ms=patience)
     return Drawing(drawn.task.hex(), str(drawn.done.miner), drawn.data, drawn.coordinator, drawn.done.receipt)
 

@@ -190,3 +190,15 @@ def test_verify__record_of_another_time_or_beside_a_chain__one_line(cuckoo, tmp_
     assert (code, "--record: it has no table of epoch" in err) == (2, True)
     code, _, err = cuckoo("verify", str(receipt), "--record", str(record), "--chain-rpc", "http://127.0.0.1:9")
     assert (code, "leave those out" in err) == (2, True)
+
+
+def test_verify__json__tells_all_that_was_found_in_one_line(cuckoo, tmp_path):
+    code, out, _ = cuckoo("verify", str(signed_receipt(tmp_path / "receipt.json")), "--json")
+    assert code == 1, "its signature was not checked"
+    found = json.loads(out)
+    assert (found["coordinator"], found["miner"], found["problems"], found["signed_by"]) == ("1", "2", [], None)
+    path = signed_receipt(tmp_path / "receipt.json", issued_total=1)
+    code, out, err = cuckoo("verify", str(path), "--json")
+    assert code == 1
+    assert json.loads(out)["problems"]
+    assert err.startswith("error: receipt: not to be believed: ")
