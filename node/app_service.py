@@ -138,7 +138,10 @@ class _Session:
 
     async def _is_accepted(self, order: Order) -> bool:
         service = self._service
-        placed = await service.place(order, self._link.peer, self._link.address)
+        try:
+            placed = await service.place(order, self._link.peer, self._link.address)
+        except Unavailable as error:  # not the app's line, but what it asks for
+            placed = Refused("unavailable", str(error))
         if isinstance(placed, Refused):
             detail = placed.detail[:MAX_DETAIL]
             await self._say(OrderRefused(order=order.order, code=_stable(placed.code) or "refused", detail=detail))
@@ -167,10 +170,14 @@ class _Session:
         assert update.artifact is not None, "DONE names its artifact"
         assert update.miner is not None, "DONE names its miner"
         assert update.receipt is not None, "DONE has its receipt"
+        picture, reason = None, "artifact_expired"
         stored = await self._service.desk.find(task)
-        picture = await self._service.desk.artifact(update.artifact)
+        try:
+            picture = await self._service.desk.artifact(update.artifact)
+        except Unavailable:  # nobody can say now whether it may be shown
+            reason = "not_reviewed"
         if picture is None or stored is None or stored.done is None:
-            await self._say(OrderNews(order=order, stage="failed", attempt=update.attempt, reason="artifact_expired"))
+            await self._say(OrderNews(order=order, stage="failed", attempt=update.attempt, reason=reason))
             return
         done = OrderDone(
             order=order,

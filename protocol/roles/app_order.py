@@ -69,8 +69,11 @@ ELSEWHERE: Final = frozenset(
     | {"invalid_api_key", "spend_limit"}
 )
 """Refusals that another coordinator may not share. All that stand in neither set are the app's to mend."""
-FINAL_FAILURES: Final = frozenset({"content_policy", "cancelled", "input_invalid", "artifact_expired"})
-"""Ends of a task that would be the same elsewhere, or after which somebody was paid."""
+FINAL_FAILURES: Final = frozenset({"content_policy", "cancelled", "input_invalid"})
+"""Ends of a task that would be the same elsewhere."""
+UNPAID_FAILURES: Final = frozenset({"attempts_exhausted", "client_gone", "deadline", "not_taken"})
+"""Ends of a task for which nobody was paid, also where the coordinator had our word. After any other end with our word
+somebody may have been: its picture was withheld (``picture_refused``), or is kept no more (``artifact_expired``)."""
 
 
 class Phase(Enum):
@@ -258,11 +261,12 @@ class AppOrder:
             self._end(why)
 
     def _on_failed(self, reason: str) -> None:
-        """The task ended without a picture: nobody was paid, so the order is free to go elsewhere."""
+        """The task ended without a picture; where nobody was paid, the order is free to go elsewhere."""
+        may_be_paid = self.taken_by is not None and reason not in UNPAID_FAILURES
         self.taken_by = None
         self._since = self._now
         why = GivenUp(reason, "the task ended without a picture")
-        if reason in FINAL_FAILURES:
+        if reason in FINAL_FAILURES or may_be_paid:
             self._end(why)
         else:
             self._leave(why, may_pass=False)

@@ -8,8 +8,9 @@ from node import app_service
 from node.app_service import AppService
 from node.desk_ports import Placed
 from protocol.effects import Accepted, Refused, Stage, Update
+from protocol.errors import Unavailable
 from protocol.events import AppLeft, AppReturned, TaskTaken
-from protocol.units import PeerId
+from protocol.units import Digest, PeerId
 from protocol.wire.app_messages import Order, OrderAccepted, OrderCancelled, OrderDone, OrderNews, OrderRefused
 from protocol.wire.app_messages import OrderTaken as Taken
 from tests.protocol.roles.frames import SPECIFICATION
@@ -226,3 +227,35 @@ async def test_serve__reason_that_is_no_name__is_left_out(app: MemoryLink, bench
         pass
     assert isinstance(news, OrderNews)
     assert news.reason is None
+
+
+async def test_serve__picture_that_nobody_can_look_at_now__fails_by_name_and_the_stream_goes_on(
+    app: MemoryLink, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody_answers(_digest: Digest) -> bytes | None:
+        raise Unavailable("the reviewer does not answer")
+
+    monkeypatch.setattr(service.desk, "artifact", nobody_answers)
+    app.say(ORDER)
+    while (await app.hear_until("order_news")).stage != "ready":  # type: ignore[union-attr]
+        pass
+    app.say(Taken(order=NAME))
+    while (news := await app.hear()).kind != "order_news" or news.stage != "failed":  # type: ignore[union-attr]
+        pass
+    assert isinstance(news, OrderNews)
+    assert news.reason == "not_reviewed"
+    app.say(ORDER.model_copy(update={"order": b"p" * 16}))
+    assert (await app.hear_until("order_accepted")).order == b"p" * 16
+
+
+async def test_serve__coordinator_that_cannot_take_it_now__refuses_and_the_stream_goes_on(
+    app: MemoryLink, bench: Workbench
+) -> None:
+    bench.broken = Unavailable("the store does not answer")
+    app.say(ORDER)
+    refused = await app.hear()
+    assert isinstance(refused, OrderRefused)
+    assert refused.code == "unavailable"
+    bench.broken = None
+    app.say(ORDER)
+    assert (await app.hear_until("order_accepted")).order == NAME

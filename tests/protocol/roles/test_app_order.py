@@ -299,6 +299,15 @@ def test_failed__goes_elsewhere__and_the_word_is_free_again() -> None:
     assert desk.words() == [ANN, BEN]
 
 
+@pytest.mark.parametrize("reason", ["picture_refused", "not_reviewed", "artifact_expired", "of_a_later_release"])
+def test_failed__after_our_word_and_perhaps_paid__goes_nowhere_else(reason: str) -> None:
+    desk = Desk(ANN, BEN).held()
+    desk.say(ANN, news("ready"))
+    assert given_up(desk.say(ANN, news("failed", reason=reason))) == [reason]
+    other = Desk(ANN, BEN).held()
+    assert opened(other.say(ANN, news("failed", reason=reason))) == [BEN], "before it nobody can be paid"
+
+
 @pytest.mark.parametrize("reason", sorted(FINAL_FAILURES))
 def test_failed__would_fail_elsewhere_too__ends(reason: str) -> None:
     desk = Desk(ANN, BEN).held()
