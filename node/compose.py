@@ -29,8 +29,10 @@ from node.journal import StructuredJournal
 from node.live_network import LiveView
 from node.miner_engine import build_miner_engine
 from node.ports import Clock, Journal, Ports, Reach
+from node.recheck_policy import recheck_policy
 from node.recording import RecordedSink, Recorder
 from node.settings import NodeRole, Settings
+from node.standings import standings
 from node.upkeep import keep_tidy
 from node.watching import start_metrics, start_tracing
 from protocol.audit.record import RecordHead
@@ -96,7 +98,11 @@ ROLES: Final[Mapping[NodeRole, RoleSpec]] = {
     ),
     NodeRole.COORDINATOR: RoleSpec(
         core=lambda identity, settings, addresses: CoordinatorCore(
-            identity, addresses, wei_of(settings.coordinator.escrow_low_cai), proof_policy(settings)
+            identity,
+            addresses,
+            wei_of(settings.coordinator.escrow_low_cai),
+            proof_policy(settings),
+            recheck_policy(settings),
         ),
         has_gateway=True,
     ),
@@ -202,6 +208,7 @@ def real_ports(
     from node.adapters.chain.chain import ChainSettings, StakingChain
     from node.adapters.control import UnixControl
     from node.adapters.libp2p import OverlaySettings, OverlayTransport, RelayLimits
+    from node.adapters.pictures import ChildComparer
     from node.adapters.store import SqliteStore
 
     store = SqliteStore(settings.data, clock)
@@ -246,7 +253,8 @@ def real_ports(
         recorder,
     )
     engine = build_miner_engine(settings, catalog, clock, journal) if ROLES[settings.role].has_engine else None
-    return Ports(transport, chain, store, engine, clock, journal, UnixControl(settings.data))
+    pictures = ChildComparer() if ROLES[settings.role].has_gateway else None
+    return Ports(transport, chain, store, engine, clock, journal, UnixControl(settings.data), pictures)
 
 
 def _recorder(settings: Settings, clock: Clock, journal: Journal) -> Recorder | None:
@@ -327,7 +335,8 @@ async def run_with(
         if ports.control is not None:
             refused = core.refused if isinstance(core, MinerCore) else None
             counted = partial(figures, journal.registry)
-            control = Control(lambda: described(describe()), doorkeeper, ports.engine, refused, counted)
+            miners = partial(standings, core, ports.clock) if isinstance(core, CoordinatorCore) else None
+            control = Control(lambda: described(describe()), doorkeeper, ports.engine, refused, counted, miners)
             await nursery.start(ports.control.run, control.answer)
         journal.note(NoteName.NODE_READY, role=settings.role.value, peer=info.peer_id)
         nursery.start_soon(_note_stopping, journal)

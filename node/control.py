@@ -1,6 +1,6 @@
 """What a running node says and does when its owner asks: ``cuckoo miner`` and ``cuckoo doctor`` speak to it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final, final
 
@@ -23,6 +23,7 @@ class Control:
         engine: Engine | None = None,
         refused: Callable[[], Mapping[StakingId, str]] | None = None,
         figures: Callable[[], Mapping[str, float]] = dict,
+        miners: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
         """Know the node.
 
@@ -32,12 +33,14 @@ class Control:
             engine: Its device, if it has one.
             refused: Names the coordinators that get no work of it, and why; of a miner.
             figures: Gives what it counts, by name.
+            miners: What it thinks of the miners that work for it, if it is a coordinator.
         """
         self._describe = describe
         self._doorkeeper = doorkeeper
         self._engine = engine
         self._refused = refused
         self._figures = figures
+        self._miners = miners
 
     async def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Do what is asked, and say how the node stands then.
@@ -82,4 +85,6 @@ class Control:
         if self._engine is not None:
             report = asdict(self._engine.report())
             said["engine"] = report | {"faults": dict(report["faults"])}
+        if self._miners is not None:
+            said["miners"] = list(self._miners())
         return said

@@ -21,6 +21,7 @@ from protocol.effects import (
     CancelJob,
     CancelTimer,
     CheckEvidence,
+    ComparePictures,
     Connect,
     Deliver,
     Effect,
@@ -44,7 +45,16 @@ from protocol.effects import (
     Subscribe,
 )
 from protocol.errors import DiskFull, InvalidMessage
-from protocol.events import ActivityChanged, Event, GossipReceived, Restored, StakeChanged, TaskCancelled, TimerFired
+from protocol.events import (
+    ActivityChanged,
+    Event,
+    GossipReceived,
+    PicturesCompared,
+    Restored,
+    StakeChanged,
+    TaskCancelled,
+    TimerFired,
+)
 from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
 from protocol.records import Record
@@ -100,6 +110,7 @@ class Driver:
         self._chain = ports.chain
         self._store = ports.store
         self._engine = ports.engine
+        self._pictures = ports.pictures
         self._desk = desk
         self._hears = hears
         self._clock = ports.clock
@@ -111,6 +122,7 @@ class Driver:
         """What is to be durable soon."""
         self._write_by = 0.0
         """When (s) at the latest, on trio's clock."""
+        self._one_comparison = trio.CapacityLimiter(1)
         self._first: Wanted | None = None
         """What the core wants done about its memory, once it has that back."""
 
@@ -304,6 +316,8 @@ class Driver:
                 nursery.start_soon(self._send_artifact, effect)
             case SendInput():
                 nursery.start_soon(self._send_input, effect)
+            case ComparePictures():
+                nursery.start_soon(self._compare, effect)
             case Judge(peer=peer, offence=offence, rule=rule):
                 self._transport.judge_peer(peer, offence, rule)
             case Connect(peer=peer):
@@ -328,6 +342,15 @@ class Driver:
         async with self._artifact_reads:
             data = await self._store.input(effect.digest)
         self._send_bytes(effect, data, "input_gone")
+
+    async def _compare(self, effect: ComparePictures) -> None:
+        """Have two stored pictures looked at. One that has expired cannot be, and nobody is to blame."""
+        apart = None
+        async with self._one_comparison:
+            one, other = await self._store.artifact(effect.one), await self._store.artifact(effect.other)
+            if self._pictures is not None and one is not None and other is not None:
+                apart = await self._pictures.apart(one, other)
+        await self.post(PicturesCompared(effect.subject, effect.one, effect.other, apart))
 
     def _send_bytes(self, effect: SendArtifact | SendInput, data: bytes | None, lost: str) -> None:
         """Send what was read; ``lost`` says why there is nothing."""

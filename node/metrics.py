@@ -56,6 +56,8 @@ _REASONS: Final[Mapping[NoteName, tuple[str, str, str]]] = {
     NoteName.TASK_ABANDONED: ("cuckoo_abandons", "reason", "Attempts given up by their miner, by reason"),
     NoteName.TASK_LEASE_EXPIRED: ("cuckoo_lease_expiries", "reason", "Attempts taken from a miner, by reason"),
     NoteName.MINER_PAUSED: ("cuckoo_miner_pauses", "reason", "Miners left out for a while, by reason"),
+    NoteName.RECHECK_PUT_OFF: ("cuckoo_rechecks_put_off", "reason", "Drawings of rechecks put off, by reason"),
+    NoteName.RECHECK_ENDED: ("cuckoo_rechecks", "reason", "Finished tasks that were drawn again, by what came of it"),
     NoteName.RESULT_REJECTED: ("cuckoo_result_rejections", "reason", "Results not taken, by reason"),
     NoteName.OFFER_SKIPPED: ("cuckoo_offers_skipped", "reason", "Offers that this miner left alone, by reason"),
     NoteName.JOB_FAILED: ("cuckoo_job_failures", "reason", "Jobs that the engine could not do, by reason"),
@@ -93,6 +95,7 @@ _REASONS: Final[Mapping[NoteName, tuple[str, str, str]]] = {
 
 _EVENTS: Final[Mapping[NoteName, tuple[str, str]]] = {
     NoteName.TASK_OFFERED: ("cuckoo_offers", "Offers published"),
+    NoteName.RECHECK_ODD: ("cuckoo_recheck_odd", "Pictures that were not what two other miners drew"),
     NoteName.RECEIPT_RECEIVED: ("cuckoo_receipts", "Receipts received for finished work"),
     NoteName.PICTURE_WITHHELD: ("cuckoo_pictures_withheld", "Pictures that were drawn and are shown to nobody"),
     NoteName.KEYS_UNREADABLE: ("cuckoo_api_keys_unreadable", "Times that the changed file of API keys was unreadable"),
@@ -154,6 +157,7 @@ class DomainMetrics:
         self._open = Gauge("cuckoo_tasks_open", "Tasks accepted in this run that have not ended", registry=registry)
         self._earned = Counter("cuckoo_earned_cai", "CAI promised to this miner by receipts", registry=registry)
         self._paid = Counter("cuckoo_paid_cai", "CAI that vouchers of this node were redeemed for", registry=registry)
+        self._rechecked = Counter("cuckoo_recheck_cai", "CAI ordered for rechecks", registry=registry)
         self._escrow = Gauge("cuckoo_escrow_cai", "CAI in the escrow, less withdrawals", registry=registry)
         self._free = Gauge(
             "cuckoo_escrow_free_cai", "CAI of the escrow beyond all that is promised and under way", registry=registry
@@ -203,6 +207,8 @@ class DomainMetrics:
                 self._free.set(_whole(fields.get("free_wei")) / CAI)
             case NoteName.PAYMENT_SEEN:
                 self._paid.inc(_whole(fields.get("wei")) / CAI)
+            case NoteName.RECHECK_ORDERED:
+                self._rechecked.inc(_whole(fields.get("wei")) / CAI)
             case NoteName.RECEIPT_RECEIVED:
                 self._earned.inc(_whole(fields.get("wei")) / CAI)
             case _:

@@ -295,6 +295,17 @@ class ChainStore(Protocol):
         ...
 
 
+class PictureComparer(Protocol):
+    """Who looks at finished pictures."""
+
+    async def apart(self, one: bytes, other: bytes) -> int | None:
+        """Give how far apart two files look (parts per million), ``UNREADABLE`` where one shows no picture.
+
+        None where that could not be found out. Never raises for what a remote party sent.
+        """
+        ...
+
+
 class Store(ChainStore, Protocol):
     """Durable memory of one node."""
 
@@ -376,3 +387,5 @@ class Ports:
     journal: Journal
     control: ControlChannel | None = None
     """None where nobody is to reach the node but through the network."""
+    pictures: PictureComparer | None = None
+    """None where nothing is drawn again: no comparison is asked for."""

@@ -265,6 +265,18 @@ class CoordinatorSection(Section):
 
     escrow_low_cai: Annotated[float, Field(ge=0, le=10**9)] = 100.0
     """Warn when the escrow covers less than so much CAI beyond all that is promised and under way."""
+    recheck_percent: Annotated[float, Field(ge=0, le=25)] = 2.0
+    """Share (%) of the tasks of well-known miners that another miner draws again, to compare the pictures; each is an
+    ordinary task, paid from the escrow. Pictures that begin from others are never drawn again."""
+    recheck_newcomer_percent: Annotated[float, Field(ge=0, le=100)] = 50.0
+    """The same of a miner that never passed or gave reason for doubt; it halves with each recheck that is passed. With
+    both at 0 nothing is drawn again, and a miner may deliver what it likes."""
+    recheck_within_s: Annotated[float, Field(ge=1, le=3600)] = 600.0
+    """A tenth of this time (s) after a result at least, and this at most, a drawn task is ordered again."""
+    recheck_daily_limit_cai: Annotated[float, Field(ge=0, le=10**9)] = 500.0
+    """Most CAI that is ordered for rechecks within 24 hours."""
+    recheck_pause_days: Annotated[float, Field(ge=0, le=30)] = 7.0
+    """How long (days) a miner is left out whose pictures were not what others drew, again and again."""
 
 
 @final

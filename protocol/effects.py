@@ -186,6 +186,16 @@ class CheckEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparePictures:
+    """Decode two stored artifacts and say how far apart they look. Answered by one ``PicturesCompared``."""
+
+    subject: TaskId
+    """The task whose recheck asks."""
+    one: Digest
+    other: Digest
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """The task is on disk and will end with a picture or a named reason."""
 
@@ -285,6 +295,7 @@ Effect = (
     | Persist
     | SubmitTx
     | CheckEvidence
+    | ComparePictures
     | Reply
     | Deliver
     | Judge

@@ -191,6 +191,8 @@ class ModelState:
     max_steps: int
     works: tuple[Work, ...] = ("text_to_image",)
     """Kinds of work that it does with it."""
+    numerics: str = "any"
+    """The class of arithmetic in which it draws; ``any`` says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +301,18 @@ class AppReturned:
     task: TaskId
 
 
+@dataclass(frozen=True, slots=True)
+class PicturesCompared:
+    """How far apart two artifacts look: the answer to ``ComparePictures``."""
+
+    subject: TaskId
+    one: Digest
+    other: Digest
+    apart: int | None
+    """The distance in parts per million, ``UNREADABLE`` where no decoder reads one of them; None where they could not
+    be compared, for which nobody is to blame."""
+
+
 Event = (
     Restored
     | GossipReceived
@@ -327,4 +341,5 @@ Event = (
     | AppLeft
     | AppReturned
     | SettlementSeen
+    | PicturesCompared
 )

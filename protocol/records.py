@@ -199,6 +199,58 @@ class CaseChanged:
     """What of that our owner was paid (wei)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """One miner's picture of a task that is drawn again, with what it signed for it."""
+
+    task: TaskId
+    attempt: int
+    miner: StakingId
+    artifact: Digest
+    result: bytes
+    """Encoded ``Result`` message: its signed commitment is evidence."""
+    numerics: str
+    """The class of arithmetic in which the miner said that it draws."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecheckKept:
+    """How far a recheck is: written with whatever changes it, and again once it is over."""
+
+    subject: TaskId
+    """The finished task whose picture is looked at."""
+    specification: bytes
+    """Encoded ``TaskSpecification``."""
+    planned_at: UnixMillis
+    due_at: UnixMillis
+    """When the next drawing is ordered."""
+    tries: int
+    """Drawings ordered or put off so far."""
+    pending: TaskId | None
+    """The task that is drawn now."""
+    spent: Wei
+    drawings: tuple[Drawing, ...]
+    outcome: str = ""
+    """A stable name once it is over."""
+    odd: tuple[StakingId, ...] = ()
+    """Miners whose pictures differ from those that agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReputationKept:
+    """What a coordinator thinks of a miner, as of a moment: numbers fade from there."""
+
+    miner: StakingId
+    at: UnixMillis
+    delivered: float
+    lost: float
+    passed: float
+    doubt: float
+    left_out_until: UnixMillis
+    passed_ever: int
+    odd_ever: int
+
+
 Record = (
     BootStarted
     | TaskAccepted
@@ -214,6 +266,8 @@ Record = (
     | VoucherHeld
     | EvidenceFound
     | CaseChanged
+    | RecheckKept
+    | ReputationKept
     | SettlementRead
     | TransactionRequested
     | TransactionSettled

@@ -27,8 +27,9 @@ def status(
 ) -> None:
     """Show what is staked on the network, what it earns, and with --stakes on which nodes.
 
-    With --node, show a node that runs on this machine: who it is, whether it works, and of a miner how many
-    pixel-steps a second each model was measured to draw, by pictures together.
+    With --node, show a node that runs on this machine: who it is, whether it works, of a miner how many
+    pixel-steps a second each model was measured to draw, by pictures together, and of a coordinator how well
+    each miner stands with it, 0 to 100, and why.
 
       $ cuckoo status --stakes --network network.toml
 
@@ -96,6 +97,10 @@ def _show_node(folder: Path, *, as_json: bool) -> None:
         show_service(said)
     for coordinator, why in said.get("refused", {}).items():
         print(f"  refused   coordinator {coordinator} gets no work: {why}")
+    for miner in said.get("miners", ()):
+        from node.standings import in_words
+
+        print(f"  {in_words(miner)}")
 
 
 def _described(node: "NodeStake") -> dict[str, Any]:  # Any: what JSON holds

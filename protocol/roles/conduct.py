@@ -8,6 +8,7 @@ miner out of one coordinator's fields while others serve its model. Spec: SPEC.m
 from dataclasses import dataclass
 from typing import Final, final
 
+from protocol.roles.reputation import Reputation
 from protocol.units import DurationMs, StakingId, UnixMillis
 
 FALSE_WARM_MS: Final = DurationMs(3_600_000)
@@ -59,6 +60,7 @@ class Conduct:
     def __init__(self) -> None:
         """Start with nobody."""
         self._accounts: dict[StakingId, _Account] = {}
+        self.reputation = Reputation()
 
     def __len__(self) -> int:
         return len(self._accounts)
@@ -93,6 +95,7 @@ class Conduct:
         """
         account = self._account(miner)
         is_paused = account.paused_until > now
+        self.reputation.lost_lease(miner, now)
         if not started and not (silent and (is_paused or account.lost == 0)):
             account.cold_until = UnixMillis(now + FALSE_WARM_MS)
         if is_paused:
@@ -102,6 +105,10 @@ class Conduct:
         pause_ms = _pause_ms(account.lost)
         self._pause(account, pause_ms, now, for_early=False)
         return pause_ms
+
+    def leave_out(self, miner: StakingId, now: UnixMillis, until: UnixMillis) -> None:
+        """A miner is paused until then for what others drew in its place."""
+        self._pause(self._account(miner), until - now, now, for_early=False)
 
     def was_cold(self, miner: StakingId, now: UnixMillis) -> None:
         """A miner took far longer to its first step than one that has the model in memory."""

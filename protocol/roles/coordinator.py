@@ -23,6 +23,7 @@ from protocol.events import (
     ArtifactReceived,
     Event,
     EvidenceChecked,
+    PicturesCompared,
     ProvidersFound,
     Restored,
     SettlementSeen,
@@ -48,8 +49,10 @@ from protocol.roles.intake import Intake
 from protocol.roles.offering import Offering
 from protocol.roles.prosecution import TIMER as PROVE
 from protocol.roles.prosecution import ProofPolicy, Prosecution
+from protocol.roles.rechecking import Rechecking
 from protocol.roles.results import Results
 from protocol.roles.roster import Miner, Roster
+from protocol.roles.sampling import RecheckPolicy
 from protocol.roles.settlement import Settlement
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
@@ -81,6 +84,7 @@ class CoordinatorCore(Core):
         addresses: Callable[[], tuple[str, ...]],
         escrow_low: Wei = Wei(0),
         prove: ProofPolicy | None = None,
+        rechecks: RecheckPolicy | None = None,
     ) -> None:
         """Start empty.
 
@@ -89,6 +93,7 @@ class CoordinatorCore(Core):
             addresses: Gives our own dialable multiaddresses at any time.
             escrow_low: Below what an escrow that covers no more is warned of (wei).
             prove: What is done about evidence.
+            rechecks: How many tasks are drawn again to see what they are worth; without it none are.
         """
         super().__init__(identity)
         self._prosecution = Prosecution(self, prove or ProofPolicy())
@@ -114,6 +119,8 @@ class CoordinatorCore(Core):
         }
         self._intake = Intake(self, self._tasks, self.roster, self._settlement, self._offering)
         self._collecting = Collecting(self, self._tasks, self._results.on_taken)
+        self._rechecking = Rechecking(self, self.roster, self._intake, rechecks)
+        self._settlement.after_end = self._rechecking.on_end
         self._streams: set[PeerId] = set()
         self._greeted: dict[PeerId, StakingId] = {}
         """As whom each peer has greeted on its present stream."""
@@ -149,6 +156,8 @@ class CoordinatorCore(Core):
                 self._prosecution.on_checked(event)
             case TxConfirmed() | TxFailed():
                 self._prosecution.on_outcome(event)
+            case PicturesCompared():
+                self._rechecking.on_compared(event)
             case ProvidersFound(key=key, peers=peers):
                 if key in self._searches:
                     self.emit(*self._searches[key].found(peers, self.roster.peers(), self.now))
@@ -183,6 +192,7 @@ class CoordinatorCore(Core):
             if isinstance(record, SettlementRead):
                 self._settlement.solvency.restore(record)
         self._prosecution.restore(event.records)
+        self._rechecking.restore(event.records)
         self._intake.restore(event.records)
 
     def _on_stake_changed(self) -> None:
@@ -359,6 +369,8 @@ class CoordinatorCore(Core):
                 self._awarding.on_no_place(StakingId(int.from_bytes(subject, "big")))
             case str() if what == PROVE:
                 self._prosecution.on_timer()
+            case "recheck":
+                self._rechecking.on_timer(TaskId(subject))
             case "discover":
                 search = self._searches.get(subject.decode())
                 self.emit(*(search.look_up() if search is not None else ()))

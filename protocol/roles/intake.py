@@ -98,18 +98,19 @@ class Intake:
             self._by_key[task.idempotency_key] = task.id
         self._core.set_timer(("deadline", task.id, 0), task.deadline)
 
-    def on_submitted(self, event: TaskSubmitted) -> None:
+    def on_submitted(self, event: TaskSubmitted) -> Accepted | Refused:
         """Take a task or say why not. On ``Accepted`` it is on disk."""
         specification, key = event.specification, event.idempotency_key
         known = self._by_key.get(key) or self._settlement.ended_keys.get(key) if key is not None else None
         if known is not None:
-            self._core.emit(Reply(event.request, Accepted(known)))
-            return
+            accepted = Accepted(known)
+            self._core.emit(Reply(event.request, accepted))
+            return accepted
         refusal = self._refusal(event)
         if refusal is not None:
             self._core.emit(Reply(event.request, refusal))
             self._core.note(NoteName.TASK_REFUSED, reason=refusal.code, model=specification.model)
-            return
+            return refusal
         own = self._core.own_id()
         view = self._core.book.current(self._core.now)
         assert own is not None, "checked by _refusal"
@@ -138,7 +139,8 @@ class Intake:
         self._number += 1
         task = restore_task(record)
         pictures = (InputStored(task.id, digest, data) for digest, data in event.inputs.items())
-        self._core.emit(Persist((record, *pictures)), Reply(event.request, Accepted(task.id)))
+        accepted = Accepted(task.id)
+        self._core.emit(Persist((record, *pictures)), Reply(event.request, accepted))
         self._core.emit(Deliver(task.id, Update(Stage.QUEUED, self._core.now)))
         self._core.note(
             NoteName.TASK_ACCEPTED, task.id, model=specification.model, pixel_steps=specification.pixel_steps
@@ -146,6 +148,7 @@ class Intake:
         self._take(task)
         self._settlement.solvency.look()
         self._offering.offer(task)
+        return accepted
 
     def _refusal(self, event: TaskSubmitted) -> Refused | None:
         """Refuse what nobody can do, with the reason and what would be possible."""

@@ -94,6 +94,7 @@ def served_models(models: Mapping[str, ModelState]) -> tuple[ServedModel, ...]:
             digest=model.digest,
             warm=model.warm,
             works=model.works,
+            numerics=model.numerics,
             pixel_steps_per_s=model.pixel_steps_per_s,
             max_batch=model.max_batch,
         )

@@ -4,6 +4,7 @@ check -> Persist -> Deliver to the app -> Send(receipt + voucher). Spec: SPEC.md
 """
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import Final, final
 
 from protocol.crypto.typed_data import digest
@@ -55,6 +56,8 @@ class Settlement:
         """This run, set by the intake before anything else happens."""
         self._sequence = 0
         self.solvency = Solvency(core, escrow_low)
+        self.after_end: Callable[[Task, AwardedAttempt | None], None] = lambda _task, _award: None
+        """Called once a task has ended, with the attempt that delivered; with None where none did."""
 
     def restore_voucher(self, record: VoucherIssued, coordinator: StakingId) -> None:
         """Take up a promise of an earlier run."""
@@ -211,6 +214,7 @@ class Settlement:
             ms=now - task.accepted_at,
             generation_ms=message.generation_ms,
         )
+        self.after_end(task, award)
 
     def fail(self, task: Task, reason: str) -> None:
         """End the task without a picture, for a named reason."""
@@ -218,6 +222,7 @@ class Settlement:
         self._close(task, TaskState.FAILED, (TaskFailed(task.id, reason, core.now),))
         core.emit(Deliver(task.id, Update(Stage.FAILED, core.now, max(task.attempt, 0), reason=reason)))
         core.note(NoteName.TASK_FAILED, task.id, reason=reason, waiting=task.why_waiting())
+        self.after_end(task, None)
 
     def reject(self, peer: PeerId, task: TaskId, attempt: int, reason: str) -> None:
         """Tell a miner that its result is not taken."""

@@ -10,12 +10,13 @@ from node import driver as driver_module
 from node.adapters.memory.store import MemoryStore
 from node.desk import TaskDesk
 from node.driver import Driver
-from node.ports import EventSink, Gatekeeper, Ports, Reach
+from node.ports import EventSink, Gatekeeper, PictureComparer, Ports, Reach
 from protocol.chain_records import Confirmed, ContractCall, Failed, Transaction, TransactionRequested
 from protocol.crypto.keys import NodeKey
 from protocol.effects import (
     Accepted,
     CancelTimer,
+    ComparePictures,
     Effect,
     Lane,
     Note,
@@ -37,6 +38,7 @@ from protocol.events import (
     Event,
     GossipReceived,
     PeerUp,
+    PicturesCompared,
     Restored,
     StakeChanged,
     TaskCancelled,
@@ -165,7 +167,10 @@ class Bench:
     """A driver over a script."""
 
     def __init__(
-        self, answer: Callable[[Event], tuple[Effect, ...]] = lambda _: (), desk: TaskDesk | None = None
+        self,
+        answer: Callable[[Event], tuple[Effect, ...]] = lambda _: (),
+        desk: TaskDesk | None = None,
+        pictures: PictureComparer | None = None,
     ) -> None:
         self.world, self.journal, self.clock = World(), RecordingJournal(), HandClock(NOW)
         self.core = Script(answer)
@@ -176,6 +181,7 @@ class Bench:
             engine=None,
             clock=self.clock,
             journal=self.journal,
+            pictures=pictures,
         )
         self.told: list[GossipMessage] = []
         self.driver = Driver(self.core, ports, desk, self.told.append)
@@ -382,6 +388,27 @@ async def test_handle__artifact__is_read_beside_the_loop_and_a_lost_one_is_noted
     acts = await bench.handle(PeerUp(CAROL.peer_id))
     assert acts == [f"artifact {len(stored.data)}"]
     assert [noted.fields["reason"] for noted in bench.journal.of(NoteName.MESSAGE_DROPPED)] == ["artifact_expired"]
+
+
+class Lengths:
+    """Says how much longer one file is than another."""
+
+    async def apart(self, one: bytes, other: bytes) -> int:
+        await trio.lowlevel.checkpoint()
+        return abs(len(one) - len(other))
+
+
+async def test_handle__pictures_to_compare__are_looked_at_beside_the_loop_and_lost_ones_cannot_be() -> None:
+    one, other, lost = picture(), picture(b"another"), picture(b"expired").digest
+    wanted = (ComparePictures(TASK, one.digest, other.digest), ComparePictures(TASK, one.digest, lost))
+    for pictures, expected in ((Lengths(), 0), (None, None)):
+        bench = Bench(on(PeerUp, *wanted), pictures=pictures)
+        await bench.world.disk.persist((one, other))
+        await bench.handle(PeerUp(CAROL.peer_id))
+        assert set(bench.core.heard[-2:]) == {
+            PicturesCompared(TASK, one.digest, other.digest, expected),
+            PicturesCompared(TASK, one.digest, lost, None),
+        }
 
 
 async def test_handle__table_or_beginning_epoch__has_standings_checked_again() -> None:

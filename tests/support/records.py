@@ -9,7 +9,10 @@ from protocol.records import (
     CaseChanged,
     CaseState,
     ClaimSigned,
+    Drawing,
     EvidenceFound,
+    RecheckKept,
+    ReputationKept,
     ResultCommitted,
     TaskAccepted,
     TaskAwarded,
@@ -172,3 +175,34 @@ def contradicting(signer: int = 4) -> EvidenceFound:
         for one in (voucher(10, 1, 10), voucher(20, 2, 12))
     )
     return EvidenceFound(Understated(early, late, (Rise(early, late),)), NOW)
+
+
+def drawing(number: int = 1, *, miner: int = 9, artifact: bytes = b"picture") -> Drawing:
+    digest = Digest(hashlib.sha256(artifact).digest())
+    return Drawing(task_id(number), 0, StakingId(miner), digest, b"result bytes", "float32-cpu")
+
+
+def recheck(
+    number: int = 1,
+    *drawings: Drawing,
+    at: UnixMillis = NOW,
+    pending: int | None = None,
+    outcome: str = "",
+    odd: tuple[int, ...] = (),
+) -> RecheckKept:
+    return RecheckKept(
+        subject=task_id(number),
+        specification=b"specification",
+        planned_at=at,
+        due_at=UnixMillis(at + 60_000),
+        tries=len(drawings),
+        pending=None if pending is None else task_id(pending),
+        spent=Wei(2**70),
+        drawings=drawings or (drawing(number),),
+        outcome=outcome,
+        odd=tuple(map(StakingId, odd)),
+    )
+
+
+def reputation(miner: int = 2**64 - 1, *, at: UnixMillis = NOW, doubt: float = 2.5, until: int = 0) -> ReputationKept:
+    return ReputationKept(StakingId(miner), at, 12.25, 0.5, 3.0, doubt, UnixMillis(until), 4, 1)

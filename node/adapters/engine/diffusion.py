@@ -34,6 +34,7 @@ from node.adapters.engine.settings import (
     EngineSettings,
     job_refusal,
     load_command,
+    numerics_of,
     require_libraries,
     served_models,
 )
@@ -327,6 +328,7 @@ class DiffusionEngine:
                 sizes=self._models[name].sizes,
                 max_steps=self._models[name].max_steps,
                 works=self._models[name].works,
+                numerics=numerics_of(self._models[name], self._settings, self._device),
             )
             for name in self._batching.models()
         )

@@ -138,6 +138,11 @@ def served_models(settings: EngineSettings, catalog: Catalog) -> dict[str, Catal
     return served
 
 
+def numerics_of(model: CatalogModel, settings: EngineSettings, device: str) -> str:
+    """Name the class of arithmetic in which a device draws a model: its numbers, and its kind."""
+    return f"{precision_of(model, settings, device)}-{device.partition(':')[0]}"
+
+
 def precision_of(model: CatalogModel, settings: EngineSettings, device: str) -> Precision:
     """Give the numbers in which a model draws here. A CPU has no use for halves: it is slower with them."""
     if settings.precision != "auto":

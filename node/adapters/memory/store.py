@@ -24,7 +24,9 @@ from protocol.records import (
     ClaimSigned,
     EvidenceFound,
     InputStored,
+    RecheckKept,
     Record,
+    ReputationKept,
     ResultCommitted,
     ResultSettled,
     TaskAccepted,
@@ -57,6 +59,8 @@ class MemoryStore:
         self._transactions: dict[str, Transaction] = {}
         self._settlement: SettlementRead | None = None
         self._evidence: dict[str, tuple[EvidenceFound, CaseChanged | None]] = {}
+        self._rechecks: dict[TaskId, RecheckKept] = {}
+        self._reputations: dict[StakingId, ReputationKept] = {}
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None, None]:
@@ -73,6 +77,7 @@ class MemoryStore:
                 records.extend([stored.accepted, *self._awards.get(stored.accepted.task, ())])
         records.extend([*self._issued.values(), *self._results.values(), *self._held.values()])
         records.extend(part for case in self._evidence.values() for part in case if part is not None)
+        records.extend([*self._rechecks.values(), *self._reputations.values()])
         records.extend([self._settlement] if self._settlement is not None else [])
         opened = [one for one in self._transactions.values() if not one.settled]
         records.extend(TransactionRequested(one.key, one.call) for one in opened)
@@ -127,6 +132,10 @@ class MemoryStore:
             case CaseChanged(name=name):
                 if name in self._evidence:
                     self._evidence[name] = (self._evidence[name][0], record)
+            case RecheckKept():
+                self._rechecks[record.subject] = record
+            case ReputationKept():
+                self._reputations[record.miner] = record
             case SettlementRead():
                 self._settlement = _merged(self._settlement, record)
             case TransactionRequested(key=key, call=call):
@@ -205,6 +214,10 @@ class MemoryStore:
 
     async def forget(self, before: UnixMillis) -> None:
         """Delete the history of tasks that ended before this moment."""
+        self._rechecks = {key: one for key, one in self._rechecks.items() if one.planned_at >= before}
+        for miner, known in list(self._reputations.items()):
+            if known.at < before and known.left_out_until < before:
+                del self._reputations[miner]
         for task, stored in list(self._tasks.items()):
             end = stored.done or stored.failed
             if end is not None and end.finished_at < before:

@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final
 
-from node.adapters.store import evidence, settlement, transactions
+from node.adapters.store import evidence, rechecks, settlement, transactions
 from node.ports import StoredTask
 from protocol.chain_records import SettlementRead
 from protocol.records import (
@@ -28,8 +28,14 @@ _TASK_COLUMNS: Final = (
 )
 
 
-def read_all(connection: sqlite3.Connection, recent: UnixMillis) -> tuple[Record, ...]:
-    """Give what a core needs to go on; ``recent`` is the moment from which ended work still matters."""
+def read_all(connection: sqlite3.Connection, recent: UnixMillis, yesterday: UnixMillis) -> tuple[Record, ...]:
+    """Give what a core needs to go on.
+
+    Args:
+        connection: The database.
+        recent: The moment from which ended work still matters.
+        yesterday: The moment from which ended rechecks do, for what they cost.
+    """
     return (
         *_boot(connection),
         *_open_tasks(connection),
@@ -39,6 +45,8 @@ def read_all(connection: sqlite3.Connection, recent: UnixMillis) -> tuple[Record
         *_unsettled(connection),
         *_vouchers_held(connection),
         *evidence.read_all(connection),
+        *rechecks.read(connection, yesterday),
+        *rechecks.read_reputations(connection),
         *_settlement(connection),
         *transactions.read_requests(connection),
     )

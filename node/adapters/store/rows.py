@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final, assert_never
 
-from node.adapters.store import evidence, inputs, settlement, small_artifacts, transactions
+from node.adapters.store import evidence, inputs, rechecks, settlement, small_artifacts, transactions
 from node.adapters.store.errors import StoreConflict
 from protocol.chain_records import SettlementRead, TransactionRequested, TransactionSettled
 from protocol.records import (
@@ -13,7 +13,9 @@ from protocol.records import (
     ClaimSigned,
     EvidenceFound,
     InputStored,
+    RecheckKept,
     Record,
+    ReputationKept,
     ResultCommitted,
     ResultSettled,
     TaskAccepted,
@@ -89,6 +91,10 @@ def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> No
             evidence.write_found(connection, record)
         case CaseChanged():
             evidence.write_changed(connection, record)
+        case RecheckKept():
+            rechecks.write(connection, record)
+        case ReputationKept():
+            rechecks.write_reputation(connection, record)
         case SettlementRead():
             settlement.write_read(connection, record)
         case TransactionRequested():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from node.adapters.store import rechecks
 from protocol.errors import ConfigError
 
 Migration = Callable[[sqlite3.Connection], None]
@@ -358,6 +359,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     _index_spending,
     _add_collected,
     _create_evidence,
+    rechecks.create,
 )
 """Function i leads from version i to version i + 1."""
 

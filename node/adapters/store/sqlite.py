@@ -19,6 +19,7 @@ from node.adapters.store import (
     chain_place,
     inputs,
     lock,
+    rechecks,
     recovery,
     rows,
     schema,
@@ -38,6 +39,8 @@ Answer = TypeVar("Answer")
 
 REPLAY_WINDOW_MS: Final = 3_600_000
 """How long (ms) ended tasks and unused claims are still restored: longer than any task lives or a miner reconnects."""
+DAY_MS: Final = 86_400_000
+"""For how long (ms) the cost of rechecks counts."""
 MAX_ADDRESSES: Final = 256
 """Known addresses that are kept: enough to find the network again after months, small enough to try them all."""
 _BUSY_TIMEOUT_S: Final = 5.0
@@ -87,11 +90,13 @@ class SqliteStore:
 
         In this order: the last boot; unfinished tasks as accepted, each followed by its awards; tasks done within
         the last hour; the highest voucher issued to each miner; claims of the last hour and of unsettled results;
-        unsettled results; the highest voucher held of each coordinator; vouchers that contradict each other; what
-        the Settlement contract said; transactions whose outcome was not taken in.
+        unsettled results; the highest voucher held of each coordinator; vouchers that contradict each other; rechecks
+        that are not over or were planned within a day, and what is thought of miners; what the Settlement contract
+        said; transactions whose outcome was not taken in.
         """
-        recent = UnixMillis(max(0, self._clock.now() - REPLAY_WINDOW_MS))
-        return await self._run(lambda connection: recovery.read_all(connection, recent))
+        now = self._clock.now()
+        recent, yesterday = (UnixMillis(max(0, now - window)) for window in (REPLAY_WINDOW_MS, DAY_MS))
+        return await self._run(lambda connection: recovery.read_all(connection, recent, yesterday))
 
     async def persist(self, records: tuple[Record, ...]) -> None:
         """Write all or none in one transaction; on return they survive a power cut.
@@ -209,6 +214,7 @@ class SqliteStore:
             connection.execute("DELETE FROM tasks WHERE done < ?", (before,))
             connection.execute("DELETE FROM tasks WHERE failed < ?", (before,))
             transactions.forget(connection, before)
+            rechecks.forget(connection, before)
             connection.execute(
                 "DELETE FROM claims AS c WHERE signed_at < ? AND NOT EXISTS (SELECT 1 FROM results r "
                 "WHERE r.task = c.task AND r.attempt = c.attempt AND r.settled IS NULL)",

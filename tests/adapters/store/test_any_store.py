@@ -24,7 +24,7 @@ from protocol.chain_records import (
     TransactionRequested,
     TransactionSettled,
 )
-from protocol.records import BootStarted, InputStored, Record, ResultSettled, TaskAccepted
+from protocol.records import BootStarted, InputStored, RecheckKept, Record, ResultSettled, TaskAccepted
 from protocol.units import BlockNumber, Digest, UnixMillis, Wei
 from tests.support.clock import HandClock
 from tests.support.networks import ALICE, BOB, row
@@ -36,12 +36,15 @@ from tests.support.records import (
     committed,
     contradicting,
     done,
+    drawing,
     escrow,
     failed,
     held,
     issued,
     payment,
     picture,
+    recheck,
+    reputation,
     settlement_read,
     task_id,
 )
@@ -98,6 +101,35 @@ async def test_persist__settled_result__is_not_restored(store: Store):
         restored = await store.load()
     assert committed(2) in restored
     assert committed(1) not in restored
+
+
+async def test_persist__recheck_again__is_as_it_was_left_and_costs_are_known_for_a_day(store: Store):
+    over = recheck(3, drawing(3), drawing(4, miner=8), drawing(5, miner=7), outcome="odd_one_out", odd=(8,))
+    old = recheck(6, at=UnixMillis(NOW - 86_400_001), outcome="agreed")
+    begun = recheck(1)
+    async with store.opened():
+        await store.persist((begun, recheck(3), old))
+        await store.persist((replace(begun, pending=task_id(2), tries=1),))
+        await store.persist((over,))
+        known = {record for record in await store.load() if isinstance(record, RecheckKept)}
+        assert known - {old} == {replace(begun, pending=task_id(2), tries=1), over}
+
+
+async def test_persist__reputation_again__replaces_what_was_thought(store: Store):
+    later = reputation(doubt=9.0, until=NOW + 5)
+    async with store.opened():
+        await store.persist((reputation(), reputation(3, at=UnixMillis(NOW - 1))))
+        await store.persist((later,))
+        assert set(await store.load()) == {later, reputation(3, at=UnixMillis(NOW - 1))}
+
+
+async def test_forget__rechecks_and_reputations_of_long_ago__are_gone(store: Store):
+    left_out = reputation(4, at=UnixMillis(NOW - 9), until=NOW + 5)
+    async with store.opened():
+        await store.persist((recheck(1, at=UnixMillis(NOW - 9)), reputation(3, at=UnixMillis(NOW - 9)), left_out))
+        await store.persist((recheck(2), reputation(5)))
+        await store.forget(NOW)
+        assert set(await store.load()) == {recheck(2), left_out, reputation(5)}
 
 
 async def test_persist__receipts_in_any_order__keeps_the_highest_voucher_and_the_highest_sum(store: Store):

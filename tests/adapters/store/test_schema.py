@@ -26,6 +26,7 @@ from tests.support.records import (
     committed,
     contradicting,
     done,
+    drawing,
     escrow,
     failed,
     held,
@@ -33,6 +34,8 @@ from tests.support.records import (
     payment,
     picture,
     proven,
+    recheck,
+    reputation,
     settlement_read,
     task_id,
 )
@@ -70,6 +73,8 @@ def unfinished(version: int) -> set[Record]:
     }
     if version >= 3:
         known.add(TransactionRequested("redeem/1", ContractCall("Settlement", "redeem", (7,))))
+    if version >= 11:
+        known |= {recheck(2, drawing(2), drawing(3, miner=8), pending=1), reputation()}
     if version >= 6:
         known |= {contradicting(), settlement_read(payment(7), escrows=(escrow(),), anew=True)}
     if version >= 10:

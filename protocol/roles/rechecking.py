@@ -1,0 +1,323 @@
+"""Finished tasks that are drawn again by other miners, to see whether the pictures are what was paid for.
+
+end of a task -> by lot: RecheckKept -> minutes later: an ordinary task -> ComparePictures -> agreed, or one more
+drawing -> who was odd loses standing. The app's task has ended before any of this begins. Spec: SPEC.md §12.8.
+"""
+
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Final, final
+
+from protocol.effects import Accepted, ComparePictures, Persist
+from protocol.events import PicturesCompared, TaskSubmitted
+from protocol.notes import NoteName
+from protocol.records import Drawing, RecheckKept, Record, ReputationKept, TaskAccepted
+from protocol.roles.core import Core
+from protocol.roles.intake import Intake, price_of
+from protocol.roles.reputation import GRAVE, SLIGHT
+from protocol.roles.roster import Roster
+from protocol.roles.sampling import DAY_MS, RecheckPolicy, Spending, recheck_lot
+from protocol.task.recheck import judge_drawings, limit_between
+from protocol.task.states import AwardedAttempt, Task
+from protocol.units import DurationMs, StakingId, TaskId, UnixMillis, Wei
+from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
+from protocol.wire.messages import TaskSpecification
+
+MOST_OPEN: Final = 256
+"""Rechecks under way at once: at one in fifty, of 13,000 tasks within their minutes of delay."""
+MOST_TRIES: Final = 12
+"""Drawings of one recheck that are ordered or put off before it ends undecided."""
+LONGEST_MS: Final = DurationMs(DAY_MS // 2)
+"""A recheck that is older (ms) ends undecided: its pictures are deleted a day after they came."""
+NOBODY: Final = 0
+"""Request number of submissions for which nobody waits: apps count from 1."""
+
+
+@dataclass(slots=True)
+class Recheck:
+    """One task that is being drawn again."""
+
+    subject: TaskId
+    encoded: bytes
+    specification: TaskSpecification
+    planned_at: UnixMillis
+    due_at: UnixMillis
+    drawings: list[Drawing]
+    tries: int = 0
+    pending: TaskId | None = None
+    spent: Wei = Wei(0)
+    apart: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Distances (parts per million) of two drawings, by their places."""
+
+    def record(self, outcome: str = "", odd: tuple[StakingId, ...] = ()) -> RecheckKept:
+        """Give what is to be kept of it."""
+        return RecheckKept(
+            subject=self.subject,
+            specification=self.encoded,
+            planned_at=self.planned_at,
+            due_at=self.due_at,
+            tries=self.tries,
+            pending=self.pending,
+            spent=self.spent,
+            drawings=tuple(self.drawings),
+            outcome=outcome,
+            odd=odd,
+        )
+
+
+@final
+class Rechecking:
+    """Plans rechecks, orders their drawings and draws the conclusions."""
+
+    def __init__(self, core: Core, roster: Roster, intake: Intake, policy: RecheckPolicy | None) -> None:
+        """Share the coordinator's miners; without a policy nothing is drawn again, and what is under way ends."""
+        self._core = core
+        self._roster = roster
+        self._intake = intake
+        self._policy = policy
+        self._secret = core.identity.entropy(32) if policy is not None else b""
+        self._open: dict[TaskId, Recheck] = {}
+        self._by_pending: dict[TaskId, Recheck] = {}
+        self._spending = Spending()
+
+    # Beginning of a run
+
+    def restore(self, records: tuple[Record, ...]) -> None:
+        """Take up what earlier runs thought of miners and had drawn again; tasks are restored apart."""
+        now = self._core.now
+        tasks = {record.task for record in records if isinstance(record, TaskAccepted)}
+        for record in records:
+            if isinstance(record, ReputationKept):
+                self._roster.conduct.reputation.restore(record)
+                if record.left_out_until > now:
+                    self._roster.conduct.leave_out(record.miner, now, record.left_out_until)
+            elif isinstance(record, RecheckKept):
+                self._spending.add(record.planned_at, record.spent)
+                if not record.outcome and self._policy is not None:
+                    self._take_up(record, tasks)
+
+    def _take_up(self, record: RecheckKept, tasks: set[TaskId]) -> None:
+        specification = decode(record.specification, SPECIFICATION_PLACE)
+        recheck = Recheck(
+            record.subject,
+            record.specification,
+            specification,
+            record.planned_at,
+            record.due_at,
+            list(record.drawings),
+            record.tries,
+            record.pending if record.pending in tasks else None,
+            record.spent,
+        )
+        self._open[recheck.subject] = recheck
+        if recheck.pending is not None:
+            self._by_pending[recheck.pending] = recheck
+        elif len(recheck.drawings) > 1:
+            self._compare(recheck)
+        else:
+            self._core.set_timer(("recheck", recheck.subject, 0), recheck.due_at)
+
+    def __len__(self) -> int:
+        """Count those under way."""
+        return len(self._open)
+
+    # The end of a task
+
+    def on_end(self, task: Task, award: AwardedAttempt | None) -> None:
+        """A task has ended: it is one that we had drawn again, or it may be drawn again by lot."""
+        now, reputation = self._core.now, self._roster.conduct.reputation
+        if award is not None and award.result is not None:
+            reputation.delivered(award.miner, now)
+        recheck = self._by_pending.pop(task.id, None)
+        if recheck is not None:
+            self._on_drawn(recheck, task, award)
+        elif award is not None and self._policy is not None:
+            self._consider(self._policy, task, award)
+
+    def _consider(self, policy: RecheckPolicy, task: Task, award: AwardedAttempt) -> None:
+        """Draw by lot whether a task is looked at: its miner cannot know, nor when."""
+        core, model = self._core, task.specification.model
+        if task.specification.inputs or len(self._open) >= MOST_OPEN or award.result is None:
+            return
+        drawn, delay = recheck_lot(self._secret, task.id, 0)
+        account = self._roster.conduct.reputation.of(award.miner, core.now)
+        if drawn >= policy.chance(account.passed, account.doubt) or not self._others(model, {award.miner}):
+            return
+        first = self._drawing(task, award)
+        due = UnixMillis(core.now + self._delay(policy, delay))
+        recheck = Recheck(task.id, task.encoded, task.specification, core.now, due, [first])
+        self._open[task.id] = recheck
+        core.emit(Persist((recheck.record(),)))
+        core.note(NoteName.RECHECK_PLANNED, task.id, miner=award.miner, ms=due - core.now)
+        core.set_timer(("recheck", task.id, 0), due)
+
+    @staticmethod
+    def _delay(policy: RecheckPolicy, drawn: float) -> int:
+        return policy.earliest + int(drawn * max(policy.latest - policy.earliest, 0))
+
+    def _drawing(self, task: Task, award: AwardedAttempt) -> Drawing:
+        assert award.result is not None, "it delivered"
+        known = self._roster.id(award.miner)
+        served = known.serves(task.specification.model, self._core.now) if known is not None else None
+        numerics = served.numerics if served is not None else "any"
+        result = award.result
+        return Drawing(task.id, award.attempt, award.miner, result.commitment.artifact, encode(result), numerics)
+
+    def _others(self, model: str, drew: set[StakingId]) -> bool:
+        """Say whether a miner is here that could draw a model and has not drawn this task."""
+        return any(miner.id not in drew for miner in self._roster.serving(model, self._core.now))
+
+    # The next drawing
+
+    def on_timer(self, subject: TaskId) -> None:
+        """Order the next drawing of a recheck: as any task, for whichever miner its draw names."""
+        recheck, policy, now = self._open.get(subject), self._policy, self._core.now
+        if recheck is None or policy is None or recheck.pending is not None:
+            return
+        if recheck.tries >= MOST_TRIES or now - recheck.planned_at > LONGEST_MS:
+            self._end(recheck, "undecided")
+            return
+        price = price_of(recheck.specification, self._core.params)
+        if self._spending.since_yesterday(now) + price > policy.daily_limit:
+            self._put_off(policy, recheck, "daily_limit")
+        elif not self._others(recheck.specification.model, {drawing.miner for drawing in recheck.drawings}):
+            self._put_off(policy, recheck, "nobody_else")
+        else:
+            self._order(policy, recheck, price)
+
+    def _order(self, policy: RecheckPolicy, recheck: Recheck, price: Wei) -> None:
+        answer = self._intake.on_submitted(TaskSubmitted(NOBODY, recheck.specification, True, None))
+        if not isinstance(answer, Accepted):
+            self._put_off(policy, recheck, answer.code)
+            return
+        recheck.pending = answer.task
+        recheck.tries += 1
+        recheck.spent = Wei(recheck.spent + price)
+        self._by_pending[answer.task] = recheck
+        self._spending.add(self._core.now, price)
+        self._core.emit(Persist((recheck.record(),)))
+        self._core.note(NoteName.RECHECK_ORDERED, recheck.subject, wei=str(price), drawn=len(recheck.drawings))
+
+    def _put_off(self, policy: RecheckPolicy, recheck: Recheck, reason: str) -> None:
+        """Try again some minutes later."""
+        recheck.tries += 1
+        self._core.note(NoteName.RECHECK_PUT_OFF, recheck.subject, reason=reason)
+        self._wait(policy, recheck)
+
+    def _wait(self, policy: RecheckPolicy, recheck: Recheck) -> None:
+        _, delay = recheck_lot(self._secret, recheck.subject, recheck.tries)
+        recheck.due_at = UnixMillis(self._core.now + self._delay(policy, delay))
+        self._core.emit(Persist((recheck.record(),)))
+        self._core.set_timer(("recheck", recheck.subject, 0), recheck.due_at)
+
+    def _on_drawn(self, recheck: Recheck, task: Task, award: AwardedAttempt | None) -> None:
+        """A task that was drawn again has ended; by a miner that drew it before it was one more ordinary task."""
+        recheck.pending = None
+        if award is None or award.result is None:
+            if self._policy is not None:
+                self._wait(self._policy, recheck)
+        elif any(drawing.miner == award.miner for drawing in recheck.drawings):
+            if self._policy is not None:
+                self._put_off(self._policy, recheck, "same_miner")
+        else:
+            recheck.drawings.append(self._drawing(task, award))
+            self._core.emit(Persist((recheck.record(),)))
+            self._compare(recheck)
+
+    # What the pictures say
+
+    def _compare(self, recheck: Recheck) -> None:
+        """Have all pictures compared that were not; equal files need no look."""
+        drawings, asked = recheck.drawings, False
+        for one, other in combinations(range(len(drawings)), 2):
+            if (one, other) in recheck.apart:
+                continue
+            if drawings[one].artifact == drawings[other].artifact:
+                recheck.apart[one, other] = 0
+            else:
+                self._core.emit(ComparePictures(recheck.subject, drawings[one].artifact, drawings[other].artifact))
+                asked = True
+        if not asked:
+            self._conclude(recheck)
+
+    def on_compared(self, event: PicturesCompared) -> None:
+        """Hear how far apart two pictures are."""
+        recheck = self._open.get(event.subject)
+        if recheck is None:
+            return
+        if event.apart is None:
+            self._end(recheck, "not_comparable")
+            return
+        drawings = recheck.drawings
+        pairs = list(combinations(range(len(drawings)), 2))
+        for one, other in pairs:
+            if (drawings[one].artifact, drawings[other].artifact) == (event.one, event.other):
+                recheck.apart[one, other] = event.apart
+        if recheck.pending is None and all(pair in recheck.apart for pair in pairs):
+            self._conclude(recheck)
+
+    def _conclude(self, recheck: Recheck) -> None:
+        """End a recheck whose drawings say enough, or have it drawn once more."""
+        drawings = recheck.drawings
+        limits = {
+            (one, other): limit_between(recheck.specification, drawings[one].numerics, drawings[other].numerics)
+            for one, other in combinations(range(len(drawings)), 2)
+        }
+        judgement = judge_drawings(len(drawings), recheck.apart, limits)
+        if not judgement.is_over:
+            if self._policy is not None:
+                self._wait(self._policy, recheck)
+            return
+        now, reputation = self._core.now, self._roster.conduct.reputation
+        for place in sorted(judgement.agreeing):
+            reputation.passed_recheck(drawings[place].miner, now)
+        for place in sorted(judgement.slightly_off):
+            self._hold_against(recheck, place, SLIGHT)
+        for place in sorted(judgement.far_off):
+            self._hold_against(recheck, place, GRAVE)
+        odd = tuple(drawings[place].miner for place in sorted(judgement.slightly_off | judgement.far_off))
+        known = judgement.agreeing | judgement.slightly_off | judgement.far_off
+        self._core.emit(Persist(tuple(reputation.record(drawings[place].miner, now) for place in sorted(known))))
+        if odd:
+            self._end(recheck, "odd_one_out", odd)
+        else:
+            self._end(recheck, "agreed" if judgement.agreeing else "undecided")
+
+    def _hold_against(self, recheck: Recheck, place: int, weight: float) -> None:
+        """A miner was the odd one out: it is looked at more often, and left out where that comes again and again."""
+        core, conduct, miner = self._core, self._roster.conduct, recheck.drawings[place].miner
+        is_too_much = conduct.reputation.was_odd(miner, core.now, weight)
+        least = min(ppm for pair, ppm in recheck.apart.items() if place in pair)
+        core.note(NoteName.RECHECK_ODD, recheck.subject, miner=miner, apart=least, artifact=self._name(recheck, place))
+        if not is_too_much or self._policy is None or not self._may_leave_out(recheck.specification.model, miner):
+            return
+        until = UnixMillis(core.now + self._policy.pause)
+        conduct.reputation.leave_out(miner, until)
+        conduct.leave_out(miner, core.now, until)
+        core.note(NoteName.MINER_PAUSED, miner=miner, reason="recheck", ms=self._policy.pause)
+
+    def _may_leave_out(self, model: str, miner: StakingId) -> bool:
+        """Say whether at most half of those who serve a model are left out then: more cannot all be the odd ones."""
+        now, reputation = self._core.now, self._roster.conduct.reputation
+        serving = {known.id for known in self._roster.serving(model, now)}
+        left_out = {known for known in serving if reputation.is_left_out(known, now)} | {miner}
+        return 2 * len(left_out) <= len(serving)
+
+    @staticmethod
+    def _name(recheck: Recheck, place: int) -> str:
+        return recheck.drawings[place].artifact.hex()
+
+    def _end(self, recheck: Recheck, outcome: str, odd: tuple[StakingId, ...] = ()) -> None:
+        """Close a recheck; what was drawn and signed stays on disk with the history."""
+        core = self._core
+        del self._open[recheck.subject]
+        core.emit(Persist((recheck.record(outcome, odd),)))
+        core.note(
+            NoteName.RECHECK_ENDED,
+            recheck.subject,
+            reason=outcome,
+            miner=recheck.drawings[0].miner,
+            drawn=len(recheck.drawings),
+            wei=str(recheck.spent),
+            ms=core.now - recheck.planned_at,
+        )

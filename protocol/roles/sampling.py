@@ -1,0 +1,76 @@
+"""Which finished tasks a coordinator has drawn again, when, and what that may cost. Spec: SPEC.md §12.8."""
+
+import hashlib
+from dataclasses import dataclass
+from math import exp2
+from typing import Final
+
+from protocol.units import CAI, DurationMs, TaskId, UnixMillis, Wei
+
+_TAG: Final = b"cuckoo/1/recheck"
+_SPAN: Final = 2**64
+DAY_MS: Final = DurationMs(86_400_000)
+EARLIEST_MS: Final = DurationMs(60_000)
+LATEST_MS: Final = DurationMs(600_000)
+DAILY_LIMIT: Final = Wei(500 * CAI)
+"""Some 240 pictures of 1024x1024 pixels in 20 steps at the price of all networks so far."""
+PAUSE_MS: Final = DurationMs(7 * DAY_MS)
+"""As long as what is thought of a miner takes to count half: a cheat earns less before it is caught (SPEC.md §12.8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecheckPolicy:
+    """How much a coordinator looks after its miners. It tells nobody."""
+
+    share: float = 0.02
+    """Share of a well-known miner's tasks that are drawn again, 0 to 1."""
+    newcomer_share: float = 0.5
+    """The same of one that never passed, or that gave reason for doubt; it halves with each recheck that is passed."""
+    earliest: DurationMs = EARLIEST_MS
+    """Least time (ms) between a result, or a drawing that does not count, and the next drawing."""
+    latest: DurationMs = LATEST_MS
+    """Most: each moment between them is as likely."""
+    daily_limit: Wei = DAILY_LIMIT
+    """Most (wei) that is ordered for rechecks within 24 hours."""
+    pause: DurationMs = PAUSE_MS
+    """How long (ms) a miner is left out that was the odd one again and again."""
+
+    def chance(self, passed: float, doubt: float) -> float:
+        """Give the chance that a task of a miner is drawn again.
+
+        Args:
+            passed: Rechecks that it passed, older ones counting less.
+            doubt: What speaks against it, 1 and more being reason for doubt.
+        """
+        if doubt >= 1:
+            return max(self.share, self.newcomer_share)
+        return max(self.share, self.newcomer_share * exp2(-passed))
+
+
+def recheck_lot(secret: bytes, task: TaskId, tries: int) -> tuple[float, float]:
+    """Draw two fractions of 1 for a task: nobody without the secret can know them.
+
+    Args:
+        secret: 32 unpredictable bytes of this run.
+        task: The finished task.
+        tries: How often it was drawn again before.
+    """
+    drawn = hashlib.sha256(_TAG + secret + task + tries.to_bytes(2, "big")).digest()
+    return int.from_bytes(drawn[:8], "big") / _SPAN, int.from_bytes(drawn[8:16], "big") / _SPAN
+
+
+class Spending:
+    """What was ordered for rechecks within the last 24 hours."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._orders: list[tuple[UnixMillis, Wei]] = []
+
+    def add(self, at: UnixMillis, price: Wei) -> None:
+        """Count one order."""
+        self._orders.append((at, price))
+
+    def since_yesterday(self, now: UnixMillis) -> Wei:
+        """Give the sum (wei)."""
+        self._orders = [(at, price) for at, price in self._orders if at > now - DAY_MS]
+        return Wei(sum(price for _, price in self._orders))

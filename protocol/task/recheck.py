@@ -1,0 +1,77 @@
+"""Who is the odd one out when several miners drew one task.
+
+A coordinator has a finished task drawn again by another miner and compares the pictures. Two that agree end it; two
+that do not are joined by a third, and by more as long as no two agree. Pure arithmetic on distances.
+Spec: SPEC.md §12.8.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS, RE_ENCODED, SAME_NUMERICS
+from protocol.wire.specification import TaskSpecification
+
+EXACT_NUMERICS: Final = frozenset({"float32-cpu"})
+"""Classes of arithmetic within which honest pictures were seen to differ by the order of additions alone. Miners of
+every other class, and of two classes, are given the distance of 16-bit numbers."""
+MOST_DRAWINGS: Final = 5
+"""Drawings of one task that are compared at most, the first one with them."""
+UNREADABLE: Final = 2_000_001
+"""In the place of the distance to a picture that no decoder reads: more than any two pictures are apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What so many drawings of one task say."""
+
+    is_over: bool
+    """No further drawing is needed, or would help."""
+    agreeing: frozenset[int] = frozenset()
+    """Places of the drawings that show the same; none while nothing is decided."""
+    slightly_off: frozenset[int] = frozenset()
+    """Places of those that differ, within what an honest picture was once seen to."""
+    far_off: frozenset[int] = frozenset()
+    """Places of those that show something else."""
+
+
+def limit_between(specification: TaskSpecification, one: str, other: str) -> int:
+    """Give how far apart (parts per million) honest pictures of one task may be.
+
+    Args:
+        specification: What was ordered: a file with loss is compared less strictly.
+        one: The class of arithmetic that the one miner says it draws in.
+        other: And the other.
+    """
+    if specification.quality is not None:
+        return RE_ENCODED
+    return SAME_NUMERICS if one == other and one in EXACT_NUMERICS else OTHER_NUMERICS
+
+
+def judge_drawings(
+    count: int, apart: Mapping[tuple[int, int], int], limits: Mapping[tuple[int, int], int]
+) -> Judgement:
+    """Say whether so many drawings are enough, and which of them differ from those that agree.
+
+    Nobody is blamed by two drawings, nor where pictures agree with both of two that do not.
+
+    Args:
+        count: How many drawings there are, at least two.
+        apart: The distance of each two, by their places, the lesser first.
+        limits: How far apart these may be.
+    """
+    pairs = list(combinations(range(count), 2))
+    alike = {pair for pair in pairs if apart[pair] <= limits[pair]}
+    agreeing = frozenset(place for pair in alike for place in pair)
+    if not agreeing:
+        return Judgement(is_over=count >= MOST_DRAWINGS)
+    if any(pair not in alike for pair in combinations(sorted(agreeing), 2)):
+        return Judgement(is_over=True)
+    odd = frozenset(range(count)) - agreeing
+    far_off = frozenset(
+        place
+        for place in odd
+        if all(apart[min(place, other), max(place, other)] > ANOTHER_PICTURE for other in agreeing)
+    )
+    return Judgement(True, agreeing, odd - far_off, far_off)

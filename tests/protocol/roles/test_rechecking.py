@@ -1,0 +1,352 @@
+"""Finished tasks that are drawn again by other miners: SPEC.md §12.8.
+
+Alice (1), bob (2) and dave (4) mine, carol (3) coordinates; what each draws is a colour.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from protocol.crypto.keys import NodeKey
+from protocol.effects import ComparePictures, Effect, Persist, SetTimer
+from protocol.events import BlockSeen, PicturesCompared, Restored, StakeChanged, TaskCancelled
+from protocol.notes import NoteName
+from protocol.records import RecheckKept, Record, ReputationKept, TaskAccepted, TaskAwarded
+from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.rechecking import MOST_TRIES
+from protocol.roles.sampling import RecheckPolicy
+from protocol.stake.lottery import last_slot_ms
+from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS
+from protocol.units import BlockNumber, Digest, DurationMs, StakingId, TaskId, UnixMillis, Wei
+from protocol.wire.messages import Award, Decline
+from tests.protocol.roles.frames import (
+    ALICE_ID,
+    BOB_ID,
+    EPOCH,
+    PARAMS,
+    PRICE,
+    SPECIFICATION,
+    artifact_of,
+    result_of,
+)
+from tests.protocol.roles.seats import AMPLE, CoordinatorSeat, noted, of_kind, persisted
+from tests.support import networks
+from tests.support.networks import ALICE, BOB, DAVE
+from tests.support.pictures import png
+
+DAVE_ID = StakingId(4)
+IDS = {ALICE.peer_id: ALICE_ID, BOB.peer_id: BOB_ID, DAVE.peer_id: DAVE_ID}
+ROWS = (*networks.trio(), networks.row(DAVE, 4, stake=50_000 * 10**18))
+ALL = RecheckPolicy(share=1.0, newcomer_share=1.0, earliest=DurationMs(1000), latest=DurationMs(2000))
+"""Every task is drawn again, and soon."""
+HEART, NOISE, OTHER_NOISE = (png(128, 128, seed) for seed in (7, 8, 9))
+DAYS_MS = 86_400_000
+LAST_SLOT_MS = last_slot_ms(3, 3, PARAMS.slot_step_ms)
+"""After so long no claim is early, and nobody is waited for."""
+
+
+class RecheckSeat(CoordinatorSeat):
+    """Carol with three miners."""
+
+    def __init__(
+        self,
+        records: tuple[Record, ...] = (),
+        policy: RecheckPolicy | None = ALL,
+        miners: Iterable[NodeKey] = (ALICE, BOB, DAVE),
+    ) -> None:
+        self._policy = policy
+        self.kept: list[Record] = []
+        self._present = tuple(miners)
+        super().__init__(records, ())
+
+    def start(self, records: tuple[Record, ...] = (), escrow: object = AMPLE) -> None:
+        self.core = CoordinatorCore(self.identity, tuple, rechecks=self._policy)
+        self.began = self.hear(Restored(records))
+        for epoch in (EPOCH - 1, EPOCH, EPOCH + 1):
+            self.hear(StakeChanged(networks.view(epoch, ROWS)))
+        self.hear(BlockSeen(BlockNumber(1), self.now))
+        self.escrows(AMPLE)
+        for miner in self._present:
+            self.greet(miner)
+
+    @staticmethod
+    def number(key: NodeKey) -> StakingId:
+        return IDS.get(key.peer_id, StakingId(3))
+
+    def hear(self, event: object) -> tuple[Effect, ...]:
+        effects = super().hear(event)  # type: ignore[arg-type]
+        self.kept.extend(record for effect in effects if isinstance(effect, Persist) for record in effect.records)
+        return effects
+
+    def draw(self, task: bytes, miner: NodeKey, picture: bytes = HEART) -> tuple[Effect, ...]:
+        """Let a miner win a task and deliver."""
+        told: tuple[Effect, ...] = ()
+        while not of_kind(told, Award):
+            known = self.core.task(task)  # type: ignore[arg-type]
+            assert known is not None
+            if known.open is None:  # between two offers
+                self.wait(50)
+                continue
+            self.wait(max(known.open.published_at + LAST_SLOT_MS - self.now, 0))
+            nonce = hashlib.sha256(task + bytes([known.attempt])).digest()[:16]
+            told = self.say(miner, self.claim(miner, task, nonce=nonce)) + self.wait(50)
+        award = of_kind(told, Award)[0]
+        effects = self.say(miner, result_of(award, by=miner, data=picture))
+        return effects + self.hear(artifact_of(award, by=miner, data=picture))
+
+    def ordered(self) -> bytes:
+        """Wait until the next drawing is ordered."""
+        before = len(self.kept)
+        self.wait(2100)
+        accepted = [record for record in self.kept[before:] if isinstance(record, TaskAccepted)]
+        assert len(accepted) == 1
+        return accepted[0].task
+
+    def last(self) -> RecheckKept:
+        """What was kept last of a recheck."""
+        return [record for record in self.kept if isinstance(record, RecheckKept)][-1]
+
+    def compared(self, asked: ComparePictures, apart: int | None) -> tuple[Effect, ...]:
+        return self.hear(PicturesCompared(asked.subject, asked.one, asked.other, apart))
+
+    def rechecked(self, *drawn: tuple[NodeKey, bytes], apart: int = ANOTHER_PICTURE + 1) -> tuple[Effect, ...]:
+        """Have one task drawn by these, one after the other; whatever differs is so far apart."""
+        task, all_effects = self.submit(), tuple[Effect, ...]()
+        for place, (miner, picture) in enumerate(drawn):
+            effects = self.draw(task if place == 0 else self.ordered(), miner, picture)
+            for asked in [effect for effect in effects if isinstance(effect, ComparePictures)]:
+                effects += self.compared(asked, apart)
+            all_effects += effects
+        return all_effects
+
+
+def asked(effects: Iterable[Effect]) -> list[ComparePictures]:
+    return [effect for effect in effects if isinstance(effect, ComparePictures)]
+
+
+# The drawing
+
+
+def test_on_end__task_is_drawn_by_lot__is_ordered_again_within_its_time_and_as_any_task() -> None:
+    seat = RecheckSeat()
+    task = seat.submit()
+    effects = seat.draw(task, ALICE)
+    planned = persisted(effects, RecheckKept)[0]
+    assert planned.subject == task
+    assert 1000 <= planned.due_at - seat.now <= 2000
+    again = seat.ordered()
+    first, second = (record for record in seat.kept if isinstance(record, TaskAccepted))
+    assert second == replace(
+        first,
+        task=TaskId(again),
+        number=1,
+        salt=second.salt,
+        accepted_at=second.accepted_at,
+        deadline=second.deadline,
+    )
+    assert second.deadline - second.accepted_at == first.deadline - first.accepted_at
+    known = seat.core.task(again)  # type: ignore[arg-type]
+    assert known is not None
+    assert not known.excluded, "whoever drew it first may draw it again"
+    assert seat.last().pending == again
+    assert seat.last().spent == PRICE
+
+
+def test_on_end__lot_falls_on_no_task__nothing_is_drawn_again() -> None:
+    seat = RecheckSeat(policy=replace(ALL, share=0.0, newcomer_share=0.0))
+    effects = seat.draw(seat.submit(), ALICE)
+    assert not persisted(effects, RecheckKept)
+
+
+def test_on_end__without_a_policy__nothing_is_drawn_again() -> None:
+    seat = RecheckSeat(policy=None)
+    effects = seat.draw(seat.submit(), ALICE)
+    assert not persisted(effects, RecheckKept)
+
+
+def test_on_end__nobody_else_serves_the_model__nothing_is_planned() -> None:
+    seat = RecheckSeat(miners=(ALICE,))
+    effects = seat.draw(seat.submit(), ALICE)
+    assert not persisted(effects, RecheckKept)
+
+
+def test_on_end__drawn_by_the_same_miner_again__is_paid_and_tried_again() -> None:
+    seat = RecheckSeat()
+    seat.draw(seat.submit(), ALICE)
+    seat.draw(seat.ordered(), ALICE)
+    assert len(seat.last().drawings) == 1
+    effects = seat.draw(seat.ordered(), BOB)
+    assert seat.last().outcome == "agreed"
+    assert seat.last().spent == 2 * PRICE
+    assert not asked(effects), "equal files need no look"
+
+
+def test_on_end__drawn_task_fails__is_tried_again_and_held_against_nobody() -> None:
+    seat = RecheckSeat()
+    seat.draw(seat.submit(), ALICE)
+    seat.hear(TaskCancelled(TaskId(seat.ordered())))
+    seat.draw(seat.ordered(), BOB)
+    assert seat.last().outcome == "agreed"
+
+
+def test_on_end__of_a_recheck__is_not_drawn_again_itself() -> None:
+    seat = RecheckSeat()
+    seat.rechecked((ALICE, HEART), (BOB, HEART))
+    before = len(seat.kept)
+    seat.wait(3000)
+    assert not [record for record in seat.kept[before:] if isinstance(record, TaskAccepted)]
+
+
+def test_on_timer__limit_of_the_day_is_reached__waits_and_ends_undecided() -> None:
+    seat = RecheckSeat(policy=replace(ALL, daily_limit=Wei(PRICE - 1)))
+    seat.draw(seat.submit(), ALICE)
+    effects = seat.wait(2100 * (MOST_TRIES + 1))
+    assert {note.fields["reason"] for note in noted(effects, NoteName.RECHECK_PUT_OFF)} == {"daily_limit"}
+    assert seat.last().outcome == "undecided"
+    assert len([record for record in seat.kept if isinstance(record, TaskAccepted)]) == 1
+
+
+# What the pictures say
+
+
+def test_on_compared__within_what_may_honestly_differ__both_pass() -> None:
+    seat = RecheckSeat()
+    effects = seat.rechecked((ALICE, HEART), (BOB, NOISE), apart=OTHER_NUMERICS)
+    assert seat.last().outcome == "agreed"
+    assert {record.miner: record.passed for record in persisted(effects, ReputationKept)} == {ALICE_ID: 1, BOB_ID: 1}
+
+
+@pytest.mark.parametrize("cheat", [ALICE, BOB], ids=["first", "second"])
+def test_on_compared__one_of_three_shows_something_else__loses_standing_and_the_others_pass(cheat: NodeKey) -> None:
+    seat = RecheckSeat()
+    drawn = [(miner, NOISE if miner is cheat else HEART) for miner in (ALICE, BOB, DAVE)]
+    effects = seat.rechecked(*drawn)
+    reputation = seat.core.roster.conduct.reputation
+    assert seat.last().outcome == "odd_one_out"
+    assert seat.last().odd == (IDS[cheat.peer_id],)
+    assert [note.fields["miner"] for note in noted(effects, NoteName.RECHECK_ODD)] == [IDS[cheat.peer_id]]
+    for miner in (ALICE, BOB, DAVE):
+        account = reputation.of(IDS[miner.peer_id], seat.now)
+        assert (account.doubt > 0) == (miner is cheat)
+        assert (account.passed > 0) == (miner is not cheat)
+    assert not seat.core.roster.conduct.is_paused(IDS[cheat.peer_id], seat.now), "once is no reason"
+
+
+def test_on_compared__odd_one_again__is_left_out_while_others_serve_and_told_why() -> None:
+    seat = RecheckSeat()
+    seat.rechecked((ALICE, NOISE), (BOB, HEART), (DAVE, HEART))
+    effects = seat.rechecked((ALICE, OTHER_NOISE), (DAVE, HEART), (BOB, HEART))
+    pause = noted(effects, NoteName.MINER_PAUSED)[0]
+    assert pause.fields == {"miner": ALICE_ID, "reason": "recheck", "ms": ALL.pause}
+    assert seat.core.roster.left_out(SPECIFICATION.model, seat.now) == {ALICE_ID}
+    task = seat.submit()
+    told: tuple[Effect, ...] = ()
+    for nonce in range(20):  # her slot lies behind all others now
+        told += seat.say(ALICE, seat.claim(ALICE, task, nonce=bytes([nonce]) * 16)) + seat.wait(50)
+    declined = of_kind(told, Decline)
+    assert [one.statement.reason for one in declined] == ["paused"]
+    assert seat.core.roster.conduct.is_paused(ALICE_ID, UnixMillis(seat.now + 6 * DAYS_MS))
+    assert not seat.core.roster.conduct.is_paused(ALICE_ID, UnixMillis(seat.now + 7 * DAYS_MS))
+
+
+def test_on_compared__half_of_those_who_serve_are_left_out__nobody_more_is() -> None:
+    seat = RecheckSeat()
+    conduct = seat.core.roster.conduct
+    conduct.reputation.delivered(BOB_ID, seat.now)
+    conduct.reputation.leave_out(BOB_ID, UnixMillis(seat.now + DAYS_MS))
+    seat.rechecked((ALICE, NOISE), (BOB, HEART), (DAVE, HEART))
+    seat.rechecked((ALICE, OTHER_NOISE), (DAVE, HEART), (BOB, HEART))
+    assert not conduct.is_paused(ALICE_ID, seat.now)
+    assert conduct.reputation.of(ALICE_ID, seat.now).doubt > 8
+
+
+def test_on_compared__three_that_all_differ__a_fourth_is_asked_and_nobody_blamed_before() -> None:
+    seat = RecheckSeat()
+    effects = seat.rechecked((ALICE, HEART), (BOB, NOISE), (DAVE, OTHER_NOISE))
+    assert not seat.last().outcome
+    assert not noted(effects, NoteName.RECHECK_ODD)
+    assert seat.core.roster.conduct.reputation.of(BOB_ID, seat.now).doubt == 0
+
+
+def test_on_compared__pictures_that_could_not_be_compared__end_it_and_blame_nobody() -> None:
+    seat = RecheckSeat()
+    seat.draw(seat.submit(), ALICE)
+    question = asked(seat.draw(seat.ordered(), BOB, NOISE))[0]
+    effects = seat.compared(question, None)
+    assert seat.last().outcome == "not_comparable"
+    assert not persisted(effects, ReputationKept)
+    assert not seat.compared(question, 0), "an answer that comes twice says nothing"
+
+
+def test_on_end__picture_with_signed_commitment__is_kept_as_evidence() -> None:
+    seat = RecheckSeat()
+    seat.rechecked((ALICE, NOISE), (BOB, HEART), (DAVE, HEART))
+    kept = seat.last()
+    assert [drawing.miner for drawing in kept.drawings] == [ALICE_ID, BOB_ID, DAVE_ID]
+    assert [drawing.artifact for drawing in kept.drawings] == [
+        Digest(hashlib.sha256(picture).digest()) for picture in (NOISE, HEART, HEART)
+    ]
+    assert all(bytes(drawing.artifact) in drawing.result for drawing in kept.drawings)
+
+
+# Over a restart
+
+
+def restarted(seat: RecheckSeat, *more: Record) -> RecheckSeat:
+    """Begin again on what is on disk of rechecks, and these."""
+    latest: dict[object, Record] = {}
+    for record in seat.kept:
+        if isinstance(record, RecheckKept):
+            latest[record.subject] = record
+        elif isinstance(record, ReputationKept):
+            latest[record.miner] = record
+    again = RecheckSeat.__new__(RecheckSeat)
+    again.now = seat.now
+    now = again.now
+    RecheckSeat.__init__(again, (*more, *latest.values()))
+    assert again.now <= now
+    return again
+
+
+def test_restore__before_the_next_drawing__orders_it_when_it_is_due() -> None:
+    seat = RecheckSeat()
+    seat.draw(seat.submit(), ALICE)
+    again = restarted(seat)
+    timers = {effect.key: effect.at for effect in again.began if isinstance(effect, SetTimer)}
+    assert timers["recheck", seat.last().subject, 0] == seat.last().due_at
+    again.wait(5000)
+    assert again.last().pending is not None
+
+
+def test_restore__while_it_is_drawn__goes_on_with_that_task() -> None:
+    seat = RecheckSeat()
+    seat.draw(seat.submit(), ALICE)
+    task = seat.ordered()
+    accepted = next(record for record in seat.kept if isinstance(record, TaskAccepted) and record.task == task)
+    assert not [record for record in seat.kept if isinstance(record, TaskAwarded) and record.task == task]
+    again = restarted(seat, accepted)
+    again.wait(3000)
+    again.draw(task, BOB)
+    assert again.last().outcome == "agreed"
+
+
+def test_restore__while_pictures_are_compared__has_them_compared_again() -> None:
+    seat = RecheckSeat()
+    seat.draw(seat.submit(), ALICE)
+    question = asked(seat.draw(seat.ordered(), BOB, NOISE))[0]
+    again = restarted(seat)
+    assert asked(again.began) == [question]
+    again.compared(question, 5)
+    assert again.last().outcome == "agreed"
+
+
+def test_restore__miner_that_is_left_out__still_is_and_the_day_is_counted_on() -> None:
+    seat = RecheckSeat()
+    seat.rechecked((ALICE, NOISE), (BOB, HEART), (DAVE, HEART))
+    seat.rechecked((ALICE, OTHER_NOISE), (DAVE, HEART), (BOB, HEART))
+    again = restarted(seat)
+    assert again.core.roster.conduct.is_paused(ALICE_ID, again.now)
+    assert again.core._rechecking._spending.since_yesterday(again.now) == 4 * PRICE
+    assert len(again.core._rechecking) == 0

@@ -1,0 +1,74 @@
+"""Who is the odd one out among several drawings of one task: SPEC.md §12.8."""
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS, RE_ENCODED, SAME_NUMERICS
+from protocol.task.recheck import MOST_DRAWINGS, UNREADABLE, Judgement, judge_drawings, limit_between
+from tests.protocol.roles.frames import SPECIFICATION
+
+FAR = ANOTHER_PICTURE + 1
+NEAR = OTHER_NUMERICS
+
+
+def judged(count: int, **apart: int) -> Judgement:
+    """Judge drawings that are alike but for those named, as ``_01=FAR``."""
+    pairs = list(combinations(range(count), 2))
+    distances = {(one, other): apart.get(f"_{one}{other}", NEAR) for one, other in pairs}
+    return judge_drawings(count, distances, dict.fromkeys(pairs, OTHER_NUMERICS))
+
+
+def test_judge_drawings__two_alike__agree() -> None:
+    assert judged(2) == Judgement(True, frozenset({0, 1}))
+
+
+def test_judge_drawings__two_that_differ__blame_nobody_and_want_a_third() -> None:
+    assert judged(2, _01=FAR) == Judgement(False)
+
+
+@pytest.mark.parametrize("odd", range(3))
+def test_judge_drawings__one_of_three_shows_something_else__is_the_odd_one(odd: int) -> None:
+    far = {f"_{one}{other}": FAR for one, other in combinations(range(3), 2) if odd in (one, other)}
+    assert judged(3, **far) == Judgement(True, frozenset(range(3)) - {odd}, frozenset(), frozenset({odd}))
+
+
+def test_judge_drawings__one_of_three_differs_a_little__is_slightly_off() -> None:
+    verdict = judged(3, _02=NEAR + 1, _12=FAR)
+    assert verdict == Judgement(True, frozenset({0, 1}), frozenset({2}), frozenset())
+
+
+def test_judge_drawings__third_is_like_both_of_two_that_differ__nobody_is_odd() -> None:
+    assert judged(3, _01=FAR) == Judgement(True)
+
+
+def test_judge_drawings__no_two_alike__go_on_up_to_a_limit() -> None:
+    for count in range(2, MOST_DRAWINGS + 1):
+        far = {f"_{one}{other}": FAR for one, other in combinations(range(count), 2)}
+        assert judged(count, **far) == Judgement(count == MOST_DRAWINGS)
+
+
+@given(st.integers(2, MOST_DRAWINGS), st.data())
+def test_judge_drawings__any_distances__never_blame_a_majority_that_agrees(count: int, data: st.DataObject) -> None:
+    pairs = list(combinations(range(count), 2))
+    apart = {pair: data.draw(st.sampled_from([0, NEAR, NEAR + 1, FAR, UNREADABLE])) for pair in pairs}
+    verdict = judge_drawings(count, apart, dict.fromkeys(pairs, OTHER_NUMERICS))
+    odd = verdict.slightly_off | verdict.far_off
+    if odd:
+        assert len(verdict.agreeing) >= 2
+        assert verdict.is_over
+    for place in odd:
+        alike = {other for pair in pairs if place in pair and apart[pair] <= NEAR for other in pair}
+        assert not alike & verdict.agreeing
+    assert not odd & verdict.agreeing
+
+
+def test_limit_between__classes_of_arithmetic__are_held_against_what_may_honestly_differ() -> None:
+    lossy = SPECIFICATION.model_copy(update={"output": "webp", "quality": 80, "version": 2})
+    assert limit_between(SPECIFICATION, "float32-cpu", "float32-cpu") == SAME_NUMERICS
+    assert limit_between(SPECIFICATION, "float32-cpu", "float32-cuda") == OTHER_NUMERICS
+    assert limit_between(SPECIFICATION, "float32-cuda", "float32-cuda") == OTHER_NUMERICS
+    assert limit_between(SPECIFICATION, "any", "any") == OTHER_NUMERICS
+    assert limit_between(lossy, "float32-cpu", "float32-cpu") == RE_ENCODED
