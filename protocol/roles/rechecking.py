@@ -263,7 +263,8 @@ class Rechecking:
             (one, other): limit_between(recheck.specification, drawings[one].numerics, drawings[other].numerics)
             for one, other in combinations(range(len(drawings)), 2)
         }
-        judgement = judge_drawings(len(drawings), recheck.apart, limits)
+        is_last = not self._others(recheck.specification.model, {drawing.miner for drawing in drawings})
+        judgement = judge_drawings(len(drawings), recheck.apart, limits, is_last=is_last)
         if not judgement.is_over:
             if self._policy is not None:
                 self._wait(self._policy, recheck)

@@ -1,7 +1,7 @@
 """Who is the odd one out when several miners drew one task.
 
 A coordinator has a finished task drawn again by another miner and compares the pictures. Two that agree end it; two
-that do not are joined by a third, and by more as long as no two agree. Pure arithmetic on distances.
+that do not are joined by others until three agree, or nobody is left to ask. Pure arithmetic on distances.
 Spec: SPEC.md §12.8.
 """
 
@@ -18,6 +18,9 @@ EXACT_NUMERICS: Final = frozenset({"float32-cpu"})
 every other class, and of two classes, are given the distance of 16-bit numbers."""
 MOST_DRAWINGS: Final = 5
 """Drawings of one task that are compared at most, the first one with them."""
+ENOUGH: Final = 3
+"""Drawings that have to agree before another one is blamed: a miner that cheats needs two friends among the first three
+that are drawn after it to have an honest one blamed in its place."""
 UNREADABLE: Final = 2_000_001
 """In the place of the distance to a picture that no decoder reads: more than any two pictures are apart."""
 
@@ -50,25 +53,27 @@ def limit_between(specification: TaskSpecification, one: str, other: str) -> int
 
 
 def judge_drawings(
-    count: int, apart: Mapping[tuple[int, int], int], limits: Mapping[tuple[int, int], int]
+    count: int, apart: Mapping[tuple[int, int], int], limits: Mapping[tuple[int, int], int], *, is_last: bool
 ) -> Judgement:
     """Say whether so many drawings are enough, and which of them differ from those that agree.
 
-    Nobody is blamed by two drawings, nor where pictures agree with both of two that do not.
+    Nobody is blamed by fewer than ``ENOUGH`` that agree, but by a majority where nobody else is there to ask; nor where
+    pictures agree with both of two that do not.
 
     Args:
         count: How many drawings there are, at least two.
         apart: The distance of each two, by their places, the lesser first.
         limits: How far apart these may be.
+        is_last: No miner is left that could draw it too.
     """
     pairs = list(combinations(range(count), 2))
     alike = {pair for pair in pairs if apart[pair] <= limits[pair]}
     agreeing = frozenset(place for pair in alike for place in pair)
-    if not agreeing:
-        return Judgement(is_over=count >= MOST_DRAWINGS)
     if any(pair not in alike for pair in combinations(sorted(agreeing), 2)):
         return Judgement(is_over=True)
     odd = frozenset(range(count)) - agreeing
+    if odd and len(agreeing) < ENOUGH and not (is_last and len(agreeing) > len(odd)):
+        return Judgement(is_over=count >= MOST_DRAWINGS)
     far_off = frozenset(
         place
         for place in odd

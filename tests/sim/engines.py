@@ -1,13 +1,14 @@
 """Engines of the simulated world: pictures of one colour, drawn step by step in virtual time."""
 
 import hashlib
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from protocol.effects import CancelJob, StartJob
-from protocol.events import JobFailed, JobFinished, JobProgress
+from protocol.effects import CancelJob, ComparePictures, StartJob
+from protocol.events import JobFailed, JobFinished, JobProgress, PicturesCompared
 from protocol.units import Digest
 from tests.sim.machine import Machine
-from tests.support.pictures import png
+from tests.support.pictures import png, with_remark
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -17,6 +18,20 @@ COLOURS = 16
 """Different pictures of a world: compressing one costs more than the rest of its task."""
 
 
+LOOKING_MS: Final = 400
+"""What a comparison takes."""
+SOMETHING_ELSE: Final = 1_000_000
+"""How far apart (parts per million) pictures of two things are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a picture shows, and how far it is moved from how that is drawn at best."""
+
+    of: object
+    off_ppm: int = 0
+
+
 class Engines:
     """One engine for each miner."""
 
@@ -24,7 +39,8 @@ class Engines:
         """Draw with a model of this digest."""
         self._world = world
         self._model = model
-        self._drawn: dict[tuple[int, int, int], tuple[bytes, Digest]] = {}
+        self._drawn: dict[tuple[int, int, Look], tuple[bytes, Digest]] = {}
+        self._looks: dict[Digest, Look] = {}
 
     def start(self, machine: Machine, job: StartJob) -> None:
         """Begin a job: load, step, and finish."""
@@ -55,13 +71,24 @@ class Engines:
         machine.jobs.discard(key)
         shrink = 2 if machine.wrong else 1
         width, height = job.specification.width // shrink, job.specification.height // shrink
-        data, digest = self._picture(width, height, job.specification.seed)
+        honest = Look(job.specification.seed % COLOURS, machine.off_ppm)
+        look = honest if machine.paints is None else machine.paints(job)
+        data, digest = self._picture(width, height, look)
         finished = JobFinished(*key, data, digest, "image/png", self._model, NOTHING, machine.step_ms * steps)
         self._world.handle(machine, finished)
 
-    def _picture(self, width: int, height: int, seed: int) -> tuple[bytes, Digest]:
-        key = (width, height, seed % COLOURS)
+    def _picture(self, width: int, height: int, look: Look) -> tuple[bytes, Digest]:
+        key = (width, height, look)
         if key not in self._drawn:
-            data = png(*key)
+            data = png(width, height, look.of if isinstance(look.of, int) else 0)
+            if look.off_ppm or not isinstance(look.of, int):
+                data = with_remark(data, repr(look))
             self._drawn[key] = (data, Digest(hashlib.sha256(data).digest()))
+            self._looks[self._drawn[key][1]] = look
         return self._drawn[key]
+
+    def compare(self, machine: Machine, effect: ComparePictures) -> None:
+        """Say how far apart two pictures of this world look."""
+        one, other = self._looks[effect.one], self._looks[effect.other]
+        apart = abs(one.off_ppm - other.off_ppm) if one.of == other.of else SOMETHING_ELSE
+        self._world.post(machine, PicturesCompared(effect.subject, effect.one, effect.other, apart), LOOKING_MS)

@@ -12,6 +12,7 @@ from protocol.effects import Deliver, Persist, Send, SendEncoded, Stage, StartJo
 from protocol.records import (
     ClaimSigned,
     EvidenceFound,
+    RecheckKept,
     Record,
     ResultCommitted,
     TaskAccepted,
@@ -25,6 +26,7 @@ from protocol.roles.claiming import MAX_OPEN_OFFERS
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.look_ahead import LOOK_AHEAD
 from protocol.roles.miner import MinerCore
+from protocol.roles.rechecking import MOST_OPEN
 from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR
 from protocol.units import Digest, Role, StakingId, TaskId
 from protocol.wire.codec import WORK_PLACE, decode
@@ -138,6 +140,10 @@ class Invariants:
             case ResultCommitted(award=award, result=result):
                 known = self._results.setdefault((machine.name, award), result)
                 require(known == result, "two results are signed for one award", award)
+            case RecheckKept(subject=subject, odd=odd):
+                require(self.accounts[subject].ended == "done", "a task is drawn again that is not done", subject)
+                honest = [miner for miner in odd if self._names[miner].paints is None]
+                require(not honest, "an honest miner is the odd one", subject, *honest)
             case _:
                 pass
 
@@ -263,7 +269,10 @@ class Invariants:
             tasks = core.waiting()
             require(tasks <= self._world.params.max_queued_tasks, "tasks grow", machine.name)
             require(len(core.roster) <= nodes, "the roster grows", machine.name)
-            require(len(machine.timers) <= 4 * tasks + nodes + 8, "timers grow", machine.name, len(machine.timers))
+            rechecks = len(core._rechecking)
+            require(rechecks <= MOST_OPEN, "rechecks grow", machine.name)
+            clocks = 4 * tasks + rechecks + nodes + 8
+            require(len(machine.timers) <= clocks, "timers grow", machine.name, len(machine.timers))
 
     # The end of a run
 

@@ -1,17 +1,19 @@
 """One machine of the simulator: a core, its disk, and what outlives neither."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from node.adapters.memory.store import MemoryStore
 from protocol.crypto.keys import NodeKey
-from protocol.effects import TimerKey
+from protocol.effects import StartJob, TimerKey
 from protocol.gossip.reputation import Ledger
 from protocol.roles.core import Core
 from protocol.units import PeerId, Role, StakingId, TaskId, UnixMillis
 
 if TYPE_CHECKING:
     from tests.sim.adversaries import Behaviour
+    from tests.sim.engines import Look
 
 NOBODY = StakingId(0)
 """Staking id of who is registered nowhere."""
@@ -49,6 +51,10 @@ class Machine:
     """Its engine is silent."""
     wrong: bool = False
     """Its engine draws what nobody asked for: another size."""
+    paints: "Callable[[StartJob], Look] | None" = None
+    """What its pictures show; None is what was ordered."""
+    off_ppm: int = 0
+    """How far its arithmetic moves an honest picture (parts per million)."""
     at_fault: bool = False
     """Once did what others may hold against it, though its core is honest."""
     places: int = 1

@@ -17,6 +17,7 @@ from protocol.crypto.typed_data import Domain
 from protocol.effects import (
     CancelJob,
     CancelTimer,
+    ComparePictures,
     Connect,
     Deliver,
     Effect,
@@ -48,6 +49,7 @@ from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core, Identity
 from protocol.roles.miner import MinerCore
 from protocol.roles.redeeming import RedeemPolicy
+from protocol.roles.sampling import RecheckPolicy
 from protocol.stake.table import StakeRow
 from protocol.units import CAI, Address, Digest, PeerId, Role, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import Hello, TaskSpecification
@@ -93,6 +95,7 @@ class World(Timeline):
         stakes: dict[str, int] | None = None,
         prepare: Callable[[Machine], None] | None = None,
         redeem: RedeemPolicy | None = None,
+        rechecks: RecheckPolicy | None = None,
     ) -> None:
         """Register everybody and start them all.
 
@@ -109,6 +112,7 @@ class World(Timeline):
             stakes: Stakes (CAI) other than the usual, by name.
             prepare: Called with each machine before it starts.
             redeem: When miners redeem; without it they do not.
+            rechecks: How coordinators look after their miners; without it they do not.
         """
         super().__init__(START)
         self.random = random.Random(seed)
@@ -116,6 +120,7 @@ class World(Timeline):
         self.links = Links(self.random, latency_ms)
         self.lose = lose
         self._redeem = redeem
+        self._rechecks = rechecks
         self._parted = False
         self.repeat: Callable[[], bool] | None = None
         self.tamper: Callable[[str, Effect], Effect | None] | None = None
@@ -203,7 +208,7 @@ class World(Timeline):
     def _core(self, machine: Machine, identity: Identity) -> Core:
         address = (f"/memory/{machine.key.peer_id}",)
         if machine.role is Role.COORDINATOR:
-            return CoordinatorCore(identity, lambda: address)
+            return CoordinatorCore(identity, lambda: address, rechecks=self._rechecks)
         mines = machine.role is Role.MINER
         return MinerCore(identity, lambda: address, Wei(0), redeem=self._redeem) if mines else BootstrapCore(identity)
 
@@ -315,6 +320,7 @@ class World(Timeline):
             OpenStream: self.wires.open_stream,
             StartJob: self.engines.start,
             CancelJob: self.engines.cancel,
+            ComparePictures: self.engines.compare,
             SubmitTx: lambda machine, effect: self.chain.submit(machine, effect),
             Deliver: lambda _machine, effect: self.updates[effect.task].append(effect.update),
             Reply: lambda _machine, effect: self.replies.__setitem__(effect.request, effect.answer),

@@ -7,18 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS, RE_ENCODED, SAME_NUMERICS
-from protocol.task.recheck import MOST_DRAWINGS, UNREADABLE, Judgement, judge_drawings, limit_between
+from protocol.task.recheck import ENOUGH, MOST_DRAWINGS, UNREADABLE, Judgement, judge_drawings, limit_between
 from tests.protocol.roles.frames import SPECIFICATION
 
 FAR = ANOTHER_PICTURE + 1
 NEAR = OTHER_NUMERICS
 
 
-def judged(count: int, **apart: int) -> Judgement:
+def judged(count: int, *, is_last: bool = True, **apart: int) -> Judgement:
     """Judge drawings that are alike but for those named, as ``_01=FAR``."""
     pairs = list(combinations(range(count), 2))
     distances = {(one, other): apart.get(f"_{one}{other}", NEAR) for one, other in pairs}
-    return judge_drawings(count, distances, dict.fromkeys(pairs, OTHER_NUMERICS))
+    return judge_drawings(count, distances, dict.fromkeys(pairs, OTHER_NUMERICS), is_last=is_last)
 
 
 def test_judge_drawings__two_alike__agree() -> None:
@@ -26,7 +26,22 @@ def test_judge_drawings__two_alike__agree() -> None:
 
 
 def test_judge_drawings__two_that_differ__blame_nobody_and_want_a_third() -> None:
-    assert judged(2, _01=FAR) == Judgement(False)
+    assert judged(2, _01=FAR, is_last=False) == Judgement(False)
+
+
+def test_judge_drawings__two_against_one__want_a_fourth_where_there_is_one() -> None:
+    assert judged(3, _01=FAR, _02=FAR, is_last=False) == Judgement(False)
+    far = {"_01": FAR, "_02": FAR, "_03": FAR}
+    assert judged(4, is_last=False, **far) == Judgement(True, frozenset({1, 2, 3}), frozenset(), frozenset({0}))
+
+
+def test_judge_drawings__two_against_two__end_it_and_blame_nobody() -> None:
+    assert judged(4, _01=FAR, _02=FAR, _13=FAR, _23=FAR, is_last=False) == Judgement(True)
+
+
+def test_judge_drawings__two_that_agree_against_two_that_do_not__are_no_majority() -> None:
+    far = {f"_{one}{other}": FAR for one, other in combinations(range(4), 2) if (one, other) != (0, 1)}
+    assert judged(4, **far) == Judgement(False)
 
 
 @pytest.mark.parametrize("odd", range(3))
@@ -47,17 +62,21 @@ def test_judge_drawings__third_is_like_both_of_two_that_differ__nobody_is_odd() 
 def test_judge_drawings__no_two_alike__go_on_up_to_a_limit() -> None:
     for count in range(2, MOST_DRAWINGS + 1):
         far = {f"_{one}{other}": FAR for one, other in combinations(range(count), 2)}
+        assert judged(count, is_last=False, **far) == Judgement(count == MOST_DRAWINGS)
         assert judged(count, **far) == Judgement(count == MOST_DRAWINGS)
 
 
-@given(st.integers(2, MOST_DRAWINGS), st.data())
-def test_judge_drawings__any_distances__never_blame_a_majority_that_agrees(count: int, data: st.DataObject) -> None:
+@given(st.integers(2, MOST_DRAWINGS), st.booleans(), st.data())
+def test_judge_drawings__any_distances__blame_nobody_but_by_a_majority_that_agrees(
+    count: int, is_last: bool, data: st.DataObject
+) -> None:
     pairs = list(combinations(range(count), 2))
     apart = {pair: data.draw(st.sampled_from([0, NEAR, NEAR + 1, FAR, UNREADABLE])) for pair in pairs}
-    verdict = judge_drawings(count, apart, dict.fromkeys(pairs, OTHER_NUMERICS))
+    verdict = judge_drawings(count, apart, dict.fromkeys(pairs, OTHER_NUMERICS), is_last=is_last)
     odd = verdict.slightly_off | verdict.far_off
     if odd:
-        assert len(verdict.agreeing) >= 2
+        assert len(verdict.agreeing) > count // 2
+        assert len(verdict.agreeing) >= (2 if is_last else ENOUGH)
         assert verdict.is_over
     for place in odd:
         alike = {other for pair in pairs if place in pair and apart[pair] <= NEAR for other in pair}

@@ -1,0 +1,130 @@
+"""Rechecks in a simulated network: who cheats is found out, and nobody else is touched. SPEC.md §12.8, §12.9."""
+
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from protocol.notes import NoteName
+from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.sampling import RecheckPolicy
+from protocol.units import DurationMs, StakingId
+from tests.sim.forgers import FORGERIES, HONEST_TASKS, Colluders, Forger
+from tests.sim.invariants import Invariants
+from tests.sim.machine import Machine
+from tests.sim.world import World
+
+POLICY: Final = RecheckPolicy(share=0.3, newcomer_share=0.6, earliest=DurationMs(500), latest=DurationMs(3000))
+"""Some 15 times as often as by default, so that few tasks show what many would."""
+MINERS: Final = 8
+HONEST_OFF: Final = (0, 2000, 4500, 9000)
+"""How far honest machines' arithmetic moves a picture (parts per million): within the limit of one another."""
+
+
+class Network:
+    """One coordinator, miners of which the first cheat, and a stream of tasks."""
+
+    def __init__(self, *forgers: Forger, seed: int = 3, policy: RecheckPolicy = POLICY) -> None:
+        self._forgers = dict(zip((f"miner{place}" for place in range(MINERS)), forgers, strict=False))
+        self.world = World(
+            miners=MINERS,
+            seed=seed,
+            prepare=self._prepare,
+            rechecks=policy,
+            stakes={f"miner{place}": 50_000 for place in range(MINERS)},
+        )
+        self.world.chain.follow()
+        self.invariants = Invariants(self.world)
+        self.world.run(3000)
+
+    def _prepare(self, machine: Machine) -> None:
+        forger = self._forgers.get(machine.name)
+        if forger is not None:
+            machine.behaviour = forger
+            forger.prepare(machine)
+        elif machine.name.startswith("miner"):
+            machine.off_ppm = HONEST_OFF[machine.index % len(HONEST_OFF)]
+
+    def run(self, tasks: int, pause_ms: int = 150) -> None:
+        """Submit so many, one after the other, and let all rechecks end."""
+        for _ in range(tasks):
+            self.world.submit()
+            self.world.run(pause_ms)
+        self.world.run(60_000)
+        self.invariants.check_end()
+
+    @property
+    def core(self) -> CoordinatorCore:
+        core = self.world.machines["coordinator0"].core
+        assert isinstance(core, CoordinatorCore)
+        return core
+
+    def left_out(self) -> set[StakingId]:
+        reputation = self.core.roster.conduct.reputation
+        return {miner for miner, account in reputation.accounts(self.core.now) if account.left_out_until}
+
+    def outcomes(self) -> set[str]:
+        return {str(note.fields["reason"]) for _, _, note in self.world.noted(NoteName.RECHECK_ENDED)}
+
+    def ids(self, count: int) -> set[StakingId]:
+        return {self.world.staking_id(f"miner{place}") for place in range(count)}
+
+
+@pytest.mark.parametrize(
+    "kind", ["noise", "cached", "wrong_model", "honest_then_noise", "half_the_steps", "half_the_edge"]
+)
+def test_rechecks__one_miner_cheats__is_left_out_and_nobody_else(kind: str) -> None:
+    network = Network(Forger(FORGERIES[kind]))
+    network.run(160)
+    assert network.left_out() == network.ids(1)
+    assert {account.ended for account in network.invariants.accounts.values()} == {"done"}
+    if kind == "honest_then_noise":
+        odd = network.world.noted(NoteName.RECHECK_ODD)[0][0]
+        awards = [when for when, _, note in network.world.noted(NoteName.TASK_AWARDED) if note.fields["miner"] == 2]
+        assert sum(when < odd for when in awards) > HONEST_TASKS
+
+
+def test_rechecks__what_is_within_the_limit__is_not_detected() -> None:
+    network = Network(Forger(FORGERIES["a_step_less"]))
+    network.run(120)
+    assert network.outcomes() == {"agreed"}
+    assert not network.left_out()
+
+
+def test_rechecks__honest_miners_of_many_arithmetics__all_pass() -> None:
+    network = Network()
+    network.run(160)
+    assert network.outcomes() == {"agreed"}
+    assert not network.world.noted(NoteName.RECHECK_ODD)
+    reputation = network.core.roster.conduct.reputation
+    assert all(account.doubt == 0 for _, account in reputation.accounts(network.core.now))
+
+
+def test_rechecks__colluders_show_each_other_what_they_delivered__are_found_by_the_others() -> None:
+    colluders = Colluders()
+    network = Network(Forger(colluders), Forger(colluders))
+    network.run(300)
+    assert network.left_out() == network.ids(2)
+
+
+def test_rechecks__coordinator_is_killed_again_and_again__ends_each_once_and_forgets_nobody() -> None:
+    network = Network(Forger(FORGERIES["noise"]))
+    for _ in range(12):
+        for _ in range(14):
+            network.world.submit()
+            network.world.run(150)
+        network.world.crash("coordinator0")
+        network.world.run(200)
+        network.world.start("coordinator0")
+        network.world.run(2500)
+    network.run(1)
+    assert network.left_out() == network.ids(1)
+    assert not len(network.core._rechecking)
+
+
+def test_rechecks__of_a_network_without_room_in_the_day__cost_no_more_than_the_limit() -> None:
+    price = 128 * 128 * 10 * 10**9
+    network = Network(policy=replace(POLICY, daily_limit=5 * price))
+    network.run(60)
+    ordered = network.world.noted(NoteName.RECHECK_ORDERED)
+    assert len(ordered) == 5
