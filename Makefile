@@ -13,7 +13,7 @@ PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"
 PROMPT ?= a red heart
 OUT ?= demo.png
 
-.PHONY: help setup demo pictures devnet test sim sim-claims sim-sweep sim-long soak fuzz bench bench-submit bench-overlay ratio soak-engine contracts-long contracts-coverage gas portal-picture terminal-picture check clean
+.PHONY: help setup demo pictures devnet test sim sim-claims sim-cheats sim-sweep sim-long soak fuzz bench bench-submit bench-overlay ratio soak-engine contracts-long contracts-coverage gas portal-picture terminal-picture check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ sim: $(STAMP) ## Run a simulated network: SEED, MINERS, COORDINATORS, TASKS, LOA
 
 sim-claims: $(STAMP) ## Print the table of claims per task by size, load, latency, selfish miners: an hour; MINERS, LATENCY for a part
 	$(BIN)/python -m tests.sim.claims $(if $(MINERS),--miners $(MINERS)) $(if $(LATENCY),--latency $(LATENCY))
+
+sim-cheats: $(STAMP) ## Print what each way to cheat with pictures is expected to bring, by formula and by simulation: 15 s
+	$(BIN)/python -m tests.sim.cheats $(if $(TRIALS),--trials $(TRIALS)) $(if $(SEED),--seed $(SEED))
 
 sim-sweep: $(STAMP) ## Run SEEDS seeds (200) with all faults and as many with all cheats, from FIRST on; name those that fail
 	$(BIN)/python -m tests.sim.sweep $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST))

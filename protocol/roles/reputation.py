@@ -20,14 +20,14 @@ MOST_LOST: Final = 100.0
 MOST_PASSED: Final = 8.0
 """Bounds of what is remembered. Eight passed rechecks are two more than the lowest share of rechecks takes."""
 MOST_DOUBT: Final = 12.0
-SLIGHT: Final = 3.0
+SLIGHT: Final = 2.75
 """Doubt for a picture that others drew a little differently: rare honest ones are tipped over by 16-bit numbers."""
 GRAVE: Final = 6.0
 """Doubt for one that shows something else."""
-PASS: Final = 1.0
-"""Doubt that a passed recheck takes away."""
+PASS: Final = 0.5
+"""Doubt that a passed recheck takes away: who cheats in one task of ten must not be forgiven between two of them."""
 LEFT_OUT_AT: Final = 8.0
-"""Doubt at which a miner is left out: two grave ones or three slight ones, with little time and few passed between."""
+"""Doubt at which a miner is left out: two grave ones, three slight ones with none passed between, or four with a few."""
 DELIVERIES_AS_PASS: Final = 100.0
 """Deliveries that speak for a miner as much as one passed recheck: nobody has looked at their pictures."""
 REMEMBERED: Final = 4096

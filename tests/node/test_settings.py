@@ -1,10 +1,12 @@
 """Every wrong setting is one line that names the flag or the file and key, and the fix."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from node.compose import recheck_policy
 from node.configuration import example_file, load_params, load_settings, load_with_origins, model_folders_from
 from node.miner_engine import engine_settings
 from node.setting_faults import FLAGS
@@ -14,6 +16,7 @@ from node.toml_text import toml_text
 from protocol.crypto.keys import NodeKey
 from protocol.errors import ConfigError
 from protocol.params import Params
+from protocol.roles.sampling import RecheckPolicy
 from tests.node.test_network_file import NETWORK
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +62,16 @@ def test_load_settings__good_file__defaults_filled_in(write):
     assert settings.params.name == "devnet"
     assert settings.engine.models == ("pocket-emoji",)
     assert settings.chain.staking_address == bytes.fromhex(STAKING[2:])
+
+
+def test_recheck_policy__of_settings__is_the_protocols_own_by_default_and_none_for_nothing(write):
+    coordinator = GOOD.replace('"miner"', '"coordinator"')
+    assert recheck_policy(load_settings(write(coordinator), {}, {})) == RecheckPolicy()
+    off = coordinator + "[coordinator]\nrecheck_percent = 0\nrecheck_newcomer_percent = 0\n"
+    assert recheck_policy(load_settings(write(off), {}, {})) is None
+    quick = coordinator + "[coordinator]\nrecheck_within_s = 20\nrecheck_percent = 0.5\n"
+    policy = recheck_policy(load_settings(write(quick), {}, {}))
+    assert policy == replace(RecheckPolicy(), share=0.005, earliest=2000, latest=20_000)
 
 
 def test_load_settings__flags_and_file__flag_wins(write):

@@ -6,7 +6,7 @@ import pytest
 
 from node.adapters.engine import EngineSettings, build_engine
 from node.adapters.engine.places import find_model
-from node.adapters.engine.settings import load_command, precision_of
+from node.adapters.engine.settings import load_command, numerics_of, precision_of
 from node.catalog import load_catalog
 from protocol.errors import ConfigError
 
@@ -71,3 +71,22 @@ def test_build_engine__pinned_model_that_was_not_pulled__config_error_says_what_
 def test_precision_of__by_model_choice_and_device__the_owner_has_the_last_word(half, chosen, device, expected):
     model = load_catalog().models["pocket-emoji"].model_copy(update={"half_precision": half})
     assert precision_of(model, EngineSettings(precision=chosen), device) == expected
+
+
+@pytest.mark.parametrize(
+    ("half", "device", "expected"),
+    [
+        (False, "cpu", "float32-cpu"),
+        (True, "cpu", "float32-cpu"),
+        (True, "cuda:1", "half-cuda"),
+        (False, "cuda", "float32-cuda"),
+    ],
+        (False, "cpu", "float32-cpu"),
+        (True, "cpu", "float32-cpu"),
+        (True, "cuda:1", "half-cuda"),
+        (False, "cuda", "float32-cuda"),
+    ],
+)
+def test_numerics_of__model_on_a_device__are_its_numbers_and_its_kind(half, device, expected):
+    model = MODEL.model_copy(update={"half_precision": half})
+    assert numerics_of(model, EngineSettings(), device) == expected

@@ -12,6 +12,7 @@ from protocol.roles.reputation import (
     MOST_DOUBT,
     MOST_LOST,
     MOST_PASSED,
+    PASS,
     REMEMBERED,
     SLIGHT,
     Reputation,
@@ -71,7 +72,7 @@ def test_reputation__a_half_life_later__counts_half() -> None:
     known.was_odd(MINER, NOW, GRAVE)
     known.passed_recheck(MINER, NOW)
     later = known.of(MINER, UnixMillis(NOW + HALF_LIFE_MS))
-    assert later.doubt == (GRAVE - 1) / 2
+    assert later.doubt == (GRAVE - PASS) / 2
     assert later.passed == 0.5
 
 
@@ -100,7 +101,7 @@ def test_was_odd__with_passed_ones_between__is_forgiven_step_by_step() -> None:
     known = Reputation()
     for _ in range(6):
         assert not known.was_odd(MINER, NOW, SLIGHT)
-        for _ in range(3):
+        for _ in range(6):
             known.passed_recheck(MINER, NOW)
 
 
