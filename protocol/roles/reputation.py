@@ -27,7 +27,7 @@ GRAVE: Final = 6.0
 PASS: Final = 0.5
 """Doubt that a passed recheck takes away: who cheats in one task of ten must not be forgiven between two of them."""
 LEFT_OUT_AT: Final = 8.0
-"""Doubt at which a miner is left out: two grave ones, three slight ones with none passed between, or four with a few."""
+"""Doubt at which a miner is left out: two grave ones, or three slight ones with none passed between."""
 DELIVERIES_AS_PASS: Final = 100.0
 """Deliveries that speak for a miner as much as one passed recheck: nobody has looked at their pictures."""
 REMEMBERED: Final = 4096

@@ -81,12 +81,7 @@ def test_precision_of__by_model_choice_and_device__the_owner_has_the_last_word(h
         (True, "cuda:1", "half-cuda"),
         (False, "cuda", "float32-cuda"),
     ],
-        (False, "cpu", "float32-cpu"),
-        (True, "cpu", "float32-cpu"),
-        (True, "cuda:1", "half-cuda"),
-        (False, "cuda", "float32-cuda"),
-    ],
 )
 def test_numerics_of__model_on_a_device__are_its_numbers_and_its_kind(half, device, expected):
-    model = MODEL.model_copy(update={"half_precision": half})
+    model = load_catalog().models["pocket-emoji"].model_copy(update={"half_precision": half})
     assert numerics_of(model, EngineSettings(), device) == expected
