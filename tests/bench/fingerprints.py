@@ -83,7 +83,7 @@ def main() -> None:
     """Draw, compare, print."""
     prepare("cpu", 1)
     full, half = pocket(), pocket("bfloat16")
-    kept = full._pipeline.scheduler.alphas_cumprod.float()
+    kept = full._variants.choose("text_to_image", "")[0].scheduler.alphas_cumprod.float()
     rows: dict[str, list[list[int]]] = {}
     for task in TASKS[::5]:
         wish = (task.prompt, task.seed)

@@ -15,7 +15,7 @@ from protocol.events import BlockSeen, PicturesCompared, Restored, StakeChanged,
 from protocol.notes import NoteName
 from protocol.records import RecheckKept, Record, ReputationKept, TaskAccepted, TaskAwarded
 from protocol.roles.coordinator import CoordinatorCore
-from protocol.roles.rechecking import MOST_TRIES
+from protocol.roles.rechecking import LONGEST_MS, MOST_TRIES
 from protocol.roles.sampling import RecheckPolicy
 from protocol.stake.lottery import last_slot_ms
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS
@@ -29,6 +29,7 @@ from tests.protocol.roles.frames import (
     PRICE,
     SPECIFICATION,
     artifact_of,
+    capability,
     result_of,
 )
 from tests.protocol.roles.seats import AMPLE, CoordinatorSeat, noted, of_kind, persisted
@@ -350,3 +351,57 @@ def test_restore__miner_that_is_left_out__still_is_and_the_day_is_counted_on() -
     assert again.core.roster.conduct.is_paused(ALICE_ID, again.now)
     assert again.core._rechecking._spending.since_yesterday(again.now) == 4 * PRICE
     assert len(again.core._rechecking) == 0
+
+
+def test_restore__drawing_that_an_old_copy_of_the_store_does_not_know__is_ordered_again() -> None:
+    seat = RecheckSeat()
+    seat.draw(seat.submit(), ALICE)
+    lost = seat.ordered()
+    again = restarted(seat)
+    again.wait(5000)
+    assert again.last().pending not in {None, lost}
+
+
+def test_restore__older_than_half_a_day__ends_undecided() -> None:
+    seat = RecheckSeat()
+    seat.draw(seat.submit(), ALICE)
+    old = replace(seat.last(), planned_at=UnixMillis(seat.now - LONGEST_MS))
+    again = RecheckSeat((old,))
+    again.wait(5000)
+    assert again.last().outcome == "undecided"
+    assert not [record for record in again.kept if isinstance(record, TaskAccepted)]
+
+
+# Which tasks
+
+
+def test_on_end__picture_that_began_from_another__is_not_drawn_again() -> None:
+    seat = RecheckSeat()
+    for miner, sequence in ((ALICE, 2), (BOB, 2), (DAVE, 2)):
+        works = ("text_to_image", "image_to_image")
+        told = capability(
+            miner, IDS[miner.peer_id], sequence=seat.now + sequence, expires_at=seat.now + 60_000, works=works
+        )
+        seat.say(miner, told)
+    source = png(128, 128, 3)
+    digest = Digest(hashlib.sha256(source).digest())
+    work = SPECIFICATION.model_copy(update={"work": "image_to_image", "source": digest, "strength": 0.5})
+    effects = seat.draw(seat.submit(work=work, inputs={digest: source}), ALICE)
+    assert noted(effects, NoteName.TASK_DONE)
+    assert not persisted(effects, RecheckKept)
+
+
+def test_on_end__as_many_as_may_be_are_under_way__no_more_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("protocol.roles.rechecking.MOST_OPEN", 1)
+    seat = RecheckSeat(policy=replace(ALL, earliest=DurationMs(60_000), latest=DurationMs(60_000)))
+    assert persisted(seat.draw(seat.submit(), ALICE), RecheckKept)
+    assert not persisted(seat.draw(seat.submit(), BOB), RecheckKept)
+
+
+def test_on_end__any_picture__speaks_for_its_miner_and_a_failure_for_nobody() -> None:
+    seat = RecheckSeat(policy=None)
+    seat.draw(seat.submit(), ALICE)
+    seat.hear(TaskCancelled(TaskId(seat.submit())))
+    reputation = seat.core.roster.conduct.reputation
+    assert reputation.of(ALICE_ID, seat.now).delivered > 0.99
+    assert len(reputation) == 1
