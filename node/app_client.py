@@ -268,9 +268,11 @@ class _Drawing:
             if self._end is None:
                 self.cancel()
             self._client.leave(self)
-        if isinstance(self._end, GivenUp):
-            raise OrderFailed(self._end.code, self._end.detail)
-        return Picture(self._end.done.task, self._end.peer, self._end.picture, self._end.done)
+        end: Drawn | GivenUp | None = self._end
+        if isinstance(end, Drawn):
+            return Picture(end.done.task, end.peer, end.picture, end.done)
+        assert end is not None, "the loop ends with it"
+        raise OrderFailed(end.code, end.detail)
 
     async def _next(self) -> OrderEvent:
         """Give the next event, or the moment that the machine waits for."""
