@@ -170,7 +170,7 @@ def make_members(options: DevnetOptions, folder: Path) -> list[DevnetMember]:
         password = secrets.token_urlsafe(16)
         secret = keystore.create(home / "key.json", password, light=True)
         keystore.write_private(home / "password", password + "\n")
-        gas = keystore.create(home / "gas.json", password, light=True) if role is NodeRole.MINER else None
+        gas = keystore.create(home / "gas.json", password, light=True) if role is not NodeRole.BOOTSTRAP else None
         members.append(DevnetMember(name, role, home, secret, stake, gas))
     return members
 
@@ -224,12 +224,13 @@ def write_config(
         settings["http"] = http
         settings["network"] = str(member.folder.parent / NETWORK_FILE)  # which names the faucet
         settings["portal"] = {"chain_name": "Cuckoo devnet", "wallet_rpc_url": wallet_rpc_url(chain)}
-    if member.role is NodeRole.MINER:
+    if member.gas_secret is not None:
         settings["chain"] = {
             **chain,
             "gas_keystore": str(member.folder / "gas.json"),
             "gas_password_file": str(member.folder / "password"),
         }
+    if member.role is NodeRole.MINER:
         # Seen while one looks on: on a network that lasts, a day's vouchers are redeemed at once.
         settings["miner"] = {"redeem_after_s": REDEEM_AFTER_S, "redeem_least_cai": 0.0}
         settings["engine"] = {

@@ -78,6 +78,11 @@ class Results:
         if task.ready is not None:
             self._hear(signed, row)
             return  # it is asked for again, and answered with the receipt, or with the end of the task
+        if award.result is not None and award.result.commitment != commitment:
+            # The first stands: else who signs twice takes his picture from the app that it was made for.
+            self._hear(signed, row)
+            self._core.judge_peer(peer, Offence.GRAVE, "result.twice")
+            return
         try:
             self._settlement.on_result(task, award, message, row)
         except InvalidMessage as problem:

@@ -32,7 +32,7 @@ from tests.protocol.roles.frames import (
     result_of,
 )
 from tests.protocol.roles.pay import escrow_of, promise
-from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, Seat, noted, persisted
+from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, Seat, judged, noted, persisted
 from tests.protocol.roles.test_collecting import awarded, drawn
 from tests.support.networks import ALICE, BOB, CAROL
 from tests.support.records import contradicting
@@ -97,6 +97,16 @@ def test_result__second_commitment_for_one_award__is_kept_before_anything_else()
     kinds = [type(effect) for effect in effects]
     assert kinds.index(Persist) < kinds.index(CheckEvidence)
     assert asked(effects) == [], "nothing is sent before the chain was asked"
+
+
+def test_result__second_commitment_for_one_award__is_judged_and_the_first_ends_the_task() -> None:
+    seat = CoordinatorSeat(prove=PROVES)
+    award = seat.award()
+    seat.say(ALICE, result_of(award))
+    assert judged(seat.say(ALICE, result_of(award, artifact=b"x" * 32))) == ["result.twice"]
+    assert judged(seat.say(ALICE, result_of(award))) == [], "the first again"
+    seat.hear(artifact_of(award))
+    assert seat.core.task(award.statement.task) is None, "it is done"
 
 
 def test_result__second_commitment_after_the_task_has_ended__is_evidence() -> None:
