@@ -4,7 +4,7 @@ end of a task -> by lot: RecheckKept -> minutes later: an ordinary task -> Compa
 drawing -> who was odd loses standing. The app's task has ended before any of this begins. Spec: SPEC.md §12.8.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Final, final
 
@@ -95,6 +95,8 @@ class Rechecking:
                 self._spending.add(record.planned_at, record.spent)
                 if not record.outcome and self._policy is not None:
                     self._take_up(record, tasks)
+                elif not record.outcome:
+                    self._core.emit(Persist((replace(record, outcome="undecided"),)))
 
     def _take_up(self, record: RecheckKept, tasks: set[TaskId]) -> None:
         specification = decode(record.specification, SPECIFICATION_PLACE)

@@ -31,7 +31,7 @@ LEFT_OUT_AT: Final = 8.0
 DELIVERIES_AS_PASS: Final = 100.0
 """Deliveries that speak for a miner as much as one passed recheck: nobody has looked at their pictures."""
 REMEMBERED: Final = 4096
-"""Miners remembered at once; of whom nothing was heard for longest is forgotten first."""
+"""Miners remembered at once. Of whom nothing was heard for longest is forgotten first, unless there is doubt of it."""
 
 
 @dataclass(slots=True)
@@ -88,6 +88,7 @@ class Reputation:
             record.passed_ever,
             record.odd_ever,
         )
+        self._forget()
 
     def record(self, miner: StakingId, now: UnixMillis) -> ReputationKept:
         """Give what is to be kept of a miner."""
@@ -116,9 +117,14 @@ class Reputation:
         """Give the account to write into, which is forgotten last from now on."""
         account = self._accounts[miner] = self.of(miner, now)
         self._accounts.move_to_end(miner)
-        if len(self._accounts) > REMEMBERED:
-            self._accounts.popitem(last=False)
+        self._forget()
         return account
+
+    def _forget(self) -> None:
+        """Keep to the limit: who is left out is heard of less than others, and must not be forgotten for that."""
+        if len(self._accounts) > REMEMBERED:
+            oldest = next(iter(self._accounts))
+            del self._accounts[next((one for one, account in self._accounts.items() if account.doubt < 1), oldest)]
 
     def delivered(self, miner: StakingId, now: UnixMillis) -> None:
         """A miner delivered, and was paid."""

@@ -7,6 +7,7 @@ Prints the table of ``DISTANCE.md``; takes some minutes of one core.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import torch
@@ -102,6 +103,10 @@ def main() -> None:
     for name, found in rows.items():
         values = sorted(value for picture in found for value in picture)
         print(f"| {name} | {values[0]:,} | {values[len(values) // 2]:,} | {values[-1]:,} |")
+    print("\n| medians of a picture's steps | least | most |\n|---|---:|---:|")
+    for name, found in rows.items():
+        medians = [round(median(picture)) for picture in found]
+        print(f"| {name} | {min(medians):,} | {max(medians):,} |")
 
 
 if __name__ == "__main__":

@@ -372,6 +372,14 @@ def test_restore__older_than_half_a_day__ends_undecided() -> None:
     assert not [record for record in again.kept if isinstance(record, TaskAccepted)]
 
 
+def test_restore__where_nothing_is_drawn_again_any_more__ends_what_was_under_way() -> None:
+    seat = RecheckSeat()
+    seat.draw(seat.submit(), ALICE)
+    again = RecheckSeat((seat.last(),), policy=None)
+    assert again.last() == replace(seat.last(), outcome="undecided")
+    assert not [key for key in again.timers if key[0] == "recheck"]
+
+
 # Which tasks
 
 

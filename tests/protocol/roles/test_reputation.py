@@ -124,6 +124,15 @@ def test_accounts__of_more_miners_than_are_remembered__are_bounded() -> None:
     assert next(miner for miner, _ in known.accounts(NOW)) == 3
 
 
+def test_accounts__more_than_are_remembered__of_whom_there_is_doubt_is_kept() -> None:
+    known = Reputation()
+    known.was_odd(MINER, NOW, GRAVE)
+    for miner in range(2, REMEMBERED + 3):
+        known.restore(known.record(StakingId(miner), NOW))
+    assert len(known) == REMEMBERED
+    assert next(miner for miner, _ in known.accounts(NOW)) == MINER
+
+
 def test_leave_out__a_miner__is_a_pause_as_any_other() -> None:
     conduct = Conduct()
     conduct.leave_out(MINER, NOW, UnixMillis(NOW + DAY_MS))
