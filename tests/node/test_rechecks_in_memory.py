@@ -1,5 +1,6 @@
 """Rechecks through the real composition, driver and child process, over memory adapters: SPEC.md §12.8."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def odd_ones(store: MemoryStore) -> list[int]:
 
 
 async def test_rechecks__miner_that_draws_something_else__is_found_out_and_shown_to_its_coordinators_owner(
-    tmp_path: Path,
+    tmp_path: Path, cuckoo: Callable[..., tuple[int, str, str]]
 ) -> None:
     network = Network(tmp_path)
     async with trio.open_nursery() as nursery:
@@ -106,9 +107,12 @@ async def test_rechecks__miner_that_draws_something_else__is_found_out_and_shown
         said: dict[str, Any] = await trio.to_thread.run_sync(
             lambda: dict(ask(tmp_path / "carol", {"command": "status"}))
         )
+        code, out, _ = await trio.to_thread.run_sync(lambda: cuckoo("status", "--node", str(tmp_path / "carol")))
         nursery.cancel_scope.cancel()
     assert set(odd_ones(store)) == {4}
     worst = said["miners"][0]
     assert (worst["id"], worst["odd_ever"] >= 2, worst["left_out_hours"] >= 167) == (4, True, True)
+    assert code == 0
+    assert next(line.split(":")[0].split() for line in out.splitlines() if " of 100: " in line)[:2] == ["miner", "4"]
     kept = [record for record in store._rechecks.values() if isinstance(record, RecheckKept)]
     assert {record.outcome for record in kept} <= {"", "agreed", "odd_one_out", "undecided"}
