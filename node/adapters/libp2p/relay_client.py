@@ -252,10 +252,11 @@ class Circuits:
         if not await self._dialler.reach_at(relay):
             raise SwarmException(f"the relay {relay.peer} cannot be reached")
         connection = direct_connection(self._host, to_libp2p(relay.peer))
-        with trio.move_on_after(ANSWER_S) as patience:
-            stream = await open_on(self._host, connection, HOP)
-        if patience.cancelled_caught:
-            raise SwarmException(f"the relay {relay.peer} takes no stream")
+        try:
+            with trio.fail_after(ANSWER_S):
+                stream = await open_on(self._host, connection, HOP)
+        except trio.TooSlowError as error:
+            raise SwarmException(f"the relay {relay.peer} takes no stream") from error
         cast("OverlayMuxer", stream.muxed_conn).carry(muxed_of(stream))
         is_up = False
         try:
