@@ -6,13 +6,15 @@ from trio.testing import MockClock
 
 from node import app_service
 from node.app_service import AppService
-from node.desk_ports import Placed
+from node.content_review import ReviewedDesk
+from node.desk_ports import Desk, Placed
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.errors import Unavailable
 from protocol.events import AppLeft, AppReturned, TaskTaken
 from protocol.units import Digest, PeerId
 from protocol.wire.app_messages import Order, OrderAccepted, OrderCancelled, OrderDone, OrderNews, OrderRefused
 from protocol.wire.app_messages import OrderTaken as Taken
+from protocol.wire.messages import TaskSpecification
 from tests.protocol.roles.frames import SPECIFICATION
 from tests.support.app_link import MemoryLink
 from tests.support.clock import HandClock
@@ -27,13 +29,13 @@ ORDER = Order(order=NAME, prompt="a red heart", seed=7)
 class Service(AppService):
     """Hands orders in as they are, under their own names."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: Workbench, desk: Desk | None = None) -> None:
         self.bench = bench
         self.notes = RecordingJournal()
-        super().__init__(bench.desk, self._place, HandClock(NOW), self.notes)
+        super().__init__(desk or bench.desk, self._place, HandClock(NOW), self.notes)
 
     async def _place(self, order: Order, peer: PeerId, address: str) -> Placed | Refused:
-        answer = await self.bench.desk.submit(
+        answer = await self.desk.submit(
             SPECIFICATION, detached=True, idempotency_key=f"{peer} {order.order.hex()}", account=address, collected=True
         )
         return Placed(answer.task, SPECIFICATION) if isinstance(answer, Accepted) else answer
@@ -74,6 +76,49 @@ async def test_serve__order__is_told_until_it_is_ready_and_ends_on_the_apps_word
     assert done.task == accepted.task
     assert app.pictures[NAME] == await bench.desk.artifact(done.artifact)
     assert bench.heard_of_app == [AppReturned(accepted.task), TaskTaken(accepted.task)]
+
+
+class Refusing:
+    """Refuses every prompt, or every picture."""
+
+    async def refuse_prompt(self, specification: TaskSpecification) -> str | None:
+        await trio.lowlevel.checkpoint()
+        return "no hearts"
+
+    async def refuse_picture(self, picture: bytes) -> str | None:
+        await trio.lowlevel.checkpoint()
+        return "no hearts"
+
+
+async def test_serve__prompt_that_the_operator_refuses__is_told_with_the_reason(
+    bench: Workbench, nursery: trio.Nursery
+) -> None:
+    link = MemoryLink()
+    desk = ReviewedDesk(bench.desk, (Refusing(),), (), RecordingJournal())
+    nursery.start_soon(link.serve, Service(bench, desk))
+    link.say(ORDER)
+    detail = "content policy: no hearts"
+    assert await link.hear() == OrderRefused(order=NAME, code="content_policy_violation", detail=detail)
+    assert not bench.accepted
+
+
+async def test_serve__picture_that_the_operator_withholds__is_told_as_failed_and_not_sent(
+    bench: Workbench, nursery: trio.Nursery
+) -> None:
+    link = MemoryLink()
+    desk = ReviewedDesk(bench.desk, (), (Refusing(),), RecordingJournal())
+    nursery.start_soon(link.serve, Service(bench, desk))
+    link.say(ORDER)
+    ready = await link.hear_until("order_news")
+    while isinstance(ready, OrderNews) and ready.stage != "ready":
+        ready = await link.hear_until("order_news")
+    link.say(Taken(order=NAME))
+    told = await link.hear_until("order_news")
+    while isinstance(told, OrderNews) and told.stage != "failed":
+        told = await link.hear_until("order_news")
+    assert isinstance(told, OrderNews)
+    assert told.reason == "picture_refused"
+    assert link.pictures == {}
 
 
 async def test_serve__two_orders__share_a_stream(app: MemoryLink) -> None:
