@@ -14,9 +14,21 @@ from google.protobuf.message import DecodeError
 from libp2p.kad_dht.pb.kademlia_pb2 import Message as DhtMessage
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
+from multiaddr.multiaddr import Multiaddr
 from PIL import Image
 
 from node.adapters.engine.sources import SourceFault, read_mask, read_source
+from node.adapters.libp2p.autonat import read_question, write_question
+from node.adapters.libp2p.circuit_messages import (
+    Answer,
+    Connect,
+    Limit,
+    Reserve,
+    read_hop,
+    read_stop,
+    write_hop,
+    write_stop,
+)
 from node.adapters.libp2p.dht_queries import check_query
 from node.adapters.libp2p.framing import LengthFrames, VarintFrames
 from node.adapters.libp2p.gossip_limits import GossipLimits, trim_control
@@ -44,6 +56,9 @@ EVERYWHERE = Place(*MESSAGES)
 VOUCHER = VoucherStatement(coordinator=3, miner=1, cumulative=5, boot=1, sequence=1, issued_total=5)
 TOPIC = "/cuckoo/1/devnet/offers/pocket-emoji"
 SENDER = ID(bytes((0x00, 0x25, 0x08, 0x02, 0x12, 0x21)) + b"\x02" * 33)
+
+
+CIRCUIT_TO_US = Connect(SENDER, Limit(60, 1000))
 
 
 @dataclass(frozen=True)
@@ -130,6 +145,17 @@ def _query(data: bytes) -> None:
         check_query(data, SENDER)
 
 
+def _circuit(data: bytes) -> None:
+    for read in (read_hop, read_stop):
+        with contextlib.suppress(InvalidMessage):
+            assert isinstance(read(data), Reserve | Connect | Answer)
+
+
+def _reach(data: bytes) -> None:
+    with contextlib.suppress(InvalidMessage):
+        assert all(len(list(address.items())) == 2 for address in read_question(data, SENDER))
+
+
 class _Said:
     """A stream on which these bytes come, in pieces of every length that the first ones name."""
 
@@ -210,6 +236,10 @@ TARGETS: dict[str, Target] = {
     "endpoint": Target(_endpoint, (f"/ip4/127.0.0.1/tcp/4001/p2p/{peer_of(1)}".encode(), b"/dns6/a.example/tcp/1")),
     "rpc": Target(_rpc, (_rpc_seed(),)),
     "query": Target(_query, (_query_seed(),)),
+    "circuit": Target(
+        _circuit, (write_hop(Connect(SENDER)), write_stop(Connect(SENDER, Limit(60, 1000))), write_hop(Reserve()))
+    ),
+    "reach": Target(_reach, (write_question(SENDER, [Multiaddr("/ip4/192.0.2.1/tcp/4001")]),)),
     "frames": Target(_frames, (b"\x03" + varint(5) + b"hello", b"\x00\x00\x00\x00\x05hello")),
     "yamux": Target(_yamux, (_yamux_seed(),)),
 }
