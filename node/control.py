@@ -22,7 +22,7 @@ class Control:
         doorkeeper: Doorkeeper | None = None,
         engine: Engine | None = None,
         refused: Callable[[], Mapping[StakingId, str]] | None = None,
-        figures: Callable[[], Mapping[str, float]] = dict,
+        figures: Callable[[], Mapping[str, float]] | None = None,
         miners: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
         """Know the node.
@@ -68,7 +68,9 @@ class Control:
 
     def _standing(self) -> dict[str, Any]:
         """Say how the node stands."""
-        said = dict(self._describe()) | {"figures": dict(self._figures())}
+        said = dict(self._describe())
+        if self._figures is not None:
+            said["figures"] = dict(self._figures())
         if self._doorkeeper is not None:
             looked = self._doorkeeper.look()
             said["service"] = {
