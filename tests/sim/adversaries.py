@@ -8,7 +8,7 @@ from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.miner import MinerCore
 from protocol.units import PeerId, StakingId, UnixMillis
 from protocol.wire.codec import WORK_PLACE, decode
-from protocol.wire.messages import Award, CapabilityUpdate, Claim, Decline, Objection
+from protocol.wire.messages import Award, CapabilityUpdate, Claim, Decline, Objection, Result
 from protocol.wire.statements import ClaimStatement
 from tests.sim.machine import Machine
 
@@ -216,6 +216,22 @@ def _victim(machine: Machine, peer: PeerId) -> bool:
     return known is not None and known.id % 3 == 0
 
 
+class CommittingTwice(Behaviour):
+    """Signs for two results of each award, and sends both."""
+
+    def acts(self, machine: Machine, event: Event, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+        """Add another result to each."""
+        core = machine.core
+        more: list[Effect] = []
+        for effect in effects:
+            message = decode(effect.data, WORK_PLACE) if isinstance(effect, SendEncoded) else None
+            if core is not None and isinstance(effect, SendEncoded) and isinstance(message, Result):
+                other = message.commitment.model_copy(update={"artifact": bytes(32)})
+                changed = message.model_copy(update={"commitment": other, "signature": core.sign(other)})
+                more.append(Send(effect.peer, changed))
+        return effects + tuple(more)
+
+
 CHEATS: Final[dict[str, type[Behaviour]]] = {
     "vanishing": Vanishing,
     "early": Early,
@@ -224,6 +240,7 @@ CHEATS: Final[dict[str, type[Behaviour]]] = {
     "replaying": Replaying,
     "impostor": Impostor,
     "silent": Silent,
+    "committing_twice": CommittingTwice,
     "flooding": Flooding,
     "never_awarding": NeverAwarding,
     "never_paying": NeverPaying,

@@ -131,12 +131,8 @@ class Invariants:
                     require(cumulative <= most, "a miner holds more than was issued", machine.name)
             case EvidenceFound(evidence=evidence):
                 signer = self._names[evidence.signer]
-                require(
-                    signer.behaviour is not None or signer.at_fault,
-                    "an honest node signs what contradicts itself",
-                    signer.name,
-                    evidence.KIND.label,
-                )
+                honest = signer.behaviour is None
+                require(not honest, "an honest node contradicts itself", signer.name, evidence.KIND.label)
             case ResultCommitted(award=award, result=result):
                 known = self._results.setdefault((machine.name, award), result)
                 require(known == result, "two results are signed for one award", award)

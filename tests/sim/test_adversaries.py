@@ -48,6 +48,17 @@ def test_run__miners_that_claim_and_vanish__lose_ever_fewer_leases() -> None:
     assert max(by_pair.values()) <= pauses + 1
 
 
+def test_run__miners_that_commit_twice__are_on_file_once_with_each_coordinator_and_no_task_is_lost() -> None:
+    run = Run(replace(CROWD, cheats=("committing_twice:3",)))
+    found = noted(run, NoteName.EVIDENCE_FOUND)
+    run.go()
+    assert is_done(run)
+    cheats = {run.world.staking_id(f"miner{place}") for place in range(3)}
+    assert {note.fields["signer"] for _, _, note in found} == cheats
+    by_pair = Counter((coordinator, note.fields["signer"]) for _, coordinator, note in found)
+    assert set(by_pair.values()) == {1}
+
+
 def test_run__model_that_is_not_warm__is_not_believed_twice() -> None:
     run = Run(replace(CROWD, cheats=("falsely_warm:3",)))
     run.go()
