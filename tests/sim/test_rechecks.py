@@ -1,10 +1,13 @@
 """Rechecks in a simulated network: who cheats is found out, and nobody else is touched. SPEC.md §12.8, §12.9."""
 
+from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import pytest
 
+from protocol.effects import Note
 from protocol.notes import NoteName
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.sampling import RecheckPolicy
@@ -12,6 +15,8 @@ from protocol.units import DurationMs, StakingId
 from tests.sim.forgers import FORGERIES, HONEST_TASKS, Colluders, Forger
 from tests.sim.invariants import Invariants
 from tests.sim.machine import Machine
+from tests.sim.scenario import Run, Scenario
+from tests.sim.sweep import ALL_CHEATS, ALL_FAULTS
 from tests.sim.world import World
 
 POLICY: Final = RecheckPolicy(share=0.3, newcomer_share=0.6, earliest=DurationMs(500), latest=DurationMs(3000))
@@ -128,3 +133,20 @@ def test_rechecks__of_a_network_without_room_in_the_day__cost_no_more_than_the_l
     network.run(60)
     ordered = network.world.noted(NoteName.RECHECK_ORDERED)
     assert len(ordered) == 5
+
+
+@pytest.mark.parametrize("usual", [ALL_FAULTS, ALL_CHEATS], ids=["faults", "cheats"])
+def test_rechecks__in_a_storm_or_among_all_cheats__break_no_promise_and_blame_nobody(
+    usual: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.sim.scenario.World", partial(World, rechecks=POLICY))
+    run, ended = Run(replace(usual, seed=12)), Counter[str]()
+
+    def count(_: Machine, note: Note) -> None:
+        if note.name is NoteName.RECHECK_ENDED:
+            ended[str(note.fields["reason"])] += 1
+
+    run.world.watch(Note, count)
+    run.go()
+    assert ended["agreed"] > 20
+    assert not ended["odd_one_out"]
