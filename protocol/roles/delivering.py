@@ -63,7 +63,8 @@ class Delivering:
 
     def is_in_debt(self, coordinator: StakingId) -> bool:
         """Say whether a coordinator owes us receipts for as much as we trust it with."""
-        return self.credit.is_spent(coordinator, self._waiting(coordinator, PATIENCE), self._core.now)
+        waiting = self._waiting(coordinator, PATIENCE) if self._deliveries else 0
+        return self.credit.is_spent(coordinator, waiting, self._core.now)
 
     def may_owe_more(self, coordinator: StakingId) -> bool:
         """Say whether to claim more of a coordinator now: one that never paid us is waited for, however short it is."""

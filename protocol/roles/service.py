@@ -54,7 +54,10 @@ class Service:
 
     def why_quiet(self, coordinator: StakingId) -> str | None:
         """Say why a coordinator is not heard now, ``unanswered`` or ``paused``; None when it is."""
-        until, _, why = self._quiet_until.get(coordinator, HEARD)
+        known = self._quiet_until.get(coordinator)
+        if known is None:
+            return None
+        until, _, why = known
         return why if until > self._core.now else None
 
     def answered(self, coordinator: StakingId) -> None:
