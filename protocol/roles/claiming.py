@@ -6,7 +6,6 @@ never exceed the device's places plus the look-ahead that hides one award round 
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from heapq import nsmallest
 from typing import Final, final
 
 from protocol.crypto.typed_data import digest
@@ -19,12 +18,12 @@ from protocol.roles.core import EMPTY, Core
 from protocol.roles.coverage import UNCOVERED
 from protocol.roles.news import News, Offered, fault_of_terms, news_of
 from protocol.roles.objecting import Objecting
-from protocol.roles.open_offers import OpenOffer, OutstandingClaim
+from protocol.roles.open_offers import OpenOffer, OutstandingClaim, rather_ours
 from protocol.roles.service import Service
 from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR, LeastUrgent
 from protocol.roles.working import Working
 from protocol.stake.epoch import acceptable_epochs
-from protocol.stake.lottery import place_behind, slot_ms
+from protocol.stake.lottery import slot_ms
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import Bulletin, Claim, Decline
 from protocol.wire.statements import AwardStatement, ClaimStatement
@@ -33,10 +32,6 @@ MAX_OPEN_OFFERS: Final = 4096
 """Offers remembered at once; beyond it the oldest are forgotten (their coordinators offer again)."""
 LONGEST_SLEEP_MS: Final = 60_000
 """How long (ms) nobody looks at offers when there is none."""
-CHOICE: Final = 64
-"""Due offers of a coordinator with the nearest deadlines, among which a miner takes the one whose draw it is nearest to
-winning: in backlog freed miners would otherwise all claim the same one, and all but one in vain. With 16, eight quick
-miners claimed every task three times before they had heard what the others got."""
 ROOM_PAUSE_MS: Final = 1000
 """Pause (ms) before an offer is looked at again that its coordinator's escrow does not cover beside what we do."""
 TOO_MANY: Final = "too_many_offers"
@@ -109,12 +104,11 @@ class Claiming:
             for named, attempt in news.over:
                 self._end(named, attempt)
             served = models.get(news.model)
-            if news.offers and served is not None:
-                own, fault = core.own_id(), self._fault_of_coordinator(news.coordinator)
-                for offered in news.offers:
-                    self._weigh(offered, news, event.signer, served, own, fault)
-            if news.is_misnamed and served is not None:
-                core.on_bad_message(event.signer, InvalidMessage("offer.task"))
+            if served is not None:
+                if news.offers:
+                    self._weigh(news, event.signer, served)
+                if news.is_misnamed:
+                    core.on_bad_message(event.signer, InvalidMessage("offer.task"))
         return self._is_due()
 
     def _is_due(self) -> bool:
@@ -132,43 +126,43 @@ class Claiming:
         known = self._offers.get(task)
         if known is None:
             # The news took a shorter way than the offer.
-            self._ended[named] = max(attempt, self._ended.pop(named, attempt))
-            if len(self._ended) > MAX_OPEN_OFFERS:
-                del self._ended[next(iter(self._ended))]
+            ended = self._ended
+            ended[named] = max(attempt, ended.pop(named)) if named in ended else attempt
+            if len(ended) > MAX_OPEN_OFFERS:
+                del ended[next(iter(ended))]
         elif known.coordinator == coordinator and known.offer.attempt <= attempt and task not in self._claims:
             self._forget(task)
 
-    def _weigh(
-        self, offered: Offered, news: News, peer: PeerId, served: ModelState, own: StakingId | None, fault: str | None
-    ) -> None:
-        """Find our rank and wait for our slot, or skip the offer for a named reason; ``fault`` is its coordinator's."""
-        now, coordinator, task, offers = self._core.now, news.coordinator, offered.task, self._offers
-        reason = self._fault_of_offer(offered, news, served) or fault or self._had_already(offered, coordinator)
-        if reason is None and offered.price > self._coverage.room(coordinator):
-            reason = UNCOVERED
-        if reason == TOO_MANY and self._displaces(offered, coordinator):
-            reason = None
-        if own is None or reason is not None:
-            self._core.note(NoteName.OFFER_SKIPPED, task, reason=reason or "not_registered")
-            return
-        draw, slot_step_ms = news.draw(offered), offered.slot_step_ms
-        rank, reading = draw.places.get(own) or (None, draw.clock_of(own))
-        outside = place_behind(len(draw.places), reading * draw.all_stake, draw.miners)
-        slot_at = UnixMillis(now + slot_ms(outside if rank is None else rank, slot_step_ms))
-        backlog_at = UnixMillis(now + draw.answered_ms + slot_ms(outside, slot_step_ms))
-        if task not in offers:
-            self._heard[coordinator] = self._heard.get(coordinator, 0) + 1
-        heard = OpenOffer(offered.offer, news.model, coordinator, peer, slot_at, backlog_at, rank, reading, draw.digest)
-        offers[task] = heard
-        self._least_urgent.heard(heard)
-        if len(offers) > MAX_OPEN_OFFERS:
-            self._forget(next(iter(offers)))
-        if slot_at < self._fresh_from:
-            self._fresh_from = slot_at
-        if slot_at < self._backlog_from and backlog_at < self._backlog_from:
-            self._backlog_from = max(slot_at, backlog_at)
-        if peer not in self.streams and peer not in self.connected:
-            self._core.emit(Connect(peer))
+    def _weigh(self, news: News, peer: PeerId, served: ModelState) -> None:
+        """Find our rank in the draw of each offer and wait for our slot, or skip the offer for a named reason."""
+        now, own, coordinator, offers = self._core.now, self._core.own_id(), news.coordinator, self._offers
+        fault, room = self._fault_of_coordinator(coordinator), self._coverage.room(coordinator)
+        for offered in news.offers:
+            task = offered.task
+            reason = self._fault_of_offer(offered, news, served) or fault or self._had_already(offered, coordinator)
+            if reason is None and offered.price > room:
+                reason = UNCOVERED
+            if reason == TOO_MANY and self._displaces(offered, coordinator):
+                reason = None
+            if own is None or reason is not None:
+                self._core.note(NoteName.OFFER_SKIPPED, task, reason=reason or "not_registered")
+                continue
+            draw = news.draw(offered)
+            rank, clock = draw.places.get(own) or (None, draw.clock_of(own))
+            slot_at = now + (draw.slots.behind_ms(clock) if rank is None else slot_ms(rank, offered.slot_step_ms))
+            if task not in offers:
+                self._heard[coordinator] = self._heard.get(coordinator, 0) + 1
+            heard = OpenOffer(offered.offer, news.model, coordinator, peer, now, slot_at, rank, clock, draw.slots)
+            offers[task] = heard
+            self._least_urgent.heard(heard)
+            if len(offers) > MAX_OPEN_OFFERS:
+                self._forget(next(iter(offers)))
+            if slot_at < self._fresh_from:
+                self._fresh_from = slot_at
+            if max(slot_at, now + draw.slots.answered_ms) < self._backlog_from:
+                self._backlog_from = min(self._backlog_from, heard.due_as_backlog())
+            if peer not in self.streams and peer not in self.connected:
+                self._core.emit(Connect(peer))
 
     def _fault_of_offer(self, offered: Offered, news: News, served: ModelState) -> str | None:
         """Say what is wrong with an offer, whoever makes it, None when nothing is."""
@@ -288,25 +282,7 @@ class Claiming:
             if self._offers:
                 self._wake_by(nobody_until)
             return None
-        due: dict[StakingId, list[OpenOffer]] = {}
-        unpaid = {coordinator for coordinator in self._heard if not self._working.delivering.may_owe_more(coordinator)}
-        claims = self._claims.values()
-        room = {coordinator: self._working.room(coordinator, claims) for coordinator in self.streams.values()}
-        first_to_come, over = now + LONGEST_SLEEP_MS, []
-        for open_offer in self._offers.values():
-            due_at = open_offer.slot_at if fresh_too else max(open_offer.slot_at, open_offer.backlog_at)
-            is_left = open_offer.offer.task in self._claims or open_offer.coordinator in unpaid
-            if due_at > now:
-                first_to_come = min(first_to_come, due_at)
-            elif open_offer.offer.deadline <= now:
-                over.append(open_offer.offer.task)
-            elif open_offer.peer in self.streams and not is_left:
-                if open_offer.offer.price <= room[open_offer.coordinator]:
-                    due.setdefault(open_offer.coordinator, []).append(open_offer)
-                else:
-                    first_to_come = min(first_to_come, now + ROOM_PAUSE_MS)
-        for task in over:
-            self._forget(task)
+        due, first_to_come = self._look(fresh_too=fresh_too)
         if not due:
             if fresh_too:
                 self._fresh_from = first_to_come
@@ -317,13 +293,35 @@ class Claiming:
             return None
         least = self._service.least_served(due)
         # Of coordinators served alike, as in a young network, not all miners must turn to the same one.
-        urgent = [
-            one
-            for coordinator in due
-            if coordinator in least
-            for one in nsmallest(CHOICE, due[coordinator], key=lambda one: one.offer.deadline)
-        ]
-        return min(urgent, key=lambda one: one.clock)
+        return rather_ours(due[coordinator] for coordinator in due if coordinator in least)
+
+    def _look(self, *, fresh_too: bool) -> tuple[dict[StakingId, list[OpenOffer]], int]:
+        """Find what is due, of each coordinator, and when (unix ms) more may be; forget what is over."""
+        now = self._core.now
+        due: dict[StakingId, list[OpenOffer]] = {}
+        rooms: dict[StakingId, int | None] = {}
+        first_to_come, over = now + LONGEST_SLEEP_MS, []
+        for open_offer in self._offers.values():
+            due_at = open_offer.slot_at if fresh_too else open_offer.due_as_backlog()
+            if due_at > now:
+                first_to_come = min(first_to_come, due_at)
+                continue
+            offer, coordinator = open_offer.offer, open_offer.coordinator
+            if offer.deadline <= now:
+                over.append(offer.task)
+            elif open_offer.peer in self.streams and offer.task not in self._claims:
+                if coordinator not in rooms:
+                    rooms[coordinator] = self._working.room(coordinator, self._claims.values())
+                room = rooms[coordinator]
+                if room is None:
+                    continue
+                if offer.price <= room:
+                    due.setdefault(coordinator, []).append(open_offer)
+                else:
+                    first_to_come = min(first_to_come, now + ROOM_PAUSE_MS)
+        for task in over:
+            self._forget(task)
+        return due, first_to_come
 
     def _claim(self, chosen: OpenOffer) -> None:
         """Sign and send one claim; the nonce is on disk first."""
@@ -337,7 +335,7 @@ class Claiming:
             attempt=offer.attempt,
             coordinator=chosen.coordinator,
             miner=own,
-            offer=chosen.digest,
+            offer=chosen.slots.digest,
             nonce=core.identity.entropy(16),
         )
         claimed = digest(core.identity.domain, statement)

@@ -11,7 +11,7 @@ from typing import final
 from protocol.params import Params
 from protocol.stake.book import StakeBook
 from protocol.stake.field import Field
-from protocol.stake.lottery import clock, last_slot_ms, readings, task_id, ticket
+from protocol.stake.lottery import clock, last_slot_ms, place_behind, readings, slot_ms, task_id, ticket
 from protocol.stake.table import EpochView
 from protocol.task.offer import MAX_STRETCH, offer_digest
 from protocol.units import Digest, StakingId, TaskId, UnixMillis, Wei
@@ -22,13 +22,12 @@ from protocol.wire.specification import Work
 
 @final
 @dataclass(slots=True)
-class Draw:
-    """The order of one offer, and what a claim of it names."""
+class Slots:
+    """When the slots of one offer come, and what a claim of it names: what is kept of its draw, which is large."""
 
-    ticket: Digest
-    places: dict[StakingId, tuple[int, float]]
-    """Rank and clock of each miner of the order."""
-    view: EpochView
+    step_ms: int
+    ranked: int
+    """Miners in the order."""
     all_stake: float
     """Effective stake (wei) of all active miners."""
     miners: int
@@ -36,6 +35,22 @@ class Draw:
     answered_ms: int
     """How long (ms) after publication all slots have passed and an answer was due."""
     digest: Digest
+
+    def behind_ms(self, reading: float) -> int:
+        """Give how long (ms) after publication the slot behind the order comes of a clock that reads so much."""
+        return slot_ms(place_behind(self.ranked, reading * self.all_stake, self.miners), self.step_ms)
+
+
+@final
+@dataclass(slots=True)
+class Draw:
+    """The order of one offer."""
+
+    ticket: Digest
+    places: dict[StakingId, tuple[int, float]]
+    """Rank and clock of each miner of the order."""
+    view: EpochView
+    slots: Slots
 
     def clock_of(self, miner: StakingId) -> float:
         """Give what a miner's clock reads, in the order or not; nobody else's ever reads as much as a stranger's."""
@@ -93,15 +108,16 @@ class News:
         field = Field.from_bytes(message.field, len(table.miners))
         drawn = ticket(self.network, view.beacon, coordinator, offer.accepted_epoch, offer.boot, offer.number)
         order = readings(table.miners, field, drawn, self.params)
-        return Draw(
-            drawn,
-            {miner: (rank, reading) for rank, (miner, reading) in enumerate(order.items())},
-            view,
+        slots = Slots(
+            offer.slot_step_ms,
+            len(order),
             float(table.miner_stake),
             len(table.miners),
             last_slot_ms(len(order), len(table.miners), offer.slot_step_ms) + offer.allowance_ms,
             offer_digest(coordinator, message.epoch, message.root, field.digest, message.model, offer),
         )
+        places = {miner: (rank, reading) for rank, (miner, reading) in enumerate(order.items())}
+        return Draw(drawn, places, view, slots)
 
 
 def news_of(message: Bulletin, book: StakeBook, network: Digest, params: Params) -> News:

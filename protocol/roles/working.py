@@ -74,8 +74,13 @@ class Working:
                 return True
         return self.delivering.has(task)
 
-    def room(self, coordinator: StakingId, claims: Iterable[OutstandingClaim]) -> int:
-        """Give what a coordinator's escrow covers beyond its promises, and what we do for it or have claimed (wei)."""
+    def room(self, coordinator: StakingId, claims: Iterable[OutstandingClaim]) -> int | None:
+        """Give what a coordinator's escrow covers beyond its promises, and what we do for it or have claimed (wei).
+
+        None while it owes us receipts for as much as we trust it with, however short they are due.
+        """
+        if not self.delivering.may_owe_more(coordinator):
+            return None
         jobs = (job.award.statement.price for job in self._jobs.values() if job.coordinator == coordinator)
         claimed = (one.offer.price for one in claims if one.claim.statement.coordinator == coordinator)
         promised = sum(jobs) + self.delivering.price(coordinator) + sum(claimed)

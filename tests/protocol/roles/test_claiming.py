@@ -22,11 +22,11 @@ from protocol.events import (
 from protocol.notes import NoteName
 from protocol.records import ResultCommitted, ResultSettled
 from protocol.roles.announcing import BUSY_PAUSE_MS
-from protocol.roles.claiming import CHOICE, MAX_OPEN_OFFERS
+from protocol.roles.claiming import MAX_OPEN_OFFERS
 from protocol.roles.delivering import RESULT_KEPT_MS
 from protocol.roles.discovery import MAX_DIALS, Discovery
 from protocol.roles.miner import FIRST_REOPEN_MS, LAST_REOPEN_MS
-from protocol.roles.open_offers import OpenOffer
+from protocol.roles.open_offers import CHOICE
 from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR
 from protocol.stake.field import Field
 from protocol.stake.lottery import last_slot_ms
@@ -195,8 +195,8 @@ def test_next__two_coordinators__serves_the_one_that_was_served_least() -> None:
     claiming._offers = {}
     for coordinator_, peer in ((CAROL_ID, CAROL.peer_id), (other, PeerId("other"))):
         offer = mine.offer.model_copy(update={"task": bytes([coordinator_]) * 32})
-        claiming._offers[offer.task] = OpenOffer(
-            offer, mine.model, coordinator_, peer, UnixMillis(NOW), UnixMillis(NOW), None, 1.0, NOTHING
+        claiming._offers[offer.task] = replace(
+            mine, offer=offer, coordinator=coordinator_, peer=peer, slot_at=NOW, backlog_at=NOW
         )
     claiming._fresh_from = claiming._backlog_from = 0
     chosen = claiming._next(fresh_too=True)

@@ -9,8 +9,8 @@ from protocol.effects import Accepted, Publish, Refused, Reply
 from protocol.events import TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import TaskAccepted, TaskAwarded
-from protocol.roles.claiming import CHOICE
 from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.open_offers import CHOICE
 from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR
 from protocol.task.priority import Priority
 from protocol.task.states import TaskState

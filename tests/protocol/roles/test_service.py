@@ -7,9 +7,10 @@ import pytest
 from protocol.effects import StartJob
 from protocol.roles.claiming import Claiming
 from protocol.roles.look_ahead import LOOK_AHEAD
+from protocol.roles.news import Slots
 from protocol.roles.open_offers import OpenOffer
 from protocol.stake.lottery import last_slot_ms
-from protocol.units import CAI, PeerId, StakingId, UnixMillis
+from protocol.units import CAI, Digest, PeerId, StakingId, UnixMillis
 from protocol.wire.messages import Claim
 from tests.protocol.roles.frames import CAROL_ID, NOW, PARAMS, PRICE, award_of, bulletin
 from tests.protocol.roles.seats import MinerSeat, of_kind
@@ -52,7 +53,7 @@ def add(claiming: Claiming, by: StakingId, peer: PeerId, price: int) -> None:
     offer = bulletin(NOW, by, price=price).offers[0]
     claiming.streams[peer] = by
     claiming._offers[offer.task] = OpenOffer(
-        offer, "pocket-emoji", by, peer, UnixMillis(NOW), UnixMillis(NOW), 0, 1.0 / by, bytes(32)
+        offer, "pocket-emoji", by, peer, UnixMillis(NOW), NOW, 0, 1.0 / by, Slots(100, 1, 1.0, 1, 0, Digest(bytes(32)))
     )
     claiming._fresh_from = claiming._backlog_from = NOW
 
