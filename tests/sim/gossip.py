@@ -161,8 +161,9 @@ class Gossip:
             if core is None:
                 continue
             heard[index] = 1
-            verdict, rule, message = core.judge(topic, data, peer, UnixMillis(now + machine.skew_ms))
-            if verdict is Verdict.ACCEPT and message is not None:
+            at = now if not machine.skew_ms else UnixMillis(now + machine.skew_ms)
+            verdict, rule, message = core.judge(topic, data, peer, at)
+            if message is not None:
                 if behaviour is None or behaviour.forwards(machine, rumour.publisher):
                     speakers.append(index)
                 if event is None:

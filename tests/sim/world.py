@@ -259,16 +259,16 @@ class World(Timeline):
 
     def handle(self, machine: Machine, event: Event) -> None:
         """Give a live core an event, and do what it asks for."""
-        core, behaviour, life = machine.core, machine.behaviour, machine.life
+        core, behaviour, now = machine.core, machine.behaviour, self.now
         assert core is not None
         if behaviour is not None and not behaviour.hears(machine, event):
             return
-        effects = core.handle(event, UnixMillis(self.now + machine.skew_ms))
-        self.facts += (self.now, machine.index, EVENT_CODES[type(event)], len(effects))
+        effects = core.handle(event, now if not machine.skew_ms else UnixMillis(now + machine.skew_ms))
+        self.facts += (now, machine.index, EVENT_CODES[type(event)], len(effects))
         if behaviour is not None:
             effects = behaviour.acts(machine, event, effects)
         if effects:
-            self._carry_out(machine, effects, life)
+            self._carry_out(machine, effects)
         machine.events += 1
         if not machine.events % LOOKED_AT_EVERY:
             for look in self._looks:
@@ -277,9 +277,9 @@ class World(Timeline):
             for check in self._after:
                 check(machine, event)
 
-    def _carry_out(self, machine: Machine, effects: tuple[Effect, ...], life: int) -> None:
-        """Do what a core asked for in one life, as long as that lasts."""
-        tamper, watchers, perform = self.tamper, self._watchers, self._perform
+    def _carry_out(self, machine: Machine, effects: tuple[Effect, ...]) -> None:
+        """Do what a core asked for in this life, as long as that lasts."""
+        tamper, watchers, perform, life = self.tamper, self._watchers, self._perform, machine.life
         for asked in effects:
             effect = asked if tamper is None else tamper(machine.name, asked)
             if effect is None or machine.life != life:
