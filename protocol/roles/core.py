@@ -27,7 +27,7 @@ from protocol.events import (
 from protocol.gossip.admission import Admission, Judgement
 from protocol.notes import NoteName
 from protocol.params import Params
-from protocol.stake.book import StakeBook
+from protocol.stake.book import StakeBook, Tables
 from protocol.stake.epoch import epoch_start
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
@@ -78,8 +78,8 @@ class Core(ABC):
         """How often the clock of this node has gone back."""
         self._effects: list[Effect] = []
         self._epoch_ms = identity.params.epoch_s * 1000
-        self._own: tuple[int, int, StakingId | None] = (-1, -1, None)
-        """Our id, by as many changes of the stake book, in this epoch."""
+        self._own: tuple[Tables | None, int, StakingId | None] = (None, -1, None)
+        """Our id, by these tables, in this epoch."""
         self._settlement_kept = -QUIET_BLOCKS
         """Up to which block the store knows the Settlement contract."""
         self._early_hellos: dict[PeerId, bytes] = {}
@@ -266,12 +266,12 @@ class Core(ABC):
 
     def own_id(self) -> StakingId | None:
         """Give our staking id, None while no table lists us as active."""
-        changes, epoch = self.book.changes, self.now // self._epoch_ms
-        known_changes, known_epoch, own = self._own
-        if changes != known_changes or epoch != known_epoch:
+        tables, epoch = self.book.tables, self.now // self._epoch_ms
+        known_tables, known_epoch, own = self._own
+        if tables is not known_tables or epoch != known_epoch:
             row = self.own_row()
             own = row.id if row is not None and row.active else None
-            self._own = (changes, epoch, own)
+            self._own = (tables, epoch, own)
         return own
 
     def sign(self, statement: Statement) -> bytes:

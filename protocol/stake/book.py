@@ -3,7 +3,8 @@
 Everything is answered from memory at once; nobody waits for the chain to judge a message. Spec: SPEC.md §6.3.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 from protocol.crypto.keys import address_of_peer_id
@@ -21,42 +22,51 @@ _STANDING: Final = {Role.MINER: Standing.MINER, Role.COORDINATOR: Standing.COORD
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """All that a stake book says at one moment: what was asked before holds as long as this is the same object."""
+
+    views: Mapping[Epoch, EpochView]
+    inactive: frozenset[StakingId]
+    """Who is jailed or below its minimum in the newest confirmed block."""
+
+
+@final
 class StakeBook:
     """Tables by epoch. A table in use is never replaced: what was judged by it stays judged."""
 
-    __slots__ = ("_around", "_bootstraps", "_epoch_ms", "_head", "_inactive", "_views", "changes", "params")
+    __slots__ = ("_around", "_bootstraps", "_epoch_ms", "_head", "params", "tables")
 
     def __init__(self, params: Params, bootstraps: frozenset[PeerId] = frozenset()) -> None:
         """Begin empty. ``bootstraps`` are the peer ids that this node's operator has pinned."""
         self.params = params
         self._epoch_ms = params.epoch_s * 1000
         self._bootstraps = bootstraps
-        self._views: dict[Epoch, EpochView] = {}
+        self.tables = Tables({}, frozenset())
         self._around: tuple[Epoch, tuple[EpochView, ...]] = (Epoch(-1), ())
         """An epoch, and what is known of it and its neighbours."""
         self._head: UnixMillis | None = None
-        self._inactive: frozenset[StakingId] = frozenset()
-        self.changes = 0
-        """How often a table, or who is inactive, has changed: what was asked before holds for its epoch till then."""
 
     def add(self, view: EpochView) -> None:
         """Take a view in. The first view of an epoch stays; the oldest epochs are forgotten."""
-        self._views.setdefault(view.epoch, view)
+        views = {view.epoch: view, **self.tables.views}
+        while len(views) > KEPT_EPOCHS:
+            del views[min(views)]
+        self.tables = Tables(views, self.tables.inactive)
         self._around = (Epoch(-1), ())
-        self.changes += 1
-        while len(self._views) > KEPT_EPOCHS:
-            del self._views[min(self._views)]
 
     def view(self, epoch: Epoch) -> EpochView | None:
         """Give the view of an epoch, if it is known and still kept."""
-        return self._views.get(epoch)
+        return self.tables.views.get(epoch)
 
     def current(self, now: UnixMillis) -> EpochView | None:
         """Give the view of this moment's epoch, else the newest that is not of the future, else None."""
-        view = self._views.get(Epoch(now // self._epoch_ms))
+        view = self.tables.views.get(Epoch(now // self._epoch_ms))
         if view is None:
             epoch = epoch_at(now, self.params)
-            view = self._views.get(max((known for known in self._views if known < epoch), default=Epoch(-1)))
+            view = self.tables.views.get(
+                max((known for known in self.tables.views if known < epoch), default=Epoch(-1))
+            )
         return view
 
     def row(self, address: Address, now: UnixMillis) -> StakeRow | None:
@@ -66,22 +76,21 @@ class StakeBook:
         """
         view = self.current(now)
         row = view.table.by_address.get(address) if view else None
-        return replace(row, active=False) if row is not None and row.id in self._inactive else row
+        return replace(row, active=False) if row is not None and row.id in self.tables.inactive else row
 
     def inactive_now(self, nodes: frozenset[StakingId]) -> None:
         """Note who is jailed or below its minimum in the newest confirmed block, whatever tables say."""
-        self._inactive = nodes
-        self.changes += 1
+        self.tables = Tables(self.tables.views, nodes)
 
     def is_inactive_now(self, node: StakingId) -> bool:
         """Say whether a node is jailed or below its minimum in the newest confirmed block."""
-        return node in self._inactive
+        return node in self.tables.inactive
 
     def rows_around(self, address: Address, now: UnixMillis) -> tuple[StakeRow, ...]:
         """Give what the tables of e-1, e and e+1 say of this address: empty when it is registered in none."""
         epoch = epoch_at(now, self.params)
         if self._around[0] != epoch:
-            near = (self._views.get(Epoch(number)) for number in (epoch - 1, epoch, epoch + 1))
+            near = (self.tables.views.get(Epoch(number)) for number in (epoch - 1, epoch, epoch + 1))
             self._around = (epoch, tuple(view for view in near if view is not None))
         rows = []
         for view in self._around[1]:  # a loop: generators cost twice the time, for each gossip message
@@ -116,7 +125,7 @@ class StakeBook:
         if not self.healthy(now):
             return False
         return all(
-            epoch in self._views or now < beacon_cutoff(epoch, self.params)
+            epoch in self.tables.views or now < beacon_cutoff(epoch, self.params)
             for epoch in acceptable_epochs(now, self.params)
         )
 

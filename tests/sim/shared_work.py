@@ -5,7 +5,7 @@ the earlier answer changes nothing but the time; a test runs one seed with and w
 """
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from protocol.gossip.verdict import Verdict
 from protocol.params import Params
 from protocol.roles.core import Core
 from protocol.roles.news import News, news_of
-from protocol.stake.book import StakeBook
+from protocol.stake.book import StakeBook, Tables
 from protocol.stake.epoch import epoch_start, is_acceptable
 from protocol.stake.field import Field
 from protocol.stake.lottery import order, readings
@@ -79,11 +79,10 @@ def _ranked(miners: Sequence[StakeRow], field: Field, drawn: Digest, params: Par
 class Cleared(NamedTuple):
     """A message in which somebody found no fault, and all that this depends on."""
 
+    tables: Tables
     topic: str
     author: PeerId
-    view: EpochView
-    inactive: frozenset[StakingId]
-    epoch: int
+    epoch: Epoch
     begins: int
     ends: int
     """The moments of its epoch (unix ms)."""
@@ -100,29 +99,26 @@ def _judge_once() -> Callable[..., Judgement]:
     judge, cleared = Core.judge, dict[bytes, Cleared]()
 
     def judge_once(core: Core, topic: str, data: bytes, author: PeerId, now: UnixMillis) -> Judgement:
-        admission, book, known = core.admission, core.book, cleared.get(data)
+        known = cleared.get(data)
         if known is not None:
-            same_topic, same_author, view, inactive, epoch, begins, ends, speech, judgement = known
+            tables, same_topic, same_author, epoch, begins, ends, speech, judgement = known
             if (
-                book._views.get(epoch) is view
-                and (book._inactive is inactive or book._inactive == inactive)
+                core.book.tables is tables
                 and same_author == author
                 and same_topic == topic
                 and (begins <= now < ends or is_acceptable(epoch, now, core.params))
             ):
                 try:
-                    admission.admit(speech, now)
+                    core.admission.admit(speech, now)
                 except IgnoredMessage as problem:
                     return Judgement(Verdict.IGNORE, problem.rule, None)
                 return judgement
         judgement = judge(core, topic, data, author, now)
         message = judgement.message
         if isinstance(message, Bulletin):
-            view = book.view(message.epoch)
-            assert view is not None
             begins, ends = (epoch_start(Epoch(message.epoch + number), core.params) for number in (0, 1))
-            speech = admission.speech(message, topic, data, author, now)
-            cleared[data] = Cleared(topic, author, view, book._inactive, view.epoch, begins, ends, speech, judgement)
+            speech = core.admission.speech(message, topic, data, author, now)
+            cleared[data] = Cleared(core.book.tables, topic, author, message.epoch, begins, ends, speech, judgement)
             if len(cleared) > MOST:
                 del cleared[next(iter(cleared))]
         return judgement
@@ -148,23 +144,27 @@ def _signed_once() -> tuple[Callable[..., bytes], Callable[..., Address]]:
 
 
 def _news_once() -> Callable[..., News]:
-    """Give ``news_of`` that reads each bulletin once for all who hold the same view; its draws are theirs as well."""
-    known: dict[int, tuple[Epoch, News]] = {}
+    """Give ``news_of`` that reads each bulletin once for all who hold the same tables; its draws are theirs as well."""
+    known: dict[int, tuple[Tables, News]] = {}
 
     def news_once(message: Bulletin, book: StakeBook, network: Digest, params: Params) -> News:
         answer = known.get(id(message))
         if answer is not None:
-            epoch, news = answer
-            if book._views.get(epoch) is news.view and news.params is params:
+            tables, news = answer
+            if book.tables is tables and news.params is params:
                 return news
         # The news hold the message, so that its id is not given to another.
         news = news_of(message, book, network, params)
-        known[id(message)] = message.epoch, news
+        known[id(message)] = book.tables, news
         if len(known) > MOST:
             del known[next(iter(known))]
         return news
 
     return news_once
+
+
+def _same_tables(views: Mapping[Epoch, EpochView], inactive: frozenset[StakingId]) -> Any:
+    return (frozenset(map(id, views.values())), inactive)
 
 
 @contextmanager
@@ -199,6 +199,7 @@ def shared_work() -> Iterator[None]:
         patch("protocol.roles.offering.order", remembered(_ranked, key)),
         patch("protocol.roles.claiming.news_of", _news_once()),
         patch("protocol.roles.coordinator.opened_by", quick(opened_by)),
+        patch("protocol.stake.book.Tables", remembered(Tables, _same_tables)),
         patch.object(Core, "judge", _judge_once()),
         patch.object(NodeKey, "sign", sign),
         *(patch(f"protocol.crypto.{module}.recover", signer) for module in ("envelope", "typed_data")),
