@@ -19,8 +19,8 @@ class Seen:
             raise ValueError("capacity and lifetime are at least 1")
         self._capacity = capacity
         self._lifetime = lifetime
-        self._keys: dict[bytes, int] = {}
-        """When each expires (unix ms)."""
+        self._keys: dict[bytes, UnixMillis] = {}
+        """When each was added (unix ms)."""
         # The keys in the order of adding, which is the order of expiry. The dictionary has it too, but to find its
         # first takes the longer the more before it were deleted.
         self._oldest: deque[bytes] = deque()
@@ -45,10 +45,10 @@ class Seen:
         keys = self._keys
         if len(keys) >= self._capacity:
             self._forget_oldest()
-        keys[key] = expiry = now + self._lifetime
+        keys[key] = now
         self._oldest.append(key)
         if len(keys) == 1:
-            self._first_expiry = expiry
+            self._first_expiry = now + self._lifetime
 
     def holds(self, key: bytes, now: UnixMillis) -> bool:
         """Say whether the key was remembered and has not expired."""
@@ -63,4 +63,4 @@ class Seen:
 
     def _forget_oldest(self) -> None:
         del self._keys[self._oldest.popleft()]
-        self._first_expiry = self._keys[self._oldest[0]] if self._oldest else inf
+        self._first_expiry = self._keys[self._oldest[0]] + self._lifetime if self._oldest else inf
