@@ -28,8 +28,9 @@ from protocol.units import Address, Digest, Epoch, PeerId, StakingId, UnixMillis
 from protocol.wire.codec import decode
 from protocol.wire.messages import Bulletin
 
-MOST = 8192
-"""Answers kept of each function; the oldest goes first. What is asked again is asked again soon."""
+MOST = 1024
+"""Answers kept of each function; the oldest goes first. What is asked again is asked again soon, and a draw of a
+thousand miners takes 200 kB: with more of them, what is needed falls out of the processor's caches."""
 
 MOST_SIGNED = 65_536
 """Signatures of which the signer is remembered: a thousand nodes greet sixteen coordinators each at once."""
