@@ -38,6 +38,8 @@ def still_promised(issued_total: int, unredeemed: int, escrow: Escrow | None) ->
 class Coverage:
     """Escrows of the coordinators, and what each has paid us."""
 
+    __slots__ = ("_core", "_earnings", "_escrows", "_payments", "_refused", "_rooms", "_rooms_of")
+
     def __init__(self, core: Core, earnings: Earnings) -> None:
         """Begin with nothing known: nobody is covered until the chain says so."""
         self._core = core

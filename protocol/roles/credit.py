@@ -27,6 +27,8 @@ Kept = TypeVar("Kept")
 class Credit:
     """What each coordinator may owe one miner."""
 
+    __slots__ = ("_allowed", "_lost")
+
     def __init__(self) -> None:
         """Trust nobody further than one task."""
         self._allowed: dict[StakingId, int] = {}

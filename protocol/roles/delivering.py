@@ -32,6 +32,8 @@ RESULT_KEPT_MS: Final = 3_600_000
 class Delivering:
     """Results that are signed, until their coordinators acknowledge or reject them."""
 
+    __slots__ = ("_core", "_deliveries", "_earnings", "_prosecution", "_streams", "credit")
+
     def __init__(
         self, core: Core, streams: dict[PeerId, StakingId], earnings: Earnings, prosecution: Prosecution
     ) -> None:

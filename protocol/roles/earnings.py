@@ -22,6 +22,8 @@ from protocol.wire.statements import VoucherStatement
 class Earnings:
     """Vouchers held and wei earned, for each coordinator."""
 
+    __slots__ = ("_core", "_earned", "_prosecution", "_vouchers", "changes")
+
     def __init__(self, core: Core, prosecution: Prosecution) -> None:
         """Begin with nothing; what contradicts itself goes to ``prosecution``."""
         self._core = core

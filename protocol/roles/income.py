@@ -18,6 +18,8 @@ from protocol.units import StakingId
 class Income:
     """Puts together what concerns a miner's pay."""
 
+    __slots__ = ("_is_read", "_redeeming", "_served", "coverage", "earnings")
+
     def __init__(
         self,
         core: Core,

@@ -20,6 +20,8 @@ HEARD: Final = (0, 0, "")
 class Service:
     """Work taken from each coordinator by its stake, and who leaves claims unanswered."""
 
+    __slots__ = ("_core", "_late", "_level", "_quiet_until", "_served")
+
     def __init__(self, core: Core) -> None:
         """Start with nobody served."""
         self._core = core

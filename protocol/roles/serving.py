@@ -34,6 +34,8 @@ class MinerLoad:
 class Serving:
     """The engine's models and places, and whether work is taken for them."""
 
+    __slots__ = ("_addresses", "_core", "_places", "_price_floor", "_sequence", "is_open", "models")
+
     def __init__(self, core: Core, addresses: Callable[[], tuple[str, ...]], price_floor: Wei) -> None:
         """Start open, without models."""
         self._core = core

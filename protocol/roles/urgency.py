@@ -19,6 +19,8 @@ MOST_GONE: Final = 1024
 class LeastUrgent:
     """A heap for each coordinator that was once asked about: most never have so many offers."""
 
+    __slots__ = ("_heaps", "_swept_at")
+
     def __init__(self) -> None:
         """Start without any."""
         self._heaps: dict[StakingId, list[tuple[int, TaskId]]] = {}
