@@ -13,8 +13,8 @@ from libp2p.peer.peerdata import PeerData
 from libp2p.peer.peerstore import PeerStore
 from multiaddr.multiaddr import Multiaddr
 
-MAX_PEERS: Final = 4096
-"""Peers that are remembered besides those that must be."""
+MAX_PEERS: Final = 1024
+"""Peers that are remembered besides those that must be; each of them takes 3 to 4 KiB."""
 MAX_ADDRESSES: Final = 16
 """Addresses of one peer; a machine with four networks in both families has eight."""
 MAX_ADDRESS_BYTES: Final = 128
