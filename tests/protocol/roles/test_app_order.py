@@ -40,7 +40,7 @@ from protocol.units import Digest, PeerId, TaskId, UnixMillis, Wei
 from protocol.wire.app_messages import CoordinatorMessage, Order, OrderAccepted, OrderDone, OrderNews, OrderRefused
 from protocol.wire.app_messages import OrderTaken as Taken
 from protocol.wire.codec import encode
-from protocol.wire.messages import Claim
+from protocol.wire.messages import Claim, Receipt
 from protocol.wire.statements import ClaimStatement
 from tests.protocol.roles.frames import (
     ALICE_ID,
@@ -59,7 +59,15 @@ ORDER = Order(order=NAME, prompt="a red heart", seed=7)
 TASK = TaskId(b"t" * 32)
 ANN, BEN = PeerId("ann"), PeerId("ben")
 CLAIM = ClaimStatement(task=TASK, attempt=0, coordinator=CAROL_ID, miner=ALICE_ID, offer=NOTHING, nonce=b"n" * 16)
-RECEIPT = receipt_of(result_of(award_of(Claim(statement=CLAIM, signature=signed(ALICE, CLAIM)))))
+OTHER = TaskId(b"v" * 32)
+
+
+def receipt_for(task: TaskId) -> Receipt:
+    claim = CLAIM.model_copy(update={"task": task})
+    return receipt_of(result_of(award_of(Claim(statement=claim, signature=signed(ALICE, claim)))))
+
+
+RECEIPT = receipt_for(TASK)
 START = UnixMillis(1_700_000_000_000)
 
 
@@ -320,6 +328,7 @@ def test_failed__would_fail_elsewhere_too__ends(reason: str) -> None:
         (done(), PICTURE + b"x"),
         (done(picture=PICTURE + b"x"), PICTURE + b"x"),
         (done(task=TaskId(b"u" * 32)), PICTURE),
+        (done(task=OTHER, receipt=encode(receipt_for(OTHER))), PICTURE),
         (done(receipt=b"no receipt"), PICTURE),
     ],
 )

@@ -5,12 +5,20 @@ from dataclasses import replace
 import pytest
 
 from protocol.effects import Accepted, Deliver, Effect, Reply, Stage
-from protocol.events import AppLeft, AppReturned, TaskCancelled, TaskSubmitted, TaskTaken
+from protocol.events import (
+    AppLeft,
+    AppReturned,
+    StreamClosed,
+    TaskCancelled,
+    TaskSubmitted,
+    TaskTaken,
+    TimerFired,
+)
 from protocol.records import ArtifactStored, Record, TaskAccepted, TaskAwarded, TaskDone, TaskFailed, VoucherIssued
 from protocol.roles.collecting import APP_LEASE_MS, NOT_TAKEN
 from protocol.units import TaskId, UnixMillis
 from protocol.wire.messages import Abandon, Alive, Award, Cancel, Receipt
-from tests.protocol.roles.frames import PICTURE, PICTURE_DIGEST, SPECIFICATION, artifact_of, result_of
+from tests.protocol.roles.frames import PARAMS, PICTURE, PICTURE_DIGEST, SPECIFICATION, artifact_of, result_of
 from tests.protocol.roles.seats import CoordinatorSeat, ignored, judged, of_kind, persisted
 from tests.support.networks import ALICE, BOB
 
@@ -94,8 +102,10 @@ def test_ready__its_miner_goes_on_or_leaves__changes_nothing() -> None:
     effects = seat.say(ALICE, Abandon(task=task, attempt=0, reason="failed"))
     effects += seat.say(ALICE, Alive(task=task, attempt=0, state="encoding", step=0, steps=10, wait_ms=0))
     effects += seat.say(ALICE, result_of(award))
-    effects += seat.wait(APP_LEASE_MS - 1)
-    assert not told(effects)[:-1]
+    seat.now = UnixMillis(seat.now + PARAMS.lease_ms)
+    effects += seat.hear(TimerFired(("lease", task, 0)))  # it was on its way when the picture came
+    effects += seat.wait(APP_LEASE_MS - PARAMS.lease_ms - 1)
+    assert set(told(effects)) == {Stage.PROGRESS}, "it still says what it does"
     assert not persisted(effects, TaskFailed)
     assert not of_kind(effects, Award)
     assert told(seat.hear(TaskTaken(task))) == [Stage.DONE]
@@ -130,6 +140,20 @@ def test_ready__late_attempt_of_a_task_on_offer__is_given_to_nobody_else() -> No
     effects = seat.say(BOB, seat.claim(BOB, task)) + seat.wait(APP_LEASE_MS - 1)
     assert not of_kind(effects, Award)
     assert told(seat.hear(TaskTaken(task))) == [Stage.DONE]
+
+
+def test_ready__late_attempt_of_a_task_that_waits_to_be_offered__is_offered_to_nobody() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    first = awarded(seat)
+    task = first.statement.task
+    seat.wait(5)
+    seat.hear(StreamClosed(BOB.peer_id))
+    seat.say(ALICE, Abandon(task=task, attempt=0, reason="failed"))
+    seat.say(ALICE, result_of(first))
+    assert told(seat.hear(artifact_of(first))) == [Stage.READY]
+    seat.greet(BOB)
+    effects = seat.wait(APP_LEASE_MS - 1)
+    assert Stage.OFFERED not in told(effects)
 
 
 def test_left__app_stays_away__task_ends_and_reaches_the_miner() -> None:
