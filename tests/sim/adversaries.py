@@ -74,7 +74,7 @@ class ClaimingAll(Early):
     def acts(self, machine: Machine, event: Event, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
         """Say to itself that it has a thousand places."""
         if isinstance(machine.core, MinerCore):
-            machine.core._places = EVERYTHING
+            machine.core._serving._places = EVERYTHING
         return super().acts(machine, event, effects)
 
 
