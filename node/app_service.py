@@ -73,6 +73,8 @@ class _Session:
         self._orders: dict[bytes, TaskId | None] = {}
         """Orders under way; None while it is being handed in."""
         self._fault: InvalidMessage | None = None
+        self._delivering = trio.Lock()
+        """Held by the order whose picture is on its way: an app that reads slowly has the others left on the disk."""
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -170,26 +172,27 @@ class _Session:
         assert update.artifact is not None, "DONE names its artifact"
         assert update.miner is not None, "DONE names its miner"
         assert update.receipt is not None, "DONE has its receipt"
-        picture, reason = None, "artifact_expired"
-        stored = await self._service.desk.find(task)
-        try:
-            picture = await self._service.desk.artifact(update.artifact)
-        except Unavailable:  # nobody can say now whether it may be shown
-            reason = "not_reviewed"
-        if picture is None or stored is None or stored.done is None:
-            await self._say(OrderNews(order=order, stage="failed", attempt=update.attempt, reason=reason))
-            return
-        done = OrderDone(
-            order=order,
-            task=task,
-            attempt=update.attempt,
-            miner=update.miner,
-            artifact=update.artifact,
-            media_type="image/webp" if stored.done.media_type == "image/webp" else "image/png",
-            receipt=update.receipt,
-            size=len(picture),
-        )
-        await self._link.send(encode(done), picture)
+        async with self._delivering:
+            picture, reason = None, "artifact_expired"
+            stored = await self._service.desk.find(task)
+            try:
+                picture = await self._service.desk.artifact(update.artifact)
+            except Unavailable:  # nobody can say now whether it may be shown
+                reason = "not_reviewed"
+            if picture is None or stored is None or stored.done is None:
+                await self._say(OrderNews(order=order, stage="failed", attempt=update.attempt, reason=reason))
+                return
+            done = OrderDone(
+                order=order,
+                task=task,
+                attempt=update.attempt,
+                miner=update.miner,
+                artifact=update.artifact,
+                media_type="image/webp" if stored.done.media_type == "image/webp" else "image/png",
+                receipt=update.receipt,
+                size=len(picture),
+            )
+            await self._link.send(encode(done), picture)
 
     async def _say(self, message: OrderAccepted | OrderRefused | OrderNews) -> None:
         await self._link.send(encode(message))

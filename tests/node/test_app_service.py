@@ -2,7 +2,7 @@
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from node import app_service
 from node.app_service import AppService
@@ -129,6 +129,44 @@ async def test_serve__two_orders__share_a_stream(app: MemoryLink) -> None:
     app.say(Taken(order=NAME))
     app.say(Taken(order=other.order))
     assert {(await app.hear_until("order_done")).order for _ in range(2)} == {NAME, other.order}
+
+
+class SlowLink(MemoryLink):
+    """An app that takes no picture until it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_take = trio.Event()
+
+    async def send(self, data: bytes, body: bytes = b"") -> None:
+        if body:
+            await self.may_take.wait()
+        await super().send(data, body)
+
+
+async def test_serve__app_that_reads_slowly__has_one_picture_in_memory_and_all_in_the_end(
+    bench: Workbench, service: Service, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Digest] = []
+    artifact = service.desk.artifact
+
+    async def counted(digest: Digest) -> bytes | None:
+        read.append(digest)
+        return await artifact(digest)
+
+    monkeypatch.setattr(service.desk, "artifact", counted)
+    app, names = SlowLink(), {bytes([number]) * 16 for number in range(5)}
+    nursery.start_soon(app.serve, service)
+    for name in names:
+        app.say(ORDER.model_copy(update={"order": name}))
+        while (await app.hear_until("order_news")).stage != "ready":  # type: ignore[union-attr]
+            pass
+        app.say(Taken(order=name))
+    await wait_all_tasks_blocked()
+    assert len(bench.ends) == len(names)
+    assert len(read) == 1
+    app.may_take.set()
+    assert {(await app.hear_until("order_done")).order for _ in names} == names
 
 
 async def test_serve__refused__says_why(app: MemoryLink, bench: Workbench) -> None:

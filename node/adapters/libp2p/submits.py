@@ -87,11 +87,11 @@ class SubmitLink:
         Raises:
             Unavailable: The stream is over, or the app does not read.
         """
-        whole = frame(data) + body
         try:
             async with self._writing:
-                for start in range(0, len(whole), STEP_BYTES):
-                    await self._stream.write_within(WRITE_S, whole[start : start + STEP_BYTES])
+                await self._stream.write_within(WRITE_S, frame(data) + body[:STEP_BYTES])
+                for start in range(STEP_BYTES, len(body), STEP_BYTES):
+                    await self._stream.write_within(WRITE_S, body[start : start + STEP_BYTES])
         except (*STREAM_ERRORS, trio.TooSlowError) as error:
             raise Unavailable(type(error).__name__) from error
 
