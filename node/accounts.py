@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from node.adapters.store.accounts import StoredAccounts, read_accounts
-from node.adapters.store.settlement import DAY_MS
 from protocol.chain_records import Escrow, Payment
 from protocol.roles.coverage import CONTRADICTED, UNCOVERED, still_promised
 from protocol.roles.redeeming import coordinators_of
-from protocol.units import BlockNumber, StakingId, Wei
+from protocol.units import DAY_MS, BlockNumber, StakingId, Wei
 
 BEFORE: Final = 0
 """The day under which an older release's promises stand."""

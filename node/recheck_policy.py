@@ -2,8 +2,8 @@
 
 from node.amounts import wei_of
 from node.settings import Settings
-from protocol.roles.sampling import DAY_MS, RecheckPolicy
-from protocol.units import DurationMs
+from protocol.roles.sampling import RecheckPolicy
+from protocol.units import DAY_MS, DurationMs
 
 
 def recheck_policy(settings: Settings) -> RecheckPolicy | None:

@@ -40,6 +40,9 @@ PeerId = NewType("PeerId", str)
 CAI: Final = 10**18
 """Wei in one CAI."""
 
+DAY_MS: Final = DurationMs(86_400_000)
+"""24 hours."""
+
 
 class Role(IntEnum):
     """What a registered node is. The values are those of the staking contract."""

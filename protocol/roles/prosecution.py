@@ -23,7 +23,7 @@ from protocol.notes import NoteName
 from protocol.records import CaseChanged, CaseState, EvidenceFound, Record
 from protocol.roles.core import EMPTY, Core
 from protocol.stake.table import StakeRow
-from protocol.units import Address, Digest, StakingId, UnixMillis, Wei
+from protocol.units import DAY_MS, Address, Digest, StakingId, UnixMillis, Wei
 from protocol.wire.statements import Statement
 
 KEY: Final = "prove/"
@@ -31,14 +31,13 @@ KEY: Final = "prove/"
 TIMER: Final = "prove"
 MAX_CASES: Final = 256
 """Pieces of evidence in memory; the one that was settled longest ago makes room, and none that is open does."""
-REST_MS: Final = 14 * 86_400_000
+REST_MS: Final = 14 * DAY_MS
 """For how long (ms) a signer that is on file is not filed again: after a slash it has a respite of two unbonding delays
 in which more proofs cost gas and slash nothing."""
 LOOK_AGAIN_MS: Final = 600_000
 """Pause (ms) before evidence that waits for cheaper gas, or for another day, is looked at again."""
-PATIENCE_MS: Final = 14 * 86_400_000
+PATIENCE_MS: Final = 14 * DAY_MS
 """For how long (ms) evidence waits for that."""
-A_DAY_MS: Final = 86_400_000
 TELL_AGAIN_MS: Final = 3_600_000
 """How often (ms) a node says why it does not act."""
 PROVEN_BEFORE: Final = "proven and slashed already"
@@ -204,7 +203,7 @@ class Prosecution:
             self._ask(case, event.receiver)
 
     def _asked_lately(self) -> int:
-        since = self._core.now - A_DAY_MS
+        since = self._core.now - DAY_MS
         return sum(case.asked_at is not None and case.asked_at > since for case in self._cases.values())
 
     def _wait(self, case: Case, reason: str) -> None:

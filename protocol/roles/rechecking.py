@@ -16,10 +16,10 @@ from protocol.roles.core import Core
 from protocol.roles.intake import Intake, price_of
 from protocol.roles.reputation import GRAVE, SLIGHT
 from protocol.roles.roster import Roster
-from protocol.roles.sampling import DAY_MS, RecheckPolicy, Spending, recheck_lot
+from protocol.roles.sampling import RecheckPolicy, Spending, recheck_lot
 from protocol.task.recheck import judge_drawings, limit_between
 from protocol.task.states import AwardedAttempt, Task
-from protocol.units import DurationMs, StakingId, TaskId, UnixMillis, Wei
+from protocol.units import DAY_MS, DurationMs, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
 from protocol.wire.messages import TaskSpecification
 

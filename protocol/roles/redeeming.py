@@ -14,7 +14,7 @@ from protocol.notes import NoteName
 from protocol.roles.core import Core
 from protocol.roles.coverage import Coverage
 from protocol.roles.earnings import Earnings
-from protocol.units import CAI, Address, BlockNumber, DurationMs, StakingId, UnixMillis, Wei
+from protocol.units import CAI, DAY_MS, Address, BlockNumber, DurationMs, StakingId, UnixMillis, Wei
 
 KEY: Final = "redeem/"
 """What the keys of these transactions begin with."""
@@ -25,7 +25,6 @@ PATIENCE: Final = 7
 FIRST_PAUSE_MS: Final = 60_000
 """How long (ms) a voucher is left alone that the contract refused; it doubles with each refusal."""
 LAST_PAUSE_MS: Final = 6 * 3_600_000
-A_DAY: Final = DurationMs(86_400_000)
 TELL_AGAIN_MS: Final = 3_600_000
 """How often (ms) a miner says that it cannot redeem, and why."""
 
@@ -38,7 +37,7 @@ class RedeemPolicy:
     """Whether this node can pay for transactions at all."""
     at: Wei = Wei(100 * CAI)
     """Redeem when so much can be paid out, of all coordinators together (wei)."""
-    after: DurationMs = A_DAY
+    after: DurationMs = DAY_MS
     """Redeem when something could be for so long (ms)."""
     least: Wei = Wei(CAI)
     """What a coordinator owes below this (wei) is not worth its gas."""

@@ -11,9 +11,9 @@ from math import exp2
 from typing import Final, final
 
 from protocol.records import ReputationKept
-from protocol.units import DurationMs, StakingId, UnixMillis
+from protocol.units import DAY_MS, DurationMs, StakingId, UnixMillis
 
-HALF_LIFE_MS: Final = DurationMs(7 * 86_400_000)
+HALF_LIFE_MS: Final = DurationMs(7 * DAY_MS)
 """Time (ms) in which everything counts half: who was good for long, or bad once, is looked at anew."""
 MOST_DELIVERED: Final = 1000.0
 MOST_LOST: Final = 100.0

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from math import exp2
 from typing import Final
 
-from protocol.units import CAI, DurationMs, TaskId, UnixMillis, Wei
+from protocol.units import CAI, DAY_MS, DurationMs, TaskId, UnixMillis, Wei
 
 _TAG: Final = b"cuckoo/1/recheck"
 _SPAN: Final = 2**64
-DAY_MS: Final = DurationMs(86_400_000)
 EARLIEST_MS: Final = DurationMs(60_000)
 LATEST_MS: Final = DurationMs(600_000)
 DAILY_LIMIT: Final = Wei(500 * CAI)

@@ -17,7 +17,7 @@ from node.settings import NodeRole
 from protocol.chain_records import ContractCall, Payment, SettlementRead, TransactionRequested
 from protocol.errors import ConfigError
 from protocol.records import Record
-from protocol.units import CAI, PeerId, StakingId, UnixMillis, Wei
+from protocol.units import CAI, DAY_MS, PeerId, StakingId, UnixMillis, Wei
 from tests.support.clock import HandClock
 from tests.support.records import (
     NOW,
@@ -32,7 +32,6 @@ from tests.support.records import (
     settlement_read,
 )
 
-DAY_MS = 86_400_000
 MINE = "31337/0xsettlement/7/9"
 Cuckoo = Callable[..., tuple[int, str, str]]
 

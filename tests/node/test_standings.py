@@ -3,7 +3,7 @@
 from node.standings import in_words, standings
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.reputation import GRAVE
-from protocol.units import StakingId, UnixMillis
+from protocol.units import DAY_MS, StakingId, UnixMillis
 from tests.protocol.roles.frames import ALICE_ID, BOB_ID
 from tests.protocol.roles.seats import CoordinatorSeat
 from tests.support.clock import HandClock
@@ -21,7 +21,7 @@ def told() -> list[str]:
     conduct.reputation.passed_recheck(ALICE_ID, seat.now)
     conduct.reputation.was_odd(BOB_ID, seat.now, GRAVE)
     conduct.reputation.was_odd(BOB_ID, seat.now, GRAVE)
-    until = UnixMillis(seat.now + 7 * 86_400_000)
+    until = UnixMillis(seat.now + 7 * DAY_MS)
     conduct.reputation.leave_out(BOB_ID, until)
     conduct.leave_out(BOB_ID, seat.now, until)
     conduct.lost_lease(AWAY, seat.now, started=True, silent=True)

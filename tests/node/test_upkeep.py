@@ -4,15 +4,13 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from node.adapters.memory.store import MemoryStore
-from node.upkeep import HISTORY_KEPT_MS, HOUR_MS, PAUSE_S, PICTURES_KEPT_MS, keep_tidy
+from node.upkeep import HISTORY_KEPT_MS, PAUSE_S, PICTURES_KEPT_MS, keep_tidy
 from protocol.errors import DiskFull
 from protocol.notes import NoteName
-from protocol.units import UnixMillis
+from protocol.units import DAY_MS, UnixMillis
 from tests.support.clock import HandClock
 from tests.support.journal import RecordingJournal
 from tests.support.records import NOW, accepted, committed, done, failed, picture, task_id
-
-DAY_MS = 24 * HOUR_MS
 
 
 def before(milliseconds: int) -> UnixMillis:

@@ -17,10 +17,10 @@ from statistics import fmean
 from typing import Final
 
 from protocol.roles.reputation import GRAVE, HALF_LIFE_MS, LEFT_OUT_AT, SLIGHT, Reputation
-from protocol.roles.sampling import DAY_MS, RecheckPolicy
+from protocol.roles.sampling import RecheckPolicy
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS, RE_ENCODED, SAME_NUMERICS
 from protocol.task.recheck import judge_drawings
-from protocol.units import StakingId, UnixMillis
+from protocol.units import DAY_MS, StakingId, UnixMillis
 
 MINER: Final = StakingId(1)
 COST: Final = 0.5

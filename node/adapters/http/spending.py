@@ -13,9 +13,8 @@ from node.adapters.http.errors import ApiError
 from node.adapters.http.keys import KeyRing
 from node.app_keys import ApiKey
 from node.desk_ports import Desk
-from protocol.units import CAI, UnixMillis, Wei
+from protocol.units import CAI, DAY_MS, UnixMillis, Wei
 
-DAY_MS: Final = 24 * 3600 * 1000
 RECOUNT_MS: Final = 5_000
 """How old (ms) a count may be by which an order is refused: what failed since then is given back."""
 SPEND_LIMIT: Final = "spend_limit"

@@ -7,9 +7,8 @@ import sqlite3
 from typing import Final
 
 from protocol.chain_records import Escrow, Payment, SettlementRead
-from protocol.units import BlockNumber, Digest, StakingId, UnixMillis, Wei
+from protocol.units import DAY_MS, BlockNumber, Digest, StakingId, UnixMillis, Wei
 
-DAY_MS: Final = 86_400_000
 ISSUED: Final = "issued"
 """Side of a promise: by this node, a coordinator."""
 HELD: Final = "held"

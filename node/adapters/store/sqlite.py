@@ -33,14 +33,12 @@ from node.adapters.store.thread import StoreThread
 from node.ports import Clock, StoredTask
 from protocol.chain_records import ChainPlace, ChainStep, SettlementRead, Transaction
 from protocol.records import ArtifactStored, InputStored, Record
-from protocol.units import Digest, TaskId, UnixMillis, Wei
+from protocol.units import DAY_MS, Digest, TaskId, UnixMillis, Wei
 
 Answer = TypeVar("Answer")
 
 REPLAY_WINDOW_MS: Final = 3_600_000
 """How long (ms) ended tasks and unused claims are still restored: longer than any task lives or a miner reconnects."""
-DAY_MS: Final = 86_400_000
-"""For how long (ms) the cost of rechecks counts."""
 MAX_ADDRESSES: Final = 256
 """Known addresses that are kept: enough to find the network again after months, small enough to try them all."""
 _BUSY_TIMEOUT_S: Final = 5.0

@@ -19,10 +19,9 @@ from protocol.justice.evidence import (
 )
 from protocol.notes import NoteName
 from protocol.records import CaseChanged, CaseState, EvidenceFound, Record
-from protocol.roles import prosecution as module
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.prosecution import LOOK_AGAIN_MS, MAX_CASES, PATIENCE_MS, REST_MS, ProofPolicy, Prosecution
-from protocol.units import Address, BlockNumber, Digest, StakingId, UnixMillis, Wei
+from protocol.units import DAY_MS, Address, BlockNumber, Digest, StakingId, UnixMillis, Wei
 from tests.protocol.roles.frames import (
     ALICE_ID,
     CAROL_ID,
@@ -380,7 +379,7 @@ def test_flood__many_signers__send_no_more_than_a_days_proofs_and_go_on_the_next
     assert sent == 3
     waiting = checks(bench.wait(LOOK_AGAIN_MS))
     assert len(waiting) == 7
-    bench.now = UnixMillis(bench.now + module.A_DAY_MS)
+    bench.now = UnixMillis(bench.now + DAY_MS)
     assert sum(len(asked(bench.hear(checked(evidence)))) for evidence in waiting) == 3
 
 

@@ -19,7 +19,7 @@ from protocol.roles.rechecking import LONGEST_MS, MOST_TRIES
 from protocol.roles.sampling import RecheckPolicy
 from protocol.stake.lottery import last_slot_ms
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS
-from protocol.units import BlockNumber, Digest, DurationMs, StakingId, TaskId, UnixMillis, Wei
+from protocol.units import DAY_MS, BlockNumber, Digest, DurationMs, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import Award, Decline
 from tests.protocol.roles.frames import (
     ALICE_ID,
@@ -43,7 +43,6 @@ ROWS = (*networks.trio(), networks.row(DAVE, 4, stake=50_000 * 10**18))
 ALL = RecheckPolicy(share=1.0, newcomer_share=1.0, earliest=DurationMs(1000), latest=DurationMs(2000))
 """Every task is drawn again, and soon."""
 HEART, NOISE, OTHER_NOISE = (png(128, 128, seed) for seed in (7, 8, 9))
-DAYS_MS = 86_400_000
 LAST_SLOT_MS = last_slot_ms(3, 3, PARAMS.slot_step_ms)
 """After so long no claim is early, and nobody is waited for."""
 
@@ -248,15 +247,15 @@ def test_on_compared__odd_one_again__is_left_out_while_others_serve_and_told_why
         told += seat.say(ALICE, seat.claim(ALICE, task, nonce=bytes([nonce]) * 16)) + seat.wait(50)
     declined = of_kind(told, Decline)
     assert [one.statement.reason for one in declined] == ["paused"]
-    assert seat.core.roster.conduct.is_paused(ALICE_ID, UnixMillis(seat.now + 6 * DAYS_MS))
-    assert not seat.core.roster.conduct.is_paused(ALICE_ID, UnixMillis(seat.now + 7 * DAYS_MS))
+    assert seat.core.roster.conduct.is_paused(ALICE_ID, UnixMillis(seat.now + 6 * DAY_MS))
+    assert not seat.core.roster.conduct.is_paused(ALICE_ID, UnixMillis(seat.now + 7 * DAY_MS))
 
 
 def test_on_compared__half_of_those_who_serve_are_left_out__nobody_more_is() -> None:
     seat = RecheckSeat()
     conduct = seat.core.roster.conduct
     conduct.reputation.delivered(BOB_ID, seat.now)
-    conduct.reputation.leave_out(BOB_ID, UnixMillis(seat.now + DAYS_MS))
+    conduct.reputation.leave_out(BOB_ID, UnixMillis(seat.now + DAY_MS))
     seat.rechecked((ALICE, NOISE), (BOB, HEART), (DAVE, HEART))
     seat.rechecked((ALICE, OTHER_NOISE), (DAVE, HEART), (BOB, HEART))
     assert not conduct.is_paused(ALICE_ID, seat.now)

@@ -17,8 +17,8 @@ from protocol.roles.reputation import (
     SLIGHT,
     Reputation,
 )
-from protocol.roles.sampling import DAY_MS, RecheckPolicy, Spending, recheck_lot
-from protocol.units import StakingId, TaskId, UnixMillis, Wei
+from protocol.roles.sampling import RecheckPolicy, Spending, recheck_lot
+from protocol.units import DAY_MS, StakingId, TaskId, UnixMillis, Wei
 
 MINER = StakingId(1)
 NOW = UnixMillis(1_700_000_000_000)
