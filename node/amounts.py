@@ -1,4 +1,4 @@
-"""Amounts of CAI as people write and read them; everything else counts in wei."""
+"""Amounts of CAI, and prices of gas, as people write and read them; everything else counts in wei."""
 
 import re
 from decimal import Decimal
@@ -7,6 +7,7 @@ from typing import Final
 from protocol.errors import ConfigError
 from protocol.units import CAI, Wei
 
+WEI_PER_GWEI: Final = 10**9
 _FORM: Final = re.compile(r"(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d{1,18}))?(?:\s*CAI)?", re.IGNORECASE | re.ASCII)
 """``25000``, ``25,000``, ``0.5``, ``25,000.5 CAI``: at most 18 decimals, which is one wei."""
 _SHOWN_DECIMALS: Final = 6
@@ -56,3 +57,8 @@ def format_number(amount: int) -> str:
 def wei_of(cai: float) -> Wei:
     """Give an amount of CAI as a person wrote it into a settings file in wei: 0.1 is exactly a tenth."""
     return Wei(int(Decimal(str(cai)) * CAI))
+
+
+def wei_of_gwei(gwei: float) -> Wei:
+    """Give the price of one gas as a person wrote it into a settings file in wei of the chain's coin."""
+    return Wei(int(gwei * WEI_PER_GWEI))

@@ -15,7 +15,7 @@ import trio
 
 from node import garbage
 from node.adapters.system import SystemClock, system_entropy
-from node.amounts import wei_of
+from node.amounts import wei_of, wei_of_gwei
 from node.catalog import load_catalog
 from node.content_policy import refusal_of
 from node.control import Control
@@ -28,8 +28,8 @@ from node.gateway import Drain, access_of, build_portal, serve_http
 from node.journal import StructuredJournal
 from node.live_network import LiveView
 from node.miner_engine import build_miner_engine
+from node.policies import proof_policy, recheck_policy, redeem_policy
 from node.ports import Clock, Journal, Ports, Reach
-from node.recheck_policy import recheck_policy
 from node.recording import RecordedSink, Recorder
 from node.settings import NodeRole, Settings
 from node.standings import standings
@@ -45,13 +45,10 @@ from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core, Identity
 from protocol.roles.intake import price_of
 from protocol.roles.miner import MinerCore
-from protocol.roles.prosecution import ProofPolicy
-from protocol.roles.redeeming import RedeemPolicy
 from protocol.task.catalog import Catalog
 from protocol.units import PeerId, StakingId, TaskId, Wei
 from protocol.wire.topics import objections_topic, offers_topic
 
-WEI_PER_GWEI: Final = 10**9
 RECURSION_LIMIT: Final = 1000
 """Python's own. eth_account, which opens the keystore, brings a library that raises it to 100,000; `json.loads`, which
 recurses in C, then ends the process on 100 kB of brackets from any client."""
@@ -119,28 +116,6 @@ ROLES: Final[Mapping[NodeRole, RoleSpec]] = {
         has_engine=True,
     ),
 }
-
-
-def redeem_policy(settings: Settings) -> RedeemPolicy:
-    """Say when a miner redeems its vouchers."""
-    section = settings.miner
-    return RedeemPolicy(
-        has_gas_key=settings.chain.gas_keystore is not None,
-        at=wei_of(section.redeem_at_cai),
-        after=section.redeem_after_ms,
-        least=wei_of(section.redeem_least_cai),
-        gas_price=Wei(int(section.redeem_gas_gwei * WEI_PER_GWEI)),
-    )
-
-
-def proof_policy(settings: Settings) -> ProofPolicy:
-    """Say what a node does about evidence."""
-    section = settings.chain
-    return ProofPolicy(
-        proves=section.prove and section.gas_keystore is not None,
-        gas_price=Wei(int(section.prove_gas_gwei * WEI_PER_GWEI)),
-        per_day=section.proofs_per_day,
-    )
 
 
 def identity_of(settings: Settings, secret: bytes) -> Identity:
@@ -220,7 +195,7 @@ def real_ports(
             start_block=settings.chain.start_block,
             poll_s=settings.chain.poll_s,
             confirmations=settings.chain.confirmations,
-            max_fee=Wei(int(settings.chain.max_fee_gwei * WEI_PER_GWEI)),
+            max_fee=wei_of_gwei(settings.chain.max_fee_gwei),
             bump_after_s=settings.chain.bump_after_s,
         ),
         settings.params,

@@ -8,7 +8,7 @@ import pytest
 
 from node.configuration import example_file, load_params, load_settings, load_with_origins, model_folders_from
 from node.miner_engine import engine_settings
-from node.recheck_policy import recheck_policy
+from node.policies import recheck_policy
 from node.setting_faults import FLAGS
 from node.settings import EngineSection, NodeRole, Section, Settings
 from node.shown_settings import shown_settings, without_secrets
