@@ -24,6 +24,7 @@ from protocol.params import Params
 
 ONLY_FOR: Final[Mapping[str, NodeRole]] = {
     "http": NodeRole.COORDINATOR,
+    "submit": NodeRole.COORDINATOR,
     "content": NodeRole.COORDINATOR,
     "portal": NodeRole.COORDINATOR,
     "engine": NodeRole.MINER,

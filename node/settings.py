@@ -160,7 +160,7 @@ class SubmitSection(Section):
     enabled: bool = True
     """Serve them."""
     require_key: bool | None = None
-    """As ``http.require_key``. Where left out: true unless all of ``overlay.listen`` is loopback and none announced."""
+    """As ``http.require_key``. Where left out: true unless ``overlay.listen`` is loopback, and nothing else told."""
 
 
 @final
@@ -383,7 +383,8 @@ class Settings(Section):
         """Whether apps that come over the overlay are served with known API keys only."""
         if self.submit.require_key is not None:
             return self.submit.require_key
-        return bool(self.overlay.announce) or not all(is_loopback(one.split("/")[2]) for one in self.overlay.listen)
+        told = self.overlay.announce + self.overlay.relays
+        return bool(told) or not all(is_loopback(one.split("/")[2]) for one in self.overlay.listen)
 
     @property
     def requires_key(self) -> bool:

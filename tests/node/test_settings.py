@@ -170,6 +170,11 @@ REPLACEMENTS = [
         "[http]\nport = 1\n[overlay]",
         "http: only a coordinator reads this, and the role is miner: leave it out",
     ),
+    (
+        "[overlay]",
+        "[submit]\nenabled = false\n[overlay]",
+        "submit: only a coordinator reads this, and the role is miner: leave it out",
+    ),
     ("[overlay]", "[what]\nport = 1\n[overlay]", "what: unknown key: known are role, data, params, network, catalog"),
     ("[chain]", "logs = 3\n[chain]", "logs: must be a [section], not 3"),
     ("[chain]", 'exit_with_stdin = "yes"\n[chain]', "exit_with_stdin: must be true or false, not 'yes'"),
@@ -250,6 +255,24 @@ def test_load_settings__nothing_said_of_keys__only_this_machine_needs_none(write
     settings = load_settings(write(f"{text}\n[http]\n{section}\n"), {}, {})
     assert settings.requires_key is required
     assert settings.api_keys_file == settings.data / "api-keys.json"
+
+
+@pytest.mark.parametrize(
+    ("overlay", "submit", "required"),
+    [
+        ("", "", False),
+        ('listen = ["/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/1"]', "", False),
+        ('listen = ["/ip4/127.0.0.1/tcp/1", "/ip4/0.0.0.0/tcp/1"]', "", True),
+        ('announce = ["/dns4/pictures.example/tcp/1"]', "", True),
+        (f'relays = ["{ENTRY}"]', "", True),
+        ('listen = ["/ip4/0.0.0.0/tcp/1"]', "require_key = false", False),
+        ("", "require_key = true", True),
+    ],
+)
+def test_load_settings__nothing_said_of_keys_to_submit__only_this_machine_needs_none(write, overlay, submit, required):
+    text = GOOD.replace('"miner"', '"coordinator"')
+    settings = load_settings(write(f"{text}{overlay}\n[submit]\n{submit}\n"), {}, {})
+    assert settings.requires_key_to_submit is required
 
 
 def test_load_settings__no_such_file__one_line(tmp_path):
