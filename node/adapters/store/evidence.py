@@ -3,6 +3,7 @@
 All of it inside a SQLite transaction that the caller began.
 """
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable
@@ -15,6 +16,47 @@ from protocol.units import Digest, StakingId, UnixMillis, Wei
 
 _ID_BYTES: Final = 8
 _WEI_BYTES: Final = 32
+
+TABLE: Final = """
+CREATE TABLE evidence (
+    name TEXT PRIMARY KEY,
+    signer BLOB NOT NULL CHECK (length(signer) = 8),
+    role INTEGER NOT NULL,
+    statements TEXT NOT NULL,
+    found_at INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    changed_at INTEGER NOT NULL,
+    detail TEXT NOT NULL,
+    hash BLOB CHECK (length(hash) = 32),
+    slashed BLOB CHECK (length(slashed) = 32),
+    bounty BLOB CHECK (length(bounty) = 32)
+) STRICT
+"""
+"""Of version 10 of the schema; a released one never changes."""
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Version 10: evidence of all kinds, and what came of it; vouchers that contradict each other move here."""
+    connection.execute(TABLE)
+    for coordinator, kind, early, early_signature, late, late_signature, found_at in connection.execute(
+        "SELECT coordinator, kind, early, early_signature, late, late_signature, found_at FROM contradictions"
+    ).fetchall():
+        one, other = (
+            {"statement": {name: str(value) for name, value in json.loads(text).items()}, "signature": "0x" + by.hex()}
+            for text, by in ((early, early_signature), (late, late_signature))
+        )
+        boot = int(one["statement"]["boot"])
+        risen = int(one["statement"]["cumulative"]) <= int(other["statement"]["cumulative"])
+        is_rise = kind == "understated" and one["statement"]["miner"] == other["statement"]["miner"] and risen
+        number = 5 if kind == "two_vouchers" else 6
+        name = hashlib.sha256(b"cuckoo/1/evidence" + bytes([number]) + coordinator + boot.to_bytes(32, "big"))
+        statements = [one, other] * (2 if is_rise else 1)
+        connection.execute(
+            "INSERT OR IGNORE INTO evidence (name, signer, role, statements, found_at, state, changed_at, detail) "
+            "VALUES (?, ?, 2, ?, ?, 'found', ?, '')",
+            (name.hexdigest(), coordinator, json.dumps({"kind": kind, "statements": statements}), found_at, found_at),
+        )
+    connection.execute("DROP TABLE contradictions")
 
 
 def write_found(connection: sqlite3.Connection, record: EvidenceFound) -> None:

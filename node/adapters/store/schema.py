@@ -5,14 +5,12 @@ Rules for editors: a migration that was released never changes; a new shape is a
 32 big-endian bytes, as on the wire; both sort as numbers. Moments are unix milliseconds.
 """
 
-import hashlib
-import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from node.adapters.store import rechecks
+from node.adapters.store import evidence, rechecks
 from protocol.errors import ConfigError
 
 Migration = Callable[[sqlite3.Connection], None]
@@ -307,47 +305,6 @@ def _add_collected(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE tasks ADD COLUMN collected INTEGER NOT NULL DEFAULT 0")
 
 
-_EVIDENCE: Final = """
-CREATE TABLE evidence (
-    name TEXT PRIMARY KEY,
-    signer BLOB NOT NULL CHECK (length(signer) = 8),
-    role INTEGER NOT NULL,
-    statements TEXT NOT NULL,
-    found_at INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    changed_at INTEGER NOT NULL,
-    detail TEXT NOT NULL,
-    hash BLOB CHECK (length(hash) = 32),
-    slashed BLOB CHECK (length(slashed) = 32),
-    bounty BLOB CHECK (length(bounty) = 32)
-) STRICT
-"""
-
-
-def _create_evidence(connection: sqlite3.Connection) -> None:
-    """Version 10: evidence of all kinds, and what came of it; vouchers that contradict each other move here."""
-    connection.execute(_EVIDENCE)
-    for coordinator, kind, early, early_signature, late, late_signature, found_at in connection.execute(
-        "SELECT coordinator, kind, early, early_signature, late, late_signature, found_at FROM contradictions"
-    ).fetchall():
-        one, other = (
-            {"statement": {name: str(value) for name, value in json.loads(text).items()}, "signature": "0x" + by.hex()}
-            for text, by in ((early, early_signature), (late, late_signature))
-        )
-        boot = int(one["statement"]["boot"])
-        risen = int(one["statement"]["cumulative"]) <= int(other["statement"]["cumulative"])
-        is_rise = kind == "understated" and one["statement"]["miner"] == other["statement"]["miner"] and risen
-        number = 5 if kind == "two_vouchers" else 6
-        name = hashlib.sha256(b"cuckoo/1/evidence" + bytes([number]) + coordinator + boot.to_bytes(32, "big"))
-        statements = [one, other] * (2 if is_rise else 1)
-        connection.execute(
-            "INSERT OR IGNORE INTO evidence (name, signer, role, statements, found_at, state, changed_at, detail) "
-            "VALUES (?, ?, 2, ?, ?, 'found', ?, '')",
-            (name.hexdigest(), coordinator, json.dumps({"kind": kind, "statements": statements}), found_at, found_at),
-        )
-    connection.execute("DROP TABLE contradictions")
-
-
 MIGRATIONS: Final[tuple[Migration, ...]] = (
     _create,
     _remember_earnings,
@@ -358,7 +315,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     _create_inputs,
     _index_spending,
     _add_collected,
-    _create_evidence,
+    evidence.create,
     rechecks.create,
 )
 """Function i leads from version i to version i + 1."""
