@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from typing import Final, final
 
 import trio
-from libp2p.custom_types import TProtocol
 
 from node.adapters.libp2p.dht import OverlayDht
 from node.adapters.libp2p.dialling import Dialler
@@ -20,7 +19,8 @@ from node.adapters.libp2p.muxed_stream import MuxedStream, muxed_of
 from node.adapters.libp2p.patches import apply_patches
 from node.adapters.libp2p.peers import Peers
 from node.adapters.libp2p.relay_client import Circuits
-from node.adapters.libp2p.settings import CheckedSettings, parse_endpoint
+from node.adapters.libp2p.settings import CheckedSettings, parse_endpoints
+from node.adapters.libp2p.submits import STEP_BYTES, SUBMIT
 from node.ports import Clock, Journal, Ready
 from protocol.crypto.keys import NodeKey
 from protocol.errors import ConfigError, InvalidMessage, Unavailable
@@ -29,16 +29,13 @@ from protocol.gossip.verdict import Verdict
 from protocol.params import MAX_MESSAGE_BYTES
 from protocol.stake.standing import Standing
 from protocol.units import PeerId, TaskId, UnixMillis
-from protocol.wire.app_messages import SUBMIT_PROTOCOL
 
-SUBMIT: Final = TProtocol(SUBMIT_PROTOCOL)
 OPEN_S: Final = 10.0
 """Dial and negotiate within this (s)."""
 WRITE_S: Final = 3.0
 """A coordinator that takes no bytes for this long (s) is left: all that an app says is small."""
 BODY_STEP_S: Final = 20.0
-"""Each 64 KiB of a picture, or its rest, must be here within this (s)."""
-STEP_BYTES: Final = 64 * 1024
+"""Each step of a picture, or its rest, must be here within this (s)."""
 MAX_CONNECTIONS: Final = 64
 
 
@@ -97,7 +94,7 @@ class AppStream:
 
 @final
 class AppOverlay:
-    """A libp2p host that dials and never listens. Implements ``node.app_client.AppNetwork``."""
+    """A libp2p host that dials and never listens. Implements ``node.app_links.AppNetwork``."""
 
     def __init__(self, bootstraps: tuple[str, ...], secret: bytes, clock: Clock, journal: Journal) -> None:
         """Check the entry points; nothing is opened before ``run``.
@@ -111,15 +108,10 @@ class AppOverlay:
         Raises:
             ConfigError: An entry point is wrong; the text names it and the fix.
         """
-        endpoints = []
-        for text in bootstraps:
-            try:
-                endpoints.append(parse_endpoint(text))
-            except ValueError as error:
-                raise ConfigError(f"--bootstrap: {text!r}: {error}") from error
+        endpoints = parse_endpoints("--bootstrap", bootstraps)
         if not endpoints:
             raise ConfigError("--bootstrap: at least one entry point is needed, as a bootstrap prints it")
-        self._settings = CheckedSettings((), (), tuple(endpoints), MAX_CONNECTIONS)
+        self._settings = CheckedSettings((), (), endpoints, MAX_CONNECTIONS)
         self._secret = secret
         self._clock = clock
         self._journal = journal

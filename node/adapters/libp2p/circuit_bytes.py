@@ -21,8 +21,6 @@ from node.adapters.libp2p.secure_bytes import LENGTH_BYTES, MAX_PLAINTEXT_BYTES,
 
 BATCH_BYTES: Final = 256 * 1024
 """Most bytes that are encrypted ahead of one write."""
-
-
 RESET_S: Final = 0.5
 """How long (s) the end of a stream may take to be said."""
 

@@ -17,8 +17,6 @@ PER_S: Final = 10
 """New connections (1/s) from one address for long: a tenth of a core."""
 MIN_BURST: Final = 64
 """As many as a node has slots may come at once, but no fewer than this: a house or an office behind one address."""
-
-
 SITE_BITS: Final = 64
 """Leading bits of an IPv6 address that tell one site from another: whoever has one address has all behind them."""
 

@@ -125,8 +125,8 @@ class _NoAutoConnector(AutoConnector):
 def remember_addresses(host: BasicHost, told: Callable[[list[Multiaddr]], list[Multiaddr]]) -> None:
     """Put our addresses together every few seconds at most, from now on; called when all listeners are there.
 
-    ``told`` makes of them what others are told. Upstream puts them together
-    eight times for each connection, of text and back, and that was a sixth of what one costs.
+    ``told`` makes of them what others are told. Upstream puts them together eight times for each connection, of text
+    and back, and that was a sixth of what one costs.
     """
     look_up = host.get_addrs
     known: tuple[float, list[Multiaddr]] = (-math.inf, [])

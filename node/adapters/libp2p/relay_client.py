@@ -43,7 +43,7 @@ from node.adapters.libp2p.identity import from_libp2p, to_libp2p
 from node.adapters.libp2p.muxed_stream import MuxedStream, muxed_of
 from node.adapters.libp2p.muxer import OverlayMuxer
 from node.adapters.libp2p.peers import Peers
-from node.adapters.libp2p.settings import MAX_RELAYS, CheckedSettings, Endpoint
+from node.adapters.libp2p.settings import CIRCUIT, MAX_RELAYS, CheckedSettings, Endpoint
 from node.ports import Clock, Journal
 from protocol.effects import Offence
 from protocol.errors import InvalidMessage
@@ -224,7 +224,7 @@ class Circuits:
         """
         muxed = muxed_of(stream)
         cast("OverlayMuxer", stream.muxed_conn).carry(muxed)
-        address = Multiaddr(f"/p2p/{from_libp2p(stream.muxed_conn.peer_id)}/p2p-circuit")
+        address = Multiaddr(f"/p2p/{from_libp2p(stream.muxed_conn.peer_id)}{CIRCUIT}")
         try:
             try:
                 await _say(stream, Status.OK)

@@ -122,7 +122,12 @@ def _each(field: str, texts: Sequence[str]) -> tuple[Multiaddr, ...]:
     return tuple(parsed)
 
 
-def _endpoints(field: str, texts: Sequence[str], *, may_be_relayed: bool) -> tuple[Endpoint, ...]:
+def parse_endpoints(field: str, texts: Sequence[str], *, may_be_relayed: bool = True) -> tuple[Endpoint, ...]:
+    """Read full addresses of nodes.
+
+    Raises:
+        ConfigError: One is none; the text names the field and the fix.
+    """
     endpoints: list[Endpoint] = []
     for text in texts:
         try:
@@ -166,9 +171,9 @@ def check(settings: OverlaySettings) -> CheckedSettings:
     return CheckedSettings(
         listen,
         _each("announce", settings.announce),
-        _endpoints("bootstraps", settings.bootstraps, may_be_relayed=True),
+        parse_endpoints("bootstraps", settings.bootstraps),
         settings.max_connections,
-        _endpoints("relays", settings.relays, may_be_relayed=False),
+        parse_endpoints("relays", settings.relays, may_be_relayed=False),
         settings.service,
         settings.asks_reach,
     )

@@ -38,6 +38,7 @@ SATURATED_S: Final = 10.0
 WRITE_S: Final = 10.0
 """An app that takes no bytes for this long (s) is left."""
 STEP_BYTES: Final = 64 * 1024
+"""Of a picture, each has a time limit of its own."""
 
 
 @final
