@@ -188,7 +188,7 @@ class AppClient:
         Raises:
             OrderFailed: There is no picture; the text says why.
         """
-        return await _Drawing(self, order, tell, patience_ms).run()
+        return await _OrderUnderWay(self, order, tell, patience_ms).run()
 
     async def find(self) -> tuple[PeerId, ...]:
         """Look coordinators up, in an order of chance, so that they share the load."""
@@ -202,14 +202,14 @@ class AppClient:
         """Give the present."""
         return self._clock.now()
 
-    def join(self, peer: PeerId, drawing: "_Drawing") -> None:
+    def join(self, peer: PeerId, order: "_OrderUnderWay") -> None:
         """Let an order hear a coordinator, by a stream that all orders share."""
         assert self._nursery is not None, "it runs"
         link = self._links.get(peer)
         if link is None:
             link = self._links[peer] = Link(peer, self._links)
             self._nursery.start_soon(link.run, self._overlay)
-        link.join(drawing)
+        link.join(order)
 
     def say(self, peer: PeerId, data: bytes) -> None:
         """Send to a coordinator; nothing happens where the stream is gone, which is told by itself."""
@@ -217,14 +217,14 @@ class AppClient:
         if link is not None:
             link.say(data)
 
-    def leave(self, drawing: "_Drawing") -> None:
+    def leave(self, order: "_OrderUnderWay") -> None:
         """Let an order hear nobody any more."""
         for link in self._links.values():
-            link.leave(drawing)
+            link.leave(order)
 
 
 @final
-class _Drawing:
+class _OrderUnderWay:
     """One order under way: the machine, its clock, and who is told."""
 
     def __init__(self, client: AppClient, order: Order, tell: Follower, patience_ms: DurationMs) -> None:

@@ -81,15 +81,15 @@ class Link:
         self._is_up = False
         self._send, self._waiting = trio.open_memory_channel[bytes](MAX_FRAMES)
 
-    def join(self, drawing: Hearer) -> None:
+    def join(self, hearer: Hearer) -> None:
         """Let an order hear this coordinator."""
-        self._orders[drawing.name] = drawing
+        self._orders[hearer.name] = hearer
         if self._is_up:
-            drawing.post(LinkUp(self._peer))
+            hearer.post(LinkUp(self._peer))
 
-    def leave(self, drawing: Hearer) -> None:
+    def leave(self, hearer: Hearer) -> None:
         """Let it hear no more."""
-        self._orders.pop(drawing.name, None)
+        self._orders.pop(hearer.name, None)
 
     def say(self, data: bytes) -> None:
         """Send a frame in its turn."""
@@ -104,8 +104,8 @@ class Link:
             self._end()
             return
         self._is_up = True
-        for drawing in list(self._orders.values()):
-            drawing.post(LinkUp(self._peer))
+        for hearer in list(self._orders.values()):
+            hearer.post(LinkUp(self._peer))
         try:
             async with trio.open_nursery() as both:
                 both.start_soon(self._write, stream, both.cancel_scope)
@@ -119,8 +119,8 @@ class Link:
 
     async def _say_last(self, stream: AppStream) -> None:
         """Say what is left to say, and of orders that are cancelled with us that nobody waits for them."""
-        for drawing in list(self._orders.values()):
-            drawing.cancel()
+        for hearer in list(self._orders.values()):
+            hearer.cancel()
         with suppress(Unavailable, trio.WouldBlock):
             while True:
                 await stream.send(self._waiting.receive_nowait())
@@ -128,8 +128,8 @@ class Link:
     def _end(self) -> None:
         if self._links.get(self._peer) is self:
             del self._links[self._peer]
-        for drawing in list(self._orders.values()):
-            drawing.post(LinkDown(self._peer))
+        for hearer in list(self._orders.values()):
+            hearer.post(LinkDown(self._peer))
 
     async def _write(self, stream: AppStream, scope: trio.CancelScope) -> None:
         try:
@@ -149,7 +149,7 @@ class Link:
                     await self._hear(message, picture)
 
     async def _hear(self, message: CoordinatorMessage, picture: bytes) -> None:
-        drawing = self._orders.get(message.order)
-        if drawing is not None:
-            await drawing.wait_for_room()
-            drawing.post(Said(self._peer, message, picture))
+        hearer = self._orders.get(message.order)
+        if hearer is not None:
+            await hearer.wait_for_room()
+            hearer.post(Said(self._peer, message, picture))

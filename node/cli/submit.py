@@ -1,5 +1,6 @@
 """``cuckoo submit``: one prompt to a coordinator, one picture back."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +11,21 @@ from node.cli.account import JsonOption, OptionalNetworkOption, print_line
 if TYPE_CHECKING:
     from node.cli.api import ApiClient, Json
     from node.cli.progress import Reporter
-    from node.cli.submit_overlay import Drawing
     from node.receipts import ChainToAsk, ReceiptFindings
 
 DEFAULT_API = "http://127.0.0.1:8000"
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnPicture:
+    """A picture that was drawn, as it is told to people."""
+
+    task: str
+    miner: str
+    picture: bytes
+    coordinator: str | None = None
+    """Its peer id, where it was found in the overlay."""
+    receipt: bytes = b""
 
 
 def submit(
@@ -81,7 +93,6 @@ def submit(
     from node.cli.api import ApiClient
     from node.cli.progress import Reporter
     from node.cli.running import run_until_stopped
-    from node.cli.submit_overlay import Drawing, Entries, draw_over_overlay, findings_of
     from node.receipts import ChainToAsk
 
     check_output(out)
@@ -108,6 +119,8 @@ def submit(
     async def run() -> None:
         reporter = Reporter()
         if overlay or bootstrap:
+            from node.cli.submit_overlay import Entries, draw_over_overlay, findings_of
+
             entries = Entries.given(bootstrap, network, params)
             with reporter.shown():
                 drawn = await draw_over_overlay(wishes, entries, api_key, patience, reporter)
@@ -120,13 +133,13 @@ def submit(
                     last, picture = await draw(client, wishes, reporter)
                 save(out, picture)
                 findings = await receipt_findings(client, last["task"], picture, chain)
-            drawn = Drawing(last["task"], str(last["miner"]), picture)
+            drawn = DrawnPicture(last["task"], str(last["miner"]), picture)
         tell(drawn, out, findings, as_json=as_json, show=show)
 
     raise typer.Exit(run_until_stopped(run))
 
 
-def tell(drawn: "Drawing", out: Path, findings: "ReceiptFindings", *, as_json: bool, show: bool) -> None:
+def tell(drawn: DrawnPicture, out: Path, findings: "ReceiptFindings", *, as_json: bool, show: bool) -> None:
     """Say where the picture is and what its receipt says, and show it.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from node.app_client import MayBeAsked, Progress, open_client, order_of
 from node.cli.account import NOBODY
 from node.cli.progress import Reporter
+from node.cli.submit import DrawnPicture
 from node.network_file import NetworkFile, read_network
 from node.receipts import ChainToAsk, ReceiptFindings, check_receipt, look_up_domain
 from protocol.crypto.keys import address_of_peer_id
@@ -68,21 +69,9 @@ class Entries:
         return cls(bootstraps, load_params(chosen, beside).name, described)
 
 
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """A picture that was drawn, as it is told to people."""
-
-    task: str
-    miner: str
-    picture: bytes
-    coordinator: str | None = None
-    """Its peer id, where it was found in the overlay."""
-    receipt: bytes = b""
-
-
 async def draw_over_overlay(
     wishes: Mapping[str, object], entries: Entries, api_key: str | None, patience_s: float | None, reporter: Reporter
-) -> Drawing:
+) -> DrawnPicture:
     """Order a picture by the overlay and follow it.
 
     Raises:
@@ -97,10 +86,10 @@ async def draw_over_overlay(
     ):
         reporter.say("looking for coordinators")
         drawn = await client.draw(order, lambda news: _tell(reporter, news), patience_ms=patience)
-    return Drawing(drawn.task.hex(), str(drawn.done.miner), drawn.data, drawn.coordinator, drawn.done.receipt)
+    return DrawnPicture(drawn.task.hex(), str(drawn.done.miner), drawn.data, drawn.coordinator, drawn.done.receipt)
 
 
-async def findings_of(drawn: Drawing, chain: ChainToAsk | None) -> ReceiptFindings:
+async def findings_of(drawn: DrawnPicture, chain: ChainToAsk | None) -> ReceiptFindings:
     """Check the receipt that came with a picture, against the chain where one is given."""
     receipt = decode(drawn.receipt, RECEIPT_PLACE)
     domain = key = None
