@@ -24,7 +24,7 @@ from node.desk_ports import OfferedModel, Waiting
 from node.door import build_doorkeeper, stop_when_drained
 from node.driver import Driver
 from node.figures import figures
-from node.gateway import Drain, access_of, build_portal, serve_http
+from node.gateway import Drain, access_of, build_portal, serve_apps
 from node.journal import StructuredJournal
 from node.live_network import LiveView
 from node.miner_engine import build_miner_engine
@@ -288,7 +288,7 @@ async def run_with(
         if spec.has_gateway and desk is not None and live is not None:
             portal = build_portal(settings, live, nursery) if settings.portal.enabled else None
             port, drain = await nursery.start(
-                serve_http, settings, desk, portal, identity.catalog, ports.clock, journal, ports.transport
+                serve_apps, settings, desk, portal, identity.catalog, ports.clock, journal, ports.transport
             )
             url = f"http://{settings.http.host}:{port}"
         access = access_of(settings) if url is not None else None

@@ -2,7 +2,7 @@
 
 A prompt is looked at before its task is taken. A picture is looked at when somebody asks for it the first time: its
 task has ended by then, and its miner, who did the work, has its receipt; the picture is withheld, and its task is told
-as failed. A reviewer that does not answer lets nothing pass. Spec: DESIGN §10.
+as failed. A reviewer that does not answer lets nothing pass.
 """
 
 from collections import OrderedDict

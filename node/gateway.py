@@ -1,4 +1,4 @@
-"""The faces of a coordinator for apps and stakers: puts its HTTP gateway together from settings, and lets it be used.
+"""The faces of a coordinator for apps and stakers: puts its gateway together from settings, and who reviews.
 
 A part of the composition root; FastAPI is imported by its functions, so that other roles do without.
 """
@@ -106,7 +106,7 @@ def build_portal(settings: Settings, live: LiveView, nursery: trio.Nursery) -> "
     return Portal(live, stakers)
 
 
-async def serve_http(
+async def serve_apps(
     settings: Settings,
     desk: Desk,
     portal: "Portal | None",
