@@ -30,7 +30,7 @@ class ChildComparer:
         """
         with trio.move_on_after(self._time_limit_s):
             done = await trio.run_process(
-                [sys.executable, "-m", CHILD_MODULE],
+                [sys.executable, "-P", "-m", CHILD_MODULE],
                 stdin=len(one).to_bytes(4, "big") + one + other,
                 capture_stdout=True,
                 stderr=DEVNULL,

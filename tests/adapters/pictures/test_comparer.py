@@ -1,5 +1,7 @@
 """Two files in, their distance out, from a child process: SPEC.md §12.8."""
 
+import subprocess
+import sys
 from io import BytesIO
 
 import pytest
@@ -58,6 +60,15 @@ async def test_comparer__two_files__has_a_child_say_it() -> None:
 
 async def test_comparer__child_takes_too_long__says_that_it_does_not_know() -> None:
     assert await ChildComparer(time_limit_s=0.001).apart(png(64, 64), png(64, 64, 1)) is None
+
+
+@pytest.mark.parametrize(("limit", "is_said"), [("MEMORY_BYTES = 2**20", False), ("CPU_S = 60", True)])
+def test_child__picture_needs_more_memory_than_it_may_have__says_nothing(limit: str, is_said: bool) -> None:
+    data = png(1024, 1024)
+    program = f"from node.adapters.pictures import child; child.{limit}; child.main()"
+    given = len(data).to_bytes(4, "big") + data + data
+    done = subprocess.run([sys.executable, "-c", program], input=given, capture_output=True, check=False)
+    assert (done.returncode == 0, done.stdout) == (is_said, b"0\n" if is_said else b"")
 
 
 async def test_comparer__child_fails__says_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import trio
+from PIL import Image
 
 from node.adapters.review import SafetyChecker, safety
 from protocol.errors import ConfigError, Unavailable
@@ -33,6 +35,13 @@ LIKES_NOTHING, LIKES_ALL = -2.0, 2.0
 """Likeness of a picture to what must not be shown, from -1 to 1, beyond which it is refused."""
 
 
+def jpeg_file() -> bytes:
+    """A good picture in a format in which no artifact is."""
+    written = BytesIO()
+    Image.new("RGB", (64, 48)).save(written, "JPEG")
+    return written.getvalue()
+
+
 @pytest.fixture(scope="module")
 def checkers(tmp_path_factory: pytest.TempPathFactory) -> dict[float, Path]:
     made = {}
@@ -52,6 +61,7 @@ async def test_refuse_picture__by_what_the_checker_says__and_what_is_no_picture_
             assert [await checker.refuse_picture(picture) for _ in range(2)] == [said, said]
             assert await checker.refuse_picture(picture[:60]) == "it cannot be decoded"
             assert await checker.refuse_picture(b"") == "it cannot be decoded"
+            assert await checker.refuse_picture(jpeg_file()) == "it cannot be decoded"
             pid = checker.pid
         assert checker.pid is None
         assert pid is not None
