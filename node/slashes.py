@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-from node.adapters.chain.answers import COUNT_BITS, ID_BITS, WORD, CallRefused, Json, octets, quantity
+from node.adapters.chain.answers import COUNT_BITS, ID_BITS, WORD, Json, octets, quantity
 from node.adapters.chain.gas_view import ask
+from node.adapters.chain.logs import read_logs
 from node.wallet import Wallet
 from protocol.crypto.keys import keccak256
 from protocol.errors import Unavailable
@@ -87,28 +88,12 @@ async def slashes_of(wallet: Wallet, nodes: Iterable[int]) -> list[Slash]:
     return [slash async for _, logs in _logs(wallet, start, head, wanted) for slash in await _slashes(wallet, logs)]
 
 
-async def _logs(
-    wallet: Wallet, first: int, last: int, nodes: Sequence[int] = ()
-) -> AsyncIterator[tuple[int, list[Json]]]:
+def _logs(wallet: Wallet, first: int, last: int, nodes: Sequence[int] = ()) -> AsyncIterator[tuple[int, list[Json]]]:
     """Read the events of these blocks, of all nodes or of some: by parts, each with the block after it."""
     topics: list[Any] = [PROVEN_SLASHED]  # Any: a topic, or several of which one is to be there
     if nodes:
         topics.append(["0x" + node.to_bytes(WORD, "big").hex() for node in nodes])
-    chunk = FIRST_CHUNK
-    while first <= last:
-        end = min(last, first + chunk - 1)
-        where = {"address": wallet.address_of("Slashing"), "fromBlock": hex(first), "toBlock": hex(end)}
-        try:
-            logs = await wallet.rpc.call("eth_getLogs", where | {"topics": topics})
-        except CallRefused:
-            if chunk == 1:
-                raise
-            chunk = max(1, min(chunk, end - first + 1) // 4)  # public nodes limit blocks or results
-            continue
-        if not isinstance(logs, list):
-            raise Unavailable("the chain node sent no list of events")
-        first = end + 1
-        yield first, logs
+    return read_logs(wallet.rpc, wallet.address_of("Slashing"), first, last, chunk=FIRST_CHUNK, topics=topics)
 
 
 async def _slashes(wallet: Wallet, logs: Sequence[Json]) -> list[Slash]:

@@ -13,6 +13,7 @@ from node.adapters.chain.abi import call_data, returned
 from node.adapters.chain.answers import COUNT_BITS, ID_BITS, WORD, CallRefused, Json, octets, quantity
 from node.adapters.chain.follower import FIRST_CHUNK_BLOCKS
 from node.adapters.chain.gas_view import ask
+from node.adapters.chain.logs import events_in, read_logs
 from node.adapters.chain.rpc import JsonRpc
 from node.ports import ChainStore, EventSink
 from protocol.chain_records import Escrow, Payment, SettlementRead
@@ -161,7 +162,7 @@ class SettlementReader:
         """Read all events of one block."""
         assert self._address is not None
         logs = await self._rpc.call("eth_getLogs", {"address": self._address, "blockHash": "0x" + block.hex()})
-        return _events_in(logs)
+        return events_in(logs)
 
     async def _events(self, first: int, last: int, *, everything: bool) -> list[Json]:
         """Read events of these blocks: all of them, or only payments of this node."""
@@ -169,22 +170,9 @@ class SettlementReader:
         assert self._address is not None
         word = "0x" + self._own.id.to_bytes(WORD, "big").hex()
         own = [REDEEMED, word] if self._own.role is Role.COORDINATOR else [REDEEMED, None, word]
-        topics: dict[str, Json] = {} if everything else {"topics": own}
-        found: list[Json] = []
-        chunk = FIRST_CHUNK_BLOCKS
-        while first <= last:
-            end = min(last, first + chunk - 1)
-            where = {"address": self._address, "fromBlock": hex(first), "toBlock": hex(end), **topics}
-            try:
-                logs = await self._rpc.call("eth_getLogs", where)
-            except CallRefused:
-                if chunk == 1:
-                    raise
-                chunk = max(1, min(chunk, end - first + 1) // 4)  # public nodes limit blocks or results
-                continue
-            found += _events_in(logs)
-            first = end + 1
-        return found
+        topics: list[Json] = [] if everything else own
+        parts = read_logs(self._rpc, self._address, first, last, chunk=FIRST_CHUNK_BLOCKS, topics=topics)
+        return [log async for _, logs in parts for log in logs]
 
     async def _payments(self, logs: Sequence[Json], own: StakeRow) -> tuple[Payment, ...]:
         """Read those events that are payments of this node, with the time of their blocks."""
@@ -238,13 +226,6 @@ class SettlementReader:
                 coordinators, _grouped(values, len(VIEWS)), strict=True
             )
         )
-
-
-def _events_in(logs: Json) -> list[Json]:
-    """Pass what is a list of events, as far as its shape tells."""
-    if not isinstance(logs, list) or not all(isinstance(log, dict) for log in logs):
-        raise Unavailable("the chain node sent no list of events")
-    return logs
 
 
 def _grouped(values: Sequence[Json], size: int) -> Iterable[Sequence[Json]]:

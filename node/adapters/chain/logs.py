@@ -1,0 +1,45 @@
+"""The events of one contract, read by ranges of blocks as long as the chain node takes."""
+
+from collections.abc import AsyncIterator, Sequence
+
+from node.adapters.chain.answers import CallRefused, Json
+from node.adapters.chain.rpc import JsonRpc
+from protocol.errors import Unavailable
+
+
+async def read_logs(
+    rpc: JsonRpc, contract: str, first: int, last: int, *, chunk: int, topics: Sequence[Json] = ()
+) -> AsyncIterator[tuple[int, list[Json]]]:
+    """Read the events of these blocks by parts, each with the block after it.
+
+    Args:
+        rpc: The chain node.
+        contract: Its address, ``0x…``.
+        first: The first block.
+        last: The last one.
+        chunk: Blocks asked for at once; a quarter of it where the chain node refuses.
+        topics: What the events' topics must be; all events where empty.
+
+    Raises:
+        Unavailable: The chain node does not answer, or with what is no list of events.
+        CallRefused: It refuses a single block.
+    """
+    wanted: dict[str, Json] = {"address": contract} | ({"topics": list(topics)} if topics else {})
+    while first <= last:
+        end = min(last, first + chunk - 1)
+        try:
+            logs = await rpc.call("eth_getLogs", wanted | {"fromBlock": hex(first), "toBlock": hex(end)})
+        except CallRefused:
+            if chunk == 1:
+                raise
+            chunk = max(1, min(chunk, end - first + 1) // 4)  # public nodes limit blocks or results
+            continue
+        first = end + 1
+        yield first, events_in(logs)
+
+
+def events_in(logs: Json) -> list[Json]:
+    """Pass what is a list of events, as far as its shape tells."""
+    if not isinstance(logs, list) or not all(isinstance(log, dict) for log in logs):
+        raise Unavailable("the chain node sent no list of events")
+    return logs
