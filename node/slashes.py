@@ -3,7 +3,8 @@
 Read from events by ranges of blocks, each once: what is asked for again is only what may have been re-organised.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -72,10 +73,11 @@ class SlashLog:
         start = wallet.network.contracts.start_block
         head = quantity(await wallet.rpc.call("eth_blockNumber"), COUNT_BITS)
         first = max(start, min(self._next - MAY_CHANGE, head)) if self._next is not None else start
-        async for after, logs in _logs(wallet, first, head):
-            fresh = await _slashes(wallet, logs)
-            self.found = [*(one for one in self.found if one.block < first), *fresh][-MAX_SLASHES:]
-            first = self._next = after
+        async with aclosing(_logs(wallet, first, head)) as parts:
+            async for after, logs in parts:
+                fresh = await _slashes(wallet, logs)
+                self.found = [*(one for one in self.found if one.block < first), *fresh][-MAX_SLASHES:]
+                first = self._next = after
 
 
 async def slashes_of(wallet: Wallet, nodes: Iterable[int]) -> list[Slash]:
@@ -85,10 +87,11 @@ async def slashes_of(wallet: Wallet, nodes: Iterable[int]) -> list[Slash]:
         return []
     start = wallet.network.contracts.start_block
     head = quantity(await wallet.rpc.call("eth_blockNumber"), COUNT_BITS)
-    return [slash async for _, logs in _logs(wallet, start, head, wanted) for slash in await _slashes(wallet, logs)]
+    async with aclosing(_logs(wallet, start, head, wanted)) as parts:
+        return [slash async for _, logs in parts for slash in await _slashes(wallet, logs)]
 
 
-def _logs(wallet: Wallet, first: int, last: int, nodes: Sequence[int] = ()) -> AsyncIterator[tuple[int, list[Json]]]:
+def _logs(wallet: Wallet, first: int, last: int, nodes: Sequence[int] = ()) -> AsyncGenerator[tuple[int, list[Json]]]:
     """Read the events of these blocks, of all nodes or of some: by parts, each with the block after it."""
     topics: list[Any] = [PROVEN_SLASHED]  # Any: a topic, or several of which one is to be there
     if nodes:

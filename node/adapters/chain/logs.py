@@ -1,6 +1,6 @@
 """The events of one contract, read by ranges of blocks as long as the chain node takes."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from node.adapters.chain.answers import CallRefused, Json
 from node.adapters.chain.rpc import JsonRpc
@@ -9,8 +9,8 @@ from protocol.errors import Unavailable
 
 async def read_logs(
     rpc: JsonRpc, contract: str, first: int, last: int, *, chunk: int, topics: Sequence[Json] = ()
-) -> AsyncIterator[tuple[int, list[Json]]]:
-    """Read the events of these blocks by parts, each with the block after it.
+) -> AsyncGenerator[tuple[int, list[Json]]]:
+    """Read the events of these blocks by parts, each with the block after it. Who may stop in the middle closes it.
 
     Args:
         rpc: The chain node.
