@@ -35,9 +35,10 @@ def test_table__any_row__names_tests_on_real_sockets_and_rules_of_the_specificat
 
 def test_table__every_attack_that_is_played__stands_in_it() -> None:
     named = {name for row in ROWS for name in re.findall(r"`(test_\w+)`", row[4])}
-    # What an honest peer may do is no attack: these two show that it is not taken for one.
+    # What an honest peer may do is no attack: these show that it is not taken for one.
     honest = {
         "test_judge__ignored_message_comes_again__accepted_then",
         "test_gossip__ignored_bulletins_of_a_registered_signer__never_count",
+        "test_submit__nobody_serves_apps__stream_is_refused_and_nobody_is_blamed",
     }
     assert sorted(ATTACKS - named - honest) == []

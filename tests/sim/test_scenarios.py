@@ -20,7 +20,12 @@ from tests.sim.scenario import Run, Scenario
 from tests.sim.shrink import explain, shrink
 from tests.sim.test_task_line import accept, settled
 
-JUDGED = {"impostor": {"gossip.stranger"}, "early": {"slot.early"}, "claiming_all": {"slot.early"}}
+JUDGED = {
+    "impostor": {"gossip.stranger"},
+    "early": {"slot.early"},
+    "claiming_all": {"slot.early"},
+    "committing_twice": {"result.twice"},
+}
 """Rules by which each kind of cheat is found out; what the others do leaves no proof, and is only bounded."""
 SMALL = Scenario(miners=8, coordinators=3, tasks=30, load=0.5)
 
