@@ -87,6 +87,11 @@ def odd_ones(store: MemoryStore) -> list[int]:
     return [miner for record in store._rechecks.values() for miner in record.odd]
 
 
+async def status(folder: Path) -> dict[str, Any]:
+    """Ask a node how it stands, as its owner does."""
+    return await trio.to_thread.run_sync(lambda: dict(ask(folder, {"command": "status"})))
+
+
 async def test_rechecks__miner_that_draws_something_else__is_found_out_and_shown_to_its_coordinators_owner(
     tmp_path: Path, cuckoo: Callable[..., tuple[int, str, str]]
 ) -> None:
@@ -100,18 +105,18 @@ async def test_rechecks__miner_that_draws_something_else__is_found_out_and_shown
         async with httpx.AsyncClient(base_url=info.http_url, timeout=30) as client:
             await serving(client)
             with trio.fail_after(60):
-                while len(odd_ones(store)) < 2:
+                # While others are busy it may be one half of those who serve, who are not left out: so until it is.
+                while not (said := await status(tmp_path / "carol"))["miners"] or (
+                    said["miners"][0]["left_out_hours"] < 167
+                ):
                     answer = await client.post("/v1/tasks", json={"prompt": "a red heart"})
                     assert answer.status_code == 202, answer.text
                     await trio.sleep(0.5)
-        said: dict[str, Any] = await trio.to_thread.run_sync(
-            lambda: dict(ask(tmp_path / "carol", {"command": "status"}))
-        )
         code, out, _ = await trio.to_thread.run_sync(lambda: cuckoo("status", "--node", str(tmp_path / "carol")))
         nursery.cancel_scope.cancel()
     assert set(odd_ones(store)) == {4}
     worst = said["miners"][0]
-    assert (worst["id"], worst["odd_ever"] >= 2, worst["left_out_hours"] >= 167) == (4, True, True)
+    assert (worst["id"], worst["odd_ever"] >= 2) == (4, True)
     assert code == 0
     assert next(line.split(":")[0].split() for line in out.splitlines() if " of 100: " in line)[:2] == ["miner", "4"]
     kept = [record for record in store._rechecks.values() if isinstance(record, RecheckKept)]
