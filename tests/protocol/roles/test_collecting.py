@@ -199,6 +199,16 @@ def test_left__after_it_has_taken_the_picture__the_task_stays() -> None:
     assert told(drawn(seat, award)) == [Stage.DONE]
 
 
+def test_taken__by_an_app_that_had_left__the_task_stays() -> None:
+    seat = CoordinatorSeat()
+    award = awarded(seat)
+    task = award.statement.task
+    seat.hear(AppLeft(task, seat.now))
+    seat.hear(TaskTaken(task))
+    assert ("app", task, 0) not in seat.timers
+    assert told(drawn(seat, award)) == [Stage.DONE]
+
+
 def restarted(records: list[Record]) -> CoordinatorSeat:
     return CoordinatorSeat(tuple(records))
 
