@@ -155,6 +155,18 @@ def test_receipt__voucher_that_contradicts_the_one_before__is_paid_kept_as_evide
         assert skipped(again.offer()) == ["contradicted"], "also after a restart"
 
 
+def test_receipt__voucher_in_the_place_of_one_before_the_last__is_evidence_too() -> None:
+    seat = MinerSeat()
+    first, second = promise(1, sequence=1, total=5), promise(1, sequence=1, total=4)
+    for voucher in (first, promise(3, sequence=2, total=7)):
+        _, result = seat.delivered()
+        assert not persisted(seat.say(CAROL, receipt_of(result, voucher=voucher)), EvidenceFound)
+    _, result = seat.delivered()
+    (found,) = persisted(seat.say(CAROL, receipt_of(result, voucher=second)), EvidenceFound)
+    assert [one.statement for one in found.evidence.statements] == [first, second]
+    assert skipped(seat.offer()) == ["contradicted"]
+
+
 def test_receipt__after_which_nothing_is_covered__refuses_its_coordinator_at_once() -> None:
     seat = MinerSeat(escrow=escrow_of(1))
     _, result = seat.delivered()

@@ -272,8 +272,9 @@ def test_checked__gas_is_cheap_again__is_shown() -> None:
 
 def test_checked__node_is_not_registered__waits_for_its_owner_to_be_known() -> None:
     seat, evidence = filed()
-    assert asked(seat.hear(checked(evidence, receiver=Address(bytes(20))))) == []
-    seat.wait(LOOK_AGAIN_MS)
+    effects = seat.hear(checked(evidence, receiver=Address(bytes(20))))
+    assert (asked(effects), noted(effects, NoteName.EVIDENCE_WAITS)[0].fields["reason"]) == ([], "not_registered")
+    assert checks(seat.wait(LOOK_AGAIN_MS)) == [evidence]
     assert len(asked(seat.hear(checked(evidence)))) == 1
 
 
