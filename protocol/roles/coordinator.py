@@ -230,6 +230,8 @@ class CoordinatorCore(Core):
         if holder is not None:
             self._assignment.cancel(task, holder, reason)
         self._offering.announce_end(task, closure)
+        for other in self._settlement.untaken.others(task):
+            self._end(other, "client_gone", "cancelled")
 
     # Miners
 

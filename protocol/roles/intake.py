@@ -172,6 +172,9 @@ class Intake:
                 whose = "yours" if holder == event.account else "your network"
                 detail = f"{own_tasks} tasks of {whose} are unfinished here, and there is room for {free} more of all"
                 return Refused("busy", f"{detail}; wait for some to end, or try another coordinator", BUSY_RETRY_S)
+        untaken = self._settlement.untaken.refusal(event.account) if event.collected else None
+        if untaken is not None:
+            return untaken
         unpaid = self._settlement.solvency.refusal(price_of(specification, self._core.params))
         if unpaid is not None:
             return unpaid

@@ -17,6 +17,7 @@ from protocol.roles.core import Core
 from protocol.roles.holdings import Holdings
 from protocol.roles.input_sending import InputRoom
 from protocol.roles.solvency import Solvency
+from protocol.roles.untaken import Untaken
 from protocol.stake.table import StakeRow
 from protocol.task.account import holders
 from protocol.task.artifact import check_picture
@@ -47,6 +48,8 @@ class Settlement:
         """Keys of tasks that ended lately: a submission that crossed the end finds its task, not a second one."""
         self.unfinished_of: Counter[str] = Counter()
         """How many unfinished tasks each account has here, and all accounts together that may be one caller."""
+        self.untaken = Untaken(core, tasks, self.unfinished_of)
+        """Who leaves pictures untaken."""
         self.input_room = InputRoom()
         """Room for the pictures that unfinished tasks begin from."""
         self.holdings = Holdings()
@@ -204,6 +207,7 @@ class Settlement:
         self._remember(task.id, award.attempt, award.miner, encoded)
         picture = () if data is None else (ArtifactStored(commitment.artifact, data),)
         self._close(task, TaskState.DONE, (*picture, done, issued))
+        self.untaken.on_done(task)
         update = Update(Stage.DONE, now, award.attempt, award.miner, artifact=commitment.artifact, receipt=encoded)
         core.emit(Deliver(task.id, update), SendEncoded(award.peer, encoded))
         core.note(
@@ -220,6 +224,7 @@ class Settlement:
         """End the task without a picture, for a named reason."""
         core = self._core
         self._close(task, TaskState.FAILED, (TaskFailed(task.id, reason, core.now),))
+        self.untaken.on_failed(task)
         core.emit(Deliver(task.id, Update(Stage.FAILED, core.now, max(task.attempt, 0), reason=reason)))
         core.note(NoteName.TASK_FAILED, task.id, reason=reason, waiting=task.why_waiting())
         self.after_end(task, None)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from protocol.effects import Accepted, Deliver, Effect, Reply, Stage
+from protocol.effects import Accepted, Deliver, Effect, Refused, Reply, Stage
 from protocol.events import (
     AppLeft,
     AppReturned,
@@ -15,7 +15,9 @@ from protocol.events import (
     TimerFired,
 )
 from protocol.records import ArtifactStored, Record, TaskAccepted, TaskAwarded, TaskDone, TaskFailed, VoucherIssued
+from protocol.roles import untaken
 from protocol.roles.collecting import APP_LEASE_MS, NOT_TAKEN
+from protocol.roles.untaken import FORGOTTEN_MS, MOST
 from protocol.units import TaskId, UnixMillis
 from protocol.wire.messages import Abandon, Alive, Award, Cancel, Receipt
 from tests.protocol.roles.frames import PARAMS, PICTURE, PICTURE_DIGEST, SPECIFICATION, artifact_of, result_of
@@ -258,3 +260,94 @@ def test_result__picture_of_another_size__is_never_ready() -> None:
     effects = seat.hear(wrong)
     assert Stage.READY not in told(effects)
     assert judged(effects) == ["artifact.unexpected"] or ignored(effects) == ["artifact.unexpected"]
+
+
+def ordered(seat: CoordinatorSeat, name: str, account: str = "an app") -> Accepted | Refused:
+    effects = seat.hear(TaskSubmitted(1, SPECIFICATION, True, name, account=account, collected=True))
+    (reply,) = (effect.answer for effect in effects if isinstance(effect, Reply))
+    return reply
+
+
+def taken_in(seat: CoordinatorSeat, name: str, account: str = "an app") -> TaskId:
+    answer = ordered(seat, name, account)
+    assert isinstance(answer, Accepted), answer
+    seat.wait(20)
+    return answer.task
+
+
+def draw(seat: CoordinatorSeat, task: TaskId) -> None:
+    """Have alice draw a task up to the moment at which its app may take it."""
+    seat.wait(700)  # of a few tasks she is left out of the field by lot, and has to wait for the last slot
+    effects = seat.say(ALICE, seat.claim(ALICE, task, nonce=task[:16])) + seat.wait(300)
+    assert told(drawn(seat, of_kind(effects, Award)[0])) == [Stage.READY]
+
+
+def left_untaken(seat: CoordinatorSeat, count: int, account: str = "an app") -> None:
+    for number in range(count):
+        task = taken_in(seat, f"left {number} of {account}", account)
+        draw(seat, task)
+        assert persisted(seat.hear(TaskCancelled(task)), TaskFailed)
+
+
+def test_untaken__as_many_as_may_be__no_more_is_drawn_until_one_is_forgotten() -> None:
+    seat = CoordinatorSeat()
+    left_untaken(seat, MOST)
+    refused = ordered(seat, "one more")
+    assert isinstance(refused, Refused)
+    assert refused.code == "rate_limited"
+    assert 50 < (refused.retry_after_s or 0) < 60
+    assert isinstance(ordered(seat, "another's", "another"), Accepted)
+    seat.wait(FORGOTTEN_MS)
+    seat.greet(ALICE)
+    assert isinstance(ordered(seat, "one more"), Accepted)
+    assert isinstance(ordered(seat, "two more"), Refused), "as many as are forgotten"
+
+
+def test_untaken__lease_of_each_runs_out__is_counted_too() -> None:
+    seat = CoordinatorSeat()
+    left_untaken(seat, MOST - 1)
+    task = taken_in(seat, "the last")
+    draw(seat, task)
+    assert [record.reason for record in persisted(seat.wait(APP_LEASE_MS), TaskFailed)] == [NOT_TAKEN]
+    assert isinstance(ordered(seat, "one more"), Refused)
+
+
+def test_untaken__as_many_as_may_be__what_waits_for_a_miner_ends_with_the_last() -> None:
+    seat = CoordinatorSeat()
+    waiting = [taken_in(seat, f"waits {number}") for number in range(3)]
+    others = taken_in(seat, "another's", "another")
+    tasks = [taken_in(seat, f"is drawn {number}") for number in range(MOST)]
+    effects: tuple[Effect, ...] = ()
+    for task in tasks:
+        draw(seat, task)
+        effects = seat.hear(TaskCancelled(task))
+    ended = {record.task: record.reason for record in persisted(effects, TaskFailed)}
+    assert ended == {tasks[-1]: "cancelled"} | dict.fromkeys(waiting, "client_gone")
+    assert seat.core.task(others) is not None
+
+
+def test_untaken__others_that_are_taken__make_up_for_it() -> None:
+    seat = CoordinatorSeat()
+    left_untaken(seat, MOST - 1)
+    for number in range(MOST):
+        task = taken_in(seat, f"is taken {number}")
+        draw(seat, task)
+        assert told(seat.hear(TaskTaken(task))) == [Stage.DONE]
+    assert isinstance(ordered(seat, "one"), Accepted)
+    assert isinstance(ordered(seat, "and another"), Accepted)
+
+
+def test_untaken__accounts_of_one_network__are_bounded_together() -> None:
+    seat = CoordinatorSeat()
+    for number in range(3 * MOST):
+        left_untaken(seat, 1, f"network/site {number}")
+    assert isinstance(ordered(seat, "one more", "network/site new"), Refused)
+    assert isinstance(ordered(seat, "another's", "elsewhere/site new"), Accepted)
+
+
+def test_untaken__of_more_accounts_than_are_remembered__stays_within_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(untaken, "REMEMBERED", 3)
+    seat = CoordinatorSeat()
+    for number in range(5):
+        left_untaken(seat, 1, f"app {number}")
+    assert len(seat.core._settlement.untaken) == 3
