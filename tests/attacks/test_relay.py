@@ -1,7 +1,7 @@
 """What peers do to a relay, to those that it carries, and what an evil relay does."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -224,6 +224,22 @@ async def test_connect__more_circuits_than_one_peer_may_have__refused() -> None:
             assert await asks(enemy, Connect(to_libp2p(place.coordinator.id))) == Status.RESOURCE_LIMIT_EXCEEDED
             # What it opened and says nothing on is ended by whom it reaches, which waits for a handshake.
             assert reasons(place.relay, enemy.id) == {"full"}
+        await place.holds()
+
+
+async def test_connect__many_keys_of_one_address__have_a_part_of_what_strangers_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relay_service, "MAX_CIRCUITS_TO", 16)
+    async with relayed() as place, AsyncExitStack() as enemies:
+        connect = Connect(to_libp2p(place.coordinator.id))
+        for number in range(700, 702):
+            enemy = await enemies.enter_async_context(place.enemy(number))
+            assert (await heard(await enemy.say(HOP, framed(connect)))).status == Status.OK
+        late = await enemies.enter_async_context(place.enemy(702))
+        assert await asks(late, connect) == Status.RESOURCE_LIMIT_EXCEEDED
+        assert reasons(place.relay, late.id) == {"full"}
+        assert place.relay.rules_against(late.id) == []
         await place.holds()
 
 

@@ -6,8 +6,10 @@ https://github.com/libp2p/specs/blob/master/relay/circuit-v2.md
 """
 
 from collections import Counter
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Final, cast, final
+from typing import Final, TypeVar, cast, final
 
 import trio
 from libp2p.abc import INetStream
@@ -34,6 +36,7 @@ from node.adapters.libp2p.circuit_messages import (
     write_stop,
 )
 from node.adapters.libp2p.framing import STREAM_ERRORS, VarintFrames, varint_frame
+from node.adapters.libp2p.handshakes import site_of
 from node.adapters.libp2p.identity import from_libp2p
 from node.adapters.libp2p.muxed_stream import MuxedStream, muxed_of
 from node.adapters.libp2p.peers import Peers
@@ -53,6 +56,8 @@ MAX_CIRCUITS_TO: Final = 64
 """Circuits to one node: each is a stream of its connection, which has 96."""
 MAX_CIRCUITS_FROM: Final = 8
 """Circuits of one peer that dials: it needs one to each node that it works with, and another while one is dying."""
+SITE_SHARE: Final = 4
+"""Strangers of one network address have a quarter of what all strangers may: keys cost nothing."""
 REQUEST_S: Final = 5.0
 """A request must be there within this (s) of its stream."""
 STOP_S: Final = 5.0
@@ -65,6 +70,9 @@ BURST_REQUESTS: Final = 20
 REFUSALS_PER_S: Final = 5
 """Requests beyond those that are refused and held against nobody (1/s)."""
 BURST_REFUSALS: Final = 50
+
+
+Counted = TypeVar("Counted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,9 @@ class RelayService:
         self._waiting: Counter[PeerId] = Counter()
         self._to: Counter[PeerId] = Counter()
         self._from: Counter[PeerId] = Counter()
+        self._strangers: Counter[str] = Counter()
+        """Circuits of strangers by network address."""
+        self._strangers_to: Counter[tuple[str, PeerId]] = Counter()
         self._requests = Budgets(REQUESTS_PER_S, BURST_REQUESTS)
         self._refusals = Budgets(REFUSALS_PER_S, BURST_REFUSALS)
         host.set_stream_handler(HOP, self.serve)
@@ -200,27 +211,28 @@ class RelayService:
             await self._refuse(stream, source, Status.PERMISSION_DENIED, "loop")
         elif held is None or self._peers.is_banned(target):
             await self._refuse(stream, source, Status.NO_RESERVATION, "no_reservation")
-        elif not self._has_room(source, name):
+        elif not self._has_room(source, name, site := _site_of(stream)):
             await self._refuse(stream, source, Status.RESOURCE_LIMIT_EXCEEDED, "full")
         else:
-            self._to[name] += 1
-            self._from[source] += 1
-            try:
+            with ExitStack() as counted:
+                counted.enter_context(_counted(self._to, name))
+                counted.enter_context(_counted(self._from, source))
+                if self._peers.standing(source) is Standing.STRANGER:
+                    counted.enter_context(_counted(self._strangers, site))
+                    counted.enter_context(_counted(self._strangers_to, (site, name)))
                 await self._carry(stream, source, held.connection, frames)
-            finally:
-                for counter, each in ((self._to, name), (self._from, source)):
-                    counter[each] -= 1
-                    if not counter[each]:
-                        del counter[each]
 
-    def _has_room(self, source: PeerId, target: PeerId) -> bool:
-        """Say whether one more circuit fits; strangers have half of everything."""
-        share = 2 if self._peers.standing(source) is Standing.STRANGER else 1
-        return (
-            self._from[source] < MAX_CIRCUITS_FROM // share
-            and self._to[target] < MAX_CIRCUITS_TO // share
-            and self.circuits < self._limits.circuits // share
-        )
+    def _has_room(self, source: PeerId, target: PeerId, site: str) -> bool:
+        """Say whether one more circuit fits; strangers have half of everything, and those of one address a part."""
+        is_stranger = self._peers.standing(source) is Standing.STRANGER
+        share = 2 if is_stranger else 1
+        most, most_to = self._limits.circuits // share, MAX_CIRCUITS_TO // share
+        if is_stranger and (
+            self._strangers[site] >= max(1, most // SITE_SHARE)
+            or self._strangers_to[site, target] >= most_to // SITE_SHARE
+        ):
+            return False
+        return self._from[source] < MAX_CIRCUITS_FROM // share and self._to[target] < most_to and self.circuits < most
 
     async def _carry(self, stream: MuxedStream, source: PeerId, target: SwarmConn, frames: VarintFrames) -> None:
         opened: NetStream | None = None
@@ -261,6 +273,23 @@ class RelayService:
             circuit.end()
             carried = circuit.carried
             self._journal.note(NoteName.RELAY_CARRIED, peer=target, source=source, reason=reason, bytes=carried)
+
+
+def _site_of(stream: MuxedStream) -> str:
+    remote = stream.get_remote_address()
+    return site_of(remote[0]) if remote is not None else ""
+
+
+@contextmanager
+def _counted(counter: Counter[Counted], name: Counted) -> Generator[None]:
+    """Count one more of a name, as long as the block runs."""
+    counter[name] += 1
+    try:
+        yield
+    finally:
+        counter[name] -= 1
+        if not counter[name]:
+            del counter[name]
 
 
 async def _answer(stream: MuxedStream, answer: Answer, rest: bytes = b"") -> None:
