@@ -18,7 +18,10 @@ _CHANNELS: Final = {0: 1, 2: 3, 6: 4}
 _FRAME_BYTES: Final = 12
 """Length, type and checksum of a chunk."""
 _ANCILLARY_BYTES: Final = 64 * 1024
-"""Most bytes of all chunks that a decoder may leave out (text, colour profile): a picture, not a parcel."""
+"""Most bytes of all chunks that a decoder may leave out: a picture, not a parcel."""
+_BESIDE: Final = frozenset({b"tEXt", b"zTXt", b"iTXt", b"tIME", b"pHYs", b"sRGB"})
+"""What may stand beside the pixels. By frames, transparency or colours of its own (acTL, tRNS, gAMA, iCCP, …) a file
+would show people another picture than whoever compares or reviews it sees."""
 _CHUNKS: Final = 16_384
 """Most chunks of a file: writers cut the data every 8 KiB at the least."""
 _PIECE_BYTES: Final = 256 * 1024
@@ -96,8 +99,8 @@ def _read_chunks(data: memoryview) -> tuple[bytes, list[memoryview]]:
             return header or b"", compressed
         else:
             ancillary += len(body)
-            if not kind[0] & 0x20 or ancillary > _ANCILLARY_BYTES:
-                raise InvalidMessage("artifact.chunk", "an unknown chunk, or too much beside the picture")
+            if kind not in _BESIDE or ancillary > _ANCILLARY_BYTES:
+                raise InvalidMessage("artifact.chunk", "a chunk that no plain picture has, or too much beside it")
         previous = kind
     raise InvalidMessage("artifact.chunk", "too many chunks")
 

@@ -15,11 +15,12 @@ _CHUNK_HEAD_BYTES: Final = 8
 _CHUNKS: Final = 16
 """Most chunks of a still picture; there are six kinds."""
 _ANCILLARY_BYTES: Final = 64 * 1024
-"""Most bytes of all chunks that are no picture (profile, metadata)."""
+"""Most bytes of all chunks that are no picture."""
 _ANIMATED: Final = 0x02
 """Flag of the extended header."""
 _PICTURES: Final = frozenset({b"VP8 ", b"VP8L"})
-_ANCILLARY: Final = frozenset({b"ICCP", b"EXIF", b"XMP "})
+_ANCILLARY: Final = frozenset({b"EXIF", b"XMP "})
+"""No colour profile: by it people would see another picture than whoever compares or reviews it."""
 
 
 def is_webp(data: bytes) -> bool:

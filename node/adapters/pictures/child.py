@@ -24,13 +24,18 @@ NICE: Final = 10
 
 
 def sketched(data: bytes) -> Sketch | None:
-    """Decode one file and reduce it; None where no decoder reads it."""
+    """Decode one file and reduce it; None where no decoder reads it, or something shows through it."""
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as picture:
-            pixels = picture.convert("RGB")
+            pixels = None if shows_through(picture) else picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises for broken files
         return None
-    return sketch_of(Raster(pixels.width, pixels.height, pixels.tobytes()))
+    return None if pixels is None else sketch_of(Raster(pixels.width, pixels.height, pixels.tobytes()))
+
+
+def shows_through(picture: Image.Image) -> bool:
+    """Say whether any pixel is transparent: what people see then is not what the pixels say."""
+    return picture.has_transparency_data and picture.convert("RGBA").getchannel("A").getextrema() != (255, 255)
 
 
 def apart(one: bytes, other: bytes) -> int:

@@ -39,7 +39,10 @@ class Checker:
     def verdict(self, data: bytes) -> bytes:
         """Give the byte for a picture's file."""
         try:
-            picture = Image.open(io.BytesIO(data), formats=FORMATS).convert("RGB")
+            opened = Image.open(io.BytesIO(data), formats=FORMATS)
+            if opened.has_transparency_data and opened.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+                return UNREADABLE  # what people see is not what its pixels say
+            picture = opened.convert("RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             return UNREADABLE
         seen = self._features(picture, return_tensors="pt").pixel_values

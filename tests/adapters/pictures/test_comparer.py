@@ -38,13 +38,29 @@ def test_apart__two_pictures__is_their_distance() -> None:
     assert apart(encoded(one, "PNG"), encoded(other, "PNG")) == expected
 
 
+def see_through(kind: str) -> bytes:
+    """The same pixels, one of them transparent."""
+    picture = gradient().convert("RGBA")
+    picture.putpixel((5, 5), (*gradient().getpixel((5, 5)), 254))  # type: ignore[misc]  # it has three channels
+    return encoded(picture, kind, lossless=True)
+
+
 HALF = encoded(gradient(), "PNG")[: len(encoded(gradient(), "PNG")) // 2]
 
 
 @pytest.mark.parametrize(
     "data",
-    [webp(vp8l(64, 48)), b"", b"GIF89a", HALF, encoded(gradient(), "JPEG"), png(32, 48)],
-    ids=["no pixels", "nothing", "another format", "cut off", "JPEG", "another size"],
+    [
+        webp(vp8l(64, 48)),
+        b"",
+        b"GIF89a",
+        HALF,
+        encoded(gradient(), "JPEG"),
+        png(32, 48),
+        see_through("PNG"),
+        see_through("WEBP"),
+    ],
+    ids=["no pixels", "nothing", "another format", "cut off", "JPEG", "another size", "see-through", "so in WebP"],
 )
 def test_apart__file_that_shows_no_such_picture__is_further_than_any_two_pictures(data: bytes) -> None:
     assert apart(encoded(gradient(), "PNG"), data) == UNREADABLE

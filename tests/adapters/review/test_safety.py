@@ -42,6 +42,13 @@ def jpeg_file() -> bytes:
     return written.getvalue()
 
 
+def see_through() -> bytes:
+    """A file of which people see another picture than its pixels."""
+    written = BytesIO()
+    Image.new("RGBA", (64, 48), (255, 255, 255, 254)).save(written, "PNG")
+    return written.getvalue()
+
+
 @pytest.fixture(scope="module")
 def checkers(tmp_path_factory: pytest.TempPathFactory) -> dict[float, Path]:
     made = {}
@@ -62,6 +69,7 @@ async def test_refuse_picture__by_what_the_checker_says__and_what_is_no_picture_
             assert await checker.refuse_picture(picture[:60]) == "it cannot be decoded"
             assert await checker.refuse_picture(b"") == "it cannot be decoded"
             assert await checker.refuse_picture(jpeg_file()) == "it cannot be decoded"
+            assert await checker.refuse_picture(see_through()) == "it cannot be decoded"
             pid = checker.pid
         assert checker.pid is None
         assert pid is not None

@@ -108,6 +108,11 @@ def test_check_png__not_a_plain_picture__is_rejected(changes):
         (header(), header(), PIXELS, END),
         (header(), PIXELS, chunk(b"tIME", bytes(7)), PIXELS, END),
         (header(), chunk(b"PLTE", bytes(3)), PIXELS, END),
+        (header(), chunk(b"acTL", bytes(8)), PIXELS, END),
+        (header(), PIXELS, chunk(b"fdAT", bytes(8)), END),
+        (header(), chunk(b"tRNS", bytes(6)), PIXELS, END),
+        (header(), chunk(b"gAMA", bytes(4)), PIXELS, END),
+        (header(), chunk(b"iCCP", bytes(9)), PIXELS, END),
         (header(), chunk(b"1234"), PIXELS, END),
         (header(), chunk(b"tEXt", bytes(40_000)), chunk(b"tEXt", bytes(40_000)), PIXELS, END),
         (header(), *[chunk(b"tEXt")] * 17_000, PIXELS, END),
@@ -115,8 +120,9 @@ def test_check_png__not_a_plain_picture__is_rejected(changes):
         (header(), PIXELS, END[:-1] + b"\0"),
     ],
     ids=[
-        "nothing", "header only", "no end", "header late", "two headers", "pixels apart", "palette", "no name",
-        "much text", "many chunks", "cut", "checksum",
+        "nothing", "header only", "no end", "header late", "two headers", "pixels apart", "palette", "frames",
+        "a frame", "transparency", "another gamma", "colour profile", "no name", "much text", "many chunks", "cut",
+        "checksum",
     ],
 )  # fmt: skip
 def test_check_png__broken_chunks__is_rejected(chunks):
