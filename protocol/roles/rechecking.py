@@ -4,6 +4,7 @@ end of a task -> by lot: RecheckKept -> minutes later: an ordinary task -> Compa
 drawing -> who was odd loses standing. The app's task has ended before any of this begins. Spec: SPEC.md §12.8.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Final, final
@@ -17,6 +18,7 @@ from protocol.roles.intake import Intake, price_of
 from protocol.roles.reputation import GRAVE, SLIGHT
 from protocol.roles.roster import Roster
 from protocol.roles.sampling import RecheckPolicy, Spending, recheck_lot
+from protocol.task.account import holders
 from protocol.task.recheck import judge_drawings, limit_between
 from protocol.task.states import AwardedAttempt, Task
 from protocol.units import DAY_MS, DurationMs, StakingId, TaskId, UnixMillis, Wei
@@ -48,6 +50,8 @@ class Recheck:
     spent: Wei = Wei(0)
     apart: dict[tuple[int, int], int] = field(default_factory=dict)
     """Distances (parts per million) of two drawings, by their places."""
+    account: str = ""
+    """Whose task it is; not known any more after a restart."""
 
     def record(self, outcome: str = "", odd: tuple[StakingId, ...] = ()) -> RecheckKept:
         """Give what is to be kept of it."""
@@ -79,6 +83,8 @@ class Rechecking:
         self._open: dict[TaskId, Recheck] = {}
         self._by_pending: dict[TaskId, Recheck] = {}
         self._spending = Spending()
+        self._open_of: Counter[str] = Counter()
+        """How many of those under way are of each account's tasks, and of all together that may be one caller."""
 
     # Beginning of a run
 
@@ -139,7 +145,7 @@ class Rechecking:
     def _consider(self, policy: RecheckPolicy, task: Task, award: AwardedAttempt) -> None:
         """Draw by lot whether a task is looked at: its miner cannot know, nor when."""
         core, model = self._core, task.specification.model
-        if task.specification.inputs or len(self._open) >= MOST_OPEN or award.result is None:
+        if task.specification.inputs or not self._has_room(task.account) or award.result is None:
             return
         drawn, delay = recheck_lot(self._secret, task.id, 0)
         account = self._roster.conduct.reputation.of(award.miner, core.now)
@@ -147,11 +153,17 @@ class Rechecking:
             return
         first = self._drawing(task, award)
         due = UnixMillis(core.now + self._delay(policy, delay))
-        recheck = Recheck(task.id, task.encoded, task.specification, core.now, due, [first])
+        recheck = Recheck(task.id, task.encoded, task.specification, core.now, due, [first], account=task.account)
         self._open[task.id] = recheck
+        self._open_of.update(holder for holder, _ in holders(task.account))
         core.emit(Persist((recheck.record(),)))
         core.note(NoteName.RECHECK_PLANNED, task.id, miner=award.miner, ms=due - core.now)
         core.set_timer(("recheck", task.id, 0), due)
+
+    def _has_room(self, account: str) -> bool:
+        """Say whether one more task may be looked at: of no account so many that few are left for all others."""
+        free = MOST_OPEN - len(self._open)
+        return free > 0 and all(self._open_of[holder] < times * free for holder, times in holders(account))
 
     @staticmethod
     def _delay(policy: RecheckPolicy, drawn: float) -> int:
@@ -314,6 +326,10 @@ class Rechecking:
         """Close a recheck; what was drawn and signed stays on disk with the history."""
         core = self._core
         del self._open[recheck.subject]
+        for holder, _ in holders(recheck.account):
+            self._open_of[holder] -= 1
+            if not self._open_of[holder]:
+                del self._open_of[holder]
         core.emit(Persist((recheck.record(outcome, odd),)))
         core.note(
             NoteName.RECHECK_ENDED,

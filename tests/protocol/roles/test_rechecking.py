@@ -11,9 +11,10 @@ import pytest
 
 from protocol.crypto.keys import NodeKey
 from protocol.effects import ComparePictures, Effect, Persist, SetTimer
-from protocol.events import BlockSeen, PicturesCompared, Restored, StakeChanged, TaskCancelled
+from protocol.events import BlockSeen, PicturesCompared, Restored, StakeChanged, TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import RecheckKept, Record, ReputationKept, TaskAccepted, TaskAwarded
+from protocol.roles import rechecking
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.rechecking import LONGEST_MS, MOST_TRIES
 from protocol.roles.sampling import RecheckPolicy
@@ -197,6 +198,21 @@ def test_on_end__of_a_recheck__is_not_drawn_again_itself() -> None:
     before = len(seat.kept)
     seat.wait(3000)
     assert not [record for record in seat.kept[before:] if isinstance(record, TaskAccepted)]
+
+
+def test_on_end__many_tasks_of_one_account__leave_room_for_those_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rechecking, "MOST_OPEN", 4)
+    seat = RecheckSeat(policy=replace(ALL, earliest=DurationMs(600_000), latest=DurationMs(600_000)))
+
+    def planned(account: str) -> bool:
+        (accepted,) = persisted(seat.hear(TaskSubmitted(1, SPECIFICATION, True, None, account=account)), TaskAccepted)
+        seat.wait(20)
+        return bool(persisted(seat.draw(accepted.task, ALICE), RecheckKept))
+
+    assert [planned("many") for _ in range(3)] == [True, True, False]
+    assert [planned("few") for _ in range(2)] == [True, False]
+    assert planned("another")
+    assert not planned("one more"), "all places are taken"
 
 
 def test_on_timer__limit_of_the_day_is_reached__waits_and_ends_undecided() -> None:
