@@ -237,7 +237,7 @@ class AppOrder:
                 self._emit(Tell(peer, said.message))
                 self._wake(HELD_MS)
             case OrderRefused(code=code, detail=detail):
-                self._on_refused(GivenUp(code, detail))
+                self._on_refused(GivenUp(code, _printable(detail)))
             case OrderNews(stage="ready") if self.phase is Phase.HELD:
                 self.taken_by = peer
                 self._emit(Say(peer, OrderTaken(order=self._order.order)), Tell(peer, said.message))
@@ -288,3 +288,8 @@ class AppOrder:
         return receipt.statement.task == done.task and not any(
             receipt_problems(receipt, domain=None, coordinator=None, artifact=picture)
         )
+
+
+def _printable(text: str) -> str:
+    """Make a coordinator's words fit for a terminal, which would take some for commands."""
+    return "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in text)

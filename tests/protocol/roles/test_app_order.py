@@ -387,3 +387,10 @@ def test_handle__any_events__one_end_and_one_word_at_a_time(events: list[tuple[O
                 assert has_word in {None, effect.peer}, "another is asked while one has our word"
     assert ends <= 1
     assert (ends == 1) == (order.phase is Phase.ENDED)
+
+
+def test_refused__with_words_that_a_terminal_takes_for_commands__they_are_made_harmless() -> None:
+    desk = Desk(ANN)
+    desk.hear(LinkUp(ANN))
+    said = OrderRefused(order=NAME, code="prompt_too_long", detail="\x1b]52;c;ZXZpbA==\x07ä\u202e\n too long")
+    assert desk.say(ANN, said) == (GivenUp("prompt_too_long", "�]52;c;ZXZpbA==�ä�� too long"),)
