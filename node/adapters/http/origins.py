@@ -20,7 +20,9 @@ _DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
 
 def refuse_foreign_page(method: str, headers: Mapping[bytes, bytes], settings: HttpSettings) -> None:
-    """Refuse what changes something, comes without a key, and comes from a page that may not call.
+    """Refuse what comes without a key from a page that may not call.
+
+    That is what changes something; and what reads, where the name that is called shows that it is none of ours.
 
     Args:
         method: Of HTTP.
@@ -30,13 +32,20 @@ def refuse_foreign_page(method: str, headers: Mapping[bytes, bytes], settings: H
     Raises:
         ApiError: 403, ``foreign_origin``.
     """
-    if method in SAFE_METHODS or headers.get(b"authorization"):
+    if headers.get(b"authorization") or "*" in settings.cors_origins:
+        return
+    called = _place(f"http://{headers.get(b'host', b'').decode('latin-1')}")
+    if called is not None and _is_for_this_machine(settings) and _is_somebodys(called[1]):
+        # A name that was made to mean 127.0.0.1. When its page reads something, browsers say nothing but that name.
+        problem = f"this gateway is not known as {called[1]}: see http.public_url, or call it as 127.0.0.1"
+        raise ApiError(403, "foreign_origin", problem)
+    if method in SAFE_METHODS:
         return
     origin = headers.get(b"origin", b"").decode("latin-1").lower()
     site = headers.get(b"sec-fetch-site", b"").decode("latin-1")
     if not origin and not site:
         return
-    if origin and ("*" in settings.cors_origins or origin in settings.cors_origins):
+    if origin in settings.cors_origins:
         return
     if not _is_own(origin, site, headers.get(b"host", b"").decode("latin-1"), settings):
         problem = "a page of this origin may not call without an API key: see http.cors_origins and http.public_url"
@@ -63,6 +72,11 @@ def _is_for_this_machine(settings: HttpSettings) -> bool:
 def _is_loopback(host: str) -> bool:
     address = parse_address(host)
     return address.is_loopback if address is not None else host == "localhost" or host.endswith(".localhost")
+
+
+def _is_somebodys(host: str) -> bool:
+    """Say whether a host is a name of the Internet's: names without a dot, and addresses, nobody can have mean us."""
+    return "." in host and parse_address(host) is None and not host.endswith(".localhost")
 
 
 def _place(address: str) -> tuple[str, str, int] | None:

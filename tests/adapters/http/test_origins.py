@@ -51,6 +51,20 @@ async def test_interrupt__page_of_another_site__is_refused_and_stops_nothing(ser
         await served.desk.finish(mine)
 
 
+@pytest.mark.parametrize("path", ["/sdapi/v1/progress", "/v1/tasks/{task}"])
+async def test_door__name_that_was_made_to_mean_this_machine__reads_nothing(serve: Serve, path: str):
+    served = await serve(Workbench(draws=False))
+    task = (await served.http.post("/v1/tasks", json={"prompt": "a"})).json()["task"]
+    async with httpx.AsyncClient(base_url=served.url) as browser:
+        refused = await browser.get(path.format(task=task), headers={"Host": "evil.example:8080"})
+        assert refused.status_code == 403
+        assert "foreign_origin" in refused.text
+        for name in ("localhost:8080", "[::1]:8080", "cuckoo.localhost", "127.0.0.1", "coordinator:8080"):
+            assert (await browser.get("/sdapi/v1/progress", headers={"Host": name})).status_code == 200
+        keyed = {"Host": "evil.example", "Authorization": "Bearer whatever"}
+        assert (await browser.get("/sdapi/v1/progress", headers=keyed)).status_code == 200
+
+
 async def test_door__page_of_another_site__hands_in_chooses_and_deletes_nothing(serve: Serve):
     served = await serve(Workbench(draws=False))
     task = (await served.http.post("/v1/tasks", json={"prompt": "a"})).json()["task"]
