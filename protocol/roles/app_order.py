@@ -116,7 +116,6 @@ class AppOrder:
     def begin(self, now: UnixMillis) -> tuple[OrderEffect, ...]:
         """Look for coordinators."""
         self._since = self._now = now
-        self._effects = []
         self._emit(Find(), WakeAt(UnixMillis(now + SEEK_MS)))
         return tuple(self._effects)
 
@@ -203,9 +202,7 @@ class AppOrder:
             case Phase.SEEKING:
                 self._emit(Find())
                 self._wake(SEEK_MS)
-            case Phase.OPENING if self.peer is not None:
-                self._on_down(self.peer)
-            case Phase.ASKED | Phase.HELD if self.peer is not None:
+            case Phase.OPENING | Phase.ASKED | Phase.HELD if self.peer is not None:
                 self._on_down(self.peer)
             case Phase.LOST:
                 self._wait_or_leave()
@@ -253,6 +250,7 @@ class AppOrder:
     def _on_refused(self, why: GivenUp) -> None:
         if self.phase is Phase.LOST or self.taken_by is not None:
             # It took the order once, and stops or has just begun: it keeps what it took.
+            self._lost_at = self._lost_at if self.phase is Phase.LOST else self._now
             self.phase = Phase.LOST
             self._wake(REDIAL_MS)
         elif self.phase is Phase.ASKED and why.code in AGAIN | ELSEWHERE:

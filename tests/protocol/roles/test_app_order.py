@@ -30,7 +30,9 @@ from protocol.roles.app_order import (
     HELD_MS,
     LOOK_AGAIN_MS,
     MAX_LOSSES,
+    OPEN_MS,
     PATIENCE_MS,
+    REDIAL_MS,
     SEEK_MS,
     TAKEN_MS,
     AppOrder,
@@ -56,10 +58,9 @@ from tests.support.networks import ALICE
 
 NAME = b"o" * 16
 ORDER = Order(order=NAME, prompt="a red heart", seed=7)
-TASK = TaskId(b"t" * 32)
+TASK, OTHER = TaskId(b"t" * 32), TaskId(b"v" * 32)
 ANN, BEN = PeerId("ann"), PeerId("ben")
 CLAIM = ClaimStatement(task=TASK, attempt=0, coordinator=CAROL_ID, miner=ALICE_ID, offer=NOTHING, nonce=b"n" * 16)
-OTHER = TaskId(b"v" * 32)
 
 
 def receipt_for(task: TaskId) -> Receipt:
@@ -167,7 +168,8 @@ def test_order__one_coordinator__asks_takes_and_gives_the_picture() -> None:
 def test_refused__another_may_take_it__is_asked_at_once(code: str) -> None:
     desk = Desk(ANN, BEN)
     desk.hear(LinkUp(ANN))
-    assert opened(desk.say(ANN, refused(code))) == [BEN]
+    effects = desk.say(ANN, refused(code))
+    assert (Moved(ANN, f"{code}: why"), opened(effects)) == (effects[0], [BEN])
 
 
 @pytest.mark.parametrize("code", ["prompt_empty", "steps_out_of_range", "content_policy", "of_a_later_release"])
@@ -199,6 +201,30 @@ def test_refused__by_all_for_now__all_are_looked_up_again_until_time_is_up() -> 
             rounds += 1
     assert given_up(effects) == ["busy"]
     assert rounds == SEEK_MS // LOOK_AGAIN_MS - 1
+
+
+def test_open__never_answered__next_one_is_tried() -> None:
+    desk = Desk(ANN, BEN)
+    assert not desk.wait(OPEN_MS - 1)
+    assert opened(desk.wait(1)) == [BEN]
+
+
+def test_asked__never_answered__counts_as_gone_and_is_dialled_again_and_again() -> None:
+    desk = Desk(ANN, BEN)
+    desk.wait(OPEN_MS - 1)
+    desk.hear(LinkUp(ANN))
+    assert not desk.wait(ANSWER_MS - 1)
+    assert desk.wait(1) == (Moved(ANN, "the coordinator is gone; waiting for it"),)
+    assert opened(desk.wait(REDIAL_MS)) == [ANN]
+    assert not desk.wait(OPEN_MS - 1), "it is being dialled"
+    assert opened(desk.wait(1)) == [ANN]
+
+
+def test_down__long_after_it_was_accepted__there_is_time_for_the_next_one() -> None:
+    desk = Desk(ANN, BEN).held()
+    desk.wait(2 * SEEK_MS)
+    desk.hear(LinkDown(ANN))
+    assert opened(desk.wait(PATIENCE_MS + OPEN_MS))[-1] == BEN
 
 
 def test_found__nobody__is_looked_up_again_and_given_up_in_time() -> None:
@@ -255,7 +281,7 @@ def test_down__stays_away__order_goes_on_to_the_next_after_patience_and_not_befo
     assert gone_for(desk, 1000)[-1] == BEN
     assert desk.hear(LinkUp(BEN)) == (Say(BEN, ORDER),)
     assert not desk.say(ANN, news("ready")), "who was left has nothing to say"
-    other = TaskId(b"u" * 32)
+    other = OTHER
     desk.say(BEN, accepted(other))
     desk.say(BEN, news("ready"))
     assert desk.words() == [BEN]
@@ -302,9 +328,25 @@ def test_failed__goes_elsewhere__and_the_word_is_free_again() -> None:
     desk.say(ANN, news("ready"))
     assert opened(desk.say(ANN, news("failed", reason="deadline"))) == [BEN]
     desk.hear(LinkUp(BEN))
-    desk.say(BEN, accepted(TaskId(b"u" * 32)))
+    desk.say(BEN, accepted(OTHER))
     desk.say(BEN, news("ready"))
     assert desk.words() == [ANN, BEN]
+
+
+def test_failed__long_after_our_word__next_one_is_asked_and_may_refuse() -> None:
+    desk = Desk(ANN, BEN).held()
+    desk.say(ANN, news("ready"))
+    desk.wait(2 * SEEK_MS)
+    assert opened(desk.say(ANN, news("failed", reason="deadline"))) == [BEN]
+    desk.hear(LinkUp(BEN))
+    assert given_up(desk.say(BEN, refused("prompt_empty"))) == ["prompt_empty"]
+
+
+def test_refused__by_who_has_our_word__is_dialled_again() -> None:
+    desk = Desk(ANN, BEN).held()
+    desk.say(ANN, news("ready"))
+    assert not desk.say(ANN, refused("stopping"))
+    assert opened(desk.wait(REDIAL_MS)) == [ANN]
 
 
 @pytest.mark.parametrize("reason", ["picture_refused", "not_reviewed", "artifact_expired", "of_a_later_release"])
@@ -327,7 +369,7 @@ def test_failed__would_fail_elsewhere_too__ends(reason: str) -> None:
     [
         (done(), PICTURE + b"x"),
         (done(picture=PICTURE + b"x"), PICTURE + b"x"),
-        (done(task=TaskId(b"u" * 32)), PICTURE),
+        (done(task=OTHER), PICTURE),
         (done(task=OTHER, receipt=encode(receipt_for(OTHER))), PICTURE),
         (done(receipt=b"no receipt"), PICTURE),
     ],
@@ -348,7 +390,7 @@ PEERS = st.sampled_from([ANN, BEN, PeerId("cleo")])
 MESSAGES = st.sampled_from(
     [
         accepted(),
-        accepted(TaskId(b"u" * 32)),
+        accepted(OTHER),
         news("queued"),
         news("ready"),
         news("failed", reason="deadline"),
