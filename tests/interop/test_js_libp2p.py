@@ -223,7 +223,7 @@ async def test_js_peer__dials_through_our_relay__reaches_whom_nobody_can_dial(ja
         await until(lambda: hidden.journal.of(NoteName.RELAY_HELD), "a reservation")
         async with _js_peer(javascript) as js:
             assert "/p2p-circuit/" in hidden.address
-            # Not dialled first: js-libp2p dials anew where there is a circuit only, and closes one of the two as it likes.
+            # Not dialled first: where a circuit leads, js-libp2p dials anew, and closes one of the two as it likes.
             assert 0 <= (await js.does("ping", address=hidden.address))["ms"] < 5000
             assert peer_of(JS) in connected(hidden)
         assert relay.journal.of(NoteName.RELAY_CARRIES)[-1].fields["source"] == peer_of(JS)
