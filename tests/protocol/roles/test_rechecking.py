@@ -11,12 +11,21 @@ import pytest
 
 from protocol.crypto.keys import NodeKey
 from protocol.effects import ComparePictures, Effect, Persist, SetTimer
-from protocol.events import BlockSeen, PicturesCompared, Restored, StakeChanged, TaskCancelled, TaskSubmitted
+from protocol.events import (
+    BlockSeen,
+    PicturesCompared,
+    Restored,
+    StakeChanged,
+    StreamClosed,
+    TaskCancelled,
+    TaskSubmitted,
+)
 from protocol.notes import NoteName
 from protocol.records import RecheckKept, Record, ReputationKept, TaskAccepted, TaskAwarded
 from protocol.roles import rechecking
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.rechecking import LONGEST_MS, MOST_TRIES
+from protocol.roles.reputation import GRAVE, SLIGHT
 from protocol.roles.sampling import RecheckPolicy
 from protocol.stake.lottery import last_slot_ms
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS
@@ -189,7 +198,7 @@ def test_on_end__drawn_task_fails__is_tried_again_and_held_against_nobody() -> N
     seat.draw(seat.submit(), ALICE)
     seat.hear(TaskCancelled(TaskId(seat.ordered())))
     seat.draw(seat.ordered(), BOB)
-    assert seat.last().outcome == "agreed"
+    assert (seat.last().outcome, seat.last().tries) == ("agreed", 2)
 
 
 def test_on_end__of_a_recheck__is_not_drawn_again_itself() -> None:
@@ -224,6 +233,35 @@ def test_on_timer__limit_of_the_day_is_reached__waits_and_ends_undecided() -> No
     assert len([record for record in seat.kept if isinstance(record, TaskAccepted)]) == 1
 
 
+def test_on_timer__what_was_ordered_today_leaves_no_room__waits() -> None:
+    seat = RecheckSeat(policy=replace(ALL, daily_limit=PRICE))
+    seat.rechecked((ALICE, HEART), (BOB, HEART))
+    seat.draw(seat.submit(), ALICE)
+    due = seat.last().due_at
+    effects = seat.wait(2100)
+    assert [note.fields["reason"] for note in noted(effects, NoteName.RECHECK_PUT_OFF)][:1] == ["daily_limit"]
+    put_off = persisted(effects, RecheckKept)[0]
+    assert (put_off.tries, put_off.pending) == (1, None)
+    assert 1000 <= put_off.due_at - due <= 2000
+
+
+def test_on_timer__nobody_else_is_here_any_more__waits() -> None:
+    seat = RecheckSeat(miners=(ALICE, BOB))
+    seat.draw(seat.submit(), ALICE)
+    seat.hear(StreamClosed(BOB.peer_id))
+    effects = seat.wait(2100)
+    assert {note.fields["reason"] for note in noted(effects, NoteName.RECHECK_PUT_OFF)} == {"nobody_else"}
+
+
+def test_on_timer__cannot_be_ordered_now__waits() -> None:
+    seat = RecheckSeat()
+    seat.draw(seat.submit(), ALICE)
+    seat.escrows(replace(AMPLE, deposited=Wei(0)), block=2)
+    effects = seat.wait(2100)
+    assert {note.fields["reason"] for note in noted(effects, NoteName.RECHECK_PUT_OFF)} == {"escrow_short"}
+    assert seat.last().pending is None
+
+
 # What the pictures say
 
 
@@ -248,6 +286,13 @@ def test_on_compared__one_of_three_shows_something_else__loses_standing_and_the_
         assert (account.doubt > 0) == (miner is cheat)
         assert (account.passed > 0) == (miner is not cheat)
     assert not seat.core.roster.conduct.is_paused(IDS[cheat.peer_id], seat.now), "once is no reason"
+
+
+@pytest.mark.parametrize(("apart", "doubt"), [(ANOTHER_PICTURE, SLIGHT), (ANOTHER_PICTURE + 1, GRAVE)])
+def test_on_compared__odd_one__is_doubted_the_more_the_further_it_is_off(apart: int, doubt: float) -> None:
+    seat = RecheckSeat()
+    seat.rechecked((ALICE, NOISE), (BOB, HEART), (DAVE, HEART), apart=apart)
+    assert seat.core.roster.conduct.reputation.of(ALICE_ID, seat.now).doubt == pytest.approx(doubt)
 
 
 def test_on_compared__odd_one_again__is_left_out_while_others_serve_and_told_why() -> None:
@@ -282,6 +327,7 @@ def test_on_compared__three_that_all_differ__a_fourth_is_asked_and_nobody_blamed
     seat = RecheckSeat()
     effects = seat.rechecked((ALICE, HEART), (BOB, NOISE), (DAVE, OTHER_NOISE))
     assert not seat.last().outcome
+    assert len(asked(effects)) == 3, "no two are compared twice"
     assert not noted(effects, NoteName.RECHECK_ODD)
     assert seat.core.roster.conduct.reputation.of(BOB_ID, seat.now).doubt == 0
 
@@ -364,6 +410,9 @@ def test_restore__miner_that_is_left_out__still_is_and_the_day_is_counted_on() -
     seat.rechecked((ALICE, OTHER_NOISE), (DAVE, HEART), (BOB, HEART))
     again = restarted(seat)
     assert again.core.roster.conduct.is_paused(ALICE_ID, again.now)
+    known, before = again.core.roster.conduct.reputation, seat.core.roster.conduct.reputation
+    assert known.is_left_out(ALICE_ID, again.now)
+    assert known.of(ALICE_ID, again.now).doubt == pytest.approx(before.of(ALICE_ID, seat.now).doubt)
     assert again.core._rechecking._spending.since_yesterday(again.now) == 4 * PRICE
     assert len(again.core._rechecking) == 0
 
