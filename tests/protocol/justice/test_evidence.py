@@ -165,6 +165,7 @@ def test_of_plain__what_to_plain_wrote__is_the_same_evidence(kind: Any) -> None:
 
 GOOD = to_plain(TwoCommitments(signed(commitment()), signed(commitment(artifact=b"x" * 32))))
 FIRST, SECOND = GOOD["statements"]
+VOUCHER = to_plain(Understated(signed(voucher()), signed(voucher())))["statements"][0]
 BAD: dict[str, object] = {
     "nothing": None,
     "a list": [],
@@ -183,8 +184,10 @@ BAD: dict[str, object] = {
     "no hex": GOOD | {"statements": [FIRST, SECOND | {"statement": SECOND["statement"] | {"award": "0xzz"}}]},
     "digest too short": GOOD | {"statements": [FIRST, SECOND | {"statement": SECOND["statement"] | {"award": "0x00"}}]},
     "signature too short": GOOD | {"statements": [FIRST, SECOND | {"signature": "0x00"}]},
-    "understated of one": {"kind": "understated", "statements": [FIRST]},
-    "understated of many": {"kind": "understated", "statements": [FIRST] * 40},
+    "bytes as number": GOOD | {"statements": [FIRST, SECOND | {"statement": SECOND["statement"] | {"award": 5}}]},
+    "understated of one": {"kind": "understated", "statements": [VOUCHER]},
+    "understated of an odd number": {"kind": "understated", "statements": [VOUCHER] * 5},
+    "understated of many": {"kind": "understated", "statements": [VOUCHER] * 40},
 }
 
 
