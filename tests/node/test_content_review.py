@@ -18,6 +18,7 @@ from node.content_review import (
 )
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.errors import Unavailable
+from protocol.events import AppLeft, AppReturned, TaskTaken
 from protocol.notes import NoteName
 from protocol.units import Digest, TaskId
 from tests.protocol.roles.frames import SPECIFICATION
@@ -127,6 +128,13 @@ async def test_picture__of_an_earlier_run__is_looked_at_again() -> None:
     assert stored.failed is not None
 
 
+async def test_picture__that_is_kept_no_more__is_shown_to_nobody_and_looked_at_by_nobody() -> None:
+    eye = Eye()
+    desk = Desk(eye)
+    assert await desk.reviewed.artifact(Digest(bytes(32))) is None
+    assert (eye.seen, desk.reviewed._looking) == ([], {})
+
+
 async def test_picture__asked_for_by_many_at_once__is_looked_at_once() -> None:
     eye = Eye()
     desk = Desk(eye)
@@ -175,12 +183,12 @@ async def test_preview__while_pictures_are_looked_at__is_held_back(eyes: tuple[E
     assert (latest.step, latest.preview) == (1, None if eyes else b"small")
     await desk.bench.fail(task, "deadline")
     assert (await desk.story(task))[-1].reason == "deadline"
-    desk.bench.desk._stories[task] = []
+    task = await desk.order()
     async with desk.reviewed.watch(task) as updates:
         desk.bench.desk.deliver(task, Update(Stage.PROGRESS, NOW, 1, step=2, steps=4, preview=b"small"))
-        desk.bench.desk.deliver(task, Update(Stage.FAILED, NOW, reason="deadline"))
+        await desk.bench.fail(task, "deadline")
         previews = [update.preview async for update in updates if update.stage is Stage.PROGRESS]
-    assert previews in ([None], [])
+    assert previews == [None if eyes else b"small"]
 
 
 async def test_verdicts__more_than_are_remembered__the_oldest_is_forgotten() -> None:
@@ -193,3 +201,14 @@ async def test_verdicts__more_than_are_remembered__the_oldest_is_forgotten() -> 
     assert len(desk.reviewed._verdicts) == REMEMBERED
     await desk.reviewed.ended(task)
     assert len(eye.seen) == 2
+
+
+async def test_app__comes_goes_takes_and_cancels__is_handed_on() -> None:
+    desk = Desk(Eye(), draws=False)
+    task = await desk.order()
+    await desk.reviewed.left(task, NOW)
+    await desk.reviewed.returned(task)
+    await desk.reviewed.cancel(task)
+    await desk.reviewed.take(await desk.order())
+    assert [type(event) for event in desk.bench.heard_of_app] == [AppLeft, AppReturned, TaskTaken]
+    assert desk.bench.cancelled == [task]
