@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from node import app_service
@@ -59,7 +60,7 @@ def app(service: Service, nursery: trio.Nursery) -> MemoryLink:
 
 
 async def test_serve__order__is_told_until_it_is_ready_and_ends_on_the_apps_word(
-    app: MemoryLink, bench: Workbench
+    app: MemoryLink, bench: Workbench, service: Service
 ) -> None:
     app.say(ORDER)
     accepted = await app.hear()
@@ -76,6 +77,8 @@ async def test_serve__order__is_told_until_it_is_ready_and_ends_on_the_apps_word
     assert done.task == accepted.task
     assert app.pictures[NAME] == await bench.desk.artifact(done.artifact)
     assert bench.heard_of_app == [AppReturned(accepted.task), TaskTaken(accepted.task)]
+    await trio.testing.wait_all_tasks_blocked()
+    assert not service.followed_by
 
 
 class Refusing:
@@ -214,7 +217,9 @@ async def test_serve__what_no_app_sends__ends_the_stream_and_is_held_against_it(
     assert app.fault.rule.startswith("message.")
 
 
-async def test_serve__app_leaves__its_unfinished_orders_are_told_to_the_core(app: MemoryLink, bench: Workbench) -> None:
+async def test_serve__app_leaves__its_unfinished_orders_are_told_to_the_core(
+    app: MemoryLink, bench: Workbench, service: Service
+) -> None:
     bench.draws = False
     app.say(ORDER)
     accepted = await app.hear_until("order_accepted")
@@ -223,6 +228,7 @@ async def test_serve__app_leaves__its_unfinished_orders_are_told_to_the_core(app
     await app.is_over.wait()
     assert bench.heard_of_app[-1] == AppLeft(accepted.task, NOW)
     assert not bench.cancelled
+    assert not service.followed_by
 
 
 async def test_serve__app_comes_back_before_its_first_stream_is_over__is_not_gone(
