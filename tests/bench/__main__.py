@@ -39,6 +39,7 @@ def main() -> None:
     """Run the benches."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--miners", type=int, default=MINERS)
+    parser.add_argument("--places", type=int, default=1, help="pictures that a miner draws at once")
     parser.add_argument("--tasks", type=int, default=100, help="idle tasks, one after another")
     parser.add_argument("--pause", type=float, default=PAUSE_S, help="seconds between two of them")
     parser.add_argument("--in-flight", type=int, nargs="*", default=IN_FLIGHT, help="tasks at once for the throughput")
@@ -53,11 +54,12 @@ def main() -> None:
 
 async def run(chosen: argparse.Namespace, folder: Path) -> None:
     """Start a network and put it through everything."""
-    options = DevnetOptions(miners=chosen.miners, engine="instant", port=0, data=folder)
+    options = DevnetOptions(miners=chosen.miners, places=chosen.places, engine="instant", port=0, data=folder)
     async with devnet(options, lambda _: None) as network:
         print(
-            f"1 coordinator, {chosen.miners} miners with the instant engine, {os.cpu_count()} cores; others' load "
-            f"before and with us {os.getloadavg()[0]:.1f}; to flush 4 KiB takes {await fsync_ms(folder):.1f} ms here"
+            f"1 coordinator, {chosen.miners} miners with {chosen.places} places of the instant engine, "
+            f"{os.cpu_count()} cores; others' load before and with us {os.getloadavg()[0]:.1f}; "
+            f"to flush 4 KiB takes {await fsync_ms(folder):.1f} ms here"
         )
         await at_rest(network)
         await idle(network, chosen.tasks, chosen.pause)
