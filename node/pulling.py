@@ -1,19 +1,17 @@
 """What pulls of models and LoRAs share: a folder that one alone writes into, room on the disk, one file at a time."""
 
 import fcntl
-import hashlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
-from node.hub import CHUNK_BYTES, INCOMPLETE, RemoteFile, fetch
+from node.hub import INCOMPLETE, RemoteFile, fetch
 from node.model_shelf import Shelf, free_bytes
 from protocol.errors import ConfigError
 from protocol.task.catalog import HubRepository
-from protocol.units import Digest
 
 SPARE_BYTES: Final = 512 * 1024 * 1024
 """Space that a pull leaves free: a full disk stops the miner that uses it."""
@@ -103,20 +101,3 @@ def bring(source: HubRepository, file: RemoteFile, partial: Path, told: Told) ->
     if not (target.is_file() and missing == 0):
         fetch(source, file, target, told.advance)
     return missing
-
-
-def sha256_of(path: Path, on_bytes: Callable[[int], None]) -> Digest:
-    """Compute the digest of a file, telling how many more bytes are read.
-
-    Raises:
-        ConfigError: It cannot be read.
-    """
-    one = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                one.update(chunk)
-                on_bytes(len(chunk))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror})") from error
-    return Digest(one.digest())

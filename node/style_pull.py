@@ -1,12 +1,17 @@
 """Pulls the LoRAs of a model from the Hugging Face hub, each checked against the catalog's digest before it is here."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 from node.adapters.engine.places import where_from
 from node.adapters.engine.styles import FOLDER, StyleFile, styles_of
+from node.adapters.engine.weights import hash_file
 from node.hub import list_files
 from node.model_shelf import Shelf
-from node.pulling import Told, alone_in, bring, bytes_here, require_hub, require_room, sha256_of
+from node.pulling import Told, alone_in, bring, bytes_here, require_hub, require_room
 from protocol.errors import ConfigError, Unavailable
 from protocol.task.catalog import CatalogModel, StyleSource
+from protocol.units import Digest
 
 PARTIAL = ".partial"
 """Ends the name of a folder in which a LoRA is being pulled."""
@@ -22,7 +27,7 @@ def pull_styles(shelf: Shelf, model: CatalogModel, told: Told) -> None:
     for style, file in zip(model.styles, styles_of(model, shelf.pulled), strict=True):
         if file.path.is_file():
             told.begin(f"{model.name}: checking {file.path.name}", file.path.stat().st_size, 0)
-            if sha256_of(file.path, told.advance) != file.digest:
+            if _digest_of(file.path, told.advance) != file.digest:
                 raise ConfigError(f"{model.name}: {file.path} is not the catalog's LoRA: remove it and run it again")
         elif style.source is None:
             raise ConfigError(f"models.{model.name}.styles: {where_from(model, file, shelf.pulled)}")
@@ -45,10 +50,17 @@ def _pull(shelf: Shelf, model: CatalogModel, source: StyleSource, style: StyleFi
         told.begin(source.file, remote.size, bytes_here(remote, partial))
         bring(source, remote, partial, told)
         here = partial / source.file
-        found = sha256_of(here, lambda _count: None)
+        found = _digest_of(here, lambda _count: None)
         if found != style.digest:
             here.unlink()
             raise Unavailable(f"{what} has the digest {found.hex()}, the catalog says {style.digest.hex()}")
         here.rename(style.path)
         for folder in sorted((path for path in partial.rglob("*") if path.is_dir()), reverse=True):
             folder.rmdir()
+
+
+def _digest_of(path: Path, on_bytes: Callable[[int], None]) -> Digest:
+    try:
+        return hash_file(path, on_bytes)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror})") from error

@@ -3,13 +3,12 @@
 Knows nothing of torch. Spec: SPEC.md §7.5 (styles).
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from node.adapters.engine.weights import CHUNK_BYTES, ModelFault, digest_lines, digest_of_lines
+from node.adapters.engine.weights import ModelFault, digest_lines, digest_of_lines, hash_file
 from protocol.task.model import CatalogModel
 from protocol.units import Digest
 
@@ -62,18 +61,12 @@ def style_lines(styles: Sequence[StyleFile], on_bytes: Callable[[int], None] = l
         ModelFault: One is missing, cannot be read, or is not the catalog's.
     """
     for style in styles:
-        one = hashlib.sha256()
         try:
-            with style.path.open("rb") as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    one.update(chunk)
-                    on_bytes(len(chunk))
+            found = hash_file(style.path, on_bytes)
         except OSError as error:
             raise ModelFault("model_missing", f"{style.path}: {error.strerror}") from error
-        if one.digest() != style.digest:
-            raise ModelFault(
-                "model_corrupt", f"{style.path} has the digest {one.hexdigest()}, which is not the catalog's"
-            )
+        if found != style.digest:
+            raise ModelFault("model_corrupt", f"{style.path} has the digest {found.hex()}, which is not the catalog's")
     return named_lines(styles)
 
 

@@ -147,17 +147,27 @@ def digest_lines(
     """
     lines = []
     for name in read_files(folder, checkpoint):
-        one = hashlib.sha256()
         path = path_of(folder, name, checkpoint)
         try:
-            with path.open("rb") as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    one.update(chunk)
-                    on_bytes(len(chunk))
+            digest = hash_file(path, on_bytes)
         except OSError as error:
             raise ModelFault("model_missing", f"{path}: {error}") from error
-        lines.append(f"{one.hexdigest()}  {name}\n")
+        lines.append(f"{digest.hex()}  {name}\n")
     return "".join(lines)
+
+
+def hash_file(path: Path, on_bytes: Callable[[int], None]) -> Digest:
+    """Compute the SHA-256 of a file, telling how many more bytes are read.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    one = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            one.update(chunk)
+            on_bytes(len(chunk))
+    return Digest(one.digest())
 
 
 def digest_of_lines(lines: str) -> Digest:
