@@ -14,8 +14,8 @@ from typing import Any
 
 from PIL import Image
 
-from node.adapters.engine.child_process import child_environment
 from node.adapters.engine.pipeline import Manner, Painter, Wish, prepare
+from node.child_environment import child_environment
 
 MODEL = Path(__file__).parents[2] / "node" / "models" / "pocket-emoji"
 EDGE = 128

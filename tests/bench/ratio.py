@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import trio
 
-from node.adapters.engine.child_process import child_environment
+from node.child_environment import child_environment
 from node.devnet import Devnet, devnet
 from node.devnet_plan import DevnetOptions
 from tests.bench.client import Client

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from subprocess import PIPE
 from typing import Final
@@ -21,6 +21,7 @@ from node.adapters.engine.ipc import (
     decode_report,
     encode,
 )
+from node.child_environment import child_environment
 
 PING_INTERVAL_S: Final = 0.5
 MISSED_PINGS_LIMIT: Final = 6
@@ -155,27 +156,6 @@ class ChildProcess:
                 scope.cancel()
             else:
                 on_tick()
-
-
-def child_environment(threads: int, environment: Mapping[str, str]) -> dict[str, str]:
-    """Give the child what it needs of our environment, with its threads set and the network switched off.
-
-    Settings of the node (``CUCKOO_…``) may hold passwords and stay here.
-    """
-    kept = {name: value for name, value in environment.items() if not name.startswith("CUCKOO_")}
-    number = str(threads)
-    return kept | {
-        "OMP_NUM_THREADS": number,
-        "MKL_NUM_THREADS": number,
-        "OPENBLAS_NUM_THREADS": number,
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # cuda:1 is the card that nvidia-smi and its thermometer call 1
-        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin at barriers cost 15 s a picture once others use the cores
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "DIFFUSERS_VERBOSITY": "error",
-    }
 
 
 @asynccontextmanager

@@ -4,11 +4,14 @@ The files come from strangers and a decoder is written in C; and reducing a pict
 Neither may hold up a coordinator, so both happen in a process of their own, with limits (``child``).
 """
 
+import os
 import sys
 from subprocess import DEVNULL
 from typing import Final, final
 
 import trio
+
+from node.child_environment import child_environment
 
 CHILD_MODULE: Final = "node.adapters.pictures.child"
 TIME_LIMIT_S: Final = 180.0
@@ -35,6 +38,7 @@ class ChildComparer:
                 capture_stdout=True,
                 stderr=DEVNULL,
                 check=False,
+                env=child_environment(1, os.environ),
             )
             said = done.stdout.strip()
             return int(said) if done.returncode == 0 and said.isdigit() else None

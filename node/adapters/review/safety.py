@@ -15,6 +15,7 @@ from typing import Final, final
 
 import trio
 
+from node.child_environment import child_environment
 from protocol.errors import ConfigError, Unavailable
 
 CHECKER: Final = "safety_checker"
@@ -104,7 +105,9 @@ class SafetyChecker:
         """Give the process, started where there is none."""
         if self._process is None:
             command = [sys.executable, "-P", "-m", CHILD_MODULE, str(self._folder)]
-            self._process = await trio.lowlevel.open_process(command, stdin=PIPE, stdout=PIPE, env=_environment())
+            self._process = await trio.lowlevel.open_process(
+                command, stdin=PIPE, stdout=PIPE, env=child_environment(1, os.environ)
+            )
             with trio.fail_after(START_LIMIT_S):
                 if await _one_byte(self._process) != READY:
                     raise Unavailable("the safety checker does not start: what it said stands in the log")
@@ -124,16 +127,3 @@ class SafetyChecker:
 async def _one_byte(process: trio.Process) -> bytes:
     assert process.stdout is not None
     return bytes(await process.stdout.receive_some(1))
-
-
-def _environment() -> dict[str, str]:
-    """Give the process what it needs of ours: no settings of the node, which may hold passwords, and no network."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CUCKOO_")}
-    return kept | {
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "DIFFUSERS_VERBOSITY": "error",
-    }

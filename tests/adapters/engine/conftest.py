@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.adapters.engine.child_process import child_environment
 from node.adapters.engine.ipc import (
     MAX_REPORT_BYTES,
     FrameReader,
@@ -27,6 +26,7 @@ from node.adapters.engine.ipc import (
     encode,
 )
 from node.catalog import load_catalog
+from node.child_environment import child_environment
 from protocol.effects import StartJob
 from protocol.events import EngineChanged, JobFailed, JobFinished, JobProgress
 from protocol.units import TaskId, UnixMillis
