@@ -88,8 +88,7 @@ class AppStream:
 
     async def close(self) -> None:
         """End the stream."""
-        with trio.move_on_after(0.5, shield=True):
-            await self._stream.reset()
+        self._stream.abandon()
 
 
 @final

@@ -130,8 +130,7 @@ class Submits:
                 self._peers.judge(peer, Offence.GRAVE, error.rule)
             finally:
                 self._leave(peer, address)
-        with trio.move_on_after(0.5, shield=True):
-            await muxed.reset()
+        muxed.abandon()
 
     def _has_place(self, peer: PeerId, address: str) -> bool:
         if self._of_peer[peer] >= MAX_STREAMS_PER_APP:
