@@ -17,17 +17,17 @@ from node.adapters.pictures import ChildComparer
 from node.adapters.system import SystemClock
 from node.catalog import load_catalog
 from node.compose import NodeInfo, identity_of, run_with
-from node.engine_report import EngineReport
 from node.journal import StructuredJournal
-from node.ports import EventSink, Ports, Ready
+from node.ports import Ports
 from node.settings import CoordinatorSection, NodeRole
 from protocol.effects import StartJob
 from protocol.records import RecheckKept
 from protocol.stake.epoch import epoch_at
-from protocol.units import Epoch, TaskId
+from protocol.units import Epoch
 from tests.node.test_network_in_memory import Network, serving
 from tests.support import networks
 from tests.support.networks import ALICE, BOB, CAROL, DAVE
+from tests.support.wrapped_engine import WrappedEngine
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:hypercorn")
 
@@ -36,30 +36,12 @@ ROWS = (*networks.trio(), networks.row(DAVE, 4, stake=75_000 * 10**18))
 RECHECKS = CoordinatorSection(recheck_percent=25, recheck_newcomer_percent=100, recheck_within_s=1)
 
 
-class OtherColours:
+class OtherColours(WrappedEngine):
     """An engine that draws something else than was ordered."""
-
-    def __init__(self, engine: InstantEngine) -> None:
-        self._engine = engine
-
-    async def run(self, sink: EventSink, *, task_status: Ready = trio.TASK_STATUS_IGNORED) -> None:
-        await self._engine.run(sink, task_status=task_status)
 
     def start(self, job: StartJob) -> None:
         other = job.specification.model_copy(update={"seed": job.specification.seed ^ 1})
-        self._engine.start(replace(job, specification=other))
-
-    def cancel(self, task: TaskId, attempt: int) -> None:
-        self._engine.cancel(task, attempt)
-
-    def rest(self) -> None:
-        self._engine.rest()
-
-    def wake(self) -> None:
-        self._engine.wake()
-
-    def report(self) -> EngineReport:
-        return self._engine.report()
+        super().start(replace(job, specification=other))
 
 
 async def start(network: Network, nursery: trio.Nursery, name: str, role: NodeRole, *, lies: bool = False) -> NodeInfo:

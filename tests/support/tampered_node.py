@@ -19,13 +19,12 @@ import trio
 
 from node import compose
 from node.cli.main import main
-from node.engine_report import EngineReport
-from node.ports import Engine, EventSink, Ports, Ready, Store
-from protocol.effects import StartJob
+from node.ports import EventSink, Ports, Ready, Store
 from protocol.events import Event, JobFinished
 from protocol.records import Record
-from protocol.units import Digest, TaskId
+from protocol.units import Digest
 from tests.support.double_signing import CHEATS
+from tests.support.wrapped_engine import WrappedEngine
 
 GARBAGE = b"a picture that nobody can look at" * 8
 
@@ -50,29 +49,11 @@ class MortalStore:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class GarbageEngine:
+class GarbageEngine(WrappedEngine):
     """An engine whose pictures are none."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
     async def run(self, sink: EventSink, *, task_status: Ready = trio.TASK_STATUS_IGNORED) -> None:
-        await self._engine.run(_Spoiling(sink), task_status=task_status)
-
-    def start(self, job: StartJob) -> None:
-        self._engine.start(job)
-
-    def cancel(self, task: TaskId, attempt: int) -> None:
-        self._engine.cancel(task, attempt)
-
-    def rest(self) -> None:
-        self._engine.rest()
-
-    def wake(self) -> None:
-        self._engine.wake()
-
-    def report(self) -> EngineReport:
-        return self._engine.report()
+        await super().run(_Spoiling(sink), task_status=task_status)
 
 
 class _Spoiling:
