@@ -4,8 +4,9 @@ import fcntl
 import os
 import pty
 import select
-import signal
 import struct
+import subprocess
+import sys
 import termios
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,13 @@ from dataclasses import dataclass
 import pyte
 
 COLUMNS, ROWS = 110, 40
+OWN_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""Makes its input the terminal that Ctrl-C reaches it through, then becomes the command.
+
+In a process of its own: what Python does between a fork and an exec may wait for ever for a lock of another thread.
+"""
 
 
 @dataclass
@@ -43,12 +51,19 @@ def in_terminal(
     """Run a command to its end, or interrupt it by Ctrl-C once ``until`` holds."""
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ.update({"TERM": "xterm-256color", "COLORTERM": "truecolor"} | (environment or {}))
-        os.environ.pop("XTERM_VERSION", None)
-        os.execv(command[0], list(command))
+    terminal, other_end = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    variables = {name: value for name, value in os.environ.items() if name != "XTERM_VERSION"}
+    variables |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | (environment or {})
+    child = subprocess.Popen(
+        [sys.executable, "-ISc", OWN_TERMINAL, *command],
+        env=variables,
+        stdin=other_end,
+        stdout=other_end,
+        stderr=other_end,
+        start_new_session=True,
+    )
+    os.close(other_end)
     seen = Seen(screen, b"", 0)
     end = time.monotonic() + limit_s
     try:
@@ -66,10 +81,9 @@ def in_terminal(
             seen.written += data
             stream.feed(data)
         else:
-            os.kill(child, signal.SIGKILL)
+            child.kill()
             raise AssertionError(f"not over within {limit_s:.0f} s:\n{seen.text}")
     finally:
         os.close(terminal)
-        _, status = os.waitpid(child, 0)
-        seen.code = os.waitstatus_to_exitcode(status)
+        seen.code = child.wait()
     return seen
