@@ -19,6 +19,8 @@ PATIENCE_S: Final = 10.0
 """How long (s) one connection may take, as long as Prometheus waits by default."""
 _MAX_HEADER_BYTES: Final = 8 * 1024
 _READ_BYTES: Final = 4096
+_MAX_UNWANTED_BYTES: Final = 1024 * 1024
+"""What may follow a request's head. It is read and forgotten: to close before it is read loses the answer."""
 _TEXT: Final = "text/plain; charset=utf-8"
 
 
@@ -80,7 +82,10 @@ class MetricsServer:
         data = connection.send(h11.Data(body)) or b""
         await stream.send_all(head + data)
         await stream.send_eof()
-        await stream.receive_some(_READ_BYTES)  # until the other side has it: closing at once may lose the end
+        # Until the other side has the answer and closes: a connection that ends with bytes unread is reset.
+        unwanted = 0
+        while unwanted < _MAX_UNWANTED_BYTES and (read := await stream.receive_some(_READ_BYTES)):
+            unwanted += len(read)
 
     def _answer(self, method: bytes, target: bytes) -> tuple[int, str, bytes]:
         """Give status, content type and body."""

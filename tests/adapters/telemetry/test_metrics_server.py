@@ -45,6 +45,31 @@ def port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
 
 
+HEAD = b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+
+
+async def test_answers__body_still_comes_after_the_answer__is_read_to_its_end(url: str):
+    body = b"x" * 1000
+    with trio.fail_after(5):
+        async with await trio.open_tcp_stream("127.0.0.1", port_of(url)) as stream:
+            await stream.send_all(HEAD % (100 * len(body)) + 10 * body)
+            answer = b"".join([data async for data in stream])
+            for _ in range(90):
+                await stream.send_all(body)
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert answer.endswith(b"GET is what is answered here\n")
+
+
+async def test_answers__body_without_end__is_cut_off(url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(metrics_server, "_MAX_UNWANTED_BYTES", 50_000)
+    with trio.fail_after(5):
+        async with await trio.open_tcp_stream("127.0.0.1", port_of(url)) as stream:
+            await stream.send_all(HEAD % 10**12)
+            with pytest.raises(trio.BrokenResourceError):
+                while True:
+                    await stream.send_all(b"x" * 1000)
+
+
 @pytest.mark.parametrize("sent", [b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n", b"GET /" + b"a" * 20_000])
 async def test_serve__no_http__closes_that_connection_alone(url: str, http: httpx.AsyncClient, sent: bytes):
     with trio.fail_after(5):
