@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Where it is set, every process of a run of tests would compile the same sources, and each worker rewrite all assertions.
+unexport PYTHONDONTWRITEBYTECODE
 PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 PROMPT ?= a red heart
 OUT ?= demo.png
@@ -53,8 +55,9 @@ pictures: $(STAMP) ## Draw the README's strip of all kinds of work through a net
 devnet: $(STAMP) ## Run a whole network here until Ctrl-C
 	$(BIN)/cuckoo devnet
 
+# Three workers for two cores: two of the four longest groups of tests (tests/conftest.py) mostly wait for other processes.
 test: $(STAMP) ## Run all tests
-	$(BIN)/pytest -n 2 --dist loadgroup --durations 20
+	$(BIN)/pytest -n 3 --dist loadgroup --durations 20
 
 sim: $(STAMP) ## Run a simulated network: SEED, MINERS, COORDINATORS, TASKS, LOAD, FAULTS, CHEATS, LATENCY, SELFISH
 	$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED)) $(if $(MINERS),--miners $(MINERS)) \

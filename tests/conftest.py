@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 # No deadline for one example: machines that run tests are shared, and a pause of theirs says nothing about us.
 settings.register_profile("here", deadline=None, print_blob=True)
@@ -15,16 +16,21 @@ settings.register_profile("ci", settings.get_profile("here"), derandomize=True, 
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 ONE_AT_A_TIME = {
-    "real network": (
-        "tests/e2e/",
-        "tests/interop/",
-        "tests/attacks/",
-        "tests/adapters/libp2p/",
-    ),
+    "real processes": ("tests/e2e/",),
+    "real network": ("tests/interop/", "tests/attacks/", "tests/adapters/libp2p/"),
     "real engine": ("tests/adapters/engine/",),
     "real chain": ("tests/contracts/", "tests/adapters/chain/"),
 }
 """Folders whose tests wait for each other: they time real processes, or share a chain that takes seconds to start."""
+SECONDS = {
+    "real processes": 330,
+    "real network": 200,
+    "real engine": 150,
+    "real chain": 100,
+}
+"""Roughly what a group takes on two cores. The longest is begun first, so that nothing long is left at the end."""
+SECONDS_OF_A_TEST = {"tests/sim/": 2.0, "tests/fuzz/": 0.3, "tests/protocol/": 0.03, "tests/": 0.1}
+"""The same for each test of a file in no such group: that of the first folder that it is in."""
 FRESH_SEED = "fresh seed"
 """Property of a test whose value is said at the end of the run, also where it passes."""
 
@@ -33,14 +39,23 @@ def _group(path: str) -> str:
     return next((name for name, folders in ONE_AT_A_TIME.items() if path.startswith(folders)), path)
 
 
+def _seconds(group: str, tests: int) -> float:
+    return SECONDS.get(group) or tests * next(s for folder, s in SECONDS_OF_A_TEST.items() if group.startswith(folder))
+
+
 class OneGroupAtATime(LoadScopeScheduling):
-    """Keeps what belongs together in one process: a folder of ``ONE_AT_A_TIME``, else a file.
+    """Keeps what belongs together in one process: a folder of ``ONE_AT_A_TIME``, else a file. The longest goes first.
 
     Told by the path alone: xdist writes its own groups into an attribute of items that pytest 9.2 reads no more.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         return _group(nodeid.partition("::")[0])
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        longest = max(self.workqueue, key=lambda group: _seconds(group, len(self.workqueue[group])))
+        self.workqueue.move_to_end(longest, last=False)
+        super()._assign_work_unit(node)
 
 
 @pytest.hookimpl(optionalhook=True)
