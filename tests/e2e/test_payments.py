@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +11,18 @@ import pytest
 
 from protocol.notes import NoteName
 from protocol.units import CAI
+from tests.support.commands import command_here
 from tests.support.devnet import Running, devnet, wait_until
 from tests.support.processes import again, done, kill, submitted
 
 pytestmark = pytest.mark.e2e
-CUCKOO = [sys.executable, "-m", "node"]
 
 
 def cuckoo(network: Running, *arguments: str, good: tuple[int, ...] = (0,)) -> str:
     """Run a command on this network; gives what it printed."""
-    environment = os.environ | {"CUCKOO_NETWORK": network.description["network"]}
-    done = subprocess.run([*CUCKOO, *arguments], env=environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode in good, done.stderr
-    return done.stdout
+    code, said, errors = command_here(*arguments, network=Path(network.description["network"]))
+    assert code in good, errors
+    return said
 
 
 def folder_of(node: dict[str, Any]) -> str:

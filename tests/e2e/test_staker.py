@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from protocol.notes import NoteName
+from tests.support.commands import command_here
 from tests.support.devnet import Running, devnet, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -19,12 +21,20 @@ OWNER, VOTER = "owner.json", "voter.json"
 
 def cuckoo(folder: Path, *arguments: str) -> str:
     """Run a command in a folder that has a password file; gives what it printed."""
-    flags = ["--password-file", "password"] if arguments[0] not in {"rewards", "status"} else []
     environment = os.environ | {"CUCKOO_NETWORK": str(folder / "net" / "network.toml")}
-    command = [*CUCKOO, *arguments, *flags]
+    command = [*CUCKOO, *arguments, "--password-file", "password"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def rewards(folder: Path, keystore: str) -> dict[str, Any]:
+    """What an account has and can claim."""
+    asked = ("rewards", "--keystore", keystore, "--json")
+    code, said, errors = command_here(*asked, network=folder / "net" / "network.toml", folder=folder)
+    assert code == 0, errors
+    told: dict[str, Any] = json.loads(said)
+    return told
 
 
 def miners(network: Running) -> int:
@@ -36,8 +46,7 @@ def miners(network: Running) -> int:
 
 def earned(folder: Path, keystore: str) -> int:
     """What an account can claim (wei)."""
-    told = json.loads(cuckoo(folder, "rewards", "--keystore", keystore, "--json"))
-    return sum(int(position["earned_wei"]) for position in told["positions"])
+    return sum(int(position["earned_wei"]) for position in rewards(folder, keystore)["positions"])
 
 
 def test_newcomer__registers_joins_works_and_earns(tmp_path: Path) -> None:
@@ -73,10 +82,10 @@ def test_newcomer__registers_joins_works_and_earns(tmp_path: Path) -> None:
         finally:
             node.send_signal(signal.SIGINT)
             node.wait(10)
-        before = json.loads(cuckoo(tmp_path, "rewards", "--keystore", VOTER, "--json"))
+        before = rewards(tmp_path, VOTER)
         cuckoo(tmp_path, "claim", "--keystore", VOTER)
-        after = json.loads(cuckoo(tmp_path, "rewards", "--keystore", VOTER, "--json"))
+        after = rewards(tmp_path, VOTER)
         assert int(after["balance_wei"]) > int(before["balance_wei"])
         assert "withdraw it from" in cuckoo(tmp_path, "unvote", "3", "all", "--keystore", VOTER)
-        (waiting,) = json.loads(cuckoo(tmp_path, "rewards", "--keystore", VOTER, "--json"))["unbonding"]
+        (waiting,) = rewards(tmp_path, VOTER)["unbonding"]
         assert int(waiting["value_wei"]) == 10_000 * 10**18

@@ -2,24 +2,20 @@
 
 import io
 import json
-import logging
 import sys
 
 import pytest
-import structlog
 
 from node.cli.main import main
 from node.journal import configure_logging
+from tests.support.commands import logging_kept
 
 
-@pytest.fixture
-def logging_kept():
-    """Gives the process its logging back after a test that configures it: its stream may end with the test."""
-    root = logging.getLogger()
-    kept = root.handlers, root.level
-    yield
-    root.handlers, root.level = kept
-    structlog.reset_defaults()
+@pytest.fixture(name="logging_kept")
+def logging_kept_fixture():
+    """Gives the process its logging back after a test that configures it."""
+    with logging_kept():
+        yield
 
 
 @pytest.fixture
