@@ -1,9 +1,7 @@
 """``cuckoo doctor``: what it says of each role, against a real chain, and how it judges what is not to be had here."""
 
-import dataclasses
 import json
 import socket
-import threading
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +11,11 @@ import trio
 from node import keystore
 from node.adapters.chain.devchain import DevnetNode, deploy_devnet
 from node.adapters.control import UnixControl
-from node.adapters.device.nvidia import Card
-from node.adapters.engine.device import DeviceDescription
 from node.configuration import load_params, load_settings
 from node.control import Control
 from node.doctor.chain import judge_clock, judge_escrow, look_at_chain
-from node.doctor.device import describe_device, judge_device, judge_memory, look_at_models
-from node.doctor.findings import Check, Finding, bad, examine, good, in_thread
+from node.doctor.device import look_at_models
+from node.doctor.findings import Finding
 from node.doctor.machine import (
     host_and_port,
     judge_reach,
@@ -32,17 +28,13 @@ from node.doctor.machine import (
     running,
 )
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile
-from protocol.errors import Unavailable
 from protocol.units import CAI, Role, Wei
 from tests.support.anvil import running_anvil
 from tests.support.overlay import peer_of
 
 PASSWORD = "a password for tests"
 PEER = "16Uiu2HAmEWQnHq2jLKJypwVnVoQeFCULuyop6atvq2eWjYSUjzNi"
-GPU = DeviceDescription("cuda", "A card", 24 * 10**9, 20 * 10**9, (8, 9), True, "2.13.0", "CUDA 12.8")
-CPU = DeviceDescription("cpu", "CPU with 2 threads", 8 * 10**9, 4 * 10**9, (0, 0), False, "2.13.0+cpu", "")
 ESCROW = Wei(1000 * CAI)
-CARD = Card("A card", "580.1", 24 * 10**9, 20 * 10**9, 60, 93)
 
 
 class Place:
@@ -179,40 +171,6 @@ def test_doctor__nothing_named__is_misuse(cuckoo):
     code, _, error = cuckoo("doctor")
     assert code == 2
     assert error.startswith("error: --config: name the node's settings")
-
-
-# Time limits
-
-
-async def hang():
-    await trio.sleep_forever()
-
-
-async def test_examine__check_that_hangs__is_red_and_the_others_are_found(autojump_clock):
-    async def fine():
-        return [good("b", "well")]
-
-    checks = [Check("a", hang, 5, "do this"), Check("b", fine)]
-    findings = [finding async for finding in examine(checks)]
-    assert findings == [bad("a", "no answer in 5 s", "do this"), good("b", "well")]
-
-
-@pytest.mark.parametrize("error", [Unavailable("it is gone"), OSError("it is gone")])
-async def test_examine__check_that_fails__is_red(error):
-    async def fail():
-        raise error
-
-    assert [finding async for finding in examine([Check("a", fail, 5, "do this")])] == [
-        bad("a", "it is gone", "do this")
-    ]
-
-
-async def test_in_thread__blocks_for_ever__is_left_behind():
-    never = threading.Event()
-    with trio.move_on_after(0.05) as scope:
-        await in_thread(never.wait)
-    assert scope.cancelled_caught
-    never.set()
 
 
 # Key, folder, ports, reach
@@ -419,49 +377,6 @@ async def test_look_at_chain__gas_account_without_coins__says_how_many_to_send(p
 
 
 # The device
-
-
-@pytest.mark.parametrize(
-    ("wanted", "found", "card", "is_good"),
-    [
-        ("auto", CPU, None, True),
-        ("cpu", CPU, None, True),
-        ("auto", GPU, CARD, True),
-        ("auto", CPU, CARD, False),
-        ("cuda", "Torch not compiled with CUDA enabled", CARD, False),
-        ("cuda:1", "invalid device ordinal", None, False),
-    ],
-)
-def test_judge_device__as_wanted_and_found__is_judged(wanted, found, card, is_good):
-    findings = judge_device(wanted, found, card)
-    assert all(finding.is_good for finding in findings) is is_good
-    assert findings[-1].name == "device"
-    assert is_good is (findings[-1].fix == "")
-
-
-def test_judge_memory__largest_model__must_fit_into_what_is_free():
-    assert judge_memory(GPU, ("sdxl", 7 * 10**9)).is_good
-    full = dataclasses.replace(GPU, free_bytes=5 * 10**9)
-    finding = judge_memory(full, ("sdxl", 7 * 10**9))
-    assert (finding.is_good, finding.name) == (False, "VRAM")
-    assert "sdxl needs about 9.10" in finding.detail
-
-
-async def test_describe_device__cpu_and_one_that_is_not_there__are_told_apart():
-    found = await describe_device("cpu")
-    assert isinstance(found, DeviceDescription)
-    assert (found.device, found.is_gpu) == ("cpu", False)
-    assert found.total_bytes >= found.free_bytes > 0
-    assert DeviceDescription.from_json(found.to_json()) == found
-    absent = await describe_device("cuda:99")
-    assert isinstance(absent, str)
-    assert absent
-
-
-@pytest.mark.parametrize("text", ["[]", "{}", "null", '{"capability": 5}', "{"])
-def test_from_json__what_is_no_description__value_error(text):
-    with pytest.raises(ValueError, match=r"."):
-        DeviceDescription.from_json(text)
 
 
 async def test_look_at_models__unknown_absent_and_not_pinned__are_red_with_what_to_run(place, tmp_path):

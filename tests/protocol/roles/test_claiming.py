@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from protocol.crypto.typed_data import digest
-from protocol.effects import Connect, Effect, FindProviders, OpenStream, SendArtifact, SetTimer
+from protocol.effects import Effect, OpenStream, SendArtifact, SetTimer
 from protocol.events import (
     ActivityChanged,
     EngineChanged,
@@ -13,7 +13,6 @@ from protocol.events import (
     ModelState,
     PeerDown,
     PeerUp,
-    ProvidersFound,
     StakeChanged,
     StreamClosed,
     StreamOpened,
@@ -24,7 +23,6 @@ from protocol.records import ResultCommitted, ResultSettled
 from protocol.roles.announcing import BUSY_PAUSE_MS
 from protocol.roles.claiming import MAX_OPEN_OFFERS
 from protocol.roles.delivering import RESULT_KEPT_MS
-from protocol.roles.discovery import MAX_DIALS, Discovery
 from protocol.roles.miner import FIRST_REOPEN_MS, LAST_REOPEN_MS
 from protocol.roles.open_offers import CHOICE
 from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR
@@ -34,7 +32,7 @@ from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import CAPABILITY_PLACE, decode, encode
 from protocol.wire.messages import AwardNotice, CapabilityUpdate, Claim, Closure, Decline
 from protocol.wire.statements import DeclineStatement
-from protocol.wire.topics import coordinator_key, offers_topic
+from protocol.wire.topics import offers_topic
 from tests.protocol.roles.frames import (
     ALICE_ID,
     BOB_ID,
@@ -350,40 +348,7 @@ def test_capability__is_renewed_also_after_we_were_out_of_the_table_for_a_while(
     assert len(of_kind(seat.wait(25_000), CapabilityUpdate)) >= 1
 
 
-# Discovery
-
-
-def test_found__more_than_one_round_dials__goes_on_behind_them_and_comes_back() -> None:
-    search = Discovery("key", PeerId("own"))
-    peers = [PeerId(f"p{index:03}") for index in range(MAX_DIALS + 10)]
-    rounds = [[e.peer for e in search.found(peers, (), NOW) if isinstance(e, Connect)] for _ in range(2)]
-    assert len(rounds[0]) == len(rounds[1]) == MAX_DIALS
-    assert set(rounds[0]) | set(rounds[1]) == set(peers)
-
-
-def test_found__peer_that_never_connects__is_dialled_again_with_growing_pauses() -> None:
-    search = Discovery("key", PeerId("own"))
-    pauses = []
-    for _ in range(9):
-        effects = search.found([PeerId("dead")], (), NOW)
-        assert [e.peer for e in effects if isinstance(e, Connect)] == ["dead"]
-        pauses += [e.at - NOW for e in effects if isinstance(e, SetTimer)]
-    assert pauses[0] == 1000
-    assert pauses[-1] == 60_000
-    assert pauses == sorted(pauses)
-
-
-def test_found__peer_that_is_connected_or_ourselves__is_not_dialled() -> None:
-    search = Discovery("key", PeerId("own"))
-    effects = search.found([PeerId("own"), PeerId("here")], [PeerId("here")], NOW)
-    assert not [effect for effect in effects if isinstance(effect, Connect)]
-
-
-def test_miner__look_up__is_asked_again_after_its_pause() -> None:
-    seat = MinerSeat()
-    seat.hear(ProvidersFound(coordinator_key(PARAMS.name), (CAROL.peer_id,)))
-    effects = seat.wait(1000)
-    assert [e.key for e in effects if isinstance(e, FindProviders)] == [coordinator_key(PARAMS.name)]
+# Announcing
 
 
 def hear_offer(seat: MinerSeat) -> tuple[Effect, ...]:
