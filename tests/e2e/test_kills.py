@@ -37,7 +37,7 @@ def task_of(network: Running, task: str) -> dict[str, object]:
 
 
 def test_miner__killed_with_the_task__another_delivers_within_the_lease(tmp_path: Path) -> None:
-    with devnet(tmp_path, "--engine", "instant", "--delay-ms", "2500") as network:
+    with devnet(tmp_path, "--engine", "instant", "--delay-ms", "2500", "--miners", "2") as network:
         task = accept(network, "killed-miner")
         wait_until(lambda: any(n["event"] == NoteName.JOB_STARTED for n in network.all_notes(task)), "the job")
         first = network.holder(task)
@@ -51,7 +51,7 @@ def test_miner__killed_with_the_task__another_delivers_within_the_lease(tmp_path
 
 
 def test_coordinator__told_to_stop__the_call_that_waits_gets_its_picture_first(tmp_path: Path) -> None:
-    with devnet(tmp_path, "--engine", "instant", "--delay-ms", "1500") as network:
+    with devnet(tmp_path, "--engine", "instant", "--delay-ms", "1500", "--miners", "1") as network:
         answers: list[httpx.Response] = []
 
         def draw() -> None:
