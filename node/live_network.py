@@ -195,8 +195,11 @@ class LiveView:
                 self._awarded.popitem(last=False)
             self._deeds[node] = replace(known, awards=known.awards + 1)
         elif name is NoteName.TASK_DONE:
-            took = now - self._awarded.pop(task, now)
-            self._deeds[node] = replace(known, done=known.done + 1, work_ms=known.work_ms + took)
+            awarded = self._awarded.pop(task, None)
+            timed, took = (0, 0) if awarded is None else (1, now - awarded)
+            self._deeds[node] = replace(
+                known, done=known.done + 1, work_ms=known.work_ms + took, timed=known.timed + timed
+            )
         elif name in _LOST:
             self._awarded.pop(task, None)
             self._deeds[node] = replace(known, lost=known.lost + 1)

@@ -21,7 +21,9 @@ class Deeds:
     lost: int = 0
     """Awards that it gave up, let expire, or answered with something unusable."""
     work_ms: int = 0
-    """From award to result, of all that are done together (ms), as this coordinator measured it."""
+    """From award to result, of all that were timed together (ms), as this coordinator measured it."""
+    timed: int = 0
+    """Of those done, how many were timed: not those that it had been awarded before this start."""
 
 
 @dataclass(frozen=True, slots=True)

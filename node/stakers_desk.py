@@ -58,6 +58,7 @@ _PROFILE_FIELDS: Final = ("name", "description", "site", "location", "contact")
 _FOR_THE_PAGE: Final = (
     ("NODE: ", ""),
     ("AMOUNT: ", ""),
+    ("amount: ", ""),
     ("--stake: ", ""),
     ("--proof: ", "proof: "),
     ("shorten --description", "shorten the description"),

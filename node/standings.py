@@ -35,13 +35,13 @@ def standings(core: CoordinatorCore, clock: Clock) -> list[dict[str, Any]]:  # A
 
 def in_words(told: dict[str, Any]) -> str:
     """Say of one miner why it stands as it does, in a line."""
-    reasons = [f"{told['delivered']:g} pictures paid"]
+    reasons = [_counted(told["delivered"], "picture") + " paid"]
     if told["lost_leases"]:
-        reasons.append(f"{told['lost_leases']:g} leases lost")
+        reasons.append(_counted(told["lost_leases"], "lease") + " lost")
     if told["passed_ever"]:
-        reasons.append(f"{told['passed_ever']} rechecks passed")
+        reasons.append(_counted(told["passed_ever"], "recheck") + " passed")
     if told["odd_ever"]:
-        reasons.append(f"{told['odd_ever']} pictures that others drew differently (doubt {told['doubt']:g})")
+        reasons.append(f"{_counted(told['odd_ever'], 'picture')} that others drew differently (doubt {told['doubt']:g})")
     if told["left_out_hours"]:
         reasons.append(f"left out for {told['left_out_hours']} h more")
     elif told["paused"]:
@@ -49,3 +49,8 @@ def in_words(told: dict[str, Any]) -> str:
     if not told["connected"]:
         reasons.append("not connected")
     return f"miner {told['id']:<6} {told['standing']:>3} of 100: {', '.join(reasons)}"
+
+
+def _counted(number: float, what: str) -> str:
+    """Count in English."""
+    return f"{number:g} {what}{'' if number == 1 else 's'}"

@@ -47,6 +47,13 @@ def status(
     if node is not None:
         _show_node(node, as_json=as_json)
         return
+    if network == DEFAULT_NETWORK and not network.exists():
+        from protocol.errors import ConfigError
+
+        raise ConfigError(
+            "--network or --node is missing: name the network's file, as a devnet prints it, or the data folder of a "
+            "node that runs here, as --node ~/.cuckoo/miner"
+        )
 
     async def ask(wallet: "Wallet") -> "tuple[list[NodeStake], list[Any], int]":  # Any: what the ABI returns
         from node.stakes import all_nodes

@@ -118,7 +118,7 @@ def test_try_it__a_prompt__becomes_a_picture_with_a_receipt_that_is_checked(chro
     picture = page.get_by_role("img", name=PROMPT)
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 128
-    expect(page.locator("#try-status")).to_contain_text("drawn by miner-")
+    expect(page.locator("#try-status")).to_contain_text("Drawn by miner-")
     page.get_by_role("button", name="Verify").click()
     expect(page.locator("#receipt .checks .yes")).to_have_count(3)
     expect(page.locator("#receipt .checks .open")).to_contain_text("whose signature it is")
@@ -270,7 +270,7 @@ def test_register__pasted_proof__makes_a_node_of_the_wallet(chromium: Browser, n
     page.locator("#proof").fill(RegistrationProof.make(described, key, wallet.address, Role.MINER, LATER).text())
     page.locator("#register-amount").fill("24000")
     page.locator("#profile-name").fill("My GPU")
-    page.get_by_role("button", name="Look at the registration").click()
+    page.get_by_role("button", name="Review the registration").click()
     sign(visitor)
     expect(page.locator("#holdings")).to_contain_text("yours")
     expect(page.locator("#holdings")).to_contain_text("24,000 CAI")
@@ -317,7 +317,7 @@ def test_stake__vote_unvote_withdraw__with_the_wallet_alone(chromium: Browser, n
     visitor = connected(chromium, network, wallet)
     page = visitor.page
     page.get_by_label("Amount (CAI)").fill("1000")
-    page.get_by_role("button", name="Look at the vote").click()
+    page.get_by_role("button", name="Review the vote").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("24,000 CAI")
     expect(dialog).to_contain_text("Gas:")

@@ -223,4 +223,11 @@ def test_deeds__done_and_lost__are_counted_with_the_time_from_award_to_result(wa
     for name in (NoteName.TASK_AWARDED, NoteName.TASK_LEASE_EXPIRED):
         watch.view.note(name, lost, miner=ALICE_ID, attempt=0, reason="silent")
     deeds = next(member.deeds for member in watch.view.members() if member.id == ALICE_ID)
-    assert (deeds.awards, deeds.done, deeds.lost, deeds.work_ms) == (3, 2, 1, 1000)
+    assert (deeds.awards, deeds.done, deeds.lost, deeds.work_ms, deeds.timed) == (3, 2, 1, 1000, 2)
+
+
+def test_deeds__task_that_was_awarded_before_this_start__counts_and_is_not_timed(watch: Watch):
+    watch.draw(ms=700)
+    watch.view.note(NoteName.TASK_DONE, task_of(1), miner=ALICE_ID, attempt=0, ms=136_000)
+    deeds = next(member.deeds for member in watch.view.members() if member.id == ALICE_ID)
+    assert (deeds.done, deeds.work_ms, deeds.timed) == (2, 700, 1)

@@ -32,8 +32,8 @@ def test_standings__of_miners_that_were_heard_of__are_told_with_their_reasons_th
     assert told() == [
         "miner 2        7 of 100: 0 pictures paid, 2 pictures that others drew differently (doubt 12), "
         "left out for 168 h more",
-        "miner 77      33 of 100: 0 pictures paid, 1 leases lost, paused, not connected",
-        "miner 1       66 of 100: 3 pictures paid, 1 rechecks passed",
+        "miner 77      33 of 100: 0 pictures paid, 1 lease lost, paused, not connected",
+        "miner 1       66 of 100: 3 pictures paid, 1 recheck passed",
     ]
 
 

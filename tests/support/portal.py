@@ -41,7 +41,7 @@ class StandingNetwork:
     def members(self) -> Sequence[Member]:
         return (
             Member(StakingId(1), Role.COORDINATOR, 3_000_000 * CAI, True, True),
-            Member(StakingId(2), Role.MINER, 50_000 * CAI, True, True, ("tiny",), 2, 1, Deeds(3, 2, 1, 900)),
+            Member(StakingId(2), Role.MINER, 50_000 * CAI, True, True, ("tiny",), 2, 1, Deeds(3, 2, 1, 900, 2)),
         )
 
     def totals(self) -> Totals:

@@ -31,7 +31,7 @@ def ask(data: Path, request: Mapping[str, Any]) -> dict[str, Any]:  # Any: what 
     except PermissionError as error:
         raise ConfigError(f"the node with the data folder {data} belongs to another user: be that user") from error
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-        raise ConfigError(f"no node runs with the data folder {data}: start it, or name another with --data") from error
+        raise ConfigError(f"no node runs with the data folder {data}: start it, or name another folder") from error
     except OSError as error:
         raise Unavailable(f"the node with the data folder {data} does not answer ({error})") from error
     try:

@@ -23,6 +23,15 @@ A1111_PREFIX: Final = "/sdapi/"
 """Where the shape of errors is that of AUTOMATIC1111: ``error`` is our ``code``."""
 RETRY_AFTER_S: Final = 5
 """When to try again (s) where nothing better is known: a miner joins and claims within it."""
+_INSTEAD: Final = (
+    (("/v1/v1/", "/images/", "/models", "/tasks"), "an OpenAI client's base_url ends in /v1, once; /docs lists all"),
+    (("/v1/images/variations",), "send the picture to /v1/images/edits with a prompt; /docs lists all"),
+    (
+        ("/v1/chat/", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/audio/"),
+        "this network draws pictures, at /v1/images/generations; /docs lists all",
+    ),
+)
+"""How paths begin that clients ask for by mistake, and what they might mean."""
 
 _STATUS: Final = {
     "unknown_model": 404,
@@ -138,7 +147,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _(request: Request, error: HTTPException) -> Response:
         if error.status_code == 404:
-            return not_found("page; /docs lists all").response(request.url.path)
+            return not_found(f"page; {_instead_of(request.url.path)}").response(request.url.path)
         if error.status_code == 405:
             answer = ApiError(405, "method_not_allowed", f"{request.method} is not offered here").response(
                 request.url.path
@@ -167,6 +176,11 @@ def _first_fault(error: RequestValidationError) -> ApiError:
     if fault["type"] == "missing":
         return invalid(f"{name} is required", name)
     return invalid(f"{name}: {fault['msg']}", name)
+
+
+def _instead_of(path: str) -> str:
+    """Say where to look instead of a page that there is not."""
+    return next((hint for starts, hint in _INSTEAD if path.startswith(starts)), "/docs lists all")
 
 
 def _kind(status: int) -> str:

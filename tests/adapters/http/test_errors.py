@@ -227,3 +227,20 @@ async def test_rate__made_up_keys__count_as_one_address(serve: Serve):
         for n in range(3)
     ]
     assert codes == [202, 202, 429]
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("/images/generations", "base_url ends in /v1"),
+        ("/v1/v1/images/generations", "base_url ends in /v1"),
+        ("/v1/images/variations", "send the picture to /v1/images/edits"),
+        ("/v1/chat/completions", "this network draws pictures, at /v1/images/generations"),
+        ("/elsewhere", "there is no such page; /docs lists all"),
+    ],
+)
+async def test_any_path__that_clients_ask_for_by_mistake__says_where_to_look(serve: Serve, path: str, hint: str):
+    served = await serve()
+    answer = await served.http.post(path, json={})
+    assert code_of(answer) == (404, "not_found", None)
+    assert hint in answer.json()["error"]["message"]

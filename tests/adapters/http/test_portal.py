@@ -134,7 +134,7 @@ async def test_network__gateway_requires_a_key__is_public_and_says_so(serve: Ser
         "id": 1, "role": "coordinator", "stake": str(3_000_000 * 10**18), "active": True, "here": True,
     }  # fmt: skip
     assert (miner["places"], miner["free"], miner["models"]) == (2, 1, ["tiny"])
-    assert miner["deeds"] == {"awards": 3, "done": 2, "lost": 1, "work_ms": 900}
+    assert miner["deeds"] == {"awards": 3, "done": 2, "lost": 1, "work_ms": 900, "timed": 2}
     assert told["models"] == [
         {
             "id": "tiny", "title": "A tiny model", "sizes": ["64x64", "128x128"], "default_size": "128x128",

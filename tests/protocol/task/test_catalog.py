@@ -59,7 +59,9 @@ def test_offered__model_without_digest__is_known_and_refused_by_name():
     models = {"tiny": make_model(), "big": make_model(name="big", digest=None)}
     catalog = Catalog(models=models, default="tiny", aliases={"dall-e-2": "big"})
     assert catalog.offered() == ("tiny",)
-    refusal = Impossible("model_not_pinned", "this network's catalog names no digest of big; there are: tiny")
+    refusal = Impossible(
+        "model_not_pinned", "nobody draws with big here: this network's catalog has no digest of it; there are: tiny"
+    )
     assert catalog.refusal(make_specification(model="big")) == refusal
     for name in ("big", "dall-e-2"):
         assert catalog.complete("a cat", seed=1, model=name) == refusal

@@ -30,11 +30,38 @@ function status(kind, text) {
 function onNetwork({ network: found }) {
   at("net-name").textContent = found.network;
   const miners = found.members.filter((member) => member.role === "miner" && member.here).length;
+  if (lostAt) return;
   if (found.ready) status("good", `${miners} ${miners === 1 ? "miner" : "miners"} ready`);
   else status("waiting", found.reason);
 }
 
 let source = null;
+let lostAt = null;
+let heard = null;
+
+/** What is shown is as old as the connection's end: say so until it is back. */
+function lose() {
+  status("bad", "no connection");
+  lostAt ??= new Date();
+  at("lost").textContent =
+    `No connection to this coordinator since ${lostAt.toLocaleTimeString()}: what you see is from then. It is asked again every few seconds.`;
+  at("lost").hidden = false;
+}
+
+/** The stream is open. Steps that passed while it was not are read once, and those that come meanwhile added to them. */
+async function found() {
+  const wasLost = lostAt !== null;
+  lostAt = null;
+  at("lost").hidden = true;
+  heard = [];
+  try {
+    const { happenings } = await askJson("portal/recent");
+    network.begin([...happenings, ...heard]);
+  } finally {
+    heard = null;
+  }
+  if (wasLost) stake.again();
+}
 
 /** Follow the network; a page that nobody looks at lets go, since browsers and coordinators allow only so many. */
 function listen() {
@@ -43,9 +70,14 @@ function listen() {
   if (!source) return;
   const mine = source;
   source.addEventListener("network", (event) => take(JSON.parse(event.data)));
-  source.addEventListener("happenings", (event) => network.happened(JSON.parse(event.data)));
+  source.addEventListener("happenings", (event) => {
+    const steps = JSON.parse(event.data);
+    heard?.push(...steps);
+    network.happened(steps);
+  });
+  source.addEventListener("open", () => found().catch(() => {}));
   source.addEventListener("error", () => {
-    status("bad", "no connection");
+    lose();
     if (mine.readyState === EventSource.CLOSED) setTimeout(() => mine === source && listen(), 5000);
   });
 }
@@ -71,7 +103,6 @@ async function start() {
   listen();
   document.addEventListener("visibilitychange", () => setTimeout(() => document.hidden === (source !== null) && listen(), 3000));
   try {
-    network.happened((await askJson("portal/recent")).happenings, { past: true });
     await readNodes();
   } catch {
     // the chain may be slow: names come with the next look

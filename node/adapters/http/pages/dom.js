@@ -22,6 +22,9 @@ function fill(element, attributes, children) {
   return element;
 }
 
+/** Begin with a capital letter, and end with a full stop if asked to. */
+export const sentence = (text, end = "") => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : end}`;
+
 /** Find by id. */
 export const at = (id) => document.getElementById(id);
 
@@ -94,7 +97,7 @@ export async function ask(path, options = {}) {
   try {
     answer = await fetch(path, { cache: "no-store", credentials: "omit", ...options });
   } catch {
-    throw new Error("this coordinator does not answer: is it still running?");
+    throw Object.assign(new Error("this coordinator does not answer now"), { isPassing: true });
   }
   if (answer.ok) return answer;
   let told = null;
@@ -105,6 +108,7 @@ export async function ask(path, options = {}) {
   }
   const error = new Error(told?.message ?? `the coordinator answered with status ${answer.status}`);
   error.status = answer.status;
+  error.isPassing = answer.status >= 500;
   throw error;
 }
 

@@ -4,6 +4,8 @@ import { askJson } from "./dom.js";
 
 /** `network` as `/portal/network` gives it, `listed` as `/portal/nodes`, `names` of nodes by id. */
 export const known = { network: null, listed: [], names: new Map() };
+/** The first digits of the tasks that this page handed in. */
+export const ours = new Set();
 const listeners = new Set();
 
 /** Hear of every change, and of what is known already. */

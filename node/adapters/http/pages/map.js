@@ -74,6 +74,7 @@ export class NetworkMap {
     this.hub = s("g", { class: "node hub", transform: `translate(${this.centre.x} ${this.centre.y})` },
       s("path", { d: hexagon(40), class: "body" }),
       s("path", { d: hexagon(40), class: "wave" }),
+      s("rect", { x: -82, y: 46, width: 164, height: 40, class: "back" }), // no line runs through the words
       s("text", { class: "inside", y: 5 }, own ? `#${own.id}` : "…"),
       s("text", { class: "name", y: 62 }, own ? nameOf(own.id) : "this coordinator"),
       s("text", { class: "small", y: 79 }, own ? `${short(own.stake)} CAI · this coordinator` : "not active yet"));
@@ -85,7 +86,7 @@ export class NetworkMap {
     const body = member.role === "miner" ? s("circle", { r: radius, class: "body" }) : s("path", { d: hexagon(radius), class: "body" });
     const group = s("g", { class: `node ${member.role}`, transform: `translate(${x} ${y})` },
       s("title"), body, member.role === "miner" ? s("circle", { r: radius + 5, class: "turning" }) : null,
-      radius > 12.9 ? s("text", { class: "inside", y: 4 }, String(member.id)) : null);
+      radius > 12.9 ? s("text", { class: "inside", y: 4 }, `${member.id > 99 ? "" : "#"}${member.id}`) : null);
     if (named) {
       const above = y < this.centre.y - 20;
       group.append(
@@ -109,6 +110,12 @@ export class NetworkMap {
     const state = !member.active ? "inactive" : member.here ? (busy ? "drawing" : "free") : "not connected here";
     place.group.querySelector("title").textContent =
       `${nameOf(member.id)} (${member.role} ${member.id}): ${short(member.stake)} CAI, ${state}`;
+  }
+
+  /** Who works is told anew. */
+  forget() {
+    this.working.clear();
+    for (const place of this.places.values()) this.refresh(place.member);
   }
 
   isWorking(id) {

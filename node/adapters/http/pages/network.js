@@ -1,26 +1,39 @@
 // The live network: figures, the map, the latest tasks, and a table of the same for those who cannot see a map.
 
 import { at, cai, cell, h, seconds, short, tag } from "./dom.js";
-import { follow, known, nameOf } from "./known.js";
+import { follow, known, nameOf, ours } from "./known.js";
 import { NetworkMap } from "./map.js";
 
 const MAX_TASKS = 9;
 const MAX_ELSEWHERE = 4;
 const MAX_ROWS = 100;
+const NAMES = ["Miners connected", "Free places", "Pictures made", "In the works", "Staked", "A picture takes"];
 const STEPS = ["offered", "claimed", "drawing", "done"];
 let map = null;
+let isRead = false;
+let names = null;
 const tasks = new Map();
 
 export function start() {
   map = new NetworkMap(at("map"));
+  figures(NAMES.map((name) => [name, "–", " "]));
   follow(show);
 }
 
-/** Take in steps of tasks; those of the past are not drawn on the map. */
-export function happened(steps, { past = false } = {}) {
+/** Forget all tasks, and take in the latest steps instead: of those that ended meanwhile nothing else would tell. */
+export function begin(steps) {
+  isRead = true;
+  tasks.clear();
+  map.forget();
+  steps.forEach(note);
+  showTasks();
+}
+
+/** Take in steps of tasks. */
+export function happened(steps) {
   for (const step of steps) {
     note(step);
-    if (!past) map.happened(step);
+    map.happened(step);
   }
   showTasks();
 }
@@ -45,7 +58,7 @@ function note(step) {
       task.stage = Math.max(task.stage, 2);
       break;
     case "task.awarded":
-      Object.assign(task, { stage: 3, miner: step.miner, problem: null });
+      Object.assign(task, { stage: 3, miner: step.miner, problem: null, awarded: step.at });
       break;
     case "task.done":
       Object.assign(task, { stage: 4, took: step.ms });
@@ -73,7 +86,8 @@ function note(step) {
 const words = (reason) => String(reason ?? "").replaceAll("_", " ");
 
 function showTasks() {
-  at("feed-empty").hidden = tasks.size > 0;
+  names = known.names;
+  at("feed-empty").hidden = tasks.size > 0 || !isRead;
   at("feed").replaceChildren(...[...tasks.values()].reverse().map(taskRow));
 }
 
@@ -82,7 +96,7 @@ function taskRow(task) {
   const kind = task.stage === 5 ? "failed" : task.stage === 4 ? "done" : task.stage === 3 ? "drawing" : "open";
   return h("li", { class: kind },
     h("span", { class: "mono id" }, task.id.slice(0, 6)),
-    h("span", { class: "what" }, sentence(task)),
+    h("span", { class: "what" }, sentence(task), ours.has(task.id) ? tag("good", "yours") : null),
     h("span", { class: "steps", "aria-hidden": "true" }, ...stages));
 }
 
@@ -101,29 +115,38 @@ function ofOurs(task) {
   const claims = `${task.claims.size} ${task.claims.size === 1 ? "claim" : "claims"}`;
   if (task.stage === 5) return `ended without a picture: ${task.problem}`;
   if (task.stage === 4) return `${nameOf(task.miner)} drew it in ${seconds(task.took)}`;
-  if (task.stage === 3) return `${nameOf(task.miner)} draws it`;
+  if (task.stage === 3) return `${nameOf(task.miner)} draws it${isNext(task) ? " next" : ""}`;
   if (task.stage === 2) return `${claims}, about to be awarded`;
   if (task.problem) return `${task.problem}, offered again`;
   return task.stage === 1 ? "offered to all miners" : "waits for its offer";
 }
 
+/** Whether its miner has as many earlier tasks as it draws at once: it is given one more meanwhile. */
+function isNext(task) {
+  const places = known.network?.members.find((member) => member.id === task.miner)?.places;
+  const before = [...tasks.values()].filter((one) => one.stage === 3 && one.miner === task.miner && one.awarded < task.awarded);
+  return Boolean(places) && before.length >= places;
+}
+
 function show({ network }) {
   map.show(network);
+  if (names !== known.names) showTasks();
   const miners = network.members.filter((member) => member.role === "miner");
   const here = miners.filter((member) => member.here);
   const sum = (key) => here.reduce((total, member) => total + (member[key] ?? 0), 0);
   const staked = network.members.reduce((total, member) => total + BigInt(member.stake), 0n);
   const { totals } = network;
-  const done = miners.reduce((total, member) => total + member.deeds.done, 0);
+  const timed = miners.reduce((total, member) => total + member.deeds.timed, 0);
   const worked = miners.reduce((total, member) => total + member.deeds.work_ms, 0);
-  figures([
-    ["Miners connected", String(here.length), `of ${miners.length} registered`],
-    ["Free places", `${sum("free")}`, `of ${sum("places")} at once`],
-    ["Pictures made", totals.done.toLocaleString("en-US"), totals.failed ? `${totals.failed} ended without one` : "since this start"],
-    ["In the works", totals.open.toLocaleString("en-US"), totals.open === 1 ? "task" : "tasks"],
-    ["Staked", short(staked.toString()), "CAI"],
-    ["A picture takes", done ? seconds(worked / done) : "–", "on average"],
-  ]);
+  const shown = [
+    [String(here.length), `of ${miners.length} registered`],
+    [`${sum("free")}`, `of ${sum("places")} at once`],
+    [totals.done.toLocaleString("en-US"), totals.failed ? `${totals.failed} failed` : "since this start"],
+    [totals.open.toLocaleString("en-US"), totals.open === 1 ? "task" : "tasks"],
+    [short(staked.toString()), "CAI"],
+    [timed ? seconds(worked / timed) : "–", timed ? "on average" : "none made yet"],
+  ];
+  figures(shown.map((figure, index) => [NAMES[index], ...figure]));
   const rows = network.members.slice(0, MAX_ROWS);
   at("members").tBodies[0].replaceChildren(...rows.map((member) => memberRow(member, network.own_id)));
   at("members-note").textContent =

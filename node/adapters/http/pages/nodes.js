@@ -69,7 +69,7 @@ function rowOf(node, member) {
   return {
     node, name, deeds, here: member?.here ?? false,
     success: ended ? deeds.done / ended : null,
-    speed: deeds?.done ? deeds.work_ms / deeds.done : null,
+    speed: deeds?.timed ? deeds.work_ms / deeds.timed : null,
     text: [name, `#${node.id}`, node.id, ...Object.values(node.profile), node.owner, node.key].join(" ").toLowerCase(),
   };
 }
@@ -99,7 +99,7 @@ function tableRow({ node, name, deeds, success, speed }) {
       h("p", {}, "owner ", address(node.owner)))),
     cell("Stake", { class: "num", title: `own ${cai(node.own)}, votes ${cai(node.votes)}` },
       h("div", {}, `${short(stake.toString())} CAI`,
-        h("small", { class: "muted" }, h("br"), `${number(node.votes, 2)} by voters`), split(node, stake))),
+        h("small", { class: "muted" }, h("br"), node.votes === "0" ? "no votes yet" : `${number(node.votes, 2)} of it votes`), node.votes === "0" ? null : split(node, stake))),
     cell("Commission", { class: "num" }, h("span", {}, percent(node.commission_bps),
       node.next_commission_at ? h("small", { class: "muted" }, h("br"), `then ${percent(node.next_commission_bps)}`) : null)),
     cell("State", {}, h("span", {}, tag(state, node.state), node.jailed_until ? h("small", { class: "muted" }, ` ${left(node.jailed_until)}`) : null,

@@ -4,7 +4,7 @@
 // It checks what the browser can check by itself, and says how to check the rest elsewhere.
 
 import { cai, h } from "./dom.js";
-import { called } from "./known.js";
+import { called, known } from "./known.js";
 
 const MEANING = {
   task: "the task that the receipt is for",
@@ -13,9 +13,11 @@ const MEANING = {
   coordinator: "who owes the price, and signed this",
   miner: "who drew it and is paid",
   attempt: "how often the task had been given to somebody before",
-  price: "what the picture was worth (wei)",
-  accepted: "when the coordinator accepted it (unix ms)",
+  price: "what the picture was worth, in wei",
+  accepted: "when the coordinator accepted it, in milliseconds since 1970",
 };
+
+const IN_WORDS = { price: cai, accepted: (ms) => new Date(Number(ms)).toLocaleString() };
 
 export function showReceipt(parent, { receipt, picture, task, end }) {
   const { statement, voucher } = receipt;
@@ -32,11 +34,11 @@ export function showReceipt(parent, { receipt, picture, task, end }) {
     h("p", { class: "hint" }, "To check the signature against the staking contract, save both files and run, with your own copy of Cuckoo and a chain node that you trust:"),
     h("pre", {}, h("code", {}, "cuckoo verify receipt.json --artifact picture.png --network network.toml")));
   const fields = Object.entries(MEANING).map(([name, meaning]) => [
-    h("dt", {}, name), h("dd", {}, h("span", { class: "mono" }, String(statement[name])), h("br"), h("small", { class: "muted" }, meaning))]);
+    h("dt", {}, name), h("dd", {}, h("span", { class: "mono" }, String(statement[name])), h("br"), h("small", { class: "muted" }, meaning, IN_WORDS[name] ? `: ${IN_WORDS[name](statement[name])}` : ""))]);
   parent.replaceChildren(h("div", { class: "receipt" },
     h("header", {},
       h("div", {}, h("h2", {}, "Receipt"),
-        h("p", { class: "hint" }, `${called(statement.coordinator)} owes ${called(statement.miner)} ${cai(statement.price)} for this picture, and signed so on ${when.toLocaleString()}.`)),
+        h("p", { class: "hint" }, `${called(statement.coordinator)} owes ${called(statement.miner)} ${cai(statement.price)} for this picture, and signed so on ${when.toLocaleString()}.${known.network?.requires_key ? "" : " You owe nothing."}`)),
       button),
     checks, how,
     h("details", {}, h("summary", {}, "What was signed, field by field"),

@@ -1,7 +1,7 @@
 // Make a picture: hand a task in, follow it, show the picture and its receipt.
 
-import { at, ask, askJson, h, seconds } from "./dom.js";
-import { called, follow, known } from "./known.js";
+import { at, ask, askJson, h, seconds, sentence } from "./dom.js";
+import { called, follow, known, ours } from "./known.js";
 import { showReceipt } from "./receipt.js";
 import { readEvents } from "./sse.js";
 
@@ -9,7 +9,11 @@ const IDEAS = ["a red heart", "a sleepy cat", "a green tree", "a rocket in space
 const STAGES = [["queued", "Accepted"], ["offered", "Offered"], ["claimed", "Being drawn"], ["done", "Done"]];
 const NARROW_PX = 900;
 const LAST = new Set(["done", "failed"]);
+const TASK_DIGITS = 12;
+const ASK_AGAIN_MS = 2000;
+const PATIENCE_MS = 600_000; // for a coordinator that does not answer: it keeps what it accepted
 let running = null;
+let lastTask = null;
 let shownUrl = null;
 let offered = "";
 
@@ -21,15 +25,28 @@ export function start() {
     event.preventDefault();
     run();
   });
+  at("prompt").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) at("try-form").requestSubmit();
+  });
   at("stop").addEventListener("click", stop);
+  at("again").addEventListener("click", () => run(lastTask));
+  setInterval(tick, 500);
   stages(-1);
   follow(showModels);
 }
 
-export const open = () => known.network && showModels(known);
+/** Show the form; a task that the address names is looked for, so that a page that was loaded anew finds its picture. */
+export function open(query) {
+  if (known.network) showModels(known);
+  const task = query.get("task");
+  if (task && task !== lastTask && /^[0-9a-f]{64}$/.test(task)) run(task);
+}
 
 function showModels({ network }) {
   at("key-field").hidden = !network.requires_key;
+  at("try-cost").textContent = network.requires_key
+    ? "It needs an API key of this coordinator, and counts as ordered with it."
+    : "It costs you nothing: this coordinator pays the miner.";
   at("key").placeholder = network.requires_key ? "sk-…" : "not needed here";
   at("go").disabled = running !== null || !network.models.length;
   const now = JSON.stringify(network.models.map((model) => [model.id, model.sizes]));
@@ -70,44 +87,61 @@ function request() {
   return body;
 }
 
-async function run() {
+/** Have a picture made, or go on with a task that was handed in before. */
+async function run(task = null) {
   if (running) return;
-  const mine = (running = { task: null, begun: performance.now(), stopped: false });
+  const mine = (running = { task, begun: performance.now(), stopped: false, phase: "", doing: "", isResumed: task !== null });
+  const byKeyboard = document.activeElement === at("go");
   problem(null);
-  at("receipt").hidden = true;
-  at("downloads").hidden = true;
+  for (const id of ["receipt", "downloads", "again"]) at(id).hidden = true;
   at("go").disabled = true;
   at("stop").hidden = false;
+  if (byKeyboard) at("stop").focus();
   canvas(h("p", {}, "Looking for a miner…"));
   stages(0);
-  say("handing it in");
+  say(task ? "Looking for your picture" : "Handing it in");
   if (innerWidth < NARROW_PX) at("canvas").scrollIntoView({ block: "center" });
   try {
-    const options = { method: "POST", headers: { "Content-Type": "application/json", ...headers() }, body: JSON.stringify(request()) };
-    const accepted = await askJson("v1/tasks", options);
-    mine.task = accepted.task;
-    const end = await followTask(accepted, mine);
+    mine.task ??= await handIn();
+    lastTask = mine.task;
+    ours.add(mine.task.slice(0, TASK_DIGITS));
+    history.replaceState(null, "", `#try?task=${mine.task}`);
+    const end = await followTask(mine);
     if (end.stage === "failed") throw new Error(failure(end.reason));
-    await finish(accepted, end, mine);
+    await finish(end, mine);
   } catch (error) {
-    problem(error.status === 401 ? keyNeeded() : error.message);
     canvas(h("p", {}, "No picture this time."));
     stages(-1);
-    say("");
+    if (mine.stopped) say("You stopped it.");
+    else {
+      say("");
+      problem(error.status === 401 ? keyNeeded() : error.status === 404 && task ? GONE : sentence(error.message, "."));
+      at("again").hidden = !error.isPassing || mine.task === null;
+    }
   } finally {
     running = null;
+    at("try-detail").textContent = "";
     at("go").disabled = !known.network?.models.length;
+    if (document.activeElement === at("stop")) at("go").focus();
     at("stop").hidden = true;
   }
 }
 
-/** Follow a task to its end, also over a stream that breaks. */
-async function followTask(accepted, mine) {
-  for (let tries = 0; tries < 20; tries += 1) {
+const GONE = "This picture is not here any more, or it was made for somebody else.";
+
+async function handIn() {
+  const options = { method: "POST", headers: { "Content-Type": "application/json", ...headers() }, body: JSON.stringify(request()) };
+  return (await askJson("v1/tasks", options)).task;
+}
+
+/** Follow a task to its end, also over a stream that breaks, and while the coordinator is started again. */
+async function followTask(mine) {
+  for (let silentSince = performance.now(); performance.now() - silentSince < PATIENCE_MS; ) {
     let end = null;
     try {
-      const answer = await ask(accepted.events.slice(1), { headers: headers() });
+      const answer = await ask(`v1/tasks/${mine.task}/events`, { headers: headers() });
       await readEvents(answer, (_, update) => {
+        silentSince = performance.now();
         progress(update, mine);
         if (LAST.has(update.stage)) end = update;
       });
@@ -115,17 +149,36 @@ async function followTask(accepted, mine) {
       if (error.status && error.status !== 429 && error.status < 500) throw error;
     }
     if (end) return end;
-    say("the connection broke; asking again");
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    if (mine.stopped) throw new Error("stopped");
+    mine.phase = "";
+    mine.doing = "";
+    say("No connection: asking again. The coordinator keeps what it accepted, so your picture may be drawn meanwhile.");
+    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
   }
-  throw new Error("this coordinator does not answer any more; the task may still be drawn");
+  throw Object.assign(new Error("this coordinator does not answer any more; your picture may still be drawn"), { isPassing: true });
+}
+
+/** Show a sign of life: how long it takes so far, and why nobody draws yet. */
+function tick() {
+  if (!running) return;
+  const took = seconds(performance.now() - running.begun);
+  const waits = running.phase === "offered" ? crowd() : "";
+  at("try-detail").textContent = [running.doing, waits, took].filter(Boolean).join(" · ");
+}
+
+function crowd() {
+  const miners = (known.network?.members ?? []).filter((member) => member.role === "miner" && member.here);
+  const free = miners.reduce((sum, miner) => sum + (miner.free ?? 0), 0);
+  if (free) return "";
+  const others = Math.max(0, known.network.totals.open - 1);
+  return `${miners.length === 1 ? "the one miner is" : `all ${miners.length} miners are`} at work, ${others} other ${others === 1 ? "task is" : "tasks are"} unfinished`;
 }
 
 function progress(update, mine) {
-  const took = seconds(performance.now() - mine.begun);
+  mine.phase = update.stage;
   if (update.stage === "offered") {
     stages(1);
-    say("offered to the miners; the draw decides who comes first");
+    say("Offered to the miners; the draw decides who comes first");
   } else if (update.stage === "claimed") {
     stages(2);
     say(`${called(update.miner)} won the draw`);
@@ -133,38 +186,40 @@ function progress(update, mine) {
   } else if (update.stage === "progress") {
     stages(2);
     at("progress").value = update.steps ? update.step / update.steps : 0;
-    say(`${called(update.miner)} draws: step ${update.step} of ${update.steps}, ${took}`);
+    say(`${called(update.miner)} draws`);
+    mine.doing = `step ${update.step} of ${update.steps}`;
     if (update.preview) canvas(h("img", { src: update.preview, alt: "Preview of the picture", class: "preview" }));
   }
+  tick();
 }
 
-async function finish(accepted, end, mine) {
+async function finish(end, mine) {
   const answer = await ask(end.url.slice(1));
   const picture = await answer.blob();
   if (shownUrl) URL.revokeObjectURL(shownUrl);
   shownUrl = URL.createObjectURL(picture);
-  canvas(h("img", { src: shownUrl, alt: at("prompt").value.trim() }));
+  canvas(h("img", { src: shownUrl, alt: at("prompt").value.trim() || "The picture that you asked for" }));
   stages(3);
   at("progress").value = 1;
-  say(`drawn by ${called(end.miner)} in ${seconds(performance.now() - mine.begun)}`);
-  const receipt = await askJson(`v1/receipts/${accepted.task}`, { headers: headers() });
+  say(`Drawn by ${called(end.miner)}${mine.isResumed ? "" : ` in ${seconds(performance.now() - mine.begun)}`}`);
+  const receipt = await askJson(`v1/receipts/${mine.task}`, { headers: headers() });
   const receiptFile = new Blob([JSON.stringify(receipt)], { type: "application/json" });
   const receiptUrl = URL.createObjectURL(receiptFile);
   at("downloads").replaceChildren(
     h("a", { class: "button", href: shownUrl, download: "picture.png" }, "Save the picture"),
     h("a", { class: "button", href: receiptUrl, download: "receipt.json" }, "Save the receipt"));
   at("downloads").hidden = false;
-  showReceipt(at("receipt"), { receipt, picture, task: accepted.task, end });
+  showReceipt(at("receipt"), { receipt, picture, task: mine.task, end });
 }
 
 async function stop() {
-  const task = running?.task;
-  if (!task) return;
-  running.stopped = true;
+  const mine = running;
+  if (!mine?.task) return;
+  mine.stopped = true;
   try {
-    await ask(`v1/tasks/${task}`, { method: "DELETE", headers: headers() });
+    await ask(`v1/tasks/${mine.task}`, { method: "DELETE", headers: headers() });
   } catch (error) {
-    problem(error.message);
+    problem(`It may still be drawn: ${error.message}.`);
   }
 }
 
@@ -176,7 +231,7 @@ function keyNeeded() {
 }
 
 function failure(reason) {
-  if (reason === "cancelled") return "You stopped it.";
+  if (reason === "cancelled") return "It was stopped before there was a picture.";
   if (reason === "no_miner") return "No miner took it in time: all may be busy. Try again.";
   if (reason === "deadline") return "It was not drawn in time. Try again.";
   return `It ended without a picture: ${String(reason ?? "unknown").replaceAll("_", " ")}.`;
@@ -193,7 +248,10 @@ function stages(reached) {
   if (reached < 2) at("progress").value = 0;
 }
 
-const say = (text) => { at("try-status").textContent = text; };
+/** Say it once: what changes all the time is no news to those who have the page read to them. */
+function say(text) {
+  if (at("try-status").textContent !== text) at("try-status").textContent = text;
+}
 
 function problem(text) {
   at("try-problem").hidden = !text;

@@ -87,12 +87,13 @@ export class Account {
 
 const chainOf = async (provider) => Number(await provider.request({ method: "eth_chainId" }));
 
-/** Say what went wrong in a person's words. */
-export function words(error) {
+/** Say what went wrong in a person's words; `coin` is what the chain takes for gas. */
+export function words(error, coin = "of the chain’s own coin") {
   const code = error?.code ?? error?.data?.originalError?.code;
   if (code === REFUSED) return "You said no in your wallet. Nothing was sent.";
   if (code === -32002) return "Your wallet waits for you already: open it.";
   const text = error?.data?.message ?? error?.message ?? String(error);
+  if (/insufficient funds/i.test(text)) return `Your account has too little ${coin} to pay for the gas. Send it some, then try again.`;
   const reason = /(?:Staking|Faucet|ERC20|erc20|Settlement): [^"'\n]+/.exec(text);
   return reason ? `The contract refuses: ${reason[0]}` : String(text).slice(0, 400);
 }
