@@ -41,7 +41,9 @@ def in_words(told: dict[str, Any]) -> str:
     if told["passed_ever"]:
         reasons.append(_counted(told["passed_ever"], "recheck") + " passed")
     if told["odd_ever"]:
-        reasons.append(f"{_counted(told['odd_ever'], 'picture')} that others drew differently (doubt {told['doubt']:g})")
+        reasons.append(
+            f"{_counted(told['odd_ever'], 'picture')} that others drew differently (doubt {told['doubt']:g})"
+        )
     if told["left_out_hours"]:
         reasons.append(f"left out for {told['left_out_hours']} h more")
     elif told["paused"]:

@@ -14,11 +14,11 @@ from node.network_file import read_network
 from node.registration_proof import RegistrationProof
 from protocol.crypto.keys import NodeKey
 from protocol.units import CAI, Role
-from tests.support.browser import LIMIT_MS, Visitor, Wallet, running_chromium, visitor_of
+from tests.support.browser import LIMIT_MS, running_chromium, visitor_of
 from tests.support.devnet import Running, devnet
+from tests.support.portal_visit import PHONE, connected, sign, wallet_on
 
 pytestmark = pytest.mark.e2e
-PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
 PROMPT = "a red heart that nobody but the miner sees"
 LATER = 2**32
 VIEWS = {"network": "#members tbody tr", "try": "#go:enabled", "nodes": "#leaders tbody tr", "stake": ".facts"}
@@ -39,34 +39,6 @@ def network(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder = tmp_path_factory.mktemp("portal")
     with devnet(folder, "--engine", "instant", "--delay-ms", "400", "--miners", "2") as running:
         yield running
-
-
-def wallet_on(network: Running, **changes: object) -> Wallet:
-    """A wallet with a new account, which the chain lets act."""
-    chain = network.description["chain"]
-    address = "0x" + secrets.token_hex(20)
-    wallet = Wallet(chain["rpc_url"], address, chain["chain_id"], **changes)  # type: ignore[arg-type]
-    wallet.rpc("anvil_impersonateAccount", address)
-    return wallet
-
-
-def connected(chromium: Browser, network: Running, wallet: Wallet) -> Visitor:
-    """Somebody who has connected his wallet and taken CAI from the faucet."""
-    visitor = visitor_of(chromium, network.url, wallet)
-    visitor.visit("stake?node=3")
-    visitor.page.get_by_role("button", name="Connect Browser wallet").click()
-    visitor.page.get_by_role("button", name="Take CAI from the faucet").click()
-    sign(visitor)
-    expect(visitor.page.locator("#balance")).to_have_text("25,000")
-    return visitor
-
-
-def sign(visitor: Visitor) -> None:
-    """Look at what is to be signed, and sign all of it."""
-    dialog = visitor.page.get_by_role("dialog")
-    dialog.locator("#sign").click()
-    expect(dialog.get_by_text("Done.", exact=True)).to_be_visible()
-    dialog.get_by_role("button", name="Close").click()
 
 
 def test_network__task_of_somebody_else__is_seen_as_it_happens(chromium: Browser, network: Running):
@@ -229,6 +201,7 @@ def test_views__each_of_them__keeps_nobody_out(chromium: Browser, network: Runni
     for view, sign_of_life in VIEWS.items():
         visitor.visit(view)
         expect(page.locator(sign_of_life).first).to_be_visible()
+        page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
         found[view] = visitor.barriers()
     page.get_by_role("button", name="Connect Browser wallet").click()
     page.locator("#faucet").click()
@@ -329,6 +302,9 @@ def test_stake__vote_unvote_withdraw__with_the_wallet_alone(chromium: Browser, n
         staking.lower(),
     ]
     expect(page.locator("#holdings")).to_contain_text("1,000 CAI")
+    expect(page.locator("#unvote-3")).to_have_text("Take all back")
+    page.locator("#part-3").fill("1000")
+    expect(page.locator("#unvote-3")).to_have_text("Take back")
     page.locator("#unvote-3").click()
     sign(visitor)
     expect(page.locator("#releases")).to_contain_text("1,000 CAI from")

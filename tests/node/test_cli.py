@@ -142,7 +142,10 @@ def test_version__shows_it(cuckoo):
         (["demo", "x", "--bench", "1"], "error: --bench: 1 is not at least 2, of which a spread can be told"),
         (["submit", "x", "--out", "/proc/x.png"], "error: --out: the folder /proc "),
         (["verify", "none.json"], "error: none.json: no such file"),
-        (["status"], "error: --network or --node is missing: name the network's file, as a devnet prints it, or the data"),
+        (
+            ["status"],
+            "error: --network or --node is missing: name the network's file, as a devnet prints it, or the data",
+        ),
     ],
 )
 def test_mistake__typed__one_line_and_exit_code_two(cuckoo, arguments, line):

@@ -49,6 +49,8 @@ class Wallet:
     knows_chain: bool = True
     refuses: bool = False
     """Whether its owner says no to the next transaction."""
+    is_poor: bool = False
+    """Whether the next transaction finds too little of the chain's coin."""
     added: list[dict[str, Any]] = field(default_factory=list)
     sent: list[dict[str, Any]] = field(default_factory=list)
 
@@ -80,6 +82,9 @@ class Wallet:
                 if self.refuses:
                     self.refuses = False
                     return {"error": {"code": USER_REJECTED, "message": "User rejected the request."}}
+                if self.is_poor:
+                    self.is_poor = False
+                    return {"error": {"code": -32000, "message": "insufficient funds for gas * price + value: have 0"}}
                 self.sent += params
         answer = self.rpc(method, *params)
         return {name: answer[name] for name in ("result", "error") if name in answer}

@@ -2,8 +2,11 @@
 // It stands alone, since it must work when the other files do not.
 
 addEventListener("error", (event) => {
-  if (event.target instanceof HTMLScriptElement) alarm("Part of this page did not load. Reload it to try again.");
-  else if (isOurs(event.filename)) alarm("Something on this page went wrong. Reload it to go on.");
+  if (event.target instanceof HTMLScriptElement) {
+    alarm("Part of this page did not load. Reload it to try again.");
+    document.getElementById("status-text").textContent = "not connected";
+  }
+  if (isOurs(event.filename)) alarm("Something on this page went wrong. Reload it to go on.");
 }, true);
 
 addEventListener("unhandledrejection", (event) => {

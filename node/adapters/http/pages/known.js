@@ -32,7 +32,7 @@ export async function readNodes() {
 export const nameOf = (id) => known.names.get(Number(id)) ?? `Node ${id}`;
 
 /** Name a node so that nobody else can take its place: names are free to choose, numbers are not. */
-export const called = (id) => `${nameOf(id)} #${id}`;
+export const called = (id) => (nameOf(id) === `Node ${id}` ? `node ${id}` : `${nameOf(id)} #${id}`);
 
 function tell() {
   if (known.network) for (const listener of listeners) listener(known);

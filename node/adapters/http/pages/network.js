@@ -144,7 +144,7 @@ function show({ network }) {
     [totals.done.toLocaleString("en-US"), totals.failed ? `${totals.failed} failed` : "since this start"],
     [totals.open.toLocaleString("en-US"), totals.open === 1 ? "task" : "tasks"],
     [short(staked.toString()), "CAI"],
-    [timed ? seconds(worked / timed) : "–", timed ? "on average" : "none made yet"],
+    [timed ? seconds(worked / timed) : "–", timed ? "on average" : "none timed yet"],
   ];
   figures(shown.map((figure, index) => [NAMES[index], ...figure]));
   const rows = network.members.slice(0, MAX_ROWS);

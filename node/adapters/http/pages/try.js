@@ -39,7 +39,10 @@ export function start() {
 export function open(query) {
   if (known.network) showModels(known);
   const task = query.get("task");
-  if (task && task !== lastTask && /^[0-9a-f]{64}$/.test(task)) run(task);
+  if (task && task !== lastTask && /^[0-9a-f]{64}$/.test(task)) {
+    at("prompt").value ||= history.state?.prompt ?? "";
+    run(task);
+  }
 }
 
 function showModels({ network }) {
@@ -105,7 +108,8 @@ async function run(task = null) {
     mine.task ??= await handIn();
     lastTask = mine.task;
     ours.add(mine.task.slice(0, TASK_DIGITS));
-    history.replaceState(null, "", `#try?task=${mine.task}`);
+    history.replaceState({ prompt: at("prompt").value }, "", `#try?task=${mine.task}`);
+    if (mine.stopped) await cancel(mine); // while it was handed in
     const end = await followTask(mine);
     if (end.stage === "failed") throw new Error(failure(end.reason));
     await finish(end, mine);
@@ -162,16 +166,16 @@ async function followTask(mine) {
 function tick() {
   if (!running) return;
   const took = seconds(performance.now() - running.begun);
-  const waits = running.phase === "offered" ? crowd() : "";
-  at("try-detail").textContent = [running.doing, waits, took].filter(Boolean).join(" · ");
+  const waits = running.phase === "offered" && allWork();
+  const others = waits ? known.network.totals.open - 1 : 0;
+  if (waits) say("Offered to the miners, who are all at work: the next one that is free may draw it");
+  const queue = others > 0 ? `${others} other ${others === 1 ? "task is" : "tasks are"} unfinished` : "";
+  at("try-detail").textContent = [running.doing, queue, took].filter(Boolean).join(" · ");
 }
 
-function crowd() {
-  const miners = (known.network?.members ?? []).filter((member) => member.role === "miner" && member.here);
-  const free = miners.reduce((sum, miner) => sum + (miner.free ?? 0), 0);
-  if (free) return "";
-  const others = Math.max(0, known.network.totals.open - 1);
-  return `${miners.length === 1 ? "the one miner is" : `all ${miners.length} miners are`} at work, ${others} other ${others === 1 ? "task is" : "tasks are"} unfinished`;
+function allWork() {
+  const places = (known.network?.members ?? []).filter((member) => member.here && member.places);
+  return places.length > 0 && places.every((member) => !member.free);
 }
 
 function progress(update, mine) {
@@ -214,8 +218,12 @@ async function finish(end, mine) {
 
 async function stop() {
   const mine = running;
-  if (!mine?.task) return;
+  if (!mine) return;
   mine.stopped = true;
+  if (mine.task) await cancel(mine);
+}
+
+async function cancel(mine) {
   try {
     await ask(`v1/tasks/${mine.task}`, { method: "DELETE", headers: headers() });
   } catch (error) {
