@@ -35,10 +35,10 @@ class ApiClient:
     """Talks to one coordinator. Use as an async context manager."""
 
     def __init__(self, url: str, key: str | None = None) -> None:
-        """Take the address of the API, as ``http://127.0.0.1:8000``."""
+        """Take the address of the API, as ``http://127.0.0.1:8000``, or with the ``/v1`` that OpenAI clients want."""
         if not url.startswith(("http://", "https://")):
             raise ConfigError(f"--api: {url!r} is no HTTP address: write it as http://127.0.0.1:8000")
-        self.url: Final = url.rstrip("/")
+        self.url: Final = url.rstrip("/").removesuffix("/v1")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         local = httpx.URL(self.url).host in {"127.0.0.1", "localhost", "::1"}
         # A proxy of the environment leads to the Internet, never to this machine.
@@ -155,6 +155,8 @@ def _refusal(response: httpx.Response) -> ConfigError | Unavailable:
     try:
         body = response.json()["error"]
         text = f"{body['code']}: {body['message']}"
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            text += "; here: --api-key KEY, or the variable CUCKOO_API_KEY"
     except (ValueError, KeyError, TypeError):
         text = f"HTTP {response.status_code} from {response.request.url}: is this a coordinator's API?"
     later = response.status_code >= 500 or response.status_code == httpx.codes.TOO_MANY_REQUESTS

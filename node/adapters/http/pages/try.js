@@ -50,7 +50,7 @@ function showModels({ network }) {
   at("try-cost").textContent = network.requires_key
     ? "It needs an API key of this coordinator, and counts as ordered with it."
     : "It costs you nothing: this coordinator pays the miner.";
-  at("key").placeholder = network.requires_key ? "sk-…" : "not needed here";
+  at("key").placeholder = network.requires_key ? "ck_…" : "not needed here";
   at("go").disabled = running !== null || !network.models.length;
   const now = JSON.stringify(network.models.map((model) => [model.id, model.sizes]));
   if (now === offered) return;
