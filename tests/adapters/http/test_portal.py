@@ -105,6 +105,13 @@ async def test_page__html__has_nothing_that_the_policy_forbids_and_refers_to_wha
                 assert module in FILES
 
 
+async def test_page__html__asks_for_all_modules_at_once(serve: Serve, town: Town):
+    served = await serve(portal=town.portal)
+    page = (await served.http.get("/")).text
+    asked = set(re.findall(r'<link rel="modulepreload" href="portal/([^"]+)">', page))
+    assert asked == {name for name in FILES if name.endswith(".js")} - {"app.js", "alarm.js"}
+
+
 async def test_page__unchanged__is_not_sent_again(serve: Serve, town: Town):
     served = await serve(portal=town.portal)
     first = await served.http.get("/portal/app.js")
