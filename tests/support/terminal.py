@@ -15,12 +15,16 @@ from dataclasses import dataclass
 import pyte
 
 COLUMNS, ROWS = 110, 40
-OWN_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-)
+OWN_TERMINAL = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 """Makes its input the terminal that Ctrl-C reaches it through, then becomes the command.
 
 In a process of its own: what Python does between a fork and an exec may wait for ever for a lock of another thread.
+Ctrl-C is heeded also where the tests run in the background of a shell, which lets all that it starts there ignore it.
 """
 
 
