@@ -161,4 +161,5 @@ class Catalog(Frozen):
         there_are = f"there are: {', '.join(self.offered())}"
         if model is None:
             return Impossible("unknown_model", f"there is no model {name[:64]!r}; {there_are}")
-        return Impossible("model_not_pinned", f"nobody draws with {model.name} here: this network's catalog has no digest of it; {there_are}")
+        nobody = f"nobody draws with {model.name} here: this network's catalog has no digest of it"
+        return Impossible("model_not_pinned", f"{nobody}; {there_are}")
