@@ -240,7 +240,10 @@ class JobFinished:
     media_type: MediaType
     model: Digest
     fingerprint: Digest
+    """Root over ``fingerprints``; 32 zero bytes where there are none."""
     generation_ms: int
+    fingerprints: bytes = b""
+    """Of all steps, the first first, 128 bytes each; empty where the engine sees no latents."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ class NoteName(StrEnum):
     RECHECK_PUT_OFF = "recheck.put_off"
     RECHECK_ENDED = "recheck.ended"
     RECHECK_ODD = "recheck.odd"
+    RECHECK_STEPS = "recheck.steps"
     MINER_PAUSED = "miner.paused"
     MINER_CLOSED = "miner.closed"
     MINER_OPENED = "miner.opened"

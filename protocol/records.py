@@ -140,6 +140,21 @@ class ResultCommitted:
 
 
 @dataclass(frozen=True, slots=True)
+class StepsKept:
+    """The fingerprints that a miner committed to, for as long as its coordinator may ask to see some of them."""
+
+    task: TaskId
+    attempt: int
+    coordinator: StakingId
+    commitment: Digest
+    """Digest of the commitment that carries their root."""
+    root: Digest
+    fingerprints: bytes
+    """Of all steps, the first first, 128 bytes each."""
+    kept_at: UnixMillis
+
+
+@dataclass(frozen=True, slots=True)
 class ResultSettled:
     """The coordinator acknowledged (or refused) a result: it need not be sent again."""
 
@@ -211,6 +226,10 @@ class Drawing:
     """Encoded ``Result`` message: its signed commitment is evidence."""
     numerics: str
     """The class of arithmetic in which the miner said that it draws."""
+    steps: str = ""
+    """What came of the question for its steps, a stable name of ``protocol.task.recheck``; empty before."""
+    opened: bytes = b""
+    """Encoded ``OpenedSteps`` message, as the miner answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +281,7 @@ Record = (
     | ArtifactStored
     | ClaimSigned
     | ResultCommitted
+    | StepsKept
     | ResultSettled
     | VoucherHeld
     | EvidenceFound

@@ -11,10 +11,7 @@ from typing import final
 
 from protocol.chain_records import SettlementRead
 from protocol.crypto.envelope import opened_by
-from protocol.effects import (
-    Provide,
-    Subscribe,
-)
+from protocol.effects import Provide, Subscribe
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import (
     ActivityChanged,
@@ -67,6 +64,7 @@ from protocol.wire.messages import (
     Claim,
     ClosureReason,
     Hello,
+    OpenedSteps,
     Preview,
     Result,
     WorkMessage,
@@ -312,6 +310,8 @@ class CoordinatorCore(Core):
                     self._assignment.on_abandoned(task, award, reason)
             case CapabilityUpdate():
                 self._on_capability(miner, row, message)
+            case OpenedSteps():
+                self._rechecking.opening.on_opened(miner.peer, miner.id, message)
             case Hello():
                 self._on_hello(miner, row, message)
             case _:
@@ -371,8 +371,8 @@ class CoordinatorCore(Core):
                 self._awarding.on_no_place(StakingId(int.from_bytes(subject, "big")))
             case str() if what == PROVE:
                 self._prosecution.on_timer()
-            case "recheck":
-                self._rechecking.on_timer(TaskId(subject))
+            case "recheck" | "opening":
+                self._rechecking.on_timer(what, TaskId(subject))
             case "discover":
                 search = self._searches.get(subject.decode())
                 self.emit(*(search.look_up() if search is not None else ()))

@@ -54,6 +54,7 @@ from protocol.wire.messages import (
     Cancel,
     Decline,
     Hello,
+    OpenSteps,
     Receipt,
     Reject,
     WorkMessage,
@@ -277,6 +278,8 @@ class MinerCore(Core):
                 self._working.delivering.on_reject(row.id, message)
             case Cancel(task=task, attempt=attempt):
                 self._working.on_cancel(peer, task, attempt)
+            case OpenSteps():
+                self._working.steps.on_open(peer, row.id, message)
             case Hello():
                 self._on_hello(peer, row, message)
             case _:

@@ -1,7 +1,8 @@
 """Finished tasks that are drawn again by other miners, to see whether the pictures are what was paid for.
 
-end of a task -> by lot: RecheckKept -> minutes later: an ordinary task -> ComparePictures -> agreed, or one more
-drawing -> who was odd loses standing. The app's task has ended before any of this begins. Spec: SPEC.md §12.8.
+end of a task -> by lot: RecheckKept -> minutes later: an ordinary task -> ComparePictures -> where they agree:
+``opening`` of steps -> agreed, or one more drawing -> who was odd loses standing. The app's task has ended before any
+of this begins. Spec: SPEC.md §12.8.
 """
 
 from collections import Counter
@@ -15,12 +16,15 @@ from protocol.notes import NoteName
 from protocol.records import Drawing, RecheckKept, Record, ReputationKept, TaskAccepted
 from protocol.roles.core import Core
 from protocol.roles.intake import Intake, price_of
+from protocol.roles.opening import TIMER as OPENING
+from protocol.roles.opening import Opening, Shown
 from protocol.roles.reputation import GRAVE, SLIGHT
 from protocol.roles.roster import Roster
 from protocol.roles.sampling import RecheckPolicy, Spending, recheck_lot
 from protocol.task.account import holders
-from protocol.task.recheck import judge_drawings, limit_between
+from protocol.task.recheck import Judgement, judge_drawings, limit_between
 from protocol.task.states import AwardedAttempt, Task
+from protocol.task.steps import StepsJudgement, judge_steps
 from protocol.units import DAY_MS, DurationMs, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
 from protocol.wire.messages import TaskSpecification
@@ -52,6 +56,8 @@ class Recheck:
     """Distances (parts per million) of two drawings, by their places."""
     account: str = ""
     """Whose task it is; not known any more after a restart."""
+    judgement: Judgement | None = None
+    """What the pictures said, while steps are asked for."""
 
     def record(self, outcome: str = "", odd: tuple[StakingId, ...] = ()) -> RecheckKept:
         """Give what is to be kept of it."""
@@ -83,6 +89,7 @@ class Rechecking:
         self._open: dict[TaskId, Recheck] = {}
         self._by_pending: dict[TaskId, Recheck] = {}
         self._spending = Spending()
+        self.opening = Opening(core, roster, self._on_shown)
         self._open_of: Counter[str] = Counter()
         """How many of those under way are of each account's tasks, and of all together that may be one caller."""
 
@@ -183,8 +190,15 @@ class Rechecking:
 
     # The next drawing
 
-    def on_timer(self, subject: TaskId) -> None:
-        """Order the next drawing of a recheck: as any task, for whichever miner its draw names."""
+    def on_timer(self, what: str, subject: TaskId) -> None:
+        """Order the next drawing of a recheck (``recheck``), or ask for steps of its drawings (``opening``)."""
+        if what == OPENING:
+            self.opening.on_timer(subject)
+        else:
+            self._draw_again(subject)
+
+    def _draw_again(self, subject: TaskId) -> None:
+        """Order the next drawing: as any task, for whichever miner its draw names."""
         recheck, policy, now = self._open.get(subject), self._policy, self._core.now
         if recheck is None or policy is None or recheck.pending is not None:
             return
@@ -283,27 +297,63 @@ class Rechecking:
             if self._policy is not None:
                 self._wait(self._policy, recheck)
             return
-        now, reputation = self._core.now, self._roster.conduct.reputation
-        for place in sorted(judgement.agreeing):
-            reputation.passed_recheck(drawings[place].miner, now)
-        for place in sorted(judgement.slightly_off):
-            self._hold_against(recheck, place, SLIGHT)
-        for place in sorted(judgement.far_off):
-            self._hold_against(recheck, place, GRAVE)
-        odd = tuple(drawings[place].miner for place in sorted(judgement.slightly_off | judgement.far_off))
-        known = judgement.agreeing | judgement.slightly_off | judgement.far_off
-        self._core.emit(Persist(tuple(reputation.record(drawings[place].miner, now) for place in sorted(known))))
-        if odd:
-            self._end(recheck, "odd_one_out", odd)
+        recheck.judgement = judgement
+        alike = {place: drawings[place] for place in judgement.agreeing}
+        count = recheck.specification.drawn_steps
+        if self._policy is None or not self.opening.begin(recheck.subject, count, alike, self._policy.earliest):
+            self._settle(recheck, judgement, StepsJudgement(is_over=True))
+
+    def _on_shown(self, subject: TaskId, shown: Shown) -> None:
+        """Hear what the miners whose pictures agree showed of their steps; ask one more where two contradict."""
+        recheck, policy = self._open[subject], self._policy
+        assert recheck.judgement is not None, "steps are asked for when the pictures are judged"
+        drawings = recheck.drawings
+        is_last = not self._others(recheck.specification.model, {drawing.miner for drawing in drawings})
+        numerics = {place: drawings[place].numerics for place in shown}
+        steps = judge_steps(shown, numerics, is_last=is_last)
+        for place, name in steps.names.items():
+            drawings[place] = replace(drawings[place], steps=name, opened=shown[place].message)
+            apart = steps.apart.get(place, 0)
+            self._core.note(
+                NoteName.RECHECK_STEPS, subject, miner=drawings[place].miner, reason=name or "unasked", apart=apart
+            )
+        if not steps.is_over and policy is not None:
+            self._wait(policy, recheck)
         else:
-            self._end(recheck, "agreed" if judgement.agreeing else "undecided")
+            self._settle(recheck, recheck.judgement, steps)
+
+    def _settle(self, recheck: Recheck, judgement: Judgement, steps: StepsJudgement) -> None:
+        """Draw the conclusions of pictures and steps."""
+        now, reputation, drawings = self._core.now, self._roster.conduct.reputation, recheck.drawings
+        must_open = self._policy is not None and self._policy.must_open
+        slight = judgement.slightly_off | steps.odd(must_open=must_open)
+        odd = sorted(slight | judgement.far_off | steps.wrong)
+        passed = [place for place in sorted(judgement.agreeing.difference(odd)) if steps.worth(place)]
+        for place in passed:
+            reputation.passed_recheck(drawings[place].miner, now, steps.worth(place))
+        for place in odd:
+            self._hold_against(recheck, place, SLIGHT if place in slight else GRAVE)
+        known = sorted((*passed, *odd))
+        self._core.emit(Persist(tuple(reputation.record(drawings[place].miner, now) for place in known)))
+        if odd:
+            self._end(recheck, "odd_one_out", tuple(drawings[place].miner for place in odd))
+        else:
+            self._end(recheck, "agreed" if passed else "undecided")
 
     def _hold_against(self, recheck: Recheck, place: int, weight: float) -> None:
         """A miner was the odd one out: it is looked at more often, and left out where that comes again and again."""
-        core, conduct, miner = self._core, self._roster.conduct, recheck.drawings[place].miner
+        core, conduct, drawing = self._core, self._roster.conduct, recheck.drawings[place]
+        miner = drawing.miner
         is_too_much = conduct.reputation.was_odd(miner, core.now, weight)
         least = min(ppm for pair, ppm in recheck.apart.items() if place in pair)
-        core.note(NoteName.RECHECK_ODD, recheck.subject, miner=miner, apart=least, artifact=self._name(recheck, place))
+        core.note(
+            NoteName.RECHECK_ODD,
+            recheck.subject,
+            miner=miner,
+            apart=least,
+            artifact=self._name(recheck, place),
+            steps=drawing.steps or "unasked",
+        )
         if not is_too_much or self._policy is None or not self._may_leave_out(recheck.specification.model, miner):
             return
         until = UnixMillis(core.now + self._policy.pause)

@@ -136,11 +136,17 @@ class Reputation:
         account = self._open(miner, now)
         account.lost = min(account.lost + 1, MOST_LOST)
 
-    def passed_recheck(self, miner: StakingId, now: UnixMillis) -> None:
-        """A picture of a miner is what another miner drew."""
+    def passed_recheck(self, miner: StakingId, now: UnixMillis, worth: float = 1.0) -> None:
+        """A picture of a miner is what another miner drew.
+
+        Args:
+            miner: Whose.
+            now: Present time.
+            worth: How much that says, 0 to 1: less of a miner that did not show its steps.
+        """
         account = self._open(miner, now)
-        account.passed = min(account.passed + 1, MOST_PASSED)
-        account.doubt = max(account.doubt - PASS, 0.0)
+        account.passed = min(account.passed + worth, MOST_PASSED)
+        account.doubt = max(account.doubt - PASS * worth, 0.0)
         account.passed_ever += 1
 
     def was_odd(self, miner: StakingId, now: UnixMillis, weight: float) -> bool:

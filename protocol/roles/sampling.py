@@ -33,6 +33,8 @@ class RecheckPolicy:
     """Most (wei) that is ordered for rechecks within 24 hours."""
     pause: DurationMs = PAUSE_MS
     """How long (ms) a miner is left out that was the odd one again and again."""
+    must_open: bool = False
+    """Whether it speaks against a miner that it opens no steps where another one does; older releases cannot."""
 
     def chance(self, passed: float, doubt: float) -> float:
         """Give the chance that a task of a miner is drawn again.

@@ -12,12 +12,13 @@ from protocol.errors import InvalidMessage
 from protocol.events import JobFailed, JobFinished, JobProgress, ModelState
 from protocol.justice.evidence import Signed
 from protocol.notes import NoteName
-from protocol.records import ArtifactStored, Record, ResultCommitted
+from protocol.records import ArtifactStored, Record, ResultCommitted, StepsKept
 from protocol.roles.core import Core
 from protocol.roles.delivering import Delivering
 from protocol.roles.held_work import Job
 from protocol.roles.income import Income
 from protocol.roles.input_waiting import InputWaiting
+from protocol.roles.kept_steps import KeptSteps
 from protocol.roles.open_offers import OutstandingClaim
 from protocol.roles.prosecution import Prosecution
 from protocol.roles.redeeming import RedeemPolicy
@@ -62,6 +63,7 @@ class Working:
         self.income = Income(core, policy, streams.values, prosecution)
         self.earnings = self.income.earnings
         self.delivering = Delivering(core, streams, self.earnings, prosecution)
+        self.steps = KeptSteps(core)
         self._refused: dict[TaskId, None] = {}
         self.inputs = InputWaiting(core, self._begin, self._give_up)
 
@@ -105,6 +107,8 @@ class Working:
             match record:
                 case ResultCommitted():
                     self.delivering.restore(record)
+                case StepsKept():
+                    self.steps.restore(record)
                 case _:
                     self.income.restore(record, own)
 
@@ -283,7 +287,9 @@ class Working:
             core.now,
             job.award.statement.price,
         )
-        core.emit(Persist((ArtifactStored(event.digest, event.data), committed)))
+        signed = digest(core.identity.domain, commitment)
+        steps = self.steps.keep(job.task, job.attempt, job.coordinator, signed, event.fingerprint, event.fingerprints)
+        core.emit(Persist((ArtifactStored(event.digest, event.data), committed, *steps)))
         core.note(NoteName.JOB_FINISHED, job.task, ms=event.generation_ms, attempt=job.attempt)
         self.delivering.begin(job.peer, committed)
 

@@ -62,6 +62,8 @@ Numerics = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
 SealingKey = Annotated[bytes, Field(min_length=32, max_length=32)]
 """X25519 public key."""
 StepCount = Annotated[int, Field(ge=0, le=1000)]
+StepPlace = Annotated[int, Field(ge=0, lt=200)]
+"""One step of a picture, from 0; a specification has at most 200."""
 
 
 class Frozen(BaseModel):

@@ -27,6 +27,7 @@ from protocol.wire.fields import (
     SignatureField,
     StakingIdField,
     StepCount,
+    StepPlace,
     TaskIdField,
     WeiField,
 )
@@ -292,6 +293,52 @@ class Cancel(Frozen):
     reason: ReasonText
 
 
+MAX_OPENED_STEPS: Final = 16
+"""Most steps of one picture that are opened at once."""
+
+
+class OpenSteps(Frozen):
+    """Coordinator to miner, after the end of its task: show the fingerprints of these steps. See SPEC.md §12.8."""
+
+    kind: Literal["open_steps"] = "open_steps"
+    version: Literal[1] = 1
+    task: TaskIdField
+    attempt: AttemptField
+    commitment: DigestField
+    """Digest of the commitment whose root binds them."""
+    steps: Annotated[tuple[StepPlace, ...], Field(min_length=1, max_length=MAX_OPENED_STEPS)]
+    """In rising order."""
+
+
+class OpenedStep(Frozen):
+    """The fingerprint of one step, and what ties it to the root."""
+
+    step: StepPlace
+    fingerprint: Annotated[bytes, Field(min_length=128, max_length=128)]
+    path: Annotated[tuple[DigestField, ...], Field(max_length=8)]
+    """The hash beside the way to the root at each level that has one, from the leaf on."""
+
+
+class OpenedSteps(Frozen):
+    """Miner to coordinator: these are the steps that were asked for, or why there are none."""
+
+    kind: Literal["opened_steps"] = "opened_steps"
+    version: Literal[1] = 1
+    task: TaskIdField
+    attempt: AttemptField
+    commitment: DigestField
+    opened: Annotated[tuple[OpenedStep, ...], Field(max_length=MAX_OPENED_STEPS)]
+    reason: ReasonText | None = None
+    """``not_kept`` and what later releases may say; None with steps."""
+
+    @model_validator(mode="after")
+    def _check_either(self) -> Self:
+        """Refuse steps with a reason for none, and neither."""
+        if bool(self.opened) == (self.reason is not None):
+            raise ValueError("either steps or a reason")
+        return self
+
+
 class ArtifactHeader(Frozen):
     """First frame of an artifact stream; exactly ``size`` bytes follow."""
 
@@ -304,7 +351,20 @@ class ArtifactHeader(Frozen):
 
 
 WorkMessage = (
-    Hello | CapabilityUpdate | Claim | Award | Decline | Alive | Preview | Result | Abandon | Receipt | Reject | Cancel
+    Hello
+    | CapabilityUpdate
+    | Claim
+    | Award
+    | Decline
+    | Alive
+    | Preview
+    | Result
+    | Abandon
+    | Receipt
+    | Reject
+    | Cancel
+    | OpenSteps
+    | OpenedSteps
 )
 """Everything that may stand on a work stream."""
 

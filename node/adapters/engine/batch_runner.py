@@ -50,7 +50,7 @@ from node.adapters.engine.styles import StyleFile, check_styled
 from node.adapters.engine.trace import Trace
 from node.adapters.engine.warm_up import choose_threads, measure
 from node.adapters.engine.weights import ModelFault, check_model
-from protocol.task.fingerprint import NO_FINGERPRINT
+from protocol.task.fingerprint import NO_FINGERPRINT, fingerprint_root
 from protocol.units import Digest
 
 ENCODED_BEHIND: Final = 1
@@ -287,11 +287,15 @@ class BatchRunner:
         tell("encoding", manner.drawn_steps, memory=peak_bytes(self._device))
         wanted = {order.job for order in orders}
         made = [(order, picture) for order, picture in zip(drawn, pictures, strict=True) if order.job in wanted]
-        roots = {order.job: trace.root(place) for place, order in enumerate(drawn) if order.job in wanted}
+        seen = {
+            order.job: trace.fingerprints(place, manner.drawn_steps)
+            for place, order in enumerate(drawn)
+            if order.job in wanted
+        }
         sampler = painter.sampler(command.scheduler)
         # Here, as no tokenizer may be used by two threads at once.
         told = {order.job: self._parameters(command, sampler, order, painter) for order, _ in made}
-        self._encoded.append(self._encoders.submit(self._deliver, told, made, roots, _elapsed_ms(begin)))
+        self._encoded.append(self._encoders.submit(self._deliver, told, made, seen, _elapsed_ms(begin)))
 
     def _wish(self, order: Order, command: Run) -> Wish:
         """Decode what an order begins from.
@@ -310,7 +314,7 @@ class BatchRunner:
         self,
         told: Mapping[int, Parameters],
         made: Sequence[tuple[Order, Picture | JobFault]],
-        roots: Mapping[int, Digest | None],
+        seen: Mapping[int, tuple[bytes, ...]],
         generation_ms: int,
     ) -> None:
         """Encode pictures and report them, beside the drawing of the next batch."""
@@ -327,8 +331,17 @@ class BatchRunner:
                 self._fail(order, fault_reason(error))
                 continue
             digest = Digest(hashlib.sha256(data).digest())
-            root, spent_ms = roots[order.job] or NO_FINGERPRINT, generation_ms + _elapsed_ms(begin)
-            self._report(Done(job=order.job, data=data, digest=digest, fingerprint=root, generation_ms=spent_ms))
+            steps = seen[order.job]
+            self._report(
+                Done(
+                    job=order.job,
+                    data=data,
+                    digest=digest,
+                    fingerprint=fingerprint_root(steps) if steps else NO_FINGERPRINT,
+                    fingerprints=b"".join(steps),
+                    generation_ms=generation_ms + _elapsed_ms(begin),
+                )
+            )
 
     def _parameters(self, command: Run, sampler: str, order: Order, painter: Painter) -> Parameters:
         """Say how a picture was made, and what was asked for only where the app wants that told."""

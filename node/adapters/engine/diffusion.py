@@ -363,6 +363,7 @@ class DiffusionEngine:
                     media_type=self._jobs[key].job.specification.media_type,
                     model=self._models[self._jobs[key].job.specification.model].pinned_digest,
                     fingerprint=report.fingerprint,
+                    fingerprints=report.fingerprints,
                     generation_ms=report.generation_ms,
                 )
                 self._end(key, finished)

@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from node.adapters.engine.choices import Wanted
 from node.adapters.engine.precision import Precision
 from protocol.params import MAX_ARTIFACT_BYTES, MAX_INPUT_BYTES, MAX_PREVIEW_BYTES, MAX_PROMPT_CHARACTERS
+from protocol.task.fingerprint import FINGERPRINT_BYTES, MAX_STEPS
 from protocol.wire.fields import DigestField, DurationField, Frozen, ModelName, ReasonText, StepCount
 from protocol.wire.specification import Output, Pixels, Work
 
@@ -201,6 +202,8 @@ class Done(Frozen):
     digest: DigestField
     fingerprint: DigestField
     """Root over the latents of its steps, as in a commitment."""
+    fingerprints: Annotated[bytes, Field(max_length=MAX_STEPS * FINGERPRINT_BYTES)] = b""
+    """What it binds, the first step first; empty where there are none."""
     generation_ms: DurationField
 
 

@@ -3,8 +3,7 @@
 import torch
 from torch.nn.functional import adaptive_avg_pool1d
 
-from protocol.task.fingerprint import LARGEST, SCALE, VALUES, fingerprint_root, packed
-from protocol.units import Digest
+from protocol.task.fingerprint import LARGEST, SCALE, VALUES, packed
 
 
 class Trace:
@@ -18,11 +17,14 @@ class Trace:
         """Keep the means of what lies there after a step, on the device: reading them would make it wait."""
         self._steps.append(_means(latents))
 
-    def root(self, place: int) -> Digest | None:
-        """Give the root over all steps of the picture at this place of the batch, None where no step was seen."""
-        if not self._steps:
-            return None
-        return fingerprint_root(_written(torch.stack([step[place] for step in self._steps])))
+    def fingerprints(self, place: int, steps: int) -> tuple[bytes, ...]:
+        """Give those of all steps of the picture at this place of the batch, the first first.
+
+        None where another number of steps than ``steps`` was seen: nobody could tell which is which.
+        """
+        if len(self._steps) != steps:
+            return ()
+        return tuple(_written(torch.stack([step[place] for step in self._steps])))
 
 
 def fingerprints_of(latents: torch.Tensor) -> list[bytes]:

@@ -1,0 +1,112 @@
+"""The fingerprints of a miner's latest pictures: kept for a while, and shown to the coordinator that ordered them.
+
+JobFinished -> StepsKept, on disk with the commitment; open_steps -> opened_steps. Spec: SPEC.md §12.7, §12.8.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final, final
+
+from protocol.effects import Lane, Send
+from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.records import StepsKept
+from protocol.roles.core import Core
+from protocol.task.fingerprint import FINGERPRINT_BYTES, MAX_STEPS, fingerprint_root
+from protocol.task.steps import show_steps
+from protocol.units import Digest, DurationMs, PeerId, StakingId, TaskId
+from protocol.wire.messages import OpenedSteps, OpenSteps
+
+MOST_BYTES: Final = 16 * 2**20
+"""Most that is kept (bytes): 6,500 pictures of 20 steps. A miner that draws more within an hour or so says so."""
+KEPT_MS: Final = DurationMs(24 * 3_600_000)
+"""How long (ms): a recheck ends within half a day and the epoch after."""
+MOST_ANSWERS: Final = 16
+"""How often the steps of one picture are shown: in the course of a recheck they are asked for up to 20 times, where
+answers are lost each time. An answer may be fifty times as long as its question."""
+NOT_KEPT: Final = "not_kept"
+
+
+@dataclass(slots=True)
+class Kept:
+    """The steps of one picture."""
+
+    record: StepsKept
+    answers: int = 0
+
+
+@final
+class KeptSteps:
+    """Fingerprints by the digest of the commitment that binds them, the oldest first."""
+
+    def __init__(self, core: Core) -> None:
+        """Start with none."""
+        self._core = core
+        self._kept: OrderedDict[Digest, Kept] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+        return len(self._kept)
+
+    def restore(self, record: StepsKept) -> None:
+        """Take up what an earlier run kept, the oldest first."""
+        known = self._kept.pop(record.commitment, None)
+        self._bytes += len(record.fingerprints) - (len(known.record.fingerprints) if known is not None else 0)
+        self._kept[record.commitment] = Kept(record)
+        while self._kept:
+            oldest = next(iter(self._kept.values())).record
+            if self._bytes <= MOST_BYTES and oldest.kept_at > self._core.now - KEPT_MS:
+                return
+            self._bytes -= len(oldest.fingerprints)
+            del self._kept[oldest.commitment]
+
+    def keep(
+        self, task: TaskId, attempt: int, coordinator: StakingId, commitment: Digest, root: Digest, fingerprints: bytes
+    ) -> tuple[StepsKept, ...]:
+        """Keep the steps of a picture; give what is to be on disk with its commitment.
+
+        Args:
+            task: Whose.
+            attempt: Likewise.
+            coordinator: Who may ask.
+            commitment: Its digest.
+            root: What it binds.
+            fingerprints: Of all steps; empty where the engine sees none.
+        """
+        if not 0 < len(fingerprints) <= MAX_STEPS * FINGERPRINT_BYTES or len(fingerprints) % FINGERPRINT_BYTES:
+            return ()
+        record = StepsKept(task, attempt, coordinator, commitment, root, fingerprints, self._core.now)
+        self.restore(record)
+        return (record,)
+
+    def on_open(self, peer: PeerId, coordinator: StakingId, message: OpenSteps) -> None:
+        """Show steps to the coordinator that ordered the picture, or say that there are none.
+
+        Raises:
+            InvalidMessage: the steps are not in rising order.
+            IgnoredMessage: it has seen them often enough.
+        """
+        if any(later <= earlier for earlier, later in zip(message.steps, message.steps[1:], strict=False)):
+            raise InvalidMessage("open_steps.steps")
+        kept = self._kept.get(Digest(message.commitment))
+        answer = OpenedSteps(
+            task=message.task, attempt=message.attempt, commitment=message.commitment, opened=(), reason=NOT_KEPT
+        )
+        if kept is not None and self._is_asked_for(kept.record, coordinator, message):
+            if kept.answers >= MOST_ANSWERS:
+                raise IgnoredMessage("open_steps.repeated")
+            kept.answers += 1
+            shown = show_steps(_cut(kept.record.fingerprints), message.steps)
+            answer = answer.model_copy(update={"opened": shown, "reason": None})
+        self._core.emit(Send(peer, answer, Lane.NORMAL))
+
+    @staticmethod
+    def _is_asked_for(record: StepsKept, coordinator: StakingId, message: OpenSteps) -> bool:
+        """Say whether this is what it committed to, of that coordinator's task, and still as it was signed."""
+        of_it = (record.task, record.attempt, record.coordinator) == (message.task, message.attempt, coordinator)
+        steps = _cut(record.fingerprints)
+        return of_it and message.steps[-1] < len(steps) and fingerprint_root(steps) == record.root
+
+
+def _cut(fingerprints: bytes) -> list[bytes]:
+    return [fingerprints[at : at + FINGERPRINT_BYTES] for at in range(0, len(fingerprints), FINGERPRINT_BYTES)]

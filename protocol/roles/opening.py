@@ -1,0 +1,190 @@
+"""Asks the miners of a recheck for some of the steps that they committed to, and hears their answers.
+
+All drawings are signed -> a beacon that nobody knew then -> Send(open_steps), a few times -> answers, or none -> what
+was shown. Whoever asks draws the conclusions: ``rechecking``. Spec: SPEC.md §12.8.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, final
+
+from protocol.crypto.typed_data import digest
+from protocol.effects import CancelTimer, Lane, Offence, Send
+from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.records import Drawing
+from protocol.roles.core import Core
+from protocol.roles.roster import Roster
+from protocol.stake.epoch import beacon_cutoff, epoch_at
+from protocol.task.fingerprint import NO_FINGERPRINT, steps_to_open
+from protocol.task.steps import AWAY, DECLINED, OPENED, ROOTLESS, SILENT, UNASKED, WRONG, StepsShown, check_shown
+from protocol.units import Digest, Epoch, PeerId, StakingId, TaskId
+from protocol.wire.codec import RESULT_PLACE, decode, encode
+from protocol.wire.messages import MAX_OPENED_STEPS, OpenedSteps, OpenSteps
+
+TIMER: Final = "opening"
+MOST_QUESTIONS: Final = 5
+"""How often each miner is asked: frames are dropped where an outbox is full, and streams break."""
+ANY_NUMERICS: Final = "any"
+"""What a capability says of an engine that names no numbers, and may see no latents."""
+BEACON_TRIES: Final = 40
+"""How often the beacon is looked for, over two epochs: with a chain that stalls nobody is asked."""
+Shown = Mapping[int, StepsShown]
+"""What was shown, by the place of the drawing."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """One drawing whose steps are asked for."""
+
+    place: int
+    drawing: Drawing
+    root: Digest
+    shown: StepsShown | None = None
+    was_there: bool = False
+
+
+@dataclass(slots=True)
+class Question:
+    """The steps of one recheck."""
+
+    subject: TaskId
+    count: int
+    """Steps of the picture."""
+    epoch: Epoch
+    """The first whose beacon nobody knew when the last drawing came."""
+    pause_ms: int
+    asked: dict[Digest, Asked]
+    """By the digest of the commitment."""
+    untold: dict[int, StepsShown] = field(default_factory=dict)
+    """What is known without asking, by the place of the drawing."""
+    first: Digest | None = None
+    """Of the first drawing: it draws the steps."""
+    steps: tuple[int, ...] = ()
+    tries: int = 0
+
+
+@final
+class Opening:
+    """Questions that are under way, one for a recheck at most."""
+
+    def __init__(self, core: Core, roster: Roster, on_over: Callable[[TaskId, Shown], None]) -> None:
+        """Share the coordinator's miners; ``on_over`` hears of each question what was shown."""
+        self._core = core
+        self._roster = roster
+        self._on_over = on_over
+        self._open: dict[TaskId, Question] = {}
+        self._by_commitment: dict[Digest, TaskId] = {}
+
+    def __len__(self) -> int:
+        """Count those under way."""
+        return len(self._open)
+
+    def begin(self, subject: TaskId, count: int, drawings: Mapping[int, Drawing], pause_ms: int) -> bool:
+        """Ask for steps of these drawings as soon as a beacon chooses them; False where there is nothing to ask for.
+
+        Args:
+            subject: The recheck.
+            count: Steps of the picture.
+            drawings: Those whose pictures agree, by their places.
+            pause_ms: Time between two questions.
+        """
+        if subject in self._open:
+            return True
+        core = self._core
+        question = Question(subject, count, self._unknown_epoch(), pause_ms, {})
+        for place, drawing in sorted(drawings.items()):
+            commitment = decode(drawing.result, RESULT_PLACE).commitment
+            if commitment.fingerprint == NO_FINGERPRINT:
+                name = UNASKED if drawing.numerics == ANY_NUMERICS else ROOTLESS
+                question.untold[place] = StepsShown(name)
+            else:
+                name_of = digest(core.identity.domain, commitment)
+                question.asked[name_of] = Asked(place, drawing, commitment.fingerprint)
+                question.first = question.first or name_of
+        if not question.asked:
+            return False
+        self._open[subject] = question
+        self._by_commitment.update(dict.fromkeys(question.asked, subject))
+        core.set_timer((TIMER, subject, 0), beacon_cutoff(question.epoch, core.params) + pause_ms)
+        return True
+
+    def _unknown_epoch(self) -> Epoch:
+        """Give the first epoch whose beacon is fixed later than now."""
+        core, epoch = self._core, epoch_at(self._core.now, self._core.params)
+        while beacon_cutoff(epoch, core.params) <= core.now:
+            epoch = Epoch(epoch + 1)
+        return epoch
+
+    def on_timer(self, subject: TaskId) -> None:
+        """Choose the steps once the beacon is there; ask whoever has not answered, and end it after some such tries."""
+        question, core = self._open.get(subject), self._core
+        if question is None:
+            return
+        question.tries += 1
+        if not question.steps and not self._choose(question):
+            pause_ms = max(question.pause_ms, core.params.epoch_s * 1000 * 2 // BEACON_TRIES)
+            if question.tries >= BEACON_TRIES:
+                self._end(question)
+            else:
+                core.set_timer((TIMER, subject, 0), core.now + pause_ms)
+            return
+        if question.tries > MOST_QUESTIONS:
+            self._end(question)
+            return
+        for name, asked in question.asked.items():
+            known = self._roster.id(asked.drawing.miner)
+            if asked.shown is None and known is not None:
+                asked.was_there = True
+                message = OpenSteps(
+                    task=asked.drawing.task, attempt=asked.drawing.attempt, commitment=name, steps=question.steps
+                )
+                core.emit(Send(known.peer, message, Lane.NORMAL))
+        core.set_timer((TIMER, subject, 0), core.now + question.pause_ms)
+
+    def _choose(self, question: Question) -> bool:
+        """Draw the steps from the first beacon that is late enough; False while none is known."""
+        views = self._core.book.tables.views
+        late = min((epoch for epoch in views if epoch >= question.epoch), default=None)
+        if late is None:
+            return False
+        beacon = views[late].beacon
+        assert question.first is not None, "a question without a drawing is never begun"
+        question.steps = steps_to_open(beacon, question.first, question.count, MAX_OPENED_STEPS)
+        question.tries = 1
+        return True
+
+    def on_opened(self, peer: PeerId, miner: StakingId, message: OpenedSteps) -> None:
+        """Hear an answer; what does not lead to what its miner signed is held against it.
+
+        Raises:
+            IgnoredMessage: nobody asked, or not any more.
+        """
+        subject = self._by_commitment.get(Digest(message.commitment))
+        question = self._open.get(subject) if subject is not None else None
+        asked = question.asked[Digest(message.commitment)] if question is not None else None
+        if question is None or asked is None or asked.drawing.miner != miner or asked.shown is not None:
+            raise IgnoredMessage("opened_steps.unasked")
+        if not question.steps:
+            raise IgnoredMessage("opened_steps.unasked")
+        if message.reason is not None:
+            asked.shown = StepsShown(DECLINED, message=encode(message))
+        else:
+            try:
+                fingerprints = check_shown(message, question.steps, asked.root, question.count)
+                asked.shown = StepsShown(OPENED, fingerprints, encode(message))
+            except InvalidMessage as problem:
+                asked.shown = StepsShown(WRONG, message=encode(message))
+                self._core.judge_peer(peer, Offence.GRAVE, problem.rule)
+        if all(one.shown is not None for one in question.asked.values()):
+            self._core.emit(CancelTimer((TIMER, question.subject, 0)))
+            self._end(question)
+
+    def _end(self, question: Question) -> None:
+        """Tell what was shown, and by whom nothing."""
+        del self._open[question.subject]
+        shown = dict(question.untold)
+        for name, asked in question.asked.items():
+            del self._by_commitment[name]
+            missing = UNASKED if not question.steps else SILENT if asked.was_there else AWAY
+            shown[asked.place] = asked.shown or StepsShown(missing)
+        self._on_over(question.subject, shown)
