@@ -14,6 +14,7 @@ from protocol.records import (
     RecheckKept,
     ReputationKept,
     ResultCommitted,
+    StepsKept,
     TaskAccepted,
     TaskAwarded,
     TaskDone,
@@ -107,6 +108,11 @@ def committed(number: int = 1, attempt: int = 0, artifact: bytes = b"picture") -
         committed_at=NOW,
         price=Wei(12 * CAI),
     )
+
+
+def steps_kept(number: int = 1, *, at: UnixMillis = NOW) -> StepsKept:
+    root = digest_of("root", number)
+    return StepsKept(task_id(number), 0, StakingId(2**63), digest_of("signed", number), root, b"steps" * 64, at)
 
 
 def issued(cumulative: int, sequence: int, miner: int = 9, boot: int = 1) -> VoucherIssued:

@@ -29,6 +29,7 @@ from protocol.records import (
     ReputationKept,
     ResultCommitted,
     ResultSettled,
+    StepsKept,
     TaskAccepted,
     TaskAwarded,
     TaskDone,
@@ -52,6 +53,7 @@ class MemoryStore:
         self._held: dict[StakingId, VoucherHeld] = {}
         self._claims: dict[Digest, ClaimSigned] = {}
         self._results: dict[Digest, ResultCommitted] = {}
+        self._steps: dict[Digest, StepsKept] = {}
         self._artifacts: dict[Digest, bytes] = {}
         self._inputs: dict[tuple[TaskId, Digest], bytes] = {}
         self._addresses: dict[str, UnixMillis] = {}
@@ -75,7 +77,7 @@ class MemoryStore:
                 records.append(stored.done)
             elif stored.failed is None:
                 records.extend([stored.accepted, *self._awards.get(stored.accepted.task, ())])
-        records.extend([*self._issued.values(), *self._results.values(), *self._held.values()])
+        records.extend([*self._issued.values(), *self._results.values(), *self._steps.values(), *self._held.values()])
         records.extend(part for case in self._evidence.values() for part in case if part is not None)
         records.extend([*self._rechecks.values(), *self._reputations.values()])
         records.extend([self._settlement] if self._settlement is not None else [])
@@ -121,6 +123,8 @@ class MemoryStore:
                 self._claims[record.claim] = record
             case ResultCommitted():
                 self._results[record.award] = record
+            case StepsKept():
+                self._steps[record.commitment] = record
             case ResultSettled():
                 self._results.pop(record.award, None)
             case VoucherHeld():
@@ -205,6 +209,7 @@ class MemoryStore:
 
     async def expire(self, before: UnixMillis) -> int:
         """Delete artifacts of tasks that ended before this moment, save those of undelivered results."""
+        self._steps = {key: one for key, one in self._steps.items() if one.kept_at >= before}
         ended = [stored.done for stored in self._tasks.values() if stored.done is not None]
         old = {done.artifact for done in ended if done.finished_at < before}
         gone = (old - {result.artifact for result in self._results.values()}) & self._artifacts.keys()

@@ -73,8 +73,9 @@ def write(connection: sqlite3.Connection, record: RecheckKept) -> None:
     )
     for place, drawing in enumerate(record.drawings):
         connection.execute(
-            "INSERT INTO drawings (subject, place, task, attempt, miner, artifact, result, numerics, odd) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subject, place) DO UPDATE SET odd = excluded.odd",
+            "INSERT INTO drawings (subject, place, task, attempt, miner, artifact, result, numerics, odd, steps, opened) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subject, place) DO UPDATE SET odd = excluded.odd, "
+            "steps = excluded.steps, opened = excluded.opened",
             (
                 record.subject,
                 place,
@@ -85,6 +86,8 @@ def write(connection: sqlite3.Connection, record: RecheckKept) -> None:
                 drawing.result,
                 drawing.numerics,
                 int(drawing.miner in record.odd),
+                drawing.steps,
+                drawing.opened,
             ),
         )
 
@@ -115,6 +118,8 @@ def _recheck(connection: sqlite3.Connection, row: sqlite3.Row) -> RecheckKept:
                 artifact=Digest(one["artifact"]),
                 result=one["result"],
                 numerics=one["numerics"],
+                steps=one["steps"],
+                opened=one["opened"],
             )
             for one in drawn
         ),

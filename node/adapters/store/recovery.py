@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final
 
-from node.adapters.store import evidence, rechecks, settlement, transactions
+from node.adapters.store import evidence, rechecks, settlement, steps, transactions
 from node.ports import StoredTask
 from protocol.chain_records import SettlementRead
 from protocol.records import (
@@ -34,7 +34,7 @@ def read_all(connection: sqlite3.Connection, recent: UnixMillis, yesterday: Unix
     Args:
         connection: The database.
         recent: The moment from which ended work still matters.
-        yesterday: The moment from which ended rechecks do, for what they cost.
+        yesterday: The moment from which ended rechecks do, for what they cost, and steps of pictures.
     """
     return (
         *_boot(connection),
@@ -43,6 +43,7 @@ def read_all(connection: sqlite3.Connection, recent: UnixMillis, yesterday: Unix
         *_vouchers_issued(connection),
         *_claims(connection, recent),
         *_unsettled(connection),
+        *steps.read(connection, yesterday),
         *_vouchers_held(connection),
         *evidence.read_all(connection),
         *rechecks.read(connection, yesterday),

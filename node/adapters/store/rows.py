@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final, assert_never
 
-from node.adapters.store import evidence, inputs, rechecks, settlement, small_artifacts, transactions
+from node.adapters.store import evidence, inputs, rechecks, settlement, small_artifacts, steps, transactions
 from node.adapters.store.errors import StoreConflict
 from protocol.chain_records import SettlementRead, TransactionRequested, TransactionSettled
 from protocol.records import (
@@ -18,6 +18,7 @@ from protocol.records import (
     ReputationKept,
     ResultCommitted,
     ResultSettled,
+    StepsKept,
     TaskAccepted,
     TaskAwarded,
     TaskDone,
@@ -83,6 +84,8 @@ def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> No
             )
         case ResultCommitted():
             _write_result(connection, record)
+        case StepsKept():
+            steps.write(connection, record)
         case ResultSettled():
             connection.execute(
                 "UPDATE results SET settled = ? WHERE award = ? AND settled IS NULL", (now, record.award)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from node.adapters.store import evidence, rechecks
+from node.adapters.store import evidence, rechecks, steps
 from protocol.errors import ConfigError
 
 Migration = Callable[[sqlite3.Connection], None]
@@ -317,6 +317,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     _add_collected,
     evidence.create,
     rechecks.create,
+    steps.create,
 )
 """Function i leads from version i to version i + 1."""
 

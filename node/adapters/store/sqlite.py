@@ -25,6 +25,7 @@ from node.adapters.store import (
     schema,
     settlement,
     small_artifacts,
+    steps,
     transactions,
 )
 from node.adapters.store.artifacts import ArtifactFolder
@@ -88,7 +89,7 @@ class SqliteStore:
 
         In this order: the last boot; unfinished tasks as accepted, each followed by its awards; tasks done within
         the last hour; the highest voucher issued to each miner; claims of the last hour and of unsettled results;
-        unsettled results; the highest voucher held of each coordinator; vouchers that contradict each other; rechecks
+        unsettled results; steps of the day's pictures; the highest voucher held of each coordinator; vouchers that contradict each other; rechecks
         that are not over or were planned within a day, and what is thought of miners; what the Settlement contract
         said; transactions whose outcome was not taken in.
         """
@@ -191,11 +192,15 @@ class SqliteStore:
         await self._run(lambda connection: _transact(connection, write))
 
     async def expire(self, before: UnixMillis) -> int:
-        """Remove artifacts stored before this moment, but none that an unfinished delivery needs; give the count."""
+        """Remove artifacts and steps stored before this moment; give the count of artifacts.
+
+        None goes that an unfinished delivery needs.
+        """
 
         def remove(connection: sqlite3.Connection) -> int:
             needed = connection.execute("SELECT artifact FROM results WHERE settled IS NULL")
             files = self._artifacts.expire(before, frozenset(row["artifact"] for row in needed))
+            steps.expire(connection, before)
             return files + small_artifacts.expire(connection, before)
 
         count = await self._run(remove)

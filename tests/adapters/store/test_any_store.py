@@ -46,6 +46,7 @@ from tests.support.records import (
     recheck,
     reputation,
     settlement_read,
+    steps_kept,
     task_id,
 )
 
@@ -113,6 +114,26 @@ async def test_persist__recheck_again__is_as_it_was_left_and_costs_are_known_for
         await store.persist((over,))
         known = {record for record in await store.load() if isinstance(record, RecheckKept)}
         assert known - {old} == {replace(begun, pending=task_id(2), tries=1), over}
+
+
+async def test_persist__drawing_whose_steps_were_asked_for__is_kept_with_its_answer(store: Store):
+    begun = recheck(1, drawing(1), drawing(2, miner=8))
+    shown = replace(begun, drawings=tuple(replace(one, steps="opened", opened=b"answer") for one in begun.drawings))
+    async with store.opened():
+        await store.persist((begun,))
+        await store.persist((shown,))
+        assert await store.load() == (shown,)
+
+
+async def test_persist__steps_of_pictures__are_kept_for_a_day_and_the_oldest_comes_first(store: Store):
+    old = steps_kept(3, at=UnixMillis(NOW - 86_400_000))
+    later = steps_kept(1, at=UnixMillis(NOW + 1))
+    async with store.opened():
+        await store.persist((old,))
+        await store.persist((steps_kept(2), later))
+        assert await store.load() == (old, steps_kept(2), later)
+        await store.expire(NOW)
+        assert await store.load() == (steps_kept(2), later)
 
 
 async def test_persist__reputation_again__replaces_what_was_thought(store: Store):

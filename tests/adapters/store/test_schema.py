@@ -37,6 +37,7 @@ from tests.support.records import (
     recheck,
     reputation,
     settlement_read,
+    steps_kept,
     task_id,
 )
 
@@ -74,7 +75,11 @@ def unfinished(version: int) -> set[Record]:
     if version >= 3:
         known.add(TransactionRequested("redeem/1", ContractCall("Settlement", "redeem", (7,))))
     if version >= 11:
-        known |= {recheck(2, drawing(2), drawing(3, miner=8), pending=1), reputation()}
+        second = drawing(3, miner=8)
+        if version >= 12:
+            second = replace(second, steps="agreed", opened=b"\x01")
+            known.add(steps_kept(5))
+        known |= {recheck(2, drawing(2), second, pending=1), reputation()}
     if version >= 6:
         known |= {contradicting(), settlement_read(payment(7), escrows=(escrow(),), anew=True)}
     if version >= 10:

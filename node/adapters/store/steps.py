@@ -1,0 +1,71 @@
+"""Fingerprints of a miner's latest pictures as rows, inside transactions that the caller began. See SPEC.md §12.7."""
+
+import sqlite3
+from typing import Final
+
+from protocol.records import StepsKept
+from protocol.units import Digest, StakingId, TaskId, UnixMillis
+
+MOST_PICTURES: Final = 8192
+"""Pictures whose steps stay on disk: some 20 MB of 20 steps each, and 210 MB of the most that a task may have."""
+TABLES: Final = """
+CREATE TABLE steps (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    commitment BLOB NOT NULL UNIQUE CHECK (length(commitment) = 32),
+    task BLOB NOT NULL CHECK (length(task) = 32),
+    attempt INTEGER NOT NULL,
+    coordinator BLOB NOT NULL CHECK (length(coordinator) = 8),
+    root BLOB NOT NULL CHECK (length(root) = 32),
+    fingerprints BLOB NOT NULL,
+    kept_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX steps_by_time ON steps (kept_at);
+ALTER TABLE drawings ADD COLUMN steps TEXT NOT NULL DEFAULT '';
+ALTER TABLE drawings ADD COLUMN opened BLOB NOT NULL DEFAULT x''
+"""
+"""Of version 12 of the schema; a released one never changes."""
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Version 12: steps of pictures, and what was opened of those that were drawn again; of before none were."""
+    for statement in TABLES.split(";"):
+        connection.execute(statement)
+
+
+def write(connection: sqlite3.Connection, record: StepsKept) -> None:
+    """Keep the steps of a picture, and no more than so many pictures'."""
+    connection.execute(
+        "INSERT OR IGNORE INTO steps (commitment, task, attempt, coordinator, root, fingerprints, kept_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            record.commitment,
+            record.task,
+            record.attempt,
+            record.coordinator.to_bytes(8, "big"),
+            record.root,
+            record.fingerprints,
+            record.kept_at,
+        ),
+    )
+    connection.execute("DELETE FROM steps WHERE place <= (SELECT max(place) FROM steps) - ?", (MOST_PICTURES,))
+
+
+def read(connection: sqlite3.Connection, since: UnixMillis) -> tuple[StepsKept, ...]:
+    """Give those kept since then, the oldest first."""
+    return tuple(
+        StepsKept(
+            task=TaskId(row["task"]),
+            attempt=row["attempt"],
+            coordinator=StakingId(int.from_bytes(row["coordinator"], "big")),
+            commitment=Digest(row["commitment"]),
+            root=Digest(row["root"]),
+            fingerprints=row["fingerprints"],
+            kept_at=UnixMillis(row["kept_at"]),
+        )
+        for row in connection.execute("SELECT * FROM steps WHERE kept_at >= ? ORDER BY place", (since,))
+    )
+
+
+def expire(connection: sqlite3.Connection, before: UnixMillis) -> None:
+    """Delete those kept before this moment."""
+    connection.execute("DELETE FROM steps WHERE kept_at < ?", (before,))
