@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
 from protocol.wire.fields import Frozen
-from protocol.wire.messages import Message, Result, TaskSpecification
+from protocol.wire.messages import Message, OpenedSteps, Result, TaskSpecification
 from protocol.wire.specification import SECOND_VERSION_FIELDS
 from protocol.wire.statements import Statement
 
@@ -59,6 +59,7 @@ def largest(model: type[Frozen]) -> Frozen:
     together = {
         TaskSpecification: {"work": "inpaint", "version": 2, "output": "webp"},
         Result: {"version": 2, "media_type": "image/webp"},
+        OpenedSteps: {"reason": None},
     }
     return model(**fields | together.get(model, {}))
 
@@ -93,6 +94,8 @@ def messages(model: type[Frozen]) -> st.SearchStrategy[Frozen]:
         return st.fixed_dictionaries(fields).map(_consistent)
     if model is Result:
         return st.fixed_dictionaries(fields).map(_of_its_version)
+    if model is OpenedSteps:
+        return st.fixed_dictionaries(fields).map(_either)
     return st.builds(model, **fields)
 
 
@@ -113,6 +116,12 @@ def _consistent(fields: dict[str, Any]) -> Frozen:
 def _of_its_version(fields: dict[str, Any]) -> Frozen:
     """Give a result a type that its version knows."""
     return Result(**fields | ({"media_type": "image/png"} if fields["version"] == 1 else {}))
+
+
+def _either(fields: dict[str, Any]) -> Frozen:
+    """Give an answer steps, or a reason for none."""
+    reason = None if fields["opened"] else fields["reason"] or "not_kept"
+    return OpenedSteps(**fields | {"reason": reason})
 
 
 def _any_value(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
@@ -138,7 +147,10 @@ def _any_value(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
     if annotation is float:
         return st.floats(bounds["ge"], bounds["le"], allow_nan=False)
     if annotation is bytes:
-        return st.binary(min_size=bounds.get("min_length", 0), max_size=min(bounds["max_length"], 65))
+        return st.binary(
+            min_size=bounds.get("min_length", 0),
+            max_size=min(bounds["max_length"], max(65, bounds.get("min_length", 0))),
+        )
     if annotation is str:
         if "pattern" in bounds:
             return st.from_regex(_ascii(bounds["pattern"]), fullmatch=True)

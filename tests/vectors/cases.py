@@ -219,6 +219,13 @@ MESSAGES: dict[str, dict[str, Any]] = {
     },
     "Reject": _TASK_AND_ATTEMPT | {"reason": "superseded"},
     "Cancel": _TASK_AND_ATTEMPT | {"reason": "gone"},
+    "OpenSteps": _TASK_AND_ATTEMPT | {"commitment": b"k" * 32, "steps": [0, 3, 199]},
+    "OpenedSteps": _TASK_AND_ATTEMPT
+    | {
+        "commitment": b"k" * 32,
+        "opened": [{"step": 3, "fingerprint": bytes(range(128)), "path": [b"1" * 32, b"2" * 32]}],
+        "reason": None,
+    },
     "ArtifactHeader": _TASK_AND_ATTEMPT | {"digest": b"f" * 32, "size": 20_000},
 }
 
@@ -357,6 +364,10 @@ CASES: dict[str, dict[str, Json]] = {
         "Award of a sealed specification": {
             "message": "Award",
             "fields": MESSAGES["Award"] | {"sealed_key": b"y" * 80},
+        },
+        "OpenedSteps of a miner that kept none": {
+            "message": "OpenedSteps",
+            "fields": MESSAGES["OpenedSteps"] | {"opened": [], "reason": "not_kept"},
         },
         "Hello without voucher": {
             "message": "Hello",
