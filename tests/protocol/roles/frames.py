@@ -92,9 +92,16 @@ def capability(
     speed: int = 10**7,
     batch: int = 1,
     works: tuple[Work, ...] = ("text_to_image",),
+    numerics: str = "any",
 ) -> CapabilityUpdate:
     served = ServedModel(
-        model=MODEL.name, digest=MODEL.digest, warm=True, works=works, pixel_steps_per_s=speed, max_batch=batch
+        model=MODEL.name,
+        digest=MODEL.digest,
+        warm=True,
+        works=works,
+        numerics=numerics,
+        pixel_steps_per_s=speed,
+        max_batch=batch,
     )
     body = encode(
         Capability(

@@ -103,8 +103,13 @@ class RecheckSeat(CoordinatorSeat):
             nonce = hashlib.sha256(task + bytes([known.attempt])).digest()[:16]
             told = self.say(miner, self.claim(miner, task, nonce=nonce)) + self.wait(50)
         award = of_kind(told, Award)[0]
-        effects = self.say(miner, result_of(award, by=miner, data=picture))
+        effects = self.say(miner, result_of(award, by=miner, data=picture, **self.committed(miner)))
         return effects + self.hear(artifact_of(award, by=miner, data=picture))
+
+    def committed(self, miner: NodeKey) -> dict[str, object]:
+        """What a commitment says of the steps: by default that the engine sees none."""
+        del miner
+        return {}
 
     def ordered(self) -> bytes:
         """Wait until the next drawing is ordered."""

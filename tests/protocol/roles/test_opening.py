@@ -1,0 +1,384 @@
+"""Steps that a coordinator asks to see of pictures that were drawn again: SPEC.md §12.8.
+
+Alice (1), bob (2) and dave (4) mine, carol (3) coordinates. All draw the same picture, through steps of their own.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from protocol.crypto.keys import NodeKey
+from protocol.effects import Effect, Send
+from protocol.events import StakeChanged, StreamClosed
+from protocol.notes import NoteName
+from protocol.records import RecheckKept, Record, ReputationKept
+from protocol.roles.opening import MOST_QUESTIONS
+from protocol.roles.reputation import GRAVE, SLIGHT
+from protocol.roles.sampling import RecheckPolicy
+from protocol.stake.epoch import beacon_cutoff, epoch_at
+from protocol.task.fingerprint import fingerprint_root, packed, steps_to_open
+from protocol.task.steps import OTHER_STEPS, SAME_STEPS, show_steps
+from protocol.units import Digest, Epoch
+from protocol.wire.messages import OpenedSteps, OpenSteps
+from tests.protocol.roles.frames import BOB_ID, EPOCH, PARAMS, SPECIFICATION, capability
+from tests.protocol.roles.seats import ignored, judged, noted
+from tests.protocol.roles.test_rechecking import ALL, HEART, IDS, NOISE, ROWS, RecheckSeat
+from tests.support import networks
+from tests.support.networks import ALICE, BOB, DAVE
+
+COUNT = SPECIFICATION.steps
+UNIT = 1024
+
+
+def through(off_millionths: int = 0) -> list[bytes]:
+    """The fingerprints of honest steps, or of some that lie so far off."""
+    off = off_millionths * UNIT / 1_000_000
+    return [packed([round(50 * step + value + off) for value in range(64)]) for step in range(COUNT)]
+
+
+HONEST = through()
+MINERS = (ALICE, BOB, DAVE)
+
+
+class OpeningSeat(RecheckSeat):
+    """Carol with three miners, who answer what they are asked as they are told to."""
+
+    def __init__(
+        self,
+        records: tuple[Record, ...] = (),
+        policy: RecheckPolicy = ALL,
+        numerics: str = "bfloat16-cuda",
+        miners: Iterable[NodeKey] = MINERS,
+    ) -> None:
+        self.steps: dict[NodeKey, list[bytes]] = dict.fromkeys(MINERS, HONEST)
+        self._numerics = numerics
+        self.questions: list[tuple[NodeKey, OpenSteps]] = []
+        super().__init__(records, policy, miners)
+
+    def greet(self, miner: NodeKey) -> tuple[Effect, ...]:
+        effects = super().greet(miner)
+        until = self.now + 3_600_000
+        told = capability(miner, self.number(miner), sequence=self.now + 1, expires_at=until, numerics=self._numerics)
+        return effects + self.say(miner, told)
+
+    def committed(self, miner: NodeKey) -> dict[str, object]:
+        steps = self.steps[miner]
+        return {"fingerprint": fingerprint_root(steps) if steps else bytes(32)}
+
+    def hear(self, event: object) -> tuple[Effect, ...]:
+        effects = super().hear(event)
+        keys = {key.peer_id: key for key in MINERS}
+        for effect in effects:
+            if isinstance(effect, Send) and isinstance(effect.message, OpenSteps):
+                self.questions.append((keys[effect.peer], effect.message))
+        return effects
+
+    def until_asked(self) -> tuple[Effect, ...]:
+        """Let time pass up to the next question."""
+        self.questions.clear()
+        effects: tuple[Effect, ...] = ()
+        for _ in range(200):
+            effects += self.wait(1000)
+            epoch = epoch_at(self.now, PARAMS) + 1
+            if self.now >= beacon_cutoff(Epoch(epoch), PARAMS) and self.core.book.view(Epoch(epoch)) is None:
+                self.hear(StakeChanged(networks.view(epoch, ROWS)))
+            if self.questions:
+                return effects
+        raise AssertionError("nobody was asked")
+
+    def answer(self, miner: NodeKey, **changes: object) -> tuple[Effect, ...]:
+        """Answer the latest question to a miner."""
+        question = next(asked for key, asked in reversed(self.questions) if key is miner)
+        answer = OpenedSteps(
+            task=question.task,
+            attempt=question.attempt,
+            commitment=question.commitment,
+            opened=show_steps(self.steps[miner], question.steps),
+        )
+        return self.say(miner, answer.model_copy(update=changes))
+
+    def decline(self, miner: NodeKey) -> tuple[Effect, ...]:
+        return self.answer(miner, opened=(), reason="not_kept")
+
+    def standing(self, miner: NodeKey) -> tuple[float, float]:
+        """What speaks for a miner, and what against it."""
+        account = self.core.roster.conduct.reputation.of(IDS[miner.peer_id], self.now)
+        return round(account.passed, 2), round(account.doubt, 2)
+
+    def names(self) -> list[str]:
+        return [drawing.steps for drawing in self.last().drawings]
+
+
+def drawn(seat: OpeningSeat, *miners: NodeKey) -> None:
+    """Have one task drawn by these, who all deliver one picture."""
+    seat.rechecked(*((miner, HEART) for miner in miners))
+
+
+# The question
+
+
+def test_begin__two_pictures_agree__steps_are_asked_for_by_a_beacon_that_was_unknown_when_they_were_signed() -> None:
+    seat = OpeningSeat()
+    drawn(seat, ALICE, BOB)
+    assert not seat.last().outcome
+    assert not seat.questions, "no beacon is late enough"
+    signed_at = seat.now
+    seat.until_asked()
+    cutoff = beacon_cutoff(Epoch(EPOCH + 1), PARAMS)
+    assert signed_at < cutoff <= seat.now
+    asked = dict(seat.questions)
+    assert asked.keys() == {ALICE, BOB}
+    first = asked[ALICE]
+    beacon = networks.view(EPOCH + 1).beacon
+    assert first.steps == steps_to_open(beacon, Digest(first.commitment), COUNT, 16)
+    assert {question.steps for question in asked.values()} == {first.steps}
+    assert [question.task for question in asked.values()] == [drawing.task for drawing in seat.last().drawings]
+
+
+def test_begin__engines_that_see_no_latents__are_asked_nothing_and_pass() -> None:
+    seat = OpeningSeat(numerics="any")
+    seat.steps = {miner: [] for miner in MINERS}
+    drawn(seat, ALICE, BOB)
+    assert seat.last().outcome == "agreed"
+    assert seat.standing(ALICE) == (1.0, 0.0)
+
+
+def test_begin__pictures_differ__nobody_is_asked_before_some_agree() -> None:
+    seat = OpeningSeat()
+    seat.rechecked((ALICE, HEART), (BOB, NOISE))
+    assert len(seat.core._rechecking.opening) == 0
+    assert not seat.last().outcome
+
+
+# The answers
+
+
+def test_on_opened__both_went_through_the_same__both_pass_and_their_answers_are_kept() -> None:
+    seat = OpeningSeat()
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    seat.answer(ALICE)
+    assert not seat.last().outcome
+    effects = seat.answer(BOB)
+    kept = seat.last()
+    assert (kept.outcome, seat.names()) == ("agreed", ["agreed", "agreed"])
+    assert all(HONEST[0] in drawing.opened for drawing in kept.drawings)
+    assert seat.standing(ALICE) == seat.standing(BOB) == (1.0, 0.0)
+    assert [note.fields["reason"] for note in noted(effects, NoteName.RECHECK_STEPS)] == ["agreed", "agreed"]
+    assert not [key for key in seat.timers if key[0] == "opening"]
+
+
+@pytest.mark.parametrize(
+    ("numerics", "limit"), [("bfloat16-cuda", OTHER_STEPS), ("float32-cpu", SAME_STEPS)], ids=["16 bits", "same"]
+)
+def test_on_opened__within_what_may_honestly_differ__both_pass_and_beyond_a_third_is_asked_to_draw(
+    numerics: str, limit: int
+) -> None:
+    for off, outcome in ((limit * 9 // 10, "agreed"), (limit * 12 // 10 + UNIT, "")):
+        seat = OpeningSeat(numerics=numerics)
+        seat.steps[BOB] = through(off)
+        drawn(seat, ALICE, BOB)
+        seat.until_asked()
+        seat.answer(ALICE)
+        seat.answer(BOB)
+        assert seat.last().outcome == outcome
+        assert seat.names() == (["agreed"] * 2 if outcome else ["opened"] * 2)
+        assert seat.standing(BOB)[1] == 0, "one word against another blames nobody"
+        if not outcome:
+            seat.ordered()
+
+
+def test_on_opened__third_agrees_with_one__the_other_is_the_odd_one() -> None:
+    seat = OpeningSeat()
+    seat.steps[BOB] = through(2 * OTHER_STEPS)
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    earlier = seat.questions[0][1].steps
+    seat.answer(ALICE)
+    seat.answer(BOB)
+    seat.draw(seat.ordered(), DAVE)
+    seat.until_asked()
+    assert {key for key, _ in seat.questions} == set(MINERS)
+    assert len(earlier) == COUNT
+    effects = tuple(effect for miner in MINERS for effect in seat.answer(miner))
+    kept = seat.last()
+    assert (kept.outcome, kept.odd) == ("odd_one_out", (BOB_ID,))
+    assert seat.names() == ["agreed", "odd", "agreed"]
+    assert seat.standing(BOB) == (0.0, SLIGHT)
+    assert seat.standing(ALICE) == seat.standing(DAVE) == (1.0, 0.0)
+    assert noted(effects, NoteName.RECHECK_ODD)[0].fields["steps"] == "odd"
+
+
+def test_on_opened__what_does_not_lead_to_the_signed_root__speaks_against_its_miner_alone() -> None:
+    seat = OpeningSeat()
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    seat.answer(ALICE)
+    seat.steps[BOB] = through(1000)
+    effects = seat.answer(BOB)
+    assert judged(effects) == ["fingerprint.opening"]
+    kept = seat.last()
+    assert (kept.outcome, kept.odd, seat.names()) == ("odd_one_out", (BOB_ID,), ["opened", "wrong"])
+    assert seat.standing(BOB) == (0.0, GRAVE)
+    assert seat.standing(ALICE) == (1.0, 0.0)
+
+
+def test_on_opened__other_steps_than_were_asked_for__are_wrong() -> None:
+    seat = OpeningSeat()
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    seat.answer(ALICE)
+    asked = seat.questions[0][1].steps
+    effects = seat.answer(BOB, opened=show_steps(HONEST, asked[:-1]))
+    assert judged(effects) == ["opened_steps.steps"]
+    assert seat.names() == ["opened", "wrong"]
+
+
+def test_on_opened__miner_kept_none__passes_by_half_and_is_not_blamed() -> None:
+    seat = OpeningSeat()
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    seat.answer(ALICE)
+    assert not judged(seat.decline(BOB))
+    assert (seat.last().outcome, seat.names()) == ("agreed", ["opened", "declined"])
+    assert seat.standing(ALICE) == (1.0, 0.0)
+    assert seat.standing(BOB) == (0.5, 0.0)
+
+
+def test_on_timer__miner_of_an_older_release_says_nothing__is_asked_some_times_and_passes_by_half() -> None:
+    seat = OpeningSeat()
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    seat.answer(ALICE)
+    seat.wait(10_000)
+    assert sum(key is BOB for key, _ in seat.questions) == MOST_QUESTIONS
+    assert sum(key is ALICE for key, _ in seat.questions) == 1
+    assert (seat.last().outcome, seat.names()) == ("agreed", ["opened", "silent"])
+    assert seat.standing(BOB) == (0.5, 0.0)
+    assert ignored(seat.answer(BOB)) == ["opened_steps.unasked"], "too late"
+
+
+def test_on_timer__miner_is_gone__is_not_said_to_be_silent() -> None:
+    seat = OpeningSeat()
+    drawn(seat, ALICE, BOB)
+    seat.hear(StreamClosed(BOB.peer_id))
+    seat.until_asked()
+    seat.answer(ALICE)
+    seat.wait(10_000)
+    assert seat.names() == ["opened", "away"]
+    assert seat.standing(BOB) == (0.5, 0.0)
+
+
+def test_on_timer__miner_comes_back_in_time__is_asked_again_and_passes() -> None:
+    seat = OpeningSeat()
+    drawn(seat, ALICE, BOB)
+    seat.hear(StreamClosed(BOB.peer_id))
+    seat.until_asked()
+    seat.answer(ALICE)
+    seat.greet(BOB)
+    seat.wait(1100)
+    seat.answer(BOB)
+    assert seat.names() == ["agreed", "agreed"]
+
+
+def test_begin__no_root_of_an_engine_that_names_its_numbers__passes_by_half() -> None:
+    seat = OpeningSeat()
+    seat.steps[BOB] = []
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    assert [key for key, _ in seat.questions] == [ALICE]
+    seat.answer(ALICE)
+    assert (seat.last().outcome, seat.names()) == ("agreed", ["opened", "rootless"])
+    assert seat.standing(BOB) == (0.5, 0.0)
+
+
+@pytest.mark.parametrize("kind", ["declined", "silent", "rootless", "away"])
+def test_settle__where_steps_must_be_opened__speaks_against_who_could_and_did_not(kind: str) -> None:
+    seat = OpeningSeat(policy=replace(ALL, must_open=True))
+    if kind == "rootless":
+        seat.steps[BOB] = []
+    drawn(seat, ALICE, BOB)
+    if kind == "away":
+        seat.hear(StreamClosed(BOB.peer_id))
+    seat.until_asked()
+    if kind == "declined":
+        seat.decline(BOB)
+    seat.answer(ALICE)
+    seat.wait(10_000)
+    assert seat.names() == ["opened", kind]
+    assert seat.standing(BOB)[1] == (0.0 if kind == "away" else SLIGHT)
+    assert seat.standing(ALICE) == (1.0, 0.0)
+
+
+def test_settle__where_steps_must_be_opened_and_nobody_does__speaks_against_nobody() -> None:
+    seat = OpeningSeat(policy=replace(ALL, must_open=True))
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    seat.decline(ALICE)
+    seat.decline(BOB)
+    assert seat.last().outcome == "agreed"
+    assert seat.standing(ALICE) == seat.standing(BOB) == (0.5, 0.0)
+
+
+def test_on_opened__of_another_miner_or_for_nothing__is_ignored() -> None:
+    seat = OpeningSeat()
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    question = next(asked for key, asked in seat.questions if key is ALICE)
+    opened = show_steps(HONEST, question.steps)
+    stolen = OpenedSteps(task=question.task, attempt=0, commitment=question.commitment, opened=opened)
+    assert ignored(seat.say(BOB, stolen)) == ["opened_steps.unasked"]
+    unknown = stolen.model_copy(update={"commitment": b"x" * 32})
+    assert ignored(seat.say(ALICE, unknown)) == ["opened_steps.unasked"]
+    seat.answer(ALICE)
+    assert ignored(seat.answer(ALICE)) == ["opened_steps.unasked"], "it has answered"
+    assert not seat.last().outcome
+
+
+def test_on_timer__no_beacon_comes__nobody_is_asked_and_both_pass() -> None:
+    seat = OpeningSeat()
+    seat.core.book.tables = replace(
+        seat.core.book.tables, views={Epoch(epoch): networks.view(epoch) for epoch in (EPOCH - 1, EPOCH)}
+    )
+    drawn(seat, ALICE, BOB)
+    seat.wait(400_000)
+    assert not seat.questions
+    assert (seat.last().outcome, seat.names()) == ("agreed", ["", ""])
+    assert seat.standing(ALICE) == (1.0, 0.0)
+
+
+# Over a restart
+
+
+def test_restore__while_steps_are_asked_for__asks_again_and_ends() -> None:
+    seat = OpeningSeat()
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    seat.answer(ALICE)
+    records = {record.subject: record for record in seat.kept if isinstance(record, RecheckKept)}
+    thought = {record.miner: record for record in seat.kept if isinstance(record, ReputationKept)}
+    again = OpeningSeat((*records.values(), *thought.values()))
+    again.until_asked()
+    again.answer(ALICE)
+    again.answer(BOB)
+    assert (again.last().outcome, again.names()) == ("agreed", ["agreed", "agreed"])
+
+
+def test_restore__after_two_contradicted__orders_the_third() -> None:
+    seat = OpeningSeat()
+    seat.steps[BOB] = through(2 * OTHER_STEPS)
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    seat.answer(ALICE)
+    seat.answer(BOB)
+    again = OpeningSeat((seat.last(),))
+    again.steps[BOB] = through(2 * OTHER_STEPS)
+    again.until_asked()
+    again.answer(ALICE)
+    again.answer(BOB)
+    again.draw(again.ordered(), DAVE)
+    again.until_asked()
+    for miner in MINERS:
+        again.answer(miner)
+    assert again.last().odd == (BOB_ID,)
