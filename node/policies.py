@@ -43,4 +43,5 @@ def recheck_policy(settings: Settings) -> RecheckPolicy | None:
         latest=DurationMs(within_ms),
         daily_limit=wei_of(section.recheck_daily_limit_cai),
         pause=DurationMs(int(section.recheck_pause_days * DAY_MS)),
+        must_open=section.recheck_must_open,
     )

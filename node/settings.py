@@ -277,6 +277,9 @@ class CoordinatorSection(Section):
     """Most CAI that is ordered for rechecks within 24 hours."""
     recheck_pause_days: Annotated[float, Field(ge=0, le=30)] = 7.0
     """How long (days) a miner is left out whose pictures were not what others drew, again and again."""
+    recheck_must_open: bool = False
+    """Whether it counts as a picture that is slightly off when a miner of a recheck shows nothing of the steps that it
+    committed to while another one does. Miners of older releases show nothing; without it they are looked at more."""
 
 
 @final

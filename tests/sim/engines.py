@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from protocol.effects import CancelJob, ComparePictures, StartJob
 from protocol.events import JobFailed, JobFinished, JobProgress, PicturesCompared
+from protocol.task.fingerprint import SCALE, VALUES, fingerprint_root, packed
 from protocol.units import Digest
 from tests.sim.machine import Machine
 from tests.support.pictures import png, with_remark
@@ -30,15 +31,19 @@ class Look:
 
     of: object
     off_ppm: int = 0
+    steps_off: int = 0
+    """How far the latents of its steps are moved (millionths of a unit)."""
 
 
 class Engines:
     """One engine for each miner."""
 
-    def __init__(self, world: "World", model: Digest) -> None:
-        """Draw with a model of this digest."""
+    def __init__(self, world: "World", model: Digest, *, sees_latents: bool = False) -> None:
+        """Draw with a model of this digest, and see what the steps go through or not."""
         self._world = world
         self._model = model
+        self._sees_latents = sees_latents
+        self._steps: dict[tuple[Look, int], tuple[bytes, Digest]] = {}
         self._drawn: dict[tuple[int, int, Look], tuple[bytes, Digest]] = {}
         self._looks: dict[Digest, Look] = {}
 
@@ -71,11 +76,23 @@ class Engines:
         machine.jobs.discard(key)
         shrink = 2 if machine.wrong else 1
         width, height = job.specification.width // shrink, job.specification.height // shrink
-        honest = Look(job.specification.seed % COLOURS, machine.off_ppm)
+        honest = Look(job.specification.seed % COLOURS, machine.off_ppm, machine.off_ppm // 3)
         look = honest if machine.paints is None else machine.paints(job)
         data, digest = self._picture(width, height, look)
-        finished = JobFinished(*key, data, digest, "image/png", self._model, NOTHING, machine.step_ms * steps)
+        seen, root = self._seen(look, steps)
+        finished = JobFinished(*key, data, digest, "image/png", self._model, root, machine.step_ms * steps, seen)
         self._world.handle(machine, finished)
+
+    def _seen(self, look: Look, steps: int) -> tuple[bytes, Digest]:
+        """Give the fingerprints of the steps to what a picture shows, and their root."""
+        if not self._sees_latents:
+            return b"", NOTHING
+        if (look, steps) not in self._steps:
+            begin = hashlib.sha256(repr(look.of).encode()).digest()[0]
+            off = round(look.steps_off * SCALE / 1_000_000)
+            each = [packed([begin * 20 + step * 10 + value + off for value in range(VALUES)]) for step in range(steps)]
+            self._steps[look, steps] = b"".join(each), fingerprint_root(each)
+        return self._steps[look, steps]
 
     def _picture(self, width: int, height: int, look: Look) -> tuple[bytes, Digest]:
         key = (width, height, look)

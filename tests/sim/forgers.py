@@ -1,9 +1,13 @@
 """Miners that deliver something else than was ordered: real cores whose engines cheat. See tests/bench/AUDITS.md."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
-from protocol.effects import StartJob
+from protocol.effects import Effect, Send, StartJob
+from protocol.events import Event
+from protocol.task.fingerprint import FINGERPRINT_BYTES
+from protocol.wire.messages import OpenedSteps
 from tests.sim.adversaries import Behaviour
 from tests.sim.engines import COLOURS, Look
 from tests.sim.machine import Machine
@@ -67,9 +71,42 @@ def honest_then_noise(job: StartJob, drawn: int) -> Look:
     return ordered(job) if drawn < HONEST_TASKS else noise(job, drawn)
 
 
-def moved(off_ppm: int) -> Callable[[StartJob, int], Look]:
+def moved(off_ppm: int, steps_off: int = 0) -> Callable[[StartJob, int], Look]:
     """Draw what was ordered, with less work and so moved by this much; see tests/bench/DISTANCE.md."""
-    return lambda job, _drawn: ordered(job, off_ppm)
+    return lambda job, _drawn: Look(job.specification.seed % COLOURS, off_ppm, steps_off)
+
+
+class Shown(Forger):
+    """Draws what was ordered, and shows of its steps what ``shows`` makes of the answer; None shows nothing."""
+
+    def __init__(self, shows: Callable[[OpenedSteps], OpenedSteps | None]) -> None:
+        """Answer so whenever steps are asked for."""
+        super().__init__(lambda job, _drawn: ordered(job))
+        self._shows = shows
+
+    def acts(self, machine: Machine, event: Event, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+        """Send another answer, or none."""
+        done = []
+        for effect in super().acts(machine, event, effects):
+            if isinstance(effect, Send) and isinstance(effect.message, OpenedSteps):
+                shown = self._shows(effect.message)
+                if shown is not None:
+                    done.append(replace(effect, message=shown))
+            else:
+                done.append(effect)
+        return tuple(done)
+
+
+def made_up(answer: OpenedSteps) -> OpenedSteps:
+    """Show other latents than were committed to."""
+    first, *rest = answer.opened
+    other = first.model_copy(update={"fingerprint": bytes(FINGERPRINT_BYTES)})
+    return answer.model_copy(update={"opened": (other, *rest)})
+
+
+def not_kept(answer: OpenedSteps) -> OpenedSteps:
+    """Say that nothing was kept."""
+    return answer.model_copy(update={"opened": (), "reason": "not_kept"})
 
 
 FORGERIES: Final[dict[str, Callable[[StartJob, int], Look]]] = {
@@ -79,6 +116,7 @@ FORGERIES: Final[dict[str, Callable[[StartJob, int], Look]]] = {
     "honest_then_noise": honest_then_noise,
     "half_the_steps": moved(22_567),
     "half_the_edge": moved(27_194),
-    "a_step_less": moved(3_463),
+    "a_step_less": moved(3_463, 1_747),
+    "half_the_steps_behind_a_quality": moved(9_000, 15_083),
 }
 """What cheats deliver, by name; distances are the middle ones of DISTANCE.md."""

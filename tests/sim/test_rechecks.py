@@ -1,6 +1,7 @@
 """Rechecks in a simulated network: who cheats is found out, and nobody else is touched. SPEC.md §12.8, §12.9."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -12,15 +13,19 @@ from protocol.notes import NoteName
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.sampling import RecheckPolicy
 from protocol.units import DurationMs, StakingId
-from tests.sim.forgers import FORGERIES, HONEST_TASKS, Colluders, Forger
+from protocol.wire.messages import OpenedSteps
+from tests.sim.forgers import FORGERIES, HONEST_TASKS, Colluders, Forger, Shown, made_up, not_kept
 from tests.sim.invariants import Invariants
 from tests.sim.machine import Machine
 from tests.sim.scenario import Run, Scenario
 from tests.sim.sweep import ALL_CHEATS, ALL_FAULTS
 from tests.sim.world import World
+from tests.support.networks import network_params
 
 POLICY: Final = RecheckPolicy(share=0.3, newcomer_share=0.6, earliest=DurationMs(500), latest=DurationMs(3000))
 """Some 15 times as often as by default, so that few tasks show what many would."""
+PARAMS: Final = network_params(epoch_s=8, boundary_tolerance_s=2)
+"""Steps are asked for in the epoch after their picture's; in short ones few seconds show what hours would."""
 MINERS: Final = 8
 HONEST_OFF: Final = (0, 2000, 4500, 9000)
 """How far honest machines' arithmetic moves a picture (parts per million): within the limit of one another."""
@@ -36,6 +41,7 @@ class Network:
             seed=seed,
             prepare=self._prepare,
             rechecks=policy,
+            params=PARAMS,
             stakes={f"miner{place}": 50_000 for place in range(MINERS)},
         )
         self.world.chain.follow()
@@ -55,7 +61,7 @@ class Network:
         for _ in range(tasks):
             self.world.submit()
             self.world.run(pause_ms)
-        self.world.run(60_000)
+        self.world.run(90_000)
         self.invariants.check_end()
 
     @property
@@ -70,6 +76,14 @@ class Network:
 
     def outcomes(self) -> set[str]:
         return {str(note.fields["reason"]) for _, _, note in self.world.noted(NoteName.RECHECK_ENDED)}
+
+    def shown(self, miners: set[StakingId]) -> set[str]:
+        """What came of the questions for steps of these miners."""
+        notes = (note.fields for _, _, note in self.world.noted(NoteName.RECHECK_STEPS))
+        return {str(fields["reason"]) for fields in notes if fields["miner"] in miners}
+
+    def honest(self, forgers: int) -> set[StakingId]:
+        return self.ids(MINERS) - self.ids(forgers)
 
     def ids(self, count: int) -> set[StakingId]:
         return {self.world.staking_id(f"miner{place}") for place in range(count)}
@@ -87,6 +101,36 @@ def test_rechecks__one_miner_cheats__is_left_out_and_nobody_else(kind: str) -> N
         odd = network.world.noted(NoteName.RECHECK_ODD)[0][0]
         awards = [when for when, _, note in network.world.noted(NoteName.TASK_AWARDED) if note.fields["miner"] == 2]
         assert sum(when < odd for when in awards) > HONEST_TASKS
+
+
+def test_rechecks__pictures_alike_through_other_steps__is_left_out_and_nobody_else() -> None:
+    network = Network(Forger(FORGERIES["half_the_steps_behind_a_quality"]))
+    network.run(160)
+    assert network.left_out() == network.ids(1)
+    assert network.shown(network.ids(1)) >= {"odd"}
+    assert network.shown(network.honest(1)) <= {"agreed", "opened", "away", "unasked"}
+
+
+def test_rechecks__one_shows_steps_that_it_did_not_sign__is_left_out_and_nobody_else() -> None:
+    network = Network(Shown(made_up))
+    network.run(160)
+    assert network.left_out() == network.ids(1)
+    assert network.shown(network.ids(1)) >= {"wrong"}
+
+
+@pytest.mark.parametrize("shows", [not_kept, lambda _: None], ids=["not kept", "an older release"])
+def test_rechecks__one_shows_no_steps__is_looked_at_more_and_left_out_only_where_it_must(
+    shows: Callable[[OpenedSteps], OpenedSteps | None],
+) -> None:
+    network = Network(Shown(shows))
+    network.run(120)
+    assert not network.left_out()
+    reputation = network.core.roster.conduct.reputation
+    passed = {miner: account.passed / account.passed_ever for miner, account in reputation.accounts(network.core.now)}
+    assert min(passed, key=lambda miner: passed[miner]) in network.ids(1)
+    strict = Network(Shown(shows), policy=replace(POLICY, must_open=True))
+    strict.run(160)
+    assert strict.left_out() == strict.ids(1)
 
 
 def test_rechecks__what_is_within_the_limit__is_not_detected() -> None:

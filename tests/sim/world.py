@@ -141,7 +141,7 @@ class World(Timeline):
         self._network_id = self.params.network_id(31337, b"\x11" * 20)
         self.gossip = Gossip(self)
         self.wires = Wires(self)
-        self.engines = Engines(self, MODEL.digest)
+        self.engines = Engines(self, MODEL.digest, sees_latents=rechecks is not None)
         self._perform = self._performers()
         rows = tuple(
             self._register(name, role, (stakes or {}).get(name))

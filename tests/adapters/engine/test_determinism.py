@@ -12,7 +12,8 @@ from PIL import Image
 from node.adapters.engine.ipc import Done, Loaded, Started
 from node.catalog import load_catalog
 from protocol.task.distance import OTHER_NUMERICS, SAME_NUMERICS, Raster, distance, sketch_of
-from protocol.task.fingerprint import NO_FINGERPRINT
+from protocol.task.fingerprint import NO_FINGERPRINT, fingerprint_root
+from protocol.task.steps import OTHER_STEPS, SAME_STEPS, steps_apart
 
 WISHES = [("red heart", 5), ("green apple", 6), ("blue circle", 7)]
 OTHER_PROCESSOR = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
@@ -110,3 +111,30 @@ def test_run__any_picture__comes_with_the_root_of_its_own_steps(first):
     roots = [root for _, root in first[1].values()]
     assert len(set(roots)) == len(PRECISIONS) * len(WISHES)
     assert NO_FINGERPRINT not in roots
+
+
+def steps_of(child, model, wishes, **changes):
+    """Fingerprints of the steps of these wishes, drawn together; each picture's lead to its root."""
+    _, ends = child.until_all_end(child.begin_batch(wishes, model=model, **{"steps": 6} | changes))
+    found = [[end.fingerprints[at : at + 128] for at in range(0, len(end.fingerprints), 128)] for end in ends]
+    assert [fingerprint_root(steps) for steps in found] == [end.fingerprint for end in ends]
+    return found
+
+
+@pytest.mark.parametrize("model", PRECISIONS)
+def test_run__any_picture__gives_the_steps_that_its_root_binds_and_in_company_those_of_the_same_numerics(first, model):
+    child, _ = first
+    together = steps_of(child, model, WISHES)
+    for wish, steps in zip(WISHES, together, strict=True):
+        (alone,) = steps_of(child, model, [wish])
+        assert len(steps) == len(alone) == 6
+        assert steps_apart(alone, steps) <= SAME_STEPS
+
+
+def test_run__16_bit_numbers_or_a_step_less__lie_beyond_the_steps_of_the_same_numerics(first):
+    child, _ = first
+    for wish in WISHES:
+        (steps,), (coarse,) = (steps_of(child, model, [wish]) for model in PRECISIONS)
+        (fewer,) = steps_of(child, "float32", [wish], steps=5)
+        assert SAME_STEPS < steps_apart(steps, coarse) <= OTHER_STEPS
+        assert steps_apart(steps, [*fewer, fewer[-1]]) > SAME_STEPS
