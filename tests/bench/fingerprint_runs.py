@@ -183,8 +183,6 @@ VARIANTS: dict[str, Callable[[], Draw]] = {
     "19 steps": _fewer(19),
     "float32, Euler": _honest("float32", sampler="EulerDiscreteScheduler"),
     "bfloat16, Euler": _honest("bfloat16", sampler="EulerDiscreteScheduler"),
-    "float16": _honest("float16"),
-    "18 steps in float16": _fewer(18, "float16"),
 }
 """How the steps of each kind come about."""
 ELSEWHERE: dict[str, tuple[str, int, dict[str, str]]] = {

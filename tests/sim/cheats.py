@@ -3,14 +3,15 @@
 The tables of tests/bench/AUDITS.md. One miner works for one coordinator at an even pace, honestly until it is well
 known, and cheats from then on, in each task or in one of ten; its tasks are sampled, drawn again and judged by the code
 that coordinators run (``sampling``, ``reputation``, ``recheck``). Whoever draws again is a friend of it with the chance
-that friends have of all stake, and then delivers the same. Gains and losses are in prices of a task.
+that friends have of all stake, and then delivers the same. Where pictures agree, steps are opened, made up as well as
+is known. Gains and losses are in prices of a task.
 """
 
 import argparse
 import random
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from math import exp2
 from statistics import fmean
@@ -29,8 +30,15 @@ WELL_KNOWN_DAYS: Final = 21
 """For so long it works honestly: three half-lives."""
 PATIENCE_DAYS: Final = 120
 """After so long a simulated cheat that is not found out is let go."""
-LIMITS: Final = {"same": SAME_NUMERICS, "16 bits": OTHER_NUMERICS, "lossy": RE_ENCODED}
-"""Limits by what the files are; see SPEC.md §12.6."""
+LIMITS: Final = {
+    "same": SAME_NUMERICS,
+    "same, lossy": RE_ENCODED,
+    "16 bits": OTHER_NUMERICS,
+    "16 bits, lossy": RE_ENCODED,
+}
+"""Limits by what numbers and files are; see SPEC.md §12.6."""
+PLACE_OF: Final = {SAME_NUMERICS: 0, OTHER_NUMERICS: 1, RE_ENCODED: 2}
+"""Of each limit among those of SPEC.md §12.6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +50,23 @@ class Cheat:
     """Share of a task's work that is not done."""
     beyond: tuple[float, float, float, float]
     """Shares of its pictures beyond the four limits of SPEC.md §12.6, as tests/bench/DISTANCE.md measured them."""
+    steps: tuple[float, float] = field(default=(1.0, 1.0), repr=False)  # not in what seeds are made of
+    """Shares of its pictures whose steps lie beyond the limits of SPEC.md §12.7, same numerics and others, likewise."""
+    shows_steps: bool = field(default=True, repr=False)
+    """Whether it shows steps when it is asked to; else it says that it kept none."""
     friends: float = 0.0
     """Share of stake of friends who deliver the same."""
     one_in: int = 1
     """One task in so many is a cheated one."""
 
-    def detected(self, kind: str) -> float:
+    def by_picture(self, kind: str) -> float:
         """Give the chance that two honest drawings tell its picture from theirs."""
-        return self.beyond[tuple(LIMITS).index(kind)]
+        return self.beyond[PLACE_OF[LIMITS[kind]]]
+
+    def detected(self, kind: str) -> float:
+        """Give the chance that they tell its picture or its steps: what the steps tell may tell the same again."""
+        by_steps = self.steps[0 if kind.startswith("same") else 1] if self.shows_steps else 0.0
+        return max(self.by_picture(kind), by_steps)
 
     def apart(self, kind: str, drawn: random.Random) -> int:
         """Draw how far its picture lies from an honest one."""
@@ -64,18 +81,24 @@ CHEATS: Final = (
     Cheat("returns noise", 1.0, SURE),
     Cheat("one cached picture", 1.0, SURE),
     Cheat("wrong model, a quarter of the work", 0.75, SURE),
-    Cheat("12 of 15 steps", 0.20, (1.0, 0.0, 0.0, 0.0)),
-    Cheat("14 of 15 steps", 0.07, (1.0, 0.0, 0.0, 0.0)),
-    Cheat("half the steps", 0.47, (1.0, 0.95, 0.55, 0.20)),
-    Cheat("DPM++ with 10 of 15 steps", 0.33, (1.0, 0.70, 0.70, 0.60)),
+    Cheat("19 of 20 steps", 0.05, (1.0, 0.0, 0.0, 0.0), (1.0, 0.0)),
+    Cheat("18 of 20 steps", 0.10, (1.0, 0.0, 0.0, 0.0), (1.0, 0.0)),
+    Cheat("16 of 20 steps", 0.20, (1.0, 0.0, 0.0, 0.0), (1.0, 0.0)),
+    Cheat("13 of 20 steps", 0.35, (1.0, 0.30, 0.15, 0.10), (1.0, 0.14)),
+    Cheat("half the steps", 0.47, (1.0, 0.95, 0.55, 0.20), (1.0, 0.93)),
+    Cheat("half the steps, shows none", 0.47, (1.0, 0.95, 0.55, 0.20), shows_steps=False),
+    Cheat("DPM++ with 13 of 20 steps", 0.35, (1.0, 0.70, 0.70, 0.60), (1.0, 0.0)),
     Cheat("half the edge, scaled up", 0.75, (1.0, 1.0, 0.98, 0.0)),
     Cheat("3/4 of the edge, scaled up", 0.44, (1.0, 1.0, 0.07, 0.0)),
+    Cheat("3/4 of the edge, shows no steps", 0.44, (1.0, 1.0, 0.07, 0.0), shows_steps=False),
     Cheat("noise, in one task of ten", 1.0, SURE, one_in=10),
     Cheat("noise, friends have 10 %", 1.0, SURE, friends=0.10),
     Cheat("noise, friends have 30 %", 1.0, SURE, friends=0.30),
 )
-"""What is shown. Steps of 15: 18 of 20 save 10 %, which lies between two of the rows."""
-TIPPED: Final = Cheat("honest, one picture in 64 tipped over by 16-bit numbers", 0.0, (1.0, 1 / 64, 1 / 64, 0.0))
+"""What is shown. Pictures of fewer steps were measured of 15, steps of 20: the nearest share of both is taken."""
+TIPPED: Final = Cheat(
+    "honest, one picture in 64 tipped over by 16-bit numbers", 0.0, (1.0, 1 / 64, 1 / 64, 0.0), (0.0, 0.0)
+)
 """What DISTANCE.md saw between bf16 and fp32, of a miner whose arithmetic nobody shares."""
 PACES: Final = (10, 200)
 """Tasks a day that a miner gets from one coordinator: a few, and as many as keep a small GPU busy for an hour."""
@@ -83,8 +106,8 @@ SHARES: Final = (0.005, 0.01, 0.02, 0.05, 0.1)
 SHOWN_BY_SHARE: Final = (
     ("returns noise", "16 bits"),
     ("half the steps", "16 bits"),
-    ("half the steps", "lossy"),
-    ("12 of 15 steps", "16 bits"),
+    ("half the steps", "16 bits, lossy"),
+    ("18 of 20 steps", "16 bits"),
     ("noise, in one task of ten", "16 bits"),
     ("noise, friends have 30 %", "16 bits"),
 )
@@ -185,7 +208,8 @@ def _judged(cheat: Cheat, kind: str, drawn: random.Random) -> tuple[bool | None,
 def kinds(cheat: Cheat) -> tuple[str, ...]:
     """Give the kinds of files among which a cheat's detection differs."""
     every = tuple(LIMITS)
-    return every if len({cheat.detected(kind) for kind in every}) > 1 else every[1:2]
+    alike = {(cheat.by_picture(kind), cheat.detected(kind)) for kind in every}
+    return every if len(alike) > 1 else ("16 bits",)
 
 
 def balance(cheat: Cheat, kind: str, policy: RecheckPolicy, pace: float, trials: int, seed: int) -> tuple[str, str]:
@@ -201,13 +225,14 @@ def balance(cheat: Cheat, kind: str, policy: RecheckPolicy, pace: float, trials:
 def by_cheat(policy: RecheckPolicy, trials: int, seed: int) -> Iterator[str]:
     """Give the table of all cheats, as Markdown."""
     head = "".join(f" {pace} a day: cheated until left out | balance |" for pace in PACES)
-    yield f"| cheat | saves | files | detected |{head}"
-    yield "|---|---:|---|---:|" + "---:|---:|" * len(PACES)
+    yield f"| cheat | saves | files | seen by pictures | or steps |{head}"
+    yield "|---|---:|---|---:|---:|" + "---:|---:|" * len(PACES)
     for cheat in CHEATS:
         for kind in kinds(cheat):
             told = [cell for pace in PACES for cell in balance(cheat, kind, policy, pace, trials, seed)]
             named = kind if len(kinds(cheat)) > 1 else "any"
-            cells = (cheat.name, f"{cheat.saving:.0%}", named, f"{cheat.detected(kind):.0%}", *told)
+            seen = (f"{cheat.by_picture(kind):.0%}", f"{cheat.detected(kind):.0%}")
+            cells = (cheat.name, f"{cheat.saving:.0%}", named, *seen, *told)
             yield f"| {' | '.join(cells)} |"
 
 
