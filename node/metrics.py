@@ -57,7 +57,7 @@ _REASONS: Final[Mapping[NoteName, tuple[str, str, str]]] = {
     NoteName.TASK_LEASE_EXPIRED: ("cuckoo_lease_expiries", "reason", "Attempts taken from a miner, by reason"),
     NoteName.MINER_PAUSED: ("cuckoo_miner_pauses", "reason", "Miners left out for a while, by reason"),
     NoteName.RECHECK_PUT_OFF: ("cuckoo_rechecks_put_off", "reason", "Drawings of rechecks put off, by reason"),
-    NoteName.RECHECK_STEPS: ("cuckoo_recheck_steps", "reason", "Drawings that were asked for steps, by what came of it"),
+    NoteName.RECHECK_STEPS: ("cuckoo_recheck_steps", "reason", "Drawings asked for steps, by what came of it"),
     NoteName.RECHECK_ENDED: ("cuckoo_rechecks", "reason", "Finished tasks that were drawn again, by what came of it"),
     NoteName.RESULT_REJECTED: ("cuckoo_result_rejections", "reason", "Results not taken, by reason"),
     NoteName.OFFER_SKIPPED: ("cuckoo_offers_skipped", "reason", "Offers that this miner left alone, by reason"),

@@ -89,9 +89,9 @@ class SqliteStore:
 
         In this order: the last boot; unfinished tasks as accepted, each followed by its awards; tasks done within
         the last hour; the highest voucher issued to each miner; claims of the last hour and of unsettled results;
-        unsettled results; steps of the day's pictures; the highest voucher held of each coordinator; vouchers that contradict each other; rechecks
-        that are not over or were planned within a day, and what is thought of miners; what the Settlement contract
-        said; transactions whose outcome was not taken in.
+        unsettled results; steps of the last day's pictures; the highest voucher held of each coordinator; vouchers that
+        contradict each other; rechecks that are not over or were planned within a day, and what is thought of miners;
+        what the Settlement contract said; transactions whose outcome was not taken in.
         """
         now = self._clock.now()
         recent, yesterday = (UnixMillis(max(0, now - window)) for window in (REPLAY_WINDOW_MS, DAY_MS))
