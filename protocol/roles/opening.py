@@ -79,6 +79,10 @@ class Opening:
         """Count those under way."""
         return len(self._open)
 
+    def __contains__(self, subject: TaskId) -> bool:
+        """Say whether steps of a recheck are asked for."""
+        return subject in self._open
+
     def begin(self, subject: TaskId, count: int, drawings: Mapping[int, Drawing], pause_ms: int) -> bool:
         """Ask for steps of these drawings as soon as a beacon chooses them; False where there is nothing to ask for.
 

@@ -271,8 +271,8 @@ class Rechecking:
     def on_compared(self, event: PicturesCompared) -> None:
         """Hear how far apart two pictures are."""
         recheck = self._open.get(event.subject)
-        if recheck is None:
-            return
+        if recheck is None or event.subject in self.opening:
+            return  # over, or judged: of two equal files one answer says it for both
         if event.apart is None:
             self._end(recheck, "not_comparable")
             return

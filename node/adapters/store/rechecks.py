@@ -74,8 +74,8 @@ def write(connection: sqlite3.Connection, record: RecheckKept) -> None:
     for place, drawing in enumerate(record.drawings):
         connection.execute(
             "INSERT INTO drawings (subject, place, task, attempt, miner, artifact, result, numerics, odd, steps, "
-            "opened) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subject, place) DO UPDATE SET odd = excluded.odd, "
-            "steps = excluded.steps, opened = excluded.opened",
+            "opened) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subject, place) DO UPDATE SET "
+            "odd = excluded.odd, steps = excluded.steps, opened = excluded.opened",
             (
                 record.subject,
                 place,

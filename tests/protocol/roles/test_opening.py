@@ -23,7 +23,7 @@ from protocol.units import Digest, Epoch
 from protocol.wire.messages import OpenedSteps, OpenSteps
 from tests.protocol.roles.frames import BOB_ID, EPOCH, PARAMS, SPECIFICATION, capability
 from tests.protocol.roles.seats import ignored, judged, noted
-from tests.protocol.roles.test_rechecking import ALL, HEART, IDS, NOISE, ROWS, RecheckSeat
+from tests.protocol.roles.test_rechecking import ALL, HEART, IDS, NOISE, ROWS, RecheckSeat, asked
 from tests.support import networks
 from tests.support.networks import ALICE, BOB, DAVE
 
@@ -89,7 +89,7 @@ class OpeningSeat(RecheckSeat):
 
     def answer(self, miner: NodeKey, **changes: object) -> tuple[Effect, ...]:
         """Answer the latest question to a miner."""
-        question = next(asked for key, asked in reversed(self.questions) if key is miner)
+        question = next(told for key, told in reversed(self.questions) if key is miner)
         answer = OpenedSteps(
             task=question.task,
             attempt=question.attempt,
@@ -127,13 +127,13 @@ def test_begin__two_pictures_agree__steps_are_asked_for_by_a_beacon_that_was_unk
     seat.until_asked()
     cutoff = beacon_cutoff(Epoch(EPOCH + 1), PARAMS)
     assert signed_at < cutoff <= seat.now
-    asked = dict(seat.questions)
-    assert asked.keys() == {ALICE, BOB}
-    first = asked[ALICE]
+    heard = dict(seat.questions)
+    assert heard.keys() == {ALICE, BOB}
+    first = heard[ALICE]
     beacon = networks.view(EPOCH + 1).beacon
     assert first.steps == steps_to_open(beacon, Digest(first.commitment), COUNT, 16)
-    assert {question.steps for question in asked.values()} == {first.steps}
-    assert [question.task for question in asked.values()] == [drawing.task for drawing in seat.last().drawings]
+    assert {question.steps for question in heard.values()} == {first.steps}
+    assert [question.task for question in heard.values()] == [drawing.task for drawing in seat.last().drawings]
 
 
 def test_begin__engines_that_see_no_latents__are_asked_nothing_and_pass() -> None:
@@ -229,8 +229,8 @@ def test_on_opened__other_steps_than_were_asked_for__are_wrong() -> None:
     drawn(seat, ALICE, BOB)
     seat.until_asked()
     seat.answer(ALICE)
-    asked = seat.questions[0][1].steps
-    effects = seat.answer(BOB, opened=show_steps(HONEST, asked[:-1]))
+    wanted = seat.questions[0][1].steps
+    effects = seat.answer(BOB, opened=show_steps(HONEST, wanted[:-1]))
     assert judged(effects) == ["opened_steps.steps"]
     assert seat.names() == ["opened", "wrong"]
 
@@ -325,7 +325,7 @@ def test_on_opened__of_another_miner_or_for_nothing__is_ignored() -> None:
     seat = OpeningSeat()
     drawn(seat, ALICE, BOB)
     seat.until_asked()
-    question = next(asked for key, asked in seat.questions if key is ALICE)
+    question = next(told for key, told in seat.questions if key is ALICE)
     opened = show_steps(HONEST, question.steps)
     stolen = OpenedSteps(task=question.task, attempt=0, commitment=question.commitment, opened=opened)
     assert ignored(seat.say(BOB, stolen)) == ["opened_steps.unasked"]
@@ -346,6 +346,25 @@ def test_on_timer__no_beacon_comes__nobody_is_asked_and_both_pass() -> None:
     assert not seat.questions
     assert (seat.last().outcome, seat.names()) == ("agreed", ["", ""])
     assert seat.standing(ALICE) == (1.0, 0.0)
+
+
+def test_on_compared__of_two_equal_files_again_while_steps_are_asked_for__changes_nothing() -> None:
+    seat = OpeningSeat()
+    seat.steps[BOB] = through(2 * OTHER_STEPS)
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    seat.answer(ALICE)
+    seat.answer(BOB)
+    questions = asked(seat.draw(seat.ordered(), DAVE, NOISE))
+    assert len(questions) == 2
+    assert questions[0] == questions[1]
+    seat.compared(questions[0], 0)
+    seat.compared(questions[1], None)
+    assert not seat.last().outcome
+    seat.until_asked()
+    for miner in MINERS:
+        seat.answer(miner)
+    assert seat.last().odd == (BOB_ID,)
 
 
 # Over a restart
