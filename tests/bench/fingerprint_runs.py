@@ -22,6 +22,8 @@ from tests.bench.distance_pictures import EDGE, GUIDANCE, NO_BF16, OLDER, TASKS,
 ORDERED_STEPS = 20
 EVERY = 3
 """One task in so many of those whose pictures are compared."""
+WHOLE = ("float32", "bfloat16")
+"""Variants that draw all of them."""
 
 
 @dataclass(frozen=True)
@@ -194,9 +196,9 @@ ELSEWHERE: dict[str, tuple[str, int, dict[str, str]]] = {
 """Steps of a process of its own: the variant, threads, environment."""
 
 
-def tasks() -> Sequence[Task]:
-    """Say what is drawn."""
-    return TASKS[1::EVERY]
+def tasks_of(variant: str) -> Sequence[Task]:
+    """Say what a variant draws."""
+    return TASKS if variant in WHOLE else TASKS[1::EVERY]
 
 
 def path_of(folder: Path, variant: str, task: Task) -> Path:
@@ -225,7 +227,7 @@ def draw_all(folder: Path) -> Iterator[str]:
 
 def draw_variant(folder: Path, name: str, make: Callable[[], Draw]) -> None:
     """Draw what is missing of a variant."""
-    wanted = [task for task in tasks() if not path_of(folder, name, task).exists()]
+    wanted = [task for task in tasks_of(name) if not path_of(folder, name, task).exists()]
     draw = make() if wanted else None
     for task in wanted:
         assert draw is not None

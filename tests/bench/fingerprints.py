@@ -14,7 +14,7 @@ from protocol.task.fingerprint import steps_to_open
 from protocol.task.steps import OTHER_STEPS, SAME_STEPS, steps_apart
 from protocol.units import Digest
 from protocol.wire.messages import MAX_OPENED_STEPS
-from tests.bench.fingerprint_runs import ORDERED_STEPS, draw_all, read, tasks
+from tests.bench.fingerprint_runs import ORDERED_STEPS, draw_all, read, tasks_of
 
 FULL, HALF = "float32", "bfloat16"
 HONEST = (
@@ -32,7 +32,7 @@ LIMITS = (SAME_STEPS, OTHER_STEPS)
 def apart(folder: Path, one: str, other: str) -> list[int]:
     """Compare the steps that a beacon would open, of each picture of which both are there."""
     found = []
-    for task in tasks():
+    for task in tasks_of(one):
         pair = [read(folder, variant, task) for variant in (one, other)]
         if pair[0] is None or pair[1] is None:
             continue
