@@ -248,10 +248,10 @@ class _OrderUnderWay:
             self._heard = trio.Event()
             await self._heard.wait()
 
-    def cancel(self) -> None:
-        """Tell its coordinator that nobody waits for it any more, unless that has our word already."""
-        if self._machine.peer is not None and self._machine.taken_by is None:
-            self._client.say(self._machine.peer, encode(OrderCancelled(order=self.name)))
+    def cancel(self, peer: PeerId) -> None:
+        """Tell a coordinator that nobody waits for it any more, if it is with that one, and that has not our word."""
+        if self._machine.peer == peer and self._machine.taken_by is None:
+            self._client.say(peer, encode(OrderCancelled(order=self.name)))
 
     async def run(self) -> Picture:
         try:
@@ -265,8 +265,8 @@ class _OrderUnderWay:
         finally:
             self._is_over = True
             self._heard.set()
-            if self._end is None:
-                self.cancel()
+            if self._end is None and self._machine.peer is not None:
+                self.cancel(self._machine.peer)
             self._client.leave(self)
         end: Drawn | GivenUp | None = self._end
         if isinstance(end, Drawn):

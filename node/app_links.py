@@ -65,8 +65,8 @@ class Hearer(Protocol):
         """Wait until it can take in one more."""
         ...
 
-    def cancel(self) -> None:
-        """Say that nobody waits for it any more, where that may be said."""
+    def cancel(self, peer: PeerId) -> None:
+        """Tell this coordinator that nobody waits for it any more, if it is with it and that may be said."""
         ...
 
 
@@ -106,21 +106,24 @@ class Link:
         self._is_up = True
         for hearer in list(self._orders.values()):
             hearer.post(LinkUp(self._peer))
+        is_cancelled = True
         try:
             async with trio.open_nursery() as both:
                 both.start_soon(self._write, stream, both.cancel_scope)
                 await self._read(stream)
                 both.cancel_scope.cancel()
+            is_cancelled = False  # the stream is over, and who is on it waits for its coordinator, or goes elsewhere
         finally:
+            if is_cancelled:
+                for hearer in list(self._orders.values()):
+                    hearer.cancel(self._peer)
             with trio.move_on_after(LAST_WORDS_S, shield=True):
                 await self._say_last(stream)
             self._end()
             await stream.close()
 
     async def _say_last(self, stream: AppStream) -> None:
-        """Say what is left to say, and of orders that are cancelled with us that nobody waits for them."""
-        for hearer in list(self._orders.values()):
-            hearer.cancel()
+        """Say what is left to say."""
         with suppress(Unavailable, trio.WouldBlock):
             while True:
                 await stream.send(self._waiting.receive_nowait())

@@ -11,6 +11,7 @@ from typing import Final, final
 
 import trio
 
+from node.desk import LAST_STAGES
 from node.desk_ports import Desk, Placed
 from node.ports import AppLink, Clock, Journal
 from protocol.effects import Refused, Stage, Update
@@ -72,6 +73,8 @@ class _Session:
         self._link = link
         self._orders: dict[bytes, TaskId | None] = {}
         """Orders under way; None while it is being handed in."""
+        self._were_over: set[bytes] = set()
+        """Of these, whose tasks had ended before this stream asked for them."""
         self._fault: InvalidMessage | None = None
         self._delivering = trio.Lock()
         """Held by the order whose picture is on its way: an app that reads slowly has the others left on the disk."""
@@ -135,6 +138,7 @@ class _Session:
             scope.cancel()
             return
         task = self._orders.pop(order.order)
+        self._were_over.discard(order.order)
         if task is not None and self._service.followed_by.get(task) is self:
             del self._service.followed_by[task]
 
@@ -149,6 +153,8 @@ class _Session:
             await self._say(OrderRefused(order=order.order, code=_stable(placed.code) or "refused", detail=detail))
             return False
         self._orders[order.order] = placed.task
+        if await self._is_over(placed.task):
+            self._were_over.add(order.order)
         service.followed_by[placed.task] = self
         await service.desk.returned(placed.task)
         price = service.desk.price(placed.specification)
@@ -164,8 +170,16 @@ class _Session:
                     await self._deliver(order, task, update)
                 else:
                     await self._say(_news(order, update))
-                if update.reason == NOT_TAKEN:
+                if update.reason == NOT_TAKEN and order not in self._were_over:
                     self._link.blame("submit.not_taken")
+
+    async def _is_over(self, task: TaskId) -> bool:
+        """Say whether a task has ended already: an app that asks for it again was not on the line then."""
+        latest = self._service.desk.latest(task)
+        if latest is not None:
+            return latest.stage in LAST_STAGES
+        stored = await self._service.desk.find(task)
+        return stored is None or stored.done is not None or stored.failed is not None
 
     async def _deliver(self, order: bytes, task: TaskId, update: Update) -> None:
         """Give the app its picture and receipt."""

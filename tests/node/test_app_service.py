@@ -290,6 +290,29 @@ async def test_serve__picture_is_not_taken__is_held_against_the_app(app: MemoryL
     assert app.blamed == ["submit.not_taken"]
 
 
+@pytest.mark.parametrize("is_remembered", [True, False], ids=["in this run", "in an earlier run"])
+async def test_serve__order_whose_picture_was_not_taken_before__is_told_so_and_nobody_is_judged(
+    app: MemoryLink, bench: Workbench, service: Service, nursery: trio.Nursery, is_remembered: bool
+) -> None:
+    app.say(ORDER)
+    accepted = await app.hear()
+    assert isinstance(accepted, OrderAccepted)
+    app.leave()
+    await app.is_over.wait()
+    await bench.fail(accepted.task, "not_taken")
+    if not is_remembered:
+        bench.desk._finished.clear()
+    again = MemoryLink()
+    nursery.start_soon(again.serve, service)
+    again.say(ORDER)
+    while (news := await again.hear_until("order_news")).stage != "failed":  # type: ignore[union-attr]
+        pass
+    assert news.reason == "not_taken"  # type: ignore[union-attr]
+    again.leave()
+    await again.is_over.wait()
+    assert again.blamed == [], "it was gone when its picture came"
+
+
 async def test_serve__says_nothing_for_long__is_let_go_unless_it_has_an_order(
     app: MemoryLink,
     bench: Workbench,
