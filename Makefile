@@ -15,7 +15,7 @@ PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"
 PROMPT ?= a red heart
 OUT ?= demo.png
 
-.PHONY: help setup demo pictures devnet test sim sim-claims sim-cheats sim-sweep sim-long soak fuzz bench bench-submit bench-overlay ratio soak-engine contracts-long contracts-coverage gas portal-picture terminal-picture check clean
+.PHONY: help setup demo pictures devnet test sim sim-claims sim-cheats sim-sweep sim-long soak chaos fuzz bench bench-submit bench-overlay ratio soak-engine contracts-long contracts-coverage gas portal-picture terminal-picture check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ sim-long: $(STAMP) ## Run 50,000 tasks through a simulated network of 50 miners 
 soak: $(STAMP) ## Run the tests that take too long for every day, then an overlay for MINUTES (60): memory, descriptors
 	$(BIN)/pytest -m soak
 	$(BIN)/python -m tests.bench.soak --minutes $(or $(MINUTES),60)
+
+chaos: $(STAMP) ## Kill and freeze every kind of process for MINUTES (5), by SEED, and compare all ledgers
+	$(BIN)/python -m tests.bench.chaos --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
 
 fuzz: $(STAMP) ## Fuzz every reader of remote bytes by coverage, SECONDS_EACH (60) for each; Linux
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
