@@ -122,7 +122,8 @@ class Admission:
     def admit(self, speech: Speech, now: UnixMillis) -> None:
         """Pass what was sent just now, is new to this very node, and is not more than its speaker may send."""
         speaker, weight, sent_at, digest = speech
-        if not -self._tolerance_ms <= now - sent_at <= self._tolerance_ms:
+        tolerance = self._tolerance_ms
+        if not -tolerance <= now - sent_at <= tolerance:
             raise IgnoredMessage("gossip.stale")
         if self._seen.holds(digest, now):
             raise IgnoredMessage("gossip.duplicate")

@@ -4,7 +4,7 @@ Spec: SPEC.md §7. Rules for editors: a claim is on disk before it leaves (sign-
 never exceed the device's places plus the look-ahead that hides one award round trip.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final, final
 
@@ -101,8 +101,8 @@ class Claiming:
         message, core = event.message, self._core
         if isinstance(message, Bulletin):
             news = news_of(message, core.book, core.identity.network_id, core.params)
-            for named, attempt in news.over:
-                self._end(named, attempt)
+            if news.over:
+                self._end(news.over)
             served = models.get(news.model)
             if served is not None:
                 if news.offers:
@@ -120,18 +120,19 @@ class Claiming:
             return True
         return bool(self._offers) and (self._wake_at is None or nobody_until < self._wake_at)
 
-    def _end(self, named: tuple[StakingId, TaskId], attempt: int) -> None:
-        """An attempt, and those before it, need nobody any more. Only its coordinator can withdraw an offer."""
-        coordinator, task = named
-        known = self._offers.get(task)
-        if known is None:
-            # The news took a shorter way than the offer.
-            ended = self._ended
-            ended[named] = max(attempt, ended.pop(named)) if named in ended else attempt
-            if len(ended) > MAX_OPEN_OFFERS:
-                del ended[next(iter(ended))]
-        elif known.coordinator == coordinator and known.offer.attempt <= attempt and task not in self._claims:
-            self._forget(task)
+    def _end(self, over: Iterable[tuple[tuple[StakingId, TaskId], int]]) -> None:
+        """Attempts, and those before them, need nobody any more. Only its coordinator can withdraw an offer."""
+        offers, ended = self._offers, self._ended
+        for named, attempt in over:
+            coordinator, task = named
+            known = offers.get(task)
+            if known is None:
+                # The news took a shorter way than the offer.
+                ended[named] = max(attempt, ended.pop(named)) if named in ended else attempt
+                if len(ended) > MAX_OPEN_OFFERS:
+                    del ended[next(iter(ended))]
+            elif known.coordinator == coordinator and known.offer.attempt <= attempt and task not in self._claims:
+                self._forget(task)
 
     def _weigh(self, news: News, peer: PeerId, served: ModelState) -> None:
         """Find our rank in the draw of each offer and wait for our slot, or skip the offer for a named reason."""
@@ -147,7 +148,7 @@ class Claiming:
             if own is None or reason is not None:
                 self._core.note(NoteName.OFFER_SKIPPED, task, reason=reason or "not_registered")
                 continue
-            draw = news.draw(offered)
+            draw = offered.draw or news.draw(offered)
             rank, clock = draw.places.get(own) or (None, draw.clock_of(own))
             slot_at = now + (draw.slots.behind_ms(clock) if rank is None else slot_ms(rank, offered.slot_step_ms))
             if task not in offers:
@@ -159,7 +160,7 @@ class Claiming:
                 self._forget(next(iter(offers)))
             if slot_at < self._fresh_from:
                 self._fresh_from = slot_at
-            if max(slot_at, now + draw.slots.answered_ms) < self._backlog_from:
+            if slot_at < self._backlog_from > now + draw.slots.answered_ms:
                 self._backlog_from = min(self._backlog_from, heard.due_as_backlog())
             if peer not in self.streams and peer not in self.connected:
                 self._core.emit(Connect(peer))

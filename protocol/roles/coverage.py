@@ -9,6 +9,7 @@ from protocol.chain_records import Escrow, Payment, SettlementRead
 from protocol.notes import NoteName
 from protocol.roles.core import Core
 from protocol.roles.earnings import Earnings
+from protocol.roles.prosecution import Prosecution
 from protocol.units import StakingId, Wei
 
 CONTRADICTED: Final = "contradicted"
@@ -38,12 +39,14 @@ def still_promised(issued_total: int, unredeemed: int, escrow: Escrow | None) ->
 class Coverage:
     """Escrows of the coordinators, and what each has paid us."""
 
-    __slots__ = ("_core", "_earnings", "_escrows", "_payments", "_refused", "_rooms", "_rooms_of")
+    __slots__ = ("_core", "_earnings", "_escrows", "_is_false", "_payments", "_refused", "_rooms", "_rooms_of")
 
-    def __init__(self, core: Core, earnings: Earnings) -> None:
+    def __init__(self, core: Core, earnings: Earnings, prosecution: Prosecution) -> None:
         """Begin with nothing known: nobody is covered until the chain says so."""
         self._core = core
         self._earnings = earnings
+        self._is_false = prosecution.is_false
+        """Says whether statements of a coordinator contradict each other: it gets no more work."""
         self._escrows: dict[StakingId, Escrow] = {}
         self._payments: dict[StakingId, Payment] = {}
         """The last payment of each coordinator to us."""
@@ -98,7 +101,7 @@ class Coverage:
 
     def why_refused(self, coordinator: StakingId) -> str | None:
         """Say why a coordinator gets no work at all now, None when it does."""
-        if self._earnings.is_false(coordinator):
+        if self._is_false(coordinator):
             return CONTRADICTED
         if self._core.book.is_inactive_now(coordinator):
             escrow = self._escrows.get(coordinator)

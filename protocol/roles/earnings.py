@@ -51,10 +51,6 @@ class Earnings:
         """Give those of which we hold a voucher."""
         return iter(self._vouchers)
 
-    def is_false(self, coordinator: StakingId) -> bool:
-        """Say whether statements of a coordinator contradict each other: it gets no more work."""
-        return self._prosecution.is_false(coordinator)
-
     def voucher_of(self, coordinator: StakingId) -> tuple[VoucherStatement, bytes] | None:
         """Give the highest voucher that we hold of a coordinator."""
         return self._vouchers.get(coordinator)

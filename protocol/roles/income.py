@@ -36,7 +36,7 @@ class Income:
             served: Gives the coordinators that we have a work stream with.
         """
         self.earnings = Earnings(core, prosecution)
-        self.coverage = Coverage(core, self.earnings)
+        self.coverage = Coverage(core, self.earnings, prosecution)
         self._redeeming = Redeeming(core, self.earnings, self.coverage, policy)
         self._served = served
         self._is_read = False

@@ -110,7 +110,7 @@ def test_on_bulletin__award_or_closure_before_its_offer__it_is_not_claimed(by: S
 def test_end__news_of_offers_that_never_come__is_bounded() -> None:
     claiming = MinerSeat().core._claiming
     for number in range(MAX_OPEN_OFFERS + 10):
-        claiming._end((CAROL_ID, TaskId(number.to_bytes(32, "big"))), 0)
+        claiming._end([((CAROL_ID, TaskId(number.to_bytes(32, "big"))), 0)])
     assert len(claiming._ended) == MAX_OPEN_OFFERS
 
 
