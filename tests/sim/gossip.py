@@ -7,12 +7,14 @@ itself in between stops it there, and nowhere else.
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from protocol.events import GossipReceived
+from protocol.gossip.admission import Judgement
 from protocol.gossip.verdict import Verdict
+from protocol.roles.core import Core
 from protocol.units import PeerId, UnixMillis
 from protocol.wire.codec import encode
 from protocol.wire.messages import Bulletin
@@ -27,7 +29,16 @@ FEWEST = 4
 """Neighbours below which a machine looks for more at its next heartbeat (GossipSub's D_low)."""
 HEARTBEAT_MS = 1000
 """How long a hole in the graph lasts."""
-FAR_FUTURE = 2**62
+FAR_FUTURE = 2**29
+"""Later (ms) than anything arrives: six days. Python compares integers below 2**30 faster than larger ones."""
+
+Judge = Callable[[Core, UnixMillis], Judgement]
+"""What one core, at one moment, makes of some message."""
+
+
+def judge_of(topic: str, data: bytes, author: PeerId) -> Judge:
+    """Give how each core judges one message."""
+    return lambda core, now: core.judge(topic, data, author, now)
 
 
 @dataclass(slots=True)
@@ -35,11 +46,10 @@ class Rumour:
     """One message on its way through all machines."""
 
     topic: str
-    data: bytes
     message: Bulletin
     publisher: Machine
     peer: PeerId
-    begun: UnixMillis
+    judge: Judge
     best: list[int]
     """Earliest arrival planned at each machine (ms after it began: small numbers are compared in half the time); what
     would come later is a duplicate that its transport drops."""
@@ -108,17 +118,9 @@ class Gossip:
 
     def publish(self, machine: Machine, topic: str, message: Bulletin) -> None:
         """Begin a flood."""
-        world, size = self._world, len(self._world.everybody)
-        rumour = Rumour(
-            topic,
-            encode(message),
-            message,
-            machine,
-            machine.key.peer_id,
-            world.now,
-            [FAR_FUTURE] * size,
-            bytearray(size),
-        )
+        peer, size = machine.key.peer_id, len(self._world.everybody)
+        judge = judge_of(topic, encode(message), peer)
+        rumour = Rumour(topic, message, machine, peer, judge, [FAR_FUTURE] * size, bytearray(size))
         rumour.best[machine.index] = 0
         rumour.heard[machine.index] = 1
         self._forward(rumour, [machine.index], 0)
@@ -151,7 +153,7 @@ class Gossip:
     def _arrive(self, rumour: Rumour, age: int) -> None:
         """Have all hear a message to whom it comes at this moment; who accepts it hands it on."""
         world, heard, everybody = self._world, rumour.heard, self._world.everybody
-        topic, data, peer, now, handle = rumour.topic, rumour.data, rumour.peer, world.now, world.handle
+        now, judge, handle = world.now, rumour.judge, world.handle
         event, speakers = rumour.event, []
         for index in rumour.hearers.pop(age):
             if heard[index]:
@@ -162,12 +164,12 @@ class Gossip:
                 continue
             heard[index] = 1
             at = now if not machine.skew_ms else UnixMillis(now + machine.skew_ms)
-            verdict, rule, message = core.judge(topic, data, peer, at)
+            verdict, rule, message = judge(core, at)
             if message is not None:
                 if behaviour is None or behaviour.forwards(machine, rumour.publisher):
                     speakers.append(index)
                 if event is None:
-                    event = rumour.event = GossipReceived(topic, message, peer)
+                    event = rumour.event = GossipReceived(rumour.topic, message, rumour.peer)
                 self.deliveries += 1
                 handle(machine, event)
             elif verdict is Verdict.REJECT:

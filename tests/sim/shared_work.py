@@ -8,7 +8,7 @@ import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import patch
 
 from protocol.crypto.envelope import opened_by
@@ -27,10 +27,14 @@ from protocol.stake.table import EpochView, StakeRow
 from protocol.units import Address, Digest, Epoch, PeerId, StakingId, UnixMillis
 from protocol.wire.codec import decode
 from protocol.wire.messages import Bulletin
+from tests.sim.gossip import Judge
 
 MOST = 1024
 """Answers kept of each function; the oldest goes first. What is asked again is asked again soon, and a draw of a
 thousand miners takes 200 kB: with more of them, what is needed falls out of the processor's caches."""
+
+MOST_READ = 16_384
+"""Messages read and hashes made that are kept, which are small: sixteen coordinators greet a thousand nodes at once."""
 
 MOST_SIGNED = 65_536
 """Signatures of which the signer is remembered: a thousand nodes greet sixteen coordinators each at once."""
@@ -77,54 +81,35 @@ def _ranked(miners: Sequence[StakeRow], field: Field, drawn: Digest, params: Par
     return Ranking.of(order(miners, field, drawn, params))
 
 
-class Cleared(NamedTuple):
-    """A message in which somebody found no fault, and all that this depends on."""
-
-    tables: Tables
-    topic: str
-    author: PeerId
-    epoch: Epoch
-    begins: int
-    ends: int
-    """The moments of its epoch (unix ms)."""
-    speech: Speech
-    judgement: Judgement
-
-
-def _judge_once() -> Callable[..., Judgement]:
-    """Give ``Core.judge`` that looks for faults of a message once for all who hold the same tables.
+def _judge_once_of(topic: str, data: bytes, author: PeerId) -> Judge:
+    """Give how each core judges one message, where faults of it are looked for once for all who hold the same tables.
 
     What is each node's own (has it heard this before, is it too much) is asked of each; whoever has another view, or
     may find a fault, looks for itself.
     """
-    judge, cleared = Core.judge, dict[bytes, Cleared]()
+    tables: Tables | None = None
+    """Of who found no fault; the rest is all that this depends on, and what was found."""
+    epoch, begins, ends = Epoch(0), 0, 0
+    speech: Speech
+    judgement: Judgement
 
-    def judge_once(core: Core, topic: str, data: bytes, author: PeerId, now: UnixMillis) -> Judgement:
-        known = cleared.get(data)
-        if known is not None:
-            tables, same_topic, same_author, epoch, begins, ends, speech, judgement = known
-            if (
-                core.book.tables is tables
-                and same_author == author
-                and same_topic == topic
-                and (begins <= now < ends or is_acceptable(epoch, now, core.params))
-            ):
-                try:
-                    core.admission.admit(speech, now)
-                except IgnoredMessage as problem:
-                    return Judgement(Verdict.IGNORE, problem.rule, None)
-                return judgement
-        judgement = judge(core, topic, data, author, now)
-        message = judgement.message
+    def judge(core: Core, now: UnixMillis) -> Judgement:
+        nonlocal tables, epoch, begins, ends, speech, judgement
+        if core.book.tables is tables and (begins <= now < ends or is_acceptable(epoch, now, core.params)):
+            try:
+                core.admission.admit(speech, now)
+            except IgnoredMessage as problem:
+                return Judgement(Verdict.IGNORE, problem.rule, None)
+            return judgement
+        own = core.judge(topic, data, author, now)
+        message = own.message
         if isinstance(message, Bulletin):
-            begins, ends = (epoch_start(Epoch(message.epoch + number), core.params) for number in (0, 1))
-            speech = core.admission.speech(message, topic, data, author, now)
-            cleared[data] = Cleared(core.book.tables, topic, author, message.epoch, begins, ends, speech, judgement)
-            if len(cleared) > MOST:
-                del cleared[next(iter(cleared))]
-        return judgement
+            epoch, judgement = message.epoch, own
+            begins, ends = (epoch_start(Epoch(epoch + number), core.params) for number in (0, 1))
+            speech, tables = core.admission.speech(message, topic, data, author, now), core.book.tables
+        return own
 
-    return judge_once
+    return judge
 
 
 def _signed_once() -> tuple[Callable[..., bytes], Callable[..., Address]]:
@@ -177,15 +162,17 @@ def uncollected() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.enable()
+        # Frozen and thawed, all that the run made is old: else the next object would have all of it looked through.
+        gc.freeze()
         gc.unfreeze()
+        gc.enable()
 
 
 @contextmanager
 def shared_work() -> Iterator[None]:
     """Have all simulated nodes share what is the same for all, for as long as the context lasts."""
-    quick = lru_cache(maxsize=MOST)
-    read = quick(decode)
+    quick, many = lru_cache(maxsize=MOST), lru_cache(maxsize=MOST_READ)
+    read = many(decode)
 
     def key(miners: Sequence[StakeRow], field: Field, drawn: Digest, params: Params) -> Any:
         return (id(miners), field.codes, drawn, id(params))
@@ -193,7 +180,7 @@ def shared_work() -> Iterator[None]:
     readers = ("gossip.admission", "roles.coordinator", "roles.miner", "roles.working", "roles.delivering")
     drawn = remembered(readings, key)
     sign, signer = _signed_once()
-    hashed = quick(keccak256)
+    hashed = many(keccak256)
     patches = [
         *(patch(f"protocol.{module}.decode", read) for module in readers),
         *(patch(f"protocol.{module}.readings", drawn) for module in ("roles.news", "stake.lottery")),
@@ -201,7 +188,7 @@ def shared_work() -> Iterator[None]:
         patch("protocol.roles.claiming.news_of", _news_once()),
         patch("protocol.roles.coordinator.opened_by", quick(opened_by)),
         patch("protocol.stake.book.Tables", remembered(Tables, _same_tables)),
-        patch.object(Core, "judge", _judge_once()),
+        patch("tests.sim.gossip.judge_of", _judge_once_of),
         patch.object(NodeKey, "sign", sign),
         *(patch(f"protocol.crypto.{module}.recover", signer) for module in ("envelope", "typed_data")),
         *(patch(f"protocol.crypto.{module}.keccak256", hashed) for module in ("envelope", "typed_data")),
