@@ -237,8 +237,9 @@ class Driver:
         return Wanted(effects, any(_changes_standing(event) for event in batch))
 
     def _act(self, wanted: Wanted, nursery: trio.Nursery) -> None:
-        for effect in wanted.effects:
-            self._perform(effect, nursery)
+        with self._transport.at_once():
+            for effect in wanted.effects:
+                self._perform(effect, nursery)
         if wanted.changes_standing:
             self._transport.stake_changed()
 
@@ -289,8 +290,8 @@ class Driver:
                 self._transport.send(peer, encode(message), lane)
             case SendEncoded(peer=peer, data=data):
                 self._transport.send(peer, data, Lane.PRIORITY)
-            case Publish(topic=topic, message=message):
-                self._transport.publish(topic, encode(message))
+            case Publish(topic=topic, message=message, first=first):
+                self._transport.publish(topic, encode(message), first)
             case SetTimer(key=key, at=at):
                 self._timers.set(key, at)
             case CancelTimer(key=key):

@@ -6,7 +6,7 @@ and which ends only by cancellation or by a fault of ours.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -164,8 +164,12 @@ class Transport(Protocol):
         """Hear a gossip topic."""
         ...
 
-    def publish(self, topic: str, data: bytes) -> None:
-        """Gossip bytes, signed by our key."""
+    def at_once(self) -> AbstractContextManager[None]:
+        """Send what is sent meanwhile when this ends, in its order; for code without a checkpoint."""
+        ...
+
+    def publish(self, topic: str, data: bytes, first: Sequence[PeerId] = ()) -> None:
+        """Gossip bytes, signed by our key; those of ``first`` that we reach straight away hear them before others."""
         ...
 
     def connect(self, peer: PeerId) -> None:

@@ -50,6 +50,8 @@ class Publish:
 
     topic: str
     message: GossipMessage
+    first: tuple[PeerId, ...] = ()
+    """Who is to hear it before others, of those that we reach straight away."""
 
 
 @dataclass(frozen=True, slots=True)

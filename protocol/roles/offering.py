@@ -17,7 +17,7 @@ from protocol.stake.lottery import last_slot_ms, order, slot_ms, ticket
 from protocol.stake.table import EpochView
 from protocol.task.offer import offer_digest
 from protocol.task.states import OpenAttempt, Task, TaskState
-from protocol.units import Epoch, StakingId, TaskId, UnixMillis
+from protocol.units import Epoch, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.fields import MAX_ATTEMPT
 from protocol.wire.messages import AwardNotice, Bulletin, Closure, ClosureReason, Offer
 from protocol.wire.specification import Work
@@ -175,8 +175,14 @@ class Offering:
                 closures=closures,
             )
             awards, closures = (), ()
-            core.emit(Publish(offers_topic(core.identity.network, board.model), message))
+            core.emit(Publish(offers_topic(core.identity.network, board.model), message, self._first_of(tasks)))
         self._boards.published(board, len(groups), len(taken), notices, core.now, in_backlog=waiting > free)
+
+    def _first_of(self, tasks: list[Task]) -> tuple[PeerId, ...]:
+        """Say who is to hear of these offers before others: of each, whose claim is awarded on arrival."""
+        drawn = [task.offered.order[0] for task in tasks if task.offered is not None and task.offered.order]
+        known = [self._roster.id(miner) for miner in dict.fromkeys(drawn)]
+        return tuple(miner.peer for miner in known if miner is not None)
 
     def _epoch_for(self, task: Task, current: EpochView) -> Epoch:
         """Give the epoch that a task is drawn from: that of its acceptance while acceptable, else the current one."""

@@ -1,6 +1,7 @@
 """A driver over a core that says what the test wants, and a world that writes down what is done to it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import trio
 import trio.testing
@@ -65,7 +66,10 @@ class World:
     def subscribe(self, topic: str) -> None:
         self.acts.append(f"subscribe {topic}")
 
-    def publish(self, topic: str, data: bytes) -> None:
+    def at_once(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def publish(self, topic: str, data: bytes, first: Sequence[PeerId] = ()) -> None:
         self.acts.append("publish")
 
     def connect(self, peer: PeerId) -> None:

@@ -17,7 +17,7 @@ from multiaddr.multiaddr import Multiaddr
 
 from node.adapters.libp2p.framing import STREAM_ERRORS
 from node.adapters.libp2p.muxed_stream import muxed_of
-from node.adapters.libp2p.secure_bytes import LENGTH_BYTES, MAX_PLAINTEXT_BYTES, READ_BYTES, SEND_S, SecureBytes
+from node.adapters.libp2p.secure_bytes import MAX_PLAINTEXT_BYTES, READ_BYTES, SEND_S, SecureBytes
 
 BATCH_BYTES: Final = 256 * 1024
 """Most bytes that are encrypted ahead of one write."""
@@ -130,10 +130,23 @@ class CircuitBytes(SecureBytes):
         """
         batch = bytearray()
         for start in range(0, len(data), MAX_PLAINTEXT_BYTES):
-            message = self._noise.encrypt(bytes(data[start : start + MAX_PLAINTEXT_BYTES]))
-            batch += len(message).to_bytes(LENGTH_BYTES, "big") + message
+            batch += self._encrypt(data[start : start + MAX_PLAINTEXT_BYTES])
             if len(batch) >= BATCH_BYTES:
                 await self._stream.write_within(SEND_S, bytes(batch))
                 batch.clear()
         if batch:
             await self._stream.write_within(SEND_S, bytes(batch))
+
+    def write_now(self, data: bytes | bytearray) -> bytes:
+        """Send bytes if the circuit takes all of them now; gives them encrypted where it does not."""
+        messages = self._messages(data)
+        return b"" if self._stream.write_now(messages) else messages
+
+    async def write_rest(self, rest: bytes) -> None:
+        """Send what the circuit did not take before.
+
+        Raises:
+            STREAM_ERRORS: The circuit is gone.
+            trio.TooSlowError: It did not take it within ``SEND_S``.
+        """
+        await self._stream.write_within(SEND_S, rest)

@@ -67,7 +67,7 @@ class OverlayMuxer(IMuxedConn):
         self._next_stream = 1 if self._is_initiator else 2
         self._streams = OpenStreams()
         self._opened, self._to_accept = trio.open_memory_channel[MuxedStream](MAX_UNACCEPTED)
-        self._outgoing = Outgoing(self._bytes.write)
+        self._outgoing = Outgoing(self._bytes.write, self._bytes.write_now, self._bytes.write_rest)
         self._received = bytearray()
         self._turned_away = 0
         self._circuits: WeakSet[MuxedStream] = WeakSet()

@@ -21,6 +21,7 @@ from node.adapters.libp2p.framing import varint_frame
 from node.adapters.libp2p.gossip_limits import GossipLimits
 from node.adapters.libp2p.gossip_queue import GossipQueue
 from node.adapters.libp2p.identity import from_libp2p, is_node_id
+from node.adapters.libp2p.outgoing import at_once
 from node.ports import Journal
 from protocol.notes import NoteName
 from protocol.stake.standing import WORKERS, Standing
@@ -77,10 +78,14 @@ class OverlayRouter(GossipSub):
         self._reach: dict[str, dict[ID, None]] = {}
 
     async def publish(self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message) -> None:
-        """Push a message that was found good, or is our own, to whom it is to be pushed; encoded once for all.
+        """Push a message; see ``push``."""
+        self.push(msg_forwarder, pubsub_msg)
 
-        Upstream's does the same with copies, and with much that is off here. The record of our addresses goes with
-        what else we send, not with each message.
+    def push(self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message, first: Sequence[ID] = ()) -> None:
+        """Push a message that was found good, or is our own, to whom it is to be pushed, to ``first`` before others.
+
+        It is encoded once for all. Upstream does the same with copies, and with much that is off here. The record of
+        our addresses goes with what else we send, not with each message.
         """
         assert self.pubsub is not None
         self.mcache.put(pubsub_msg)
@@ -88,10 +93,11 @@ class OverlayRouter(GossipSub):
         if not targets:
             return  # all neighbours have it from elsewhere, as most do in a mesh that has grown its trees
         data = varint_frame(rpc_pb2.RPC(publish=[pubsub_msg]).SerializeToString())
-        for peer in targets:
-            queue = self.pubsub.peer_queues.get(peer)
-            if isinstance(queue, GossipQueue) and not queue.push_frame(data):
-                self._journal.note(NoteName.MESSAGE_DROPPED, reason="gossip_full", peer=from_libp2p(peer))
+        with at_once():
+            for peer in dict.fromkeys((*(peer for peer in first if peer in targets), *targets)):
+                queue = self.pubsub.peer_queues.get(peer)
+                if isinstance(queue, GossipQueue) and not queue.push_frame(data):
+                    self._journal.note(NoteName.MESSAGE_DROPPED, reason="gossip_full", peer=from_libp2p(peer))
 
     def _get_peers_to_send(
         self, topic_ids: Iterable[str], msg_forwarder: ID, origin: ID, msg_id: bytes | None = None

@@ -89,13 +89,42 @@ class SecureBytes:
             trio.TooSlowError: The socket did not take a message within ``SEND_S``.
         """
         for start in range(0, len(data), MAX_PLAINTEXT_BYTES):
-            message = self._noise.encrypt(bytes(data[start : start + MAX_PLAINTEXT_BYTES]))
-            rest = self._send(len(message).to_bytes(LENGTH_BYTES, "big") + message)
+            rest = self._send(self._encrypt(data[start : start + MAX_PLAINTEXT_BYTES]))
             if rest:
-                with trio.fail_after(SEND_S):
-                    while rest:
-                        await trio.lowlevel.wait_writable(self._socket)
-                        rest = self._send(rest)
+                await self.write_rest(rest)
+
+    def write_now(self, data: bytes | bytearray) -> bytes:
+        """Send bytes as far as the socket takes them now; gives the rest of the messages, for ``write_rest``.
+
+        A socket that is gone takes nothing, and ``write_rest`` raises.
+        """
+        messages = self._messages(data)
+        try:
+            return self._send(messages)
+        except OSError:
+            return messages
+
+    async def write_rest(self, rest: bytes) -> None:
+        """Send what the socket did not take before.
+
+        Raises:
+            STREAM_ERRORS: The connection is gone.
+            trio.TooSlowError: The socket did not take it within ``SEND_S``.
+        """
+        with trio.fail_after(SEND_S):
+            while rest:
+                await trio.lowlevel.wait_writable(self._socket)
+                rest = self._send(rest)
+
+    def _messages(self, data: bytes | bytearray) -> bytes:
+        """Give as many messages as the bytes need."""
+        parts = range(0, len(data), MAX_PLAINTEXT_BYTES)
+        return b"".join([self._encrypt(data[start : start + MAX_PLAINTEXT_BYTES]) for start in parts])
+
+    def _encrypt(self, data: bytes | bytearray) -> bytes:
+        """Give one message, with its length before it."""
+        message: bytes = self._noise.encrypt(bytes(data))
+        return len(message).to_bytes(LENGTH_BYTES, "big") + message
 
     def _send(self, data: bytes) -> bytes:
         """Hand the socket as much as it takes now; gives the rest."""

@@ -1,8 +1,9 @@
-"""Whether a gossip message is signed by the node that it names. Spec: SPEC.md §4.5."""
+"""Signing gossip messages, and whether one is signed by the node that it names. Spec: SPEC.md §4.5."""
 
 from functools import lru_cache
 from typing import Final
 
+from libp2p.crypto.keys import PrivateKey
 from libp2p.crypto.secp256k1 import Secp256k1PublicKey
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
@@ -11,7 +12,16 @@ from node.adapters.libp2p.identity import SECP256K1_PREFIX
 
 KEYS: Final = 1024
 """Publishers whose keys are remembered, ready for use: more coordinators than any node hears at once."""
+_MULTIHASH_BYTES: Final = 2
+"""What stands before the key in the id of a node."""
 _PREFIX: Final = PUBSUB_SIGNING_PREFIX.encode()
+
+
+def signed(message: rpc_pb2.Message, key: PrivateKey) -> rpc_pb2.Message:
+    """Sign a message of the node whose key this is, as upstream's ``publish`` does."""
+    message.signature = key.sign(_PREFIX + message.SerializeToString())
+    message.key = message.from_id[_MULTIHASH_BYTES:]
+    return message
 
 
 def is_signed(message: rpc_pb2.Message) -> bool:

@@ -3,7 +3,8 @@
 Rules for editors: this file only puts the parts together. No libp2p type leaves this folder.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Final, final
 
@@ -30,6 +31,7 @@ from node.adapters.libp2p.host import (
 )
 from node.adapters.libp2p.identity import from_libp2p, key_pair_of
 from node.adapters.libp2p.muxer import OverlayMuxer
+from node.adapters.libp2p.outgoing import at_once
 from node.adapters.libp2p.patches import apply_patches
 from node.adapters.libp2p.peers import Peers
 from node.adapters.libp2p.relay_client import Circuits
@@ -46,8 +48,11 @@ from protocol.params import MAX_MESSAGE_BYTES
 from protocol.stake.standing import Standing
 from protocol.units import Digest, PeerId, TaskId
 
-MAX_PUBLICATIONS: Final = 1024
-"""Messages of ours that wait to be signed and sent; a coordinator publishes a hundred a second at most."""
+MAX_EARLY: Final = 1024
+"""Commands that wait until we are ready; messages of ours beyond them are dropped. A coordinator publishes a hundred
+a second at most."""
+MAX_SUBSCRIPTIONS: Final = 1024
+"""Subscriptions that wait to be told to peers."""
 
 STREAMS_PER_S: Final = 100
 STREAMS_BURST: Final = 500
@@ -115,8 +120,7 @@ class OverlayTransport:
         self._parts: _Parts | None = None
         self._app_face: AppFace | None = None
         self._early: list[Callable[[], None]] = []
-        self._publications, self._to_publish = trio.open_memory_channel[tuple[str, bytes]](MAX_PUBLICATIONS)
-        self._subscriptions, self._to_subscribe = trio.open_memory_channel[str](MAX_PUBLICATIONS)
+        self._subscriptions, self._to_subscribe = trio.open_memory_channel[str](MAX_SUBSCRIPTIONS)
 
     @property
     def peer_id(self) -> PeerId:
@@ -229,7 +233,6 @@ class OverlayTransport:
                     if self._settings.asks_reach:
                         nursery.start_soon(self._keep_reached, autonat, circuits)
                     nursery.start_soon(self._subscribe_all, pubsub)
-                    nursery.start_soon(self._publish_all, pubsub)
                     self._replay()
                     task_status.started()
                     await trio.sleep_forever()
@@ -268,10 +271,6 @@ class OverlayTransport:
         async for topic in self._to_subscribe:
             await pubsub.subscribe(topic)
 
-    async def _publish_all(self, pubsub: OverlayPubsub) -> None:
-        async for topic, data in self._to_publish:
-            await pubsub.publish(topic, data)
-
     def subscribe(self, topic: str) -> None:
         """Hear a gossip topic."""
         try:
@@ -279,15 +278,25 @@ class OverlayTransport:
         except trio.WouldBlock:
             self._journal.note(NoteName.MESSAGE_DROPPED, reason="subscriptions_full", topic=topic)
 
-    def publish(self, topic: str, data: bytes) -> None:
-        """Gossip bytes, signed by our key; dropped and noted when a thousand wait already."""
-        reason = "oversize"
-        if len(data) <= MAX_MESSAGE_BYTES:
-            try:
-                self._publications.send_nowait((topic, data))
-                return
-            except trio.WouldBlock:
-                reason = "publications_full"
+    def at_once(self) -> AbstractContextManager[None]:
+        """Send what is sent meanwhile when this ends, in its order; for code without a checkpoint."""
+        return at_once()
+
+    def publish(self, topic: str, data: bytes, first: Sequence[PeerId] = ()) -> None:
+        """Gossip bytes, signed by our key; those of ``first`` that we reach straight away hear them before others.
+
+        What is over the limit is dropped and noted, and so is, before we are ready, what a thousand wait before.
+        """
+        if len(data) > MAX_MESSAGE_BYTES:
+            reason = "oversize"
+        elif self._parts is not None:
+            self._parts.pubsub.say(topic, data, first)
+            return
+        elif len(self._early) < MAX_EARLY:
+            self._early.append(partial(self.publish, topic, data, first))
+            return
+        else:
+            reason = "publications_full"
         self._journal.note(NoteName.MESSAGE_DROPPED, reason=reason, topic=topic, bytes=len(data))
 
     def connect(self, peer: PeerId) -> None:

@@ -5,7 +5,7 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX, signature_validator
 
 from node.adapters.libp2p.identity import key_pair_of
-from node.adapters.libp2p.signatures import is_signed
+from node.adapters.libp2p.signatures import is_signed, signed
 
 TOPIC = "/cuckoo/1/devnet/offers/pocket-emoji"
 
@@ -25,6 +25,14 @@ def _signed(number: int = 1) -> rpc_pb2.Message:
 def test_is_signed__by_the_publisher__is_and_upstream_agrees(number):
     message = _signed(number)
     assert is_signed(message)
+    assert signature_validator(message)
+
+
+def test_signed__message_of_ours__is_what_upstream_makes_of_it():
+    bare = rpc_pb2.Message(data=b"offer", topicIDs=[TOPIC], from_id=_id_of(1), seqno=bytes(8))
+    message = signed(bare, key_pair_of(bytes([1]) * 32).private_key)
+    assert message.signature == _signed().signature
+    assert message.key == key_pair_of(bytes([1]) * 32).public_key.serialize()
     assert signature_validator(message)
 
 

@@ -204,6 +204,18 @@ def is_warm(seat: CoordinatorSeat) -> bool:
     return bool(codes[[row.id for row in rows].index(ALICE_ID)] & WARM)
 
 
+def test_offer__first_of_its_order__is_to_hear_it_first() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    effects = seat.hear(TaskSubmitted(1, SPECIFICATION, True, None)) + seat.wait(100)
+    offered = next(effect for effect in effects if isinstance(effect, Publish) and effect.message.offers)
+    task = seat.core.task(offered.message.offers[0].task)
+    assert task is not None
+    assert task.offered is not None
+    best = seat.core.roster.id(task.offered.order[0])
+    assert best is not None
+    assert offered.first == (best.peer,)
+
+
 def renew(seat: CoordinatorSeat) -> None:
     seat.say(ALICE, capability(ALICE, ALICE_ID, sequence=seat.now, expires_at=seat.now + 60_000, places=8))
 
