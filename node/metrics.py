@@ -128,6 +128,21 @@ _BEGUN_BY: Final = {name: tuple(stage for stage, begin, _ in _STAGES if begin is
 _ENDED_BY: Final = {name: tuple(stage for stage, _, end in _STAGES if end is name) for name in NoteName}
 _LAST: Final = frozenset({NoteName.TASK_DONE, NoteName.TASK_FAILED, NoteName.RECEIPT_RECEIVED, NoteName.JOB_FAILED})
 """After these nothing of a task is timed any more."""
+_STATES: Final = frozenset(
+    {
+        NoteName.PEER_UP,
+        NoteName.PEER_DOWN,
+        NoteName.ENGINE_UP,
+        NoteName.ENGINE_DOWN,
+        NoteName.GAS_BALANCE,
+        NoteName.NODES_INACTIVE,
+        NoteName.ESCROW_SEEN,
+        NoteName.PAYMENT_SEEN,
+        NoteName.RECHECK_ORDERED,
+        NoteName.RECEIPT_RECEIVED,
+    }
+)
+"""What tells of something that goes up and down, or of money."""
 
 
 @final
@@ -181,7 +196,8 @@ class DomainMetrics:
         if (reason := self._reasons.get(name)) is not None:
             label, bounded = reason
             bounded.count(str(fields.get(label) or fields.get("reason") or fields.get("rule") or "unknown"))
-        self._count_state(name, fields)
+        if name in _STATES:
+            self._count_state(name, fields)
         if task is not None:
             self._time(name, task, fields)
 
@@ -242,10 +258,11 @@ class DomainMetrics:
             self._observe("generation", _whole(fields["generation_ms"]) / _MILLIS_PER_S)
         if name is NoteName.TASK_ACCEPTED:
             self._accepted.add(task)
-        if name in _LAST:
+            self._open.set(len(self._accepted))
+        elif name in _LAST:
             self._timelines.pop(task, None)
             self._accepted.discard(task)
-        self._open.set(len(self._accepted))
+            self._open.set(len(self._accepted))
 
     def _observe(self, stage: str, seconds: float) -> None:
         histogram = self._stages.get(stage)

@@ -2,8 +2,10 @@ import io
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -43,6 +45,15 @@ def test_note__any_name__is_one_line_with_its_level_and_fields(lines, timer):
     for line, name in zip(written, NoteName, strict=True):
         assert line["level"] == logging.getLevelName(level_of(name)).lower()
         assert (line["role"], line["task"], line["reason"], line["attempt"]) == ("miner", TASK.hex(), "busy", 2)
+
+
+def test_note__as_json__is_the_line_that_structlog_would_write(lines, timer):
+    StructuredJournal(timer=timer, role="miner").note(NoteName.TASK_FAILED, TASK, reason="busy", text="\u00e9")
+    structlog.get_logger(role="miner").warning("task.failed", task=TASK.hex(), reason="busy", text="\u00e9")
+    ours, theirs = lines()
+    assert list(ours) == list(theirs)
+    assert ours | {"timestamp": ""} == theirs | {"timestamp": ""}
+    assert [datetime.fromisoformat(line["timestamp"]).tzinfo for line in (ours, theirs)] == [UTC, UTC]
 
 
 def test_note__hostile_text__cannot_reach_a_terminal(lines, timer):
