@@ -313,8 +313,11 @@ class Driver:
             case CancelJob(task=task, attempt=attempt):
                 if self._engine is not None:
                     self._engine.cancel(task, attempt)
-            case SendArtifact():
-                nursery.start_soon(self._send_artifact, effect)
+            case SendArtifact(digest=digest):
+                if (known := self._store.artifact_at_hand(digest)) is not None:
+                    self._send_bytes(effect, known, "artifact_expired")
+                else:
+                    nursery.start_soon(self._send_artifact, effect)
             case SendInput():
                 nursery.start_soon(self._send_input, effect)
             case ComparePictures():

@@ -341,6 +341,10 @@ class Store(ChainStore, Protocol):
         """Give the price of all tasks of an API key's account that were accepted since then and have not failed."""
         ...
 
+    def artifact_at_hand(self, digest: Digest) -> bytes | None:
+        """Give an artifact that is in memory still."""
+        ...
+
     async def artifact(self, digest: Digest) -> bytes | None:
         """Read an artifact; None when there is none or it has expired."""
         ...

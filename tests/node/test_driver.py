@@ -91,6 +91,14 @@ async def test_handle__artifact__is_read_beside_the_loop_and_a_lost_one_is_noted
     assert [noted.fields["reason"] for noted in bench.journal.of(NoteName.MESSAGE_DROPPED)] == ["artifact_expired"]
 
 
+async def test_handle__artifact_that_is_in_memory_still__goes_out_in_its_turn() -> None:
+    stored, result = picture(), committed()
+    bench = Bench(on(PeerUp, SendArtifact(CAROL.peer_id, TASK, 0, result.artifact), send()))
+    bench.world.has_at_hand = True
+    await bench.world.disk.persist((stored,))
+    assert await bench.handle(PeerUp(CAROL.peer_id)) == [f"artifact {len(stored.data)}", "send"]
+
+
 class Lengths:
     """Says how much longer one file is than another."""
 

@@ -49,6 +49,8 @@ class World:
         self.acts: list[str] = []
         self.failure: Exception | None = None
         self.disk = MemoryStore()
+        self.has_at_hand = False
+        """Whether the store has artifacts in memory still."""
         self.arrived = trio.Event()
 
     @property
@@ -117,6 +119,9 @@ class World:
             raise self.failure
         self.acts.append(f"persist {len(records)}")
         await self.disk.persist(records)
+
+    def artifact_at_hand(self, digest: Digest) -> bytes | None:
+        return self.disk.artifact_at_hand(digest) if self.has_at_hand else None
 
     async def artifact(self, digest: Digest) -> bytes | None:
         return await self.disk.artifact(digest)

@@ -147,7 +147,10 @@ class Artifacts:
     # Sending.
 
     def send(self, peer: PeerId, task: TaskId, attempt: int, digest: Digest, data: bytes) -> None:
-        """Send once, in a task of its own; nothing happens while the same is on its way to the peer already."""
+        """Send once; nothing happens while the same is on its way to the peer already.
+
+        What is small goes at once where a stream is kept, with what else is said in the same turn.
+        """
         if not 0 < len(data) <= MAX_ARTIFACT_BYTES:
             self._dropped(peer, task, "artifact_oversize" if data else "artifact_empty")
             return
@@ -160,11 +163,22 @@ class Artifacts:
             outgoing.keys.add(key)
             self._sending += 1
             header = ArtifactHeader(task=task, attempt=attempt, digest=digest, size=len(data))
-            self._nursery.start_soon(self._send, peer, header, data)
+            self._nursery.start_soon(self._send, peer, header, data, self._begin(peer, outgoing, header, data))
         if not outgoing.keys:
             del self._to[peer]
 
-    async def _send(self, peer: PeerId, header: ArtifactHeader, data: bytes) -> None:
+    def _begin(self, peer: PeerId, outgoing: _Outgoing, header: ArtifactHeader, data: bytes) -> INetStream | None:
+        """Write the whole of a small artifact to a kept stream that has room for it; gives the stream."""
+        if len(data) > STEP_BYTES or not outgoing.lane.available_tokens:
+            return None
+        stream = self._kept_to(peer)
+        if stream is not None and not muxed_of(stream).write_now(frame(encode(header)) + data):
+            self._keep(peer, stream)
+            return None
+        return stream
+
+    async def _send(self, peer: PeerId, header: ArtifactHeader, data: bytes, begun: INetStream | None) -> None:
+        """Send an artifact to its end; ``begun`` has the whole of it already."""
         outgoing, key = self._to[peer], (header.task, header.attempt, header.digest)
         try:
             async with AsyncExitStack() as lanes:
@@ -172,7 +186,8 @@ class Artifacts:
                     await lanes.enter_async_context(_place(outgoing.large))
                 await lanes.enter_async_context(_place(outgoing.lane))
                 with trio.fail_after(SEND_S):
-                    await self._write(peer, await self._stream_to(peer), header, data)
+                    stream = begun or await self._stream_to(peer)
+                    await self._write(peer, stream, header, b"" if begun else data)
         except (*STREAM_ERRORS, trio.TooSlowError) as error:
             self._dropped(peer, header.task, type(error).__name__)
         finally:
@@ -182,7 +197,20 @@ class Artifacts:
                 del self._to[peer]
 
     async def _stream_to(self, peer: PeerId) -> INetStream:
-        """Give a kept stream to a peer if there is one, else a new one; forget those that nobody has used for long."""
+        """Give a kept stream to a peer if there is one, else a new one."""
+        kept = self._kept_to(peer)
+        if kept is not None:
+            return kept
+        with trio.fail_after(REACH_S):
+            await self._dialler.reach(peer)
+            return await self._host.new_stream(to_libp2p(peer), [ARTIFACT])
+
+    def _keep(self, peer: PeerId, stream: INetStream) -> None:
+        """Keep a stream for the next artifact to a peer."""
+        self._kept.setdefault(peer, []).append((trio.current_time() + KEPT_S, stream))
+
+    def _kept_to(self, peer: PeerId) -> INetStream | None:
+        """Take a kept stream to a peer, if there is one; forget those that nobody has used for long."""
         now = trio.current_time()
         for other, streams in list(self._kept.items()):
             good = [(until, kept) for until, kept in streams if until > now and kept.muxed_conn.is_established]
@@ -192,19 +220,19 @@ class Artifacts:
             self._kept[other] = good
             if not good:
                 del self._kept[other]
-        if peer in self._kept:
-            return self._kept[peer].pop()[1]
-        with trio.fail_after(REACH_S):
-            await self._dialler.reach(peer)
-            return await self._host.new_stream(to_libp2p(peer), [ARTIFACT])
+        return self._kept[peer].pop()[1] if self._kept.get(peer) else None
 
     async def _write(self, peer: PeerId, stream: INetStream, header: ArtifactHeader, data: bytes) -> None:
-        """Write it all and wait for the receiver's word that it has it; then the stream is kept."""
+        """Write it all and wait for the receiver's word that it has it; then the stream is kept.
+
+        Without ``data`` it is written already.
+        """
         is_taken = False
         muxed = muxed_of(stream)
         try:
-            head = frame(encode(header))
-            await muxed.write_within(WRITE_S, head if len(data) > LARGE_BYTES else head + data[:STEP_BYTES])
+            if data:
+                head = frame(encode(header))
+                await muxed.write_within(WRITE_S, head if len(data) > LARGE_BYTES else head + data[:STEP_BYTES])
             if len(data) > LARGE_BYTES:
                 with trio.fail_after(PLACE_S):
                     await self._hear(muxed, GO)
@@ -214,7 +242,7 @@ class Artifacts:
             is_taken = True
         finally:
             if is_taken:
-                self._kept.setdefault(peer, []).append((trio.current_time() + KEPT_S, stream))
+                self._keep(peer, stream)
             else:
                 await self._reset(stream)
 

@@ -125,6 +125,10 @@ class SqliteStore:
         """Give the price of all tasks of an API key's account that were accepted since then and have not failed."""
         return await self._run(lambda connection: recovery.read_spent(connection, account, since))
 
+    def artifact_at_hand(self, digest: Digest) -> bytes | None:
+        """Give an artifact that is in memory still, as those that were stored last are."""
+        return self._recent.get(digest)
+
     async def artifact(self, digest: Digest) -> bytes | None:
         """Read an artifact; None when there is none, it has expired, or it was damaged on the disk."""
         recent = self._recent.get(digest)

@@ -6,11 +6,13 @@ import os
 
 import pytest
 import trio
+import trio.testing
 from libp2p.abc import INetStream
 
 from node.adapters.libp2p import artifacts as limits
 from node.adapters.libp2p.framing import STREAM_ERRORS
 from node.adapters.libp2p.identity import to_libp2p
+from node.adapters.libp2p.muxed_stream import MuxedStream, muxed_of
 from protocol.events import ArtifactReceived
 from protocol.notes import NoteName
 from protocol.params import MAX_ARTIFACT_BYTES
@@ -324,6 +326,43 @@ async def test_send_artifact__one_after_another__on_one_stream() -> None:
             await until(lambda expected=number + 1: len(coordinator.sink.of(ArtifactReceived)) == expected, "a picture")
             await until(lambda: not _sending(miner), "the word that it is taken")
             assert _streams(miner, coordinator) == 1
+
+
+def _kept(node: Running, to: Running) -> MuxedStream:
+    """Give the stream that waits for the next artifact."""
+    parts = node.transport._parts
+    assert parts is not None
+    ((_, stream),) = parts.artifacts._kept[to.id]
+    return muxed_of(stream)
+
+
+async def test_send_artifact__small_and_a_stream_is_kept__is_on_its_way_at_once() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        _send(miner, coordinator.id, b"picture")
+        await until(lambda: not _sending(miner), "the word that it is taken")
+        stream = _kept(miner, coordinator)
+        before = stream.send_window
+        _send(miner, coordinator.id, bytes(1000), attempt=2)
+        assert before - stream.send_window > 1000, "no turn of the event loop was needed"
+        await until(lambda: len(coordinator.sink.of(ArtifactReceived)) == 2, "the second picture")
+        await until(lambda: not _sending(miner), "the word that it is taken")
+        assert _kept(miner, coordinator) is stream
+
+
+async def test_send_artifact__kept_stream_has_no_room__is_sent_once_it_has() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        _send(miner, coordinator.id, b"picture")
+        await until(lambda: not _sending(miner), "the word that it is taken")
+        stream = _kept(miner, coordinator)
+        room, stream.send_window = stream.send_window, 0
+        _send(miner, coordinator.id, bytes(1000), attempt=2)
+        assert stream.send_window == 0
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert len(coordinator.sink.of(ArtifactReceived)) == 1
+        stream.granted(room)
+        await until(lambda: len(coordinator.sink.of(ArtifactReceived)) == 2, "the second picture")
 
 
 async def test_send_artifact__kept_stream_unused_for_long__is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
