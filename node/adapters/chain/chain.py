@@ -241,7 +241,8 @@ class StakingChain:
         if self._own is None or self._settlement is None or self._settlement.is_done(confirmed):
             return
         table = follower.history.table_at(head.number)
-        await self._settlement.step(table.by_address.get(self._own), table, confirmed, sink)
+        own = table.by_address.get(self._own)
+        await self._settlement.step(own, table, confirmed, sink, follower.block(confirmed))
 
     async def _post_epochs(self, rpc: JsonRpc, follower: Follower, head: Header, sink: EventSink) -> None:
         """Post every epoch up to the next that is fixed and was not posted; those long past are skipped."""

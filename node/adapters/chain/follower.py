@@ -48,6 +48,8 @@ class Follower:
         self._loaded = False
         self.head: Header | None = None
         """Last head up to which all events are read."""
+        self._latest_block: dict[str, Json] = {}
+        """What the node answered last when it was asked for its head."""
         self.rebuilt: str | None = None
         """Why everything was read again from the start block in the last step; None in most steps."""
 
@@ -83,6 +85,12 @@ class Follower:
         await self._place.save()
         return dropped
 
+    def block(self, number: int) -> dict[str, Json] | None:
+        """Give the head as the node sent it, if that is the block of this number."""
+        if self.head is None or self.head.number != number or self.head != _header(self._latest_block):
+            return None
+        return self._latest_block
+
     async def rebuild(self) -> None:
         """Forget everything and read it again from the start block."""
         self._place.restart()
@@ -91,9 +99,10 @@ class Follower:
     async def _latest(self) -> Header:
         """Give the head, of a node that is not behind what another one has shown us."""
         while True:
-            head = await self.header("latest")
-            if head is None:
+            raw = await self._rpc.call("eth_getBlockByNumber", "latest", False)
+            if not isinstance(raw, dict):
                 raise Unavailable("the chain node does not know its latest block")
+            head, self._latest_block = _header(raw), raw
             known = self._place.anchors[-1] if self._place.anchors else None
             # When nobody else is there to ask, or all say the same, the chain itself has become shorter.
             if known is None or head.number >= known.number or not self._rpc.leave("behind"):
@@ -136,9 +145,9 @@ class Follower:
         self._place.settle(block)
         await self._place.save()
 
-    async def header(self, number: int | str) -> Header | None:
+    async def header(self, number: int) -> Header | None:
         """Read a block's header; None when the node does not have it."""
-        raw = await self._rpc.call("eth_getBlockByNumber", hex(number) if isinstance(number, int) else number, False)
+        raw = await self._rpc.call("eth_getBlockByNumber", hex(number), False)
         return None if raw is None else _header(raw)
 
     async def _known(self, numbers: Sequence[int]) -> list[Header]:

@@ -56,8 +56,22 @@ class SettlementReader:
         """Coordinators whose escrows are known."""
         self._looked_at = 0
 
-    async def step(self, own: StakeRow | None, table: StakeTable, confirmed: BlockNumber, sink: EventSink) -> None:
+    async def step(
+        self,
+        own: StakeRow | None,
+        table: StakeTable,
+        confirmed: BlockNumber,
+        sink: EventSink,
+        block: dict[str, Json] | None = None,
+    ) -> None:
         """Read on to a confirmed block and post what is new there; nothing for whoever is not registered.
+
+        Args:
+            own: Our row.
+            table: Who is registered.
+            confirmed: Up to which block.
+            sink: Whom to tell.
+            block: That block as the chain node has sent it a moment ago, if it has; else it is asked for.
 
         Raises:
             Unavailable: The chain node does not answer, or the chain was re-organised while it was read: nothing is
@@ -71,7 +85,8 @@ class SettlementReader:
             self._own = own
         if self._read is not None and confirmed < self._read[0]:
             return  # a node that is behind what another one has shown us
-        block = await self._block(confirmed)
+        if block is None:
+            block = await self._block(confirmed)
         number, hash_ = quantity(block.get("number"), COUNT_BITS), octets(block.get("hash"), 32)
         anew = await self._is_lost(block)
         last = self._start - 1 if anew or self._read is None else self._read[0]

@@ -49,6 +49,15 @@ async def test_step__rows__are_those_of_the_contract(follower: Follower, staking
     assert (second.id, second.address, second.stake, second.active) == (2, keys[1].address, MINER_STAKE + 77, True)
 
 
+async def test_block__head__is_given_as_the_node_sent_it_and_no_other_is(follower: Follower, staking: StakingOnAnvil):
+    assert follower.block(0) is None, "nothing was read yet"
+    await follower.step()
+    height = staking.height()
+    block = follower.block(height)
+    assert block == staking.anvil.rpc("eth_getBlockByNumber", hex(height), False)
+    assert follower.block(height - 1) is None
+
+
 async def test_step__history__tells_the_table_after_each_block(follower: Follower, staking: StakingOnAnvil):
     heights = []
     for number in (1, 2, 3):

@@ -228,6 +228,23 @@ async def test_step__next_block__costs_two_requests(tmp_path: Path):
             assert _asked(one) == ["eth_getBlockByNumber", "eth_getLogs"]
 
 
+async def test_step__next_block_is_at_hand__costs_one_request(tmp_path: Path):
+    async with scene(tmp_path) as one:
+        reader = one.reader()
+        await one.seen(reader)
+        await one.rpc.call("anvil_mine", "0x1")
+        block = await one.rpc.call("eth_getBlockByNumber", "latest", False)
+        assert isinstance(block, dict)
+        one.cable.bodies.clear()
+        sink = Sink()
+        number = BlockNumber(quantity(block["number"]))
+        await reader.step(one.table.by_id.get(MINER), one.table, number, sink, block)
+        assert _asked(one) == ["eth_getLogs"]
+        (seen,) = sink.events
+        assert isinstance(seen, SettlementSeen)
+        assert (seen.read.block, "0x" + seen.read.hash.hex()) == (number, block["hash"])
+
+
 async def test_step__next_block_is_of_another_branch__everything_is_read_anew(tmp_path: Path):
     async with scene(tmp_path) as one:
         await one.redeem(MINER, 7)
