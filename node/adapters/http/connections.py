@@ -28,6 +28,7 @@ from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, Connec
 from hypercorn.utils import parse_socket_addr
 
 from node.adapters.http.door import Application, Message, Receive, Send
+from node.adapters.http.waits import LEAVING, Leaving
 
 HEADER_S: Final = 10.0
 """How long (s) a request's header may take, on a new connection from its start: an app sends it in one piece."""
@@ -69,8 +70,12 @@ class _Calls(TaskGroup):
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
         """Call the application; gives what hands it the pieces of its request."""
         pieces, to_read = trio.open_memory_channel[ASGIReceiveEvent](config.max_app_queue_size)
+        leaving = Leaving()
+        cast("Message", scope).setdefault("extensions", {})[LEAVING] = leaving
 
         async def put(piece: ASGIReceiveEvent) -> None:
+            if piece["type"] == "http.disconnect":
+                leaving.happened()
             try:
                 pieces.send_nowait(piece)
             except trio.WouldBlock:

@@ -16,7 +16,7 @@ from node.adapters.http.errors import RETRY_AFTER_S, ApiError, impossible, inval
 from node.adapters.http.requests import ImagesRequest, PictureRequest, parse_size
 from node.adapters.http.settings import HttpSettings
 from node.adapters.http.spending import Reservation, Spending
-from node.adapters.http.waits import Turns, Wait
+from node.adapters.http.waits import Turns, Wait, leaving_of
 from node.desk_ports import Desk
 from node.ports import Journal
 from protocol.effects import Accepted, Stage, Update
@@ -153,16 +153,13 @@ class Orders:
         """
         ended: dict[TaskId, Picture] = {}
         try:
-            async with trio.open_nursery() as nursery:
-                wait = Wait(nursery.cancel_scope)
-                nursery.cancel_scope.deadline = trio.current_time() + self._settings.task_timeout_s
-                nursery.start_soon(wait.hear_client, request)
-                with self._ended_by_stop(wait):
-                    if len(order.tasks) == 1:
-                        await self._follow(order.tasks[0], ended, wait)
-                    else:
-                        await self._follow_all(order, ended, wait)
-                nursery.cancel_scope.cancel()
+            scope = trio.CancelScope(deadline=trio.current_time() + self._settings.task_timeout_s)
+            wait = Wait(scope)
+            with scope, self._ended_by_stop(wait), leaving_of(request).tells(wait.end_for_client):
+                if len(order.tasks) == 1:
+                    await self._follow(order.tasks[0], ended, wait)
+                else:
+                    await self._follow_all(order, ended, wait)
             if wait.problem is not None:
                 raise wait.problem
             if not ended.keys() >= set(order.tasks):

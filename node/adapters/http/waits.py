@@ -1,14 +1,17 @@
 """Calls that wait: for their pictures, until something ends the wait before, and for their turn under one key."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import final
+from typing import Final, final
 
 import trio
 from fastapi import Request
 
 from node.adapters.http.errors import ApiError
+
+LEAVING: Final = "cuckoo.leaving"
+"""Extension of the scope of a call in which its connection puts its ``Leaving``."""
 
 
 class ClientGone(Exception):
@@ -29,11 +32,42 @@ class Wait:
         self.problem = self.problem or problem
         self._scope.cancel()
 
-    async def hear_client(self, request: Request) -> None:
-        """End the wait when the app leaves."""
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
+    def end_for_client(self) -> None:
+        """End the wait, since the app has left."""
         self.end(ClientGone())
+
+
+@final
+class Leaving:
+    """Tells one call that its client has left: to wait for that takes a task of its own for each call."""
+
+    def __init__(self) -> None:
+        """Begin while it is there."""
+        self._is_over = False
+        self._tell: Callable[[], None] | None = None
+
+    def happened(self) -> None:
+        """The client has left."""
+        self._is_over = True
+        if self._tell is not None:
+            self._tell()
+
+    @contextmanager
+    def tells(self, tell: Callable[[], None]) -> Generator[None]:
+        """Call ``tell`` once the client has left, perhaps at once, but not after this has ended."""
+        self._tell = tell
+        if self._is_over:
+            tell()
+        try:
+            yield
+        finally:
+            self._tell = None
+
+
+def leaving_of(request: Request) -> Leaving:
+    """Give what tells that a request's client has left; whoever calls us past our connections never leaves."""
+    found: Leaving = request.scope.get("extensions", {}).get(LEAVING) or Leaving()
+    return found
 
 
 @dataclass(slots=True)
