@@ -7,7 +7,6 @@ fewer has to make some up. Pure arithmetic on what was opened. Spec: SPEC.md §1
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from statistics import median_low
 from typing import Final
 
 from protocol.errors import InvalidMessage
@@ -113,7 +112,8 @@ def check_shown(message: OpenedSteps, steps: Sequence[int], root: Digest, count:
 
 def steps_apart(one: Sequence[bytes], other: Sequence[bytes]) -> int:
     """Give how far apart two drawings' fingerprints of the same steps are: the median, the lesser of two."""
-    return median_low(fingerprint_distance(mine, theirs) for mine, theirs in zip(one, other, strict=True))
+    each = sorted(fingerprint_distance(mine, theirs) for mine, theirs in zip(one, other, strict=True))
+    return each[(len(each) - 1) // 2]
 
 
 def step_limit_between(one: str, other: str) -> int:
