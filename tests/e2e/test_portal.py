@@ -19,6 +19,8 @@ from tests.support.devnet import Running, devnet
 from tests.support.portal_visit import PHONE, connected, sign, wallet_on
 
 pytestmark = pytest.mark.e2e
+DRAWING_MS = 1500
+"""Long enough to be seen by a browser on a busy machine."""
 PROMPT = "a red heart that nobody but the miner sees"
 LATER = 2**32
 VIEWS = {"network": "#members tbody tr", "try": "#go:enabled", "nodes": "#leaders tbody tr", "stake": ".facts"}
@@ -37,7 +39,7 @@ def chromium() -> Iterator[Browser]:
 def network(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Begun after Chromium, so that a machine without one starts nothing."""
     folder = tmp_path_factory.mktemp("portal")
-    with devnet(folder, "--engine", "instant", "--delay-ms", "400", "--miners", "2") as running:
+    with devnet(folder, "--engine", "instant", "--delay-ms", str(DRAWING_MS), "--miners", "2") as running:
         yield running
 
 
