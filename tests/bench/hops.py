@@ -14,8 +14,8 @@ HOPS = (
     ("award", "claim.sent", "task.awarded", "claim's way, award on the coordinator's disk"),
     ("hear", "task.awarded", "award.received", "award's way"),
     ("draw", "award.received", "job.finished", "the engine, then picture and commitment on the miner's disk"),
-    ("result", "job.finished", "result.received", "the commitment's way, its checks"),
-    ("finish", "result.received", "task.done", "the picture's way, its checks, both on the coordinator's disk"),
+    ("result", "job.finished", "result.received", "way of the commitment and of a small picture, both on the disk"),
+    ("finish", "result.received", "task.done", "the same of a picture that comes later"),
     ("answer", "task.done", "http.out", "answer written and read"),
 )
 """Name, first and last moment, and what happens between; a note's moment is when its batch was durable."""
