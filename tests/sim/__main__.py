@@ -4,18 +4,13 @@ import argparse
 import secrets
 import sys
 import time
-from typing import Final
 
 from rich.progress import Progress
 
 from tests.sim.adversaries import CHEATS
-from tests.sim.allocator import with_system_allocator
 from tests.sim.invariants import Violation
 from tests.sim.scenario import Run, Scenario
 from tests.sim.shrink import explain
-
-LARGE: Final = 200
-"""Miners from which on another allocator saves more time than it takes to begin anew."""
 
 
 def arguments() -> argparse.Namespace:
@@ -55,8 +50,6 @@ def selfish(percent: float, miners: int) -> tuple[str, ...]:
 def main() -> int:
     """Run and print."""
     asked = arguments()
-    if asked.miners >= LARGE:
-        with_system_allocator()
     cheats = (tuple(asked.cheats.split(",")) if asked.cheats else ()) + selfish(asked.selfish, asked.miners)
     scenario = Scenario(
         asked.seed,
