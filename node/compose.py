@@ -32,7 +32,7 @@ from node.policies import proof_policy, recheck_policy, redeem_policy
 from node.ports import Clock, Journal, Ports, Reach
 from node.recording import RecordedSink, Recorder
 from node.settings import NodeRole, Settings
-from node.standings import standings
+from node.standings import payers, standings
 from node.upkeep import keep_tidy
 from node.watching import start_metrics, start_tracing
 from protocol.audit.record import RecordHead
@@ -311,7 +311,10 @@ async def run_with(
             refused = core.refused if isinstance(core, MinerCore) else None
             counted = partial(figures, journal.registry)
             miners = partial(standings, core, ports.clock) if isinstance(core, CoordinatorCore) else None
-            control = Control(lambda: described(describe()), doorkeeper, ports.engine, refused, counted, miners)
+            payers_of = partial(payers, core, ports.clock) if isinstance(core, MinerCore) else None
+            control = Control(
+                lambda: described(describe()), doorkeeper, ports.engine, refused, counted, miners, payers_of
+            )
             await nursery.start(ports.control.run, control.answer)
         journal.note(NoteName.NODE_READY, role=settings.role.value, peer=info.peer_id)
         nursery.start_soon(_note_stopping, journal)

@@ -24,6 +24,7 @@ class Control:
         refused: Callable[[], Mapping[StakingId, str]] | None = None,
         figures: Callable[[], Mapping[str, float]] | None = None,
         miners: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
+        coordinators: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
         """Know the node.
 
@@ -34,6 +35,7 @@ class Control:
             refused: Names the coordinators that get no work of it, and why; of a miner.
             figures: Gives what it counts, by name.
             miners: What it thinks of the miners that work for it, if it is a coordinator.
+            coordinators: What it thinks of the coordinators that it works for, if it is a miner.
         """
         self._describe = describe
         self._doorkeeper = doorkeeper
@@ -41,6 +43,7 @@ class Control:
         self._refused = refused
         self._figures = figures
         self._miners = miners
+        self._coordinators = coordinators
 
     async def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Do what is asked, and say how the node stands then.
@@ -89,4 +92,6 @@ class Control:
             said["engine"] = report | {"faults": dict(report["faults"])}
         if self._miners is not None:
             said["miners"] = list(self._miners())
+        if self._coordinators is not None:
+            said["coordinators"] = list(self._coordinators())
         return said

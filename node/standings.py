@@ -1,13 +1,16 @@
-"""What a coordinator thinks of its miners, with the reasons, for its owner's eyes."""
+"""What coordinators and miners think of each other, with the reasons, for their owners' eyes."""
 
 from typing import Any, Final
 
 from node.ports import Clock
 from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coverage import CONTRADICTED
+from protocol.roles.miner import MinerCore
 
 MOST_SHOWN: Final = 256
-"""Miners that are told of at once, those who stand worst first: what one answer holds."""
+"""Nodes that are told of at once, those who stand worst first: what one answer holds."""
 HOUR_MS: Final = 3_600_000
+MINUTE_MS: Final = 60_000
 
 
 def standings(core: CoordinatorCore, clock: Clock) -> list[dict[str, Any]]:  # Any: what JSON holds
@@ -51,6 +54,48 @@ def in_words(told: dict[str, Any]) -> str:
     if not told["connected"]:
         reasons.append("not connected")
     return f"miner {told['id']:<6} {told['standing']:>3} of 100: {', '.join(reasons)}"
+
+
+def payers(core: MinerCore, clock: Clock) -> list[dict[str, Any]]:  # Any: what JSON holds
+    """Say how each coordinator stands that a miner had to do with, the worst first. Numbers fade, but ``paid_ever``."""
+    now, refused, known = clock.now(), core.refused(), core.payers
+    told = [
+        {
+            "id": coordinator,
+            "standing": 0 if refused.get(coordinator) == CONTRADICTED else dealings.standing,
+            "paid": round(dealings.paid, 1),
+            "unpaid": round(dealings.unpaid, 1),
+            "rejected": round(dealings.rejected, 1),
+            "taken_back": round(dealings.taken_back, 1),
+            "escrow_short": round(dealings.short, 1),
+            "paid_ever": dealings.paid_ever,
+            "may_owe": known.credit.allowed(coordinator),
+            "again_in_minutes": -(-known.credit.again_in(coordinator, now) // MINUTE_MS),
+            "refused": refused.get(coordinator),
+        }
+        for coordinator, dealings in known.all(now)
+    ]
+    return sorted(told, key=lambda one: (one["standing"], one["id"]))[:MOST_SHOWN]
+
+
+def payer_in_words(told: dict[str, Any]) -> str:
+    """Say of one coordinator why it stands as it does, in a line."""
+    reasons = [_counted(told["paid"], "paid picture")]
+    for number, what in (
+        (told["unpaid"], "unpaid picture"),
+        (told["rejected"], "rejected picture"),
+        (told["taken_back"], "withdrawn award"),
+        (told["escrow_short"], "escrow shortage"),
+    ):
+        if number:
+            reasons.append(_counted(number, what))
+    if told["refused"] == CONTRADICTED:
+        reasons.append("its statements contradict each other")
+    if told["again_in_minutes"]:
+        reasons.append(f"tried again in {told['again_in_minutes']} min")
+    else:
+        reasons.append(f"may owe {told['may_owe']}")
+    return f"coordinator {told['id']:<6} {told['standing']:>3} of 100: {', '.join(reasons)}"
 
 
 def _counted(number: float, what: str) -> str:

@@ -270,6 +270,26 @@ class ReputationKept:
     odd_ever: int
 
 
+@dataclass(frozen=True, slots=True)
+class PayerKept:
+    """What a miner thinks of a coordinator, as of a moment: the first numbers fade from there."""
+
+    coordinator: StakingId
+    at: UnixMillis
+    paid: float
+    unpaid: float
+    rejected: float
+    taken_back: float
+    short: float
+    paid_ever: int
+    lost: int
+    """Results that were never paid since the last receipt, and are not forgotten."""
+    lost_since: UnixMillis
+    """From when on the next of them is forgotten; 0 without any."""
+    tries: int
+    """How often it was tried again since the last receipt, and did not pay then either."""
+
+
 Record = (
     BootStarted
     | TaskAccepted
@@ -288,6 +308,7 @@ Record = (
     | CaseChanged
     | RecheckKept
     | ReputationKept
+    | PayerKept
     | SettlementRead
     | TransactionRequested
     | TransactionSettled

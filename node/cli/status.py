@@ -28,8 +28,8 @@ def status(
     """Show what is staked on the network, what it earns, and with --stakes on which nodes.
 
     With --node, show a node that runs on this machine: who it is, whether it works, of a miner how many
-    pixel-steps a second each model was measured to draw, by pictures together, and of a coordinator how well
-    each miner stands with it, 0 to 100, and why.
+    pixel-steps a second each model was measured to draw, by pictures together, and how well each coordinator
+    stands with it, 0 to 100, and why; of a coordinator the same of each miner.
 
       $ cuckoo status --stakes --network network.toml
 
@@ -104,10 +104,13 @@ def _show_node(folder: Path, *, as_json: bool) -> None:
         show_service(said)
     for coordinator, why in said.get("refused", {}).items():
         print(f"  refused   coordinator {coordinator} gets no work: {why}")
-    for miner in said.get("miners", ()):
-        from node.standings import in_words
+    if said.get("miners") or said.get("coordinators"):
+        from node.standings import in_words, payer_in_words
 
-        print(f"  {in_words(miner)}")
+        for miner in said.get("miners", ()):
+            print(f"  {in_words(miner)}")
+        for coordinator in said.get("coordinators", ()):
+            print(f"  {payer_in_words(coordinator)}")
 
 
 def _described(node: "NodeStake") -> dict[str, Any]:  # Any: what JSON holds

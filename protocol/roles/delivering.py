@@ -12,9 +12,10 @@ from protocol.justice.evidence import Signed
 from protocol.notes import NoteName
 from protocol.records import ResultCommitted, ResultSettled
 from protocol.roles.core import Core
-from protocol.roles.credit import PATIENCE, Credit
+from protocol.roles.credit import PATIENCE
 from protocol.roles.earnings import Earnings
 from protocol.roles.held_work import RESEND_MS, Delivery
+from protocol.roles.payers import Payers
 from protocol.roles.prosecution import Prosecution
 from protocol.stake.table import StakeRow
 from protocol.task.receipt import check_redeemable
@@ -32,7 +33,7 @@ RESULT_KEPT_MS: Final = 3_600_000
 class Delivering:
     """Results that are signed, until their coordinators acknowledge or reject them."""
 
-    __slots__ = ("_core", "_deliveries", "_earnings", "_prosecution", "_streams", "credit")
+    __slots__ = ("_core", "_deliveries", "_earnings", "_prosecution", "_streams", "credit", "payers")
 
     def __init__(
         self, core: Core, streams: dict[PeerId, StakingId], earnings: Earnings, prosecution: Prosecution
@@ -43,7 +44,8 @@ class Delivering:
         self._earnings = earnings
         self._prosecution = prosecution
         self._deliveries: dict[tuple[TaskId, int], Delivery] = {}
-        self.credit = Credit()
+        self.payers = Payers()
+        self.credit = self.payers.credit
 
     def has(self, task: TaskId) -> bool:
         """Say whether a result of a task is on its way."""
@@ -111,7 +113,7 @@ class Delivering:
         if delivery is None:
             return
         if self._core.now - delivery.committed.committed_at > RESULT_KEPT_MS:
-            self.credit.unpaid(delivery.committed.coordinator, self._core.now)
+            self.payers.left_unpaid(delivery.committed.coordinator, self._core.now)
             self._settle(delivery)
             return
         peer = next((peer for peer, id_ in self._streams.items() if id_ == delivery.committed.coordinator), None)
@@ -148,10 +150,11 @@ class Delivering:
             raise InvalidMessage("receipt.price")
         # The highest voucher covers all that was receipted: showing an old one again pays nothing.
         held = self._earnings.credit(coordinator, statement.price, voucher, message.voucher_signature)
-        self.credit.paid(coordinator.id)
+        self.payers.paid(coordinator.id, core.now)
+        kept = self.payers.record(coordinator.id, core.now)
         self._forget(delivery)
         # Until it is on disk the result counts as owed: after a crash it is sent again, and the same receipt comes.
-        core.emit(Persist((ResultSettled(delivery.committed.award), held), may_wait=True))
+        core.emit(Persist((kept, ResultSettled(delivery.committed.award), held), may_wait=True))
         core.note(NoteName.RECEIPT_RECEIVED, statement.task, coordinator=coordinator.id, wei=statement.price)
 
     def on_reject(self, coordinator: StakingId, message: Reject) -> None:
@@ -159,13 +162,14 @@ class Delivering:
         delivery = self._deliveries.get((message.task, message.attempt))
         if delivery is not None and delivery.committed.coordinator == coordinator:
             # Also where another was first: we cannot tell that from a lie, and the next receipt forgives it.
-            self.credit.unpaid(coordinator, self._core.now)
+            self.payers.rejected(coordinator, self._core.now)
             self._settle(delivery)
             self._core.note(NoteName.RESULT_REJECTED, message.task, reason=message.reason, attempt=message.attempt)
 
     def _settle(self, delivery: Delivery) -> None:
+        kept = self.payers.record(delivery.committed.coordinator, self._core.now)
         self._forget(delivery)
-        self._core.emit(Persist((ResultSettled(delivery.committed.award),)))
+        self._core.emit(Persist((kept, ResultSettled(delivery.committed.award))))
 
     def _forget(self, delivery: Delivery) -> None:
         del self._deliveries[(delivery.committed.task, delivery.committed.attempt)]

@@ -1,24 +1,27 @@
 """What a miner is paid: vouchers, what the chain says of them, and redeeming them by itself. Spec: SPEC.md §11."""
 
 from collections.abc import Callable, Collection
-from typing import final
+from typing import Final, final
 
 from protocol.chain_records import SettlementRead, TransactionRequested
 from protocol.events import SettlementSeen, TxConfirmed, TxFailed
 from protocol.records import Record, VoucherHeld
 from protocol.roles.core import Core
-from protocol.roles.coverage import Coverage
+from protocol.roles.coverage import IN_DEBT, UNCOVERED, Coverage
 from protocol.roles.earnings import Earnings
 from protocol.roles.prosecution import Prosecution
 from protocol.roles.redeeming import Redeeming, RedeemPolicy
 from protocol.units import StakingId
+
+NOT_COVERED: Final = frozenset({IN_DEBT, UNCOVERED})
+"""Reasons to refuse a coordinator that say that its escrow is too small."""
 
 
 @final
 class Income:
     """Puts together what concerns a miner's pay."""
 
-    __slots__ = ("_is_read", "_redeeming", "_served", "coverage", "earnings")
+    __slots__ = ("_is_read", "_on_short", "_redeeming", "_served", "coverage", "earnings")
 
     def __init__(
         self,
@@ -26,6 +29,7 @@ class Income:
         policy: RedeemPolicy,
         served: Callable[[], Collection[StakingId]],
         prosecution: Prosecution,
+        on_short: Callable[[StakingId], None],
     ) -> None:
         """Begin with nothing.
 
@@ -34,11 +38,13 @@ class Income:
             policy: When to redeem.
             prosecution: Hears of vouchers that contradict each other.
             served: Gives the coordinators that we have a work stream with.
+            on_short: Hears of each whose escrow covers no more what it has promised us.
         """
         self.earnings = Earnings(core, prosecution)
         self.coverage = Coverage(core, self.earnings, prosecution)
         self._redeeming = Redeeming(core, self.earnings, self.coverage, policy)
         self._served = served
+        self._on_short = on_short
         self._is_read = False
         """Whether the contract is read to the present in this run: before, nobody seems to cover anything."""
 
@@ -83,4 +89,10 @@ class Income:
         return self.coverage.is_news(coordinator) and self._tell()
 
     def _tell(self) -> bool:
-        return self.coverage.tell({*self._served(), *self.earnings.coordinators()})
+        before = self.coverage.refused()
+        news = self.coverage.tell({*self._served(), *self.earnings.coordinators()})
+        for coordinator, why in self.coverage.refused().items() if news else ():
+            is_new = why in NOT_COVERED and before.get(coordinator) not in NOT_COVERED
+            if is_new and self.coverage.unredeemed(coordinator) > 0:
+                self._on_short(coordinator)
+        return news

@@ -49,16 +49,7 @@ from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import WORK_PLACE, decode, encode
-from protocol.wire.messages import (
-    Award,
-    Cancel,
-    Decline,
-    Hello,
-    OpenSteps,
-    Receipt,
-    Reject,
-    WorkMessage,
-)
+from protocol.wire.messages import Award, Cancel, Decline, Hello, OpenSteps, Receipt, Reject, WorkMessage
 from protocol.wire.topics import coordinator_key, model_key, objections_topic, offers_topic
 
 MAX_COORDINATORS: Final = 16
@@ -111,6 +102,8 @@ class MinerCore(Core):
         self._subscribed: set[str] = set()
         self._prosecution = Prosecution(self, prove or ProofPolicy())
         self._working = Working(self, self._streams, redeem or RedeemPolicy(), self._prosecution, refuses)
+        self.payers = self._working.delivering.payers
+        """What we think of coordinators."""
         self._claiming = Claiming(self, price_floor, blocked, self._working)
         self._claiming.streams, self._claiming.connected = self._streams, self._connected
         self._announcing = Announcing(self, self._serving, self._streams, self._refuses, self._free)
@@ -278,8 +271,8 @@ class MinerCore(Core):
                     self._announcing.tell_all()
             case Reject():
                 self._working.delivering.on_reject(row.id, message)
-            case Cancel(task=task, attempt=attempt):
-                self._working.on_cancel(peer, task, attempt)
+            case Cancel():
+                self._working.on_cancel(peer, message)
             case OpenSteps():
                 self._working.steps.on_open(peer, row.id, message)
             case Hello():

@@ -12,7 +12,7 @@ from protocol.errors import InvalidMessage
 from protocol.events import JobFailed, JobFinished, JobProgress, ModelState
 from protocol.justice.evidence import Signed
 from protocol.notes import NoteName
-from protocol.records import ArtifactStored, Record, ResultCommitted, StepsKept
+from protocol.records import ArtifactStored, PayerKept, Record, ResultCommitted, StepsKept
 from protocol.roles.core import Core
 from protocol.roles.delivering import Delivering
 from protocol.roles.held_work import Job
@@ -26,7 +26,7 @@ from protocol.stake.table import StakeRow
 from protocol.task.specification import specification_digest
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
-from protocol.wire.messages import Abandon, Alive, Award, Preview, Result, TaskSpecification
+from protocol.wire.messages import Abandon, Alive, Award, Cancel, Preview, Result, TaskSpecification
 from protocol.wire.statements import AwardStatement, CommitmentStatement
 
 ALIVE_PACE_MS: Final = 200
@@ -60,7 +60,7 @@ class Working:
         self._prosecution = prosecution
         self._refuses = refuses
         self._jobs: dict[tuple[TaskId, int], Job] = {}
-        self.income = Income(core, policy, streams.values, prosecution)
+        self.income = Income(core, policy, streams.values, prosecution, self._fell_short)
         self.earnings = self.income.earnings
         self.delivering = Delivering(core, streams, self.earnings, prosecution)
         self.steps = KeptSteps(core)
@@ -109,6 +109,8 @@ class Working:
                     self.delivering.restore(record)
                 case StepsKept():
                     self.steps.restore(record)
+                case PayerKept():
+                    self.delivering.payers.restore(record, self._core.now)
                 case _:
                     self.income.restore(record, own)
 
@@ -180,7 +182,8 @@ class Working:
     def _give_up(self, key: tuple[TaskId, int], reason: str) -> None:
         """Give back a job whose pictures did not come; its coordinator is trusted with less, as one that owes us."""
         job = self._jobs.pop(key)
-        self.delivering.credit.unpaid(job.coordinator, self._core.now)
+        self.delivering.payers.withheld(job.coordinator, self._core.now)
+        self._keep(job.coordinator)
         self._core.note(NoteName.JOB_FAILED, job.task, reason=reason, attempt=job.attempt)
         self.abandon(job.peer, job.task, job.attempt, reason)
 
@@ -206,13 +209,25 @@ class Working:
         """Give an attempt back by name."""
         self._core.emit(Send(peer, Abandon(task=task, attempt=attempt, reason=reason)))
 
-    def on_cancel(self, peer: PeerId, task: TaskId, attempt: int) -> None:
+    def on_cancel(self, peer: PeerId, message: Cancel) -> None:
         """Stop a job that its coordinator no longer wants: the device is free at the next step."""
-        job = self._jobs.get((task, attempt))
+        key, core = (message.task, message.attempt), self._core
+        job = self._jobs.get(key)
         if job is not None and job.peer == peer:
-            del self._jobs[(task, attempt)]
-            self.inputs.forget((task, attempt))
-            self._core.emit(CancelJob(task, attempt))
+            del self._jobs[key]
+            self.inputs.forget(key)
+            core.emit(CancelJob(*key))
+            if message.reason == "lease_expired" and core.now - job.said_at < core.params.lease_ms:
+                self.delivering.payers.took_back(job.coordinator, core.now)
+                self._keep(job.coordinator)
+
+    def _fell_short(self, coordinator: StakingId) -> None:
+        """An escrow does not cover any more what its coordinator has promised us."""
+        self.delivering.payers.fell_short(coordinator, self._core.now)
+        self._keep(coordinator)
+
+    def _keep(self, coordinator: StakingId) -> None:
+        self._core.emit(Persist((self.delivering.payers.record(coordinator, self._core.now),)))
 
     # The engine
 

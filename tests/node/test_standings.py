@@ -1,11 +1,12 @@
 """How miners stand with a coordinator, and why, in its owner's words."""
 
-from node.standings import in_words, standings
+from node.standings import in_words, payer_in_words, payers, standings
 from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.credit import FORGOTTEN
 from protocol.roles.reputation import GRAVE
 from protocol.units import DAY_MS, StakingId, UnixMillis
 from tests.protocol.roles.frames import ALICE_ID, BOB_ID
-from tests.protocol.roles.seats import CoordinatorSeat
+from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat
 from tests.support.clock import HandClock
 from tests.support.networks import ALICE, BOB
 
@@ -40,3 +41,28 @@ def test_standings__of_miners_that_were_heard_of__are_told_with_their_reasons_th
 def test_standings__of_nobody__are_none() -> None:
     seat = CoordinatorSeat()
     assert standings(seat.core, HandClock(seat.now)) == []
+
+
+def test_payers__of_coordinators_that_a_miner_had_to_do_with__are_told_with_their_reasons_the_worst_first() -> None:
+    seat = MinerSeat()
+    known, good, lost, false = seat.core.payers, StakingId(40), StakingId(41), StakingId(42)
+    for _ in range(3):
+        known.paid(good, seat.now)
+    for outcome in (known.left_unpaid, known.rejected, known.took_back, known.fell_short):
+        outcome(lost, seat.now)
+    known.paid(false, seat.now)
+    seat.core._working.income.coverage._refused[false] = "contradicted"
+    told = payers(seat.core, HandClock(seat.now))
+    assert [payer_in_words(one) for one in told] == [
+        "coordinator 42       0 of 100: 1 paid picture, its statements contradict each other, may owe 2",
+        "coordinator 41      17 of 100: 0 paid pictures, 1 unpaid picture, 1 rejected picture, 1 withdrawn award, "
+        "1 escrow shortage, tried again in 60 min",
+        "coordinator 40      80 of 100: 3 paid pictures, may owe 8",
+    ]
+    seat.wait(FORGOTTEN)
+    assert payers(seat.core, HandClock(seat.now))[1]["again_in_minutes"] == 0
+
+
+def test_payers__of_nobody__are_none() -> None:
+    seat = MinerSeat()
+    assert payers(seat.core, HandClock(seat.now)) == []

@@ -11,6 +11,7 @@ from protocol.records import (
     ClaimSigned,
     Drawing,
     EvidenceFound,
+    PayerKept,
     RecheckKept,
     ReputationKept,
     ResultCommitted,
@@ -212,3 +213,7 @@ def recheck(
 
 def reputation(miner: int = 2**64 - 1, *, at: UnixMillis = NOW, doubt: float = 2.5, until: int = 0) -> ReputationKept:
     return ReputationKept(StakingId(miner), at, 12.25, 0.5, 3.0, doubt, UnixMillis(until), 4, 1)
+
+
+def payer(coordinator: int = 2**64 - 1, *, at: UnixMillis = NOW, lost: int = 1) -> PayerKept:
+    return PayerKept(StakingId(coordinator), at, 12.25, 0.5, 1.5, 0.25, 1.0, 14, lost, UnixMillis(at - 1), 2)

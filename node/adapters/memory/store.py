@@ -24,6 +24,7 @@ from protocol.records import (
     ClaimSigned,
     EvidenceFound,
     InputStored,
+    PayerKept,
     RecheckKept,
     Record,
     ReputationKept,
@@ -63,6 +64,7 @@ class MemoryStore:
         self._evidence: dict[str, tuple[EvidenceFound, CaseChanged | None]] = {}
         self._rechecks: dict[TaskId, RecheckKept] = {}
         self._reputations: dict[StakingId, ReputationKept] = {}
+        self._payers: dict[StakingId, PayerKept] = {}
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None, None]:
@@ -79,7 +81,7 @@ class MemoryStore:
                 records.extend([stored.accepted, *self._awards.get(stored.accepted.task, ())])
         records.extend([*self._issued.values(), *self._results.values(), *self._steps.values(), *self._held.values()])
         records.extend(part for case in self._evidence.values() for part in case if part is not None)
-        records.extend([*self._rechecks.values(), *self._reputations.values()])
+        records.extend([*self._rechecks.values(), *self._reputations.values(), *self._payers.values()])
         records.extend([self._settlement] if self._settlement is not None else [])
         opened = [one for one in self._transactions.values() if not one.settled]
         records.extend(TransactionRequested(one.key, one.call) for one in opened)
@@ -140,6 +142,8 @@ class MemoryStore:
                 self._rechecks[record.subject] = record
             case ReputationKept():
                 self._reputations[record.miner] = record
+            case PayerKept():
+                self._payers[record.coordinator] = record
             case SettlementRead():
                 self._settlement = _merged(self._settlement, record)
             case TransactionRequested(key=key, call=call):
@@ -224,6 +228,9 @@ class MemoryStore:
     async def forget(self, before: UnixMillis) -> None:
         """Delete the history of tasks that ended before this moment."""
         self._rechecks = {key: one for key, one in self._rechecks.items() if one.planned_at >= before}
+        for coordinator, dealings in list(self._payers.items()):
+            if dealings.at < before:
+                del self._payers[coordinator]
         for miner, known in list(self._reputations.items()):
             if known.at < before and known.left_out_until < before:
                 del self._reputations[miner]

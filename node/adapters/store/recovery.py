@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final
 
-from node.adapters.store import evidence, rechecks, settlement, steps, transactions
+from node.adapters.store import evidence, payers, rechecks, settlement, steps, transactions
 from node.ports import StoredTask
 from protocol.chain_records import SettlementRead
 from protocol.records import (
@@ -48,6 +48,7 @@ def read_all(connection: sqlite3.Connection, recent: UnixMillis, yesterday: Unix
         *evidence.read_all(connection),
         *rechecks.read(connection, yesterday),
         *rechecks.read_reputations(connection),
+        *payers.read(connection),
         *_settlement(connection),
         *transactions.read_requests(connection),
     )

@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final, assert_never
 
-from node.adapters.store import evidence, inputs, rechecks, settlement, small_artifacts, steps, transactions
+from node.adapters.store import evidence, inputs, payers, rechecks, settlement, small_artifacts, steps, transactions
 from node.adapters.store.errors import StoreConflict
 from protocol.chain_records import SettlementRead, TransactionRequested, TransactionSettled
 from protocol.records import (
@@ -13,6 +13,7 @@ from protocol.records import (
     ClaimSigned,
     EvidenceFound,
     InputStored,
+    PayerKept,
     RecheckKept,
     Record,
     ReputationKept,
@@ -98,6 +99,8 @@ def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> No
             rechecks.write(connection, record)
         case ReputationKept():
             rechecks.write_reputation(connection, record)
+        case PayerKept():
+            payers.write(connection, record)
         case SettlementRead():
             settlement.write_read(connection, record)
         case TransactionRequested():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from node.adapters.store import evidence, rechecks, steps
+from node.adapters.store import evidence, payers, rechecks, steps
 from protocol.errors import ConfigError
 
 Migration = Callable[[sqlite3.Connection], None]
@@ -318,6 +318,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     evidence.create,
     rechecks.create,
     steps.create,
+    payers.create,
 )
 """Function i leads from version i to version i + 1."""
 

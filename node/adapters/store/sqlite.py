@@ -19,6 +19,7 @@ from node.adapters.store import (
     chain_place,
     inputs,
     lock,
+    payers,
     rechecks,
     recovery,
     rows,
@@ -222,6 +223,7 @@ class SqliteStore:
             connection.execute("DELETE FROM tasks WHERE failed < ?", (before,))
             transactions.forget(connection, before)
             rechecks.forget(connection, before)
+            payers.forget(connection, before)
             connection.execute(
                 "DELETE FROM claims AS c WHERE signed_at < ? AND NOT EXISTS (SELECT 1 FROM results r "
                 "WHERE r.task = c.task AND r.attempt = c.attempt AND r.settled IS NULL)",

@@ -41,6 +41,7 @@ from tests.support.records import (
     failed,
     held,
     issued,
+    payer,
     payment,
     picture,
     recheck,
@@ -142,6 +143,16 @@ async def test_persist__reputation_again__replaces_what_was_thought(store: Store
         await store.persist((reputation(), reputation(3, at=UnixMillis(NOW - 1))))
         await store.persist((later,))
         assert set(await store.load()) == {later, reputation(3, at=UnixMillis(NOW - 1))}
+
+
+async def test_persist__payer_again__replaces_what_was_thought_and_is_forgotten_in_time(store: Store):
+    later, old = payer(lost=0), payer(3, at=UnixMillis(NOW - 9))
+    async with store.opened():
+        await store.persist((payer(), old))
+        await store.persist((later,))
+        assert set(await store.load()) == {later, old}
+        await store.forget(NOW)
+        assert set(await store.load()) == {later}
 
 
 async def test_forget__rechecks_and_reputations_of_long_ago__are_gone(store: Store):

@@ -31,6 +31,7 @@ from tests.support.records import (
     failed,
     held,
     issued,
+    payer,
     payment,
     picture,
     proven,
@@ -80,6 +81,8 @@ def unfinished(version: int) -> set[Record]:
             second = replace(second, steps="agreed", opened=b"\x01")
             known.add(steps_kept(5))
         known |= {recheck(2, drawing(2), second, pending=1), reputation()}
+    if version >= 13:
+        known.add(payer())
     if version >= 6:
         known |= {contradicting(), settlement_read(payment(7), escrows=(escrow(),), anew=True)}
     if version >= 10:

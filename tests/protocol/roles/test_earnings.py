@@ -2,7 +2,7 @@
 
 from protocol.effects import Effect, Persist
 from protocol.events import PeerUp, StreamOpened
-from protocol.records import Record, ResultCommitted, ResultSettled, VoucherHeld, VoucherIssued
+from protocol.records import PayerKept, Record, ResultCommitted, ResultSettled, VoucherHeld, VoucherIssued
 from protocol.units import Wei
 from protocol.wire.codec import encode
 from protocol.wire.messages import Hello, Receipt, Result
@@ -77,7 +77,7 @@ def test_receipt_and_voucher__are_settled_in_one_transaction() -> None:
     _, result = seat.delivered()
     effects = seat.say(CAROL, receipt_of(result))
     (record,) = [effect.records for effect in effects if isinstance(effect, Persist)]
-    assert {type(entry) for entry in record} == {ResultSettled, VoucherHeld}
+    assert {type(entry) for entry in record} == {ResultSettled, VoucherHeld, PayerKept}
 
 
 def test_greeting__over_restarts_of_both__shows_the_highest_voucher_byte_for_byte() -> None:

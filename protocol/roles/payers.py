@@ -1,0 +1,169 @@
+"""What a miner thinks of each coordinator, from outcomes that it saw itself: bounded, and fading with time.
+
+It decides how many results one may leave unpaid, and how soon one that did not pay is tried again; never whose offer
+comes first, and no place in a draw. Spec: SPEC.md §11, §12.9.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import exp2
+from typing import Final, final
+
+from protocol.records import PayerKept
+from protocol.roles.credit import Credit
+from protocol.roles.reputation import HALF_LIFE_MS, REMEMBERED
+from protocol.units import StakingId, UnixMillis
+
+MOST_PAID: Final = 1000.0
+"""Bound of the receipts that are remembered: who paid for years is not trusted for ever."""
+MOST_WRONG: Final = 100.0
+"""Bound of each number that speaks against a coordinator."""
+REJECTED: Final = 0.5
+"""What a rejected result weighs beside one that was left unpaid: another may have been first."""
+TAKEN_BACK: Final = 0.25
+"""What an award weighs that was taken back although we said that we are at it: lines lose words."""
+SHORT: Final = 2.0
+"""What an escrow weighs that does not cover what was promised us."""
+
+
+@dataclass(slots=True)
+class Dealings:
+    """What came of one coordinator; the numbers are as of ``at`` and fade from there."""
+
+    at: UnixMillis
+    paid: float = 0.0
+    """Receipts."""
+    unpaid: float = 0.0
+    """Results that had none within an hour."""
+    rejected: float = 0.0
+    taken_back: float = 0.0
+    """Awards that it ended although we had given it no reason."""
+    short: float = 0.0
+    """Times at which its escrow did not cover any more what it had promised us."""
+    paid_ever: int = 0
+
+    def fade(self, now: UnixMillis) -> None:
+        """Let everything count less for the time that has gone by."""
+        if now <= self.at:
+            return
+        rest = exp2(-(now - self.at) / HALF_LIFE_MS)
+        self.at = now
+        self.paid, self.unpaid, self.rejected = self.paid * rest, self.unpaid * rest, self.rejected * rest
+        self.taken_back, self.short = self.taken_back * rest, self.short * rest
+
+    @property
+    def standing(self) -> int:
+        """How well it stands, 0 to 100: a newcomer in the middle, from where it can rise."""
+        against = self.unpaid + REJECTED * self.rejected + TAKEN_BACK * self.taken_back + SHORT * self.short
+        return int(100 * (1 + self.paid) / (2 + self.paid + against))
+
+
+@final
+class Payers:
+    """Dealings with coordinators by staking id: a new connection or key makes nobody new."""
+
+    __slots__ = ("_known", "credit")
+
+    def __init__(self) -> None:
+        """Start with nobody."""
+        self._known: OrderedDict[StakingId, Dealings] = OrderedDict()
+        self.credit = Credit()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def restore(self, record: PayerKept, now: UnixMillis) -> None:
+        """Take up what an earlier run kept."""
+        dealings = self._known[record.coordinator] = Dealings(
+            record.at,
+            record.paid,
+            record.unpaid,
+            record.rejected,
+            record.taken_back,
+            record.short,
+            record.paid_ever,
+        )
+        dealings.fade(now)
+        receipts = max(round(dealings.paid), 1) if dealings.paid_ever else 0
+        self.credit.restore(record.coordinator, receipts, record.lost, record.lost_since, record.tries)
+        self._forget()
+
+    def record(self, coordinator: StakingId, now: UnixMillis) -> PayerKept:
+        """Give what is to be kept of a coordinator."""
+        dealings = self.of(coordinator, now)
+        lost, since, tries = self.credit.kept(coordinator)
+        return PayerKept(
+            coordinator,
+            dealings.at,
+            dealings.paid,
+            dealings.unpaid,
+            dealings.rejected,
+            dealings.taken_back,
+            dealings.short,
+            dealings.paid_ever,
+            lost,
+            since,
+            tries,
+        )
+
+    def of(self, coordinator: StakingId, now: UnixMillis) -> Dealings:
+        """Give the dealings with a coordinator as of now; new ones with whom there were none."""
+        dealings = self._known.get(coordinator)
+        if dealings is None:
+            return Dealings(now)
+        dealings.fade(now)
+        return dealings
+
+    def all(self, now: UnixMillis) -> Iterator[tuple[StakingId, Dealings]]:
+        """Give all dealings as of now, by staking id."""
+        for coordinator in sorted(self._known):
+            yield coordinator, self.of(coordinator, now)
+
+    def paid(self, coordinator: StakingId, now: UnixMillis) -> None:
+        """A receipt came, with its voucher."""
+        dealings = self._open(coordinator, now)
+        dealings.paid = min(dealings.paid + 1, MOST_PAID)
+        dealings.paid_ever += 1
+        self.credit.paid(coordinator)
+
+    def left_unpaid(self, coordinator: StakingId, now: UnixMillis) -> None:
+        """A result was given up: no receipt came within an hour."""
+        dealings = self._open(coordinator, now)
+        dealings.unpaid = min(dealings.unpaid + 1, MOST_WRONG)
+        self.credit.unpaid(coordinator, now)
+
+    def rejected(self, coordinator: StakingId, now: UnixMillis) -> None:
+        """A result was not taken; whether for a good reason we cannot tell."""
+        dealings = self._open(coordinator, now)
+        dealings.rejected = min(dealings.rejected + 1, MOST_WRONG)
+        self.credit.unpaid(coordinator, now)
+
+    def withheld(self, coordinator: StakingId, now: UnixMillis) -> None:
+        """An award came to nothing, since what the task begins from did not come: it costs credit as a result does."""
+        self.took_back(coordinator, now)
+        self.credit.unpaid(coordinator, now)
+
+    def took_back(self, coordinator: StakingId, now: UnixMillis) -> None:
+        """An award was ended as silent although our last word was fresh."""
+        dealings = self._open(coordinator, now)
+        dealings.taken_back = min(dealings.taken_back + 1, MOST_WRONG)
+
+    def fell_short(self, coordinator: StakingId, now: UnixMillis) -> None:
+        """An escrow does not cover any more what was promised us."""
+        dealings = self._open(coordinator, now)
+        dealings.short = min(dealings.short + 1, MOST_WRONG)
+
+    def _open(self, coordinator: StakingId, now: UnixMillis) -> Dealings:
+        """Give the dealings to write into, which are forgotten last from now on."""
+        dealings = self._known[coordinator] = self.of(coordinator, now)
+        self._known.move_to_end(coordinator)
+        self._forget()
+        return dealings
+
+    def _forget(self) -> None:
+        """Keep to the limit: who owes is heard of less than others, and must not be forgotten for that."""
+        if len(self._known) > REMEMBERED:
+            owing = self.credit.owing()
+            oldest = next(iter(self._known))
+            del self._known[next((one for one in self._known if one not in owing), oldest)]
