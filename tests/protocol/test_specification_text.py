@@ -163,3 +163,30 @@ def test_spec__row_of_the_failure_table__is_simulated_and_played_for_real(row: l
 
 def test_spec__failure_table__has_every_row() -> None:
     assert len(FAILURES) == 28
+
+
+THREATS = [
+    line.strip("|").split("|") for line in TEXT.split("### 12.11 ")[1].split("\n##")[0].splitlines() if line[:1] == "|"
+][2:]
+RULES = {rule for line in LINES if line.startswith("| `") for rule in re.findall(r"`([a-z_.*]+)`", line.split("|")[1])}
+STOPPED_BY_NOBODY = "nothing prevents this"
+
+
+@pytest.mark.parametrize("row", THREATS, ids=lambda row: row[0].strip()[:60])
+def test_spec__row_of_the_threats__rests_on_rules_and_tests_or_says_that_nothing_does(row: list[str]) -> None:
+    wanted, stops, left = (cell.strip() for cell in row)
+    assert wanted
+    assert left
+    named = {name for name in re.findall(r"`([a-z_]+\.[a-z_*]+)`", stops + left) if not name.endswith(".md")}
+    settings = {"http.require_key", "submit.require_key"}
+    assert named - settings <= RULES
+    if not stops.lower().startswith(STOPPED_BY_NOBODY):
+        assert "`test_" in stops or named & RULES, "a claim without a rule or test"
+
+
+def test_spec__threats__are_of_everybody_who_takes_part() -> None:
+    who = {found for row in THREATS for found in re.findall(r"^\s*\*\*([^*]+)\*\*", row[0])}
+    assert who == {
+        "Stranger", "App", "Miner", "Coordinator", "Voter", "Relay", "Bootstrap", "Chain node", "Block producer",
+        "Many together", "Local user", "Who deployed the contracts",
+    }  # fmt: skip
