@@ -57,6 +57,8 @@ class Options:
     """Between two blows."""
     order_s: float = 0.3
     """Between two orders of an app, on average."""
+    rechecks: bool = True
+    """Coordinators have finished tasks drawn again: more to be paid, and to be waited for at the end."""
     in_flight: int = 6
     """Orders of an app that are under way at once."""
 
@@ -168,7 +170,7 @@ class _World:
         config = write_config(member, mine, devnet.chain_section(), entries, port=port)
         if member.role is not NodeRole.BOOTSTRAP:
             said = config.read_text(encoding="utf-8")
-            more = f"\n[coordinator]\nrecheck_within_s = {RECHECK_S}\n" if member.role is NodeRole.COORDINATOR else ""
+            more = self._coordinator_section() if member.role is NodeRole.COORDINATOR else ""
             config.write_text(f'catalog = "{self._folder / "models.toml"}"\n{said}{more}', encoding="utf-8")
         command = ["node", "node", "--role", member.role.value, "--config", str(config), "--json"]
         if member.role is NodeRole.COORDINATOR:
@@ -176,6 +178,10 @@ class _World:
             self._urls.append(f"http://127.0.0.1:{http}")
             command += ["--http-port", str(http)]
         await self.fleet.start(member.name, command, member.folder / "log")
+
+    def _coordinator_section(self) -> str:
+        shares = "" if self._options.rechecks else "recheck_percent = 0.0\nrecheck_newcomer_percent = 0.0\n"
+        return f"\n[coordinator]\nrecheck_within_s = {RECHECK_S}\n{shares}"
 
     async def _all_serve(self) -> str:
         """Say what is missing until every coordinator serves with all miners; empty then."""
