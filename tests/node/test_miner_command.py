@@ -82,6 +82,34 @@ async def test_status__node_here__says_who_it_is_and_how_fast_each_model_draws(t
     nursery.cancel_scope.cancel()
 
 
+async def test_status__miner_that_was_paid_and_starts_again__says_how_its_coordinator_stands(tmp_path, nursery, cuckoo):
+    network = Network(tmp_path)
+
+    async def status(*more):
+        return await trio.to_thread.run_sync(lambda: cuckoo("status", "--node", str(tmp_path / "alice"), *more))
+
+    info = await network.start(nursery, "carol", NodeRole.COORDINATOR)
+    async with trio.open_nursery() as alice:
+        await network.start(alice, "alice", NodeRole.MINER)
+        async with httpx.AsyncClient(base_url=info.http_url) as client:
+            await serving(client)
+            assert (await client.post("/v1/images/generations", json=PROMPT)).status_code == 200
+        with trio.fail_after(10):
+            while not network.stores["alice"]._payers:
+                await trio.sleep(0.02)
+        alice.cancel_scope.cancel()
+    await network.start(nursery, "alice", NodeRole.MINER)
+    with trio.fail_after(10):
+        while not (told := json.loads((await status("--json"))[1])["coordinators"]):
+            await trio.sleep(0.05)
+    (coordinator,) = told
+    assert (coordinator["standing"], coordinator["paid_ever"], coordinator["may_owe"]) == (66, 1, 2)
+    code, out, _ = await status()
+    assert code == 0
+    assert f"  coordinator {coordinator['id']:<6}  66 of 100: 1 pictures paid, may owe 2\n" in out
+    nursery.cancel_scope.cancel()
+
+
 async def test_miner__drained_in_the_middle_of_a_picture__delivers_it_and_stops(tmp_path, nursery, miner):
     network = Network(tmp_path)
     async with trio.open_nursery() as alice:
