@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.effects import Effect
-from protocol.events import GossipReceived, JobProgress
+from protocol.events import ActivityChanged, GossipReceived, JobProgress
 from protocol.records import PayerKept
 from protocol.roles.credit import FORGOTTEN, PARDON, Credit
 from protocol.roles.delivering import RESULT_KEPT_MS
@@ -178,6 +178,9 @@ def test_escrow__does_not_cover_any_more_what_was_promised_us__is_kept_once() ->
     (record,) = kept(seat.escrows(escrow_of(2)))
     assert (record.coordinator, record.short) == (CAROL_ID, 1.0)
     assert kept(seat.escrows(escrow_of(1))) == [], "it is no news"
+    in_debt = seat.escrows(escrow_of(1, owed=1)) + seat.hear(ActivityChanged(frozenset({CAROL_ID})))
+    assert seat.core.refused() == {CAROL_ID: "in_debt"}
+    assert kept(in_debt) == [], "nor is what follows from it"
 
 
 def test_escrow__too_small_of_one_that_promised_us_nothing__is_held_against_nobody() -> None:
