@@ -26,6 +26,8 @@ class Books:
     rechecks: int = 0
     """Finished tasks of a coordinator that are still to be drawn again, and paid."""
     evidence: int = 0
+    tasks: frozenset[str] = frozenset()
+    """Names of all tasks that a coordinator took, in hexadecimal digits."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ def read_books(folder: Path) -> Books:
             unsettled=_count(store, "results WHERE settled IS NULL"),
             rechecks=_count(store, "rechecks WHERE outcome = ''"),
             evidence=_count(store, "evidence"),
+            tasks=frozenset(row[0].hex() for row in store.execute("SELECT task FROM tasks")),
         )
 
 

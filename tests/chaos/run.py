@@ -21,7 +21,7 @@ from node.settings import NodeRole
 from protocol.crypto.keys import NodeKey
 from tests.chaos.fleet import Fleet, pid_of_chain
 from tests.chaos.ledgers import HEADING, Books, Row, differences, read_books, rows
-from tests.chaos.logs import wrong_lines
+from tests.chaos.logs import told_wrongly, wrong_lines
 from tests.chaos.schedule import Blow, Strike, Target, counted, plan
 from tests.chaos.settling import ask_contracts, checked_by_itself, read_diary
 
@@ -263,6 +263,8 @@ class _World:
             problems += [wrong] if wrong else []
         for one in self.fleet.members.values():
             problems += [*one.wrong, *wrong_lines(one.name, one.log)]
+            if one.name.startswith("coordinator"):
+                problems += told_wrongly(one.name, one.log, self.result.books[one.name].tasks)
             self.result.lives = {**self.result.lives, one.name: one.lives}
         for app in APPS:
             problems += read_diary(app, self._diary(app), self.result.orders)

@@ -8,7 +8,7 @@ import pytest
 from node.adapters.store import SqliteStore
 from protocol.units import Wei
 from tests.chaos.ledgers import Books, Escrow, OnChain, differences, read_books, rows
-from tests.chaos.logs import wrong_lines
+from tests.chaos.logs import told_wrongly, wrong_lines
 from tests.support.clock import HandClock
 from tests.support.records import accepted, awarded, committed, done, failed, held, issued, picture
 
@@ -93,3 +93,11 @@ def test_wrong_lines__of_a_log__are_those_that_nobody_explained(tmp_path: Path, 
     log.write_text(f'{line}\n{{"event": "node.ready"}}\n', encoding="utf-8")
     said = list(wrong_lines("miner-1", log))
     assert said == ([f"miner-1: {why}: {line}"] if why else [])
+
+
+def test_told_wrongly__task_that_ended_twice_or_was_lost__is_named(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    notes = [("task.accepted", "aa"), ("task.accepted", "bb"), ("task.done", "aa"), ("task.failed", "aa"), ("x", "cc")]
+    log.write_text("".join(f'{{"event": "{event}", "task": "{task}"}}\n' for event, task in notes), encoding="utf-8")
+    said = list(told_wrongly("coordinator-1", log, frozenset({"aa"})))
+    assert said == ["coordinator-1: task aa ended 2 times", "coordinator-1: task bb was taken and is in no store"]
