@@ -31,7 +31,7 @@ PLAIN: Final = "sdxl-turbo"
 pictures of both."""
 DRAWN: Final = "pocket-emoji"
 SERVE_S: Final = 90.0
-SETTLE_S: Final = 180.0
+SETTLE_S: Final = 300.0
 """Within this all tasks have ended and all vouchers are paid, once everybody is back: tasks that nobody asks for any
 more end with their app's lease, and a voucher is redeemed 5 s after its receipt."""
 RECHECK_S: Final = 10.0
@@ -154,7 +154,7 @@ class _World:
         for member in devnet.members:
             await self._start(member, devnet, network, () if member is bootstrap else entries, ports[member.name])
         await self._until(self._all_serve, "all coordinators know all miners", SERVE_S)
-        models = [PLAIN, DRAWN] if self._options.engine else [DRAWN]
+        models = [PLAIN] * 4 + [DRAWN] if self._options.engine else [DRAWN]  # one miner draws these, some seconds each
         common = ["--models", *models, "--pause", str(self._options.order_s)]
         common += ["--in-flight", str(self._options.in_flight)]
         for name, flags in (("app-http", ["--urls", *self._urls]), ("app-overlay", ["--entries", *entries])):
