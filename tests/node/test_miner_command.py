@@ -106,7 +106,7 @@ async def test_status__miner_that_was_paid_and_starts_again__says_how_its_coordi
     assert (coordinator["standing"], coordinator["paid_ever"], coordinator["may_owe"]) == (66, 1, 2)
     code, out, _ = await status()
     assert code == 0
-    assert f"  coordinator {coordinator['id']:<6}  66 of 100: 1 pictures paid, may owe 2\n" in out
+    assert f"  coordinator {coordinator['id']:<6}  66 of 100: 1 paid picture, may owe 2\n" in out
     nursery.cancel_scope.cancel()
 
 
