@@ -33,6 +33,10 @@ class Costs:
     honest: float
     answered: float
     all: float
+    most: int
+    """Most claims of honest miners for one of the counted tasks."""
+    most_before: int
+    """The same of those before, while coordinators have not measured the latencies yet."""
     drawn_first: float
     awarded_ms: tuple[int, int]
     """p50 and p95 from acceptance to award."""
@@ -40,7 +44,7 @@ class Costs:
     def __str__(self) -> str:
         """Give one line of the table."""
         p50, p95 = self.awarded_ms
-        numbers = f"{self.honest:>7.2f} {self.answered:>9.2f} {self.all:>6.2f}"
+        numbers = f"{self.honest:>7.2f} {self.answered:>9.2f} {self.all:>6.2f} {self.most_before:>6} {self.most:>4}"
         return f"{self.counted:>6} {numbers} {self.drawn_first:>11.0%} {p50:>7} {p95:>7}"
 
 
@@ -71,11 +75,16 @@ def measure(described: Scenario) -> Costs:
     """Run it, with every promise checked as it goes."""
     summary = Run(described).go()
     since = min(summary.accepted_at.values()) + JOBS_BEFORE * described.job_ms
+    early, counted = (
+        {task for task, at in summary.accepted_at.items() if (at < since) is is_early} for is_early in (True, False)
+    )
     return Costs(
         counted=sum(at >= since for at in summary.accepted_at.values()),
         honest=summary.claims_per_task(summary.claims, since=since),
         answered=summary.claims_per_task(summary.claims, summary.claims_of_cheats, since=since),
         all=summary.claims_per_task(summary.claims, summary.claims_of_cheats, summary.claims_unanswered, since=since),
+        most=max((summary.claims[task] for task in counted), default=0),
+        most_before=max((summary.claims[task] for task in early), default=0),
         drawn_first=sum(rank == 0 for rank in summary.ranks) / len(summary.ranks),
         awarded_ms=(percentile(summary.awaited_ms, 0.5), percentile(summary.awaited_ms, 0.95)),
     )
@@ -101,7 +110,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=COUNTED, help="counted in each run")
     chosen = parser.parse_args()
     print(f"claims per task, budget {BUDGET}; award after (ms)")
-    print("miners load latency early  tasks  honest  answered    all drawn first     p50     p95  CPU s")
+    print("miners load latency early  tasks  honest  answered    all before most drawn first     p50     p95  CPU s")
     for described in rows(chosen):
         begun = time.process_time()
         costs = measure(described)

@@ -39,7 +39,8 @@ ANSWERS_PER_CLAIM: Final = 2
 ANSWERS_TO_SPARE: Final = 8
 """More of them for one task, sent to claims of miners that cheat or whose disk is an old copy."""
 MOST_CLAIMS: Final = 64
-"""Claims for one task by honest miners for each attempt so far: slots keep all others silent."""
+"""Claims for one task by honest miners for each attempt so far, where latencies are those that the network's numbers
+are chosen for: slots keep all others silent."""
 
 
 class Violation(AssertionError):
@@ -76,8 +77,9 @@ class Account:
 class Invariants:
     """Watches one world; raises ``Violation`` in the middle of the event that breaks a promise."""
 
-    def __init__(self, world: World) -> None:
-        """Begin to watch."""
+    def __init__(self, world: World, most_claims: int = MOST_CLAIMS) -> None:
+        """Begin to watch; ``most_claims`` is how many one attempt of a task may cost."""
+        self.most_claims = most_claims
         self._world = world
         self.accounts: dict[TaskId, Account] = {}
         self.ended = 0
@@ -196,7 +198,7 @@ class Invariants:
             if said.task in self.accounts:
                 account = self.accounts[said.task]
                 account.claims, account.attempt = account.claims + 1, max(account.attempt, said.attempt)
-                most = MOST_CLAIMS * (account.attempt + 1)
+                most = self.most_claims * (account.attempt + 1)
                 require(account.claims <= most, "claims for one task grow", said.task)
         elif isinstance(message, Decline):
             self._answer(message.statement.task)

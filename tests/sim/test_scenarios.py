@@ -140,6 +140,14 @@ def test_invariants__claims_beyond_all_attempts__is_a_violation_and_a_late_one_f
             claim(1, 1000 + number)
 
 
+def test_most_claims__latencies_that_nobody_expected__are_one_of_each_miner() -> None:
+    slow = Scenario(miners=1000, latency_ms=(100, 300), expected_ms=75)
+    assert slow.most_claims == 1000
+    assert Run(replace(slow, miners=2, coordinators=1, tasks=1)).invariants.most_claims == MOST_CLAIMS
+    assert replace(slow, expected_ms=300).most_claims == MOST_CLAIMS
+    assert replace(slow, expected_ms=0).most_claims == MOST_CLAIMS
+
+
 def test_invariants__honest_peer_is_judged__is_a_violation() -> None:
     world = settled()
     Invariants(world)
