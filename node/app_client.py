@@ -11,20 +11,25 @@ import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 import trio
 
 from node.app_links import AppNetwork, Link
 from node.ports import Clock, Journal, Ready
-from protocol.errors import Unavailable
+from protocol.crypto.keys import NodeKey
+from protocol.crypto.sealing import KEY_BYTES
+from protocol.errors import InvalidMessage, Unavailable
 from protocol.notes import NoteName
 from protocol.roles.app_events import (
+    AwardChecked,
+    CheckAward,
     Drawn,
     Due,
     Find,
     Found,
     GivenUp,
+    KeySealed,
     Moved,
     Open,
     OrderEffect,
@@ -34,9 +39,11 @@ from protocol.roles.app_events import (
     WakeAt,
 )
 from protocol.roles.app_order import PATIENCE_MS, AppOrder
+from protocol.roles.order_seal import KnownNetwork, OrderSeal, seal_order
 from protocol.units import DurationMs, PeerId, TaskId, UnixMillis
 from protocol.wire.app_messages import Order, OrderCancelled, OrderDone
 from protocol.wire.codec import encode
+from protocol.wire.sealed_messages import ShownAward
 from protocol.wire.topics import coordinator_key
 
 if TYPE_CHECKING:
@@ -47,10 +54,33 @@ SEED_BITS: Final = 53
 MAX_EVENTS: Final = 1024
 """Events that wait for one order; a coordinator that sends more waits for us."""
 
-Progress = Tell | Moved
+NOT_CHECKED: Final = "signatures fit together; NOT CHECKED: that the two are registered, and how the miner was drawn"
+"""What is known of an award without a chain."""
+CHECK_S: Final = 8.0
+"""How long (s) an award may be looked up: less than its coordinator waits for the key."""
+
+Progress = Tell | Moved | KeySealed
 """What is told of an order while it is under way."""
 Follower = Callable[[Progress], None]
 MayBeAsked = Callable[[PeerId], Awaitable[bool]]
+
+
+class AwardChecker(Protocol):
+    """Asks a chain whether those who signed for an award are who they say."""
+
+    @property
+    def known(self) -> KnownNetwork:
+        """Of which network awards must be."""
+        ...
+
+    async def check(self, coordinator: PeerId, shown: ShownAward) -> str:
+        """Say in one line what was found.
+
+        Raises:
+            InvalidMessage: It is not to be believed.
+            Unavailable: The chain does not answer.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +93,8 @@ class Picture:
     data: bytes
     done: OrderDone
     """With the receipt, encoded, and who drew it."""
+    delivered: bytes
+    """What the receipt is of: the picture, or of a sealed order what its miner sealed."""
 
 
 class OrderFailed(Unavailable):
@@ -91,6 +123,7 @@ async def open_client(
     network: str,
     secret: bytes | None = None,
     may_be_asked: MayBeAsked | None = None,
+    awards: AwardChecker | None = None,
 ) -> AsyncGenerator["AppClient"]:
     """Join a network as an app, with a key of its own or a new one; leave it at the end.
 
@@ -99,6 +132,7 @@ async def open_client(
         network: Name of the network, as its parameters say.
         secret: The app's key (32 bytes); drawn where left out.
         may_be_asked: Says whether an order may go to a coordinator; to all where left out.
+        awards: Asks a chain about those to whom sealed orders are opened; where left out, only signatures are checked.
 
     Raises:
         ConfigError: An entry point is wrong.
@@ -107,13 +141,15 @@ async def open_client(
     from node.adapters.system import SystemClock
 
     clock = SystemClock()
-    overlay = AppOverlay(entry_points, secret or _new_secret(), clock, _SILENT)
+    own = secret or _new_secret()
+    overlay = AppOverlay(entry_points, own, clock, _SILENT)
+    client_of_overlay = AppClient(overlay, network, clock, NodeKey(own), may_be_asked=may_be_asked, awards=awards)
     shield = trio.CancelScope(shield=True)
     try:
         async with trio.open_nursery() as nursery:
             try:
                 await nursery.start(_run_within, shield, overlay)
-                async with AppClient(overlay, network, clock, may_be_asked=may_be_asked).running() as client:
+                async with client_of_overlay.running() as client:
                     yield client
             finally:
                 shield.cancel()  # only now: who is cancelled still tells coordinators that nobody waits any more
@@ -150,10 +186,17 @@ class AppClient:
         overlay: AppNetwork,
         network: str,
         clock: Clock,
+        own: NodeKey,
         *,
         may_be_asked: MayBeAsked | None = None,
+        awards: AwardChecker | None = None,
     ) -> None:
-        """Order by ``overlay`` of the network of this name; ``may_be_asked`` may leave coordinators out."""
+        """Order by ``overlay`` of the network of this name, with the key by which it speaks.
+
+        ``may_be_asked`` may leave coordinators out, ``awards`` winners of sealed orders.
+        """
+        self._own = own
+        self._awards = awards
         self._overlay = overlay
         self._key = coordinator_key(network)
         self._clock = clock
@@ -173,22 +216,48 @@ class AppClient:
                 nursery.cancel_scope.cancel()
 
     async def draw(
-        self, order: Order, tell: Follower = lambda _: None, *, patience_ms: DurationMs = PATIENCE_MS
+        self,
+        order: Order,
+        tell: Follower = lambda _: None,
+        *,
+        patience_ms: DurationMs = PATIENCE_MS,
+        sealed: bool = False,
     ) -> Picture:
         """Bring one order to its picture, from coordinator to coordinator if need be.
 
         One that is cancelled from outside tells its coordinator so.
+
 
         Args:
             order: What to draw; the same order again, by the same key, is the same task at the same coordinator.
             tell: Called for each piece of news.
             patience_ms: How long (ms) a coordinator that is gone is waited for before another is asked; with less than
                 ``PATIENCE_MS`` the first may still have a miner at work, which is paid by nobody then.
+            sealed: Whether only the miner that draws it may read it, and no coordinator. This program must stay on the
+                line then, since it gives the key to each winner; and as that is drawn for this call, a second call with
+                the same order is refused.
 
         Raises:
             OrderFailed: There is no picture; the text says why.
         """
-        return await _OrderUnderWay(self, order, tell, patience_ms).run()
+        if not sealed:
+            return await _OrderUnderWay(self, AppOrder(order, patience_ms), order.order, tell).run()
+        content_key = secrets.token_bytes(KEY_BYTES)
+        closed = seal_order(order, content_key)
+        known = self._awards.known if self._awards is not None else None
+        seal = OrderSeal(closed, content_key, self._own, secrets.token_bytes, known)
+        return await _OrderUnderWay(self, AppOrder(closed, patience_ms, seal), order.order, tell).run()
+
+    async def check(self, asked: CheckAward) -> AwardChecked:
+        """Look an award up, as far as that can be."""
+        if self._awards is None:
+            return AwardChecked(asked.peer, asked.shown, NOT_CHECKED)
+        try:
+            with trio.fail_after(CHECK_S):
+                found = await self._awards.check(asked.peer, asked.shown)
+        except (InvalidMessage, Unavailable, trio.TooSlowError) as error:
+            return AwardChecked(asked.peer, asked.shown, "", str(error) or "the chain takes too long to answer")
+        return AwardChecked(asked.peer, asked.shown, found)
 
     async def find(self) -> tuple[PeerId, ...]:
         """Look coordinators up, in an order of chance, so that they share the load."""
@@ -227,10 +296,10 @@ class AppClient:
 class _OrderUnderWay:
     """One order under way: the machine, its clock, and who is told."""
 
-    def __init__(self, client: AppClient, order: Order, tell: Follower, patience_ms: DurationMs) -> None:
-        self.name = order.order
+    def __init__(self, client: AppClient, machine: AppOrder, name: bytes, tell: Follower) -> None:
+        self.name = name
         self._client = client
-        self._machine = AppOrder(order, patience_ms)
+        self._machine = machine
         self._tell = tell
         self._send, self._events = trio.open_memory_channel[OrderEvent](MAX_EVENTS + 64)
         self._heard = trio.Event()
@@ -270,7 +339,7 @@ class _OrderUnderWay:
             self._client.leave(self)
         end: Drawn | GivenUp | None = self._end
         if isinstance(end, Drawn):
-            return Picture(end.done.task, end.peer, end.picture, end.done)
+            return Picture(end.done.task, end.peer, end.picture, end.done, end.delivered)
         assert end is not None, "the loop ends with it"
         raise OrderFailed(end.code, end.detail)
 
@@ -295,10 +364,15 @@ class _OrderUnderWay:
                     self._client.say(peer, encode(message))
                 case WakeAt(at=at):
                     self._wake_at = at
-                case Tell() | Moved():
+                case Tell() | Moved() | KeySealed():
                     self._tell(effect)
+                case CheckAward():
+                    nursery.start_soon(self._check, effect)
                 case Drawn() | GivenUp():
                     self._end = effect
+
+    async def _check(self, asked: CheckAward) -> None:
+        self.post(await self._client.check(asked))
 
     async def _find(self) -> None:
         self.post(Found(await self._client.find()))

@@ -10,6 +10,7 @@ from protocol.roles.app_events import LinkDown, LinkUp, OrderEvent, Said
 from protocol.units import PeerId
 from protocol.wire.app_messages import CoordinatorMessage, OrderDone
 from protocol.wire.codec import COORDINATOR_PLACE, decode
+from protocol.wire.sealed_messages import OrderSealed
 
 MAX_FRAMES: Final = 1024
 """Frames that wait for one coordinator to read them; one that reads nothing is found gone."""
@@ -148,7 +149,8 @@ class Link:
             while True:
                 with suppress(IgnoredMessage):  # of a later release
                     message = decode(await stream.receive(), COORDINATOR_PLACE)
-                    picture = await stream.receive_body(message.size) if isinstance(message, OrderDone) else b""
+                    size = message.size if isinstance(message, OrderDone | OrderSealed) else 0
+                    picture = await stream.receive_body(size) if size else b""
                     await self._hear(message, picture)
 
     async def _hear(self, message: CoordinatorMessage, picture: bytes) -> None:

@@ -7,6 +7,7 @@ say nothing. Spec: SPEC.md §9.9.
 import math
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final, final
 
 import trio
@@ -16,11 +17,16 @@ from node.desk_ports import Desk, Placed
 from node.ports import AppLink, Clock, Journal
 from protocol.effects import Refused, Stage, Update
 from protocol.errors import IgnoredMessage, InvalidMessage, Unavailable
+from protocol.events import Acceptance, KeyGiven, PictureRejected
 from protocol.notes import NoteName
 from protocol.roles.collecting import NOT_TAKEN
+from protocol.roles.sealed_tasks import APP_GONE
 from protocol.units import PeerId, TaskId
 from protocol.wire.app_messages import (
     MAX_DETAIL,
+    AnyOrder,
+    AppMessage,
+    CoordinatorMessage,
     Order,
     OrderAccepted,
     OrderCancelled,
@@ -30,6 +36,15 @@ from protocol.wire.app_messages import (
     OrderTaken,
 )
 from protocol.wire.codec import APP_PLACE, decode, encode
+from protocol.wire.messages import TaskSpecification
+from protocol.wire.sealed_messages import (
+    OrderAcceptance,
+    OrderAwarded,
+    OrderKey,
+    OrderRejection,
+    OrderSealed,
+    SealedOrder,
+)
 
 MAX_ORDERS: Final = 256
 """Orders of one app at once; each costs a task of this program and some news a second."""
@@ -39,7 +54,15 @@ LEAVE_S: Final = 1.0
 """How long (s) the core may take to hear that an app is gone."""
 _REASON: Final = re.compile(r"[a-z0-9_]{1,48}")
 
-PlaceOrder = Callable[[Order, PeerId, str], Awaitable[Placed | Refused]]
+PlaceOrder = Callable[[AnyOrder, PeerId, str], Awaitable[Placed | Refused]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """An order that was accepted."""
+
+    task: TaskId
+    specification: TaskSpecification
 
 
 @final
@@ -71,7 +94,7 @@ class _Session:
     def __init__(self, service: AppService, link: AppLink) -> None:
         self._service = service
         self._link = link
-        self._orders: dict[bytes, TaskId | None] = {}
+        self._orders: dict[bytes, _Followed | None] = {}
         """Orders under way; None while it is being handed in."""
         self._were_over: set[bytes] = set()
         """Of these, whose tasks had ended before this stream asked for them."""
@@ -85,11 +108,11 @@ class _Session:
             nursery.cancel_scope.cancel()
         # Not when this node stops: then they are all gone at once, and have their time after the restart.
         heard_at = self._service.clock.now()
-        for task in self._orders.values():
-            if task is not None and self._service.followed_by.get(task) is self:
-                del self._service.followed_by[task]
+        for followed in self._orders.values():
+            if followed is not None and self._service.followed_by.get(followed.task) is self:
+                del self._service.followed_by[followed.task]
                 with trio.move_on_after(LEAVE_S):
-                    await self._service.desk.left(task, heard_at)
+                    await self._service.desk.left(followed.task, heard_at)
         if self._fault is not None:
             raise self._fault
 
@@ -111,25 +134,31 @@ class _Session:
             except Unavailable:
                 return
 
-    async def _hear(self, message: Order | OrderTaken | OrderCancelled, nursery: trio.Nursery) -> None:
-        task = self._orders.get(message.order)
+    async def _hear(self, message: AppMessage, nursery: trio.Nursery) -> None:
+        followed, desk = self._orders.get(message.order), self._service.desk
         match message:
-            case Order() if message.order in self._orders:
+            case Order() | SealedOrder() if message.order in self._orders:
                 raise IgnoredMessage("submit.twice")
-            case Order() if len(self._orders) >= MAX_ORDERS:
+            case Order() | SealedOrder() if len(self._orders) >= MAX_ORDERS:
                 detail = f"{MAX_ORDERS} orders of yours are under way on this stream; wait for some to end"
                 await self._say(OrderRefused(order=message.order, code="busy", detail=detail))
-            case Order():
+            case Order() | SealedOrder():
                 self._orders[message.order] = None
                 nursery.start_soon(self._bring_to_its_end, message, nursery.cancel_scope)
-            case OrderTaken() if task is not None:
-                await self._service.desk.take(task)
-            case OrderCancelled() if task is not None:
-                await self._service.desk.cancel(task)
-            case _:
+            case _ if followed is None:
                 raise IgnoredMessage("submit.unknown_order")  # it has ended, which the app does not know yet
+            case OrderTaken():
+                await desk.take(followed.task)
+            case OrderCancelled():
+                await desk.cancel(followed.task)
+            case OrderKey(attempt=attempt, award=award, sealed_key=sealed_key):
+                await desk.hear_of_sealed(KeyGiven(followed.task, attempt, award, sealed_key))
+            case OrderAcceptance(attempt=attempt, signature=signature):
+                await desk.take(followed.task, Acceptance(self._link.peer, attempt, signature))
+            case OrderRejection(attempt=attempt):
+                await desk.hear_of_sealed(PictureRejected(followed.task, attempt))
 
-    async def _bring_to_its_end(self, order: Order, scope: trio.CancelScope) -> None:
+    async def _bring_to_its_end(self, order: AnyOrder, scope: trio.CancelScope) -> None:
         """Hand an order in and tell all about it; ends the session where the app is gone."""
         try:
             if await self._is_accepted(order):
@@ -137,12 +166,12 @@ class _Session:
         except Unavailable:
             scope.cancel()
             return
-        task = self._orders.pop(order.order)
+        followed = self._orders.pop(order.order)
         self._were_over.discard(order.order)
-        if task is not None and self._service.followed_by.get(task) is self:
-            del self._service.followed_by[task]
+        if followed is not None and self._service.followed_by.get(followed.task) is self:
+            del self._service.followed_by[followed.task]
 
-    async def _is_accepted(self, order: Order) -> bool:
+    async def _is_accepted(self, order: AnyOrder) -> bool:
         service = self._service
         try:
             placed = await service.place(order, self._link.peer, self._link.address)
@@ -152,7 +181,7 @@ class _Session:
             detail = placed.detail[:MAX_DETAIL]
             await self._say(OrderRefused(order=order.order, code=_stable(placed.code) or "refused", detail=detail))
             return False
-        self._orders[order.order] = placed.task
+        self._orders[order.order] = _Followed(placed.task, placed.specification)
         if await self._is_over(placed.task):
             self._were_over.add(order.order)
         service.followed_by[placed.task] = self
@@ -162,16 +191,38 @@ class _Session:
         return True
 
     async def _follow(self, order: bytes) -> None:
-        task = self._orders[order]
-        assert task is not None, "it was accepted"
-        async with self._service.desk.watch(task) as updates:
+        followed = self._orders[order]
+        assert followed is not None, "it was accepted"
+        is_sealed = followed.specification.sealed is not None
+        async with self._service.desk.watch(followed.task) as updates:
             async for update in updates:
                 if update.stage is Stage.DONE:
-                    await self._deliver(order, task, update)
+                    await self._deliver(order, followed.task, update)
+                elif update.stage is Stage.READY and is_sealed:
+                    await self._show(order, followed, update)
                 else:
                     await self._say(_news(order, update))
-                if update.reason == NOT_TAKEN and order not in self._were_over:
-                    self._link.blame("submit.not_taken")
+                if update.award is not None:
+                    await self._say(OrderAwarded(order=order, shown=update.award))
+                if update.reason in {NOT_TAKEN, APP_GONE} and order not in self._were_over:
+                    self._link.blame(f"submit.{update.reason}")
+
+    async def _show(self, order: bytes, followed: _Followed, update: Update) -> None:
+        """Give the app a sealed picture, which it alone can look at before it takes it."""
+        assert update.artifact is not None, "READY names its artifact"
+        async with self._delivering:
+            picture = await self._service.desk.artifact(update.artifact)
+            if picture is None:
+                return  # it has expired: the task ends, since nobody takes it
+            message = OrderSealed(
+                order=order,
+                task=followed.task,
+                attempt=update.attempt,
+                artifact=update.artifact,
+                media_type=followed.specification.media_type,
+                size=len(picture),
+            )
+            await self._link.send(encode(message), picture)
 
     async def _is_over(self, task: TaskId) -> bool:
         """Say whether a task has ended already: an app that asks for it again was not on the line then."""
@@ -208,7 +259,7 @@ class _Session:
             )
             await self._link.send(encode(done), picture)
 
-    async def _say(self, message: OrderAccepted | OrderRefused | OrderNews) -> None:
+    async def _say(self, message: CoordinatorMessage) -> None:
         await self._link.send(encode(message))
 
 

@@ -17,6 +17,7 @@ from node.desk_ports import NO_INPUTS, Desk, OfferedModel, Waiting
 from node.ports import Journal, StoredTask
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.errors import Unavailable
+from protocol.events import Acceptance, KeyGiven, PictureRejected
 from protocol.notes import NoteName
 from protocol.records import TaskFailed
 from protocol.task.priority import Priority
@@ -226,9 +227,13 @@ class ReviewedDesk:
         """Say how a task stands that has not ended."""
         return self._desk.waiting(task)
 
-    async def take(self, task: TaskId) -> None:
+    async def take(self, task: TaskId, acceptance: Acceptance | None = None) -> None:
         """Let a collected task end with its picture."""
-        await self._desk.take(task)
+        await self._desk.take(task, acceptance)
+
+    async def hear_of_sealed(self, word: KeyGiven | PictureRejected) -> None:
+        """Hand on what the app of a sealed task says; a coordinator that reviews takes none."""
+        await self._desk.hear_of_sealed(word)
 
     async def left(self, task: TaskId, at: UnixMillis) -> None:
         """Say that the app of a collected task is gone."""

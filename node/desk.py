@@ -14,7 +14,17 @@ import trio
 from node.desk_ports import NO_INPUTS, OfferedModel, Waiting
 from node.ports import Store, StoredTask
 from protocol.effects import Accepted, Refused, Stage, Update
-from protocol.events import AppLeft, AppReturned, Event, TaskCancelled, TaskSubmitted, TaskTaken
+from protocol.events import (
+    Acceptance,
+    AppLeft,
+    AppReturned,
+    Event,
+    KeyGiven,
+    PictureRejected,
+    TaskCancelled,
+    TaskSubmitted,
+    TaskTaken,
+)
 from protocol.task.priority import Priority
 from protocol.units import Digest, TaskId, UnixMillis, Wei
 from protocol.wire.messages import TaskSpecification
@@ -182,9 +192,13 @@ class TaskDesk:
         """Stop a task; nothing happens when it has ended or is unknown."""
         await self._post(TaskCancelled(task))
 
-    async def take(self, task: TaskId) -> None:
-        """Let a collected task end with its picture, which its app takes."""
-        await self._post(TaskTaken(task))
+    async def take(self, task: TaskId, acceptance: Acceptance | None = None) -> None:
+        """Let a collected task end with its picture, which its app takes: a sealed one by its signed word."""
+        await self._post(TaskTaken(task, acceptance))
+
+    async def hear_of_sealed(self, word: KeyGiven | PictureRejected) -> None:
+        """Hand on what else the app of a sealed task says."""
+        await self._post(word)
 
     async def left(self, task: TaskId, at: UnixMillis) -> None:
         """Say that the app of a collected task is gone since ``at``."""
@@ -259,6 +273,9 @@ class TaskDesk:
         else:
             if story and story[-1].preview is not None:
                 story[-1] = replace(story[-1], preview=None)
+            if update.stage is not Stage.PROGRESS and any(one.award is not None for one in story):
+                # It is shown to an app that comes back while its miner waits for the key, and no longer.
+                story[:] = [one if one.award is None else replace(one, award=None) for one in story]
             story.append(update)
         last = update.stage in LAST_STAGES
         for watcher in list(self._watchers.get(task, ())):

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from node.ports import StoredTask
 from protocol.effects import Accepted, Refused, Update
+from protocol.events import Acceptance, KeyGiven, PictureRejected
 from protocol.task.priority import Priority
 from protocol.units import Digest, TaskId, UnixMillis, Wei
 from protocol.wire.messages import TaskSpecification
@@ -75,8 +76,12 @@ class Desk(Protocol):
         """
         ...
 
-    async def take(self, task: TaskId) -> None:
-        """Let a collected task end with its picture, which its app takes."""
+    async def take(self, task: TaskId, acceptance: Acceptance | None = None) -> None:
+        """Let a collected task end with its picture, which its app takes: a sealed one by its signed word."""
+        ...
+
+    async def hear_of_sealed(self, word: KeyGiven | PictureRejected) -> None:
+        """Hand on what else the app of a sealed task says."""
         ...
 
     async def left(self, task: TaskId, at: UnixMillis) -> None:

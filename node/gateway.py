@@ -21,6 +21,7 @@ from node.journal import StructuredJournal
 from node.live_network import LiveView
 from node.ports import Clock, Journal, Transport
 from node.settings import Settings
+from protocol.errors import ConfigError
 from protocol.notes import NoteName
 from protocol.task.catalog import Catalog
 
@@ -51,12 +52,30 @@ class Reviewers:
     """What they need while they are asked."""
 
 
+def takes_sealed(settings: Settings) -> bool:
+    """Say whether orders are taken that nobody here can read: not where somebody is to look at what is ordered.
+
+    Raises:
+        ConfigError: The settings want both.
+    """
+    content, chosen = settings.content, settings.submit.sealed
+    is_reviewed = bool(content.refused_words) or content.hook is not None or content.safety_checker is not None
+    if chosen and is_reviewed:
+        raise ConfigError(
+            "submit.sealed: nobody can look at what is sealed: set it to false, or leave [content] without "
+            "refused_words, hook and safety_checker"
+        )
+    return not is_reviewed if chosen is None else chosen
+
+
 def reviewers_of(settings: Settings) -> Reviewers:
     """Find who is to look at prompts and pictures; nobody unless the settings say so.
 
     Raises:
-        ConfigError: The safety checker's files or libraries are not there, or a refused word is none.
+        ConfigError: The safety checker's files or libraries are not there, or a refused word is none, or sealed orders
+            are wanted too.
     """
+    takes_sealed(settings)
     section = settings.content
     prompts: list[PromptReviewer] = []
     pictures: list[PictureReviewer] = []
@@ -134,7 +153,7 @@ async def serve_apps(
     async with reviewed(settings, desk, journal) as front, trio.open_nursery() as nursery:
         gateway = Gateway(chosen, front, catalog, journal.registry, journal, ring=ring, portal=portal)
         if settings.submit.enabled:
-            orders = gateway.app_orders(require_key=settings.requires_key_to_submit)
+            orders = gateway.app_orders(require_key=settings.requires_key_to_submit, take_sealed=takes_sealed(settings))
             transport.serve_apps(AppService(front, orders.place, clock, journal))
         nursery.start_soon(follow_api_keys, settings.api_keys_file, ring.replace, partial(_complain, journal))
         port = await nursery.start(gateway.run)

@@ -161,6 +161,8 @@ class SubmitSection(Section):
     """Serve them."""
     require_key: bool | None = None
     """As ``http.require_key``. Where left out: true unless ``overlay.listen`` is loopback, and nothing else told."""
+    sealed: bool | None = None
+    """Take orders that only their app and the winner can read. Left out: true unless ``content`` has somebody look."""
 
 
 @final

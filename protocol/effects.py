@@ -14,6 +14,7 @@ from protocol.notes import NoteName
 from protocol.records import Record
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.messages import GossipMessage, TaskSpecification, WorkMessage
+from protocol.wire.sealed_messages import ShownAward
 
 TimerKey = tuple[str, bytes, int]
 """(what, task or empty, attempt or 0)."""
@@ -251,6 +252,8 @@ class Update:
     """With ``FAILED``: why it ended. With ``QUEUED``: why it waits."""
     preview: bytes | None = None
     """With ``PROGRESS``, now and then: a small WebP file of what the picture may become."""
+    award: ShownAward | None = None
+    """With ``CLAIMED`` of a sealed task: what its app is to give the key for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -283,10 +283,40 @@ class TaskCancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Acceptance:
+    """An app's signed word on a sealed picture; not checked yet."""
+
+    app: PeerId
+    """Whose order it is."""
+    attempt: int
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class TaskTaken:
     """The app of a collected task takes its picture from this coordinator, and from no other."""
 
     task: TaskId
+    acceptance: Acceptance | None = None
+    """Of a sealed task."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyGiven:
+    """The app of a sealed task sealed its key to the winner of an award."""
+
+    task: TaskId
+    attempt: int
+    award: Digest
+    sealed_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRejected:
+    """The app of a sealed task cannot open the picture of an attempt, or it is not what was ordered."""
+
+    task: TaskId
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +371,8 @@ Event = (
     | TaskSubmitted
     | TaskCancelled
     | TaskTaken
+    | KeyGiven
+    | PictureRejected
     | AppLeft
     | AppReturned
     | SettlementSeen

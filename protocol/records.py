@@ -81,6 +81,8 @@ class TaskDone:
     """Encoded ``Receipt`` message, sent again byte for byte on every reconnect."""
     finished_at: UnixMillis
     generation_ms: int
+    acceptance: bytes | None = None
+    """Of a sealed task: the signed word of its app, on which it was done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ class DrawnPicture:
     coordinator: str | None = None
     """Its peer id, where it was found in the overlay."""
     receipt: bytes = b""
+    delivered: bytes = b""
+    """What the receipt is of, where it came over the overlay: the picture, or what its miner sealed."""
+    opened_to: tuple[str, ...] = ()
+    """Of a sealed one: which miners could read it, and what is known of them."""
 
 
 def submit(
@@ -65,6 +69,9 @@ def submit(
     patience: Annotated[
         float | None, typer.Option(help="Over the overlay: wait so long (s) for a coordinator that is gone.  \\[17]")
     ] = None,
+    sealed: Annotated[
+        bool, typer.Option("--sealed", help="Over the overlay: let only the miner that draws it read it.")
+    ] = False,
     show: Annotated[
         bool, typer.Option("--show/--no-show", help="Show the picture in the terminal, where it can.")
     ] = True,
@@ -89,6 +96,11 @@ def submit(
     $ cuckoo submit "a red heart" --overlay --network network.toml
 
     $ cuckoo submit "a red heart" --bootstrap /ip4/203.0.113.7/tcp/4001/p2p/16Uiu2HA… --params testnet
+
+    With --sealed no coordinator can read the prompt or see the picture: only the miner that draws it can, and what
+    runs on its owner's machine.
+
+    $ cuckoo submit "a red heart" --overlay --sealed --network network.toml
     """
     from node.cli.api import ApiClient
     from node.cli.progress import Reporter
@@ -96,6 +108,7 @@ def submit(
     from node.receipts import ChainToAsk
 
     check_output(out)
+    check_sealed(sealed, over_overlay=overlay or bool(bootstrap))
     chain = ChainToAsk.given(chain_rpc, staking, network)
     order = {
         "prompt": prompt,
@@ -123,7 +136,7 @@ def submit(
 
             entries = Entries.given(bootstrap, network, params)
             with reporter.shown():
-                drawn = await draw_over_overlay(wishes, entries, api_key, patience, reporter)
+                drawn = await draw_over_overlay(wishes, entries, api_key, patience, reporter, sealed=sealed)
             save(out, drawn.picture)
             findings = await findings_of(drawn, chain)
         else:
@@ -154,6 +167,7 @@ def tell(drawn: DrawnPicture, out: Path, findings: "ReceiptFindings", *, as_json
                 "file": str(out),
                 "bytes": len(drawn.picture),
                 "receipt": findings_view(findings),
+                **({"opened_to": list(drawn.opened_to)} if drawn.opened_to else {}),
             }
         )
         if findings.problems:
@@ -167,6 +181,8 @@ def tell(drawn: DrawnPicture, out: Path, findings: "ReceiptFindings", *, as_json
         show_picture(drawn.picture, Console())
     where = f", for coordinator {drawn.coordinator}" if drawn.coordinator else ""
     print(f"saved {out} ({len(drawn.picture):,} bytes), made by miner {drawn.miner} as task {drawn.task}{where}")
+    for line in drawn.opened_to:
+        print(f"sealed: {line}")
     print_findings(findings)
 
 
@@ -259,6 +275,18 @@ def encoded_picture(path: Path | None, flag: str) -> str | None:
         what = f"more than {MAX_INPUT_BYTES:,} bytes" if problem.rule == "input.oversize" else problem.detail
         raise ConfigError(f"{flag}: {path}: {what}") from None
     return b64encode(data).decode()
+
+
+def check_sealed(sealed: bool, *, over_overlay: bool) -> None:
+    """Refuse to seal what goes to a coordinator in plain words.
+
+    Raises:
+        ConfigError: Naming --sealed.
+    """
+    from protocol.errors import ConfigError
+
+    if sealed and not over_overlay:
+        raise ConfigError("--sealed: only orders over the overlay are sealed: give --overlay --network, or --bootstrap")
 
 
 def check_output(out: Path) -> None:

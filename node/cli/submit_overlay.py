@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from node.app_client import MayBeAsked, Progress, open_client, order_of
+from node.app_client import AwardChecker, MayBeAsked, Progress, open_client, order_of
 from node.cli.account import NOBODY
 from node.cli.progress import Reporter
 from node.cli.submit import DrawnPicture
@@ -14,7 +14,8 @@ from node.network_file import NetworkFile, read_network
 from node.receipts import ChainToAsk, ReceiptFindings, check_receipt, look_up_domain
 from protocol.crypto.keys import address_of_peer_id
 from protocol.errors import ConfigError, InvalidMessage
-from protocol.roles.app_events import Moved
+from protocol.params import Params
+from protocol.roles.app_events import KeySealed, Moved
 from protocol.roles.app_order import PATIENCE_MS
 from protocol.units import DurationMs, PeerId, Role
 from protocol.wire.app_messages import Order, OrderAccepted
@@ -45,8 +46,7 @@ class Entries:
     """Where to enter which network."""
 
     bootstraps: tuple[str, ...]
-    name: str
-    """The network's, as its parameters say."""
+    params: Params
     described: NetworkFile | None
     """None where only entry points were given: then nobody is looked up on a chain."""
 
@@ -66,13 +66,19 @@ class Entries:
             raise ConfigError(f"--bootstrap: no entry point: write one as a bootstrap prints it, or {where}")
         chosen = params or (described.params if described is not None else DEFAULT_PARAMS)
         beside = network.parent if network is not None and params is None else Path()
-        return cls(bootstraps, load_params(chosen, beside).name, described)
+        return cls(bootstraps, load_params(chosen, beside), described)
 
 
 async def draw_over_overlay(
-    wishes: Mapping[str, object], entries: Entries, api_key: str | None, patience_s: float | None, reporter: Reporter
+    wishes: Mapping[str, object],
+    entries: Entries,
+    api_key: str | None,
+    patience_s: float | None,
+    reporter: Reporter,
+    *,
+    sealed: bool = False,
 ) -> DrawnPicture:
-    """Order a picture by the overlay and follow it.
+    """Order a picture by the overlay and follow it; a ``sealed`` one is read by the miner that draws it alone.
 
     Raises:
         ConfigError: The order is wrong, or an entry point.
@@ -82,11 +88,27 @@ async def draw_over_overlay(
     patience = PATIENCE_MS if patience_s is None else DurationMs(int(max(0.0, patience_s) * 1000))
     async with (
         _registered(entries.described) as may_be_asked,
-        open_client(entries.bootstraps, network=entries.name, may_be_asked=may_be_asked) as client,
+        _awards(entries, sealed=sealed) as awards,
+        open_client(entries.bootstraps, network=entries.params.name, may_be_asked=may_be_asked, awards=awards) as app,
     ):
         reporter.say("looking for coordinators")
-        drawn = await client.draw(order, lambda news: _tell(reporter, news), patience_ms=patience)
-    return DrawnPicture(drawn.task.hex(), str(drawn.done.miner), drawn.data, drawn.coordinator, drawn.done.receipt)
+        findings: list[str] = []
+
+        def tell(news: Progress) -> None:
+            _tell(reporter, news)
+            if isinstance(news, KeySealed):
+                findings.append(f"miner {news.miner} was given the key: {news.found}")
+
+        drawn = await app.draw(order, tell, patience_ms=patience, sealed=sealed)
+    return DrawnPicture(
+        task=drawn.task.hex(),
+        miner=str(drawn.done.miner),
+        picture=drawn.data,
+        coordinator=drawn.coordinator,
+        receipt=drawn.done.receipt,
+        delivered=drawn.delivered,
+        opened_to=tuple(findings),
+    )
 
 
 async def findings_of(drawn: DrawnPicture, chain: ChainToAsk | None) -> ReceiptFindings:
@@ -96,7 +118,7 @@ async def findings_of(drawn: DrawnPicture, chain: ChainToAsk | None) -> ReceiptF
     if chain is not None:
         domain, key = await look_up_domain(chain, receipt.statement.coordinator)
     task = bytes.fromhex(drawn.task)
-    return check_receipt(receipt, task=task, picture=drawn.picture, domain=domain, registered_key=key)
+    return check_receipt(receipt, task=task, picture=drawn.delivered, domain=domain, registered_key=key)
 
 
 def _order(wishes: Mapping[str, object], api_key: str | None) -> Order:
@@ -131,6 +153,8 @@ def _tell(reporter: Reporter, news: Progress) -> None:
     """Show one piece of news as those of HTTP are shown."""
     if isinstance(news, Moved):
         reporter.say(news.why)
+    elif isinstance(news, KeySealed):
+        reporter.say(f"sealed to miner {news.miner}: {news.found}")
     elif isinstance(news.news, OrderAccepted):
         reporter.say(f"accepted by coordinator {news.peer}")
     else:
@@ -151,6 +175,18 @@ async def _registered(described: NetworkFile | None) -> AsyncGenerator[MayBeAske
             return await _is_coordinator(wallet, peer)
 
         yield may_be_asked
+
+
+@asynccontextmanager
+async def _awards(entries: Entries, *, sealed: bool) -> AsyncGenerator[AwardChecker | None]:
+    """Give what looks awards up in the chain, before their winners get the key; None without a chain."""
+    if not sealed or entries.described is None:
+        yield None
+        return
+    from node.award_check import awards_of_chain
+
+    async with awards_of_chain(entries.described, entries.params) as awards:
+        yield awards
 
 
 async def _is_coordinator(wallet: "Wallet", peer: PeerId) -> bool:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from protocol.units import PeerId, UnixMillis
+from protocol.units import PeerId, StakingId, UnixMillis
 from protocol.wire.app_messages import AppMessage, CoordinatorMessage, OrderAccepted, OrderDone, OrderNews
+from protocol.wire.sealed_messages import ShownAward
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class LinkDown:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A coordinator said something about this order; with ``OrderDone`` the bytes that followed it."""
+    """A coordinator said something about this order; with it the bytes that followed, where it is of a picture."""
 
     peer: PeerId
     message: CoordinatorMessage
@@ -41,7 +42,19 @@ class Due:
     """The moment of the last ``WakeAt`` has come."""
 
 
-OrderEvent = Found | LinkUp | LinkDown | Said | Due
+@dataclass(frozen=True, slots=True)
+class AwardChecked:
+    """The answer to one ``CheckAward``."""
+
+    peer: PeerId
+    shown: ShownAward
+    found: str
+    """What of it was checked, and what not; for people."""
+    problem: str | None = None
+    """Why its winner is not to have the key."""
+
+
+OrderEvent = Found | LinkUp | LinkDown | Said | Due | AwardChecked
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +101,33 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckAward:
+    """Look up whether those who signed an award are registered, as far as that can be; answered by ``AwardChecked``."""
+
+    peer: PeerId
+    shown: ShownAward
+
+
+@dataclass(frozen=True, slots=True)
+class KeySealed:
+    """Tell the app that a miner has the key of its sealed order from now on."""
+
+    peer: PeerId
+    miner: StakingId
+    attempt: int
+    found: str
+    """What of the award was checked, and what not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Drawn:
     """The end: the picture is here, and is what the receipt names."""
 
     peer: PeerId
     done: OrderDone
     picture: bytes
+    delivered: bytes
+    """What its receipt is of: the picture, or of a sealed order what its miner sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +139,4 @@ class GivenUp:
     detail: str
 
 
-OrderEffect = Find | Open | Say | WakeAt | Tell | Moved | Drawn | GivenUp
+OrderEffect = Find | Open | Say | WakeAt | Tell | Moved | CheckAward | KeySealed | Drawn | GivenUp

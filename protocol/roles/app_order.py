@@ -12,11 +12,14 @@ from typing import Final, final
 
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.roles.app_events import (
+    AwardChecked,
+    CheckAward,
     Drawn,
     Due,
     Find,
     Found,
     GivenUp,
+    KeySealed,
     LinkDown,
     LinkUp,
     Moved,
@@ -28,17 +31,20 @@ from protocol.roles.app_events import (
     Tell,
     WakeAt,
 )
+from protocol.roles.order_seal import OrderSeal
 from protocol.task.receipt import receipt_problems
-from protocol.units import DurationMs, PeerId, TaskId, UnixMillis
+from protocol.units import Digest, DurationMs, PeerId, TaskId, UnixMillis
 from protocol.wire.app_messages import (
-    Order,
+    AnyOrder,
     OrderAccepted,
+    OrderCancelled,
     OrderDone,
     OrderNews,
     OrderRefused,
     OrderTaken,
 )
 from protocol.wire.codec import RECEIPT_PLACE, decode
+from protocol.wire.sealed_messages import OrderAwarded, OrderKey, OrderRejection, OrderSealed, ShownAward
 
 PATIENCE_MS: Final = DurationMs(17_000)
 """How long (ms) a coordinator that is gone is waited for: as long as it keeps the task, and the time that either end
@@ -55,6 +61,9 @@ SEEK_MS: Final = 40_000
 """How long (ms) an order may be with nobody before it is given up."""
 HELD_MS: Final = 1_200_000
 """How long (ms) a coordinator may have an order: twice what a task lives."""
+MOST_WINNERS: Final = 24
+"""Miners that may have the key of a sealed order at one coordinator: an honest one's attempts, and its refusals, end
+before that."""
 MAX_LOSSES: Final = 8
 """How often one may be gone before it is left, however soon it comes back."""
 TAKEN_MS: Final = 600_000
@@ -66,12 +75,14 @@ AGAIN: Final = frozenset(
 """Refusals that pass: others are tried, and later the same ones again."""
 ELSEWHERE: Final = frozenset(
     {"unknown_model", "model_not_pinned", "work_not_offered", "size_not_offered", "scheduler_not_offered"}
-    | {"invalid_api_key", "spend_limit"}
+    | {"invalid_api_key", "spend_limit", "sealed_not_taken"}
 )
 """Refusals that another coordinator may not share. All that stand in neither set are the app's to mend."""
 FINAL_FAILURES: Final = frozenset({"content_policy", "cancelled", "input_invalid"})
 """Ends of a task that would be the same elsewhere."""
-UNPAID_FAILURES: Final = frozenset({"attempts_exhausted", "client_gone", "deadline", "not_taken"})
+UNPAID_FAILURES: Final = frozenset(
+    {"attempts_exhausted", "client_gone", "deadline", "not_taken", "app_gone", "not_accepted", "sealed_invalid"}
+)
 """Ends of a task for which nobody was paid, also where the coordinator had our word. After any other end with our word
 somebody may have been: its picture was withheld (``picture_refused``), or is kept no more (``artifact_expired``)."""
 
@@ -91,9 +102,17 @@ class Phase(Enum):
 class AppOrder:
     """Call ``begin`` once, then ``handle`` for each event."""
 
-    def __init__(self, order: Order, patience_ms: DurationMs = PATIENCE_MS) -> None:
-        """Bring ``order`` to its end; a coordinator that is gone has ``patience_ms`` to come back."""
+    def __init__(self, order: AnyOrder, patience_ms: DurationMs = PATIENCE_MS, seal: OrderSeal | None = None) -> None:
+        """Bring ``order`` to its end; a coordinator that is gone has ``patience_ms`` to come back.
+
+        A sealed one is opened with its ``seal``.
+        """
         self._order = order
+        self._seal = seal
+        self._key: tuple[TaskId, OrderKey] | None = None
+        """What the last winner was told, and of which task."""
+        self._opened: tuple[Digest, bytes] | None = None
+        """SHA-256 of the sealed picture that we took last, and the picture."""
         self._patience_ms = patience_ms
         self.phase = Phase.SEEKING
         self.peer: PeerId | None = None
@@ -134,6 +153,8 @@ class AppOrder:
                     self._on_down(peer)
                 case Said(peer=peer) if peer == self.peer:
                     self._on_said(peer, event)
+                case AwardChecked(peer=peer) if peer == self.peer:
+                    self._on_checked(event)
                 case Due():
                     self._on_due()
                 case _:
@@ -232,9 +253,17 @@ class AppOrder:
             case OrderAccepted(task=task):
                 self.phase, self._task = Phase.HELD, task
                 self._emit(Tell(peer, said.message))
+                if self._key is not None and self._key[0] == task:
+                    self._emit(Say(peer, self._key[1]))  # it was started again, and may not have passed it on
                 self._wake(HELD_MS)
             case OrderRefused(code=code, detail=detail):
                 self._on_refused(GivenUp(code, _printable(detail)))
+            case OrderAwarded(shown=shown) if self.phase is Phase.HELD and self._seal is not None:
+                self._on_awarded(peer, shown, self._seal)
+            case OrderSealed() if self.phase is Phase.HELD and self._seal is not None:
+                self._on_sealed(peer, said.message, said.picture, self._seal)
+            case OrderNews(stage="ready") if self._seal is not None:
+                pass  # it comes sealed, or not at all
             case OrderNews(stage="ready") if self.phase is Phase.HELD:
                 self.taken_by = peer
                 self._emit(Say(peer, OrderTaken(order=self._order.order)), Tell(peer, said.message))
@@ -270,8 +299,9 @@ class AppOrder:
             self._leave(why, may_pass=False)
 
     def _on_done(self, peer: PeerId, done: OrderDone, picture: bytes) -> None:
-        if self._is_as_promised(done, picture):
-            self._end(Drawn(peer, done, picture))
+        taken = self._opened if self._seal is not None else (done.artifact, picture)
+        if taken is not None and taken[0] == done.artifact and self._is_as_promised(done, picture):
+            self._end(Drawn(peer, done, taken[1], picture))
         else:
             self._end(GivenUp("wrong_picture", f"coordinator {peer} delivered what its receipt does not name"))
 
@@ -286,6 +316,64 @@ class AppOrder:
         return receipt.statement.task == done.task and not any(
             receipt_problems(receipt, domain=None, coordinator=None, artifact=picture)
         )
+
+    # A sealed order.
+
+    def _on_awarded(self, peer: PeerId, shown: ShownAward, seal: OrderSeal) -> None:
+        """A miner waits for the key: it gets it once we know that it may have it, for each award the same."""
+        award = shown.award
+        if award.task != self._task:
+            return
+        if self._key is not None and self._key[0] == award.task and self._key[1].attempt >= award.attempt:
+            if self._key[1].attempt == award.attempt:
+                self._emit(Say(peer, self._key[1]))
+            return
+        if seal.winners(award.task) >= MOST_WINNERS:
+            self._refuse_award(peer, f"shown.winners: {MOST_WINNERS} miners have had the key")
+            return
+        try:
+            seal.check(peer, shown, self._now)
+        except InvalidMessage as problem:
+            self._refuse_award(peer, str(problem))
+        else:
+            self._emit(CheckAward(peer, shown))
+
+    def _on_checked(self, event: AwardChecked) -> None:
+        """It is known as far as it can be to whom the award went."""
+        award = event.shown.award
+        if self._seal is None or award.task != self._task:
+            return
+        if event.problem is not None:
+            self._refuse_award(event.peer, event.problem)
+            return
+        try:
+            key = self._seal.key_for(event.shown, self._now)
+        except InvalidMessage as problem:
+            self._refuse_award(event.peer, str(problem))
+            return
+        self._key = (award.task, key)
+        self._emit(Say(event.peer, key), KeySealed(event.peer, award.miner, award.attempt, event.found))
+
+    def _refuse_award(self, peer: PeerId, problem: str) -> None:
+        """Leave a coordinator that gave our order to whom it may not, or does not show to whom."""
+        self._emit(Say(peer, OrderCancelled(order=self._order.order)))
+        self._leave(GivenUp("award_refused", _printable(problem)), may_pass=False)
+
+    def _on_sealed(self, peer: PeerId, message: OrderSealed, sealed: bytes, seal: OrderSeal) -> None:
+        """A sealed picture is here: we give our word where it is what we ordered."""
+        if message.task != self._task:
+            return
+        try:
+            picture = seal.open(message, sealed)
+        except InvalidMessage as problem:
+            self._emit(
+                Say(peer, OrderRejection(order=self._order.order, attempt=message.attempt)),
+                Moved(peer, _printable(f"what came cannot be used: {problem}")),
+            )
+            return
+        self.taken_by, self._opened = peer, (message.artifact, picture)
+        news = OrderNews(order=self._order.order, stage="ready", attempt=message.attempt)
+        self._emit(Say(peer, seal.accept(message)), Tell(peer, news))
 
 
 def _printable(text: str) -> str:

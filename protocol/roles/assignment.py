@@ -9,6 +9,7 @@ from protocol.roles.input_sending import send_inputs
 from protocol.roles.input_waiting import NO_INPUT
 from protocol.roles.offering import Offering
 from protocol.roles.roster import Roster
+from protocol.roles.sealed_work import NO_KEY, SEALED_INVALID
 from protocol.roles.settlement import Settlement
 from protocol.task.artifact import largest_picture
 from protocol.task.preview import PREVIEW_PACE_MS
@@ -94,6 +95,9 @@ class Assignment:
     def on_preview(self, task: Task, award: AwardedAttempt, data: bytes) -> None:
         """Show the app what its picture may become, no more often than an honest miner speaks."""
         core, (state, step) = self._core, award.progress
+        if task.specification.sealed is not None:
+            core.note(NoteName.MESSAGE_IGNORED, task.id, rule="preview.sealed", miner=award.miner)
+            return
         if core.now - award.previewed_at < PREVIEW_PACE_MS:
             core.note(NoteName.MESSAGE_IGNORED, task.id, rule="preview.pace", miner=award.miner)
             return
@@ -227,9 +231,11 @@ class Assignment:
         """A miner gives its attempt back. What it does not hold it cannot give back."""
         if award is not task.holder or task.ready is not None:
             return
-        if reason == INPUT_INVALID and task.specification.inputs:
-            self._on_unreadable(task, award)
-        elif reason in {NO_CLAIM, NO_INPUT} and award.miner not in task.forgiven:
+        specification = task.specification
+        may_be = {INPUT_INVALID: bool(specification.inputs), SEALED_INVALID: specification.sealed is not None}
+        if may_be.get(reason, False):
+            self._on_unreadable(task, award, reason)
+        elif reason in {NO_CLAIM, NO_INPUT, NO_KEY} and award.miner not in task.forgiven:
             # Its claim had expired when the award came, or what we sent was lost: it is not to blame, and may claim.
             task.forgiven |= {award.miner}
             self.cancel(task, award, reason)
@@ -242,7 +248,10 @@ class Assignment:
 
     def _is_refusal(self, task: Task, award: AwardedAttempt) -> bool:
         """Say whether a task is refused by an owner's rules: at once, once for each task, and not one after another."""
-        at_once = award.progress[0] == "awarded" and self._core.now <= award.awarded_at + self._core.params.lease_ms
+        # A sealed task can be read only once its key is there; until then its miner says that it waits.
+        before_work = {"awarded"} if task.specification.sealed is None else {"awarded", "queued"}
+        readable_at = max(award.awarded_at, award.sealed_key_at)
+        at_once = award.progress[0] in before_work and self._core.now <= readable_at + self._core.params.lease_ms
         return at_once and award.miner not in task.refused_by and self._roster.conduct.may_refuse(award.miner)
 
     def _on_refused(self, task: Task, award: AwardedAttempt) -> None:
@@ -260,23 +269,49 @@ class Assignment:
         if not is_last and len(task.refused_by) < MOST_REFUSALS:
             self._offer_again(task, CONTENT_POLICY)
             return
-        self._settlement.fail(task, CONTENT_POLICY)
-        self._offering.announce_end(task, "failed")
+        self._end(task, CONTENT_POLICY)
 
-    def _on_unreadable(self, task: Task, award: AwardedAttempt) -> None:
-        """A miner cannot decode what its app gave it, which our look at the header does not show.
+    def _on_unreadable(self, task: Task, award: AwardedAttempt, reason: str) -> None:
+        """A miner cannot decode or open what its app gave it, which our own look does not show.
 
         Nobody is paused for that, or apps could have miners paused; and one miner's word ends no task.
         """
-        task.count(INPUT_INVALID)
+        if self._is_at_odds(task, award, reason):
+            self._end(task, reason)
+        else:
+            self._offer_again(task, reason)
+
+    def _is_at_odds(self, task: Task, award: AwardedAttempt, reason: str) -> bool:
+        """Take an attempt from a miner where it or the app is at fault; say whether it is so for the second time."""
+        task.count(reason)
         task.input_faults += 1
         task.excluded |= {award.miner}
-        self.cancel(task, award, INPUT_INVALID)
-        if task.input_faults < UNREADABLE_TO:
-            self._offer_again(task, INPUT_INVALID)
-            return
-        self._settlement.fail(task, INPUT_INVALID)
+        self.cancel(task, award, reason)
+        return task.input_faults >= UNREADABLE_TO
+
+    def _end(self, task: Task, reason: str) -> None:
+        self._settlement.fail(task, reason)
         self._offering.announce_end(task, "failed")
+
+    def on_not_accepted(self, task: Task, award: AwardedAttempt, reason: str) -> None:
+        """An app cannot use what a miner drew for it alone: another may draw it, as with what cannot be decoded.
+
+        What the miner sent counts no more, also if it comes again.
+        """
+        holder, is_second = task.holder, self._is_at_odds(task, award, reason)
+        if is_second:
+            if holder is not None and holder is not award:
+                self.cancel(task, holder, reason)
+            self._end(task, reason)
+            return
+        if holder is award:
+            self._offer_again(task, reason)
+        elif holder is not None:
+            holder.last_alive = self._core.now  # its clocks rested
+            self._set_lease_timer(task, holder)
+        else:
+            self._offering.offer(task)
+        del task.awards[award.attempt]
 
     def take_back(self, task: Task, award: AwardedAttempt, reason: str, *, silent: bool = False) -> None:
         """End a lease, leave its miner out for this task, and offer it again, or fail it after too many.
@@ -294,8 +329,7 @@ class Assignment:
         self.cancel(task, award, reason)
         task.failures += 1
         if task.failures >= core.params.max_attempts:
-            self._settlement.fail(task, "attempts_exhausted")
-            self._offering.announce_end(task, "failed")
+            self._end(task, "attempts_exhausted")
             return
         self._offer_again(task, reason)
 

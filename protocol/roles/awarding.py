@@ -8,6 +8,7 @@ from protocol.effects import CancelTimer, Deliver, Offence, Persist, Send, Stage
 from protocol.errors import InvalidMessage
 from protocol.notes import NoteName
 from protocol.records import TaskAwarded
+from protocol.roles.award_showing import KEY_MS, show_award
 from protocol.roles.core import Core
 from protocol.roles.input_sending import send_inputs
 from protocol.roles.offering import Offering
@@ -61,7 +62,7 @@ class Awarding:
             return
         repeated = task.awards.get(statement.attempt)
         if repeated is not None and repeated.award.statement.claim == claimed:
-            core.emit(Send(peer, repeated.award))
+            core.emit(Send(peer, repeated.message()))
             send_inputs(core, task, repeated, peer)
             return
         if early:
@@ -149,6 +150,8 @@ class Awarding:
         if self._is_left_out(task, statement.miner):
             self._roster.conduct.tell(statement.miner)
             return "paused"
+        if not self._can_open(task, statement.miner):
+            return "no_sealing_key"
         return None if self._has_room(statement.miner) else "no_place"
 
     @staticmethod
@@ -185,9 +188,10 @@ class Awarding:
         best = min(attempt.claims.values(), key=lambda claim: claim.place)
         waited_for = self._waited_for(task, attempt, best)
         if waited_for <= self._core.now:
-            if not self._has_room(best.claim.statement.miner):
-                # It won another of our tasks since it claimed this one.
-                del attempt.claims[best.claim.statement.miner]
+            winner = best.claim.statement.miner
+            if not self._has_room(winner) or not self._can_open(task, winner):
+                # It won another of our tasks since it claimed this one, or says less than it said then.
+                del attempt.claims[winner]
                 self._decline(best.peer, best.claim, best.digest, "no_place", task)
                 self.award_if_due(task)
                 return
@@ -241,6 +245,11 @@ class Awarding:
         known = self._roster.id(miner)
         return known is not None and known.has_room()
 
+    def _can_open(self, task: Task, miner: StakingId) -> bool:
+        """Say whether a task is not sealed, or its key can be sealed to a miner."""
+        known = self._roster.id(miner)
+        return task.specification.sealed is None or (known is not None and known.takes_sealed())
+
     def _award(self, task: Task, attempt: OpenAttempt, won: PendingClaim) -> None:
         """Give the attempt away: on disk first, so that one claim never gets two awards."""
         core, now = self._core, self._core.now
@@ -281,7 +290,10 @@ class Awarding:
                 self._decline(loser.peer, loser.claim, loser.digest, "awarded", task)
         core.emit(CancelTimer(("offer", task.id, 0)), CancelTimer(("award", task.id, 0)))
         core.set_timer(("lease", task.id, 0), now + core.params.lease_ms)
-        core.emit(Deliver(task.id, Update(Stage.CLAIMED, now, task.attempt, claim.miner)))
+        shown = show_award(core, self._roster, attempt, won, message)
+        if shown is not None:
+            core.set_timer(("key", task.id, 0), now + KEY_MS)
+        core.emit(Deliver(task.id, Update(Stage.CLAIMED, now, task.attempt, claim.miner, award=shown)))
         waited = now - attempt.published_at
         core.note(NoteName.TASK_AWARDED, task.id, miner=claim.miner, attempt=task.attempt, rank=rank, ms=waited)
         self._offering.announce_award(task, claim.miner)

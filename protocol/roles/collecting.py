@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from protocol.effects import CancelTimer
-from protocol.events import AppLeft, AppReturned, TaskTaken
+from protocol.events import Acceptance, AppLeft, AppReturned, TaskTaken
 from protocol.roles.core import Core
 from protocol.task.states import Task
 from protocol.units import TaskId
@@ -25,9 +25,16 @@ NOT_TAKEN: Final = "not_taken"
 class Collecting:
     """Hears the apps of collected tasks."""
 
-    def __init__(self, core: Core, tasks: dict[TaskId, Task], on_taken: Callable[[Task], None]) -> None:
-        """Share the coordinator's tasks; ``on_taken`` ends a task that is ready."""
+    def __init__(
+        self,
+        core: Core,
+        tasks: dict[TaskId, Task],
+        accepts: Callable[[Task, Acceptance | None], bool],
+        on_taken: Callable[[Task], None],
+    ) -> None:
+        """Share the coordinator's tasks; where one ``accepts`` an app's word, ``on_taken`` ends it once it is ready."""
         self._core = core
+        self._accepts = accepts
         self._tasks = tasks
         self._on_taken = on_taken
 
@@ -38,6 +45,8 @@ class Collecting:
             return
         core, timer = self._core, ("app", task.id, 0)
         match event:
+            case TaskTaken(acceptance=acceptance) if not self._accepts(task, acceptance):
+                pass
             case TaskTaken():
                 # From now on it stays here, whether its app is there or not: that can go nowhere else.
                 core.emit(CancelTimer(timer))

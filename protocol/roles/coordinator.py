@@ -20,6 +20,8 @@ from protocol.events import (
     ArtifactReceived,
     Event,
     EvidenceChecked,
+    KeyGiven,
+    PictureRejected,
     PicturesCompared,
     ProvidersFound,
     Restored,
@@ -50,6 +52,7 @@ from protocol.roles.rechecking import Rechecking
 from protocol.roles.results import Results
 from protocol.roles.roster import Miner, Roster
 from protocol.roles.sampling import RecheckPolicy
+from protocol.roles.sealed_tasks import SealedTasks
 from protocol.roles.settlement import Settlement
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
@@ -101,22 +104,17 @@ class CoordinatorCore(Core):
         self._offering = Offering(self, self._tasks, self.roster, self._settlement, addresses)
         self._awarding = Awarding(self, self._tasks, self.roster, self._settlement, self._offering)
         self._assignment = Assignment(self, self._tasks, self.roster, self._settlement, self._offering)
-        self._results = Results(
-            self,
-            self._tasks,
-            self.roster,
-            self._settlement,
-            self._offering,
-            self._awarding,
-            self._assignment,
-            self._prosecution,
-        )
+        parts = (self._settlement, self._offering, self._awarding, self._assignment, self._prosecution)
+        self._results = Results(self, self._tasks, self.roster, *parts)
         self._searches = {
             model_key(identity.network, model): Discovery(model_key(identity.network, model), identity.key.peer_id)
             for model in identity.catalog.offered()
         }
         self._intake = Intake(self, self._tasks, self.roster, self._settlement, self._offering)
-        self._collecting = Collecting(self, self._tasks, self._results.on_taken)
+        self._sealed = SealedTasks(
+            self, self._tasks, self._settlement, self._assignment, lambda task, why: self._end(task, why, "cancelled")
+        )
+        self._collecting = Collecting(self, self._tasks, self._sealed.accepts, self._results.on_taken)
         self._rechecking = Rechecking(self, self.roster, self._intake, rechecks)
         self._settlement.after_end = self._rechecking.on_end
         self._streams: set[PeerId] = set()
@@ -135,6 +133,8 @@ class CoordinatorCore(Core):
                 self._on_cancelled(task)
             case TaskTaken() | AppLeft() | AppReturned():
                 self._collecting.on_app(event)
+            case KeyGiven() | PictureRejected():
+                self._sealed.on_app(event)
             case StreamReceived(peer=peer, data=data):
                 self._on_stream(peer, data)
             case ArtifactReceived():
@@ -342,7 +342,7 @@ class CoordinatorCore(Core):
         if miner.capability is not None and capability.sequence <= miner.capability.sequence:
             raise IgnoredMessage("capability.old")
         had_place = miner.has_place()
-        self.roster.hear(miner, capability, serves_until)
+        self.roster.hear(miner, capability, serves_until, message)
         self.note(NoteName.CAPABILITY_RECEIVED, miner=miner.id, free=capability.free_places)
         if not had_place and miner.has_place():
             self._offering.offer_waiting()
@@ -389,6 +389,8 @@ class CoordinatorCore(Core):
                 self._awarding.award_if_due(task)
             case "lease":
                 self._assignment.on_lease_timer(task)
+            case "key":
+                self._sealed.on_timer(task)
             case "app":
                 self._end(task, NOT_TAKEN if task.ready is not None else "client_gone", "cancelled")
             case "deadline":

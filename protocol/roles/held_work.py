@@ -27,6 +27,8 @@ class Job:
     said_at: UnixMillis = UnixMillis(0)
     preview: bytes | None = None
     """The latest, until it is told."""
+    content_key: bytes | None = None
+    """Of a sealed task that is open: its picture is sealed too, and nothing else is told of it."""
 
 
 @dataclass(slots=True)

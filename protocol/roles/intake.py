@@ -178,6 +178,8 @@ class Intake:
         unpaid = self._settlement.solvency.refusal(price_of(specification, self._core.params))
         if unpaid is not None:
             return unpaid
+        if specification.sealed is not None and not event.collected:
+            return Refused("sealed_not_taken", "a sealed task is ordered over the overlay, where its app can be asked")
         nobody = self._why_nobody(event)
         return None if nobody is None else Refused("no_miner", nobody, NOT_READY_RETRY_S)
 
@@ -192,12 +194,15 @@ class Intake:
         for miner in self._roster:
             served, capability = miner.serves(model, now), miner.capability
             is_served = is_served or served is not None
+            if specification.sealed is not None and not miner.takes_sealed():
+                continue
             if served is not None and capability is not None and specification.work in served.works:
                 if capability.price_floor <= price and specification.pixel_steps <= _most(served, life_ms):
                     return None  # most often the first one: nobody goes through thousands for each task
                 serving.append((capability, served))
         if not serving and is_served:
-            return f"no connected miner does {specification.work} with {model}"
+            what = "opens sealed orders" if specification.sealed is not None else f"does {specification.work}"
+            return f"no connected miner {what} with {model}"
         if not serving:
             offered = sorted({m.model for miner in self._roster if miner.capability for m in miner.capability.models})
             return f"no connected miner serves {model}; served now: {', '.join(offered) or 'none'}"

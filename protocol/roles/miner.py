@@ -98,12 +98,12 @@ class MinerCore(Core):
         """When each coordinator with a work stream last said hello."""
         self._reopen_pause_ms: dict[PeerId, int] = {}
         """Pause before the next try, of coordinators whose stream closed before they had greeted us."""
-        self._serving = Serving(self, addresses, price_floor)
         self._subscribed: set[str] = set()
         self._prosecution = Prosecution(self, prove or ProofPolicy())
         self._working = Working(self, self._streams, redeem or RedeemPolicy(), self._prosecution, refuses)
         self.payers = self._working.delivering.payers
         """What we think of coordinators."""
+        self._serving = Serving(self, addresses, price_floor, self._working.sealed.keys.public)
         self._claiming = Claiming(self, price_floor, blocked, self._working)
         self._claiming.streams, self._claiming.connected = self._streams, self._connected
         self._announcing = Announcing(self, self._serving, self._streams, self._refuses, self._free)
@@ -313,14 +313,12 @@ class MinerCore(Core):
         """Begin what was claimed; give back by name what was not, or cannot be done any more."""
         statement = message.statement
         if self._working.knows(statement):
+            self._working.take_key(peer, message)
             return
         if statement.coordinator == row.id:
             self._prosecution.unverified(Signed(statement, message.signature), row)
         if self.own_id() is None:
             self._working.abandon(peer, statement.task, statement.attempt, "not_registered")
-        elif message.sealed_key is not None:
-            # No capability of ours names a sealing key.
-            self._working.abandon(peer, statement.task, statement.attempt, "sealed")
         elif (claimed := self._claiming.take_award(statement, peer)) is None:
             self._working.abandon(peer, statement.task, statement.attempt, "no_claim")
         else:
@@ -370,7 +368,7 @@ class MinerCore(Core):
                 self._prosecution.on_timer()
             case "claim":
                 self._claiming.on_claim_timer(TaskId(subject))
-            case "resend" | "input":
+            case "resend" | "input" | "key":
                 self._working.on_timer(what, TaskId(subject), attempt)
             case "capability" | "busy":
                 self._announcing.on_timer(what)

@@ -16,7 +16,7 @@ from protocol.stake.field import Field
 from protocol.stake.lottery import last_slot_ms, order, slot_ms, ticket
 from protocol.stake.table import EpochView
 from protocol.task.offer import offer_digest
-from protocol.task.states import OpenAttempt, Task, TaskState
+from protocol.task.states import DrawnFrom, OpenAttempt, Task, TaskState
 from protocol.units import Epoch, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.fields import MAX_ATTEMPT
 from protocol.wire.messages import AwardNotice, Bulletin, Closure, ClosureReason, Offer
@@ -83,7 +83,7 @@ class Offering:
         if task.excluded:
             specification, now = task.specification, self._core.now
             serving = {miner.id for miner in self._roster.serving(specification.model, now)}
-            serving -= self._roster.unable(specification.model, specification.work, now)
+            serving -= self._unable(specification.model, specification.work, is_sealed=specification.sealed is not None)
             if serving and serving <= task.excluded:
                 # Everybody who is left failed once: a second chance beats no chance.
                 task.excluded = frozenset()
@@ -143,12 +143,12 @@ class Offering:
         core = self._core
         taken = [self._tasks[task] for task in self._boards.take_offers(board) if task in self._tasks]
         groups: dict[tuple[Epoch, frozenset[StakingId]], list[Task]] = {}
-        unable: dict[Work, frozenset[StakingId]] = {}
+        unable: dict[tuple[Work, bool], frozenset[StakingId]] = {}
         for task in taken:
-            work = task.specification.work
-            if work not in unable:
-                unable[work] = self._roster.unable(board.model, work, core.now)
-            groups.setdefault((self._epoch_for(task, current), task.excluded | unable[work]), []).append(task)
+            work, is_sealed = kind = task.specification.work, task.specification.sealed is not None
+            if kind not in unable:
+                unable[kind] = self._unable(board.model, work, is_sealed=is_sealed)
+            groups.setdefault((self._epoch_for(task, current), task.excluded | unable[kind]), []).append(task)
         if not groups:
             groups[(current.epoch, frozenset())] = []
         awards, closures = self._boards.take_notices(board)
@@ -184,6 +184,11 @@ class Offering:
         known = [self._roster.id(miner) for miner in dict.fromkeys(drawn)]
         return tuple(miner.peer for miner in known if miner is not None)
 
+    def _unable(self, model: str, work: Work, *, is_sealed: bool) -> frozenset[StakingId]:
+        """List the miners that serve a model, but not for such a task."""
+        unable = self._roster.unable(model, work, self._core.now)
+        return unable | self._roster.keyless(model, self._core.now) if is_sealed else unable
+
     def _epoch_for(self, task: Task, current: EpochView) -> Epoch:
         """Give the epoch that a task is drawn from: that of its acceptance while acceptable, else the current one."""
         core = self._core
@@ -213,6 +218,7 @@ class Offering:
             slot_step_ms=slot_step_ms,
             allowance_ms=allowance_ms,
         )
+        is_sealed = task.specification.sealed is not None
         attempt = task.offered = OpenAttempt(
             published_at=core.now,
             ticket=drawn,
@@ -222,6 +228,7 @@ class Offering:
             slot_step_ms=slot_step_ms,
             allowance_ms=allowance_ms,
             clock_set_back=core.clock_set_back,
+            drawn_from=DrawnFrom(view.epoch, view.table.root, field.to_bytes(), offer) if is_sealed else None,
         )
         task.move(TaskState.OFFERED)
         ranked = len(attempt.order)

@@ -152,7 +152,9 @@ class Rechecking:
     def _consider(self, policy: RecheckPolicy, task: Task, award: AwardedAttempt) -> None:
         """Draw by lot whether a task is looked at: its miner cannot know, nor when."""
         core, model = self._core, task.specification.model
-        if task.specification.inputs or not self._has_room(task.account) or award.result is None:
+        if task.specification.inputs or task.specification.sealed is not None:
+            return
+        if not self._has_room(task.account) or award.result is None:
             return
         drawn, delay = recheck_lot(self._secret, task.id, 0)
         account = self._roster.conduct.reputation.of(award.miner, core.now)

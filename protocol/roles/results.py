@@ -22,6 +22,7 @@ from protocol.stake.table import StakeRow
 from protocol.task.artifact import largest_picture
 from protocol.task.states import AwardedAttempt, Task
 from protocol.units import PeerId, TaskId, UnixMillis
+from protocol.wire.fields import SEALED_OVERHEAD
 from protocol.wire.messages import Result
 from protocol.wire.statements import CommitmentStatement
 
@@ -62,7 +63,9 @@ class Results:
             return False
         if award.result is not None and award.result.size != size:
             return False
-        return size <= largest_picture(known.specification.width, known.specification.height)
+        specification = known.specification
+        overhead = 0 if specification.sealed is None else SEALED_OVERHEAD
+        return size <= largest_picture(specification.width, specification.height) + overhead
 
     def on_result(self, peer: PeerId, row: StakeRow, message: Result) -> None:
         """Take a commitment, of whatever attempt of ours."""

@@ -8,7 +8,7 @@ from typing import Final
 from protocol.roles.conduct import Conduct
 from protocol.roles.look_ahead import LOOK_AHEAD, MAX_PLACES, look_ahead
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
-from protocol.wire.messages import Capability, ServedModel
+from protocol.wire.messages import Capability, CapabilityUpdate, ServedModel
 from protocol.wire.specification import Work
 
 MAX_DELIVERING: Final = 8
@@ -22,6 +22,8 @@ class Miner:
     id: StakingId
     peer: PeerId
     capability: Capability | None = None
+    update: CapabilityUpdate | None = None
+    """The same, as it was signed."""
     serves_until: UnixMillis = UnixMillis(0)
     """When the capability ends, with allowance for clocks that differ."""
     served: dict[str, ServedModel] = field(default_factory=dict)
@@ -45,12 +47,17 @@ class Miner:
         """Say whether it can begin at once, as far as we know: its own word less what we gave it."""
         return len(self.working_on) < self.places and len(self.delivering) < self.line
 
-    def hear(self, capability: Capability, serves_until: UnixMillis) -> None:
+    def hear(self, capability: Capability, serves_until: UnixMillis, update: CapabilityUpdate | None = None) -> None:
         """Take its own word, and keep at hand what is asked for each offer, of each miner."""
+        self.update = update
         self.capability, self.serves_until = capability, serves_until
         self.served = {served.model: served for served in reversed(capability.models)}
         self.places = capability.places if capability.free_places > 0 else 0
         self.line = max(MAX_DELIVERING, look_ahead(capability.models))
+
+    def takes_sealed(self) -> bool:
+        """Say whether it names a key to which is sealed."""
+        return self.capability is not None and self.capability.sealing_key is not None
 
     def has_room(self) -> bool:
         """Say whether it may hold one more of our tasks: its places and the look-ahead, no more."""
@@ -138,11 +145,13 @@ class Roster:
         """List the miners that serve a model now, busy or not."""
         return tuple(miner for miner in self if miner.serves(model, now))
 
-    def hear(self, miner: Miner, capability: Capability, serves_until: UnixMillis) -> None:
-        """Take a miner's own word."""
+    def hear(
+        self, miner: Miner, capability: Capability, serves_until: UnixMillis, update: CapabilityUpdate | None = None
+    ) -> None:
+        """Take a miner's own word, with how it was signed."""
         if self._by_id.get(miner.id) is miner:
             self._forget_free(miner)
-        miner.hear(capability, serves_until)
+        miner.hear(capability, serves_until, update)
         self._see_places(miner)
 
     def hold(self, task: TaskId, miner: StakingId) -> None:
@@ -211,6 +220,10 @@ class Roster:
         return frozenset(
             miner.id for miner in self if (served := miner.serves(model, now)) is not None and work not in served.works
         )
+
+    def keyless(self, model: str, now: UnixMillis) -> frozenset[StakingId]:
+        """List the miners that serve a model and name no key to which is sealed."""
+        return frozenset(miner.id for miner in self.serving(model, now) if not miner.takes_sealed())
 
     def left_out(self, model: str, now: UnixMillis) -> frozenset[StakingId]:
         """List the miners that are paused, while others serve the model: paused ones beat none."""

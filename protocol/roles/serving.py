@@ -34,10 +34,17 @@ class MinerLoad:
 class Serving:
     """The engine's models and places, and whether work is taken for them."""
 
-    __slots__ = ("_addresses", "_core", "_places", "_price_floor", "_sequence", "is_open", "models")
+    __slots__ = ("_addresses", "_core", "_places", "_price_floor", "_sealing_key", "_sequence", "is_open", "models")
 
-    def __init__(self, core: Core, addresses: Callable[[], tuple[str, ...]], price_floor: Wei) -> None:
-        """Start open, without models."""
+    def __init__(
+        self,
+        core: Core,
+        addresses: Callable[[], tuple[str, ...]],
+        price_floor: Wei,
+        sealing_key: Callable[[], bytes],
+    ) -> None:
+        """Start open, without models; ``sealing_key`` gives the key to which is sealed now."""
+        self._sealing_key = sealing_key
         self._core = core
         self._addresses = addresses
         self._price_floor = price_floor
@@ -80,6 +87,7 @@ class Serving:
             places=self.places,
             price_floor=self._price_floor,
             addresses=self._addresses()[:8],
+            sealing_key=self._sealing_key(),
         )
         body = encode(capability)
         identity = self._core.identity

@@ -144,7 +144,8 @@ class Settlement:
             return False
         if len(data) != message.size or award.artifact_digest != message.commitment.artifact:
             raise InvalidMessage("artifact.mismatch")
-        check_picture(data, message.media_type, task.specification.width, task.specification.height)
+        if task.specification.sealed is None:  # what is sealed, its app looks at
+            check_picture(data, message.media_type, task.specification.width, task.specification.height)
         if task.collected and not task.taken:
             self._hold(task, award, message, data)
             return False
@@ -194,6 +195,7 @@ class Settlement:
             receipt=encoded,
             finished_at=now,
             generation_ms=message.generation_ms,
+            acceptance=task.acceptance,
         )
         issued = VoucherIssued(
             miner=award.miner,
@@ -257,7 +259,7 @@ class Settlement:
             if len(self.ended_keys) > REMEMBERED_KEYS:
                 self.ended_keys.popitem(last=False)
         self._core.emit(Persist(records))
-        for what in ("offer", "award", "lease", "deadline", "app"):
+        for what in ("offer", "award", "key", "lease", "deadline", "app"):
             self._core.emit(CancelTimer((what, task.id, 0)))
 
     def _next_voucher(self, coordinator: StakingId, miner: StakingId, price: Wei) -> VoucherStatement:

@@ -40,8 +40,11 @@ class Untaken:
 
     def on_failed(self, task: Task) -> None:
         """A task ended without a picture; counted where that was ready, for whatever reason it was not taken."""
-        if task.ready is None:
-            return
+        if task.ready is not None:
+            self.add(task)
+
+    def add(self, task: Task) -> None:
+        """Count a task whose app let a miner work, or wait, for nothing."""
         for holder, times in holders(task.account):
             count, since = self._count(holder)
             self._left[holder] = min(count + 1, times * MOST), since

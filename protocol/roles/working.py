@@ -3,15 +3,18 @@
 award -> StartJob -> progress* -> Persist(sign-once) -> delivering. Spec: SPEC.md §9, §10.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, final
 
+from protocol.crypto.sealing import KEY_BYTES, seal_picture
 from protocol.crypto.typed_data import digest
 from protocol.effects import CancelJob, Lane, Persist, Send, StartJob
 from protocol.errors import InvalidMessage
 from protocol.events import JobFailed, JobFinished, JobProgress, ModelState
 from protocol.justice.evidence import Signed
 from protocol.notes import NoteName
+from protocol.params import MAX_ARTIFACT_BYTES
 from protocol.records import ArtifactStored, PayerKept, Record, ResultCommitted, StepsKept
 from protocol.roles.core import Core
 from protocol.roles.delivering import Delivering
@@ -22,15 +25,20 @@ from protocol.roles.kept_steps import KeptSteps
 from protocol.roles.open_offers import OutstandingClaim
 from protocol.roles.prosecution import Prosecution
 from protocol.roles.redeeming import RedeemPolicy
+from protocol.roles.sealed_work import SealedWork
 from protocol.stake.table import StakeRow
 from protocol.task.specification import specification_digest
-from protocol.units import PeerId, StakingId, TaskId, UnixMillis
+from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
 from protocol.wire.messages import Abandon, Alive, Award, Cancel, Preview, Result, TaskSpecification
 from protocol.wire.statements import AwardStatement, CommitmentStatement
 
+CONTENT_POLICY: Final = "content_policy"
+"""Reason of an ``abandon``: the owner does not let such things be drawn."""
 ALIVE_PACE_MS: Final = 200
 """Least time (ms) between two ``alive`` of one job in one state: finer steps tell nobody more."""
+NO_FINGERPRINT: Final = Digest(bytes(32))
+"""Committed to for a sealed task: by a root over its steps, whoever draws what he guesses would know that it is it."""
 MAX_REFUSED: Final = 1024
 """Tasks remembered as refused by the owner's rules; the oldest is forgotten first."""
 Refuses = Callable[[TaskSpecification], bool]
@@ -66,6 +74,7 @@ class Working:
         self.steps = KeptSteps(core)
         self._refused: dict[TaskId, None] = {}
         self.inputs = InputWaiting(core, self._begin, self._give_up)
+        self.sealed = SealedWork(core, self._begin_opened, self._give_back_unread)
 
     def has(self, task: TaskId) -> bool:
         """Say whether we work on a task, have a result of it to deliver, or refused it: it is claimed but once."""
@@ -95,8 +104,7 @@ class Working:
     def give_back(self, reason: str) -> None:
         """Stop every job and give its attempt back by name."""
         for job in self._jobs.values():
-            self.inputs.forget((job.task, job.attempt))
-            self._core.emit(CancelJob(job.task, job.attempt))
+            self._stop((job.task, job.attempt))
             self._core.note(NoteName.JOB_FAILED, job.task, reason=reason, attempt=job.attempt)
             self.abandon(job.peer, job.task, job.attempt, reason)
         self._jobs.clear()
@@ -145,14 +153,13 @@ class Working:
         specification = decode(message.specification, SPECIFICATION_PLACE)
         self._check_as_offered(peer, statement, specification, claimed)
         core.note(NoteName.AWARD_RECEIVED, statement.task, attempt=statement.attempt, coordinator=coordinator.id)
+        if message.sealed_key is not None and specification.sealed is None:
+            return "sealed"  # a key, and nothing that it could open
         if specification.model not in models or core.identity.catalog.refusal(specification) is not None:
             return "not_served"
-        if self._refuses(specification):
-            self._refused[statement.task] = None
-            if len(self._refused) > MAX_REFUSED:
-                del self._refused[next(iter(self._refused))]
-            core.note(NoteName.JOB_FAILED, statement.task, reason="content_policy", attempt=statement.attempt)
-            return "content_policy"
+        if specification.sealed is None and self._is_refused(statement.task, specification):
+            core.note(NoteName.JOB_FAILED, statement.task, reason=CONTENT_POLICY, attempt=statement.attempt)
+            return CONTENT_POLICY
         key = (statement.task, statement.attempt)
         if key in self._jobs or self.delivering.award(key) is not None:
             # Another award for an attempt that we have: one of the two would be signed for the other's work.
@@ -169,9 +176,37 @@ class Working:
         )
         if specification.inputs:
             self.inputs.add(key, lambda: job.peer, claimed.claim, specification)
+        elif specification.sealed is not None:
+            self.sealed.add(key, lambda: job.peer, claimed.claim, specification, job.award_digest)
+            self.take_key(peer, message)
         else:
             self._begin(key, None, None)
         return None
+
+    def take_key(self, peer: PeerId, message: Award) -> None:
+        """Take the key that an award which we have brings along, if any."""
+        if message.sealed_key is not None:
+            self.sealed.on_key(peer, (message.statement.task, message.statement.attempt), message.sealed_key)
+
+    def _is_refused(self, task: TaskId, specification: TaskSpecification) -> bool:
+        """Ask the owner's rule, and remember what it refuses."""
+        if not self._refuses(specification):
+            return False
+        self._refused[task] = None
+        if len(self._refused) > MAX_REFUSED:
+            del self._refused[next(iter(self._refused))]
+        return True
+
+    def _begin_opened(self, key: tuple[TaskId, int], specification: TaskSpecification, content_key: bytes) -> None:
+        """Begin a sealed job that can be read now, unless the owner does not let that be drawn."""
+        job = self._jobs[key]
+        if self._is_refused(job.task, specification):
+            del self._jobs[key]
+            self._core.note(NoteName.JOB_FAILED, job.task, reason=CONTENT_POLICY, attempt=job.attempt)
+            self.abandon(job.peer, job.task, job.attempt, CONTENT_POLICY)
+            return
+        job.specification, job.content_key = specification, content_key
+        self._begin(key, None, None)
 
     def _begin(self, key: tuple[TaskId, int], source: bytes | None, mask: bytes | None) -> None:
         """Give a job to the engine: all that it begins from is here."""
@@ -181,9 +216,14 @@ class Working:
 
     def _give_up(self, key: tuple[TaskId, int], reason: str) -> None:
         """Give back a job whose pictures did not come; its coordinator is trusted with less, as one that owes us."""
+        coordinator = self._jobs[key].coordinator
+        self.delivering.payers.withheld(coordinator, self._core.now)
+        self._keep(coordinator)
+        self._give_back_unread(key, reason)
+
+    def _give_back_unread(self, key: tuple[TaskId, int], reason: str) -> None:
+        """Give back a job that cannot begin: a key that does not come, or opens nothing, may be its app's doing."""
         job = self._jobs.pop(key)
-        self.delivering.payers.withheld(job.coordinator, self._core.now)
-        self._keep(job.coordinator)
         self._core.note(NoteName.JOB_FAILED, job.task, reason=reason, attempt=job.attempt)
         self.abandon(job.peer, job.task, job.attempt, reason)
 
@@ -215,8 +255,7 @@ class Working:
         job = self._jobs.get(key)
         if job is not None and job.peer == peer:
             del self._jobs[key]
-            self.inputs.forget(key)
-            core.emit(CancelJob(*key))
+            self._stop(key)
             if message.reason == "lease_expired" and core.now - job.said_at < core.params.lease_ms:
                 self.delivering.payers.took_back(job.coordinator, core.now)
                 self._keep(job.coordinator)
@@ -229,6 +268,12 @@ class Working:
     def _keep(self, coordinator: StakingId) -> None:
         self._core.emit(Persist((self.delivering.payers.record(coordinator, self._core.now),)))
 
+    def _stop(self, key: tuple[TaskId, int]) -> None:
+        """Wait for nothing more of a job, and let the engine have none of it."""
+        self.inputs.forget(key)
+        self.sealed.forget(key)
+        self._core.emit(CancelJob(*key))
+
     # The engine
 
     def on_progress(self, event: JobProgress) -> None:
@@ -237,7 +282,7 @@ class Working:
         if job is None:
             return
         now = self._core.now
-        job.preview = event.preview or job.preview
+        job.preview = None if job.content_key is not None else event.preview or job.preview
         state_changed = job.said[0] != event.state
         if not state_changed and now - job.said_at < ALIVE_PACE_MS:
             return
@@ -274,6 +319,14 @@ class Working:
             # We fell out of the table in the middle: nobody could check our signature.
             self.abandon(job.peer, job.task, job.attempt, "not_registered")
             return
+        data, named, fingerprint = event.data, event.digest, event.fingerprint
+        if job.content_key is not None:
+            data = seal_picture(job.content_key, job.award_digest, data, core.identity.entropy(KEY_BYTES))
+            named, fingerprint = Digest(hashlib.sha256(data).digest()), NO_FINGERPRINT
+        if len(data) > MAX_ARTIFACT_BYTES:
+            core.note(NoteName.JOB_FAILED, job.task, reason="too_large", attempt=job.attempt)
+            self.abandon(job.peer, job.task, job.attempt, "too_large")
+            return
         commitment = CommitmentStatement(
             award=job.award_digest,
             task=job.task,
@@ -281,15 +334,15 @@ class Working:
             miner=own,
             specification=job.award.statement.specification,
             model=event.model,
-            artifact=event.digest,
-            fingerprint=event.fingerprint,
+            artifact=named,
+            fingerprint=fingerprint,
         )
         result = Result(
             version=1 if event.media_type == "image/png" else 2,
             commitment=commitment,
             signature=core.sign(commitment),
             media_type=event.media_type,
-            size=len(event.data),
+            size=len(data),
             generation_ms=event.generation_ms,
         )
         committed = ResultCommitted(
@@ -297,14 +350,15 @@ class Working:
             job.task,
             job.attempt,
             job.coordinator,
-            event.digest,
+            named,
             encode(result),
             core.now,
             job.award.statement.price,
         )
         signed = digest(core.identity.domain, commitment)
-        steps = self.steps.keep(job.task, job.attempt, job.coordinator, signed, event.fingerprint, event.fingerprints)
-        core.emit(Persist((ArtifactStored(event.digest, event.data), committed, *steps)))
+        shown = b"" if job.content_key is not None else event.fingerprints
+        steps = self.steps.keep(job.task, job.attempt, job.coordinator, signed, fingerprint, shown)
+        core.emit(Persist((ArtifactStored(named, data), committed, *steps)))
         core.note(NoteName.JOB_FINISHED, job.task, ms=event.generation_ms, attempt=job.attempt)
         self.delivering.begin(job.peer, committed)
 
@@ -326,8 +380,10 @@ class Working:
         self.delivering.on_hello(peer, coordinator)
 
     def on_timer(self, what: str, task: TaskId, attempt: int) -> None:
-        """A result was not acknowledged (``resend``), or a picture did not come (``input``)."""
+        """A result was not acknowledged (``resend``), or a picture (``input``) or ``key`` did not come."""
         if what == "input":
             self.inputs.on_timer((task, attempt))
+        elif what == "key":
+            self.sealed.on_timer((task, attempt))
         else:
             self.delivering.on_timer((task, attempt))

@@ -100,12 +100,14 @@ class Catalog(Frozen):
         output: Output = "png",
         quality: int | None = None,
         embed_prompt: bool = False,
+        sealed: bytes | None = None,
     ) -> TaskSpecification | Impossible:
         """Fill what an app left out with the model's defaults, or say what is wrong with what it gave.
 
         A ``model`` may be a catalog name or an alias, None is the default model; ``seed`` is 0 ≤ seed < 2^63, drawn
         by the caller where the app gave none; a ``scheduler`` is a class name or a short one, None the model's own.
-        What the work is follows from ``source`` and ``mask``.
+        What the work is follows from ``source`` and ``mask``. A ``sealed`` body stands for the prompts, the seed and
+        whether the file tells them: these are left empty then.
 
         Spec: SPEC.md §7.5 (prompt_empty, prompt_too_long, steps_out_of_range, guidance_out_of_range,
         strength_out_of_range, strength_unused, source_missing, quality_unused, quality_out_of_range,
@@ -124,7 +126,7 @@ class Catalog(Frozen):
         chosen_guidance = entry.default_guidance if guidance is None else float(guidance)
         named = class_name(scheduler or "")
         wrong = (
-            refuse_text(prompt, negative_prompt)
+            (refuse_text(prompt, negative_prompt) if sealed is None else None)
             or refuse_kind(entry, work, named, "any")
             or refuse_numbers(entry, chosen, chosen_steps, chosen_guidance)
             or refuse_image_numbers(work, chosen_steps, strength)
@@ -134,27 +136,29 @@ class Catalog(Frozen):
             return wrong
         if not 0 <= seed < SEED_LIMIT:
             return Impossible("seed_out_of_range", "a seed is at least 0 and less than 2^63")
-        common = TaskSpecification(
-            work=work,
-            model=entry.name,
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            width=chosen[0],
-            height=chosen[1],
-            steps=chosen_steps,
-            guidance=chosen_guidance,
-            seed=seed,
-            source=source,
-            mask=mask,
-            strength=None if strength is None else float(strength),
+        common = {
+            "work": work,
+            "model": entry.name,
+            "prompt": prompt,
+            "negative_prompt": negative_prompt,
+            "width": chosen[0],
+            "height": chosen[1],
+            "steps": chosen_steps,
+            "guidance": chosen_guidance,
+            "seed": seed,
+            "source": source,
+            "mask": mask,
+            "strength": None if strength is None else float(strength),
             # Its own has one name, so that those who name it are drawn together with those who do not.
-            scheduler="" if named == entry.default_scheduler else named,
-        )
+            "scheduler": "" if named == entry.default_scheduler else named,
+        }
+        # Only what says more than an earlier version can is of a later one: who reads that alone can do all others.
+        more = {"output": output, "quality": quality, "embed_prompt": embed_prompt}
+        if sealed is not None:
+            return TaskSpecification.model_validate(common | more | {"version": 3, "sealed": sealed})
         if output == "png" and not embed_prompt:
-            return common
-        # Only where it says more than the first version can: who reads that one alone can do all others.
-        more = {"version": 2, "output": output, "quality": quality, "embed_prompt": embed_prompt}
-        return TaskSpecification.model_validate(common.model_dump() | more)
+            return TaskSpecification.model_validate(common)
+        return TaskSpecification.model_validate(common | more | {"version": 2})
 
     def _not_offered(self, name: str, model: CatalogModel | None) -> Impossible:
         """Say why nobody may serve what goes by this name, and name the models that there are."""

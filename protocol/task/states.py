@@ -11,7 +11,7 @@ from typing import Final
 
 from protocol.stake.table import StakeTable
 from protocol.units import Digest, Epoch, PeerId, StakingId, TaskId, UnixMillis, Wei
-from protocol.wire.messages import Award, Claim, Result, TaskSpecification
+from protocol.wire.messages import Award, Claim, Offer, Result, TaskSpecification
 
 
 class TaskState(Enum):
@@ -50,6 +50,16 @@ class PendingClaim:
     """The rank, or the place behind the order."""
 
 
+@dataclass(frozen=True, slots=True)
+class DrawnFrom:
+    """What a bulletin said of one offer: with the table and its beacon, the whole draw."""
+
+    epoch: Epoch
+    root: Digest
+    field: bytes
+    offer: Offer
+
+
 @dataclass(slots=True)
 class OpenAttempt:
     """One public attempt of a task."""
@@ -66,6 +76,8 @@ class OpenAttempt:
     allowance_ms: int
     clock_set_back: int = 0
     """How often the coordinator's clock had been set back by then: if it is again, no claim can be called early."""
+    drawn_from: DrawnFrom | None = None
+    """Of a sealed task, whose app is shown it."""
     claims: dict[StakingId, PendingClaim] = field(default_factory=dict)
     too_early: set[StakingId] = field(default_factory=set)
     """Miners that raced and are out for this attempt."""
@@ -99,6 +111,13 @@ class AwardedAttempt:
     artifact: bytes | None = None
     artifact_digest: Digest | None = None
     """SHA-256 of ``artifact``."""
+    sealed_key: bytes | None = None
+    """Of a sealed task: what its app sealed to the miner for this award."""
+    sealed_key_at: UnixMillis = UnixMillis(0)
+
+    def message(self) -> Award:
+        """Give the award as it is sent again: with the key, once there is one."""
+        return self.award if self.sealed_key is None else self.award.model_copy(update={"sealed_key": self.sealed_key})
 
 
 @dataclass(slots=True)
@@ -127,6 +146,8 @@ class Task:
     """Whether it ends with a picture only once its app takes this."""
     taken: bool = False
     """Whether its app has said so."""
+    acceptance: bytes | None = None
+    """Of a sealed one: the signature by which it has."""
     ready: int | None = None
     """The attempt whose picture is here and waits for that word."""
     input_faults: int = 0

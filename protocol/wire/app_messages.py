@@ -20,6 +20,7 @@ from protocol.wire.fields import (
     TaskIdField,
     WeiField,
 )
+from protocol.wire.sealed_messages import SealedAppMessage, SealedCoordinatorMessage, SealedOrder
 from protocol.wire.specification import MediaType, Output, Pixels
 
 SUBMIT_PROTOCOL: Final = "/cuckoo/1/submit"
@@ -127,7 +128,9 @@ class OrderDone(Frozen):
     size: Annotated[int, Field(ge=1, le=MAX_ARTIFACT_BYTES)]
 
 
-AppMessage = Order | OrderTaken | OrderCancelled
+AnyOrder = Order | SealedOrder
+"""An order, plain or sealed."""
+AppMessage = Order | OrderTaken | OrderCancelled | SealedAppMessage
 """What an app may say."""
-CoordinatorMessage = OrderAccepted | OrderRefused | OrderNews | OrderDone
+CoordinatorMessage = OrderAccepted | OrderRefused | OrderNews | OrderDone | SealedCoordinatorMessage
 """What a coordinator may answer."""

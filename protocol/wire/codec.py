@@ -24,6 +24,7 @@ from protocol.wire.messages import (
     Message,
     Receipt,
     Result,
+    SealedBody,
     TaskSpecification,
     WorkMessage,
 )
@@ -74,6 +75,8 @@ CAPABILITY_PLACE: Final = Place(Capability)
 """What may be the body of a capability update."""
 SPECIFICATION_PLACE: Final = Place(TaskSpecification)
 """What may be the work inside an award."""
+BODY_PLACE: Final = Place(SealedBody)
+"""What may be sealed inside that."""
 AWARD_PLACE: Final = Place(Award)
 """What a coordinator keeps of an attempt."""
 RESULT_PLACE: Final = Place(Result)

@@ -61,6 +61,10 @@ Numerics = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
 """Class of arithmetic within which results are compared; ``any`` compares nothing bit by bit."""
 SealingKey = Annotated[bytes, Field(min_length=32, max_length=32)]
 """X25519 public key."""
+SEALED_KEY_BYTES: Final = 80
+"""An ephemeral X25519 public key, and what is sealed with it: a key of 32 bytes and a tag of 16."""
+SEALED_OVERHEAD: Final = 48
+"""What a sealed picture has more than a plain one (bytes): 32 that are drawn for it, and a tag."""
 StepCount = Annotated[int, Field(ge=0, le=1000)]
 StepPlace = Annotated[int, Field(ge=0, lt=200)]
 """One step of a picture, from 0; a specification has at most 200."""

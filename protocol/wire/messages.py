@@ -31,6 +31,8 @@ from protocol.wire.fields import (
     TaskIdField,
     WeiField,
 )
+from protocol.wire.offer import Offer as Offer
+from protocol.wire.sealed_messages import SealedBody as SealedBody
 from protocol.wire.specification import MediaType as MediaType
 from protocol.wire.specification import Pixels as Pixels
 from protocol.wire.specification import TaskSpecification as TaskSpecification
@@ -48,26 +50,6 @@ WORK_PROTOCOL: Final = "/cuckoo/1/work"
 """The kept stream between one miner and one coordinator."""
 ARTIFACT_PROTOCOL: Final = "/cuckoo/1/artifact"
 """One stream per artifact, so that a large picture never holds up a claim."""
-
-
-class Offer(Frozen):
-    """The public header of one task. Nothing here tells what the picture will show."""
-
-    task: TaskIdField
-    accepted_epoch: EpochField
-    """Epoch in which the task was accepted; part of its name. Another than the bulletin's: it was drawn again."""
-    boot: SequenceField
-    number: SequenceField
-    """Place among the tasks accepted in this boot and epoch, from 0."""
-    attempt: AttemptField
-    work: Work = "text_to_image"
-    pixels: Annotated[int, Field(ge=256, le=2**24)]
-    """Width × height of one picture."""
-    pixel_steps: Annotated[int, Field(ge=1, le=2**48)]
-    price: WeiField
-    deadline: MillisField
-    slot_step_ms: Annotated[int, Field(ge=1, le=10_000)]
-    allowance_ms: Annotated[int, Field(ge=1, le=10_000)]
 
 
 class AwardNotice(Frozen):
@@ -195,7 +177,7 @@ class Award(Frozen):
     """An encoded ``TaskSpecification``."""
     salt: NonceField
     sealed_key: Annotated[bytes, Field(max_length=128)] | None = None
-    """Key of a sealed specification, sealed to the miner; None: the specification is plain."""
+    """Key of a sealed specification, sealed to the miner; None: it is plain, or its app has not said it yet."""
 
 
 class Decline(Frozen):
@@ -375,6 +357,7 @@ Message = (
     | ArtifactHeader
     | Capability
     | TaskSpecification
+    | SealedBody
     | AppMessage
     | CoordinatorMessage
 )

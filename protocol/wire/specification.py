@@ -17,19 +17,24 @@ MediaType = Literal["image/png", "image/webp"]
 """The same, as HTTP names them."""
 
 
+SealedField = Annotated[bytes, Field(min_length=272, max_length=16_400)]
+"""A body as ``protocol.crypto.sealing.seal_body`` seals it, in blocks of 256 bytes; two of the longest prompts fit."""
 SECOND_VERSION_FIELDS: Final = frozenset({"output", "quality", "embed_prompt"})
 """What version 1 of a specification does not have."""
+THIRD_VERSION_FIELDS: Final = frozenset({"sealed"})
+"""What version 2 does not have either."""
 
 
 class TaskSpecification(Frozen):
     """What an app asks for. It travels only inside an award, to the winner alone."""
 
     kind: Literal["specification"] = "specification"
-    version: Literal[1, 2] = 1
-    """2 where a field of version 2 is other than its default; its writer sees to that (``specification_version``)."""
+    version: Literal[1, 2, 3] = 1
+    """3 where it is sealed, 2 where a field of version 2 is other than its default; its writer sees to that."""
     work: Work = "text_to_image"
     model: ModelName
-    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)]
+    prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
+    """At least a character; none where it is sealed."""
     negative_prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)] = ""
     width: Pixels
     height: Pixels
@@ -51,12 +56,16 @@ class TaskSpecification(Frozen):
     """How well a WebP keeps the picture, 100 the best; None loses nothing. From version 2 on."""
     embed_prompt: bool = False
     """Whether the file tells the prompts, beside the other parameters. From version 2 on."""
+    sealed: SealedField | None = None
+    """A sealed ``SealedBody`` with what is left out here: prompts, seed, and whether the file tells them. Version 3."""
 
     @model_validator(mode="after")
     def _check_version(self) -> Self:
         """Refuse fields that the version does not have."""
         if self.version == 1 and self.model_fields_set & SECOND_VERSION_FIELDS:
             raise ValueError("version 1 has no output, quality or embed_prompt")
+        if self.version < 3 and self.model_fields_set & THIRD_VERSION_FIELDS:
+            raise ValueError("sealed belongs to version 3")
         if self.quality is not None and self.output != "webp":
             raise ValueError("quality belongs to webp")
         return self
@@ -65,9 +74,18 @@ class TaskSpecification(Frozen):
     def _leave_out(self, whole: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Write the fields of the version only."""
         fields: dict[str, object] = whole(self)
-        if self.version == 1:
-            fields = {name: value for name, value in fields.items() if name not in SECOND_VERSION_FIELDS}
-        return fields
+        left_out = {1: SECOND_VERSION_FIELDS | THIRD_VERSION_FIELDS, 2: THIRD_VERSION_FIELDS}.get(self.version)
+        return {name: value for name, value in fields.items() if name not in left_out} if left_out else fields
+
+    @model_validator(mode="after")
+    def _check_sealed(self) -> Self:
+        """Refuse a body that stands in the open beside a sealed one, and the lack of both."""
+        is_sealed = self.sealed is not None
+        if (self.version == 3) != is_sealed or bool(self.prompt) == is_sealed:
+            raise ValueError("a specification has a prompt, or in version 3 a sealed body")
+        if is_sealed and (self.negative_prompt or self.seed or self.embed_prompt or self.work != "text_to_image"):
+            raise ValueError("what is sealed, of text_to_image alone, stands nowhere else")
+        return self
 
     @model_validator(mode="after")
     def _check_inputs(self) -> Self:

@@ -36,6 +36,15 @@ from node.adapters.libp2p.muxer import HEADER, OverlayMuxer
 from node.adapters.libp2p.settings import parse_endpoint
 from protocol.crypto.envelope import opened_by
 from protocol.crypto.keys import address_of_peer_id
+from protocol.crypto.sealing import (
+    open_body,
+    open_key,
+    open_picture,
+    seal_body,
+    seal_key,
+    seal_picture,
+    sealing_key_of,
+)
 from protocol.crypto.typed_data import Domain, signer
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.params import MAX_INPUT_EDGE
@@ -43,7 +52,7 @@ from protocol.stake.field import Field
 from protocol.task.artifact import check_png
 from protocol.task.inputs import check_input
 from protocol.task.webp import check_webp
-from protocol.units import Address, PeerId
+from protocol.units import Address, Digest, PeerId
 from protocol.wire.codec import Place, decode, encode
 from protocol.wire.statements import VoucherStatement
 from tests.support.adversary import varint
@@ -117,6 +126,16 @@ def _signature(data: bytes) -> None:
         assert len(signer(Domain(1, Address(bytes(20))), VOUCHER, data)) == 20
     with contextlib.suppress(InvalidMessage):
         assert len(opened_by(NETWORK, data[65:], data[:65])) == 20
+
+
+def _sealed(data: bytes) -> None:
+    for opened in (
+        lambda: open_key(data, b"k" * 32, Digest(b"a" * 32)),
+        lambda: open_body(b"c" * 32, data),
+        lambda: open_picture(b"c" * 32, Digest(b"a" * 32), data),
+    ):
+        with contextlib.suppress(InvalidMessage):
+            opened()
 
 
 def _field(data: bytes) -> None:
@@ -205,6 +224,15 @@ def _yamux_seed() -> bytes:
     return opened + said + HEADER.pack(0, 2, 1, 0, 7) + HEADER.pack(0, 1, 4, 1, 0) + HEADER.pack(0, 1, 8, 1, 0)
 
 
+def _sealed_seeds() -> tuple[bytes, ...]:
+    award = Digest(b"a" * 32)
+    return (
+        seal_key(b"c" * 32, sealing_key_of(b"k" * 32), award, b"e" * 32),
+        seal_body(b"c" * 32, b"a body"),
+        seal_picture(b"c" * 32, award, b"a picture", b"s" * 32),
+    )
+
+
 def _rpc_seed() -> bytes:
     return rpc_pb2.RPC(
         subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=TOPIC)],
@@ -232,6 +260,7 @@ TARGETS: dict[str, Target] = {
     "source": Target(_source, _pictures()),
     "identity": Target(_identity, (peer_of(1).encode(),)),
     "signature": Target(_signature, (bytes(65), b"\x01" * 64 + b"\x1b" + bytes(20))),
+    "sealed": Target(_sealed, _sealed_seeds()),
     "field": Target(_field, (b"\x00\x08" + Field(bytes([3] * 8)).to_bytes(),)),
     "endpoint": Target(_endpoint, (f"/ip4/127.0.0.1/tcp/4001/p2p/{peer_of(1)}".encode(), b"/dns6/a.example/tcp/1")),
     "rpc": Target(_rpc, (_rpc_seed(),)),

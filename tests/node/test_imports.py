@@ -97,7 +97,7 @@ PURE_NAMES = {"pathlib": {"PurePosixPath", "PurePath"}}
 
 MAY_IMPORT = {
     "protocol": {"msgpack", "pydantic", "protocol"},
-    "protocol/crypto": {"coincurve", "sha3", "base58", "pydantic", "protocol"},
+    "protocol/crypto": {"coincurve", "cryptography", "sha3", "base58", "pydantic", "protocol"},
     "contracts": {"contracts", "vyper"},
     "node": {"trio", "pydantic", "node", "protocol"},
     "node/cli": {"trio", "typer", "rich", "httpx", "node", "protocol"},
@@ -152,6 +152,7 @@ MAY_ALSO_IMPORT = {
     "node/adapters/engine/describing.py": {"torch"},
     "node/devnet.py": {"node.adapters.chain", "httpx"},
     "node/chain_views.py": {"node.adapters.chain"},
+    "node/award_check.py": {"node.adapters.chain", "node.adapters.system"},
     "node/receipts.py": {"node.adapters.chain"},
     "node/cli/bench.py": {"node.adapters.engine"},
     "node/miner_engine.py": {"node.adapters.engine"},

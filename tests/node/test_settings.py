@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from node.configuration import example_file, load_params, load_settings, load_with_origins, model_folders_from
+from node.gateway import reviewers_of, takes_sealed
 from node.miner_engine import engine_settings
 from node.policies import recheck_policy
 from node.setting_faults import FLAGS
@@ -273,6 +274,32 @@ def test_load_settings__nothing_said_of_keys_to_submit__only_this_machine_needs_
     text = GOOD.replace('"miner"', '"coordinator"')
     settings = load_settings(write(f"{text}{overlay}\n[submit]\n{submit}\n"), {}, {})
     assert settings.requires_key_to_submit is required
+
+
+@pytest.mark.parametrize(
+    ("content", "submit", "taken"),
+    [
+        ("", "", True),
+        ("", "sealed = false", False),
+        ("", "sealed = true", True),
+        ('refused_words = ["word"]', "", False),
+        ('hook = "http://127.0.0.1:1/"', "", False),
+        ('safety_checker = "/nowhere"', "sealed = false", False),
+    ],
+)
+def test_takes_sealed__nothing_said__only_where_nobody_looks_at_what_is_ordered(write, content, submit, taken):
+    text = GOOD.replace('"miner"', '"coordinator"')
+    settings = load_settings(write(f"{text}\n[submit]\n{submit}\n[content]\n{content}\n"), {}, {})
+    assert takes_sealed(settings) is taken
+
+
+def test_takes_sealed__wanted_where_somebody_is_to_look__is_refused(write):
+    text = GOOD.replace('"miner"', '"coordinator"')
+    path = write(f'{text}\n[submit]\nsealed = true\n[content]\nrefused_words = ["word"]\n')
+    settings = load_settings(path, {}, {})
+    for check in (takes_sealed, reviewers_of):
+        with pytest.raises(ConfigError, match=r"^submit\.sealed: nobody can look"):
+            check(settings)
 
 
 def test_load_settings__no_such_file__one_line(tmp_path):

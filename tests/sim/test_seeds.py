@@ -14,7 +14,7 @@ from tests.sim.scenario import Run, Scenario
 from tests.sim.sweep import ALL_CHEATS, ALL_FAULTS, command, sweep
 
 PINNED = Scenario(seed=3, miners=8, coordinators=3, tasks=12, load=0.5, faults=8)
-PINNED_DIGEST = "09462abdcdf3cd684d5c79fc032a4bf36a2322cc78fbd0a778cd484916d9df0a"
+PINNED_DIGEST = "46310ede52da7a74357e093a68a23b2795a80d43a0076cede887926e23fc16e4"
 """What this run is on every machine. It changes with the protocol or the simulator, and with nothing else."""
 
 

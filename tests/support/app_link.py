@@ -9,6 +9,7 @@ from protocol.errors import InvalidMessage, Unavailable
 from protocol.units import PeerId
 from protocol.wire.app_messages import AppMessage, CoordinatorMessage, OrderDone
 from protocol.wire.codec import COORDINATOR_PLACE, decode, encode
+from protocol.wire.sealed_messages import OrderSealed
 
 
 class MemoryLink:
@@ -34,7 +35,7 @@ class MemoryLink:
 
     async def send(self, data: bytes, body: bytes = b"") -> None:
         message = decode(data, COORDINATOR_PLACE)
-        if isinstance(message, OrderDone):
+        if isinstance(message, OrderDone | OrderSealed):
             assert len(body) == message.size
             self.pictures[message.order] = body
         try:

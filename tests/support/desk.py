@@ -10,7 +10,16 @@ from node.desk import TaskDesk
 from node.desk_ports import OfferedModel, Waiting
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.errors import Unavailable
-from protocol.events import AppLeft, AppReturned, Event, TaskCancelled, TaskSubmitted, TaskTaken
+from protocol.events import (
+    AppLeft,
+    AppReturned,
+    Event,
+    KeyGiven,
+    PictureRejected,
+    TaskCancelled,
+    TaskSubmitted,
+    TaskTaken,
+)
 from protocol.records import ArtifactStored, TaskAccepted, TaskDone, TaskFailed
 from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import encode
@@ -46,7 +55,7 @@ class Workbench:
         self.inputs: list[dict[Digest, bytes]] = []
         """What each task begins from."""
         self.cancelled: list[TaskId] = []
-        self.heard_of_app: list[TaskTaken | AppLeft | AppReturned] = []
+        self.heard_of_app: list[TaskTaken | AppLeft | AppReturned | KeyGiven | PictureRejected] = []
         """What is told of apps whose tasks wait for their word, which ends them here."""
         self.accepted: dict[TaskId, TaskAccepted] = {}
         self.ends: dict[TaskId, TaskDone | TaskFailed] = {}
@@ -75,7 +84,7 @@ class Workbench:
             raise self.broken
         if isinstance(event, TaskSubmitted):
             await self._take(event)
-        elif isinstance(event, TaskTaken | AppLeft | AppReturned):
+        elif isinstance(event, TaskTaken | AppLeft | AppReturned | KeyGiven | PictureRejected):
             self.heard_of_app.append(event)
             if isinstance(event, TaskTaken):
                 await self.finish(event.task)

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from protocol.wire.fields import Frozen
 from protocol.wire.messages import Message, OpenedSteps, Result, TaskSpecification
-from protocol.wire.specification import SECOND_VERSION_FIELDS
+from protocol.wire.specification import SECOND_VERSION_FIELDS, THIRD_VERSION_FIELDS
 from protocol.wire.statements import Statement
 
 MESSAGES: tuple[type[Frozen], ...] = get_args(Message)
@@ -57,11 +57,12 @@ def largest(model: type[Frozen]) -> Frozen:
     fields = {name: _largest_value(info.annotation, info.metadata) for name, info in model.model_fields.items()}
     # A map of fields that stand only together with another: the largest valid message has all of them.
     together = {
-        TaskSpecification: {"work": "inpaint", "version": 2, "output": "webp"},
+        TaskSpecification: {"work": "inpaint", "version": 2, "output": "webp"},  # sealed ones are smaller
         Result: {"version": 2, "media_type": "image/webp"},
         OpenedSteps: {"reason": None},
     }
-    return model(**fields | together.get(model, {}))
+    alone = {"sealed"} if model is TaskSpecification else set()
+    return model(**{name: value for name, value in (fields | together.get(model, {})).items() if name not in alone})
 
 
 def _largest_value(annotation: Any, metadata: list[Any]) -> Any:
@@ -107,10 +108,14 @@ def _consistent(fields: dict[str, Any]) -> Frozen:
         "mask": (fields["mask"] or bytes(32)) if fields["work"] == "inpaint" else None,
         "strength": None if drawn else fields["strength"],
     }
-    kept = {name: value for name, value in fields.items() if name not in SECOND_VERSION_FIELDS}
-    if fields["version"] == 1:
-        return TaskSpecification(**kept | inputs)
-    return TaskSpecification(**fields | inputs | ({"quality": None} if fields["output"] == "png" else {}))
+    quality = {"quality": None} if fields["output"] == "png" else {}
+    if fields["version"] == 3:
+        sealed = {"sealed": fields["sealed"] or bytes(272), "work": "text_to_image", "source": None, "mask": None}
+        empty = {"prompt": "", "negative_prompt": "", "seed": 0, "embed_prompt": False, "strength": None}
+        return TaskSpecification(**fields | quality | sealed | empty)
+    later = THIRD_VERSION_FIELDS | (SECOND_VERSION_FIELDS if fields["version"] == 1 else frozenset())
+    kept = {name: value for name, value in (fields | quality).items() if name not in later}
+    return TaskSpecification(**kept | inputs | {"prompt": fields["prompt"] or "a"})
 
 
 def _of_its_version(fields: dict[str, Any]) -> Frozen:
@@ -147,10 +152,8 @@ def _any_value(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
     if annotation is float:
         return st.floats(bounds["ge"], bounds["le"], allow_nan=False)
     if annotation is bytes:
-        return st.binary(
-            min_size=bounds.get("min_length", 0),
-            max_size=min(bounds["max_length"], max(65, bounds.get("min_length", 0))),
-        )
+        least = bounds.get("min_length", 0)
+        return st.binary(min_size=least, max_size=max(least, min(bounds["max_length"], 65)))
     if annotation is str:
         if "pattern" in bounds:
             return st.from_regex(_ascii(bounds["pattern"]), fullmatch=True)

@@ -11,6 +11,7 @@ from protocol.wire.messages import Abandon
 from tests.support.pictures import jpeg, png, vp8, vp8l, vp8x, webp
 from tests.vectors.families import Json, to_json
 from tests.vectors.picture_cases import DISTANCES, FINGERPRINTS
+from tests.vectors.sealed_cases import SEALED_SPECIFICATION, SEALING, sealed_messages
 
 SECRETS = {name: hashlib.sha256(name.encode()).digest() for name in ("alice", "bob", "carol")} | {
     "one": (1).to_bytes(32, "big")
@@ -211,6 +212,7 @@ MESSAGES: dict[str, dict[str, Any]] = {
         "receipt": b"an encoded receipt",
         "size": 20_000,
     },
+    **sealed_messages(_ON_WIRE["ClaimStatement"], _ON_WIRE["AwardStatement"], OFFER, NETWORK, CONTRACT),
     "Receipt": {
         "statement": _ON_WIRE["ReceiptStatement"],
         "signature": _SIGNATURE,
@@ -369,6 +371,7 @@ CASES: dict[str, dict[str, Json]] = {
             "message": "OpenedSteps",
             "fields": MESSAGES["OpenedSteps"] | {"opened": [], "reason": "not_kept"},
         },
+        "TaskSpecification of version 3, sealed": {"message": "TaskSpecification", "fields": SEALED_SPECIFICATION},
         "Hello without voucher": {
             "message": "Hello",
             "fields": {"network": NETWORK, "node": 900, "voucher": None, "voucher_signature": None},
@@ -404,6 +407,25 @@ CASES: dict[str, dict[str, Json]] = {
         "from another place": {"place": "gossip", "data": msgpack.packb(ABANDON)},
         "unknown kind": {"place": "work", "data": msgpack.packb({"kind": "auction", "version": 1})},
         "newer version": {"place": "work", "data": msgpack.packb(ABANDON | {"version": 2})},
+        **{
+            f"sealed specification with {name}": {
+                "place": "specification",
+                "data": msgpack.packb({"kind": "specification"} | SEALED_SPECIFICATION | fields),
+            }
+            for name, fields in {
+                "a prompt": {"prompt": "a red heart"},
+                "a seed": {"seed": 7},
+                "no body": {"sealed": None},
+                "an earlier version": {"version": 2},
+                "a source": {"work": "image_to_image", "source": b"i" * 32},
+            }.items()
+        },
+        "specification without a prompt": {
+            "place": "specification",
+            "data": msgpack.packb(
+                MESSAGES["TaskSpecification"] | {"kind": "specification", "version": 1, "prompt": ""}
+            ),
+        },
         "specification of version 1 with a field of version 2": {
             "place": "specification",
             "data": msgpack.packb(
@@ -411,6 +433,7 @@ CASES: dict[str, dict[str, Json]] = {
             ),
         },
     },
+    "sealing": SEALING,
     "distances": DISTANCES,
     "fingerprints": FINGERPRINTS,
     "steps": {

@@ -9,12 +9,14 @@ from typing import Any, Final
 
 from protocol.crypto.envelope import seal
 from protocol.crypto.keys import NodeKey
+from protocol.crypto.sealing import seal_body, seal_key, seal_picture, sealing_key_of
 from protocol.crypto.typed_data import Domain, digest, sign
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.stake.epoch import acceptable_epochs, beacon, beacon_cutoff, epoch_at, epoch_start, table_cutoff
 from protocol.stake.field import Field
 from protocol.stake.lottery import award_at, ignores_warmth, order, slot_ms, task_id, ticket
 from protocol.stake.table import StakeRow, StakeTable
+from protocol.task.acceptance import sign_acceptance
 from protocol.task.distance import Raster, distance, sketch_of
 from protocol.task.fingerprint import fingerprint_root, opened, packed, steps_to_open
 from protocol.task.inputs import check_input
@@ -36,6 +38,7 @@ PLACES: Final = {
     "artifact": codec.ARTIFACT_PLACE,
     "capability": codec.CAPABILITY_PLACE,
     "specification": codec.SPECIFICATION_PLACE,
+    "body": codec.BODY_PLACE,
     "app": codec.APP_PLACE,
     "coordinator": codec.COORDINATOR_PLACE,
 }
@@ -149,6 +152,20 @@ def _envelopes(given: Json) -> Json:
     return {"signature": seal(NodeKey(given["secret"]), Digest(given["network"]), given["body"])}
 
 
+def _sealing(given: Json) -> Json:
+    content_key, award = given["content_key"], Digest(given["award"])
+    public, picture = sealing_key_of(given["secret"]), given["picture"]
+    sealed_picture = seal_picture(content_key, award, picture, given["salt"])
+    artifact = Digest(hashlib.sha256(sealed_picture).digest())
+    return {
+        "sealing_key": public,
+        "sealed_body": seal_body(content_key, given["body"]),
+        "sealed_key": seal_key(content_key, public, award, given["ephemeral"]),
+        "sealed_picture": sealed_picture,
+        "acceptance": sign_acceptance(NodeKey(given["app_key"]), Digest(given["network"]), award, artifact),
+    }
+
+
 def _specifications(given: Json) -> Json:
     return {"digest": specification_digest(given["encoded"], given["salt"])}
 
@@ -227,6 +244,7 @@ FAMILIES: Final[dict[str, Callable[[Json], Json]]] = {
     "offers": _offers,
     "messages": _messages,
     "refusals": _refusals,
+    "sealing": _sealing,
     "distances": _distances,
     "fingerprints": _fingerprints,
     "steps": _steps,

@@ -14,26 +14,35 @@ from node.adapters.http.requests import TaskRequest
 from node.desk_ports import Placed
 from protocol.effects import Refused
 from protocol.units import PeerId
-from protocol.wire.app_messages import MAX_DETAIL, Order
+from protocol.wire.app_messages import MAX_DETAIL, AnyOrder, Order
+from protocol.wire.sealed_messages import SealedOrder
 
 NO_KEY: Final = (
     "this coordinator serves known API keys only: send yours (cuckoo submit --api-key); its operator makes one with "
     "cuckoo apikey create, or serves everybody with submit.require_key = false"
 )
 
+NO_SEALED: Final = "this coordinator takes no sealed orders: order it plain, or try another coordinator"
+
 
 @final
 class AppOrders:
     """Hands in what apps order on submit streams."""
 
-    def __init__(self, orders: Orders, accounts: Accounts, *, require_key: bool) -> None:
-        """Share the gateway's orders and accounts; with ``require_key``, only known keys are served."""
+    def __init__(self, orders: Orders, accounts: Accounts, *, require_key: bool, take_sealed: bool) -> None:
+        """Share the gateway's orders and accounts; with ``require_key``, only known keys are served.
+
+        What nobody here can read is taken with ``take_sealed`` only.
+        """
+        self._take_sealed = take_sealed
         self._orders = orders
         self._accounts = accounts
         self._require_key = require_key
 
-    async def place(self, order: Order, peer: PeerId, address: str) -> Placed | Refused:
+    async def place(self, order: AnyOrder, peer: PeerId, address: str) -> Placed | Refused:
         """Hand in one order, or find its task."""
+        if isinstance(order, SealedOrder) and not self._take_sealed:
+            return Refused("sealed_not_taken", NO_SEALED)
         if self._require_key and order.api_key is None:
             return Refused("invalid_api_key", NO_KEY)
         try:
@@ -44,26 +53,34 @@ class AppOrders:
             # No hash and no site begins so: nobody else's tasks are found, and these by no request over HTTP.
             own = replace(account, scope=f"app-{peer}")
             placed = await self._orders.place(
-                _request(order), own, count=1, key=order.order.hex(), detached=True, collected=True
+                _request(order),
+                own,
+                count=1,
+                key=order.order.hex(),
+                detached=True,
+                collected=True,
+                sealed=order.sealed if isinstance(order, SealedOrder) else None,
             )
         except ApiError as error:
             return Refused(error.code, error.message[:MAX_DETAIL], error.retry_after_s)
         return Placed(placed.tasks[0], placed.specifications[0])
 
 
-def _request(order: Order) -> TaskRequest:
-    """Say the same as HTTP would."""
-    return TaskRequest(
-        prompt=order.prompt,
-        negative_prompt=order.negative_prompt,
+def _request(order: AnyOrder) -> TaskRequest:
+    """Say the same as HTTP would; what is sealed is empty."""
+    request = TaskRequest(
+        prompt="",
         model=order.model,
         size=None if order.size is None else f"{order.size[0]}x{order.size[1]}",
         steps=order.steps,
         guidance=order.guidance,
-        seed=order.seed,
+        seed=0,
         scheduler=order.scheduler,
         output_format=order.output,
         output_quality=order.quality,
-        embed_prompt=order.embed_prompt,
         priority=order.priority,
     )
+    if isinstance(order, Order):
+        said = ("prompt", "negative_prompt", "seed", "embed_prompt")
+        return request.model_copy(update={name: getattr(order, name) for name in said})
+    return request

@@ -96,9 +96,9 @@ class Gateway:
             self._application = cast("Application", _with_cors(cast("ASGIApp", self._door), settings.cors_origins))
         self._hypercorn = _hypercorn_config()
 
-    def app_orders(self, *, require_key: bool) -> AppOrders:
+    def app_orders(self, *, require_key: bool, take_sealed: bool = True) -> AppOrders:
         """Give what hands in the orders of apps that come over the overlay: with the same keys, rates and limits."""
-        return AppOrders(self._orders, self._accounts, require_key=require_key)
+        return AppOrders(self._orders, self._accounts, require_key=require_key, take_sealed=take_sealed)
 
     async def drain(self) -> None:
         """Take no more tasks, and return once no call waits for its pictures; event streams end then.

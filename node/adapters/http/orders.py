@@ -103,12 +103,13 @@ class Orders:
         detached: bool,
         beginning: Beginning = NOTHING,
         collected: bool = False,
+        sealed: bytes | None = None,
     ) -> Order:
         """Hand in ``count`` tasks with consecutive seeds.
 
         ``key`` is the app's Idempotency-Key: the same key gives the same tasks again, also after a restart.
         ``detached`` tasks go on when the app leaves; with a key they always do. ``collected`` ones end with a picture
-        only on the app's word.
+        only on the app's word. A ``sealed`` body stands for prompts and seed.
 
         Raises:
             ApiError: the request is wrong, impossible, or not taken now.
@@ -116,7 +117,8 @@ class Orders:
         if self._is_closed:
             raise _stopping()
         name = _check_key(key)
-        specifications = self._complete(request, count, _seed_of(account, name) if name else None, beginning)
+        seed = _seed_of(account, name) if name else None
+        specifications = self._complete(request, count, seed, beginning, sealed)
         # Each task has a key, drawn here where there is none, since the key in the store tells to whom it belongs.
         told = _Submission(
             account=account,
@@ -194,7 +196,7 @@ class Orders:
                 await self._desk.cancel(task)
 
     def _complete(
-        self, request: PictureRequest, count: int, seed: int | None, beginning: Beginning
+        self, request: PictureRequest, count: int, seed: int | None, beginning: Beginning, sealed: bytes | None
     ) -> tuple[TaskSpecification, ...]:
         """Fill in what the app left out; ``seed`` stands in for one it did not give."""
         model = self._catalog.resolve(request.model)
@@ -223,6 +225,7 @@ class Orders:
                 output=request.output_format or "png",
                 quality=_quality_of(request),
                 embed_prompt=request.embed_prompt or False,
+                sealed=sealed,
             )
             if isinstance(completed, Impossible):
                 self._journal.note(NoteName.TASK_REFUSED, reason=completed.code)

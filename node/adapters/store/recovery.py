@@ -24,7 +24,7 @@ from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
 _TASK_COLUMNS: Final = (
     "task, epoch, boot, number, specification, salt, price, detached, idempotency_key, accepted_at, deadline, "
     "priority, account, input_bytes, collected, done, done_attempt, done_miner, artifact, media_type, receipt, "
-    "generation_ms, failed, reason"
+    "generation_ms, acceptance, failed, reason"
 )
 
 
@@ -118,6 +118,7 @@ def _done(row: sqlite3.Row) -> TaskDone:
         receipt=row["receipt"],
         finished_at=UnixMillis(row["done"]),
         generation_ms=row["generation_ms"],
+        acceptance=row["acceptance"],
     )
 
 

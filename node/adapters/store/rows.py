@@ -151,7 +151,7 @@ def _write_done(connection: sqlite3.Connection, record: TaskDone) -> None:
     """Give the task its one result: a second one changes no row and is refused. SPEC.md §9.5."""
     changed = connection.execute(
         "UPDATE tasks SET done = ?, done_attempt = ?, done_miner = ?, artifact = ?, media_type = ?, receipt = ?, "
-        "generation_ms = ? WHERE task = ? AND done IS NULL AND failed IS NULL",
+        "generation_ms = ?, acceptance = ? WHERE task = ? AND done IS NULL AND failed IS NULL",
         (
             record.finished_at,
             record.attempt,
@@ -160,6 +160,7 @@ def _write_done(connection: sqlite3.Connection, record: TaskDone) -> None:
             record.media_type,
             record.receipt,
             record.generation_ms,
+            record.acceptance,
             record.task,
         ),
     ).rowcount

@@ -305,6 +305,11 @@ def _add_collected(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE tasks ADD COLUMN collected INTEGER NOT NULL DEFAULT 0")
 
 
+def _add_acceptance(connection: sqlite3.Connection) -> None:
+    """Version 14: on whose signed word a sealed task was done; none of before was sealed."""
+    connection.execute("ALTER TABLE tasks ADD COLUMN acceptance BLOB")
+
+
 MIGRATIONS: Final[tuple[Migration, ...]] = (
     _create,
     _remember_earnings,
@@ -319,6 +324,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     rechecks.create,
     steps.create,
     payers.create,
+    _add_acceptance,
 )
 """Function i leads from version i to version i + 1."""
 

@@ -6,6 +6,7 @@ from node.adapters.http import KeyRing, hash_of_key
 from node.app_keys import ApiKey
 from node.desk_ports import Placed
 from protocol.effects import Refused
+from protocol.roles.order_seal import seal_order
 from protocol.units import PeerId, Wei
 from protocol.wire.app_messages import Order
 from tests.support.desk import PRICE, Workbench
@@ -126,3 +127,36 @@ async def test_place__node_stops__is_refused_so_that_another_is_asked(serve):
     answer = await served.gateway.app_orders(require_key=False).place(ORDER, APP, HERE)
     assert isinstance(answer, Refused)
     assert answer.code == "stopping"
+
+
+async def test_place__sealed_order__is_completed_around_what_nobody_here_reads(serve):
+    served = await serve()
+    orders = served.gateway.app_orders(require_key=False)
+    sealed = seal_order(ORDER.model_copy(update={"steps": 9}), b"c" * 32)
+    placed = await orders.place(sealed, APP, HERE)
+    assert isinstance(placed, Placed)
+    found = placed.specification
+    assert (found.model, found.width, found.steps, found.guidance) == ("tiny", 128, 9, 2.0)
+    assert (found.sealed, found.prompt, found.seed, found.version) == (sealed.sealed, "", 0, 3)
+    assert b"heart" not in served.desk.accepted[placed.task].specification
+    assert await orders.place(sealed, APP, HERE) == placed, "the same order is the same task"
+    again = await orders.place(seal_order(ORDER.model_copy(update={"steps": 9}), b"d" * 32), APP, HERE)
+    assert isinstance(again, Refused)
+    assert again.code == "idempotency_conflict"
+
+
+async def test_place__sealed_order_of_what_no_model_draws__is_refused_by_name(serve):
+    served = await serve()
+    sealed = seal_order(ORDER.model_copy(update={"steps": 200}), b"c" * 32)
+    refused = await served.gateway.app_orders(require_key=False).place(sealed, APP, HERE)
+    assert isinstance(refused, Refused)
+    assert refused.code == "too_many_steps"
+
+
+async def test_place__sealed_order_where_none_are_taken__is_refused_by_name(serve):
+    served = await serve()
+    orders = served.gateway.app_orders(require_key=False, take_sealed=False)
+    refused = await orders.place(seal_order(ORDER, b"c" * 32), APP, HERE)
+    assert isinstance(refused, Refused)
+    assert refused.code == "sealed_not_taken"
+    assert isinstance(await orders.place(ORDER, APP, HERE), Placed)

@@ -44,6 +44,7 @@ from tests.support.records import (
 
 SCHEMAS = Path(__file__).parent / "schemas"
 SOURCE = b"a source"
+ACCEPTANCE = b"a" * 65
 VERSIONS = range(1, len(MIGRATIONS) + 1)
 
 
@@ -57,6 +58,7 @@ def old_store(folder: Path, version: int) -> SqliteStore:
 def unfinished(version: int) -> set[Record]:
     """What a core gets of it: everything of before, and of what its release did not know, nothing."""
     task, result, voucher = accepted(1, key="a key"), committed(5), held(7, 2)
+    finished = replace(done(2), acceptance=ACCEPTANCE if version >= 14 else None)
     if version >= 5:
         task = replace(task, priority=Priority.HIGH, account="ab" * 16)
     if version >= 7:
@@ -67,7 +69,7 @@ def unfinished(version: int) -> set[Record]:
         BootStarted(1_800_000_000),
         task,
         awarded(1),
-        done(2),
+        finished,
         issued(7, 2),
         claim(4),
         result,

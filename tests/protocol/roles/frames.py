@@ -93,6 +93,7 @@ def capability(
     batch: int = 1,
     works: tuple[Work, ...] = ("text_to_image",),
     numerics: str = "any",
+    sealing_key: bytes | None = None,
 ) -> CapabilityUpdate:
     served = ServedModel(
         model=MODEL.name,
@@ -113,6 +114,7 @@ def capability(
             places=places,
             price_floor=Wei(floor),
             addresses=(),
+            sealing_key=sealing_key,
         )
     )
     return CapabilityUpdate(body=body, signature=seal(by, NETWORK_ID, body))

@@ -159,7 +159,7 @@ def test_order__one_coordinator__asks_takes_and_gives_the_picture() -> None:
     step = news("progress", miner=1, step=3, steps=10, preview=b"w" * MAX_PREVIEW_BYTES)
     assert desk.say(ANN, step) == (Tell(ANN, step),)
     assert desk.say(ANN, news("ready")) == (Say(ANN, Taken(order=NAME)), Tell(ANN, news("ready")))
-    assert desk.say(ANN, done(), PICTURE) == (Drawn(ANN, done(), PICTURE),)
+    assert desk.say(ANN, done(), PICTURE) == (Drawn(ANN, done(), PICTURE, PICTURE),)
     assert desk.order.phase is Phase.ENDED
     assert not desk.say(ANN, done(), PICTURE)
 

@@ -3,12 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.crypto.sealing import seal_body
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.params import MAX_MESSAGE_BYTES
 from protocol.wire import codec
 from protocol.wire.codec import decode, encode
 from protocol.wire.fields import Frozen
-from protocol.wire.messages import Abandon, Award, Bulletin, Capability, CapabilityUpdate, TaskSpecification
+from protocol.wire.messages import Abandon, Award, Bulletin, Capability, CapabilityUpdate, SealedBody, TaskSpecification
 from tests.support.messages import MESSAGES, largest, messages
 
 ALL = codec.Place(*MESSAGES)
@@ -47,6 +48,15 @@ def test_encode__largest_specification__fits_into_an_award():
     assert decode(encode(award), codec.WORK_PLACE) == award
 
 
+def test_encode__largest_sealed_body__fits_into_its_specification_and_that_into_an_award():
+    sealed = seal_body(b"c" * 32, encode(largest(SealedBody)))
+    fields = largest(TaskSpecification).model_dump(exclude={"source", "mask", "strength"})
+    plain = {"work": "text_to_image", "prompt": "", "negative_prompt": "", "seed": 0, "embed_prompt": False}
+    specification = encode(TaskSpecification.model_validate(fields | plain | {"version": 3, "sealed": sealed}))
+    award = largest(Award).model_copy(update={"specification": specification})
+    assert decode(encode(award), codec.WORK_PLACE).specification == specification
+
+
 def test_encode__largest_capability__fits_into_its_update():
     body = encode(largest(Capability))
     assert CapabilityUpdate(body=body, signature=bytes(65)).body == body
@@ -59,6 +69,7 @@ def test_places__every_message__stands_in_exactly_one_place():
         codec.ARTIFACT_PLACE,
         codec.CAPABILITY_PLACE,
         codec.SPECIFICATION_PLACE,
+        codec.BODY_PLACE,
         codec.APP_PLACE,
         codec.COORDINATOR_PLACE,
     )

@@ -1,0 +1,154 @@
+"""The miner's half of sealed tasks: the key that its capability names, and jobs that wait for the key of their order.
+
+The secrets are in memory only: what was sealed to an earlier run is of awards that bind nobody any more. A repeated
+claim is answered with the same award and, where its app has said it, the key: so what was lost on the way needs no
+message of its own. Spec: SPEC.md §9.10.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, final
+
+from protocol.crypto.sealing import KEY_BYTES, open_body, open_key, sealing_key_of
+from protocol.effects import CancelTimer, Lane, Send
+from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.roles.core import Core
+from protocol.task.specification import open_specification
+from protocol.units import DAY_MS, Digest, DurationMs, PeerId, TaskId, UnixMillis
+from protocol.wire.codec import BODY_PLACE, decode
+from protocol.wire.messages import Alive, Claim
+from protocol.wire.specification import TaskSpecification
+
+NO_KEY: Final = "no_key"
+"""Reason of an ``abandon``: the key of a sealed task did not come."""
+SEALED_INVALID: Final = "sealed_invalid"
+"""Reason of an ``abandon``, and of the end of a task: its key or its body cannot be opened."""
+WAIT_MS: Final = DurationMs(12_000)
+"""How long (ms) a key may take: what its app has for it, and the way."""
+ASK_AGAIN_MS: Final = DurationMs(4000)
+"""Pause (ms) before it is asked for again."""
+ROTATED_MS: Final = DAY_MS
+"""How long (ms) a sealing key is named: whoever gets hold of a later one opens nothing of before."""
+KEPT_MS: Final = DurationMs(300_000)
+"""How long (ms) one that is named no more still opens: as long as a capability may be believed, and a key takes."""
+
+Key = tuple[TaskId, int]
+"""(task, attempt)."""
+
+
+@final
+class SealingKeys:
+    """The present sealing key of a miner, and the one before for a while."""
+
+    def __init__(self, core: Core) -> None:
+        """Draw none before one is needed."""
+        self._core = core
+        self._secrets: list[tuple[bytes, UnixMillis]] = []
+        """Each with when it was drawn, the present one first."""
+
+    def public(self) -> bytes:
+        """Give the key that is named now, drawn anew once it is a day old."""
+        now = self._core.now
+        if not self._secrets or now >= self._secrets[0][1] + ROTATED_MS:
+            self._secrets.insert(0, (self._core.identity.entropy(KEY_BYTES), now))
+        self._forget_old()
+        return sealing_key_of(self._secrets[0][0])
+
+    def open(self, sealed: bytes, award: Digest) -> bytes:
+        """Give the content key that was sealed to one of these keys for an award of ours.
+
+        Raises:
+            InvalidMessage: ``sealed.key``: it was sealed to none of them, or for another award.
+        """
+        self._forget_old()
+        for secret, _ in self._secrets:
+            try:
+                return open_key(sealed, secret, award)
+            except InvalidMessage:
+                continue
+        raise InvalidMessage("sealed.key")
+
+    def _forget_old(self) -> None:
+        """Keep one of before as long as what was sealed to it may be on its way."""
+        if len(self._secrets) > 1 and self._core.now >= self._secrets[0][1] + KEPT_MS:
+            del self._secrets[1:]
+
+
+@dataclass(slots=True)
+class Awaited:
+    """One awarded attempt whose key is on its way."""
+
+    peer: Callable[[], PeerId]
+    claim: Claim
+    specification: TaskSpecification
+    award: Digest
+    since: UnixMillis
+    asked_at: UnixMillis
+
+
+@final
+class SealedWork:
+    """Jobs that cannot begin before they can be read."""
+
+    def __init__(
+        self,
+        core: Core,
+        begin: Callable[[Key, TaskSpecification, bytes], None],
+        give_up: Callable[[Key, str], None],
+    ) -> None:
+        """Tell ``begin`` of each job that is open (what it asks for, content key), and ``give_up`` of others, why."""
+        self._core = core
+        self._begin = begin
+        self._give_up = give_up
+        self._awaited: dict[Key, Awaited] = {}
+        self.keys = SealingKeys(core)
+
+    def add(
+        self, key: Key, peer: Callable[[], PeerId], claim: Claim, specification: TaskSpecification, award: Digest
+    ) -> None:
+        """Wait for the key of an award; ``peer`` says where its coordinator is now."""
+        now = self._core.now
+        self._awaited[key] = Awaited(peer, claim, specification, award, now, now)
+        self._say_alive(key)
+
+    def forget(self, key: Key) -> None:
+        """The job is not wanted any more, or open."""
+        if self._awaited.pop(key, None) is not None:
+            self._core.emit(CancelTimer(("key", *key)))
+
+    def on_key(self, peer: PeerId, key: Key, sealed_key: bytes) -> None:
+        """Take a sealed key from a job's coordinator: the job begins, or is given back where nothing can be opened."""
+        awaited = self._awaited.get(key)
+        if awaited is None or awaited.peer() != peer:
+            return  # it is open already: the key comes again with each answer to a claim
+        self.forget(key)
+        assert awaited.specification.sealed is not None, "only such are waited for"
+        try:
+            content_key = self.keys.open(sealed_key, awaited.award)
+            body = decode(open_body(content_key, awaited.specification.sealed), BODY_PLACE)
+        except (InvalidMessage, IgnoredMessage):
+            self._give_up(key, SEALED_INVALID)
+            return
+        self._begin(key, open_specification(awaited.specification, body), content_key)
+
+    def on_timer(self, key: Key) -> None:
+        """Say that we are here, ask again, or give up."""
+        awaited, core = self._awaited.get(key), self._core
+        if awaited is None:
+            return
+        if core.now >= awaited.since + WAIT_MS:
+            self.forget(key)
+            self._give_up(key, NO_KEY)
+            return
+        if core.now >= awaited.asked_at + ASK_AGAIN_MS:
+            awaited.asked_at = core.now
+            core.emit(Send(awaited.peer(), awaited.claim))
+        self._say_alive(key)
+
+    def _say_alive(self, key: Key) -> None:
+        """Hold the lease: no engine speaks for the job yet."""
+        awaited, core = self._awaited[key], self._core
+        steps = awaited.specification.drawn_steps
+        alive = Alive(task=key[0], attempt=key[1], state="queued", step=0, steps=steps, wait_ms=WAIT_MS)
+        core.emit(Send(awaited.peer(), alive, Lane.NORMAL))
+        core.set_timer(("key", *key), core.now + core.params.alive_interval_ms)
