@@ -107,6 +107,7 @@ class ReviewedDesk:
         account: str = "",
         inputs: Mapping[Digest, bytes] = NO_INPUTS,
         collected: bool = False,
+        may_be_disputed: bool = False,
     ) -> Accepted | Refused:
         """Hand in what no reviewer refuses.
 
@@ -126,6 +127,7 @@ class ReviewedDesk:
             account=account,
             inputs=inputs,
             collected=collected,
+            may_be_disputed=may_be_disputed,
         )
 
     async def artifact(self, digest: Digest) -> bytes | None:

@@ -102,6 +102,7 @@ class TaskDesk:
         account: str = "",
         inputs: Mapping[Digest, bytes] = NO_INPUTS,
         collected: bool = False,
+        may_be_disputed: bool = False,
     ) -> Accepted | Refused:
         """Hand in one task; on ``Accepted`` it is on disk.
 
@@ -118,7 +119,15 @@ class TaskDesk:
             # The app may leave before the answer: without waiting for it nobody would know what to cancel.
             with trio.move_on_after(ANSWER_LIMIT_S, shield=True):
                 submitted = TaskSubmitted(
-                    request, specification, detached, idempotency_key, priority, account, inputs, collected
+                    request=request,
+                    specification=specification,
+                    detached=detached,
+                    idempotency_key=idempotency_key,
+                    priority=priority,
+                    account=account,
+                    inputs=inputs,
+                    collected=collected,
+                    may_be_disputed=may_be_disputed,
                 )
                 await self._post(submitted)
                 posted = True

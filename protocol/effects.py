@@ -189,11 +189,22 @@ class CheckEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class FetchBundle:
+    """Ask the reporter of a dispute for its evidence, as a juror. Answered by one ``BundleFetched``."""
+
+    dispute: int
+    round: int
+    evidence: Digest
+    peer: PeerId
+    """The reporter, whose addresses the DHT or peer store knows."""
+
+
+@dataclass(frozen=True, slots=True)
 class ComparePictures:
     """Decode two stored artifacts and say how far apart they look. Answered by one ``PicturesCompared``."""
 
     subject: TaskId
-    """The task whose recheck asks."""
+    """The task whose recheck asks, or what stands for a dispute."""
     one: Digest
     other: Digest
 
@@ -301,6 +312,7 @@ Effect = (
     | SubmitTx
     | CheckEvidence
     | ComparePictures
+    | FetchBundle
     | Reply
     | Deliver
     | Judge

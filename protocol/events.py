@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 from protocol.chain_records import Confirmed, Failed, SettlementRead
+from protocol.justice.dispute import DisputeSeen
 from protocol.records import Record
 from protocol.stake.table import EpochView
 from protocol.task.priority import Priority
@@ -273,6 +274,8 @@ class TaskSubmitted:
     """The pictures that the specification names, by their SHA-256."""
     collected: bool = False
     """Whether it ends with a picture only once its app has said that it takes this (``TaskTaken``)."""
+    may_be_disputed: bool = False
+    """Whether its app lets prompt and picture be shown to jurors, where the picture turns out to be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +349,36 @@ class PicturesCompared:
     be compared, for which nobody is to blame."""
 
 
+@dataclass(frozen=True, slots=True)
+class DisputesSeen:
+    """The disputes in which this node has a part, after a confirmed block.
+
+    Comes with every confirmed block while there are any: each that is open, and one that has ended once more.
+    """
+
+    block: BlockNumber
+    at_s: int
+    """Time of the block (unix s)."""
+    gas_price: Wei
+    """What one gas costs now (wei of the chain's coin)."""
+    disputes: tuple[DisputeSeen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFetched:
+    """The answer to one ``FetchBundle``."""
+
+    dispute: int
+    round: int
+    data: bytes | None
+    """What the reporter showed, with the digest that was asked for; None where it did not."""
+    reason: str = ""
+    """Why there is nothing: a stable name."""
+    signed_by: tuple[StakingId | None, ...] = ()
+    """Whose keys signed result, capability and award, by the staking contract, also keys that were changed lately; None
+    for nobody's."""
+
+
 Event = (
     Restored
     | GossipReceived
@@ -377,4 +410,6 @@ Event = (
     | AppReturned
     | SettlementSeen
     | PicturesCompared
+    | DisputesSeen
+    | BundleFetched
 )

@@ -44,6 +44,8 @@ class TaskAccepted:
     """Bytes of the pictures that it begins from, which are on disk as long as it is unfinished."""
     collected: bool = False
     """Whether it ends with a picture only on its app's word."""
+    may_be_disputed: bool = False
+    """Whether its app lets prompt and picture be shown to jurors, where the picture turns out to be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +234,8 @@ class Drawing:
     """What came of the question for its steps, a stable name of ``protocol.task.recheck``; empty before."""
     opened: bytes = b""
     """Encoded ``OpenedSteps`` message, as the miner answered."""
+    capability: bytes = b""
+    """The encoded ``CapabilityUpdate`` in which it said so; empty where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +259,8 @@ class RecheckKept:
     """A stable name once it is over."""
     odd: tuple[StakingId, ...] = ()
     """Miners whose pictures differ from those that agree."""
+    may_be_disputed: bool = False
+    """Whether the app, or the coordinator's owner for all apps, lets jurors see prompt and picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +298,22 @@ class PayerKept:
     """How often it was tried again since the last receipt, and did not pay then either."""
 
 
+@dataclass(frozen=True, slots=True)
+class VerdictKept:
+    """The sign-once record of a juror: the only verdict that it ever signs in this round of this dispute."""
+
+    dispute: int
+    round: int
+    evidence: Digest
+    """Digest of what it judged."""
+    verdict: int
+    """1 wrong, 2 right, 3 cannot judge."""
+    signature: bytes
+    reason: str
+    """Why: a stable name."""
+    signed_at: UnixMillis
+
+
 Record = (
     BootStarted
     | TaskAccepted
@@ -311,6 +333,7 @@ Record = (
     | RecheckKept
     | ReputationKept
     | PayerKept
+    | VerdictKept
     | SettlementRead
     | TransactionRequested
     | TransactionSettled

@@ -54,6 +54,9 @@ def submit(
     ] = None,
     quality: Annotated[int | None, typer.Option(help="Of a WebP, 1 to 100; nothing is lost when left out.")] = None,
     embed_prompt: Annotated[bool, typer.Option("--embed-prompt", help="Write the prompt into the file.")] = False,
+    may_be_disputed: Annotated[
+        bool, typer.Option("--may-be-disputed", help="Let jurors see prompt and picture, should it be wrong.")
+    ] = False,
     bootstrap: Annotated[
         list[str] | None,
         typer.Option(
@@ -125,6 +128,7 @@ def submit(
         "output_format": output_format or ("webp" if out.suffix.lower() == ".webp" else None),
         "output_quality": quality,
         "embed_prompt": embed_prompt or None,
+        "may_be_disputed": may_be_disputed or None,
     }
 
     wishes = {name: value for name, value in order.items() if value is not None}

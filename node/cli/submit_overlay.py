@@ -133,6 +133,8 @@ def _order(wishes: Mapping[str, object], api_key: str | None) -> Order:
         if name in wishes:
             flag = {"source": "--image"}.get(name, f"--{name}")
             raise ConfigError(f"{flag}: pictures to begin from are not sent over the overlay: use --api")
+    if "may_be_disputed" in wishes:
+        raise ConfigError("--may-be-disputed: orders over the overlay do not say so: use --api")
     said = dict(wishes)
     said["output"] = said.pop("output_format", "png")
     if "output_quality" in said:

@@ -135,6 +135,7 @@ class Intake:
             account=event.account,
             input_bytes=sum(len(data) for data in event.inputs.values()),
             collected=event.collected,
+            may_be_disputed=event.may_be_disputed,
         )
         self._number += 1
         task = restore_task(record)

@@ -58,6 +58,8 @@ class Recheck:
     """Whose task it is; not known any more after a restart."""
     judgement: Judgement | None = None
     """What the pictures said, while steps are asked for."""
+    may_be_disputed: bool = False
+    """Whether jurors may see it."""
 
     def record(self, outcome: str = "", odd: tuple[StakingId, ...] = ()) -> RecheckKept:
         """Give what is to be kept of it."""
@@ -72,6 +74,7 @@ class Recheck:
             drawings=tuple(self.drawings),
             outcome=outcome,
             odd=odd,
+            may_be_disputed=self.may_be_disputed,
         )
 
 
@@ -123,6 +126,7 @@ class Rechecking:
             record.tries,
             record.pending if record.pending in tasks else None,
             record.spent,
+            may_be_disputed=record.may_be_disputed,
         )
         self._open[recheck.subject] = recheck
         if recheck.pending is not None:
@@ -163,6 +167,7 @@ class Rechecking:
         first = self._drawing(task, award)
         due = UnixMillis(core.now + self._delay(policy, delay))
         recheck = Recheck(task.id, task.encoded, task.specification, core.now, due, [first], account=task.account)
+        recheck.may_be_disputed = task.may_be_disputed or policy.all_may_be_disputed
         self._open[task.id] = recheck
         self._open_of.update(holder for holder, _ in holders(task.account))
         core.emit(Persist((recheck.record(),)))
@@ -183,8 +188,9 @@ class Rechecking:
         known = self._roster.id(award.miner)
         served = known.serves(task.specification.model, self._core.now) if known is not None else None
         numerics = served.numerics if served is not None else "any"
-        result = award.result
-        return Drawing(task.id, award.attempt, award.miner, result.commitment.artifact, encode(result), numerics)
+        result, said = award.result, encode(known.update) if known is not None and known.update is not None else b""
+        artifact = result.commitment.artifact
+        return Drawing(task.id, award.attempt, award.miner, artifact, encode(result), numerics, capability=said)
 
     def _others(self, model: str, drew: set[StakingId]) -> bool:
         """Say whether a miner is here that could draw a model and has not drawn this task."""

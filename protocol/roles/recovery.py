@@ -25,6 +25,7 @@ def restore_task(record: TaskAccepted) -> Task:
         account=record.account,
         input_bytes=record.input_bytes,
         collected=record.collected,
+        may_be_disputed=record.may_be_disputed,
     )
 
 

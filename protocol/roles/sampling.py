@@ -35,6 +35,8 @@ class RecheckPolicy:
     """How long (ms) a miner is left out that was the odd one again and again."""
     must_open: bool = False
     """Whether it speaks against a miner that it opens no steps where another one does; older releases cannot."""
+    all_may_be_disputed: bool = False
+    """Whether all apps have agreed that jurors may see what they ordered (SPEC.md §12.10)."""
 
     def chance(self, passed: float, doubt: float) -> float:
         """Give the chance that a task of a miner is drawn again.

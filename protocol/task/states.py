@@ -144,6 +144,8 @@ class Task:
     """Bytes of the pictures that it begins from, on this disk."""
     collected: bool = False
     """Whether it ends with a picture only once its app takes this."""
+    may_be_disputed: bool = False
+    """Whether its app lets jurors see prompt and picture."""
     taken: bool = False
     """Whether its app has said so."""
     acceptance: bytes | None = None

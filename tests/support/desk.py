@@ -119,6 +119,7 @@ class Workbench:
             priority=event.priority,
             account=event.account,
             collected=event.collected,
+            may_be_disputed=event.may_be_disputed,
         )
         await self.store.persist((record,))
         self.specifications[task] = event.specification

@@ -20,6 +20,7 @@ from protocol.records import (
     TaskAwarded,
     TaskDone,
     TaskFailed,
+    VerdictKept,
     VoucherHeld,
     VoucherIssued,
 )
@@ -184,9 +185,9 @@ def contradicting(signer: int = 4) -> EvidenceFound:
     return EvidenceFound(Understated(early, late, (Rise(early, late),)), NOW)
 
 
-def drawing(number: int = 1, *, miner: int = 9, artifact: bytes = b"picture") -> Drawing:
+def drawing(number: int = 1, *, miner: int = 9, artifact: bytes = b"picture", capability: bytes = b"said") -> Drawing:
     digest = Digest(hashlib.sha256(artifact).digest())
-    return Drawing(task_id(number), 0, StakingId(miner), digest, b"result bytes", "float32-cpu")
+    return Drawing(task_id(number), 0, StakingId(miner), digest, b"result bytes", "float32-cpu", capability=capability)
 
 
 def recheck(
@@ -196,6 +197,7 @@ def recheck(
     pending: int | None = None,
     outcome: str = "",
     odd: tuple[int, ...] = (),
+    may_be_disputed: bool = False,
 ) -> RecheckKept:
     return RecheckKept(
         subject=task_id(number),
@@ -208,7 +210,12 @@ def recheck(
         drawings=drawings or (drawing(number),),
         outcome=outcome,
         odd=tuple(map(StakingId, odd)),
+        may_be_disputed=may_be_disputed,
     )
+
+
+def verdict(dispute: int = 7, *, round_: int = 0, verdict: int = 1) -> VerdictKept:
+    return VerdictKept(dispute, round_, Digest(b"e" * 32), verdict, b"\x05" * 65, "apart", NOW)
 
 
 def reputation(miner: int = 2**64 - 1, *, at: UnixMillis = NOW, doubt: float = 2.5, until: int = 0) -> ReputationKept:

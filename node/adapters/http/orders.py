@@ -104,12 +104,14 @@ class Orders:
         beginning: Beginning = NOTHING,
         collected: bool = False,
         sealed: bytes | None = None,
+        may_be_disputed: bool = False,
     ) -> Order:
         """Hand in ``count`` tasks with consecutive seeds.
 
         ``key`` is the app's Idempotency-Key: the same key gives the same tasks again, also after a restart.
         ``detached`` tasks go on when the app leaves; with a key they always do. ``collected`` ones end with a picture
-        only on the app's word. A ``sealed`` body stands for prompts and seed.
+        only on the app's word. Those that ``may_be_disputed`` may be shown to jurors. A ``sealed`` body stands for
+        prompts and seed.
 
         Raises:
             ApiError: the request is wrong, impossible, or not taken now.
@@ -127,6 +129,7 @@ class Orders:
             inputs=beginning.inputs,
             detached=detached or name is not None,
             collected=collected,
+            may_be_disputed=may_be_disputed,
         )
         with self.noted():
             if name is None:
@@ -280,6 +283,7 @@ class Orders:
                 account=told.account.share,
                 inputs=told.inputs,
                 collected=told.collected,
+                may_be_disputed=told.may_be_disputed,
             )
         except Unavailable as error:
             raise unavailable(error) from error
@@ -315,6 +319,7 @@ class _Submission:
     inputs: Mapping[Digest, bytes]
     detached: bool
     collected: bool
+    may_be_disputed: bool
 
     def storage_key(self, index: int) -> str:
         """Give the store's key of the task ``index``."""

@@ -82,6 +82,9 @@ class TaskRequest(PictureRequest):
     anew."""
     strength: Guidance | None = None
     """How far the source is left behind, more than 0 and at most 1; the model's default when left out."""
+    may_be_disputed: bool | None = None
+    """Whether the coordinator may show prompt and picture to jurors, other miners, should the picture turn out to be
+    wrong; without it nobody can be slashed for it. Not of pictures that begin from others."""
 
 
 class ImagesRequest(PictureRequest):

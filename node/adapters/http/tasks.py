@@ -40,7 +40,15 @@ def task_routes(orders: Orders, desk: Desk, settings: HttpSettings, stopping: tr
         account: Account = request.state.account
         source, mask = decode_picture(body.source, "source"), decode_picture(body.mask, "mask")
         beginning = await beginning_of(source, mask, body.strength, "source")
-        order = await orders.place(body, account, count=1, key=idempotency_key, detached=True, beginning=beginning)
+        order = await orders.place(
+            body,
+            account,
+            count=1,
+            key=idempotency_key,
+            detached=True,
+            beginning=beginning,
+            may_be_disputed=body.may_be_disputed or False,
+        )
         request.state.body_is_done()
         return answer(accepted_view(order.tasks[0], order.specifications[0]), 202)
 

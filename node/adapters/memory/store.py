@@ -35,6 +35,7 @@ from protocol.records import (
     TaskAwarded,
     TaskDone,
     TaskFailed,
+    VerdictKept,
     VoucherHeld,
     VoucherIssued,
 )
@@ -56,6 +57,8 @@ class MemoryStore:
         self._results: dict[Digest, ResultCommitted] = {}
         self._steps: dict[Digest, StepsKept] = {}
         self._artifacts: dict[Digest, bytes] = {}
+        self._ended_at: dict[Digest, UnixMillis] = {}
+        """When the last task ended with each artifact."""
         self._inputs: dict[tuple[TaskId, Digest], bytes] = {}
         self._addresses: dict[str, UnixMillis] = {}
         self._place: tuple[str, ChainPlace] | None = None
@@ -65,6 +68,7 @@ class MemoryStore:
         self._rechecks: dict[TaskId, RecheckKept] = {}
         self._reputations: dict[StakingId, ReputationKept] = {}
         self._payers: dict[StakingId, PayerKept] = {}
+        self._verdicts: dict[tuple[int, int], VerdictKept] = {}
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None, None]:
@@ -82,6 +86,7 @@ class MemoryStore:
         records.extend([*self._issued.values(), *self._results.values(), *self._steps.values(), *self._held.values()])
         records.extend(part for case in self._evidence.values() for part in case if part is not None)
         records.extend([*self._rechecks.values(), *self._reputations.values(), *self._payers.values()])
+        records.extend(self._verdicts.values())
         records.extend([self._settlement] if self._settlement is not None else [])
         opened = [one for one in self._transactions.values() if not one.settled]
         records.extend(TransactionRequested(one.key, one.call) for one in opened)
@@ -98,6 +103,10 @@ class MemoryStore:
                 known = self._transactions.get(record.key)
                 if known is not None and known.call != record.call:
                     raise ValueError(f"transaction {record.key} is another call already")
+            if isinstance(record, VerdictKept):
+                signed = self._verdicts.get((record.dispute, record.round), record)
+                if signed.verdict != record.verdict:
+                    raise ValueError(f"in dispute {record.dispute} another verdict is signed already")
         for record in records:
             self._write(record)
 
@@ -113,6 +122,7 @@ class MemoryStore:
                 self._awards.setdefault(record.task, []).append(record)
             case TaskDone():
                 self._tasks[record.task] = replace(self._tasks[record.task], done=record)
+                self._ended_at[record.artifact] = record.finished_at
                 self._release(record.task)
             case TaskFailed():
                 self._tasks[record.task] = replace(self._tasks[record.task], failed=record)
@@ -144,6 +154,8 @@ class MemoryStore:
                 self._reputations[record.miner] = record
             case PayerKept():
                 self._payers[record.coordinator] = record
+            case VerdictKept():
+                self._verdicts.setdefault((record.dispute, record.round), record)
             case SettlementRead():
                 self._settlement = _merged(self._settlement, record)
             case TransactionRequested(key=key, call=call):
@@ -216,13 +228,15 @@ class MemoryStore:
         return next((data for (_, named), data in self._inputs.items() if named == digest), None)
 
     async def expire(self, before: UnixMillis) -> int:
-        """Delete artifacts of tasks that ended before this moment, save those of undelivered results."""
+        """Delete artifacts of tasks that ended before this moment, save those of undelivered results, or disputable."""
         self._steps = {key: one for key, one in self._steps.items() if one.kept_at >= before}
-        ended = [stored.done for stored in self._tasks.values() if stored.done is not None]
-        old = {done.artifact for done in ended if done.finished_at < before}
-        gone = (old - {result.artifact for result in self._results.values()}) & self._artifacts.keys()
+        old = {digest for digest, ended_at in self._ended_at.items() if ended_at < before}
+        rechecks = [one for one in self._rechecks.values() if one.may_be_disputed]
+        odd = {drawn.artifact for one in rechecks for drawn in one.drawings if drawn.miner in one.odd}
+        needed = odd | {result.artifact for result in self._results.values()}
+        gone = (old - needed) & self._artifacts.keys()
         for digest in gone:
-            del self._artifacts[digest]
+            del self._artifacts[digest], self._ended_at[digest]
         return len(gone)
 
     async def forget(self, before: UnixMillis) -> None:

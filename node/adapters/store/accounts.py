@@ -1,5 +1,6 @@
 """Reads the accounts of a node out of its store, while the node runs or not, and changes nothing there."""
 
+import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,7 +14,7 @@ from node.adapters.store.schema import MIGRATIONS, schema_version
 from protocol.chain_records import Escrow, Payment, TransactionRequested
 from protocol.errors import ConfigError
 from protocol.records import CaseChanged, EvidenceFound
-from protocol.units import BlockNumber, StakingId, Wei
+from protocol.units import BlockNumber, Digest, StakingId, TaskId, UnixMillis, Wei
 
 Side = Literal["issued", "held"]
 _PARTY: Final = {"issued": "miner", "held": "coordinator"}
@@ -136,3 +137,53 @@ def _days(connection: sqlite3.Connection, side: Side) -> Iterator[DayOfPromises]
     for row in found:
         wei = Wei(settlement.number(row["wei"]))
         yield DayOfPromises(StakingId(settlement.number(row["party"])), row["day"], wei, row["vouchers"])
+
+
+@dataclass(frozen=True, slots=True)
+class Disputable:
+    """A picture that a recheck found to be the odd one, and that its app lets jurors see."""
+
+    task: TaskId
+    """For which it was drawn: the app's, or one that was ordered again."""
+    miner: StakingId
+    planned_at: UnixMillis
+    """When the recheck began."""
+    award: bytes
+    """Encoded ``Award`` message, as it was sent."""
+    result: bytes
+    """Encoded ``Result`` message, as it was received."""
+    capability: bytes
+    """Encoded ``CapabilityUpdate`` of its miner at that time; empty where it is not known."""
+    picture: bytes | None
+    """None where it is gone, or was damaged."""
+
+
+def read_disputable(folder: Path) -> tuple[Disputable, ...]:
+    """Read which pictures a coordinator may report, the newest last; errors as above."""
+    with _reading(folder) as connection:
+        rows = connection.execute(
+            "SELECT d.task, d.miner, d.artifact, d.result, d.capability, r.planned_at, a.award FROM drawings d "
+            "JOIN rechecks r USING (subject) JOIN attempts a ON a.task = d.task AND a.attempt = d.attempt "
+            "WHERE d.odd = 1 AND r.may_be_disputed = 1 AND r.outcome = 'odd_one_out' ORDER BY r.planned_at, d.task"
+        ).fetchall()
+        return tuple(
+            Disputable(
+                task=TaskId(row["task"]),
+                miner=StakingId(settlement.number(row["miner"])),
+                planned_at=UnixMillis(row["planned_at"]),
+                award=row["award"],
+                result=row["result"],
+                capability=row["capability"],
+                picture=_picture(connection, folder, Digest(row["artifact"])),
+            )
+            for row in rows
+        )
+
+
+def _picture(connection: sqlite3.Connection, folder: Path, digest: Digest) -> bytes | None:
+    row = connection.execute("SELECT data FROM artifacts WHERE digest = ?", (digest,)).fetchone()
+    try:
+        data = bytes(row["data"]) if row is not None else (folder / "artifacts" / digest.hex()).read_bytes()
+    except OSError:
+        return None
+    return data if hashlib.sha256(data).digest() == digest else None

@@ -57,9 +57,10 @@ def create(connection: sqlite3.Connection) -> None:
 def write(connection: sqlite3.Connection, record: RecheckKept) -> None:
     """Replace what is known of a recheck; its drawings only become more."""
     connection.execute(
-        "INSERT INTO rechecks (subject, specification, planned_at, due_at, tries, pending, spent, outcome) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subject) DO UPDATE SET due_at = excluded.due_at, "
-        "tries = excluded.tries, pending = excluded.pending, spent = excluded.spent, outcome = excluded.outcome",
+        "INSERT INTO rechecks (subject, specification, planned_at, due_at, tries, pending, spent, outcome, "
+        "may_be_disputed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subject) DO UPDATE SET "
+        "due_at = excluded.due_at, tries = excluded.tries, pending = excluded.pending, spent = excluded.spent, "
+        "outcome = excluded.outcome",
         (
             record.subject,
             record.specification,
@@ -69,13 +70,14 @@ def write(connection: sqlite3.Connection, record: RecheckKept) -> None:
             record.pending,
             record.spent.to_bytes(32, "big"),
             record.outcome,
+            int(record.may_be_disputed),
         ),
     )
     for place, drawing in enumerate(record.drawings):
         connection.execute(
             "INSERT INTO drawings (subject, place, task, attempt, miner, artifact, result, numerics, odd, steps, "
-            "opened) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subject, place) DO UPDATE SET "
-            "odd = excluded.odd, steps = excluded.steps, opened = excluded.opened",
+            "opened, capability) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subject, place) DO UPDATE "
+            "SET odd = excluded.odd, steps = excluded.steps, opened = excluded.opened",
             (
                 record.subject,
                 place,
@@ -88,6 +90,7 @@ def write(connection: sqlite3.Connection, record: RecheckKept) -> None:
                 int(drawing.miner in record.odd),
                 drawing.steps,
                 drawing.opened,
+                drawing.capability,
             ),
         )
 
@@ -120,11 +123,13 @@ def _recheck(connection: sqlite3.Connection, row: sqlite3.Row) -> RecheckKept:
                 numerics=one["numerics"],
                 steps=one["steps"],
                 opened=one["opened"],
+                capability=one["capability"],
             )
             for one in drawn
         ),
         outcome=row["outcome"],
         odd=tuple(_miner(one) for one in drawn if one["odd"]),
+        may_be_disputed=bool(row["may_be_disputed"]),
     )
 
 

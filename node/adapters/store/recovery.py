@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final
 
-from node.adapters.store import evidence, payers, rechecks, settlement, steps, transactions
+from node.adapters.store import disputes, evidence, payers, rechecks, settlement, steps, transactions
 from node.ports import StoredTask
 from protocol.chain_records import SettlementRead
 from protocol.records import (
@@ -23,8 +23,8 @@ from protocol.units import Digest, Epoch, StakingId, TaskId, UnixMillis, Wei
 
 _TASK_COLUMNS: Final = (
     "task, epoch, boot, number, specification, salt, price, detached, idempotency_key, accepted_at, deadline, "
-    "priority, account, input_bytes, collected, done, done_attempt, done_miner, artifact, media_type, receipt, "
-    "generation_ms, acceptance, failed, reason"
+    "priority, account, input_bytes, collected, may_be_disputed, done, done_attempt, done_miner, artifact, "
+    "media_type, receipt, generation_ms, acceptance, failed, reason"
 )
 
 
@@ -49,6 +49,7 @@ def read_all(connection: sqlite3.Connection, recent: UnixMillis, yesterday: Unix
         *rechecks.read(connection, yesterday),
         *rechecks.read_reputations(connection),
         *payers.read(connection),
+        *disputes.read_verdicts(connection),
         *_settlement(connection),
         *transactions.read_requests(connection),
     )
@@ -105,6 +106,7 @@ def _accepted(row: sqlite3.Row) -> TaskAccepted:
         account=row["account"],
         input_bytes=row["input_bytes"],
         collected=bool(row["collected"]),
+        may_be_disputed=bool(row["may_be_disputed"]),
     )
 
 

@@ -3,7 +3,17 @@
 import sqlite3
 from typing import Final, assert_never
 
-from node.adapters.store import evidence, inputs, payers, rechecks, settlement, small_artifacts, steps, transactions
+from node.adapters.store import (
+    disputes,
+    evidence,
+    inputs,
+    payers,
+    rechecks,
+    settlement,
+    small_artifacts,
+    steps,
+    transactions,
+)
 from node.adapters.store.errors import StoreConflict
 from protocol.chain_records import SettlementRead, TransactionRequested, TransactionSettled
 from protocol.records import (
@@ -24,6 +34,7 @@ from protocol.records import (
     TaskAwarded,
     TaskDone,
     TaskFailed,
+    VerdictKept,
     VoucherHeld,
     VoucherIssued,
 )
@@ -101,6 +112,8 @@ def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> No
             rechecks.write_reputation(connection, record)
         case PayerKept():
             payers.write(connection, record)
+        case VerdictKept():
+            disputes.write(connection, record)
         case SettlementRead():
             settlement.write_read(connection, record)
         case TransactionRequested():
@@ -125,8 +138,8 @@ def _write_boot(connection: sqlite3.Connection, record: BootStarted) -> None:
 def _write_accepted(connection: sqlite3.Connection, record: TaskAccepted) -> None:
     connection.execute(
         "INSERT INTO tasks (task, epoch, boot, number, specification, salt, price, detached, idempotency_key, "
-        "accepted_at, deadline, priority, account, input_bytes, collected) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "accepted_at, deadline, priority, account, input_bytes, collected, may_be_disputed) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.task,
             record.epoch,
@@ -143,6 +156,7 @@ def _write_accepted(connection: sqlite3.Connection, record: TaskAccepted) -> Non
             record.account,
             record.input_bytes,
             int(record.collected),
+            int(record.may_be_disputed),
         ),
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from node.adapters.store import evidence, payers, rechecks, steps
+from node.adapters.store import disputes, evidence, payers, rechecks, steps
 from protocol.errors import ConfigError
 
 Migration = Callable[[sqlite3.Connection], None]
@@ -325,6 +325,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     steps.create,
     payers.create,
     _add_acceptance,
+    disputes.create,
 )
 """Function i leads from version i to version i + 1."""
 

@@ -92,6 +92,7 @@ class SqliteStore:
         the last hour; the highest voucher issued to each miner; claims of the last hour and of unsettled results;
         unsettled results; steps of the last day's pictures; the highest voucher held of each coordinator; vouchers that
         contradict each other; rechecks that are not over or were planned within a day, and what is thought of miners;
+        verdicts of ours as a juror;
         what the Settlement contract said; transactions whose outcome was not taken in.
         """
         now = self._clock.now()
@@ -199,11 +200,11 @@ class SqliteStore:
     async def expire(self, before: UnixMillis) -> int:
         """Remove artifacts and steps stored before this moment; give the count of artifacts.
 
-        None goes that an unfinished delivery needs.
+        None goes of ``small_artifacts.NEEDED``.
         """
 
         def remove(connection: sqlite3.Connection) -> int:
-            needed = connection.execute("SELECT artifact FROM results WHERE settled IS NULL")
+            needed = connection.execute(small_artifacts.NEEDED)
             files = self._artifacts.expire(before, frozenset(row["artifact"] for row in needed))
             steps.expire(connection, before)
             return files + small_artifacts.expire(connection, before)

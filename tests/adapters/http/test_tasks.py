@@ -54,6 +54,13 @@ async def test_show__ended_tasks__say_how(serve: Serve):
     assert code_of(await served.http.get(f"/v1/receipts/{bad}")) == (404, "not_found", None)
 
 
+async def test_submit__that_may_be_disputed__is_handed_on_and_no_other(serve: Serve):
+    served = await serve(Workbench(draws=False))
+    await submit(served, may_be_disputed=True)
+    await submit(served)
+    assert [record.may_be_disputed for record in served.desk.accepted.values()] == [True, False]
+
+
 async def test_submit__priority__is_handed_on_and_shown(serve: Serve):
     served = await serve(Workbench(draws=False))
     urgent, usual = await submit(served, priority="high"), await submit(served)

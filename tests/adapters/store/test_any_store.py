@@ -24,7 +24,7 @@ from protocol.chain_records import (
     TransactionRequested,
     TransactionSettled,
 )
-from protocol.records import BootStarted, InputStored, RecheckKept, Record, ResultSettled, TaskAccepted
+from protocol.records import BootStarted, InputStored, RecheckKept, Record, ResultSettled, TaskAccepted, VerdictKept
 from protocol.units import BlockNumber, Digest, UnixMillis, Wei
 from tests.support.clock import HandClock
 from tests.support.networks import ALICE, BOB, row
@@ -49,6 +49,7 @@ from tests.support.records import (
     settlement_read,
     steps_kept,
     task_id,
+    verdict,
 )
 
 
@@ -414,3 +415,38 @@ async def test_persist__input_of_another_digest__raises_and_nothing_is_kept(tmp_
         with pytest.raises(ValueError, match="are not the artifact"):
             await store.persist((task, replace(wrong, data=b"another")))
         assert await store.task(task_id(1)) is None
+
+
+async def test_persist__verdict__is_signed_once_and_comes_back(store: Store):
+    async with store.opened():
+        await store.persist((verdict(7), verdict(7, round_=1, verdict=2), verdict(8, verdict=3)))
+        await store.persist((verdict(7),))
+        with pytest.raises(ValueError, match="signed already"):
+            await store.persist((verdict(7, verdict=2),))
+    async with store.opened():
+        again = [record for record in await store.load() if isinstance(record, VerdictKept)]
+        assert again == [verdict(7), verdict(7, round_=1, verdict=2), verdict(8, verdict=3)]
+
+
+async def test_expire__odd_picture_that_may_be_disputed__stays_as_long_as_its_recheck(store: Store):
+    pictures = [picture(bytes([number]) * 8) for number in range(1, 4)]
+    later = UnixMillis(NOW + 10**9)
+    drawn = [
+        replace(drawing(number, miner=number + 20), artifact=one.digest) for number, one in enumerate(pictures, start=1)
+    ]
+    async with store.opened():
+        await store.persist(tuple(accepted(number) for number in (1, 2, 3)))
+        ended = [done(number, artifact=one.data) for number, one in enumerate(pictures, start=1)]
+        await store.persist((*pictures, *ended))
+        await store.persist(
+            (
+                recheck(1, drawn[0], drawn[1], outcome="odd_one_out", odd=(21,), may_be_disputed=True),
+                recheck(3, drawn[2], outcome="odd_one_out", odd=(23,)),
+            )
+        )
+        await store.expire(later)
+        kept = [await store.artifact(one.digest) for one in pictures]
+        assert kept == [pictures[0].data, None, None], "only that of which the app agreed that jurors see it"
+        await store.forget(later)
+        await store.expire(later)
+        assert await store.artifact(pictures[0].digest) is None

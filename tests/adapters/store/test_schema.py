@@ -40,6 +40,7 @@ from tests.support.records import (
     settlement_read,
     steps_kept,
     task_id,
+    verdict,
 )
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -62,7 +63,7 @@ def unfinished(version: int) -> set[Record]:
     if version >= 5:
         task = replace(task, priority=Priority.HIGH, account="ab" * 16)
     if version >= 7:
-        task = replace(task, input_bytes=len(SOURCE), collected=version >= 9)
+        task = replace(task, input_bytes=len(SOURCE), collected=version >= 9, may_be_disputed=version >= 15)
     result = replace(result, price=Wei(9) if version >= 2 else None)
     voucher = replace(voucher, earned=Wei(5 if version >= 2 else 0))
     known: set[Record] = {
@@ -78,13 +79,16 @@ def unfinished(version: int) -> set[Record]:
     if version >= 3:
         known.add(TransactionRequested("redeem/1", ContractCall("Settlement", "redeem", (7,))))
     if version >= 11:
-        second = drawing(3, miner=8)
+        said = b"said" if version >= 15 else b""
+        first, second = drawing(2, capability=said), drawing(3, miner=8, capability=said)
         if version >= 12:
             second = replace(second, steps="agreed", opened=b"\x01")
             known.add(steps_kept(5))
-        known |= {recheck(2, drawing(2), second, pending=1), reputation()}
+        known |= {recheck(2, first, second, pending=1, may_be_disputed=version >= 15), reputation()}
     if version >= 13:
         known.add(payer())
+    if version >= 15:
+        known.add(verdict())
     if version >= 6:
         known |= {contradicting(), settlement_read(payment(7), escrows=(escrow(),), anew=True)}
     if version >= 10:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from protocol.crypto.envelope import opened_by
 from protocol.crypto.keys import NodeKey
 from protocol.effects import ComparePictures, Effect, Persist, SetTimer
 from protocol.events import (
@@ -30,7 +31,8 @@ from protocol.roles.sampling import RecheckPolicy
 from protocol.stake.lottery import last_slot_ms
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS
 from protocol.units import DAY_MS, BlockNumber, Digest, DurationMs, StakingId, TaskId, UnixMillis, Wei
-from protocol.wire.messages import Award, Decline
+from protocol.wire.codec import WORK_PLACE, decode
+from protocol.wire.messages import Award, CapabilityUpdate, Decline
 from tests.protocol.roles.frames import (
     ALICE_ID,
     BOB_ID,
@@ -482,3 +484,32 @@ def test_on_end__any_picture__speaks_for_its_miner_and_a_failure_for_nobody() ->
     reputation = seat.core.roster.conduct.reputation
     assert reputation.of(ALICE_ID, seat.now).delivered > 0.99
     assert len(reputation) == 1
+
+
+@pytest.mark.parametrize(
+    ("app_agrees", "all_agree", "is_kept"), [(True, False, True), (False, True, True), (False, False, False)]
+)
+def test_on_end__app_or_owner_for_all_apps_agreed__is_kept_with_the_recheck(
+    app_agrees: bool, all_agree: bool, is_kept: bool
+) -> None:
+    seat = RecheckSeat(policy=replace(ALL, all_may_be_disputed=all_agree))
+    seat.hear(TaskSubmitted(1, SPECIFICATION, True, may_be_disputed=app_agrees))
+    (accepted,) = [record for record in seat.kept if isinstance(record, TaskAccepted)]
+    assert accepted.may_be_disputed is app_agrees
+    seat.wait(20)
+    seat.draw(accepted.task, ALICE)
+    planned = seat.last()
+    assert planned.may_be_disputed is is_kept
+    again = RecheckSeat((planned,), policy=ALL)
+    again.wait(20_000)
+    assert again.last().may_be_disputed is is_kept, "also over a restart, whatever the owner says now"
+
+
+def test_on_end__miner_that_said_what_it_draws_in__is_kept_with_its_own_signed_word() -> None:
+    seat = RecheckSeat()
+    task = seat.submit()
+    seat.draw(task, ALICE)
+    (drawn,) = seat.last().drawings
+    said = decode(drawn.capability, WORK_PLACE)
+    assert isinstance(said, CapabilityUpdate)
+    assert opened_by(seat.identity.network_id, said.body, said.signature) == ALICE.address
