@@ -131,10 +131,10 @@ class PortalChain:
 
 @dataclass(frozen=True, slots=True)
 class Slashed:
-    """A slash that two signatures of a node proved."""
+    """A slash that signatures of a node proved, or jurors found."""
 
     reason: str
-    """``two_commitments`` and so on."""
+    """``two_commitments`` and so on, or ``quorum``."""
     why: str
     """The same in a few words."""
     wei: int
@@ -142,7 +142,7 @@ class Slashed:
     at: int
     """Unix seconds, by the chain's time."""
     transaction: str
-    """Hash of the transaction that proved it."""
+    """Hash of the transaction that did it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,7 +262,7 @@ class _Kept(Generic[T]):
 
 
 def _slashed(slash: Slash) -> Slashed:
-    return Slashed(slash.kind.label, slash.why, slash.slashed_wei, slash.at, slash.transaction)
+    return Slashed(slash.reason, slash.why, slash.slashed_wei, slash.at, slash.transaction)
 
 
 def _listed(node: NodeStake, slashes: tuple[Slashed, ...]) -> Listed:

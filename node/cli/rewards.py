@@ -70,7 +70,7 @@ def rewards(
                 "slashes": [
                     {
                         "node": slash.node,
-                        "reason": slash.kind.label,
+                        "reason": slash.reason,
                         "slashed_wei": str(slash.slashed_wei),
                         "at": slash.at,
                         "transaction": slash.transaction,
@@ -112,8 +112,9 @@ def _print_slash(slash: "Slash", now: int) -> None:
     from node.moments import moment
 
     lost = f"lost {format_cai(slash.slashed_wei)} of all stake on it" if slash.slashed_wei else "was jailed"
-    print(f"node {slash.node} {lost}, {moment(slash.at, now)}: its key signed {slash.why}")
-    print(f"  proven by transaction {slash.transaction}")
+    why = slash.why if slash.kind is None else f"its key signed {slash.why}"
+    print(f"node {slash.node} {lost}, {moment(slash.at, now)}: {why}")
+    print(f"  {'by' if slash.kind is None else 'proven by'} transaction {slash.transaction}")
 
 
 def _print(who: str, held: "list[Position]", waiting: "list[Unbonding]", balance: int, now: int) -> None:

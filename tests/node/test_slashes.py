@@ -7,7 +7,7 @@ import pytest
 
 from node.adapters.chain.answers import CallRefused
 from node.adapters.chain.rpc import JsonRpc
-from node.slashes import MAY_CHANGE, PROVEN_SLASHED, SlashLog, slashes_of
+from node.slashes import MAY_CHANGE, PROVEN_SLASHED, QUORUM_SLASHED, SlashLog, slashes_of
 from node.wallet import Wallet
 from protocol.errors import Unavailable
 from protocol.justice.evidence import Kind
@@ -24,6 +24,13 @@ def event(block: int, node: int, *, kind: int = Kind.TWO_AWARDS, wei: int = 7, f
         "blockNumber": hex(block),
         "transactionHash": "0x" + bytes([fork, *block.to_bytes(31, "big")]).hex(),
     }
+
+
+def found_by_jurors(block: int, node: int, dispute: int, *, wei: int = 7) -> dict[str, Any]:
+    """A ``QuorumSlashed`` of one node: amount, basis points, reporter."""
+    words = "".join(f"{word:064x}" for word in (wei, 200, 3))
+    topics = [QUORUM_SLASHED, f"0x{node:064x}", f"0x{dispute:064x}"]
+    return event(block, node) | {"topics": topics, "data": "0x" + words}
 
 
 class Node:
@@ -45,7 +52,9 @@ class Node:
             raise CallRefused(method, -32005, "query exceeds max range")
         self.ranges.append((first, last))
         wanted = where["topics"]
-        assert wanted[0] == PROVEN_SLASHED
+        assert wanted[0] == [PROVEN_SLASHED, QUORUM_SLASHED]
+        contracts = NETWORK.contracts
+        assert [one.lower() for one in where["address"]] == [contracts.slashing.lower(), contracts.disputes.lower()]
         named = wanted[1] if len(wanted) > 1 else None
         return [
             one
@@ -90,8 +99,17 @@ async def test_read__kind_of_a_later_release__is_passed_over() -> None:
 
 
 async def test_read__what_is_no_such_event__is_unavailable() -> None:
-    with pytest.raises(Unavailable, match="not the Slashing contract's"):
+    with pytest.raises(Unavailable, match="not of a slash"):
         await SlashLog().read(wallet_at(Node(event(20, 1) | {"topics": ["0x" + "00" * 32]})))
+
+
+async def test_read__found_by_jurors__says_so_and_in_which_dispute() -> None:
+    node, log = Node(event(20, 1), found_by_jurors(21, 2, 5, wei=9)), SlashLog()
+    await log.read(wallet_at(node))
+    proven, found = log.found
+    assert (proven.reason, proven.dispute) == ("two_awards", 0)
+    assert (found.reason, found.node, found.slashed_wei, found.dispute, found.at) == ("quorum", 2, 9, 5, 42)
+    assert found.why == "jurors of dispute 5 found its picture wrong"
 
 
 async def test_slashes_of__some_nodes__are_theirs_alone() -> None:

@@ -1,4 +1,4 @@
-"""The events of one contract, read by ranges of blocks as long as the chain node takes."""
+"""The events of contracts, read by ranges of blocks as long as the chain node takes."""
 
 from collections.abc import AsyncGenerator, Sequence
 
@@ -8,13 +8,13 @@ from protocol.errors import Unavailable
 
 
 async def read_logs(
-    rpc: JsonRpc, contract: str, first: int, last: int, *, chunk: int, topics: Sequence[Json] = ()
+    rpc: JsonRpc, contract: str | Sequence[str], first: int, last: int, *, chunk: int, topics: Sequence[Json] = ()
 ) -> AsyncGenerator[tuple[int, list[Json]]]:
     """Read the events of these blocks by parts, each with the block after it. Who may stop in the middle closes it.
 
     Args:
         rpc: The chain node.
-        contract: Its address, ``0x…``.
+        contract: Its address, ``0x…``, or those of several.
         first: The first block.
         last: The last one.
         chunk: Blocks asked for at once; a quarter of it where the chain node refuses.
@@ -24,7 +24,8 @@ async def read_logs(
         Unavailable: The chain node does not answer, or with what is no list of events.
         CallRefused: It refuses a single block.
     """
-    wanted: dict[str, Json] = {"address": contract} | ({"topics": list(topics)} if topics else {})
+    address: Json = contract if isinstance(contract, str) else list(contract)
+    wanted: dict[str, Json] = {"address": address} | ({"topics": list(topics)} if topics else {})
     while first <= last:
         end = min(last, first + chunk - 1)
         try:
