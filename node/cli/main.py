@@ -19,6 +19,7 @@ from node.cli.config import config_commands
 from node.cli.contracts import contract_commands
 from node.cli.demo import demo
 from node.cli.devnet import devnet
+from node.cli.dispute import dispute_commands
 from node.cli.doctor import doctor
 from node.cli.earnings import earnings, spend
 from node.cli.escrow import escrow_commands
@@ -98,6 +99,7 @@ app.command(rich_help_panel=NODES)(doctor)
 app.command(rich_help_panel=NODES)(earnings)
 app.command(rich_help_panel=NODES)(spend)
 app.add_typer(evidence_commands, name="evidence", rich_help_panel=NODES)
+app.add_typer(dispute_commands, name="dispute", rich_help_panel=NODES)
 app.add_typer(key_commands, name="key", rich_help_panel=NODES)
 app.add_typer(apikey_commands, name="apikey", rich_help_panel=NODES)
 app.add_typer(bench_commands, name="bench", rich_help_panel=NODES)
