@@ -21,14 +21,17 @@ from node.content_policy import refusal_of
 from node.control import Control
 from node.desk import TaskDesk
 from node.desk_ports import OfferedModel, Waiting
+from node.dispute_ports import DisputePorts
 from node.door import build_doorkeeper, stop_when_drained
 from node.driver import Driver
+from node.evidence_desk import open_evidence_desk
 from node.figures import figures
 from node.gateway import Drain, access_of, build_portal, serve_apps
 from node.journal import StructuredJournal
 from node.live_network import LiveView
 from node.miner_engine import build_miner_engine
-from node.policies import proof_policy, recheck_policy, redeem_policy
+from node.own_disputes import own_disputes
+from node.policies import dispute_policy, proof_policy, recheck_policy, redeem_policy
 from node.ports import Clock, Journal, Ports, Reach
 from node.recording import RecordedSink, Recorder
 from node.settings import NodeRole, Settings
@@ -100,6 +103,7 @@ ROLES: Final[Mapping[NodeRole, RoleSpec]] = {
             wei_of(settings.coordinator.escrow_low_cai),
             proof_policy(settings),
             recheck_policy(settings),
+            dispute_policy(settings),
         ),
         has_gateway=True,
     ),
@@ -112,6 +116,7 @@ ROLES: Final[Mapping[NodeRole, RoleSpec]] = {
             redeem_policy(settings),
             refusal_of(settings.miner.refused_words),
             proof_policy(settings),
+            dispute_policy(settings),
         ),
         has_engine=True,
     ),
@@ -228,8 +233,9 @@ def real_ports(
         recorder,
     )
     engine = build_miner_engine(settings, catalog, clock, journal) if ROLES[settings.role].has_engine else None
-    pictures = ChildComparer() if ROLES[settings.role].has_gateway else None
-    return Ports(transport, chain, store, engine, clock, journal, UnixControl(settings.data), pictures)
+    pictures = ChildComparer() if ROLES[settings.role].is_registered else None
+    disputes = DisputePorts(transport, chain) if ROLES[settings.role].is_registered else None
+    return Ports(transport, chain, store, engine, clock, journal, UnixControl(settings.data), pictures, disputes)
 
 
 def _recorder(settings: Settings, clock: Clock, journal: Journal) -> Recorder | None:
@@ -263,7 +269,8 @@ async def run_with(
             desk = _desk(core, ports)
             live = LiveView(core, ports.journal, ports.clock)
         hears = live.heard if live is not None else None
-        driver = Driver(core, ports if live is None else replace(ports, journal=live), desk, hears)
+        fetch = open_evidence_desk(core, ports, settings.data)
+        driver = Driver(core, ports if live is None else replace(ports, journal=live), desk, hears, fetch)
         if desk is not None:
             desk.connect(driver.post)
         if recorder is not None:
@@ -311,14 +318,27 @@ async def run_with(
             refused = core.refused if isinstance(core, MinerCore) else None
             counted = partial(figures, journal.registry)
             miners = partial(standings, core, ports.clock) if isinstance(core, CoordinatorCore) else None
-            payers_of = partial(payers, core, ports.clock) if isinstance(core, MinerCore) else None
             control = Control(
-                lambda: described(describe()), doorkeeper, ports.engine, refused, counted, miners, payers_of
+                lambda: described(describe()),
+                doorkeeper,
+                ports.engine,
+                refused,
+                counted,
+                miners,
+                coordinators=partial(payers, core, ports.clock) if isinstance(core, MinerCore) else None,
+                disputes=_disputes_of(core),
             )
             await nursery.start(ports.control.run, control.answer)
         journal.note(NoteName.NODE_READY, role=settings.role.value, peer=info.peer_id)
         nursery.start_soon(_note_stopping, journal)
         task_status.started(info)
+
+
+def _disputes_of(core: Core) -> Callable[[], list[dict[str, object]]] | None:
+    """Give what tells of the disputes of a registered node."""
+    if isinstance(core, CoordinatorCore):
+        return partial(own_disputes, core.disputing)
+    return partial(own_disputes, core.jury.disputing) if isinstance(core, MinerCore) else None
 
 
 def described(info: NodeInfo) -> dict[str, object]:

@@ -25,6 +25,7 @@ class Control:
         figures: Callable[[], Mapping[str, float]] | None = None,
         miners: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
         coordinators: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
+        disputes: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
         """Know the node.
 
@@ -36,6 +37,7 @@ class Control:
             figures: Gives what it counts, by name.
             miners: What it thinks of the miners that work for it, if it is a coordinator.
             coordinators: What it thinks of the coordinators that it works for, if it is a miner.
+            disputes: In which it has a part, if it is registered.
         """
         self._describe = describe
         self._doorkeeper = doorkeeper
@@ -44,6 +46,7 @@ class Control:
         self._figures = figures
         self._miners = miners
         self._coordinators = coordinators
+        self._disputes = disputes
 
     async def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Do what is asked, and say how the node stands then.
@@ -94,4 +97,6 @@ class Control:
             said["miners"] = list(self._miners())
         if self._coordinators is not None:
             said["coordinators"] = list(self._coordinators())
+        if self._disputes is not None:
+            said["disputes"] = list(self._disputes())
         return said

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, assert_never, final
 import trio
 
 from node.desk import TaskDesk
+from node.evidence_desk import Fetch, fetch_nothing
 from node.ports import Ports
 from node.timers import Timers
 from protocol.chain_records import TransactionRequested
@@ -25,6 +26,7 @@ from protocol.effects import (
     Connect,
     Deliver,
     Effect,
+    FetchBundle,
     FindProviders,
     Judge,
     Lane,
@@ -96,6 +98,7 @@ class Driver:
         ports: Ports,
         desk: TaskDesk | None = None,
         hears: Callable[[GossipMessage], None] | None = None,
+        fetch: Fetch = fetch_nothing,
     ) -> None:
         """Connect a core with its ports.
 
@@ -104,6 +107,7 @@ class Driver:
             ports: The world.
             desk: Where apps hand tasks in, of a coordinator.
             hears: Told of each message of gossip that is accepted, before the core is; never waits and never raises.
+            fetch: Fetches evidence for a juror.
         """
         self._core = core
         self._transport = ports.transport
@@ -113,6 +117,7 @@ class Driver:
         self._pictures = ports.pictures
         self._desk = desk
         self._hears = hears
+        self._fetch = fetch
         self._clock = ports.clock
         self._journal = ports.journal
         self._timers = Timers(ports.clock)
@@ -322,6 +327,8 @@ class Driver:
                 nursery.start_soon(self._send_input, effect)
             case ComparePictures():
                 nursery.start_soon(self._compare, effect)
+            case FetchBundle():
+                nursery.start_soon(self._fetch, effect, self)
             case Judge(peer=peer, offence=offence, rule=rule):
                 self._transport.judge_peer(peer, offence, rule)
             case Connect(peer=peer):

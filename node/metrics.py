@@ -91,6 +91,13 @@ _REASONS: Final[Mapping[NoteName, tuple[str, str, str]]] = {
     NoteName.EVIDENCE_PROVEN: ("cuckoo_proofs", "reason", "Slashes that this node's evidence brought about, by kind"),
     NoteName.EVIDENCE_WAITS: ("cuckoo_evidence_waiting", "reason", "Times that evidence was not shown, by reason"),
     NoteName.EVIDENCE_SETTLED: ("cuckoo_evidence_settled", "reason", "Evidence that ended without a proof of ours"),
+    NoteName.DISPUTE_ENDED: ("cuckoo_disputes", "reason", "Disputes with a part of this node, by how they ended"),
+    NoteName.DISPUTE_CALLED: ("cuckoo_dispute_calls", "reason", "Steps of disputes that this node sent, by function"),
+    NoteName.DISPUTE_CALL_FAILED: ("cuckoo_dispute_calls_failed", "reason", "And those without effect, by reason"),
+    NoteName.DISPUTE_WAITS: ("cuckoo_disputes_waiting", "reason", "Times that a step was not sent, by reason"),
+    NoteName.VERDICT_SIGNED: ("cuckoo_verdicts", "verdict", "What this node found as a juror"),
+    NoteName.BUNDLE_REFUSED: ("cuckoo_bundles_refused", "reason", "Evidence not shown, or that proves nothing"),
+    NoteName.BUNDLE_MISSING: ("cuckoo_bundles_missing", "reason", "Times that a reporter showed a juror nothing"),
 }
 """Note -> (counter, label and field of the note, help)."""
 
@@ -103,6 +110,7 @@ _EVENTS: Final[Mapping[NoteName, tuple[str, str]]] = {
     NoteName.STORE_FULL: ("cuckoo_store_full", "Times that the disk was full and this node waited for space"),
     NoteName.PEER_BANNED: ("cuckoo_bans", "Peers banned for a while"),
     NoteName.ESCROW_LOW: ("cuckoo_escrow_warnings", "Times that little of the escrow was left to promise"),
+    NoteName.BUNDLE_SHOWN: ("cuckoo_bundles_shown", "Times that evidence was shown to a juror"),
     NoteName.PAYMENT_SEEN: ("cuckoo_payments", "Payments to or from this node on the chain"),
     NoteName.GAS_LOW: ("cuckoo_gas_warnings", "Times that the gas account could pay for few transactions only"),
     NoteName.RECORD_STOPPED: ("cuckoo_record_stops", "Times that the record of gossip stopped"),

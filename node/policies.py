@@ -2,6 +2,7 @@
 
 from node.amounts import wei_of, wei_of_gwei
 from node.settings import Settings
+from protocol.roles.disputing import DisputePolicy
 from protocol.roles.prosecution import ProofPolicy
 from protocol.roles.redeeming import RedeemPolicy
 from protocol.roles.sampling import RecheckPolicy
@@ -30,6 +31,16 @@ def proof_policy(settings: Settings) -> ProofPolicy:
     )
 
 
+def dispute_policy(settings: Settings) -> DisputePolicy:
+    """Say what a node does about disputes."""
+    section = settings.disputes
+    return DisputePolicy(
+        takes_part=section.take_part and settings.chain.gas_keystore is not None,
+        gas_price=wei_of_gwei(section.gas_gwei),
+        per_day=section.calls_per_day,
+    )
+
+
 def recheck_policy(settings: Settings) -> RecheckPolicy | None:
     """Say how much a coordinator looks after its miners; None for not at all."""
     section = settings.coordinator
@@ -44,4 +55,5 @@ def recheck_policy(settings: Settings) -> RecheckPolicy | None:
         daily_limit=wei_of(section.recheck_daily_limit_cai),
         pause=DurationMs(int(section.recheck_pause_days * DAY_MS)),
         must_open=section.recheck_must_open,
+        all_may_be_disputed=settings.disputes.apps_have_agreed,
     )

@@ -12,7 +12,9 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import trio
 
+from node.dispute_ports import DisputePorts
 from node.engine_report import EngineReport
+from node.picture_port import PictureComparer as PictureComparer
 from protocol.chain_records import ChainPlace, ChainStep, SettlementRead, Transaction
 from protocol.crypto.publication import Publication
 from protocol.effects import Lane, Offence, StartJob
@@ -299,17 +301,6 @@ class ChainStore(Protocol):
         ...
 
 
-class PictureComparer(Protocol):
-    """Who looks at finished pictures."""
-
-    async def apart(self, one: bytes, other: bytes) -> int | None:
-        """Give how far apart two files look (parts per million), ``UNREADABLE`` where one shows no picture.
-
-        None where that could not be found out. Never raises for what a remote party sent.
-        """
-        ...
-
-
 class Store(ChainStore, Protocol):
     """Durable memory of one node."""
 
@@ -354,7 +345,10 @@ class Store(ChainStore, Protocol):
         ...
 
     async def expire(self, before: UnixMillis) -> int:
-        """Delete artifacts stored before this moment, save those of undelivered results; gives how many."""
+        """Delete artifacts stored before this moment; gives how many.
+
+        Those of undelivered results stay, and odd ones of rechecks whose task may be disputed.
+        """
         ...
 
     async def forget(self, before: UnixMillis) -> None:
@@ -397,3 +391,5 @@ class Ports:
     """None where nobody is to reach the node but through the network."""
     pictures: PictureComparer | None = None
     """None where nothing is drawn again: no comparison is asked for."""
+    disputes: DisputePorts | None = None
+    """None where no evidence is shown or asked for."""

@@ -11,8 +11,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from node.dispute_settings import DisputesSection
+from node.setting_section import Section as Section
 from node.setting_types import (
     BootstrapAddress,
     EthereumAddress,
@@ -39,12 +41,6 @@ class NodeRole(StrEnum):
     BOOTSTRAP = "bootstrap"
     COORDINATOR = "coordinator"
     MINER = "miner"
-
-
-class Section(BaseModel):
-    """Base of the sections: immutable, strictly typed, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
 @final
@@ -367,6 +363,7 @@ class Settings(Section):
     engine: EngineSection = EngineSection()
     miner: MinerSection = MinerSection()
     coordinator: CoordinatorSection = CoordinatorSection()
+    disputes: DisputesSection = DisputesSection()
     content: ContentSection = ContentSection()
     record: RecordSection = RecordSection()
     metrics: MetricsSection = MetricsSection()

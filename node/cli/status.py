@@ -104,6 +104,11 @@ def _show_node(folder: Path, *, as_json: bool) -> None:
         show_service(said)
     for coordinator, why in said.get("refused", {}).items():
         print(f"  refused   coordinator {coordinator} gets no work: {why}")
+    for dispute in said.get("disputes", ()):
+        from node.own_command import with_shown_command
+        from node.own_disputes import in_words as dispute_in_words
+
+        print(f"  {with_shown_command(dispute_in_words(dispute))}")
     if said.get("miners") or said.get("coordinators"):
         from node.standings import in_words, payer_in_words
 

@@ -44,6 +44,7 @@ from protocol.roles.awarding import Awarding
 from protocol.roles.collecting import NOT_TAKEN, Collecting
 from protocol.roles.core import Core, Identity
 from protocol.roles.discovery import Discovery
+from protocol.roles.disputing import DisputePolicy, Disputing
 from protocol.roles.intake import Intake
 from protocol.roles.offering import Offering
 from protocol.roles.prosecution import TIMER as PROVE
@@ -86,6 +87,7 @@ class CoordinatorCore(Core):
         escrow_low: Wei = Wei(0),
         prove: ProofPolicy | None = None,
         rechecks: RecheckPolicy | None = None,
+        disputes: DisputePolicy | None = None,
     ) -> None:
         """Start empty.
 
@@ -95,9 +97,11 @@ class CoordinatorCore(Core):
             escrow_low: Below what an escrow that covers no more is warned of (wei).
             prove: What is done about evidence.
             rechecks: How many tasks are drawn again to see what they are worth; without it none are.
+            disputes: What is done about disputes.
         """
         super().__init__(identity)
         self._prosecution = Prosecution(self, prove or ProofPolicy())
+        self.disputing = Disputing(self, disputes or DisputePolicy())
         self.roster = Roster()
         self._tasks: dict[TaskId, Task] = {}
         self._settlement = Settlement(self, self._tasks, escrow_low)
@@ -124,6 +128,7 @@ class CoordinatorCore(Core):
 
     def on_event(self, event: Event) -> None:  # noqa: C901  # one line for each event reads best as one match
         """Take one event."""
+        self.disputing.hear(event)
         match event:
             case Restored():
                 self._on_restored(event)
@@ -216,9 +221,8 @@ class CoordinatorCore(Core):
     def _on_cancelled(self, task_id_: TaskId) -> None:
         """End a task that its app no longer wants; this reaches the GPU."""
         task = self._tasks.get(task_id_)
-        if task is None:
-            return
-        self._end(task, "cancelled", "cancelled")
+        if task is not None:
+            self._end(task, "cancelled", "cancelled")
 
     def _end(self, task: Task, reason: str, closure: ClosureReason) -> None:
         """Fail a task in whatever state: its claims are answered, its miner stops, and everybody hears of it."""
@@ -396,5 +400,3 @@ class CoordinatorCore(Core):
             case "deadline":
                 self._assignment.on_deadline(task)
                 self._end(task, "deadline", "failed")
-            case _:
-                pass

@@ -39,6 +39,8 @@ from protocol.roles.announcing import Announcing
 from protocol.roles.claiming import Claiming
 from protocol.roles.core import Core, Identity
 from protocol.roles.discovery import Discovery
+from protocol.roles.disputing import DisputePolicy
+from protocol.roles.jury import Jury
 from protocol.roles.look_ahead import look_ahead
 from protocol.roles.prosecution import TIMER as PROVE
 from protocol.roles.prosecution import ProofPolicy, Prosecution
@@ -75,6 +77,7 @@ class MinerCore(Core):
         redeem: RedeemPolicy | None = None,
         refuses: Refuses = refuses_nothing,
         prove: ProofPolicy | None = None,
+        disputes: DisputePolicy | None = None,
     ) -> None:
         """Start empty.
 
@@ -86,6 +89,7 @@ class MinerCore(Core):
             redeem: When we are paid out.
             refuses: Its owner's rule of what is not drawn here, asked of each awarded specification.
             prove: What is done about evidence.
+            disputes: What is done about disputes.
         """
         super().__init__(identity)
         self._blocked = blocked
@@ -107,6 +111,7 @@ class MinerCore(Core):
         self._claiming = Claiming(self, price_floor, blocked, self._working)
         self._claiming.streams, self._claiming.connected = self._streams, self._connected
         self._announcing = Announcing(self, self._serving, self._streams, self._refuses, self._free)
+        self.jury = Jury(self, disputes, self._connected, self._serving, self._working, self._claiming, refuses)
         self._search = Discovery(coordinator_key(identity.network), identity.key.peer_id)
         self._saved: tuple[Record, ...] | None = None
 
@@ -117,6 +122,7 @@ class MinerCore(Core):
                 return  # no place came or went, and nothing is due: as it is with most of what is gossiped
             self._use_capacity()
             return
+        self.jury.hear(event)
         match event:
             case StreamReceived(peer=peer, data=data):
                 self._on_stream(peer, data)
@@ -164,12 +170,13 @@ class MinerCore(Core):
     def _use_capacity(self) -> None:
         """After any event: claim what there is room for; tell coordinators when places came back or stay away."""
         ahead, places = look_ahead(self._serving.models.values()), self._serving.places
-        is_free = self._claiming.fill(places, self._working.busy(), ahead) < places
+        is_free = self._claiming.fill(places, self.jury.busy(), ahead) < places
+        self.jury.look_for_work()
         self._announcing.consider(is_free, lambda: self._claiming.expected_ms(self._serving.models))
 
     def _free(self) -> int:
         """Count the places that nobody has, nor may have when our claims are answered."""
-        return max(self._serving.places - self._working.busy() - self._claiming.outstanding(), 0)
+        return max(self._serving.places - self.jury.busy() - self._claiming.outstanding(), 0)
 
     def _on_chain_news(self, event: SettlementSeen | TxConfirmed | TxFailed) -> None:
         """Escrows or payments changed: other offers may be covered, and other coordinators refused."""
@@ -342,6 +349,7 @@ class MinerCore(Core):
         if event.give_back:
             self._claiming.void()
             self._working.give_back("paused")
+            self.jury.give_back()
         if event.is_open is not self._serving.is_open:
             self._serving.is_open = event.is_open
             self._claiming.look_anew()
@@ -351,7 +359,7 @@ class MinerCore(Core):
         """Say what is promised and not ended: while anything is, the device is needed."""
         working = self._working
         return MinerLoad(
-            self._serving.is_open, self._claiming.outstanding(), working.busy(), working.delivering.undelivered()
+            self._serving.is_open, self._claiming.outstanding(), self.jury.busy(), working.delivering.undelivered()
         )
 
     def _refuses(self, coordinator: StakingId) -> bool:

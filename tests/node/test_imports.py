@@ -108,7 +108,7 @@ MAY_IMPORT = {
     "node/adapters/engine": {"trio", "msgpack", "pydantic", "node.engine_report", "node.child_environment"},
     "node/adapters/http": {"trio", "pydantic", "fastapi", "starlette", "hypercorn", "h11", "prometheus_client"}
     | {"node.desk_ports", "node.portal_ports", "node.app_keys"},
-    "node/adapters/libp2p": {"trio", "libp2p", "multiaddr", "base58", "google"},
+    "node/adapters/libp2p": {"trio", "libp2p", "multiaddr", "base58", "google", "node.dispute_ports"},
     "node/adapters/memory": {"trio"},
     "node/adapters/pictures": {"trio", "node.child_environment"},
     "node/adapters/review": {"trio", "httpx", "node.child_environment"},
@@ -160,6 +160,8 @@ MAY_ALSO_IMPORT = {
     "node/adapters/engine/memory.py": {"torch"},
     "node/adapters/engine/layout.py": {"torch"},
     "node/cli/evidence.py": {"node.adapters.store"},
+    "node/cli/dispute.py": {"node.adapters.store"},
+    "node/dispute_view.py": {"node.adapters.chain"},
     "node/cli/status.py": {"node.adapters.control"},
     "node/cli/miner.py": {"node.adapters.control"},
     "node/cli/demo.py": {"node.adapters.system"},

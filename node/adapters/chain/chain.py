@@ -6,6 +6,7 @@ from typing import Final, final
 import trio
 
 from node.adapters.chain.answers import CallRefused, quantity, shown
+from node.adapters.chain.disputes import DisputeReader
 from node.adapters.chain.fees import GWEI
 from node.adapters.chain.follower import Follower
 from node.adapters.chain.outcomes import Outcomes
@@ -23,7 +24,7 @@ from protocol.justice.evidence import Evidence
 from protocol.notes import NoteName
 from protocol.params import Params
 from protocol.stake.epoch import beacon_cutoff, epoch_at, table_cutoff
-from protocol.units import CAI, Address, BlockNumber, Epoch, Role, StakingId, UnixMillis, Wei
+from protocol.units import CAI, Address, BlockNumber, Digest, Epoch, Role, StakingId, UnixMillis, Wei
 
 MINIMUM_STAKE: Final = "0x" + keccak256(b"minimum_stake(uint8)")[:4].hex()
 """Call data of its `minimum_stake`, less the role."""
@@ -91,6 +92,7 @@ class StakingChain:
         """
         self._own = own
         self._settlement: SettlementReader | None = None
+        self._disputes: DisputeReader | None = None
         self._store = store
         self._gas_key = gas_key
         self._outcomes = Outcomes(store, journal)
@@ -123,6 +125,7 @@ class StakingChain:
             self._settlement = SettlementReader(
                 rpc, settings.staking, settings.start_block, settings.chain_id, self._store
             )
+            self._disputes = DisputeReader(rpc, settings.staking)
             pause = settings.poll_s
             pause = await self._try_step(rpc, follower, watch, sink, registered, pause)
             while not self._next_epoch:
@@ -208,6 +211,7 @@ class StakingChain:
             self._seen = head
             await sink.post(BlockSeen(head.number, head.timestamp))
         await self._post_settlement(follower, head, sink)
+        await self._post_disputes(follower, head, sink)
         await watch.leave_if_behind()
         await self._check_events(rpc, follower, watch, head)
 
@@ -243,6 +247,25 @@ class StakingChain:
         table = follower.history.table_at(head.number)
         own = table.by_address.get(self._own)
         await self._settlement.step(own, table, confirmed, sink, follower.block(confirmed))
+
+    async def _post_disputes(self, follower: Follower, head: Header, sink: EventSink) -> None:
+        """Post the disputes of the newest confirmed block in which this node has a part."""
+        confirmed = BlockNumber(max(head.number - self._settings.confirmations + 1, self._settings.start_block))
+        if self._own is not None and self._disputes is not None:
+            await self._disputes.step(follower.history.table_at(head.number).by_address.get(self._own), confirmed, sink)
+
+    async def signing_ids(self, keys: tuple[Address, ...]) -> tuple[StakingId | None, ...]:
+        """Say for which nodes signatures of these keys count now; see ``node.dispute_ports.DisputeChain``."""
+        return await self._asked_of_disputes().signing_ids(keys)
+
+    async def shown_to(self, dispute: int, reporter: StakingId, juror: StakingId) -> Digest | None:
+        """Give the digest of what a juror may see; see ``node.dispute_ports.DisputeChain``."""
+        return await self._asked_of_disputes().shown_to(dispute, reporter, juror)
+
+    def _asked_of_disputes(self) -> DisputeReader:
+        if self._disputes is None:
+            raise Unavailable("the chain is not followed yet")
+        return self._disputes
 
     async def _post_epochs(self, rpc: JsonRpc, follower: Follower, head: Header, sink: EventSink) -> None:
         """Post every epoch up to the next that is fixed and was not posted; those long past are skipped."""

@@ -16,6 +16,7 @@ from libp2p.tools.anyio_service import background_trio_service
 from node.adapters.libp2p.artifacts import Artifacts
 from node.adapters.libp2p.autonat import AutoNat
 from node.adapters.libp2p.budget import Budgets
+from node.adapters.libp2p.bundles import Bundles
 from node.adapters.libp2p.dht import OverlayDht
 from node.adapters.libp2p.dialling import Dialler
 from node.adapters.libp2p.discovery import Discovery
@@ -39,10 +40,11 @@ from node.adapters.libp2p.relay_service import RelayService
 from node.adapters.libp2p.settings import AddressBook, OverlaySettings, check, check_ports_free
 from node.adapters.libp2p.submits import Submits
 from node.adapters.libp2p.work import WorkStreams
+from node.dispute_ports import BundleFace
 from node.ports import AppFace, Clock, EventSink, Gatekeeper, GossipRecorder, Journal, Reach, Ready
 from protocol.crypto.keys import NodeKey
 from protocol.effects import Lane, Offence
-from protocol.errors import ConfigError
+from protocol.errors import ConfigError, Unavailable
 from protocol.notes import NoteName
 from protocol.params import MAX_MESSAGE_BYTES
 from protocol.stake.standing import Standing
@@ -71,7 +73,9 @@ class _Parts:
         work: WorkStreams,
         artifacts: Artifacts,
         discovery: Discovery,
+        bundles: Bundles,
     ) -> None:
+        self.bundles = bundles
         self.peers = peers
         self.dialler = dialler
         self.pubsub = pubsub
@@ -119,6 +123,7 @@ class OverlayTransport:
         self._closing = False
         self._parts: _Parts | None = None
         self._app_face: AppFace | None = None
+        self._bundle_face: BundleFace | None = None
         self._early: list[Callable[[], None]] = []
         self._subscriptions, self._to_subscribe = trio.open_memory_channel[str](MAX_SUBSCRIPTIONS)
 
@@ -211,6 +216,7 @@ class OverlayTransport:
                 autonat = AutoNat(host, peers, self._journal)
                 artifacts = Artifacts(host, peers, dialler, gatekeeper, sink, self._journal, nursery)
                 Submits(host, peers, lambda: self._app_face)
+                bundles = Bundles(host, peers, dialler, lambda: self._bundle_face)
                 async with host.run(listen_addrs=self._settings.listen):
                     self._require_listening(host)
                     remember_addresses(host, circuits.told)
@@ -224,7 +230,7 @@ class OverlayTransport:
 
                     circuits.on_changed = addresses_changed
                     tell_addresses()
-                    self._parts = _Parts(peers, dialler, pubsub, work, artifacts, discovery)
+                    self._parts = _Parts(peers, dialler, pubsub, work, artifacts, discovery, bundles)
                     nursery.start_soon(peers.run)
                     nursery.start_soon(dht.run)
                     nursery.start_soon(dialler.run)
@@ -330,6 +336,16 @@ class OverlayTransport:
     def serve_apps(self, face: AppFace) -> None:
         """Let apps in from now on."""
         self._app_face = face
+
+    def serve_bundles(self, face: BundleFace) -> None:
+        """Let jurors ask for evidence from now on."""
+        self._bundle_face = face
+
+    async def fetch_bundle(self, peer: PeerId, dispute: int, evidence: Digest) -> bytes:
+        """Ask a reporter for its evidence; see ``node.dispute_ports.BundleTransport``."""
+        if self._parts is None:
+            raise Unavailable("not_running")
+        return await self._parts.bundles.fetch(peer, dispute, evidence)
 
     def provide(self, key: str) -> None:
         """Announce ourselves under the key in the DHT, now and again before the record expires."""

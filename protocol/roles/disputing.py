@@ -1,0 +1,230 @@
+"""Brings disputes on in which a node has a part: as reporter, accused or juror. Shared by coordinators and miners.
+
+Whatever anybody may call is called here once for each state of a dispute, by whoever's turn it is: the reporter at
+once, the accused some blocks later, jurors after these. An outcome that changes nothing is tried again ever more
+rarely. What was asked for is on disk as a transaction of its own name, so that a restart asks for the same.
+Spec: SPEC.md §12.10.
+"""
+
+from dataclasses import dataclass
+from typing import Final, final
+
+from protocol.chain_records import Confirmed, ContractCall
+from protocol.events import DisputesSeen, Event, Restored, TxConfirmed, TxFailed
+from protocol.justice.dispute import DisputeSeen, Seat, Status, Step, due_step, state_name, step_call, vote_call
+from protocol.notes import NoteName
+from protocol.records import VerdictKept
+from protocol.roles.core import Core
+from protocol.units import DAY_MS, BlockNumber, StakingId, UnixMillis, Wei
+from protocol.wire.statements import VerdictStatement
+
+KEY: Final = "dispute/"
+"""What the keys of these transactions begin with."""
+ACCUSED_TURN: Final = 4
+"""Blocks for which the accused leaves a step to the reporter."""
+JUROR_TURN: Final = 8
+"""Blocks for which jurors leave it to both; each one up to 14 more, so that they do not all pay for the same."""
+JUROR_TURNS: Final = 8
+FIRST_PAUSE: Final = 4
+"""Blocks after a call that came to nothing before it is tried again; doubled each time, up to ``LAST_PAUSE``."""
+LAST_PAUSE: Final = 1024
+TELL_AGAIN_MS: Final = 3_600_000
+"""How often (ms) a node says why it does not act."""
+
+
+@dataclass(frozen=True, slots=True)
+class DisputePolicy:
+    """What one operator wants done about disputes."""
+
+    takes_part: bool = False
+    """Whether this node sends what its disputes want, and judges as a juror; that takes a gas key."""
+    gas_price: Wei = Wei(100 * 10**9)
+    """While one gas costs more (wei of the chain's coin), nothing is sent."""
+    per_day: int = 48
+    """Transactions in 24 hours at most."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """A step in one state of a dispute, and how far it was brought."""
+
+    dispute: int
+    due_since: BlockNumber
+    tries: int = 0
+    not_before: int = 0
+    """Block before which it is not tried again."""
+    is_pending: bool = False
+    is_done: bool = False
+
+
+@final
+class Disputing:
+    """All disputes in which one node has a part."""
+
+    def __init__(self, core: Core, policy: DisputePolicy) -> None:
+        """Know of none."""
+        self._core = core
+        self.policy = policy
+        self.seen: dict[int, DisputeSeen] = {}
+        """As the chain told of them last; those that ended are forgotten."""
+        self.verdicts: dict[tuple[int, int], VerdictKept] = {}
+        """What this node ever signed as a juror, by dispute and round: never anything else there."""
+        self._asked: dict[str, Asked] = {}
+        self._calls: list[UnixMillis] = []
+        self._block = BlockNumber(0)
+        self.at_s = 0
+        """The chain's time (unix s) when it was heard of last."""
+        self._told: dict[str, UnixMillis] = {}
+
+    def hear(self, event: Event) -> None:
+        """Take an event of the node's core, of whatever kind."""
+        match event:
+            case DisputesSeen():
+                self._on_seen(event)
+            case TxConfirmed() | TxFailed():
+                self._on_outcome(event)
+            case Restored(records=records):
+                for record in records:
+                    if isinstance(record, VerdictKept):
+                        self.verdicts[record.dispute, record.round] = record
+            case _:
+                pass
+
+    def part_of(self, seen: DisputeSeen) -> str:
+        """Say what this node has to do with a dispute: a stable name."""
+        own = self._core.own_row()
+        if own is not None and own.id == seen.reporter:
+            return "reporter"
+        return "accused" if own is not None and own.id == seen.accused else "juror"
+
+    # What the chain says
+
+    def _on_seen(self, event: DisputesSeen) -> None:
+        """Hear how the disputes of this node stand after one more block, and do what is due."""
+        self._block, self.at_s = event.block, event.at_s
+        told = {seen.number: seen for seen in event.disputes}
+        for number in [known for known in self.seen if known not in told]:
+            self._forget(number)
+        for number, seen in told.items():
+            self._tell_change(seen, self.seen.get(number))
+            if not seen.status.is_open:
+                self._forget(number)
+                continue
+            self.seen[number] = seen
+            self._act(seen, event)
+
+    def _tell_change(self, seen: DisputeSeen, before: DisputeSeen | None) -> None:
+        if before is not None and (before.status, before.round) == (seen.status, seen.round):
+            return
+        if before is None and not seen.status.is_open:
+            return  # it ended before this run began
+        name = NoteName.DISPUTE_SEEN if seen.status.is_open else NoteName.DISPUTE_ENDED
+        self._core.note(
+            name,
+            dispute=seen.number,
+            round=seen.round,
+            reason=seen.status.label,
+            accused=seen.accused,
+            reporter=seen.reporter,
+            part=self.part_of(seen),
+        )
+
+    def _forget(self, number: int) -> None:
+        self.seen.pop(number, None)
+        for name in [name for name, asked in self._asked.items() if asked.dispute == number]:
+            del self._asked[name]
+
+    # What is due
+
+    def _act(self, seen: DisputeSeen, event: DisputesSeen) -> None:
+        """Send what is due in a dispute, if it is our turn."""
+        verdict = self.verdicts.get((seen.number, seen.round))
+        is_open = seen.status is Status.VOTING and event.at_s < seen.deadline_s
+        if verdict is not None and seen.seat is Seat.DRAWN and is_open and verdict.evidence == seen.evidence:
+            self._ask(f"{KEY}{seen.number}/{seen.round}/vote", self._vote(verdict), seen, event, turn=0)
+            return
+        step = due_step(seen, event.block, event.at_s)
+        if step is not None:
+            self._ask(state_name(seen, step), step_call(seen, step), seen, event, turn=self._turn(seen, step))
+
+    def _vote(self, verdict: VerdictKept) -> ContractCall:
+        own = self._core.own_row()
+        assert own is not None, "only registered nodes have a seat"
+        return vote_call(self.statement(own.id, verdict), verdict.signature)
+
+    @staticmethod
+    def statement(own: StakingId, verdict: VerdictKept) -> VerdictStatement:
+        """Give what was signed."""
+        return VerdictStatement(dispute=verdict.dispute, round=verdict.round, juror=own, verdict=verdict.verdict)
+
+    def _turn(self, seen: DisputeSeen, step: Step) -> int:
+        """Say for how many blocks this node leaves a step to others."""
+        part = self.part_of(seen)
+        if part == "reporter":
+            return 0
+        if part == "accused":
+            # It need not pay for its own slash, and is the one who wants any other end most.
+            return JUROR_TURN + 2 * JUROR_TURNS if step is Step.EXECUTE else ACCUSED_TURN
+        own = self._core.own_row()
+        return JUROR_TURN + 2 * ((own.id if own is not None else 0) % JUROR_TURNS)
+
+    def _ask(self, name: str, call: ContractCall, seen: DisputeSeen, event: DisputesSeen, *, turn: int) -> None:
+        """Have a step made, once in each state, unless something speaks against it now."""
+        asked = self._asked.setdefault(name, Asked(seen.number, event.block))
+        if asked.is_pending or asked.is_done or event.block < max(asked.due_since + turn, asked.not_before):
+            return
+        if not self.policy.takes_part:
+            self._wait("not_sent_by_this_node", seen.number)
+        elif event.gas_price > self.policy.gas_price:
+            self._wait("gas_price", seen.number)
+        elif not self._may_call():
+            self._wait("enough_for_today", seen.number)
+        else:
+            asked.is_pending = True
+            self._calls.append(self._core.now)
+            self._core.submit(f"{name}/{asked.tries}", call)
+            self._core.note(NoteName.DISPUTE_CALLED, dispute=seen.number, round=seen.round, reason=call.function)
+
+    def _may_call(self) -> bool:
+        since = self._core.now - DAY_MS
+        self._calls = [at for at in self._calls if at > since]
+        return len(self._calls) < self.policy.per_day
+
+    def _wait(self, reason: str, dispute: int) -> None:
+        """Say now and then why nothing is done."""
+        now = self._core.now
+        if now >= self._told.get(reason, -TELL_AGAIN_MS) + TELL_AGAIN_MS:
+            self._told[reason] = now
+            self._core.note(NoteName.DISPUTE_WAITS, dispute=dispute, reason=reason)
+
+    def _on_outcome(self, event: TxConfirmed | TxFailed) -> None:
+        """A transaction has its outcome: the chain says what it changed, and one without effect is tried again."""
+        name, _, tries = event.key.rpartition("/")
+        asked = self._asked.get(name)
+        if asked is None or not tries.isdigit() or int(tries) != asked.tries:
+            return
+        asked.is_pending = False
+        if isinstance(event, TxConfirmed):
+            asked.is_done = True
+            self._tell_slash(event.outcome)
+            return
+        pause = min(FIRST_PAUSE * 2**asked.tries, LAST_PAUSE)
+        asked.tries, asked.not_before = asked.tries + 1, self._block + pause
+        self._core.note(
+            NoteName.DISPUTE_CALL_FAILED,
+            dispute=asked.dispute,
+            reason=event.outcome.reason,
+            detail=event.outcome.detail[:200],
+        )
+
+    def _tell_slash(self, outcome: Confirmed) -> None:
+        for made in outcome.events:
+            if made.name == "QuorumSlashed":
+                number, signer, slashed = (made.fields.get(name) for name in ("dispute", "id", "slashed"))
+                self._core.note(
+                    NoteName.DISPUTE_EXECUTED,
+                    dispute=int(str(number)),
+                    signer=int(str(signer)),
+                    slashed_wei=str(slashed),
+                    transaction="0x" + outcome.transaction.hex(),
+                )

@@ -1,0 +1,86 @@
+"""One round of a dispute that a miner judges: how far it is, and until when each part of it may last.
+
+Of the time that is left, half is for evidence to come; from five eighths on the disputed task waits behind no other
+work, and from seven eighths on it is too late. Spec: SPEC.md §12.10.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from protocol.justice.dispute import DisputeSeen
+from protocol.units import Digest, TaskId, UnixMillis
+from protocol.wire.specification import TaskSpecification
+
+RETRY_MS: Final = 10_000
+"""Longest pause (ms) before the reporter is asked again; less where little time is left."""
+TRIES_IN_TIME: Final = 32
+"""So many times it is asked at least in the time that there is."""
+
+
+class Stage(Enum):
+    """How far a case is."""
+
+    FETCHING = "fetching"
+    WAITING = "waiting"
+    """For the engine, behind paid work."""
+    DRAWING = "drawing"
+    COMPARING = "comparing"
+    CHECKING = "checking"
+    """Whether the one file that no decoder reads is ours."""
+
+
+@dataclass(slots=True)
+class JurorCase:
+    """One round of a dispute in which this miner has a seat and has not judged."""
+
+    seen: DisputeSeen
+    name: TaskId
+    """Stands for it at engine and decoder."""
+    fetch_until: UnixMillis
+    """From then on missing evidence is no evidence."""
+    start_by: UnixMillis
+    """From then on it waits behind nothing."""
+    end_by: UnixMillis
+    """From then on it is too late to judge by what was drawn."""
+    retry_ms: int
+    stage: Stage = Stage.FETCHING
+    is_fetching: bool = False
+    fetch_at: UnixMillis = UnixMillis(0)
+    specification: TaskSpecification | None = None
+    picture: Digest | None = None
+    model: Digest | None = None
+    numerics: str = ""
+    """The class of arithmetic in which the accused says that it draws."""
+    own: Digest | None = None
+    jobs: int = 0
+
+    def moments(self) -> Iterable[UnixMillis]:
+        """Give when something is to be done by itself."""
+        if self.stage is Stage.FETCHING:
+            yield self.fetch_until
+            if not self.is_fetching:
+                yield self.fetch_at
+        elif self.stage is Stage.WAITING:
+            yield self.start_by
+        yield self.end_by
+
+
+def new_case(seen: DisputeSeen, name: TaskId, left_ms: int, now: UnixMillis) -> JurorCase:
+    """Begin with a dispute for which so much time is left (ms)."""
+    return JurorCase(
+        seen,
+        name,
+        fetch_until=UnixMillis(now + left_ms // 2),
+        start_by=UnixMillis(now + left_ms * 5 // 8),
+        end_by=UnixMillis(now + left_ms * 7 // 8),
+        retry_ms=max(1, min(RETRY_MS, left_ms // 2 // TRIES_IN_TIME)),
+    )
+
+
+def dispute_name(seen: DisputeSeen) -> TaskId:
+    """Give what stands for a round of a dispute at engine and decoder; no task has such a name."""
+    about = seen.number.to_bytes(32, "big") + seen.round.to_bytes(4, "big") + seen.evidence
+    return TaskId(hashlib.sha256(b"cuckoo/1/dispute/job" + about).digest())
