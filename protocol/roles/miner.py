@@ -395,5 +395,3 @@ class MinerCore(Core):
             case "slot":
                 # Our slot has come, and ``_use_capacity`` claims after every event.
                 self._claiming.on_slot_timer()
-            case _:
-                pass

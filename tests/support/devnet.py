@@ -76,9 +76,9 @@ class Running:
 
 
 @contextmanager
-def devnet(folder: Path, *flags: str) -> Iterator[Running]:
-    """Run a devnet whose files are kept in ``folder``."""
-    command = [sys.executable, "-m", "node", "devnet", "--port", "0", "--json", "--data", str(folder / "net"), *flags]
+def devnet(folder: Path, *flags: str, module: str = "node") -> Iterator[Running]:
+    """Run a devnet whose files are kept in ``folder``; ``module`` is a stand-in for ``node``."""
+    command = [sys.executable, "-m", module, "devnet", "--port", "0", "--json", "--data", str(folder / "net"), *flags]
     errors = folder / "devnet.err"
     with errors.open("wb") as stderr:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, cwd=Path(__file__).parents[2])

@@ -3,8 +3,9 @@
     python -m tests.support.tampered_node --kill-at TaskAwarded --kill before -- node --role coordinator --config …
 
 The process kills itself, as ``kill -9`` does, right before or right after the first batch with a record of that type
-becomes durable. ``--engine garbage`` stands in for the engine's pictures by bytes that are none, and ``--cheat`` has
-its key sign what contradicts itself (``tests.support.double_signing``).
+becomes durable. ``--engine garbage`` stands in for the engine's pictures by bytes that are none, ``--engine wrong``
+draws something else than was ordered, and ``--cheat`` has its key sign what contradicts itself
+(``tests.support.double_signing``).
 """
 
 import argparse
@@ -20,12 +21,14 @@ import trio
 from node import compose
 from node.cli.main import main
 from node.ports import EventSink, Ports, Ready, Store
+from protocol.effects import StartJob
 from protocol.events import Event, JobFinished
 from protocol.records import Record
 from protocol.units import Digest
 from tests.support.double_signing import CHEATS
 from tests.support.wrapped_engine import WrappedEngine
 
+WRONG_PROMPT = "a green turtle"
 GARBAGE = b"a picture that nobody can look at" * 8
 
 
@@ -56,6 +59,14 @@ class GarbageEngine(WrappedEngine):
         await super().run(_Spoiling(sink), task_status=task_status)
 
 
+class WrongEngine(WrappedEngine):
+    """An engine that draws another prompt, so that its pictures are good ones of something else."""
+
+    def start(self, job: StartJob) -> None:
+        wrong = job.specification.model_copy(update={"prompt": WRONG_PROMPT, "seed": job.specification.seed ^ 1})
+        super().start(replace(job, specification=wrong))
+
+
 class _Spoiling:
     def __init__(self, sink: EventSink) -> None:
         self._sink = sink
@@ -66,11 +77,14 @@ class _Spoiling:
         await self._sink.post(event)
 
 
+ENGINES = {"honest": WrappedEngine, "garbage": GarbageEngine, "wrong": WrongEngine}
+
+
 def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kill-at", default="")
     parser.add_argument("--kill", choices=("before", "after"), default="after")
-    parser.add_argument("--engine", choices=("honest", "garbage"), default="honest")
+    parser.add_argument("--engine", choices=tuple(ENGINES), default="honest")
     parser.add_argument("--cheat", choices=CHEATS)
     parser.add_argument("command", nargs=argparse.REMAINDER)
     chosen = parser.parse_args()
@@ -82,8 +96,8 @@ def run() -> None:
         ports = honest(*arguments, **named)
         if chosen.kill_at:
             ports = replace(ports, store=MortalStore(ports.store, chosen.kill_at, chosen.kill))
-        if chosen.engine == "garbage" and ports.engine is not None:
-            ports = replace(ports, engine=GarbageEngine(ports.engine))
+        if ports.engine is not None:
+            ports = replace(ports, engine=ENGINES[chosen.engine](ports.engine))
         return ports
 
     compose.real_ports = tampered
