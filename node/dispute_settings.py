@@ -15,7 +15,7 @@ class DisputesSection(Section):
     """With ``chain.gas_keystore``: bring disputes on in which this node is a party or a juror, and as a miner that is
     drawn as a juror draw the disputed task again and say what was found. Jurors are paid out of the bond."""
     gas_gwei: Annotated[float, Field(ge=0, le=1_000_000)] = 100.0
-    """While one gas costs more (gwei), nothing is sent. A draw takes up to three million gas, a verdict 150,000."""
+    """While one gas costs more (gwei), nothing is sent. A draw takes about a million gas, a verdict 140,000."""
     calls_per_day: Annotated[int, Field(ge=0, le=10_000)] = 48
     """Most transactions that are sent for disputes in 24 hours; a dispute takes about six of all nodes together."""
     apps_have_agreed: bool = False

@@ -109,9 +109,12 @@ def submit(
     from node.cli.progress import Reporter
     from node.cli.running import run_until_stopped
     from node.receipts import ChainToAsk
+    from protocol.errors import ConfigError
 
     check_output(out)
     check_sealed(sealed, over_overlay=overlay or bool(bootstrap))
+    if may_be_disputed and image is not None:
+        raise ConfigError("--may-be-disputed: what begins from --image is shown to nobody but its miner: leave it out")
     chain = ChainToAsk.given(chain_rpc, staking, network)
     order = {
         "prompt": prompt,
