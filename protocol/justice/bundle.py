@@ -131,7 +131,7 @@ def check_bundle(bundle: Bundle, domain: Domain, accused: StakingId, reporter: S
     """
     award, commitment = bundle.award.statement, bundle.result.commitment
     specification = bundle.specification
-    if bundle.award.sealed_key is not None:
+    if bundle.award.sealed_key is not None or specification.sealed is not None:
         raise InvalidMessage("bundle.sealed", "what was sealed to one miner is shown to no other")
     if specification.inputs:
         raise InvalidMessage("bundle.inputs", "it begins from pictures, which are shown to nobody else")

@@ -164,9 +164,6 @@ class CoordinatorCore(Core):
             case ProvidersFound(key=key, peers=peers):
                 if key in self._searches:
                     self.emit(*self._searches[key].found(peers, self.roster.peers(), self.now))
-            case _:
-                # A miner opens the work stream; connections alone mean nothing here.
-                pass
 
     def waiting(self) -> int:
         """Count the unfinished tasks."""

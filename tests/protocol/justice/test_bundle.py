@@ -20,6 +20,7 @@ from protocol.justice.bundle import (
 )
 from protocol.units import Digest, StakingId
 from protocol.wire.codec import encode
+from protocol.wire.messages import TaskSpecification
 from tests.protocol.roles.frames import ALICE_ID, DOMAIN, NETWORK_ID, PICTURE, SPECIFICATION, result_of
 from tests.support.disputed import ACCUSED, KEYS, NUMERICS, REPORTER, award_to_bob, bundle_of, disputed, said_by_bob
 from tests.support.networks import ALICE, BOB
@@ -165,6 +166,9 @@ def test_check_bundle__sealed_work_or_work_that_begins_from_pictures__is_refused
     award = award_to_bob()
     sealed = award.model_copy(update={"sealed_key": b"k" * 32})
     assert fault_of(bundle_of(sealed, result_of(award, by=BOB), PICTURE)) == "bundle.sealed"
+    body = {"version": 3, "prompt": "", "negative_prompt": "", "seed": 0, "sealed": b"s" * 272}
+    closed = TaskSpecification.model_validate(SPECIFICATION.model_dump() | body | {"output": "png"})
+    assert fault_of(disputed(work=closed)) == "bundle.sealed", "its app says the key to its miner alone"
     begun = SPECIFICATION.model_copy(update={"work": "image_to_image", "source": Digest(b"s" * 32), "strength": 0.5})
     assert fault_of(disputed(work=begun)) == "bundle.inputs"
 
