@@ -291,7 +291,7 @@ class PayerKept:
     short: float
     paid_ever: int
     lost: int
-    """Results that were never paid since the last receipt, and are not forgotten."""
+    """Results that were never paid, were not made up for by a receipt, and are not forgotten."""
     lost_since: UnixMillis
     """From when on the next of them is forgotten; 0 without any."""
     tries: int

@@ -2,7 +2,8 @@
 
 A coordinator may take pictures and give no receipt, and no signature shows it. So what it can get for nothing is
 bounded: results without a receipt stop us from claiming more of its tasks, for ever longer where it does not pay when
-it is tried again. Spec: SPEC.md §11.
+it is tried again. A receipt makes up for one that never came, so that nobody pays now and then and takes the rest.
+Spec: SPEC.md §11.
 """
 
 from collections.abc import Collection
@@ -40,7 +41,7 @@ class Credit:
         """Trust nobody further than one task."""
         self._allowed: dict[StakingId, int] = {}
         self._lost: dict[StakingId, tuple[int, UnixMillis]] = {}
-        """Results that were never paid since the last receipt, and from when on the next of them is forgotten."""
+        """Results that were never paid and not made up for, and from when on the next of them is forgotten."""
         self._tries: dict[StakingId, int] = {}
         """Of those that lost some: how often one was tried again since its last receipt, in vain."""
 
@@ -50,7 +51,7 @@ class Credit:
         Args:
             coordinator: Whose credit it is.
             receipts: As many of it as still count.
-            lost: Results that were never paid since the last one.
+            lost: Results that were never paid, and not made up for by a receipt since.
             since: From when on the next of these is forgotten (unix ms).
             tries: How often it was tried again since then, in vain.
         """
@@ -66,17 +67,20 @@ class Credit:
         return lost, since, self._tries.get(coordinator, 0)
 
     def owing(self) -> Collection[StakingId]:
-        """Give the coordinators with results that were never paid since their last receipt."""
+        """Give the coordinators with results that were never paid and not made up for."""
         return self._lost.keys()
 
     def allowed(self, coordinator: StakingId) -> int:
         """Give how many results may be without a receipt."""
         return self._allowed.get(coordinator, FIRST)
 
-    def paid(self, coordinator: StakingId) -> None:
-        """Count a receipt: what was lost is forgiven, and twice as much may wait."""
+    def paid(self, coordinator: StakingId, now: UnixMillis) -> None:
+        """Count a receipt: one result that was lost is forgiven, as are all tries, and twice as much may wait."""
+        count, _ = self._still_lost(coordinator, now)
         self._lost.pop(coordinator, None)
         self._tries.pop(coordinator, None)
+        if count > 1:
+            self._put(self._lost, coordinator, (count - 1, now))
         self._put(self._allowed, coordinator, min(2 * self.allowed(coordinator), MOST))
 
     def has_paid(self, coordinator: StakingId) -> bool:

@@ -161,7 +161,7 @@ class Delivering:
         """The coordinator does not take the result: nothing is owed, and it is not sent again."""
         delivery = self._deliveries.get((message.task, message.attempt))
         if delivery is not None and delivery.committed.coordinator == coordinator:
-            # Also where another was first: we cannot tell that from a lie, and the next receipt forgives it.
+            # Also where another was first: we cannot tell that from a lie, and a receipt makes up for it.
             self.payers.rejected(coordinator, self._core.now)
             self._settle(delivery)
             self._core.note(NoteName.RESULT_REJECTED, message.task, reason=message.reason, attempt=message.attempt)

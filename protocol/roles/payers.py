@@ -125,7 +125,7 @@ class Payers:
         dealings = self._open(coordinator, now)
         dealings.paid = min(dealings.paid + 1, MOST_PAID)
         dealings.paid_ever += 1
-        self.credit.paid(coordinator)
+        self.credit.paid(coordinator, now)
 
     def left_unpaid(self, coordinator: StakingId, now: UnixMillis) -> None:
         """A result was given up: no receipt came within an hour."""

@@ -295,7 +295,7 @@ class MinerSeat(Seat):
 
     def paid_before(self) -> None:
         """Carol has paid alice for a picture: her next receipts are waited for with patience."""
-        self.core._working.delivering.credit.paid(CAROL_ID)
+        self.core._working.delivering.credit.paid(CAROL_ID, self.now)
 
     def finish(self, award: Award) -> tuple[Effect, ...]:
         """The engine has drawn."""

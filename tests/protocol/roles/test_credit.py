@@ -123,24 +123,42 @@ def test_credit__each_receipt__doubles_it_up_to_its_bound() -> None:
     for allowed in (FIRST, 2, 4, 8, 16, 16):
         assert credit.is_spent(CAROL_ID, allowed, NOW)
         assert not credit.is_spent(CAROL_ID, allowed - 1, NOW)
-        credit.paid(CAROL_ID)
+        credit.paid(CAROL_ID, NOW)
     assert credit.is_spent(CAROL_ID, MOST, NOW)
     assert credit.is_spent(other, FIRST, NOW), "another has its own"
 
 
-def test_credit__what_was_never_paid__counts_until_the_next_receipt() -> None:
+def test_credit__what_was_never_paid__is_made_up_for_one_a_receipt() -> None:
     credit = Credit()
-    credit.paid(CAROL_ID)
+    credit.paid(CAROL_ID, NOW)
     credit.unpaid(CAROL_ID, NOW)
     credit.unpaid(CAROL_ID, NOW)
     assert credit.is_spent(CAROL_ID, 0, NOW)
-    credit.paid(CAROL_ID)
-    assert not credit.is_spent(CAROL_ID, 3, NOW)
+    credit.paid(CAROL_ID, NOW)
+    assert not credit.is_spent(CAROL_ID, 2, NOW)
+    assert credit.is_spent(CAROL_ID, 3, NOW), "one of two is still owed, of four that may be"
+    credit.paid(CAROL_ID, NOW)
+    assert not credit.is_spent(CAROL_ID, 7, NOW)
+
+
+def test_results__of_a_coordinator_that_pays_only_where_it_must__are_unpaid_no_more_often_than_paid() -> None:
+    seat = MinerSeat()
+    paid = taken = 0
+    for _ in range(200):
+        award, result = seat.delivered()
+        lost, _, _ = seat.core.payers.credit.kept(CAROL_ID)
+        if paid < MOST or lost + 1 == MOST:
+            paid += 1
+            seat.say(CAROL, receipt_of(result, voucher=voucher_of(paid * PRICE, sequence=paid)))
+        else:
+            taken += 1
+            seat.say(CAROL, Reject(task=award.statement.task, attempt=award.statement.attempt, reason="superseded"))
+    assert taken <= paid
 
 
 def test_credit__what_was_never_paid__is_forgotten_one_an_hour() -> None:
     credit = Credit()
-    credit.paid(CAROL_ID)
+    credit.paid(CAROL_ID, NOW)
     for _ in range(5):
         credit.unpaid(CAROL_ID, NOW)
     assert credit.is_spent(CAROL_ID, 0, UnixMillis(NOW + FORGOTTEN - 1))
@@ -155,6 +173,6 @@ def test_credit__what_was_never_paid__is_forgotten_one_an_hour() -> None:
 def test_credit__of_many_coordinators__is_bounded() -> None:
     credit = Credit()
     for number in range(1, 2 * REMEMBERED):
-        credit.paid(StakingId(number))
+        credit.paid(StakingId(number), NOW)
         credit.unpaid(StakingId(number), NOW)
     assert len(credit._allowed) == len(credit._lost) == REMEMBERED

@@ -98,7 +98,7 @@ def test_credit__tried_again_and_not_paid__is_left_alone_for_twice_as_long_up_to
         assert credit.is_spent(CAROL_ID, 0, UnixMillis(now - 1))
         assert not credit.is_spent(CAROL_ID, 0, now)
     assert pauses == [1, 2, 4, 8, 8, 8]
-    credit.paid(CAROL_ID)
+    credit.paid(CAROL_ID, now)
     for _ in range(2):
         credit.unpaid(CAROL_ID, now)
     assert credit.again_in(CAROL_ID, now) == HOUR, "a receipt forgives all tries"
@@ -107,7 +107,7 @@ def test_credit__tried_again_and_not_paid__is_left_alone_for_twice_as_long_up_to
 def test_credit__many_lost_at_once__is_one_fault_and_the_first_pause_an_hour() -> None:
     credit = Credit()
     for _ in range(4):
-        credit.paid(CAROL_ID)
+        credit.paid(CAROL_ID, NOW)
     for _ in range(16):
         credit.unpaid(CAROL_ID, NOW)
     assert credit.again_in(CAROL_ID, NOW) == HOUR
