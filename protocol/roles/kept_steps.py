@@ -95,17 +95,17 @@ class KeptSteps:
         if kept is not None and self._is_asked_for(kept.record, coordinator, message):
             if kept.answers >= MOST_ANSWERS:
                 raise IgnoredMessage("open_steps.repeated")
-            kept.answers += 1
-            shown = show_steps(_cut(kept.record.fingerprints), message.steps)
-            answer = answer.model_copy(update={"opened": shown, "reason": None})
+            kept.answers += 1  # before the work: what the disk gave back changed is not hashed for ever either
+            steps = _cut(kept.record.fingerprints)
+            if fingerprint_root(steps) == kept.record.root:
+                answer = answer.model_copy(update={"opened": show_steps(steps, message.steps), "reason": None})
         self._core.emit(Send(peer, answer, Lane.NORMAL))
 
     @staticmethod
     def _is_asked_for(record: StepsKept, coordinator: StakingId, message: OpenSteps) -> bool:
-        """Say whether this is what it committed to, of that coordinator's task, and still as it was signed."""
+        """Say whether these are steps that it committed to, of that coordinator's task."""
         of_it = (record.task, record.attempt, record.coordinator) == (message.task, message.attempt, coordinator)
-        steps = _cut(record.fingerprints)
-        return of_it and message.steps[-1] < len(steps) and fingerprint_root(steps) == record.root
+        return of_it and message.steps[-1] * FINGERPRINT_BYTES < len(record.fingerprints)
 
 
 def _cut(fingerprints: bytes) -> list[bytes]:

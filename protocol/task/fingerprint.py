@@ -67,12 +67,22 @@ def fingerprint_root(fingerprints: Sequence[bytes]) -> Digest:
 
 def opened(fingerprints: Sequence[bytes], step: int) -> Opening:
     """Open one step (from 0) of the fingerprints that ``fingerprint_root`` bound."""
+    return all_opened(fingerprints, (step,))[0]
+
+
+def all_opened(fingerprints: Sequence[bytes], steps: Sequence[int]) -> tuple[Opening, ...]:
+    """Open some steps, as ``opened`` does each, and hash what they share but once."""
+    levels = _levels(fingerprints)[:-1]
+    return tuple(Opening(step, fingerprints[step], _path(levels, step)) for step in steps)
+
+
+def _path(levels: Sequence[Sequence[Digest]], step: int) -> tuple[Digest, ...]:
     path, place = [], step
-    for level in _levels(fingerprints)[:-1]:
+    for level in levels:
         if place ^ 1 < len(level):
             path.append(level[place ^ 1])
         place //= 2
-    return Opening(step, fingerprints[step], tuple(path))
+    return tuple(path)
 
 
 def check_opening(root: Digest, count: int, opening: Opening) -> None:

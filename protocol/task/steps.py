@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Final
 
 from protocol.errors import InvalidMessage
-from protocol.task.fingerprint import Opening, check_opening, fingerprint_distance, opened
+from protocol.task.fingerprint import Opening, all_opened, check_opening, fingerprint_distance
 from protocol.task.recheck import EXACT_NUMERICS, Judgement, judge_drawings
 from protocol.units import Digest
 from protocol.wire.messages import OpenedStep, OpenedSteps
@@ -93,7 +93,7 @@ class StepsJudgement:
 
 def show_steps(fingerprints: Sequence[bytes], steps: Sequence[int]) -> tuple[OpenedStep, ...]:
     """Open these steps (from 0) of all that were committed to."""
-    found = (opened(fingerprints, step) for step in steps)
+    found = all_opened(fingerprints, steps)
     return tuple(OpenedStep(step=one.step, fingerprint=one.fingerprint, path=one.path) for one in found)
 
 

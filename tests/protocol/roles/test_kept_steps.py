@@ -117,6 +117,15 @@ def test_on_open__again_and_again__is_answered_so_often_and_then_ignored() -> No
     assert ignored(seat.say(CAROL, question(kept, 1))) == ["open_steps.repeated"]
 
 
+def test_on_open__of_what_the_disk_gave_back_changed__is_looked_at_so_often_and_then_ignored() -> None:
+    seat = KeepingSeat()
+    kept = seat.kept()
+    seat.core._working.steps.restore(replace(kept, fingerprints=kept.fingerprints[:-1] + b"\x00"))
+    for _ in range(MOST_ANSWERS):
+        assert answer(seat.say(CAROL, question(kept, 1))).reason == "not_kept"
+    assert ignored(seat.say(CAROL, question(kept, 1))) == ["open_steps.repeated"], "each look hashes all steps"
+
+
 def test_restore__after_a_restart__shows_what_was_kept() -> None:
     seat = KeepingSeat()
     kept = seat.kept()
