@@ -28,6 +28,9 @@ ANY_NUMERICS: Final = "any"
 """What a capability says of an engine that names no numbers, and may see no latents."""
 BEACON_TRIES: Final = 40
 """How often the beacon is looked for, over two epochs: with a chain that stalls nobody is asked."""
+MOST_EARLY_MS: Final = 60_000
+"""How long (ms) before a beacon is fixed its block may be there to be seen: it is the last one before that moment, and
+clocks differ. Of short epochs it is a quarter."""
 Shown = Mapping[int, StepsShown]
 """What was shown, by the place of the drawing."""
 
@@ -113,9 +116,10 @@ class Opening:
         return True
 
     def _unknown_epoch(self) -> Epoch:
-        """Give the first epoch whose beacon is fixed later than now."""
+        """Give the first epoch whose beacon is fixed so late that no block of it can be there yet."""
         core, epoch = self._core, epoch_at(self._core.now, self._core.params)
-        while beacon_cutoff(epoch, core.params) <= core.now:
+        known_until = core.now + min(MOST_EARLY_MS, core.params.epoch_s * 1000 // 4)
+        while beacon_cutoff(epoch, core.params) <= known_until:
             epoch = Epoch(epoch + 1)
         return epoch
 

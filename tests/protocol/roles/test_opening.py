@@ -136,6 +136,20 @@ def test_begin__two_pictures_agree__steps_are_asked_for_by_a_beacon_that_was_unk
     assert [question.task for question in heard.values()] == [drawing.task for drawing in seat.last().drawings]
 
 
+def test_begin__moments_before_a_beacon_is_fixed__waits_for_the_next_since_its_block_may_be_there() -> None:
+    before = OpeningSeat()
+    begun = before.now
+    drawn(before, ALICE, BOB)
+    seat, cutoff = OpeningSeat(), beacon_cutoff(Epoch(EPOCH + 1), PARAMS)
+    seat.wait(cutoff - begun - (before.now - begun) - 3000)
+    drawn(seat, ALICE, BOB)
+    assert cutoff - 4000 < seat.now < cutoff, "the last block before it may be seconds old already"
+    seat.until_asked()
+    assert seat.now >= beacon_cutoff(Epoch(EPOCH + 2), PARAMS)
+    _, first = seat.questions[0]
+    assert first.steps == steps_to_open(networks.view(EPOCH + 2).beacon, Digest(first.commitment), COUNT, 16)
+
+
 def test_begin__engines_that_see_no_latents__are_asked_nothing_and_pass() -> None:
     seat = OpeningSeat(numerics="any")
     seat.steps = {miner: [] for miner in MINERS}
