@@ -4,6 +4,7 @@ import sqlite3
 from typing import Final
 
 from protocol.records import StepsKept
+from protocol.roles.kept_steps import MOST_BYTES
 from protocol.units import Digest, StakingId, TaskId, UnixMillis
 
 MOST_PICTURES: Final = 8192
@@ -51,18 +52,25 @@ def write(connection: sqlite3.Connection, record: StepsKept) -> None:
 
 
 def read(connection: sqlite3.Connection, since: UnixMillis) -> tuple[StepsKept, ...]:
-    """Give those kept since then, the oldest first."""
-    return tuple(
-        StepsKept(
-            task=TaskId(row["task"]),
-            attempt=row["attempt"],
-            coordinator=StakingId(int.from_bytes(row["coordinator"], "big")),
-            commitment=Digest(row["commitment"]),
-            root=Digest(row["root"]),
-            fingerprints=row["fingerprints"],
-            kept_at=UnixMillis(row["kept_at"]),
-        )
-        for row in connection.execute("SELECT * FROM steps WHERE kept_at >= ? ORDER BY place", (since,))
+    """Give the latest of those kept since then, as many as a miner has in memory, the oldest first."""
+    latest, size = [], 0
+    for row in connection.execute("SELECT * FROM steps WHERE kept_at >= ? ORDER BY place DESC", (since,)):
+        size += len(row["fingerprints"])
+        if size > MOST_BYTES:
+            break
+        latest.append(_record(row))
+    return tuple(reversed(latest))
+
+
+def _record(row: sqlite3.Row) -> StepsKept:
+    return StepsKept(
+        task=TaskId(row["task"]),
+        attempt=row["attempt"],
+        coordinator=StakingId(int.from_bytes(row["coordinator"], "big")),
+        commitment=Digest(row["commitment"]),
+        root=Digest(row["root"]),
+        fingerprints=row["fingerprints"],
+        kept_at=UnixMillis(row["kept_at"]),
     )
 
 

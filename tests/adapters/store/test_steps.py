@@ -1,0 +1,22 @@
+"""Fingerprints of pictures on a miner's disk: what of them a new run takes up."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from node.adapters.store import SqliteStore
+from protocol.roles.kept_steps import MOST_BYTES
+from protocol.task.fingerprint import FINGERPRINT_BYTES, MAX_STEPS
+from tests.support.clock import HandClock
+from tests.support.records import steps_kept
+
+
+async def test_load__steps_of_more_pictures_than_a_miner_has_in_memory__gives_the_latest_and_no_more(
+    tmp_path: Path,
+) -> None:
+    longest = bytes(MAX_STEPS * FINGERPRINT_BYTES)
+    room = MOST_BYTES // len(longest)
+    written = tuple(replace(steps_kept(number), fingerprints=longest) for number in range(room + 50))
+    store = SqliteStore(tmp_path, HandClock())
+    async with store.opened():
+        await store.persist(written)
+        assert await store.load() == written[-room:]
