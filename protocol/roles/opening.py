@@ -165,7 +165,7 @@ class Opening:
         """Hear an answer; what does not lead to what its miner signed is held against it.
 
         Raises:
-            IgnoredMessage: nobody asked, or not any more.
+            IgnoredMessage: nobody asked, or not any more, or for other steps.
         """
         subject = self._by_commitment.get(Digest(message.commitment))
         question = self._open.get(subject) if subject is not None else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Final
 
-from protocol.errors import InvalidMessage
+from protocol.errors import IgnoredMessage
 from protocol.task.fingerprint import Opening, all_opened, check_opening, fingerprint_distance
 from protocol.task.recheck import EXACT_NUMERICS, Judgement, judge_drawings
 from protocol.units import Digest
@@ -28,7 +28,7 @@ AGREED: Final = "agreed"
 ODD: Final = "odd"
 """They lie elsewhere than those of others, who agree."""
 WRONG: Final = "wrong"
-"""They do not lead to the root that it signed, or are not those that were asked for."""
+"""They do not lead to the root that it signed."""
 DECLINED: Final = "declined"
 """It says that it has none to show: perhaps it drew much since, or its disk is new."""
 SILENT: Final = "silent"
@@ -101,10 +101,11 @@ def check_shown(message: OpenedSteps, steps: Sequence[int], root: Digest, count:
     """Give the fingerprints of an answer that opens exactly these steps of a root over ``count``.
 
     Raises:
-        InvalidMessage: ``opened_steps.steps`` or ``fingerprint.opening``.
+        InvalidMessage: ``fingerprint.opening``: one does not lead to the root.
+        IgnoredMessage: ``opened_steps.steps``: it opens others, perhaps those of a question before a restart.
     """
     if [one.step for one in message.opened] != list(steps):
-        raise InvalidMessage("opened_steps.steps")
+        raise IgnoredMessage("opened_steps.steps")
     for one in message.opened:
         check_opening(root, count, Opening(one.step, one.fingerprint, tuple(Digest(beside) for beside in one.path)))
     return tuple(one.fingerprint for one in message.opened)

@@ -5,6 +5,7 @@ Alice (1), bob (2) and dave (4) mine, carol (3) coordinates. All draw the same p
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,10 +20,10 @@ from protocol.roles.sampling import RecheckPolicy
 from protocol.stake.epoch import beacon_cutoff, epoch_at
 from protocol.task.fingerprint import fingerprint_root, packed, steps_to_open
 from protocol.task.steps import OTHER_STEPS, SAME_STEPS, show_steps
-from protocol.units import Digest, Epoch
+from protocol.units import Digest, Epoch, UnixMillis
 from protocol.wire.messages import OpenedSteps, OpenSteps
-from tests.protocol.roles.frames import BOB_ID, EPOCH, PARAMS, SPECIFICATION, capability
-from tests.protocol.roles.seats import ignored, judged, noted
+from tests.protocol.roles.frames import BOB_ID, EPOCH, NOW, PARAMS, SPECIFICATION, capability
+from tests.protocol.roles.seats import AMPLE, ignored, judged, noted
 from tests.protocol.roles.test_rechecking import ALL, HEART, IDS, NOISE, ROWS, RecheckSeat, asked
 from tests.support import networks
 from tests.support.networks import ALICE, BOB, DAVE
@@ -31,10 +32,10 @@ COUNT = SPECIFICATION.steps
 UNIT = 1024
 
 
-def through(off_millionths: int = 0) -> list[bytes]:
+def through(off_millionths: int = 0, count: int = COUNT) -> list[bytes]:
     """The fingerprints of honest steps, or of some that lie so far off."""
     off = off_millionths * UNIT / 1_000_000
-    return [packed([round(50 * step + value + off) for value in range(64)]) for step in range(COUNT)]
+    return [packed([round(50 * step + value + off) for value in range(64)]) for step in range(count)]
 
 
 HONEST = through()
@@ -50,11 +51,22 @@ class OpeningSeat(RecheckSeat):
         policy: RecheckPolicy = ALL,
         numerics: str = "bfloat16-cuda",
         miners: Iterable[NodeKey] = MINERS,
+        count: int = COUNT,
+        begun: UnixMillis = NOW,
     ) -> None:
-        self.steps: dict[NodeKey, list[bytes]] = dict.fromkeys(MINERS, HONEST)
+        self._begun = begun
+        self.steps: dict[NodeKey, list[bytes]] = dict.fromkeys(MINERS, through(count=count))
+        self._work = SPECIFICATION.model_copy(update={"steps": count})
         self._numerics = numerics
         self.questions: list[tuple[NodeKey, OpenSteps]] = []
         super().__init__(records, policy, miners)
+
+    def start(self, records: tuple[Record, ...] = (), escrow: object = AMPLE) -> None:
+        self.now = self._begun
+        super().start(records, escrow)
+
+    def submit(self, **order: Any) -> bytes:  # Any: as the seat takes it
+        return super().submit(work=self._work, **order)
 
     def greet(self, miner: NodeKey) -> tuple[Effect, ...]:
         effects = super().greet(miner)
@@ -87,16 +99,19 @@ class OpeningSeat(RecheckSeat):
                 return effects
         raise AssertionError("nobody was asked")
 
-    def answer(self, miner: NodeKey, **changes: object) -> tuple[Effect, ...]:
-        """Answer the latest question to a miner."""
+    def answered(self, miner: NodeKey) -> OpenedSteps:
+        """The answer to the latest question to a miner."""
         question = next(told for key, told in reversed(self.questions) if key is miner)
-        answer = OpenedSteps(
+        return OpenedSteps(
             task=question.task,
             attempt=question.attempt,
             commitment=question.commitment,
             opened=show_steps(self.steps[miner], question.steps),
         )
-        return self.say(miner, answer.model_copy(update=changes))
+
+    def answer(self, miner: NodeKey, **changes: object) -> tuple[Effect, ...]:
+        """Answer the latest question to a miner."""
+        return self.say(miner, self.answered(miner).model_copy(update=changes))
 
     def decline(self, miner: NodeKey) -> tuple[Effect, ...]:
         return self.answer(miner, opened=(), reason="not_kept")
@@ -238,15 +253,31 @@ def test_on_opened__what_does_not_lead_to_the_signed_root__speaks_against_its_mi
     assert seat.standing(ALICE) == (1.0, 0.0)
 
 
-def test_on_opened__other_steps_than_were_asked_for__are_wrong() -> None:
+def test_on_opened__other_steps_than_are_asked_for__are_ignored_and_the_right_ones_heard() -> None:
     seat = OpeningSeat()
     drawn(seat, ALICE, BOB)
     seat.until_asked()
     seat.answer(ALICE)
     wanted = seat.questions[0][1].steps
     effects = seat.answer(BOB, opened=show_steps(HONEST, wanted[:-1]))
-    assert judged(effects) == ["opened_steps.steps"]
-    assert seat.names() == ["opened", "wrong"]
+    assert (judged(effects), ignored(effects)) == ([], ["opened_steps.steps"])
+    seat.answer(BOB)
+    assert seat.names() == ["agreed", "agreed"]
+
+
+def test_on_opened__late_answer_to_the_question_of_an_earlier_run__is_held_against_nobody() -> None:
+    seat = OpeningSeat(count=20)
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    late = seat.answered(BOB)
+    again = OpeningSeat((seat.last(),), count=20, begun=seat.now)
+    again.until_asked()
+    assert again.questions[0][1].steps != seat.questions[0][1].steps
+    effects = again.say(BOB, late)
+    assert (judged(effects), ignored(effects)) == ([], ["opened_steps.steps"])
+    again.answer(ALICE)
+    again.answer(BOB)
+    assert (again.last().outcome, again.names()) == ("agreed", ["agreed", "agreed"])
 
 
 def test_on_opened__miner_kept_none__passes_by_half_and_is_not_blamed() -> None:
