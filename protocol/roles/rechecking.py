@@ -280,16 +280,18 @@ class Rechecking:
         """Hear how far apart two pictures are."""
         recheck = self._open.get(event.subject)
         if recheck is None or event.subject in self.opening:
-            return  # over, or judged: of two equal files one answer says it for both
+            return  # over, or judged
+        drawings, files = recheck.drawings, (event.one, event.other)
+        pairs = list(combinations(range(len(drawings)), 2))
+        unknown = [pair for pair in pairs if pair not in recheck.apart]
+        news = [pair for pair in unknown if (drawings[pair[0]].artifact, drawings[pair[1]].artifact) == files]
+        if not news:
+            return  # of two equal files one answer said it for both
         if event.apart is None:
             self._end(recheck, "not_comparable")
             return
-        drawings = recheck.drawings
-        pairs = list(combinations(range(len(drawings)), 2))
-        for one, other in pairs:
-            if (drawings[one].artifact, drawings[other].artifact) == (event.one, event.other):
-                recheck.apart[one, other] = event.apart
-        if recheck.pending is None and all(pair in recheck.apart for pair in pairs):
+        recheck.apart.update(dict.fromkeys(news, event.apart))
+        if recheck.pending is None and len(recheck.apart) == len(pairs):
             self._conclude(recheck)
 
     def _conclude(self, recheck: Recheck) -> None:

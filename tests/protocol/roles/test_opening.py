@@ -412,6 +412,25 @@ def test_on_compared__of_two_equal_files_again_while_steps_are_asked_for__change
     assert seat.last().odd == (BOB_ID,)
 
 
+def test_on_compared__of_two_equal_files_again_after_steps_were_shown__asks_for_them_no_more() -> None:
+    seat = OpeningSeat()
+    seat.steps[BOB], seat.steps[DAVE] = through(2 * OTHER_STEPS), through(4 * OTHER_STEPS)
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    seat.answer(ALICE)
+    seat.answer(BOB)
+    questions = asked(seat.draw(seat.ordered(), DAVE, NOISE))
+    seat.compared(questions[0], 0)
+    seat.until_asked()
+    for miner in MINERS:
+        seat.answer(miner)
+    known = seat.last()
+    for apart in (0, None):
+        seat.compared(questions[1], apart)
+        assert len(seat.core._rechecking.opening) == 0, "all there is to ask was asked"
+        assert seat.last() == known
+
+
 # Over a restart
 
 
