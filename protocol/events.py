@@ -3,8 +3,7 @@
 If a rule needs something that is not here, add a field: cores never reach out. Spec: SPEC.md §3.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
@@ -12,10 +11,17 @@ from protocol.chain_records import Confirmed, Failed, SettlementRead
 from protocol.justice.dispute import DisputeSeen
 from protocol.records import Record
 from protocol.stake.table import EpochView
-from protocol.task.priority import Priority
+from protocol.task_events import Acceptance as Acceptance
+from protocol.task_events import AppLeft as AppLeft
+from protocol.task_events import AppReturned as AppReturned
+from protocol.task_events import KeyGiven as KeyGiven
+from protocol.task_events import PictureRejected as PictureRejected
+from protocol.task_events import TaskCancelled as TaskCancelled
+from protocol.task_events import TaskSubmitted as TaskSubmitted
+from protocol.task_events import TaskTaken as TaskTaken
 from protocol.units import Address, BlockNumber, Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import GossipMessage
-from protocol.wire.specification import MediaType, TaskSpecification, Work
+from protocol.wire.specification import MediaType, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,87 +260,6 @@ class JobFailed:
     task: TaskId
     attempt: int
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class TaskSubmitted:
-    """An app asks for one picture. Answered by exactly one ``Reply`` with the same request number."""
-
-    request: int
-    specification: TaskSpecification
-    detached: bool
-    """Survives a disconnect of the app and a restart of this node."""
-    idempotency_key: str | None = None
-    """Already scoped to the API key, at most 256 characters."""
-    priority: Priority = Priority.NORMAL
-    account: str = ""
-    """Whose use it counts as, at most 128 characters (``protocol.task.account``); empty is nobody's, who has no share
-    of its own to fill."""
-    inputs: Mapping[Digest, bytes] = field(default_factory=dict)
-    """The pictures that the specification names, by their SHA-256."""
-    collected: bool = False
-    """Whether it ends with a picture only once its app has said that it takes this (``TaskTaken``)."""
-    may_be_disputed: bool = False
-    """Whether its app lets prompt and picture be shown to jurors, where the picture turns out to be wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskCancelled:
-    """The app no longer wants this task."""
-
-    task: TaskId
-
-
-@dataclass(frozen=True, slots=True)
-class Acceptance:
-    """An app's signed word on a sealed picture; not checked yet."""
-
-    app: PeerId
-    """Whose order it is."""
-    attempt: int
-    signature: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class TaskTaken:
-    """The app of a collected task takes its picture from this coordinator, and from no other."""
-
-    task: TaskId
-    acceptance: Acceptance | None = None
-    """Of a sealed task."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyGiven:
-    """The app of a sealed task sealed its key to the winner of an award."""
-
-    task: TaskId
-    attempt: int
-    award: Digest
-    sealed_key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class PictureRejected:
-    """The app of a sealed task cannot open the picture of an attempt, or it is not what was ordered."""
-
-    task: TaskId
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class AppLeft:
-    """The app of a collected task is gone since ``at``; it has a while to come back."""
-
-    task: TaskId
-    at: UnixMillis
-
-
-@dataclass(frozen=True, slots=True)
-class AppReturned:
-    """The app of a collected task is there (again)."""
-
-    task: TaskId
 
 
 @dataclass(frozen=True, slots=True)
