@@ -65,7 +65,7 @@ sim: $(STAMP) ## Run a simulated network: SEED, MINERS, COORDINATORS, TASKS, LOA
 	  $(if $(LOAD),--load $(LOAD)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(CHEATS),--cheats $(CHEATS)) \
 	  $(if $(LATENCY),--latency $(LATENCY)) $(if $(SELFISH),--selfish $(SELFISH))
 
-sim-claims: $(STAMP) ## Print the table of claims per task by size, load, latency, selfish miners: an hour; MINERS, LATENCY for a part
+sim-claims: $(STAMP) ## Print the table of claims per task by size, load, latency, selfish miners: twenty minutes; MINERS, LATENCY for a part
 	$(BIN)/python -m tests.sim.claims $(if $(MINERS),--miners $(MINERS)) $(if $(LATENCY),--latency $(LATENCY))
 
 sim-cheats: $(STAMP) ## Print what each way to cheat with pictures is expected to bring, by formula and by simulation: 15 s
