@@ -14,10 +14,11 @@ from node.adapters.store import SqliteStore
 from node.cli.node import ready_text
 from node.compose import NodeInfo
 from node.settings import NodeRole
-from protocol.chain_records import ContractCall, Payment, SettlementRead, TransactionRequested
+from protocol.chain_records import ChainStep, ContractCall, Payment, RowChange, SettlementRead, TransactionRequested
 from protocol.errors import ConfigError
 from protocol.records import Record
-from protocol.units import CAI, DAY_MS, PeerId, StakingId, UnixMillis, Wei
+from protocol.stake.table import StakeRow
+from protocol.units import CAI, DAY_MS, Address, BlockNumber, PeerId, Role, StakingId, UnixMillis, Wei
 from tests.support.clock import HandClock
 from tests.support.records import (
     NOW,
@@ -48,6 +49,17 @@ async def keep(folder: Path, *days: tuple[Record, ...]) -> None:
         for number, records in enumerate(days):
             clock.moment = UnixMillis(NOW + number * DAY_MS)
             await store.persist(records)
+
+
+async def keep_registered(folder: Path, role: Role) -> None:
+    """Write that the chain was read, and that this node is registered there."""
+    store = SqliteStore(folder, HandClock(NOW))
+    row = StakeRow(StakingId(9), Address(bytes([9]) * 20), role, Wei(30_000 * CAI), active=True)
+    async with store.opened():
+        await store.persist((read(escrows=(escrow(90 * CAI),)),))
+        await store.keep_chain_step(
+            "0xstaking", ChainStep(BlockNumber(-1), BlockNumber(3), changes=(RowChange(BlockNumber(2), row),))
+        )
 
 
 def held_by(coordinator: int, cai: float, sequence: int) -> Record:
@@ -117,6 +129,22 @@ def test_accounts__no_store__is_one_line(cuckoo: Cuckoo, tmp_path: Path) -> None
         code, _, err = cuckoo(command, "--data", str(tmp_path))
         assert code == 2
         assert err.startswith("error: --data: no node has kept anything in ")
+
+
+@pytest.mark.parametrize(
+    ("role", "wrong", "right"), [(Role.MINER, "spend", "earnings"), (Role.COORDINATOR, "earnings", "spend")]
+)
+def test_accounts__node_of_the_other_role__names_the_command_for_it(
+    cuckoo: Cuckoo, tmp_path: Path, role: Role, wrong: str, right: str
+) -> None:
+    import trio
+
+    trio.run(keep_registered, tmp_path, role)
+    assert cuckoo(right, "--data", str(tmp_path))[0] == 0
+    code, out, err = cuckoo(wrong, "--data", str(tmp_path))
+    assert (code, out) == (2, "")
+    assert f"is a {role.name.lower()}: ask with " in err
+    assert err.endswith(f"cuckoo {right}\n")
 
 
 @pytest.mark.parametrize(("version", "words"), [(5, "an older release"), (99, "a newer release")])

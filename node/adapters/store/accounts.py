@@ -14,10 +14,12 @@ from node.adapters.store.schema import MIGRATIONS, schema_version
 from protocol.chain_records import Escrow, Payment, TransactionRequested
 from protocol.errors import ConfigError
 from protocol.records import CaseChanged, EvidenceFound
-from protocol.units import BlockNumber, Digest, StakingId, TaskId, UnixMillis, Wei
+from protocol.units import BlockNumber, Digest, Role, StakingId, TaskId, UnixMillis, Wei
 
 Side = Literal["issued", "held"]
 _PARTY: Final = {"issued": "miner", "held": "coordinator"}
+_ROLE: Final = {"issued": Role.COORDINATOR, "held": Role.MINER}
+_COMMAND: Final = {Role.COORDINATOR: "cuckoo spend", Role.MINER: "cuckoo earnings"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,14 @@ def read_accounts(folder: Path, side: Side) -> StoredAccounts:
     """Read what a node promised (``issued``) or was promised (``held``), and what was paid.
 
     Raises:
-        ConfigError: There is no store, or another release wrote it.
+        ConfigError: There is no store, another release wrote it, or the node is registered for the other role.
     """
     with _reading(folder) as connection:
-        return _accounts(connection, side)
+        found = _accounts(connection, side)
+        role = _registered_role(connection, found.own)
+    if role is not None and role is not _ROLE[side]:
+        raise ConfigError(f"--data: the node in {folder} is a {role.name.lower()}: ask with {_COMMAND[role]}")
+    return found
 
 
 def read_evidence(folder: Path) -> tuple[EvidenceFound | CaseChanged, ...]:
@@ -120,6 +126,16 @@ def _accounts(connection: sqlite3.Connection, side: Side) -> StoredAccounts:
             )
         ),
     )
+
+
+def _registered_role(connection: sqlite3.Connection, own: StakingId | None) -> Role | None:
+    """Say for what the node is registered; None where the store has not read that."""
+    if own is None:
+        return None
+    row = connection.execute(
+        "SELECT role FROM chain_changes WHERE node = ? ORDER BY place DESC LIMIT 1", (own.to_bytes(8, "big"),)
+    ).fetchone()
+    return Role(row["role"]) if row is not None else None
 
 
 def _promises(connection: sqlite3.Connection, side: Side) -> Iterator[Promise]:
