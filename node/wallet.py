@@ -242,7 +242,12 @@ async def open_wallet(network: NetworkFile, *, secret: bytes | None = None, addr
     """
     chain = network.chain
     async with JsonRpc(chain.rpc_urls, chain_id=chain.chain_id) as rpc:
-        code = await rpc.call("eth_getCode", network.contracts.staking, "latest")
+        try:
+            code = await rpc.call("eth_getCode", network.contracts.staking, "latest")
+        except Unavailable as error:
+            raise Unavailable(
+                f"no chain node answers ({error}): start it, or correct chain.rpc_urls in the network's file"
+            ) from error
         if not isinstance(code, str) or code in {"", "0x"}:
             raise ConfigError(
                 f"no contract at {network.contracts.staking} on chain {chain.chain_id}: is it the network's file of "

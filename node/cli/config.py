@@ -1,9 +1,16 @@
 """``cuckoo config``: check and show settings before a node runs with them."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+if TYPE_CHECKING:
+    from node.settings import Settings
+
+EXIT_WRONG: Final = 2
+"""A node could not start with one of the files."""
 
 config_commands = typer.Typer(help="Check, show or begin a settings file.")
 
@@ -21,24 +28,43 @@ def check(
     """
     import json
 
+    from node.own_command import with_shown_command
+    from protocol.errors import ConfigError
+
+    is_wrong = False
+    for file in files:
+        try:
+            settings = _require_startable(file)
+        except ConfigError as error:  # the others are looked at all the same
+            is_wrong = True
+            print(with_shown_command(f"error: {error}"), file=sys.stderr)
+            continue
+        if as_json:
+            print(json.dumps({"file": str(file), "role": settings.role.value, "network": settings.params.name}))
+        else:
+            print(f"{file}: good for a {settings.role} on {settings.params.name}")
+    if is_wrong:
+        raise typer.Exit(EXIT_WRONG)
+
+
+def _require_startable(file: Path) -> "Settings":
+    """Read settings that a node could start with.
+
+    Raises:
+        ConfigError: It could not.
+    """
     from node import keystore
     from node.configuration import load_settings
     from node.gateway import reviewers_of
     from node.model_shelf import require_models
 
-    for file in files:
-        settings = load_settings(file, {})
-        require_models(settings)
-        reviewers_of(settings)
-        keystore.require_files(settings.keystore, settings.key.password_file)
-        if settings.chain.gas_keystore is not None:
-            keystore.require_files(
-                settings.chain.gas_keystore, settings.chain.gas_password_file, "chain.gas_password_file"
-            )
-        if as_json:
-            print(json.dumps({"file": str(file), "role": settings.role.value, "network": settings.params.name}))
-        else:
-            print(f"{file}: good for a {settings.role} on {settings.params.name}")
+    settings = load_settings(file, {})
+    require_models(settings)
+    reviewers_of(settings)
+    keystore.require_files(settings.keystore, settings.key.password_file)
+    if settings.chain.gas_keystore is not None:
+        keystore.require_files(settings.chain.gas_keystore, settings.chain.gas_password_file, "chain.gas_password_file")
+    return settings
 
 
 @config_commands.command("show")

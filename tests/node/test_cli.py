@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from node import keystore
+from node.network_file import NetworkChain
 from node.own_command import shown_command
+from tests.node.test_network_file import NETWORK
 from tests.node.test_running import finish
 
 CUCKOO = [sys.executable, "-m", "node"]
@@ -239,6 +241,25 @@ def test_node__gas_key_that_will_not_do__one_line_that_names_it(cuckoo, tmp_path
             "no password file": f"error: chain.gas_password_file: {gas_password}: no such file\n",
         }[fault]
     )
+
+
+def test_status__no_chain_node__says_what_to_do(cuckoo, tmp_path):
+    path = tmp_path / "network.toml"
+    chain = NetworkChain(rpc_urls=("http://127.0.0.1:1",), chain_id=31_337)
+    NETWORK.model_copy(update={"chain": chain}).write(path)
+    code, out, err = cuckoo("status", "--network", str(path))
+    assert (code, out) == (1, "")
+    assert err.startswith("error: no chain node answers (")
+    assert err.endswith("): start it, or correct chain.rpc_urls in the network's file\n")
+
+
+def test_config_check__several_files__says_of_each_how_it_is(cuckoo, tmp_path):
+    missing, good = tmp_path / "missing.toml", tmp_path / "miner.toml"
+    key = tmp_path / "key.json"
+    good.write_text(cuckoo("config", "example", "miner")[1].replace("[key]\n", f'[key]\nkeystore = "{key}"\n'))
+    keystore.create(key, "correct horse", light=True)
+    expected = (2, f"{good}: good for a miner on testnet\n", f"error: {missing}: no such file\n")
+    assert cuckoo("config", "check", str(missing), str(good)) == expected
 
 
 def test_config__example_then_check__is_good_once_there_is_a_key(cuckoo, tmp_path):
