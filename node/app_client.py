@@ -129,7 +129,8 @@ async def open_client(
 
     Args:
         entry_points: Multiaddresses of nodes to join by, each with ``/p2p/<peer id>``.
-        network: Name of the network, as its parameters say.
+        network: Name of the network, as its parameters say: ``mainnet``, ``testnet``, or ``devnet`` for those of
+            ``minimal``. By another name no coordinator is found.
         secret: The app's key (32 bytes); drawn where left out.
         may_be_asked: Says whether an order may go to a coordinator; to all where left out.
         awards: Asks a chain about those to whom sealed orders are opened; where left out, only signatures are checked.

@@ -126,7 +126,9 @@ class AppOrder:
         self._lost_at = UnixMillis(0)
         """When its coordinator was gone first since it last had the order."""
         self._losses = 0
-        self._why = GivenUp("no_coordinator", "no coordinator was found: is the entry point right, and its network?")
+        self._why = GivenUp(
+            "no_coordinator", "no coordinator was found: is the entry point right, and of the network that was named?"
+        )
         self._may_pass = False
         """Whether what stood in the way of the last round of coordinators may pass."""
         self._effects: list[OrderEffect] = []
