@@ -160,6 +160,31 @@ def test_stake__nobody_is_connected_yet__says_for_whom_and_what_it_takes(chromiu
         expect(page.get_by_role("term").filter(has_text=word)).to_be_visible()
 
 
+def test_stake__wallet_shows_no_account__says_so(chromium: Browser, network: Running):
+    visitor = visitor_of(chromium, network.url, wallet_on(network))
+    page = visitor.page
+    visitor.visit("stake")
+    page.evaluate("window.ethereum.request = async () => []; 0")
+    page.get_by_role("button", name="Connect Browser wallet").click()
+    expect(page.get_by_role("alert")).to_have_text("The wallet showed no account.")
+
+
+def test_stake__wallet_changes_its_account_before_the_signature__signs_nothing_for_another(
+    chromium: Browser, network: Running
+):
+    wallet = wallet_on(network)
+    visitor = connected(chromium, network, wallet)
+    page, before = visitor.page, len(wallet.sent)
+    page.locator("#vote-amount").fill("10")
+    page.get_by_role("button", name="Review the vote").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator("#sign")).to_be_visible()
+    page.evaluate("window.ethereum.listeners.accountsChanged(['0x' + '77'.repeat(20)]); 0")
+    dialog.locator("#sign").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("your wallet has changed to another account")
+    assert len(wallet.sent) == before
+
+
 def test_stake__wallet_stays_on_another_chain__says_what_to_do(chromium: Browser, network: Running):
     wallet = wallet_on(network, knows_chain=False)
     visitor = visitor_of(chromium, network.url, wallet)

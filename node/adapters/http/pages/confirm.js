@@ -10,10 +10,11 @@ const MAX_NAME = 24;
 /** Show a prepared plan and, if its owner agrees, have it signed. Gives true once all of it is in blocks. */
 export function confirm(plan, account, chain) {
   const dialog = at("confirm");
+  const signer = account.address; // for whom the plan was made: wallets change accounts at any time
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const status = h("p", { role: "status", class: "hint", tabindex: "-1" });
   const waits = h("span", { class: "hint", "aria-hidden": "true" });
-  const plain = (text) => sentence(plainly(text, account.address));
+  const plain = (text) => sentence(plainly(text, signer));
   const sign = h("button", { type: "button", class: "primary", id: "sign" }, plan.steps.length > 1 ? `Sign ${plan.steps.length} transactions` : "Sign in the wallet");
   const cancel = h("button", { type: "button", id: "cancel" }, "Cancel");
   const calls = plan.steps.map((step, index) => callOf(step, index, plan.steps.length, plain));
@@ -48,6 +49,7 @@ export function confirm(plan, account, chain) {
       status.focus();
       try {
         while (next < plan.steps.length) {
+          if (account.address !== signer) throw new Error("your wallet has changed to another account; cancel, and begin again with that one");
           mark(calls, next, "busy", "your wallet asks");
           since = Date.now();
           status.textContent = `Look into your wallet: ${plan.steps[next].text} (${next + 1} of ${plan.steps.length}).`;
@@ -84,10 +86,11 @@ export function confirm(plan, account, chain) {
   });
 }
 
-/** Say a plan in the words of the page: nodes with their names, which anybody may choose, after their numbers. */
+/** Say a plan in the words of the page: nodes with their names, which anybody may choose, after their numbers; and the
+ * address `own`, if there is one, as the account that it is. */
 export function plainly(text, own) {
   const named = (id) => (nameOf(id) === `Node ${id}` ? `node ${id}` : `node ${id} (${nameOf(id).slice(0, MAX_NAME)})`);
-  return text.replace(new RegExp(own, "gi"), "your account").replace(/\bnode (\d+)\b/g, (_, id) => named(id));
+  return (own ? text.replace(new RegExp(own, "gi"), "your account") : text).replace(/\bnode (\d+)\b/g, (_, id) => named(id));
 }
 
 function callOf(step, index, count, plain) {

@@ -78,7 +78,7 @@ async function guarded(place, work) {
   try {
     await work();
   } catch (error) {
-    const text = plainly(words(error, chain?.coin), account?.address ?? "no account");
+    const text = plainly(words(error, chain?.coin), account?.address);
     problem = { text: sentence(text, "."), place, isPassing: Boolean(error.isPassing) };
   } finally {
     working = false;
