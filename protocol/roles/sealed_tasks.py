@@ -57,15 +57,19 @@ class SealedTasks:
                 self._on_rejected(task, attempt)
 
     def _on_key(self, task: Task, event: KeyGiven) -> None:
-        """Carry a key to the miner that has the award for which it is sealed; said again, the first one stands."""
+        """Carry a key, once, to the miner that has the award for which it is sealed.
+
+        Said again it goes nowhere: a miner that it has not reached asks, and no app is to fill a miner's line with it.
+        """
         core, holder = self._core, task.holder
         if holder is None or (holder.attempt, holder.award_digest) != (event.attempt, event.award):
             core.note(NoteName.MESSAGE_IGNORED, task.id, rule="order_key.stale")
             return
-        if holder.sealed_key is None:
-            holder.sealed_key, holder.sealed_key_at = event.sealed_key, core.now
-            core.emit(CancelTimer(("key", task.id, 0)))
-        core.emit(Send(holder.peer, holder.message()))
+        if holder.sealed_key is not None:
+            core.note(NoteName.MESSAGE_IGNORED, task.id, rule="order_key.repeated")
+            return
+        holder.sealed_key, holder.sealed_key_at = event.sealed_key, core.now
+        core.emit(CancelTimer(("key", task.id, 0)), Send(holder.peer, holder.message()))
 
     def on_timer(self, task: Task) -> None:
         """An app did not give the key in time: the miner is free, and the app has few more awarded."""

@@ -75,12 +75,16 @@ def test_key__for_the_holders_award__goes_to_the_miner_with_it() -> None:
     assert ("key", award.statement.task, 0) not in seat.timers
 
 
-def test_key__said_again_and_otherwise__first_one_stands() -> None:
+def test_key__said_again_and_otherwise__goes_nowhere_and_the_first_one_stands() -> None:
     seat = SealedSeat()
-    award, _ = awarded(seat)
+    task, _ = submitted(seat)
+    claim = seat.claim(ALICE, task)
+    (award,) = of_kind(seat.say(ALICE, claim) + seat.wait(300), Award)
     seat.hear(key_for(award))
-    (sent,) = of_kind(seat.hear(key_for(award, b"x" * 80)), Award)
-    assert sent.sealed_key == KEY
+    for key in (KEY, b"x" * 80):
+        effects = seat.hear(key_for(award, key))
+        assert (of_kind(effects, Award), ignored(effects)) == ([], ["order_key.repeated"]), "no app fills a line"
+    assert [one.sealed_key for one in of_kind(seat.say(ALICE, claim), Award)] == [KEY]
 
 
 def test_key__of_another_attempt_or_award__is_ignored() -> None:
