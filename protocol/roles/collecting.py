@@ -52,10 +52,12 @@ class Collecting:
                 core.emit(CancelTimer(timer))
                 self._on_taken(task)
             case AppLeft(at=at):
-                if not task.taken:
+                if not task.taken and task.ready is None:
                     core.set_timer(timer, max(at + APP_LEASE_MS, core.now))
             case AppReturned():
-                if task.ready is not None:
-                    core.set_timer(timer, core.now + APP_LEASE_MS)
-                else:
+                if task.ready is None:
                     core.emit(CancelTimer(timer))
+                elif task.returned_for != task.ready:
+                    # Once: else an app that comes and goes has its miner wait for ever, and is never judged.
+                    task.returned_for = task.ready
+                    core.set_timer(timer, core.now + APP_LEASE_MS)

@@ -152,6 +152,8 @@ class Task:
     """Of a sealed one: the signature by which it has."""
     ready: int | None = None
     """The attempt whose picture is here and waits for that word."""
+    returned_for: int | None = None
+    """The attempt for whose picture its app was given time anew, since it came back."""
     input_faults: int = 0
     """How many miners could not read these."""
     state: TaskState = TaskState.QUEUED

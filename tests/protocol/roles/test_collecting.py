@@ -191,6 +191,14 @@ def test_returned__picture_waits__has_a_whole_lease_to_take_it() -> None:
     assert told(seat.hear(TaskTaken(task))) == [Stage.DONE]
 
 
+def test_returned__again_and_again__has_one_more_lease_and_no_other() -> None:
+    seat, task, _ = ready()
+    effects = seat.wait(APP_LEASE_MS - 1)
+    for _ in range(APP_LEASE_MS // 5000):
+        effects += seat.hear(AppLeft(task, seat.now)) + seat.hear(AppReturned(task)) + seat.wait(5000)
+    assert [record.reason for record in persisted(effects, TaskFailed)] == [NOT_TAKEN], "its miner is not kept waiting"
+
+
 def test_left__after_it_has_taken_the_picture__the_task_stays() -> None:
     seat = CoordinatorSeat()
     award = awarded(seat)
