@@ -7,12 +7,14 @@ import pytest
 import trio
 
 from node.app_client import AppClient, OrderFailed, order_of
+from protocol.crypto.keys import NodeKey
 from protocol.errors import Unavailable
 from protocol.units import PeerId, TaskId
 from protocol.wire.app_messages import AppMessage, CoordinatorMessage, OrderAccepted, OrderNews, OrderRefused
 from protocol.wire.codec import APP_PLACE, decode, encode
 from tests.support.clock import HandClock
 
+APP = NodeKey(b"\x77" * 32)
 FIRST, SECOND = PeerId("first"), PeerId("second")
 TASK = TaskId(b"t" * 32)
 ORDER = order_of("a red heart")
@@ -75,7 +77,7 @@ class Network:
 @asynccontextmanager
 async def ordering(network: Network) -> AsyncGenerator[trio.Nursery, None]:
     """An order under way; leaving the block cancels it."""
-    client = AppClient(network, "test", HandClock())  # type: ignore[arg-type]
+    client = AppClient(network, "test", HandClock(), APP)
     client._random.shuffle = lambda found: None  # type: ignore[method-assign]
 
     async def draw() -> None:
@@ -130,7 +132,7 @@ async def test_draw__cancelled__tells_the_coordinator_that_has_it_and_no_other()
 async def test_running__left_with_an_order_under_way__tells_its_coordinator() -> None:
     network = Network()
     first, second = network.coordinators.values()
-    client = AppClient(network, "test", HandClock())  # type: ignore[arg-type]
+    client = AppClient(network, "test", HandClock(), APP)
     client._random.shuffle = lambda found: None  # type: ignore[method-assign]
     async with trio.open_nursery() as nursery:
         async with client.running():
