@@ -6,7 +6,7 @@ work is not done twice either where that can be helped. Spec: SPEC.md §9.9.
 """
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from enum import Enum
 from typing import Final, final
 
@@ -111,6 +111,10 @@ class AppOrder:
         self._seal = seal
         self._key: tuple[TaskId, OrderKey] | None = None
         """What the last winner was told, and of which task."""
+        self._last_asked: tuple[TaskId, int] | None = None
+        """Task and attempt of the award that was looked up last, or still is."""
+        self._winners: Counter[PeerId] = Counter()
+        """How many awards of each coordinator were looked up, to give each winner the key."""
         self._opened: tuple[Digest, bytes] | None = None
         """SHA-256 of the sealed picture that we took last, and the picture."""
         self._patience_ms = patience_ms
@@ -326,11 +330,12 @@ class AppOrder:
         award = shown.award
         if award.task != self._task:
             return
-        if self._key is not None and self._key[0] == award.task and self._key[1].attempt >= award.attempt:
-            if self._key[1].attempt == award.attempt:
+        if self._last_asked is not None and self._last_asked[0] == award.task and self._last_asked[1] >= award.attempt:
+            if self._key is not None and (self._key[0], self._key[1].attempt) == (award.task, award.attempt):
                 self._emit(Say(peer, self._key[1]))
             return
-        if seal.winners(award.task) >= MOST_WINNERS:
+        # Counted before it is looked up, and not by task: a coordinator may show many at once, and name many tasks.
+        if self._winners[peer] >= MOST_WINNERS:
             self._refuse_award(peer, f"shown.winners: {MOST_WINNERS} miners have had the key")
             return
         try:
@@ -338,13 +343,15 @@ class AppOrder:
         except InvalidMessage as problem:
             self._refuse_award(peer, str(problem))
         else:
+            self._winners[peer] += 1
+            self._last_asked = (award.task, award.attempt)
             self._emit(CheckAward(peer, shown))
 
     def _on_checked(self, event: AwardChecked) -> None:
         """It is known as far as it can be to whom the award went."""
         award = event.shown.award
-        if self._seal is None or award.task != self._task:
-            return
+        if self._seal is None or award.task != self._task or self._last_asked != (award.task, award.attempt):
+            return  # it has gone to another since
         if event.problem is not None:
             self._refuse_award(event.peer, event.problem)
             return

@@ -126,10 +126,6 @@ class OrderSeal:
             sealed_key=seal_key(self._content_key, to, award, self._entropy(KEY_BYTES)),
         )
 
-    def winners(self, task: TaskId) -> int:
-        """Count the awards of a task for which the key was sealed."""
-        return sum(known == task for known, _ in self._winners)
-
     def open(self, message: OrderSealed, sealed: bytes) -> bytes:
         """Give the picture that a winner sealed.
 

@@ -292,6 +292,53 @@ def test_failed__for_what_pays_nobody__goes_elsewhere(reason: str) -> None:
     )
 
 
+def _keys(effects: tuple[OrderEffect, ...]) -> list[OrderKey]:
+    said = [effect.message for effect in effects if isinstance(effect, Say)]
+    return [message for message in said if isinstance(message, OrderKey)]
+
+
+def _pass_all(desk: Desk, effects: tuple[OrderEffect, ...]) -> list[OrderKey]:
+    asked = [effect.shown for effect in effects if isinstance(effect, CheckAward)]
+    return [key for shown in asked for key in _keys(desk.hear(AwardChecked(ANN, shown, "looked up")))]
+
+
+def test_awarded__many_at_once__only_the_last_one_gets_a_key() -> None:
+    desk = Desk().accepted()
+    effects: tuple[OrderEffect, ...] = ()
+    for attempt in range(MOST_WINNERS):
+        effects += desk.say(OrderAwarded(order=NAME, shown=Shown(attempt=attempt).shown))
+    assert [key.attempt for key in _pass_all(desk, effects)] == [MOST_WINNERS - 1]
+
+
+def test_awarded__told_again_while_it_is_looked_up__is_looked_up_once() -> None:
+    desk = Desk().accepted()
+    effects: tuple[OrderEffect, ...] = ()
+    for _ in range(100):
+        effects += desk.say(OrderAwarded(order=NAME, shown=HONEST.shown))
+    assert effects == (CheckAward(ANN, HONEST.shown),)
+    assert len(_pass_all(desk, effects)) == 1
+
+
+def test_awarded__two_miners_for_one_attempt__only_one_gets_the_key() -> None:
+    desk = Desk().accepted()
+    other = Shown(salt=b"\0" * 16)
+    other.fields["award_signature"] = HONEST.award.signature
+    effects = desk.say(OrderAwarded(order=NAME, shown=HONEST.shown))
+    effects += desk.say(OrderAwarded(order=NAME, shown=other.shown))
+    assert len(_pass_all(desk, effects)) == 1
+    assert desk.order.peer == ANN, "it is not even looked at"
+
+
+def test_awarded__of_ever_other_tasks__no_more_miners_get_the_key_than_of_one() -> None:
+    desk, keys = Desk(), []
+    for number in range(2 * MOST_WINNERS):
+        shown = Shown(number)
+        desk.say(OrderAccepted(order=NAME, task=shown.task, price=Wei(1)))
+        keys += _pass_all(desk, desk.say(OrderAwarded(order=NAME, shown=shown.shown)))
+    assert len(keys) == MOST_WINNERS
+    assert desk.order.peer == BEN
+
+
 def test_awarded__to_more_miners_than_an_honest_coordinator_ever_asks_for__gets_no_key() -> None:
     desk = Desk().accepted()
     for attempt in range(MOST_WINNERS):
