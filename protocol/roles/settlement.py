@@ -24,6 +24,7 @@ from protocol.task.artifact import check_picture
 from protocol.task.states import AwardedAttempt, Task, TaskState
 from protocol.units import PeerId, StakingId, TaskId, Wei
 from protocol.wire.codec import encode
+from protocol.wire.fields import SEALED_OVERHEAD
 from protocol.wire.messages import Receipt, Reject, Result
 from protocol.wire.statements import ReceiptStatement, VoucherStatement
 
@@ -144,8 +145,10 @@ class Settlement:
             return False
         if len(data) != message.size or award.artifact_digest != message.commitment.artifact:
             raise InvalidMessage("artifact.mismatch")
-        if task.specification.sealed is None:  # what is sealed, its app looks at
+        if task.specification.sealed is None:
             check_picture(data, message.media_type, task.specification.width, task.specification.height)
+        elif len(data) <= SEALED_OVERHEAD:  # its app looks at all else
+            raise InvalidMessage("artifact.sealed", "it is shorter than what sealing adds")
         if task.collected and not task.taken:
             self._hold(task, award, message, data)
             return False
