@@ -277,6 +277,8 @@ class Assignment:
         Nobody is paused for that, or apps could have miners paused; and one miner's word ends no task.
         """
         if self._is_at_odds(task, award, reason):
+            if reason == SEALED_INVALID:
+                self._settlement.untaken.add(task)  # two miners waited for a key that opens nothing
             self._end(task, reason)
         else:
             self._offer_again(task, reason)

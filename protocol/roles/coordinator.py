@@ -164,6 +164,8 @@ class CoordinatorCore(Core):
             case ProvidersFound(key=key, peers=peers):
                 if key in self._searches:
                     self.emit(*self._searches[key].found(peers, self.roster.peers(), self.now))
+        for task_ in self._settlement.untaken.others():
+            self._end(task_, "client_gone", "cancelled")
 
     def waiting(self) -> int:
         """Count the unfinished tasks."""
@@ -229,8 +231,6 @@ class CoordinatorCore(Core):
         if holder is not None:
             self._assignment.cancel(task, holder, reason)
         self._offering.announce_end(task, closure)
-        for other in self._settlement.untaken.others(task):
-            self._end(other, "client_gone", "cancelled")
 
     # Miners
 

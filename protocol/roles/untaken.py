@@ -5,7 +5,7 @@ that is taken makes up for one that was not. Spec: SPEC.md §9.9.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final, final
 
 from protocol.effects import Refused
@@ -33,6 +33,8 @@ class Untaken:
         self._unfinished_of = unfinished_of
         self._left: OrderedDict[str, tuple[int, UnixMillis]] = OrderedDict()
         """How many, and from when on the next of them is forgotten."""
+        self._full: set[str] = set()
+        """Of these, who got no more since ``others`` was asked."""
 
     def __len__(self) -> int:
         """Count the accounts that are remembered."""
@@ -49,6 +51,8 @@ class Untaken:
             count, since = self._count(holder)
             self._left[holder] = min(count + 1, times * MOST), since
             self._left.move_to_end(holder)
+            if count + 1 >= times * MOST:
+                self._full.add(holder)
             if len(self._left) > REMEMBERED:
                 self._left.popitem(last=False)
 
@@ -71,15 +75,17 @@ class Untaken:
                 return Refused("rate_limited", detail, wait_s)
         return None
 
-    def others(self, task: Task) -> Iterator[Task]:
-        """Give what is to end with a task whose picture was not taken: what waits for a miner, of who gets no more."""
-        full = [holder for holder, times in holders(task.account) if self._count(holder)[0] >= times * MOST]
-        if task.ready is None or not full:
-            return
-        for other in list(self._tasks.values()):
-            waits = other.collected and not other.taken and other.ready is None and other.holder is None
-            if waits and any(holder in full for holder, _ in holders(other.account)):
-                yield other
+    def others(self) -> tuple[Task, ...]:
+        """Give what is to end, once for each that was added: what waits for a miner, of who gets no more."""
+        if not self._full:
+            return ()
+        full, self._full = self._full, set()
+        waiting = (
+            task
+            for task in self._tasks.values()
+            if task.collected and not task.taken and task.ready is None and task.holder is None
+        )
+        return tuple(task for task in waiting if any(holder in full for holder, _ in holders(task.account)))
 
     def _count(self, holder: str) -> tuple[int, UnixMillis]:
         """Give how many are not forgotten, and from when on the next one is."""

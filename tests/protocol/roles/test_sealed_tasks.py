@@ -1,9 +1,11 @@
 """A coordinator of tasks that it cannot read: it carries keys and pictures, and pays on the app's signed word alone."""
 
+from collections.abc import Callable
+
 import pytest
 
 from protocol.effects import Effect, Publish, Refused, Reply, Stage
-from protocol.events import KeyGiven, TaskSubmitted, TaskTaken
+from protocol.events import KeyGiven, PictureRejected, TaskSubmitted, TaskTaken
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored, TaskAccepted, TaskAwarded, TaskDone, VoucherIssued
 from protocol.roles.award_showing import KEY_MS
@@ -14,7 +16,7 @@ from protocol.stake.field import Field
 from protocol.task.artifact import largest_picture
 from protocol.units import Digest, TaskId, UnixMillis
 from protocol.wire.fields import SEALED_OVERHEAD
-from protocol.wire.messages import Alive, Award, Bulletin, Cancel, Decline, Preview, Receipt
+from protocol.wire.messages import Abandon, Alive, Award, Bulletin, Cancel, Decline, Preview, Receipt
 from tests.protocol.roles.frames import (
     ALICE_ID,
     PARAMS,
@@ -37,10 +39,12 @@ from tests.protocol.roles.sealed_seat import (
     told,
 )
 from tests.protocol.roles.sealing import SEALED, award_digest, sealed_picture
-from tests.protocol.roles.seats import CoordinatorSeat, ignored, noted, of_kind, persisted
+from tests.protocol.roles.seats import CoordinatorSeat, ignored, judged, noted, of_kind, persisted
 from tests.support import networks
 from tests.support.networks import ALICE, BOB
 from tests.support.pictures import vp8, webp
+
+Effects = tuple[Effect, ...]
 
 
 def test_award__sealed_task__shows_its_app_all_that_was_signed_and_drawn() -> None:
@@ -146,6 +150,47 @@ def test_key__does_not_come_again_and_again__account_has_few_more_awarded() -> N
     assert reply.code == "rate_limited"
 
 
+def _give_no_key(seat: SealedSeat, task: TaskId) -> Effects:
+    awarded(seat, task=task)
+    waits = Alive(task=task, attempt=0, state="queued", step=0, steps=10, wait_ms=12_000)
+    effects: Effects = ()
+    for _ in range(KEY_MS // 1000):
+        effects += seat.say(ALICE, waits) + seat.wait(1000)
+    return effects
+
+
+def _give_a_key_that_opens_nothing(seat: SealedSeat, task: TaskId) -> Effects:
+    effects: Effects = ()
+    for attempt, miner in enumerate((ALICE, BOB)):
+        award, _ = awarded(seat, miner, task)
+        seat.hear(key_for(award))
+        effects += seat.say(miner, Abandon(task=task, attempt=attempt, reason="sealed_invalid")) + seat.wait(2000)
+    return effects
+
+
+def _reject(seat: SealedSeat, task: TaskId) -> Effects:
+    award, _ = awarded(seat, task=task)
+    seat.hear(key_for(award))
+    drawn(seat, award)
+    return seat.hear(PictureRejected(task, 0))
+
+
+@pytest.mark.parametrize("waste", [_give_no_key, _give_a_key_that_opens_nothing, _reject])
+def test_untaken__app_wastes_the_time_of_miners__what_else_it_has_waiting_ends(
+    waste: Callable[[SealedSeat, TaskId], Effects],
+) -> None:
+    seat = SealedSeat(miners=(ALICE, BOB))
+    wasted, _ = submitted(seat)
+    waiting = [submitted(seat, f"waits {number}")[0] for number in range(20)]
+    known = seat.core.task(wasted)
+    assert known is not None
+    for _ in range(MOST - 1):
+        seat.core._settlement.untaken.add(known)
+    effects = waste(seat, wasted)
+    assert not any(seat.core.task(task) for task in waiting), "each would cost miners as much again"
+    assert failures(effects).count("client_gone") >= len(waiting)
+
+
 def test_lease_lost__next_winner_is_shown_anew_and_the_old_key_is_worth_nothing() -> None:
     seat = SealedSeat(miners=(ALICE, BOB))
     first, _ = awarded(seat)
@@ -214,6 +259,16 @@ def test_result__sealed_picture__is_kept_as_it_came_and_never_looked_at() -> Non
     seat.say(ALICE, result_of(award, data=data))
     (stored,) = persisted(seat.hear(artifact_of(award, data=data)), ArtifactStored)
     assert stored.data == data
+
+
+def test_artifact__sealed__too_short_to_be_anything__is_the_miners_fault() -> None:
+    seat = SealedSeat(miners=(ALICE, BOB))
+    award, _ = awarded(seat)
+    seat.hear(key_for(award))
+    for data in (b"tiny", bytes(SEALED_OVERHEAD)):
+        effects = seat.say(ALICE, result_of(award, data=data)) + seat.hear(artifact_of(award, data=data))
+        assert Stage.READY not in stages(effects), "no message to its app can carry it"
+        assert judged(effects) == ["artifact.sealed"]
 
 
 def test_artifact__sealed__may_be_larger_by_what_sealing_adds() -> None:
