@@ -141,16 +141,14 @@ class Disputing:
         verdict = self.verdicts.get((seen.number, seen.round))
         is_open = seen.status is Status.VOTING and event.at_s < seen.deadline_s
         if verdict is not None and seen.seat is Seat.DRAWN and is_open and verdict.evidence == seen.evidence:
-            self._ask(f"{KEY}{seen.number}/{seen.round}/vote", self._vote(verdict), seen, event, turn=0)
+            own = self._core.own_row()
+            if own is not None:  # the chain may know our key before a table that holds does
+                call = vote_call(self.statement(own.id, verdict), verdict.signature)
+                self._ask(f"{KEY}{seen.number}/{seen.round}/vote", call, seen, event, turn=0)
             return
         step = due_step(seen, event.block, event.at_s)
         if step is not None:
             self._ask(state_name(seen, step), step_call(seen, step), seen, event, turn=self._turn(seen, step))
-
-    def _vote(self, verdict: VerdictKept) -> ContractCall:
-        own = self._core.own_row()
-        assert own is not None, "only registered nodes have a seat"
-        return vote_call(self.statement(own.id, verdict), verdict.signature)
 
     @staticmethod
     def statement(own: StakingId, verdict: VerdictKept) -> VerdictStatement:

@@ -16,9 +16,10 @@ from protocol.roles.core import Core
 from protocol.roles.disputing import ACCUSED_TURN, FIRST_PAUSE, JUROR_TURN, JUROR_TURNS, LAST_PAUSE, DisputePolicy
 from protocol.roles.miner import MinerCore
 from protocol.units import BlockNumber, Digest, UnixMillis, Wei
-from tests.protocol.roles.frames import ALICE_ID, BOB_ID, CAROL_ID
+from tests.protocol.roles.frames import ALICE_ID, BOB_ID, CAROL_ID, EPOCH
 from tests.protocol.roles.seats import Seat as Place
 from tests.protocol.roles.seats import noted
+from tests.support import networks
 from tests.support.disputed import dispute_about, disputed
 from tests.support.networks import ALICE, CAROL
 
@@ -222,6 +223,15 @@ def test_seen__vote_after_the_deadline__is_not_sent() -> None:
     party.begin((VerdictKept(seen.number, 0, seen.evidence, 1, b"s" * 65, "apart", party.now),))
     assert functions(party.sees(seen, at_s=LATE)) == []
     assert functions(party.sees(seen, block=SEED + 40, at_s=LATE)) == ["close"]
+
+
+def test_seen__seat_of_a_key_that_the_table_of_this_epoch_does_not_know_yet__waits() -> None:
+    party = Party("miner")
+    seen = replace(VOTING, seat=Seat.DRAWN)
+    party.begin((VerdictKept(seen.number, 0, seen.evidence, 1, b"s" * 65, "apart", party.now),))
+    rows = networks.view(EPOCH).table.rows
+    party.tables([row for row in rows if row.id != ALICE_ID])
+    assert functions(party.sees(seen)) == [], "the chain's newest block may know a key that no epoch is drawn by"
 
 
 def test_part_of__each_node__is_its_own() -> None:
