@@ -33,8 +33,12 @@ QUESTION_BYTES: Final = NUMBER_BYTES + 32
 LENGTH_BYTES: Final = 4
 QUESTION_S: Final = 5.0
 """A question must be here within this (s) after its stream is open."""
+MAX_ASKING: Final = 64
+"""Peers that ask at once: whoever is registered may, and most of them are shown nothing."""
 MAX_SERVED: Final = 4
-"""Bundles that are read and sent at once: 100 MB of the largest."""
+"""Bundles that are looked up and sent at once: 100 MB of the largest."""
+TURN_S: Final = 10.0
+"""How long (s) one who asked waits for a turn at that: less than it waits for an answer."""
 REACH_S: Final = 10.0
 """Dial and negotiate within this (s)."""
 ANSWER_S: Final = 20.0
@@ -57,6 +61,7 @@ class Bundles:
         self._dialler = dialler
         self._face = face
         self._of_peer: Counter[PeerId] = Counter()
+        self._turns = trio.Semaphore(MAX_SERVED)
         host.set_stream_handler(BUNDLE, self.accept)
 
     async def accept(self, stream: INetStream) -> None:
@@ -67,7 +72,7 @@ class Bundles:
             self._peers.judge(peer, Offence.MINOR, "bundle.unregistered")
         elif self._of_peer[peer]:
             self._peers.judge(peer, Offence.MINOR, "bundle.too_many")
-        elif face is not None and self._of_peer.total() < MAX_SERVED:
+        elif face is not None and self._of_peer.total() < MAX_ASKING:
             self._of_peer[peer] += 1
             try:
                 await self._answer(muxed, peer, face)
@@ -82,12 +87,26 @@ class Bundles:
         with trio.fail_after(QUESTION_S):
             asked = await LengthFrames(stream, MAX_MESSAGE_BYTES).read_exactly(QUESTION_BYTES)
         number, digest = int.from_bytes(asked[:NUMBER_BYTES], "big"), Digest(asked[NUMBER_BYTES:])
-        data = await face.bundle_for(peer, number, digest) or b""
-        with trio.fail_after(WHOLE_S):
-            await stream.write_within(STEP_S, len(data).to_bytes(LENGTH_BYTES, "big") + data[:STEP_BYTES])
-            for start in range(STEP_BYTES, len(data), STEP_BYTES):
-                await stream.write_within(STEP_S, data[start : start + STEP_BYTES])
-            # The juror closes once it has everything; a reset before would take back what is under way.
+        with trio.fail_after(TURN_S):
+            await self._turns.acquire()
+        try:
+            data = await face.bundle_for(peer, number, digest)
+            if data is not None:
+                with trio.fail_after(WHOLE_S):
+                    await self._send(stream, data)
+                return
+        finally:
+            self._turns.release()
+        await self._send(stream, b"")  # by now it holds up nobody but itself
+
+    @staticmethod
+    async def _send(stream: MuxedStream, data: bytes) -> None:
+        """Write an answer, and wait until it is heard."""
+        await stream.write_within(STEP_S, len(data).to_bytes(LENGTH_BYTES, "big") + data[:STEP_BYTES])
+        for start in range(STEP_BYTES, len(data), STEP_BYTES):
+            await stream.write_within(STEP_S, data[start : start + STEP_BYTES])
+        # The juror closes once it has everything; a reset before would take back what is under way.
+        with trio.fail_after(STEP_S):
             await stream.read(1)
 
     async def fetch(self, peer: PeerId, dispute: int, evidence: Digest) -> bytes:

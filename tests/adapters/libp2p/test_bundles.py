@@ -1,7 +1,7 @@
 """Evidence between real nodes: whole to whom it is shown, nothing to anybody else, and nobody is held up."""
 
 import os
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 import trio
@@ -111,6 +111,20 @@ async def test_accept__juror_that_asks_nothing__is_left_in_time(monkeypatch: pyt
             assert parts is not None
             await until(lambda: not parts.bundles._of_peer, "its place is free", 5)
         assert shelf.asked == []
+
+
+async def test_accept__registered_peers_that_are_no_jurors_stay__a_juror_gets_it_all_the_same() -> None:
+    async with overlay() as place, AsyncExitStack() as enemies:
+        reporter, juror = await pair(place)
+        shelf = Shelf(juror.id)
+        reporter.transport.serve_bundles(shelf)
+        for number in range(limits.MAX_SERVED):
+            enemy = await enemies.enter_async_context(adversary(reporter, 600 + number))
+            reporter.gate.standings[enemy.id] = Standing.MINER
+            stream = await enemy.host.new_stream(to_libp2p(reporter.id), [BUNDLE])
+            await stream.write(DISPUTE.to_bytes(32, "big") + NAMED)
+        await until(lambda: len(shelf.asked) == limits.MAX_SERVED, "all have asked")
+        assert await juror.transport.fetch_bundle(reporter.id, DISPUTE, NAMED) == DATA
 
 
 @pytest.mark.parametrize("answer", [b"\x00\x10\x00\x00" + b"x" * 10, (MAX_BUNDLE_BYTES + 1).to_bytes(4, "big")])
