@@ -139,9 +139,11 @@ class Judging:
     def _fetch(self, case: JurorCase) -> None:
         """Ask the reporter, if we know where it is; else look for it."""
         core, reporter = self._core, case.seen.reporter
-        case.fetch_at = UnixMillis(core.now + case.retry_ms)
         if sum(one.is_fetching for one in self._cases.values()) >= MAX_FETCHES:
+            # Sooner than whoever has just had a place may have it again.
+            case.fetch_at = UnixMillis(core.now + max(1, case.retry_ms // 2))
             return
+        case.fetch_at = UnixMillis(core.now + case.retry_ms)
         peer = next((peer for peer in sorted(self._connected) if self._is(peer, reporter)), self._found.get(reporter))
         if peer is None:
             core.emit(FindProviders(coordinator_key(core.identity.network)))
@@ -171,6 +173,7 @@ class Judging:
         if event.data is None:
             self._core.note(NoteName.BUNDLE_MISSING, dispute=event.dispute, reason=event.reason)
             self._found.pop(case.seen.reporter, None)
+            case.fetch_at = UnixMillis(self._core.now + case.retry_ms)
             self._look()
             return
         self._core.note(NoteName.BUNDLE_FETCHED, dispute=event.dispute, bytes=len(event.data))

@@ -460,6 +460,18 @@ def test_seen__drawn_in_more_disputes_than_are_judged_at_once__takes_those_that_
     assert numbers == set(range(4, MAX_CASES + 4)), "those that ended made room"
 
 
+def test_fetched__reporters_that_take_their_time_for_nothing__hold_up_no_other_dispute() -> None:
+    seat = juror()
+    *slow, other = many(MAX_FETCHES + 1)
+    effects = seat.sees(*slow, other)
+    for _ in range(3):
+        effects += seat.wait(100_000)
+        for seen in slow:
+            effects += seat.fetched(None, seen, reason="broken_off")
+        effects += seat.wait(10_000)
+    assert other.number in [fetch.dispute for fetch in fetches(effects)]
+
+
 def test_fetched__several_disputes__are_drawn_one_after_the_other() -> None:
     seat = juror()
     first, second = many(2)
