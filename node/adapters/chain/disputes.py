@@ -91,6 +91,7 @@ class DisputeReader:
         found = [
             (number, row, (Seat(seat[1]) if seat[0] == row[6] else Seat.NONE), seat[1] != Seat.NONE)
             for number, (row,), seat in zip(numbers, rows, seats, strict=True)
+            if row[5]  # zero: the chain went back behind its report, and it never was
         ]
         is_open = {number for number, row, _, _ in found if Status(row[5]).is_open}
         ours = [one for one in found if (one[3] or own in one[1][:2]) and (one[0] in is_open or one[0] in self._ours)]

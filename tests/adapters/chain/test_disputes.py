@@ -96,6 +96,16 @@ async def test_step__whole_life__is_told_to_each_party_and_what_is_due_is_what_t
     assert await accused.step() is None
 
 
+async def test_step__chain_went_back_behind_a_dispute__forgets_it(opened: Court, court: Court, rpc: JsonRpc) -> None:
+    reporter = Follower(rpc, court, REPORTER)
+    with opened.put_back() as gone:
+        gone.report()
+        assert len(await reporter.step() or ()) == 1
+    court.world.anvil.rpc("anvil_mine", "0x10")
+    assert await reporter.step() == (), "as far as the chain knows, it never was"
+    assert await reporter.step() is None
+
+
 async def test_step__drawn_as_a_juror__is_told_whose_seat_it_is(court: Court, rpc: JsonRpc) -> None:
     number = court.report()
     jurors = court.seat_all(number)
