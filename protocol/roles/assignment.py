@@ -313,7 +313,7 @@ class Assignment:
             self._set_lease_timer(task, holder)
         else:
             self._offering.offer(task)
-        del task.awards[award.attempt]
+        self._settlement.holdings.take_back(task, award.attempt)
 
     def take_back(self, task: Task, award: AwardedAttempt, reason: str, *, silent: bool = False) -> None:
         """End a lease, leave its miner out for this task, and offer it again, or fail it after too many.

@@ -28,8 +28,17 @@ class Holdings:
     def forget(self, task: Task) -> None:
         """A task has ended."""
         for award in task.awards.values():
-            known = self._by_miner.get(award.miner)
-            if known is not None:
-                known.pop(task.id, None)
-                if not known:
-                    del self._by_miner[award.miner]
+            self._pop(award.miner, task.id)
+
+    def take_back(self, task: Task, attempt: int) -> None:
+        """Leave an award out of a task, whose miner may have another of it."""
+        miner = task.awards.pop(attempt).miner
+        if not any(award.miner == miner for award in task.awards.values()):
+            self._pop(miner, task.id)
+
+    def _pop(self, miner: StakingId, task: TaskId) -> None:
+        known = self._by_miner.get(miner)
+        if known is not None:
+            known.pop(task, None)
+            if not known:
+                del self._by_miner[miner]

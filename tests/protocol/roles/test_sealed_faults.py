@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.effects import Stage
-from protocol.events import PictureRejected
+from protocol.events import PictureRejected, StreamClosed, TaskCancelled
 from protocol.notes import NoteName
 from protocol.records import VoucherIssued
 from protocol.units import TaskId
@@ -36,6 +36,16 @@ def test_rejected__by_its_app__another_miner_draws_it_and_nobody_is_paused() -> 
     effects = seat.hear(PictureRejected(task, second.statement.attempt))
     assert failures(effects) == ["not_accepted"], "the second time it may be the app"
     assert not persisted(effects, VoucherIssued)
+
+
+def test_rejected__task_has_ended_and_its_miner_comes_and_goes__concerns_nobody() -> None:
+    seat, award = ready()
+    task = TaskId(award.statement.task)
+    seat.hear(PictureRejected(task, 0))
+    assert failures(seat.hear(TaskCancelled(task))) == ["cancelled"]
+    seat.hear(StreamClosed(ALICE.peer_id))
+    seat.greet(ALICE)
+    assert seat.core._settlement.holdings.of(ALICE_ID) == ()
 
 
 def test_rejected__of_a_late_attempt__whoever_holds_the_task_goes_on() -> None:
