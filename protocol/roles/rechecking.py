@@ -6,7 +6,7 @@ of this begins. Spec: SPEC.md §12.8.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import combinations
 from typing import Final, final
 
@@ -18,6 +18,7 @@ from protocol.roles.core import Core
 from protocol.roles.intake import Intake, price_of
 from protocol.roles.opening import TIMER as OPENING
 from protocol.roles.opening import Opening, Shown
+from protocol.roles.recheck import Recheck
 from protocol.roles.reputation import GRAVE, SLIGHT
 from protocol.roles.roster import Roster
 from protocol.roles.sampling import RecheckPolicy, Spending, recheck_lot
@@ -27,7 +28,6 @@ from protocol.task.states import AwardedAttempt, Task
 from protocol.task.steps import StepsJudgement, judge_steps
 from protocol.units import DAY_MS, DurationMs, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
-from protocol.wire.messages import TaskSpecification
 
 MOST_OPEN: Final = 256
 """Rechecks under way at once: at one in fifty, of 13,000 tasks within their minutes of delay."""
@@ -37,45 +37,6 @@ LONGEST_MS: Final = DurationMs(DAY_MS // 2)
 """A recheck that is older (ms) ends undecided: its pictures are deleted a day after they came."""
 NOBODY: Final = 0
 """Request number of submissions for which nobody waits: apps count from 1."""
-
-
-@dataclass(slots=True)
-class Recheck:
-    """One task that is being drawn again."""
-
-    subject: TaskId
-    encoded: bytes
-    specification: TaskSpecification
-    planned_at: UnixMillis
-    due_at: UnixMillis
-    drawings: list[Drawing]
-    tries: int = 0
-    pending: TaskId | None = None
-    spent: Wei = Wei(0)
-    apart: dict[tuple[int, int], int] = field(default_factory=dict)
-    """Distances (parts per million) of two drawings, by their places."""
-    account: str = ""
-    """Whose task it is; not known any more after a restart."""
-    judgement: Judgement | None = None
-    """What the pictures said, while steps are asked for."""
-    may_be_disputed: bool = False
-    """Whether jurors may see it."""
-
-    def record(self, outcome: str = "", odd: tuple[StakingId, ...] = ()) -> RecheckKept:
-        """Give what is to be kept of it."""
-        return RecheckKept(
-            subject=self.subject,
-            specification=self.encoded,
-            planned_at=self.planned_at,
-            due_at=self.due_at,
-            tries=self.tries,
-            pending=self.pending,
-            spent=self.spent,
-            drawings=tuple(self.drawings),
-            outcome=outcome,
-            odd=odd,
-            may_be_disputed=self.may_be_disputed,
-        )
 
 
 @final

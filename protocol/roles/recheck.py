@@ -1,0 +1,47 @@
+"""What a coordinator knows of one task that is being drawn again. Spec: SPEC.md §12.8."""
+
+from dataclasses import dataclass, field
+
+from protocol.records import Drawing, RecheckKept
+from protocol.task.recheck import Judgement
+from protocol.units import StakingId, TaskId, UnixMillis, Wei
+from protocol.wire.messages import TaskSpecification
+
+
+@dataclass(slots=True)
+class Recheck:
+    """One task that is being drawn again."""
+
+    subject: TaskId
+    encoded: bytes
+    specification: TaskSpecification
+    planned_at: UnixMillis
+    due_at: UnixMillis
+    drawings: list[Drawing]
+    tries: int = 0
+    pending: TaskId | None = None
+    spent: Wei = Wei(0)
+    apart: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Distances (parts per million) of two drawings, by their places."""
+    account: str = ""
+    """Whose task it is; not known any more after a restart."""
+    judgement: Judgement | None = None
+    """What the pictures said, while steps are asked for."""
+    may_be_disputed: bool = False
+    """Whether jurors may see it."""
+
+    def record(self, outcome: str = "", odd: tuple[StakingId, ...] = ()) -> RecheckKept:
+        """Give what is to be kept of it."""
+        return RecheckKept(
+            subject=self.subject,
+            specification=self.encoded,
+            planned_at=self.planned_at,
+            due_at=self.due_at,
+            tries=self.tries,
+            pending=self.pending,
+            spent=self.spent,
+            drawings=tuple(self.drawings),
+            outcome=outcome,
+            odd=odd,
+            may_be_disputed=self.may_be_disputed,
+        )
