@@ -68,6 +68,8 @@ class Working:
         self._prosecution = prosecution
         self._refuses = refuses
         self._jobs: dict[tuple[TaskId, int], Job] = {}
+        self._at_engine: set[tuple[TaskId, int]] = set()
+        """Attempts that the engine has begun and not ended, also those that nobody wants any more."""
         self.income = Income(core, policy, streams.values, prosecution, self._fell_short)
         self.earnings = self.income.earnings
         self.delivering = Delivering(core, streams, self.earnings, prosecution)
@@ -161,8 +163,9 @@ class Working:
             core.note(NoteName.JOB_FAILED, statement.task, reason=CONTENT_POLICY, attempt=statement.attempt)
             return CONTENT_POLICY
         key = (statement.task, statement.attempt)
-        if key in self._jobs or self.delivering.award(key) is not None:
-            # Another award for an attempt that we have: one of the two would be signed for the other's work.
+        if key in self._jobs or key in self._at_engine or self.delivering.award(key) is not None:
+            # Another award for an attempt that we have, or had and the engine is not rid of: one of the two would be
+            # signed for the other's work, or sealed to the other's app, or not at all.
             return "not_served"
         job = self._jobs[key] = Job(
             task=statement.task,
@@ -211,6 +214,7 @@ class Working:
     def _begin(self, key: tuple[TaskId, int], source: bytes | None, mask: bytes | None) -> None:
         """Give a job to the engine: all that it begins from is here."""
         specification = self._jobs[key].specification
+        self._at_engine.add(key)
         self._core.emit(StartJob(*key, specification, source, mask))
         self._core.note(NoteName.JOB_STARTED, key[0], attempt=key[1], model=specification.model)
 
@@ -310,7 +314,7 @@ class Working:
 
     def on_finished(self, event: JobFinished) -> None:
         """Sign for the picture once, on disk, and send it."""
-        job = self._jobs.pop((event.task, event.attempt), None)
+        job = self._ended((event.task, event.attempt))
         if job is None:
             return
         core = self._core
@@ -364,11 +368,18 @@ class Working:
 
     def on_failed(self, event: JobFailed) -> None:
         """Give an attempt back that the engine could not finish."""
-        job = self._jobs.pop((event.task, event.attempt), None)
+        job = self._ended((event.task, event.attempt))
         if job is None:
             return
         self._core.note(NoteName.JOB_FAILED, job.task, reason=event.reason, attempt=job.attempt)
         self.abandon(job.peer, job.task, job.attempt, event.reason)
+
+    def _ended(self, key: tuple[TaskId, int]) -> Job | None:
+        """Take a job that the engine has ended; None for what it was not given, or nobody wants any more."""
+        if key not in self._at_engine:
+            return None
+        self._at_engine.remove(key)
+        return self._jobs.pop(key, None)
 
     # The coordinator and time
 

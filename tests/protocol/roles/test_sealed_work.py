@@ -13,7 +13,7 @@ from protocol.records import ArtifactStored, ResultCommitted, StepsKept
 from protocol.roles.sealed_work import ASK_AGAIN_MS, KEPT_MS, ROTATED_MS, WAIT_MS
 from protocol.task.fingerprint import FINGERPRINT_BYTES
 from protocol.task.specification import open_specification
-from protocol.units import DAY_MS, Wei
+from protocol.units import DAY_MS, TaskId, Wei
 from protocol.wire.codec import CAPABILITY_PLACE, decode
 from protocol.wire.messages import (
     Abandon,
@@ -95,6 +95,48 @@ def test_key__comes_with_its_award__begins_at_once() -> None:
     award = award_of(seat.claimed(), work=SEALED)
     (job,) = jobs(seat.say(CAROL, with_key(award, to)))
     assert job.specification == SPECIFICATION
+
+
+def _cancelled_and_offered_again(seat: MinerSeat) -> Claim:
+    """A job is taken back while the engine draws, and its very attempt is offered and claimed once more."""
+    to = public_key(seat)
+    award = award_of(of_kind(seat.offer(0), Claim)[0], work=SEALED)
+    seat.say(CAROL, award)
+    assert jobs(seat.say(CAROL, with_key(award, to)))
+    seat.say(CAROL, Cancel(task=award.statement.task, attempt=0, reason="superseded"))
+    seat.wait(3000)
+    return of_kind(seat.offer(0), Claim)[0]
+
+
+def test_award__same_attempt_while_the_engine_ends_the_first__nothing_is_shown_unsealed() -> None:
+    seat = MinerSeat()
+    second = award_of(_cancelled_and_offered_again(seat), work=SEALED)
+    assert reasons(seat.say(CAROL, second)) == ["not_served"]
+    effects = seat.finish(second)
+    assert not of_kind(effects, Result), "it has no key to seal to, and belongs to the app of the first"
+    assert not persisted(effects, ArtifactStored)
+    assert not of_kind(seat.wait(WAIT_MS + 5000), Result)
+
+
+def test_award__same_attempt_of_another_order__is_not_sealed_to_its_app() -> None:
+    seat = MinerSeat()
+    claim = _cancelled_and_offered_again(seat)
+    to = public_key(seat)
+    second = award_of(claim, work=SEALED)
+    assert not jobs(seat.say(CAROL, with_key(second, to)))
+    assert not persisted(seat.finish(second), ArtifactStored)
+
+
+def test_award__same_attempt_once_the_engine_is_rid_of_it__is_begun() -> None:
+    seat = MinerSeat()
+    to = public_key(seat)
+    first = award_of(of_kind(seat.offer(0), Claim)[0], work=SEALED)
+    seat.say(CAROL, with_key(first, to))
+    seat.say(CAROL, Cancel(task=first.statement.task, attempt=0, reason="superseded"))
+    seat.hear(JobFailed(TaskId(first.statement.task), 0, "cancelled"))
+    seat.wait(3000)
+    second = award_of(of_kind(seat.offer(0), Claim)[0], work=SEALED)
+    assert jobs(seat.say(CAROL, with_key(second, to)))
 
 
 def test_key__comes_twice__begins_once() -> None:
