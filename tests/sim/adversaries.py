@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from protocol.effects import Effect, OpenStream, Publish, Send, SendEncoded, StartJob
+from protocol.effects import Effect, OpenStream, Publish, Send, SendArtifact, SendEncoded, StartJob
 from protocol.events import Event, GossipReceived, StreamReceived, TimerFired
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.miner import MinerCore
-from protocol.units import PeerId, StakingId, UnixMillis
+from protocol.units import PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import WORK_PLACE, decode
 from protocol.wire.messages import Award, CapabilityUpdate, Claim, Decline, Objection, Result
 from protocol.wire.statements import ClaimStatement
@@ -217,19 +217,30 @@ def _victim(machine: Machine, peer: PeerId) -> bool:
 
 
 class CommittingTwice(Behaviour):
-    """Signs for two results of each award, and sends both."""
+    """Signs for two results of each award, and sends both; the picture comes when it is asked for again.
+
+    So the second one comes while the task still goes on, when it is judged too. After the end it is evidence alone.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing sent."""
+        self._sent: set[tuple[TaskId, int]] = set()
 
     def acts(self, machine: Machine, event: Event, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
         """Add another result to each."""
         core = machine.core
-        more: list[Effect] = []
+        kept: list[Effect] = []
         for effect in effects:
+            if isinstance(effect, SendArtifact) and (effect.task, effect.attempt) not in self._sent:
+                self._sent.add((effect.task, effect.attempt))
+                continue
+            kept.append(effect)
             message = decode(effect.data, WORK_PLACE) if isinstance(effect, SendEncoded) else None
             if core is not None and isinstance(effect, SendEncoded) and isinstance(message, Result):
                 other = message.commitment.model_copy(update={"artifact": bytes(32)})
                 changed = message.model_copy(update={"commitment": other, "signature": core.sign(other)})
-                more.append(Send(effect.peer, changed))
-        return effects + tuple(more)
+                kept.append(Send(effect.peer, changed))
+        return tuple(kept)
 
 
 CHEATS: Final[dict[str, type[Behaviour]]] = {

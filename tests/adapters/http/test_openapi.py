@@ -19,9 +19,11 @@ OTHER_PLACES = {
     "numerics_not_offered",
     "strength_missing",
     "chain_unavailable",
+    "sealed_not_taken",
     "not_possible",
 }
-"""Codes that no operation has: of requests for none, of what no request can say, and of the portal's own page."""
+"""Codes that no operation has: of requests for none, of what no request can say, of the portal's own page, and of orders
+over the overlay alone."""
 
 
 async def document_of(served: Served) -> dict:
