@@ -22,8 +22,8 @@ OTHER_PLACES = {
     "sealed_not_taken",
     "not_possible",
 }
-"""Codes that no operation has: of requests for none, of what no request can say, of the portal's own page, and of orders
-over the overlay alone."""
+"""Codes that no operation has: of requests for none, of what no request can say, of the portal's own page, and of
+orders over the overlay alone."""
 
 
 async def document_of(served: Served) -> dict:
