@@ -252,7 +252,8 @@ class StakingChain:
         """Post the disputes of the newest confirmed block in which this node has a part."""
         confirmed = BlockNumber(max(head.number - self._settings.confirmations + 1, self._settings.start_block))
         if self._own is not None and self._disputes is not None:
-            await self._disputes.step(follower.history.table_at(head.number).by_address.get(self._own), confirmed, sink)
+            own = follower.history.table_at(head.number).by_address.get(self._own)
+            await self._disputes.step(own, confirmed, sink, follower.block(confirmed))
 
     async def signing_ids(self, keys: tuple[Address, ...]) -> tuple[StakingId | None, ...]:
         """Say for which nodes signatures of these keys count now; see ``node.dispute_ports.DisputeChain``."""

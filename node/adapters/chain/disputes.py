@@ -50,15 +50,23 @@ class DisputeReader:
 
     # What concerns us
 
-    async def step(self, own: StakeRow | None, confirmed: BlockNumber, sink: EventSink) -> None:
+    async def step(
+        self, own: StakeRow | None, confirmed: BlockNumber, sink: EventSink, block: dict[str, Json] | None = None
+    ) -> None:
         """Read a confirmed block, and post what concerns us there; nothing for whoever is not registered.
+
+        Args:
+            own: Our row in the stake table.
+            confirmed: The block that is read.
+            sink: Where it is posted.
+            block: The same as the chain node sent it, where that is known.
 
         Raises:
             Unavailable: The chain node does not answer.
         """
         if own is None or confirmed <= self._read_block or not await self._is_there():
             return
-        block = await self._block(confirmed)
+        block = block or await self._block(confirmed)
         place = {"blockHash": block["hash"]}
         (count,) = await self._read("Disputes", [("dispute_count", ())], place)
         fresh = range(max(self._count, count[0] - FIRST_LOOK) + 1, count[0] + 1)

@@ -137,6 +137,16 @@ async def test_step__many_disputes_of_others__are_looked_at_in_turn(court: Court
     assert reader.reader._turn() == [second, first]
 
 
+async def test_step__block_that_is_known__is_not_read_again(court: Court, rpc: JsonRpc) -> None:
+    court.report()
+    reporter = Follower(rpc, court, REPORTER)
+    block = await rpc.call("eth_getBlockByNumber", "latest", False)
+    known = block | {"timestamp": hex(12345)}
+    row = StakeRow(StakingId(REPORTER), Address(bytes(20)), Role.COORDINATOR, 1, True)
+    await reporter.reader.step(row, BlockNumber(int(block["number"], 16)), reporter.sink, known)
+    assert [(event.at_s, len(event.disputes)) for event in reporter.sink.events] == [(12345, 1)]
+
+
 async def test_signing_ids__keys_of_nodes_and_of_nobody__are_told_apart(court: Court, rpc: JsonRpc) -> None:
     keys = (court.keys[ACCUSED].address, NodeKey(b"\x77" * 32).address, court.keys[REPORTER].address)
     reader = DisputeReader(rpc, raw(court.world.staking.address))
