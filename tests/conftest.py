@@ -16,14 +16,25 @@ settings.register_profile("ci", settings.get_profile("here"), derandomize=True, 
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 ONE_AT_A_TIME = {
+    "real life": (
+        "tests/e2e/test_audit.py",
+        "tests/e2e/test_deployed.py",
+        "tests/e2e/test_disputes.py",
+        "tests/e2e/test_portal",
+        "tests/e2e/test_staker.py",
+        "tests/e2e/test_steps.py",
+    ),
     "real processes": ("tests/e2e/",),
     "real network": ("tests/interop/", "tests/attacks/", "tests/adapters/libp2p/"),
     "real engine": ("tests/adapters/engine/",),
     "real chain": ("tests/contracts/", "tests/adapters/chain/"),
 }
-"""Folders whose tests wait for each other: they time real processes, or share a chain that takes seconds to start."""
+"""Tests that wait for each other, since they time real processes or share a chain that takes seconds to start. A
+path belongs to the first group that names it. In real life people and jurors act, within minutes and not in fractions
+of a lease: such networks can run beside those that are killed and timed."""
 SECONDS = {
     "real processes": 330,
+    "real life": 250,
     "real network": 200,
     "real engine": 150,
     "real chain": 100,

@@ -298,7 +298,9 @@ def test_command__chain_unreachable__is_one_line(cuckoo: Cuckoo, tmp_path: Path)
     text.write(tmp_path / "network.toml")
     code, _, err = cuckoo("status", "--network", str(tmp_path / "network.toml"))
     assert code == 1
-    assert err.startswith("error: http://127.0.0.1:9: ConnectError: ")
+    assert err.startswith("error: no chain node answers (http://127.0.0.1:9: ConnectError: ")
+    assert err.endswith("): start it, or correct chain.rpc_urls in the network's file\n")
+    assert err.count("\n") == 1
 
 
 def test_command__another_chain_started_there__says_so(cuckoo: Cuckoo, town: Town, tmp_path: Path):
