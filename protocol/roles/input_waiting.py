@@ -8,39 +8,32 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from protocol.effects import CancelTimer, Lane, Offence, Send
+from protocol.effects import Offence
 from protocol.errors import InvalidMessage
 from protocol.events import ArtifactReceived
 from protocol.notes import NoteName
 from protocol.params import MAX_INPUT_BYTES
 from protocol.roles.core import Core
+from protocol.roles.job_waiting import Awaited, JobWaiting, Key, Patience
 from protocol.task.inputs import check_inputs
-from protocol.units import Digest, PeerId, TaskId, UnixMillis
-from protocol.wire.messages import Alive, Claim
+from protocol.units import Digest, DurationMs, PeerId
+from protocol.wire.messages import Claim
 from protocol.wire.specification import TaskSpecification
 
 NO_INPUT: Final = "no_input"
 """Reason of an ``abandon``: the pictures that the task begins from did not come."""
-WAIT_MS: Final = 60_000
+WAIT_MS: Final = DurationMs(60_000)
 """How long (ms) they may take: two of the largest at 2.3 Mbit/s."""
-ASK_AGAIN_MS: Final = 5000
+ASK_AGAIN_MS: Final = DurationMs(5000)
 """Pause (ms) before they are asked for again."""
 MAX_HELD_BYTES: Final = 256 * 1024 * 1024
 """Pictures in memory that wait for others of their task, or for a place at the engine; more is not taken until then."""
 
-Key = tuple[TaskId, int]
-"""(task, attempt)."""
-
 
 @dataclass(slots=True)
-class Awaited:
+class AwaitedInputs(Awaited):
     """One awarded attempt whose pictures are on their way."""
 
-    peer: Callable[[], PeerId]
-    claim: Claim
-    specification: TaskSpecification
-    since: UnixMillis
-    asked_at: UnixMillis
     here: dict[Digest, bytes] = field(default_factory=dict)
 
     @property
@@ -50,7 +43,7 @@ class Awaited:
 
 
 @final
-class InputWaiting:
+class InputWaiting(JobWaiting[AwaitedInputs]):
     """Jobs that cannot begin yet."""
 
     def __init__(
@@ -60,26 +53,17 @@ class InputWaiting:
         give_up: Callable[[Key, str], None],
     ) -> None:
         """Tell ``begin`` of each job whose pictures are here (source, mask), and ``give_up`` of the others, why."""
-        self._core = core
+        super().__init__(core, Patience("input", WAIT_MS, ASK_AGAIN_MS, NO_INPUT), give_up)
         self._begin = begin
-        self._give_up = give_up
-        self._awaited: dict[Key, Awaited] = {}
 
     def add(self, key: Key, peer: Callable[[], PeerId], claim: Claim, specification: TaskSpecification) -> None:
         """Wait for the pictures of an award; ``peer`` says where its coordinator is now."""
         now = self._core.now
-        self._awaited[key] = Awaited(peer, claim, specification, now, now)
-        self._say_alive(key)
-
-    def forget(self, key: Key) -> None:
-        """The job is not wanted any more."""
-        if self._awaited.pop(key, None) is not None:
-            self._core.emit(CancelTimer(("input", *key)))
+        self._wait_for(key, AwaitedInputs(peer, claim, specification, now, now))
 
     def expects(self, peer: PeerId, key: Key, size: int) -> bool:
         """Say whether a picture of this size (bytes) is awaited from this peer."""
-        awaited = self._awaited.get(key)
-        if awaited is None or awaited.peer() != peer or size > MAX_INPUT_BYTES:
+        if self._from(peer, key) is None or size > MAX_INPUT_BYTES:
             return False
         held = sum(len(data) for one in self._awaited.values() for data in one.here.values())
         return held + size <= MAX_HELD_BYTES
@@ -87,8 +71,8 @@ class InputWaiting:
     def on_artifact(self, event: ArtifactReceived) -> None:
         """Take a picture; with the last one the job begins. What the task does not name is held against its sender."""
         key, core = (event.task, event.attempt), self._core
-        awaited = self._awaited.get(key)
-        if awaited is None or awaited.peer() != event.peer:
+        awaited = self._from(event.peer, key)
+        if awaited is None:
             core.note(NoteName.MESSAGE_IGNORED, rule="artifact.unexpected")
             return
         if event.digest not in awaited.specification.inputs:
@@ -107,25 +91,3 @@ class InputWaiting:
             return
         source, mask = specification.source, specification.mask
         self._begin(key, None if source is None else here[source], None if mask is None else here[mask])
-
-    def on_timer(self, key: Key) -> None:
-        """Say that we are here, ask again, or give up."""
-        awaited, core = self._awaited.get(key), self._core
-        if awaited is None:
-            return
-        if core.now >= awaited.since + WAIT_MS:
-            self.forget(key)
-            self._give_up(key, NO_INPUT)
-            return
-        if core.now >= awaited.asked_at + ASK_AGAIN_MS:
-            awaited.asked_at = core.now
-            core.emit(Send(awaited.peer(), awaited.claim))
-        self._say_alive(key)
-
-    def _say_alive(self, key: Key) -> None:
-        """Hold the lease: no engine speaks for the job yet."""
-        awaited, core = self._awaited[key], self._core
-        steps = awaited.specification.drawn_steps
-        alive = Alive(task=key[0], attempt=key[1], state="queued", step=0, steps=steps, wait_ms=WAIT_MS)
-        core.emit(Send(awaited.peer(), alive, Lane.NORMAL))
-        core.set_timer(("input", *key), core.now + core.params.alive_interval_ms)

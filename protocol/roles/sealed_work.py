@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from protocol.crypto.sealing import KEY_BYTES, open_body, open_key, sealing_key_of
-from protocol.effects import CancelTimer, Lane, Send
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.roles.core import Core
+from protocol.roles.job_waiting import Awaited, JobWaiting, Key, Patience
 from protocol.task.specification import open_specification
-from protocol.units import DAY_MS, Digest, DurationMs, PeerId, TaskId, UnixMillis
+from protocol.units import DAY_MS, Digest, DurationMs, PeerId, UnixMillis
 from protocol.wire.codec import BODY_PLACE, decode
-from protocol.wire.messages import Alive, Claim
+from protocol.wire.messages import Claim
 from protocol.wire.specification import TaskSpecification
 
 NO_KEY: Final = "no_key"
@@ -31,9 +31,6 @@ ROTATED_MS: Final = DAY_MS
 """How long (ms) a sealing key is named: whoever gets hold of a later one opens nothing of before."""
 KEPT_MS: Final = DurationMs(300_000)
 """How long (ms) one that is named no more still opens: as long as a capability may be believed, and a key takes."""
-
-Key = tuple[TaskId, int]
-"""(task, attempt)."""
 
 
 @final
@@ -75,19 +72,14 @@ class SealingKeys:
 
 
 @dataclass(slots=True)
-class Awaited:
+class AwaitedKey(Awaited):
     """One awarded attempt whose key is on its way."""
 
-    peer: Callable[[], PeerId]
-    claim: Claim
-    specification: TaskSpecification
     award: Digest
-    since: UnixMillis
-    asked_at: UnixMillis
 
 
 @final
-class SealedWork:
+class SealedWork(JobWaiting[AwaitedKey]):
     """Jobs that cannot begin before they can be read."""
 
     def __init__(
@@ -97,10 +89,8 @@ class SealedWork:
         give_up: Callable[[Key, str], None],
     ) -> None:
         """Tell ``begin`` of each job that is open (what it asks for, content key), and ``give_up`` of others, why."""
-        self._core = core
+        super().__init__(core, Patience("key", WAIT_MS, ASK_AGAIN_MS, NO_KEY), give_up)
         self._begin = begin
-        self._give_up = give_up
-        self._awaited: dict[Key, Awaited] = {}
         self.keys = SealingKeys(core)
 
     def add(
@@ -108,18 +98,12 @@ class SealedWork:
     ) -> None:
         """Wait for the key of an award; ``peer`` says where its coordinator is now."""
         now = self._core.now
-        self._awaited[key] = Awaited(peer, claim, specification, award, now, now)
-        self._say_alive(key)
-
-    def forget(self, key: Key) -> None:
-        """The job is not wanted any more, or open."""
-        if self._awaited.pop(key, None) is not None:
-            self._core.emit(CancelTimer(("key", *key)))
+        self._wait_for(key, AwaitedKey(peer, claim, specification, now, now, award))
 
     def on_key(self, peer: PeerId, key: Key, sealed_key: bytes) -> None:
         """Take a sealed key from a job's coordinator: the job begins, or is given back where nothing can be opened."""
-        awaited = self._awaited.get(key)
-        if awaited is None or awaited.peer() != peer:
+        awaited = self._from(peer, key)
+        if awaited is None:
             return  # it is open already: the key comes again with each answer to a claim
         self.forget(key)
         assert awaited.specification.sealed is not None, "only such are waited for"
@@ -130,25 +114,3 @@ class SealedWork:
             self._give_up(key, SEALED_INVALID)
             return
         self._begin(key, open_specification(awaited.specification, body), content_key)
-
-    def on_timer(self, key: Key) -> None:
-        """Say that we are here, ask again, or give up."""
-        awaited, core = self._awaited.get(key), self._core
-        if awaited is None:
-            return
-        if core.now >= awaited.since + WAIT_MS:
-            self.forget(key)
-            self._give_up(key, NO_KEY)
-            return
-        if core.now >= awaited.asked_at + ASK_AGAIN_MS:
-            awaited.asked_at = core.now
-            core.emit(Send(awaited.peer(), awaited.claim))
-        self._say_alive(key)
-
-    def _say_alive(self, key: Key) -> None:
-        """Hold the lease: no engine speaks for the job yet."""
-        awaited, core = self._awaited[key], self._core
-        steps = awaited.specification.drawn_steps
-        alive = Alive(task=key[0], attempt=key[1], state="queued", step=0, steps=steps, wait_ms=WAIT_MS)
-        core.emit(Send(awaited.peer(), alive, Lane.NORMAL))
-        core.set_timer(("key", *key), core.now + core.params.alive_interval_ms)
