@@ -6,7 +6,6 @@ or what is. A key itself is shown once, when it is made, and kept nowhere.
 
 import fcntl
 import hashlib
-import os
 import re
 import secrets
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node.app_keys import ApiKey
 from node.given_file import read_given_file
+from node.whole_file import replace_file
 from protocol.errors import ConfigError
 from protocol.units import UnixMillis, Wei
 
@@ -219,20 +219,9 @@ def changed_entries(path: Path) -> Generator[list[KeyEntry]]:
 
 
 def _write(path: Path, entries: Iterable[KeyEntry]) -> None:
-    """Replace the file at once: a reader sees the old or the new, also after a power cut."""
+    """Replace the file."""
     data = _File(format=FORMAT, keys=tuple(entries)).model_dump_json(indent=1, exclude_none=True) + "\n"
-    draft = path.with_name(f".{path.name}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    replace_file(path, data.encode(), 0o600)
 
 
 async def follow_api_keys(

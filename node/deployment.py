@@ -5,7 +5,6 @@ interrupted goes on where it stopped. The file that stakers and nodes read is wr
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from node.settings import Section
 from node.toml_file import read_toml
 from node.toml_text import toml_text
 from node.wallet import Wallet
+from node.whole_file import replace_file
 from protocol.errors import ConfigError, Unavailable
 from protocol.params import Params
 from protocol.units import CAI, Role
@@ -110,7 +110,7 @@ class DeploymentFile:
         """
         self._known[name] = asdict(deployment)
         try:
-            _replace(self.path, json.dumps(self._known, indent=1) + "\n")
+            replace_file(self.path, (json.dumps(self._known, indent=1) + "\n").encode())
         except OSError as error:
             raise ConfigError(
                 f"{self.path}: cannot be written: {error.strerror}; {name} lies at {deployment.address}"
@@ -167,7 +167,7 @@ async def deploy_network(path: Path, secret: bytes, say: Callable[[str], None]) 
             ) from error
     contracts = NetworkContracts(**asdict(deployed))
     try:
-        _replace(beside, toml_text(contracts.model_dump(exclude_none=True)))
+        replace_file(beside, toml_text(contracts.model_dump(exclude_none=True)).encode())
     except OSError as error:
         raise ConfigError(f"{beside}: cannot be written: {error.strerror}; run the command again") from None
     return NetworkFile(params=plan.params, bootstrap=plan.bootstrap, chain=plan.chain, contracts=contracts)
@@ -269,13 +269,3 @@ def _terms(plan: NetworkPlan, path: Path) -> Terms:
         epoch_s=params.epoch_s,
         **plan.terms.model_dump(),
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all, through to the disk."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

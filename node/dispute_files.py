@@ -4,10 +4,10 @@ They hold prompts, so they are readable by the node's owner only. The command li
 not, and the node reads them; a bundle that is older than any dispute lasts is deleted.
 """
 
-import os
 from pathlib import Path
 from typing import Final
 
+from node.whole_file import replace_file
 from protocol.errors import ConfigError
 from protocol.justice.bundle import MAX_BUNDLE_BYTES, Bundle, bundle_digest
 from protocol.units import DAY_MS, Digest, DurationMs, UnixMillis
@@ -37,16 +37,10 @@ def write_bundle(path: Path, content: bytes) -> None:
     Raises:
         ConfigError: It cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        replace_file(path, content, 0o600)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
 
 
