@@ -9,7 +9,7 @@ from node.stakes import NodeStake, all_nodes, find_node
 from node.wallet import Plan, Step, Wallet, Watched
 from protocol.crypto.typed_data import Domain
 from protocol.errors import ConfigError, InvalidMessage
-from protocol.justice.bundle import Bundle, bundle_digest, check_bundle, signers_of_bundle
+from protocol.justice.bundle import Bundle, bundle_digest, check_bundle, check_signers, signers_of_bundle
 from protocol.justice.dispute import Status
 from protocol.units import Digest, Role
 
@@ -123,8 +123,10 @@ async def _require_proof(wallet: Wallet, bundle: Bundle, network: Digest) -> Non
     except InvalidMessage as error:
         raise ConfigError(f"FILE: it proves nothing to jurors: {error}") from None
     signers = await wallet.read(*(wallet.call("Staking", "signing_id", "0x" + key.hex()) for key in keys))
-    if tuple(signers) != (bundle.accused, bundle.accused, bundle.coordinator):
-        raise ConfigError("FILE: it proves nothing to jurors: it is not signed by keys of the two nodes")
+    try:
+        check_signers(tuple(signers), bundle.accused, bundle.coordinator)
+    except InvalidMessage:
+        raise ConfigError("FILE: it proves nothing to jurors: it is not signed by keys of the two nodes") from None
 
 
 async def _independent(wallet: Wallet, accused: NodeStake, reporter: NodeStake) -> int:

@@ -14,7 +14,6 @@ import trio
 from node.dispute_files import forget_bundles, kept_bundle
 from node.dispute_ports import DisputePorts
 from node.ports import Clock, EventSink, Journal, Ports
-from protocol.crypto.keys import address_of_peer_id
 from protocol.effects import FetchBundle
 from protocol.errors import InvalidMessage, Unavailable
 from protocol.events import BundleFetched
@@ -54,7 +53,7 @@ class EvidenceDesk:
 
     async def bundle_for(self, peer: PeerId, dispute: int, evidence: Digest) -> bytes | None:
         """Give a bundle that this peer may see now, None for everybody else. Never raises for what a peer asks."""
-        row, own = self._row_of(peer), self._core.own_row()
+        row, own = self._core.row_of_peer(peer), self._core.own_row()
         if row is None or own is None or not self._may_ask(peer):
             return None
         reason = await self._reason_against(peer, row, own, dispute, evidence)
@@ -78,13 +77,6 @@ class EvidenceDesk:
         except Unavailable:
             return "chain_unavailable"
         return "" if shown is not None and shown == evidence else "no_juror"
-
-    def _row_of(self, peer: PeerId) -> StakeRow | None:
-        """Find a peer in the present table."""
-        try:
-            return self._core.book.row(address_of_peer_id(peer), self._clock.now())
-        except InvalidMessage:
-            return None
 
     def _may_ask(self, peer: PeerId) -> bool:
         minute = self._clock.now() // 60_000

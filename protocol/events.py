@@ -20,6 +20,7 @@ from protocol.task_events import TaskCancelled as TaskCancelled
 from protocol.task_events import TaskSubmitted as TaskSubmitted
 from protocol.task_events import TaskTaken as TaskTaken
 from protocol.units import Address, BlockNumber, Digest, PeerId, StakingId, TaskId, UnixMillis, Wei
+from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.messages import GossipMessage
 from protocol.wire.specification import MediaType, Work
 
@@ -198,7 +199,7 @@ class ModelState:
     max_steps: int
     works: tuple[Work, ...] = ("text_to_image",)
     """Kinds of work that it does with it."""
-    numerics: str = "any"
+    numerics: str = ANY_NUMERICS
     """The class of arithmetic in which it draws; ``any`` says nothing."""
 
 

@@ -23,6 +23,7 @@ from protocol.task.artifact import check_picture, largest_picture
 from protocol.task.specification import specification_digest
 from protocol.units import Address, Digest, StakingId
 from protocol.wire.codec import AWARD_PLACE, CAPABILITY_PLACE, RESULT_PLACE, SPECIFICATION_PLACE, Place, decode
+from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.messages import Award, Capability, CapabilityUpdate, Result, TaskSpecification
 
 TAG: Final = b"cuckoo/1/dispute"
@@ -71,7 +72,7 @@ class Bundle:
     def numerics(self) -> str:
         """The class of arithmetic in which the miner says that it draws this model; ``any`` where it says nothing."""
         named = (served.numerics for served in self.capability.models if served.model == self.specification.model)
-        return next(named, "any")
+        return next(named, ANY_NUMERICS)
 
 
 def bundle_digest(data: bytes) -> Digest:
@@ -174,3 +175,18 @@ def signers_of_bundle(bundle: Bundle, domain: Domain, network: Digest) -> tuple[
         opened_by(network, said.body, said.signature),
         signer(domain, award.statement, award.signature),
     )
+
+
+def check_signers(signed_by: tuple[StakingId | None, ...], accused: StakingId, reporter: StakingId) -> None:
+    """Pass evidence that both parties signed.
+
+    Args:
+        signed_by: Whose the keys of ``signers_of_bundle`` are by the contract.
+        accused: The miner.
+        reporter: The coordinator that ordered the task.
+
+    Raises:
+        InvalidMessage: ``bundle.signature``.
+    """
+    if signed_by != (accused, accused, reporter):
+        raise InvalidMessage("bundle.signature", f"by nodes {signed_by}")

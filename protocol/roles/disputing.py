@@ -15,6 +15,7 @@ from protocol.justice.dispute import DisputeSeen, Seat, Status, Step, due_step, 
 from protocol.notes import NoteName
 from protocol.records import VerdictKept
 from protocol.roles.core import Core
+from protocol.roles.now_and_then import NowAndThen
 from protocol.units import DAY_MS, BlockNumber, StakingId, UnixMillis, Wei
 from protocol.wire.statements import VerdictStatement
 
@@ -28,8 +29,6 @@ JUROR_TURNS: Final = 8
 FIRST_PAUSE: Final = 4
 """Blocks after a call that came to nothing before it is tried again; doubled each time, up to ``LAST_PAUSE``."""
 LAST_PAUSE: Final = 1024
-TELL_AGAIN_MS: Final = 3_600_000
-"""How often (ms) a node says why it does not act."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class Disputing:
         self._block = BlockNumber(0)
         self.at_s = 0
         """The chain's time (unix s) when it was heard of last."""
-        self._told: dict[str, UnixMillis] = {}
+        self._reasons = NowAndThen(core)
 
     def hear(self, event: Event) -> None:
         """Take an event of the node's core, of whatever kind."""
@@ -190,10 +189,7 @@ class Disputing:
 
     def _wait(self, reason: str, dispute: int) -> None:
         """Say now and then why nothing is done."""
-        now = self._core.now
-        if now >= self._told.get(reason, -TELL_AGAIN_MS) + TELL_AGAIN_MS:
-            self._told[reason] = now
-            self._core.note(NoteName.DISPUTE_WAITS, dispute=dispute, reason=reason)
+        self._reasons.tell(NoteName.DISPUTE_WAITS, reason, dispute=dispute)
 
     def _on_outcome(self, event: TxConfirmed | TxFailed) -> None:
         """A transaction has its outcome: the chain says what it changed, and one without effect is tried again."""

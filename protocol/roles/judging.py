@@ -17,7 +17,7 @@ from typing import Final, final
 from protocol.effects import CancelJob, ComparePictures, FetchBundle, FindProviders, Persist, StartJob
 from protocol.errors import InvalidMessage
 from protocol.events import BundleFetched, DisputesSeen, JobFailed, JobFinished, ModelState, PicturesCompared
-from protocol.justice.bundle import Bundle, check_bundle, read_bundle
+from protocol.justice.bundle import Bundle, check_bundle, check_signers, read_bundle
 from protocol.justice.dispute import DisputeSeen, Seat, Status, Verdict, verdict_of
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored, VerdictKept
@@ -25,6 +25,7 @@ from protocol.roles.core import EMPTY, Core
 from protocol.roles.disputing import Disputing
 from protocol.roles.juror_case import JurorCase, Stage, dispute_name, new_case
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
+from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.specification import TaskSpecification
 from protocol.wire.topics import coordinator_key
 
@@ -35,8 +36,6 @@ MAX_FETCHES: Final = 4
 """Bundles that are fetched at once: each may be as large as a picture."""
 MAX_JOBS: Final = 2
 """How often a disputed task is begun here: once more where the engine was lost."""
-ANY: Final = "any"
-"""The class of arithmetic of whoever says nothing of it."""
 
 
 @final
@@ -132,7 +131,7 @@ class Judging:
         elif now >= case.end_by:
             self._say(case, Verdict.CANNOT_JUDGE, "too_late")
         else:
-            self.consider(case)
+            self._consider(case)
 
     # Evidence
 
@@ -190,7 +189,7 @@ class Judging:
         try:
             bundle = read_bundle(data)
             check_bundle(bundle, self._core.identity.domain, seen.accused, seen.reporter)
-            _check_signers(event, seen)
+            check_signers(event.signed_by, seen.accused, seen.reporter)
         except InvalidMessage as fault:
             self._core.note(NoteName.BUNDLE_REFUSED, dispute=seen.number, reason=fault.rule)
             self._say(case, Verdict.RIGHT, fault.rule)
@@ -216,9 +215,9 @@ class Judging:
         if self._cases:
             for case in list(self._cases.values()):
                 if case.stage is Stage.WAITING:
-                    self.consider(case)
+                    self._consider(case)
 
-    def consider(self, case: JurorCase) -> None:
+    def _consider(self, case: JurorCase) -> None:
         """Begin to draw where nobody's paid work is here, or time presses; one after the other."""
         specification, now = case.specification, self._core.now
         if case.stage is not Stage.WAITING or specification is None or self.busy():
@@ -233,7 +232,7 @@ class Judging:
             return  # its engine may be on the way
         if served.digest != case.model:
             self._say(case, Verdict.CANNOT_JUDGE, "other_model")
-        elif served.numerics == ANY or case.numerics not in {ANY, served.numerics}:
+        elif served.numerics == ANY_NUMERICS or case.numerics not in {ANY_NUMERICS, served.numerics}:
             self._say(case, Verdict.CANNOT_JUDGE, "other_numerics")
         else:
             case.stage, case.jobs = Stage.DRAWING, case.jobs + 1
@@ -305,13 +304,3 @@ class Judging:
         self._disputing.verdicts[seen.number, seen.round] = kept
         core.emit(Persist((kept,)))
         core.note(NoteName.VERDICT_SIGNED, dispute=seen.number, round=seen.round, verdict=verdict.label, reason=reason)
-
-
-def _check_signers(event: BundleFetched, seen: DisputeSeen) -> None:
-    """Pass evidence that both parties signed.
-
-    Raises:
-        InvalidMessage: ``bundle.signature``.
-    """
-    if event.signed_by != (seen.accused, seen.accused, seen.reporter):
-        raise InvalidMessage("bundle.signature", f"by nodes {event.signed_by}")

@@ -19,13 +19,12 @@ from protocol.task.fingerprint import NO_FINGERPRINT, steps_to_open
 from protocol.task.steps import AWAY, DECLINED, OPENED, ROOTLESS, SILENT, UNASKED, WRONG, StepsShown, check_shown
 from protocol.units import Digest, Epoch, PeerId, StakingId, TaskId
 from protocol.wire.codec import RESULT_PLACE, decode, encode
+from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.messages import MAX_OPENED_STEPS, OpenedSteps, OpenSteps
 
 TIMER: Final = "opening"
 MOST_QUESTIONS: Final = 5
 """How often each miner is asked: frames are dropped where an outbox is full, and streams break."""
-ANY_NUMERICS: Final = "any"
-"""What a capability says of an engine that names no numbers, and may see no latents."""
 BEACON_TRIES: Final = 40
 """How often the beacon is looked for, over two epochs: with a chain that stalls nobody is asked."""
 MOST_EARLY_MS: Final = 60_000

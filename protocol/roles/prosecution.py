@@ -22,6 +22,7 @@ from protocol.justice.witness import Witness
 from protocol.notes import NoteName
 from protocol.records import CaseChanged, CaseState, EvidenceFound, Record
 from protocol.roles.core import EMPTY, Core
+from protocol.roles.now_and_then import NowAndThen
 from protocol.stake.table import StakeRow
 from protocol.units import DAY_MS, Address, Digest, StakingId, UnixMillis, Wei
 from protocol.wire.statements import Statement
@@ -38,8 +39,6 @@ LOOK_AGAIN_MS: Final = 600_000
 """Pause (ms) before evidence that waits for cheaper gas, or for another day, is looked at again."""
 PATIENCE_MS: Final = 14 * DAY_MS
 """For how long (ms) evidence waits for that."""
-TELL_AGAIN_MS: Final = 3_600_000
-"""How often (ms) a node says why it does not act."""
 PROVEN_BEFORE: Final = "proven and slashed already"
 """In the contract's own words."""
 SHORT_NAME: Final = 12
@@ -91,7 +90,7 @@ class Prosecution:
         """In the order in which they were found."""
         self._last_of: dict[StakingId, Case] = {}
         """The newest case of each signer."""
-        self._told: dict[str, UnixMillis] = {}
+        self._reasons = NowAndThen(core)
 
     def restore(self, records: Iterable[Record]) -> None:
         """Take up what earlier runs found, and go on with what is open."""
@@ -146,14 +145,14 @@ class Prosecution:
         if self._is_on_file(signer) or name_of(evidence) in self._cases:
             return
         if not self._has_room():
-            self._tell(NoteName.EVIDENCE_DROPPED, "full", signer=signer)
+            self._reasons.tell(NoteName.EVIDENCE_DROPPED, "full", signer=signer)
             return
         case = Case(name_of(evidence), evidence, core.now)
         self._add(case)
         core.emit(Persist((EvidenceFound(evidence, core.now),)))
         core.note(NoteName.EVIDENCE_FOUND, signer=signer, reason=evidence.KIND.label, evidence=case.name[:SHORT_NAME])
         if not self._policy.proves:
-            self._tell(NoteName.EVIDENCE_WAITS, "not_sent_by_this_node", signer=signer)
+            self._reasons.tell(NoteName.EVIDENCE_WAITS, "not_sent_by_this_node", signer=signer)
         self._check(case)
 
     def _is_on_file(self, signer: StakingId) -> bool:
@@ -211,7 +210,7 @@ class Prosecution:
         if self._core.now > case.found_at + PATIENCE_MS:
             self._settle(case, CaseState.GIVEN_UP, f"waited in vain: {reason}")
             return
-        self._tell(NoteName.EVIDENCE_WAITS, reason, signer=case.evidence.signer)
+        self._reasons.tell(NoteName.EVIDENCE_WAITS, reason, signer=case.evidence.signer)
         self._core.set_timer((TIMER, EMPTY, 0), self._core.now + LOOK_AGAIN_MS)
 
     def on_timer(self) -> None:
@@ -266,13 +265,6 @@ class Prosecution:
         case.state, case.changed_at = changed.state, changed.at
         if changed.state in {CaseState.ASKED, CaseState.PROVEN}:
             case.asked_at = case.asked_at or changed.at
-
-    def _tell(self, name: NoteName, reason: str, *, signer: StakingId) -> None:
-        """Say now and then why nothing is done."""
-        now = self._core.now
-        if now >= self._told.get(reason, -TELL_AGAIN_MS) + TELL_AGAIN_MS:
-            self._told[reason] = now
-            self._core.note(name, signer=signer, reason=reason)
 
 
 def _amount(events: Iterable[ContractEvent], name: str, field: str) -> Wei:

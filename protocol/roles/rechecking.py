@@ -28,6 +28,7 @@ from protocol.task.states import AwardedAttempt, Task
 from protocol.task.steps import StepsJudgement, judge_steps
 from protocol.units import DAY_MS, DurationMs, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
+from protocol.wire.fields import ANY_NUMERICS
 
 MOST_OPEN: Final = 256
 """Rechecks under way at once: at one in fifty, of 13,000 tasks within their minutes of delay."""
@@ -148,7 +149,7 @@ class Rechecking:
         assert award.result is not None, "it delivered"
         known = self._roster.id(award.miner)
         served = known.serves(task.specification.model, self._core.now) if known is not None else None
-        numerics = served.numerics if served is not None else "any"
+        numerics = served.numerics if served is not None else ANY_NUMERICS
         result, said = award.result, encode(known.update) if known is not None and known.update is not None else b""
         artifact = result.commitment.artifact
         return Drawing(task.id, award.attempt, award.miner, artifact, encode(result), numerics, capability=said)

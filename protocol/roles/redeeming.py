@@ -14,6 +14,7 @@ from protocol.notes import NoteName
 from protocol.roles.core import Core
 from protocol.roles.coverage import Coverage
 from protocol.roles.earnings import Earnings
+from protocol.roles.now_and_then import NowAndThen
 from protocol.units import CAI, DAY_MS, Address, BlockNumber, DurationMs, StakingId, UnixMillis, Wei
 
 KEY: Final = "redeem/"
@@ -25,8 +26,6 @@ PATIENCE: Final = 7
 FIRST_PAUSE_MS: Final = 60_000
 """How long (ms) a voucher is left alone that the contract refused; it doubles with each refusal."""
 LAST_PAUSE_MS: Final = 6 * 3_600_000
-TELL_AGAIN_MS: Final = 3_600_000
-"""How often (ms) a miner says that it cannot redeem, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class Redeeming:
         self._gas_price = Wei(0)
         self._signed_by: dict[StakingId, tuple[bytes, Address]] = {}
         """Vouchers that were seen to be by the present key of their coordinator."""
-        self._told: dict[str, UnixMillis] = {}
+        self._reasons = NowAndThen(core)
 
     def restore(self, record: TransactionRequested) -> None:
         """An earlier run asked for this; its outcome comes."""
@@ -168,10 +167,10 @@ class Redeeming:
         if not presses and amount < policy.at and waited < policy.after:
             return False
         if not policy.has_gas_key:
-            self._tell("no_gas_key", amount, "set chain.gas_keystore to redeem vouchers from this node")
+            self._wait("no_gas_key", amount, "set chain.gas_keystore to redeem vouchers from this node")
             return False
         if not presses and self._gas_price > policy.gas_price and waited < PATIENCE * policy.after:
-            self._tell("gas_price", amount, f"one gas costs {self._gas_price} wei")
+            self._wait("gas_price", amount, f"one gas costs {self._gas_price} wei")
             return False
         return True
 
@@ -206,13 +205,9 @@ class Redeeming:
         amount = sum(one.pays for one in due if one.coordinator in chosen)
         self._core.note(NoteName.REDEEM_ASKED, key=key, coordinators=",".join(map(str, chosen)), wei=str(amount))
 
-    def _tell(self, reason: str, amount: int, detail: str) -> None:
+    def _wait(self, reason: str, amount: int, detail: str) -> None:
         """Say now and then why nothing is redeemed though it is time."""
-        now = self._core.now
-        if now < self._told.get(reason, -TELL_AGAIN_MS) + TELL_AGAIN_MS:
-            return
-        self._told[reason] = now
-        self._core.note(NoteName.REDEEM_WAITS, reason=reason, wei=str(amount), detail=detail)
+        self._reasons.tell(NoteName.REDEEM_WAITS, reason, wei=str(amount), detail=detail)
 
 
 def coordinators_of(wish: TransactionRequested) -> tuple[StakingId, ...]:

@@ -27,6 +27,7 @@ from protocol.roles.prosecution import Prosecution
 from protocol.roles.redeeming import RedeemPolicy
 from protocol.roles.sealed_work import SealedWork
 from protocol.stake.table import StakeRow
+from protocol.task.fingerprint import NO_FINGERPRINT
 from protocol.task.specification import specification_digest
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
@@ -37,8 +38,6 @@ CONTENT_POLICY: Final = "content_policy"
 """Reason of an ``abandon``: the owner does not let such things be drawn."""
 ALIVE_PACE_MS: Final = 200
 """Least time (ms) between two ``alive`` of one job in one state: finer steps tell nobody more."""
-NO_FINGERPRINT: Final = Digest(bytes(32))
-"""Committed to for a sealed task: by a root over its steps, whoever draws what he guesses would know that it is it."""
 MAX_REFUSED: Final = 1024
 """Tasks remembered as refused by the owner's rules; the oldest is forgotten first."""
 Refuses = Callable[[TaskSpecification], bool]
@@ -326,6 +325,7 @@ class Working:
         data, named, fingerprint = event.data, event.digest, event.fingerprint
         if job.content_key is not None:
             data = seal_picture(job.content_key, job.award_digest, data, core.identity.entropy(KEY_BYTES))
+            # By a root over its steps, whoever draws what he guesses would know that it is it.
             named, fingerprint = Digest(hashlib.sha256(data).digest()), NO_FINGERPRINT
         if len(data) > MAX_ARTIFACT_BYTES:
             core.note(NoteName.JOB_FAILED, job.task, reason="too_large", attempt=job.attempt)

@@ -24,7 +24,7 @@ from protocol.task.refusals import Impossible as Impossible
 from protocol.task.refusals import refuse_image_numbers, refuse_kind, refuse_numbers, refuse_output, refuse_text
 from protocol.task.schedulers import class_name
 from protocol.units import Digest
-from protocol.wire.fields import Frozen, ModelName
+from protocol.wire.fields import ANY_NUMERICS, Frozen, ModelName
 from protocol.wire.specification import Output, TaskSpecification, Work
 
 
@@ -127,7 +127,7 @@ class Catalog(Frozen):
         named = class_name(scheduler or "")
         wrong = (
             (refuse_text(prompt, negative_prompt) if sealed is None else None)
-            or refuse_kind(entry, work, named, "any")
+            or refuse_kind(entry, work, named, ANY_NUMERICS)
             or refuse_numbers(entry, chosen, chosen_steps, chosen_guidance)
             or refuse_image_numbers(work, chosen_steps, strength)
             or refuse_output(output, quality)

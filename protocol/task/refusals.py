@@ -5,6 +5,7 @@ from typing import Final
 
 from protocol.params import MAX_PROMPT_CHARACTERS
 from protocol.task.model import CatalogModel
+from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.specification import Output, Work
 
 SEED_LIMIT: Final = 2**63
@@ -26,7 +27,7 @@ def refuse_kind(model: CatalogModel, work: Work, scheduler: str, numerics: str) 
     if scheduler not in ("", model.default_scheduler, *model.schedulers):
         offered = ", ".join(model.all_schedulers) or "its own"
         return Impossible("scheduler_not_offered", f"{model.name} draws with {offered}, not {scheduler[:64]}")
-    if numerics != "any":
+    if numerics != ANY_NUMERICS:
         return Impossible("numerics_not_offered", f"{model.name} offers the class any, not {numerics}")
     return None
 

@@ -58,7 +58,9 @@ MultiaddressText = Annotated[str, Field(pattern=r"^/[!-~]{1,255}$")]
 ReasonText = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,48}$")]
 """A stable name of a reason, as in metrics: ``early``, ``superseded``, ``out_of_memory``."""
 Numerics = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
-"""Class of arithmetic within which results are compared; ``any`` compares nothing bit by bit."""
+"""Class of arithmetic within which results are compared."""
+ANY_NUMERICS: Final = "any"
+"""Compares nothing bit by bit; a miner that names it says nothing of its engine, which may see no latents."""
 SealingKey = Annotated[bytes, Field(min_length=32, max_length=32)]
 """X25519 public key."""
 SEALED_KEY_BYTES: Final = 80

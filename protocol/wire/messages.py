@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from protocol.params import MAX_ARTIFACT_BYTES, MAX_PREVIEW_BYTES
 from protocol.wire.app_messages import AppMessage, CoordinatorMessage
 from protocol.wire.fields import (
+    ANY_NUMERICS,
     AttemptField,
     DigestField,
     DurationField,
@@ -112,7 +113,7 @@ class ServedModel(Frozen):
     digest: DigestField
     warm: bool
     works: Annotated[tuple[Work, ...], Field(min_length=1, max_length=3)] = ("text_to_image",)
-    numerics: Numerics = "any"
+    numerics: Numerics = ANY_NUMERICS
     pixel_steps_per_s: Annotated[int, Field(ge=1, le=2**48)]
     """Of one usual picture by itself."""
     max_batch: Annotated[int, Field(ge=1, le=256)]

@@ -6,7 +6,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from protocol.params import MAX_PROMPT_CHARACTERS
 from protocol.units import Digest
-from protocol.wire.fields import DigestField, Frozen, ModelName, Numerics
+from protocol.wire.fields import ANY_NUMERICS, DigestField, Frozen, ModelName, Numerics
 
 Pixels = Annotated[int, Field(ge=16, le=4096)]
 Work = Literal["text_to_image", "image_to_image", "inpaint"]
@@ -49,7 +49,7 @@ class TaskSpecification(Frozen):
     """How far the source may be left behind; None leaves it to the model."""
     scheduler: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{0,64}$")] = ""
     """Class name of a diffusers scheduler; empty is the model's own."""
-    numerics: Numerics = "any"
+    numerics: Numerics = ANY_NUMERICS
     output: Output = "png"
     """File format of the picture. From version 2 on."""
     quality: Annotated[int, Field(ge=1, le=100)] | None = None
