@@ -43,10 +43,10 @@ class Patience:
     """Of the ``abandon`` where it does not come."""
 
 
-A = TypeVar("A", bound=Awaited)
+Waiting = TypeVar("Waiting", bound=Awaited)
 
 
-class JobWaiting(Generic[A]):
+class JobWaiting(Generic[Waiting]):
     """Jobs that wait for one kind of thing; whoever knows it makes a class of this one."""
 
     def __init__(self, core: Core, patience: Patience, give_up: Callable[[Key, str], None]) -> None:
@@ -54,14 +54,14 @@ class JobWaiting(Generic[A]):
         self._core = core
         self._patience = patience
         self._give_up = give_up
-        self._awaited: dict[Key, A] = {}
+        self._awaited: dict[Key, Waiting] = {}
 
-    def _wait_for(self, key: Key, awaited: A) -> None:
+    def _wait_for(self, key: Key, awaited: Waiting) -> None:
         """Wait from now on."""
         self._awaited[key] = awaited
         self._say_alive(key, awaited)
 
-    def _from(self, peer: PeerId, key: Key) -> A | None:
+    def _from(self, peer: PeerId, key: Key) -> Waiting | None:
         """Give the job that waits for something from this very peer; None where none does."""
         awaited = self._awaited.get(key)
         return awaited if awaited is not None and awaited.peer() == peer else None
@@ -85,7 +85,7 @@ class JobWaiting(Generic[A]):
             core.emit(Send(awaited.peer(), awaited.claim))
         self._say_alive(key, awaited)
 
-    def _say_alive(self, key: Key, awaited: A) -> None:
+    def _say_alive(self, key: Key, awaited: Waiting) -> None:
         """Hold the lease: no engine speaks for the job yet."""
         core, patience = self._core, self._patience
         alive = Alive(

@@ -4,15 +4,13 @@ It decides how many results one may leave unpaid, and how soon one that did not 
 comes first, and no place in a draw. Spec: SPEC.md §11, §12.9.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import exp2
 from typing import Final, final
 
 from protocol.records import PayerKept
 from protocol.roles.credit import Credit
-from protocol.roles.reputation import HALF_LIFE_MS, REMEMBERED
+from protocol.roles.opinions import Opinion, Opinions
 from protocol.units import StakingId, UnixMillis
 
 MOST_PAID: Final = 1000.0
@@ -28,10 +26,9 @@ SHORT: Final = 2.0
 
 
 @dataclass(slots=True)
-class Dealings:
-    """What came of one coordinator; the numbers are as of ``at`` and fade from there."""
+class Dealings(Opinion):
+    """What came of one coordinator."""
 
-    at: UnixMillis
     paid: float = 0.0
     """Receipts."""
     unpaid: float = 0.0
@@ -43,12 +40,7 @@ class Dealings:
     """Times at which its escrow did not cover any more what it had promised us."""
     paid_ever: int = 0
 
-    def fade(self, now: UnixMillis) -> None:
-        """Let everything count less for the time that has gone by."""
-        if now <= self.at:
-            return
-        rest = exp2(-(now - self.at) / HALF_LIFE_MS)
-        self.at = now
+    def _shrink(self, rest: float) -> None:
         self.paid, self.unpaid, self.rejected = self.paid * rest, self.unpaid * rest, self.rejected * rest
         self.taken_back, self.short = self.taken_back * rest, self.short * rest
 
@@ -61,21 +53,21 @@ class Dealings:
 
 @final
 class Payers:
-    """Dealings with coordinators by staking id: a new connection or key makes nobody new."""
+    """Dealings with coordinators; of who owes is heard less than of others, and must not be forgotten for that."""
 
     __slots__ = ("_known", "credit")
 
     def __init__(self) -> None:
         """Start with nobody."""
-        self._known: OrderedDict[StakingId, Dealings] = OrderedDict()
         self.credit = Credit()
+        self._known: Opinions[Dealings] = Opinions(Dealings, lambda coordinator, _: coordinator in self.credit.owing())
 
     def __len__(self) -> int:
         return len(self._known)
 
     def restore(self, record: PayerKept, now: UnixMillis) -> None:
         """Take up what an earlier run kept."""
-        dealings = self._known[record.coordinator] = Dealings(
+        dealings = Dealings(
             record.at,
             record.paid,
             record.unpaid,
@@ -87,7 +79,7 @@ class Payers:
         dealings.fade(now)
         receipts = max(round(dealings.paid), 1) if dealings.paid_ever else 0
         self.credit.restore(record.coordinator, receipts, record.lost, record.lost_since, record.tries)
-        self._forget()
+        self._known.restore(record.coordinator, dealings)
 
     def record(self, coordinator: StakingId, now: UnixMillis) -> PayerKept:
         """Give what is to be kept of a coordinator."""
@@ -109,33 +101,28 @@ class Payers:
 
     def of(self, coordinator: StakingId, now: UnixMillis) -> Dealings:
         """Give the dealings with a coordinator as of now; new ones with whom there were none."""
-        dealings = self._known.get(coordinator)
-        if dealings is None:
-            return Dealings(now)
-        dealings.fade(now)
-        return dealings
+        return self._known.of(coordinator, now)
 
     def all(self, now: UnixMillis) -> Iterator[tuple[StakingId, Dealings]]:
         """Give all dealings as of now, by staking id."""
-        for coordinator in sorted(self._known):
-            yield coordinator, self.of(coordinator, now)
+        return self._known.all(now)
 
     def paid(self, coordinator: StakingId, now: UnixMillis) -> None:
         """A receipt came, with its voucher."""
-        dealings = self._open(coordinator, now)
+        dealings = self._known.open(coordinator, now)
         dealings.paid = min(dealings.paid + 1, MOST_PAID)
         dealings.paid_ever += 1
         self.credit.paid(coordinator, now)
 
     def left_unpaid(self, coordinator: StakingId, now: UnixMillis) -> None:
         """A result was given up: no receipt came within an hour."""
-        dealings = self._open(coordinator, now)
+        dealings = self._known.open(coordinator, now)
         dealings.unpaid = min(dealings.unpaid + 1, MOST_WRONG)
         self.credit.unpaid(coordinator, now)
 
     def rejected(self, coordinator: StakingId, now: UnixMillis) -> None:
         """A result was not taken; whether for a good reason we cannot tell."""
-        dealings = self._open(coordinator, now)
+        dealings = self._known.open(coordinator, now)
         dealings.rejected = min(dealings.rejected + 1, MOST_WRONG)
         self.credit.unpaid(coordinator, now)
 
@@ -146,24 +133,10 @@ class Payers:
 
     def took_back(self, coordinator: StakingId, now: UnixMillis) -> None:
         """An award was ended as silent although our last word was fresh."""
-        dealings = self._open(coordinator, now)
+        dealings = self._known.open(coordinator, now)
         dealings.taken_back = min(dealings.taken_back + 1, MOST_WRONG)
 
     def fell_short(self, coordinator: StakingId, now: UnixMillis) -> None:
         """An escrow does not cover any more what was promised us."""
-        dealings = self._open(coordinator, now)
+        dealings = self._known.open(coordinator, now)
         dealings.short = min(dealings.short + 1, MOST_WRONG)
-
-    def _open(self, coordinator: StakingId, now: UnixMillis) -> Dealings:
-        """Give the dealings to write into, which are forgotten last from now on."""
-        dealings = self._known[coordinator] = self.of(coordinator, now)
-        self._known.move_to_end(coordinator)
-        self._forget()
-        return dealings
-
-    def _forget(self) -> None:
-        """Keep to the limit: who owes is heard of less than others, and must not be forgotten for that."""
-        if len(self._known) > REMEMBERED:
-            owing = self.credit.owing()
-            oldest = next(iter(self._known))
-            del self._known[next((one for one in self._known if one not in owing), oldest)]

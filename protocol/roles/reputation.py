@@ -4,17 +4,14 @@ It decides how often a miner's tasks are drawn again and, after several that oth
 left out for a while. It never moves a place in a draw. Spec: SPEC.md §12.9.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import exp2
 from typing import Final, final
 
 from protocol.records import ReputationKept
-from protocol.units import DAY_MS, DurationMs, StakingId, UnixMillis
+from protocol.roles.opinions import Opinion, Opinions
+from protocol.units import StakingId, UnixMillis
 
-HALF_LIFE_MS: Final = DurationMs(7 * DAY_MS)
-"""Time (ms) in which everything counts half: who was good for long, or bad once, is looked at anew."""
 MOST_DELIVERED: Final = 1000.0
 MOST_LOST: Final = 100.0
 MOST_PASSED: Final = 8.0
@@ -30,15 +27,12 @@ LEFT_OUT_AT: Final = 8.0
 """Doubt at which a miner is left out: two grave ones, or three slight ones with none passed between."""
 DELIVERIES_AS_PASS: Final = 100.0
 """Deliveries that speak for a miner as much as one passed recheck: nobody has looked at their pictures."""
-REMEMBERED: Final = 4096
-"""Miners remembered at once. Of whom nothing was heard for longest is forgotten first, unless there is doubt of it."""
 
 
 @dataclass(slots=True)
-class Account:
-    """What one miner did; the numbers are as of ``at`` and fade from there."""
+class Account(Opinion):
+    """What one miner did."""
 
-    at: UnixMillis
     delivered: float = 0.0
     lost: float = 0.0
     """Leases that it lost."""
@@ -49,12 +43,7 @@ class Account:
     odd_ever: int = 0
     """Rechecks in which it was the odd one out."""
 
-    def fade(self, now: UnixMillis) -> None:
-        """Let everything count less for the time that has gone by."""
-        if now <= self.at:
-            return
-        rest = exp2(-(now - self.at) / HALF_LIFE_MS)
-        self.at = now
+    def _shrink(self, rest: float) -> None:
         self.delivered, self.lost = self.delivered * rest, self.lost * rest
         self.passed, self.doubt = self.passed * rest, self.doubt * rest
 
@@ -67,18 +56,18 @@ class Account:
 
 @final
 class Reputation:
-    """Accounts of miners by staking id: a new connection or key makes nobody new."""
+    """Accounts of miners; of whom there is doubt is heard less than of others, and must not be forgotten for that."""
 
     def __init__(self) -> None:
         """Start with nobody."""
-        self._accounts: OrderedDict[StakingId, Account] = OrderedDict()
+        self._accounts: Opinions[Account] = Opinions(Account, lambda _, account: account.doubt >= 1)
 
     def __len__(self) -> int:
         return len(self._accounts)
 
     def restore(self, record: ReputationKept) -> None:
         """Take up what an earlier run kept."""
-        self._accounts[record.miner] = Account(
+        account = Account(
             record.at,
             record.delivered,
             record.lost,
@@ -88,7 +77,7 @@ class Reputation:
             record.passed_ever,
             record.odd_ever,
         )
-        self._forget()
+        self._accounts.restore(record.miner, account)
 
     def record(self, miner: StakingId, now: UnixMillis) -> ReputationKept:
         """Give what is to be kept of a miner."""
@@ -107,33 +96,16 @@ class Reputation:
 
     def of(self, miner: StakingId, now: UnixMillis) -> Account:
         """Give a miner's account as of now; a new one for whom nothing is known of."""
-        account = self._accounts.get(miner)
-        if account is None:
-            return Account(now)
-        account.fade(now)
-        return account
-
-    def _open(self, miner: StakingId, now: UnixMillis) -> Account:
-        """Give the account to write into, which is forgotten last from now on."""
-        account = self._accounts[miner] = self.of(miner, now)
-        self._accounts.move_to_end(miner)
-        self._forget()
-        return account
-
-    def _forget(self) -> None:
-        """Keep to the limit: who is left out is heard of less than others, and must not be forgotten for that."""
-        if len(self._accounts) > REMEMBERED:
-            oldest = next(iter(self._accounts))
-            del self._accounts[next((one for one, account in self._accounts.items() if account.doubt < 1), oldest)]
+        return self._accounts.of(miner, now)
 
     def delivered(self, miner: StakingId, now: UnixMillis) -> None:
         """A miner delivered, and was paid."""
-        account = self._open(miner, now)
+        account = self._accounts.open(miner, now)
         account.delivered = min(account.delivered + 1, MOST_DELIVERED)
 
     def lost_lease(self, miner: StakingId, now: UnixMillis) -> None:
         """A miner lost a task that it was awarded."""
-        account = self._open(miner, now)
+        account = self._accounts.open(miner, now)
         account.lost = min(account.lost + 1, MOST_LOST)
 
     def passed_recheck(self, miner: StakingId, now: UnixMillis, worth: float = 1.0) -> None:
@@ -144,7 +116,7 @@ class Reputation:
             now: Present time.
             worth: How much that says, 0 to 1: less of a miner that did not show its steps.
         """
-        account = self._open(miner, now)
+        account = self._accounts.open(miner, now)
         account.passed = min(account.passed + worth, MOST_PASSED)
         account.doubt = max(account.doubt - PASS * worth, 0.0)
         account.passed_ever += 1
@@ -160,7 +132,7 @@ class Reputation:
         Returns:
             Whether it is to be left out: what speaks against it reaches ``LEFT_OUT_AT``.
         """
-        account = self._open(miner, now)
+        account = self._accounts.open(miner, now)
         account.passed = 0.0
         account.doubt = min(account.doubt + weight, MOST_DOUBT)
         account.odd_ever += 1
@@ -168,14 +140,15 @@ class Reputation:
 
     def leave_out(self, miner: StakingId, until: UnixMillis) -> None:
         """A miner is left out until then."""
-        self._accounts[miner].left_out_until = until
+        account = self._accounts.find(miner)
+        assert account is not None, "it was odd just now"
+        account.left_out_until = until
 
     def is_left_out(self, miner: StakingId, now: UnixMillis) -> bool:
         """Say whether a miner is left out now for what others drew."""
-        account = self._accounts.get(miner)
+        account = self._accounts.find(miner)
         return account is not None and account.left_out_until > now
 
     def accounts(self, now: UnixMillis) -> Iterator[tuple[StakingId, Account]]:
         """Give all accounts as of now, by staking id."""
-        for miner in sorted(self._accounts):
-            yield miner, self.of(miner, now)
+        return self._accounts.all(now)

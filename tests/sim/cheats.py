@@ -17,7 +17,8 @@ from math import exp2
 from statistics import fmean
 from typing import Final
 
-from protocol.roles.reputation import GRAVE, HALF_LIFE_MS, LEFT_OUT_AT, SLIGHT, Reputation
+from protocol.roles.opinions import HALF_LIFE_MS
+from protocol.roles.reputation import GRAVE, LEFT_OUT_AT, SLIGHT, Reputation
 from protocol.roles.sampling import RecheckPolicy
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS, RE_ENCODED, SAME_NUMERICS
 from protocol.task.recheck import judge_drawings

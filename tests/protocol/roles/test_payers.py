@@ -9,8 +9,8 @@ from protocol.events import ActivityChanged, GossipReceived, JobProgress
 from protocol.records import PayerKept
 from protocol.roles.credit import FORGOTTEN, PARDON, Credit
 from protocol.roles.delivering import RESULT_KEPT_MS
+from protocol.roles.opinions import HALF_LIFE_MS, REMEMBERED
 from protocol.roles.payers import MOST_PAID, MOST_WRONG, Payers
-from protocol.roles.reputation import HALF_LIFE_MS, REMEMBERED
 from protocol.units import StakingId, UnixMillis
 from protocol.wire.messages import Cancel, Claim, Reject
 from protocol.wire.topics import objections_topic

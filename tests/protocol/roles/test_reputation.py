@@ -4,16 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.roles.conduct import Conduct
+from protocol.roles.opinions import HALF_LIFE_MS, REMEMBERED
 from protocol.roles.reputation import (
     GRAVE,
-    HALF_LIFE_MS,
     LEFT_OUT_AT,
     MOST_DELIVERED,
     MOST_DOUBT,
     MOST_LOST,
     MOST_PASSED,
     PASS,
-    REMEMBERED,
     SLIGHT,
     Reputation,
 )
