@@ -65,6 +65,8 @@ class Door:
             return
         begun = time.perf_counter()
         status = 0
+        # Routes know GET alone. The server sends no body, and the length of the one that GET has: it has its own scope.
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
         async def note_status(message: Message) -> None:
             nonlocal status
@@ -74,7 +76,7 @@ class Door:
 
         try:
             try:
-                receive = await self._admit(scope, receive)
+                receive = await self._admit(asked, receive)
             except ApiError as error:
                 async with trio.open_nursery() as nursery:
                     # Hypercorn ends an answer only once it could hand on what it still holds of the body.
@@ -84,10 +86,10 @@ class Door:
                 return
             except _ClientGone:
                 return
-            await self._inner(scope, receive, note_status)
+            await self._inner(asked, receive, note_status)
         finally:
-            scope.get("state", {}).get("body_is_done", Upload().release)()
-            route = getattr(scope.get("route"), "path", "other")
+            asked.get("state", {}).get("body_is_done", Upload().release)()
+            route = getattr(asked.get("route"), "path", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._requests.labels(method, route, str(status or "gone")).inc()
             self._seconds.labels(route).observe(time.perf_counter() - begun)

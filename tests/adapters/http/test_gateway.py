@@ -10,6 +10,7 @@ from node.adapters.http import Gateway, HttpSettings
 from protocol.errors import ConfigError
 from protocol.notes import NoteName
 from tests.adapters.http.conftest import Serve, catalog, code_of
+from tests.adapters.http.sockets import REQUEST, answer, connect
 from tests.support.desk import Workbench
 from tests.support.journal import RecordingJournal
 
@@ -168,3 +169,26 @@ async def test_run__cancelled_with_idle_connections__ends_at_once():
             begun = trio.current_time()
             nursery.cancel_scope.cancel()
     assert trio.current_time() - begun < 1.4
+
+
+async def test_head__whatever_can_be_read__has_the_header_of_get_and_no_body(serve: Serve):
+    served = await serve()
+    for path in ("/healthz", "/v1/models", "/", "/v1/tasks/" + "00" * 32):
+        got, head = await served.http.get(path), await served.http.head(path)
+        assert (head.status_code, head.content) == (got.status_code, b"")
+        assert head.headers["content-type"] == got.headers["content-type"]
+        assert head.headers["content-length"] == got.headers["content-length"]
+
+
+async def test_head__then_another_request_on_the_connection__is_answered_alone(serve: Serve):
+    served = await serve()
+    async with await connect(served, REQUEST.replace(b"GET", b"HEAD", 1)) as stream:
+        received = await answer(stream)
+    assert received.count(b"HTTP/1.1 200") == 2
+    assert received.count(b'{"status":"ok"}') == 1
+
+
+async def test_head__where_nothing_can_be_read__is_refused_as_get_is(serve: Serve):
+    served = await serve()
+    head = await served.http.head("/v1/images/generations")
+    assert (head.status_code, head.headers["allow"]) == (405, "POST")
