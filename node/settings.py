@@ -93,8 +93,9 @@ class OverlaySection(Section):
     """Addresses to tell others instead of those listened on, for a node behind a port forwarding."""
     bootstrap: Annotated[tuple[BootstrapAddress, ...], Field(max_length=32)] = ()
     """Entry points with their peer ids. One that is alive is enough to join."""
-    max_connections: Annotated[int, Field(ge=8, le=10_000)] = 300
-    """Most connections at once; each costs about 1 MB of memory."""
+    max_connections: Annotated[int, Field(ge=8, le=10_000)] = 2_000
+    """Most connections at once; each costs some 60 kB of memory and a descriptor. A coordinator has one with each miner
+    that it works with: those that come when it is full are not heard."""
     relays: Annotated[tuple[BootstrapAddress, ...], Field(max_length=4)] = ()
     """Relays through which others reach this node, for one that nobody can dial: no public address, no open port. It
     then tells its addresses there instead of those listened on."""

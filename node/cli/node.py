@@ -1,6 +1,7 @@
 """``cuckoo node``: one node of any role, until it is told to stop."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -139,9 +140,14 @@ def run_settings(settings: "Settings", *, as_json: bool) -> int:
     """Run the node that the settings describe; give the exit code."""
     from node import garbage, keystore
     from node.cli.running import run_until_stopped
+    from node.descriptors import make_room
     from node.journal import configure_logging
 
     configure_logging(settings.logs.format, settings.logs.level)
+    missing = make_room(settings.overlay.max_connections)
+    if missing:
+        less = "raise the limit of open files (ulimit -Hn, LimitNOFILE), or set overlay.max_connections lower"
+        print(f"warning: {missing:,} descriptors are missing for overlay.max_connections: {less}", file=sys.stderr)
     secret = keystore.unlock(settings.keystore, settings.key.password_file)
     chain, gas_key = settings.chain, None
     if chain.gas_keystore is not None:

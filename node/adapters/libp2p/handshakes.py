@@ -13,6 +13,8 @@ from node.adapters.libp2p.budget import Budgets
 UNFINISHED_SHARE: Final = 4
 """One address may hold a quarter of all slots with unfinished handshakes."""
 MIN_UNFINISHED: Final = 8
+MAX_SLOTS: Final = 300
+"""Slots beyond these give one address no more: as many handshakes at once are seconds of CPU."""
 PER_S: Final = 10
 """New connections (1/s) from one address for long: a tenth of a core."""
 MIN_BURST: Final = 64
@@ -38,6 +40,7 @@ class Handshakes:
 
     def __init__(self, slots: int) -> None:
         """Limit the handshakes of a node that takes so many connections."""
+        slots = min(slots, MAX_SLOTS)
         self._most = max(MIN_UNFINISHED, slots // UNFINISHED_SHARE)
         self._unfinished: Counter[str] = Counter()
         self._rate = Budgets(PER_S, max(MIN_BURST, slots))

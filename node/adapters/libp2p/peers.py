@@ -26,6 +26,8 @@ from protocol.units import PeerId
 
 MAX_CONNECTIONS_PER_PEER: Final = 3
 """Connections of one peer: two that dial each other at once have two, and one may be dead and not yet found so."""
+MAX_STRANGERS: Final = 256
+"""Connections of strangers at most, and half of all: each may hold some MiB of our memory, and has no stake to lose."""
 CLOSE_S: Final = 1.0
 DOWN_S: Final = 1.0
 """How long PeerDown waits (s) for the end of the peer's work stream to be told first."""
@@ -180,7 +182,7 @@ class Peers:
         self._touch(from_libp2p(connection.muxed_conn.peer_id))
 
     def _is_one_too_many(self, peer: PeerId) -> bool:
-        """Say whether this stranger is over the half of all connections that strangers may have."""
+        """Say whether this stranger is one more than there may be."""
         if self.standing(peer) is not Standing.STRANGER:
             return False
         strangers = sum(
@@ -188,7 +190,7 @@ class Peers:
             for other, open_ in list(self._swarm.connections.items())
             if self.standing(from_libp2p(other)) is Standing.STRANGER
         )
-        return strangers > self._settings.max_connections // 2
+        return strangers > min(self._settings.max_connections // 2, MAX_STRANGERS)
 
     def _touch(self, peer: PeerId) -> None:
         self._dirty[peer] = None
