@@ -81,6 +81,7 @@ class NoteName(StrEnum):
     TASK_READY = "task.ready"
     TASK_DONE = "task.done"
     TASK_FAILED = "task.failed"
+    TASK_LEFT_PAID = "task.left_paid"
     PICTURE_WITHHELD = "picture.withheld"
     RECHECK_PLANNED = "recheck.planned"
     RECHECK_ORDERED = "recheck.ordered"

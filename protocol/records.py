@@ -97,6 +97,19 @@ class TaskFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftPaid:
+    """The miner of a failed task is paid: its picture was there in time, and its app left it."""
+
+    task: TaskId
+    attempt: int
+    miner: StakingId
+    artifact: Digest
+    media_type: str
+    receipt: bytes
+    """Encoded ``Receipt`` message, sent again byte for byte."""
+
+
+@dataclass(frozen=True, slots=True)
 class VoucherIssued:
     """Highest promise of this coordinator to one miner, and its running totals."""
 
@@ -321,6 +334,7 @@ Record = (
     | TaskAwarded
     | TaskDone
     | TaskFailed
+    | LeftPaid
     | VoucherIssued
     | ArtifactStored
     | ClaimSigned

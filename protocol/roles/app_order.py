@@ -1,7 +1,7 @@
 """One order of an app, from coordinator to coordinator, until it has its picture. A pure state machine.
 
-The app is with one coordinator at a time. It says to one alone that it takes the picture, and only who hears that pays
-a miner; so an order is paid once at most, whoever dies when. One that falls silent gets a while to come back, so that
+The app is with one coordinator at a time. It says to one alone that it takes the picture, and owes to nobody
+else; so an order is delivered once at most, whoever dies when. One that falls silent gets a while to come back, so that
 work is not done twice either where that can be helped. Spec: SPEC.md §9.9.
 """
 
@@ -83,8 +83,8 @@ FINAL_FAILURES: Final = frozenset({"content_policy", "cancelled", "input_invalid
 UNPAID_FAILURES: Final = frozenset(
     {"attempts_exhausted", "client_gone", "deadline", "not_taken", "app_gone", "not_accepted", "sealed_invalid"}
 )
-"""Ends of a task for which nobody was paid, also where the coordinator had our word. After any other end with our word
-somebody may have been: its picture was withheld (``picture_refused``), or is kept no more (``artifact_expired``)."""
+"""Ends of a task for which we owe nothing, also where the coordinator had our word. After any other end with our word
+we may: its picture was withheld (``picture_refused``), or is kept no more (``artifact_expired``)."""
 
 
 class Phase(Enum):

@@ -1,7 +1,7 @@
 """Tasks whose app takes the picture by its word, so that one order of several coordinators is paid by one of them.
 
 An app that moves its order on when a coordinator falls silent gives that word to one coordinator alone; without it
-nothing is signed for the miner. A coordinator may die at any moment, and an order still is paid at most once.
+the order's app owes nothing. A coordinator may die at any moment, and an order still is delivered at most once.
 Spec: SPEC.md §9.9.
 """
 

@@ -9,7 +9,7 @@ from protocol.effects import Accepted, Deliver, Persist, Refused, Reply, Stage, 
 from protocol.events import TaskSubmitted
 from protocol.notes import NoteName
 from protocol.params import Params
-from protocol.records import BootStarted, InputStored, Record, TaskAccepted, TaskAwarded, TaskDone
+from protocol.records import BootStarted, InputStored, LeftPaid, Record, TaskAccepted, TaskAwarded, TaskDone
 from protocol.roles.collecting import APP_LEASE_MS
 from protocol.roles.core import Core
 from protocol.roles.offering import Offering
@@ -69,7 +69,7 @@ class Intake:
                     if task is not None:
                         restore_award(task, record, core.identity.domain, core.now)
                         self._settlement.holdings.add(record.miner, record.task)
-                case TaskDone():
+                case TaskDone() | LeftPaid():
                     self._settlement.restore_receipt(record)
                 case _:
                     pass
@@ -85,6 +85,7 @@ class Intake:
             if task.collected:
                 core.set_timer(("app", task.id, 0), core.now + APP_LEASE_MS)
             if task.holder is not None:
+                self._settlement.app_room.restore(task)
                 # Its miner may still be at work: it has one lease to come back and say so.
                 core.set_timer(("lease", task.id, 0), core.now + core.params.lease_ms)
 

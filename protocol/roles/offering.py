@@ -76,6 +76,8 @@ class Offering:
             # The escrow was taken back, or nobody has told us of it yet: what it says next brings ``offer_waiting``.
             task.count(ESCROW_SHORT)
             return
+        if not self._settlement.app_room.lets(task):
+            return
         if task.attempt >= MAX_ATTEMPT:
             self._settlement.fail(task, "attempts_exhausted")
             self.announce_end(task, "failed")
@@ -252,7 +254,9 @@ class Offering:
             self.offer(task)
 
     def announce_end(self, task: Task, reason: ClosureReason) -> None:
-        """Tell everybody that a task needs no more claims."""
+        """Tell everybody that a task needs no more claims; what waited for its account's room may go now."""
+        for waiting in self._settlement.app_room.next():
+            self.offer(waiting)
         board = self._boards.board(task.specification.model)
         board.offers.pop(task.id, None)
         closure = Closure(task=task.id, reason=reason)

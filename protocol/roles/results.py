@@ -54,9 +54,9 @@ class Results:
 
     def expects(self, peer: PeerId, task: TaskId, attempt: int, size: int, now: UnixMillis) -> bool:
         """Say whether these bytes are awaited: of an award of this very miner, once, no larger than such a picture."""
-        known = self._tasks.get(task)
-        award = known.awards.get(attempt) if known is not None else None
         row = self._core.book.row(address_of_peer_id(peer), now)
+        known = self._find(task, attempt, row)
+        award = known.awards.get(attempt) if known is not None else None
         if known is None or award is None or row is None or row.id != award.miner or award.artifact is not None:
             return False
         if known.ready is not None:
@@ -67,11 +67,16 @@ class Results:
         overhead = 0 if specification.sealed is None else SEALED_OVERHEAD
         return size <= largest_picture(specification.width, specification.height) + overhead
 
+    def _find(self, name: TaskId, attempt: int, row: StakeRow | None) -> Task | None:
+        """Give the task of which a miner sends something: unfinished, or left by its app a moment ago."""
+        task = self._tasks.get(name)
+        return self._settlement.left.find(name, attempt, row.id) if task is None and row is not None else task
+
     def on_result(self, peer: PeerId, row: StakeRow, message: Result) -> None:
         """Take a commitment, of whatever attempt of ours."""
         commitment = message.commitment
         signed = Signed(commitment, message.signature)
-        task = self._tasks.get(commitment.task)
+        task = self._find(TaskId(commitment.task), commitment.attempt, row)
         award = task.awards.get(commitment.attempt) if task else None
         if task is None or award is None or award.miner != row.id:
             self._hear(signed, row)
@@ -105,9 +110,9 @@ class Results:
 
     def on_artifact(self, event: ArtifactReceived) -> None:
         """Take the bytes of a result; before its commitment they wait, without one they are nothing."""
-        task = self._tasks.get(event.task)
-        award = task.awards.get(event.attempt) if task else None
         row = self._core.row_of_peer(event.peer)
+        task = self._find(event.task, event.attempt, row)
+        award = task.awards.get(event.attempt) if task else None
         if task is None or award is None or row is None or award.miner != row.id:
             self._core.note(NoteName.MESSAGE_IGNORED, rule="artifact.unknown_task")
             return

@@ -11,11 +11,13 @@ from protocol.crypto.typed_data import digest
 from protocol.effects import CancelTimer, Deliver, Offence, Persist, Send, SendEncoded, Stage, Update
 from protocol.errors import InvalidMessage
 from protocol.notes import NoteName
-from protocol.records import ArtifactStored, Record, TaskDone, TaskFailed, VoucherIssued
+from protocol.records import ArtifactStored, LeftPaid, Record, TaskDone, TaskFailed, VoucherIssued
+from protocol.roles.app_room import AppRoom
 from protocol.roles.collecting import APP_LEASE_MS
 from protocol.roles.core import Core
 from protocol.roles.holdings import Holdings
 from protocol.roles.input_sending import InputRoom
+from protocol.roles.left_pictures import LeftPictures
 from protocol.roles.solvency import Solvency
 from protocol.roles.untaken import Untaken
 from protocol.stake.table import StakeRow
@@ -32,6 +34,8 @@ REMEMBERED_KEYS: Final = 4096
 """Idempotency keys of ended tasks kept in memory: minutes of full load; older ones are found in the store first."""
 REMEMBERED_RECEIPTS: Final = 4096
 """Receipts kept in memory for miners that did not hear them; older ones are in the store."""
+LEAVES: Final = frozenset({"cancelled", "client_gone"})
+"""Ends of a task by its app, of which a miner that has just drawn it could not know."""
 
 
 @final
@@ -51,6 +55,10 @@ class Settlement:
         """How many unfinished tasks each account has here, and all accounts together that may be one caller."""
         self.untaken = Untaken(core, tasks, self.unfinished_of)
         """Who leaves pictures untaken."""
+        self.app_room = AppRoom(tasks)
+        """How much of whose is out with miners."""
+        self.left = LeftPictures(core)
+        """Tasks whose apps left while a miner was at work."""
         self.input_room = InputRoom()
         """Room for the pictures that unfinished tasks begin from."""
         self.holdings = Holdings()
@@ -75,7 +83,7 @@ class Settlement:
         )
         self._adopt(statement, record.signature)
 
-    def restore_receipt(self, record: TaskDone) -> None:
+    def restore_receipt(self, record: TaskDone | LeftPaid) -> None:
         """Take up a receipt of an earlier run, to be sent again byte for byte."""
         self._remember(record.task, record.attempt, record.miner, record.receipt)
 
@@ -149,6 +157,9 @@ class Settlement:
             check_picture(data, message.media_type, task.specification.width, task.specification.height)
         elif len(data) <= SEALED_OVERHEAD:  # its app looks at all else
             raise InvalidMessage("artifact.sealed", "it is shorter than what sealing adds")
+        if task.state is TaskState.FAILED:
+            self._pay_left(task, award, message, data)
+            return False
         if task.collected and not task.taken:
             self._hold(task, award, message, data)
             return False
@@ -169,51 +180,24 @@ class Settlement:
     def _finish(self, task: Task, award: AwardedAttempt, message: Result, data: bytes | None) -> None:
         """Sign, persist, deliver, and only then tell the miner; ``data`` is None where it is on the disk."""
         core, now = self._core, self._core.now
-        coordinator = award.award.statement.coordinator
-        commitment = message.commitment
-        statement = ReceiptStatement(
-            commitment=digest(core.identity.domain, commitment),
-            task=task.id,
-            attempt=award.attempt,
-            coordinator=coordinator,
-            miner=award.miner,
-            artifact=commitment.artifact,
-            price=task.price,
-            accepted=now,
-        )
-        voucher = self._next_voucher(coordinator, award.miner, task.price)
-        receipt = Receipt(
-            statement=statement,
-            signature=core.sign(statement),
-            voucher=voucher,
-            voucher_signature=core.sign(voucher),
-        )
-        encoded = encode(receipt)
+        encoded, issued = self._promise(task, award, message)
+        artifact = message.commitment.artifact
         done = TaskDone(
             task=task.id,
             attempt=award.attempt,
             miner=award.miner,
-            artifact=commitment.artifact,
+            artifact=artifact,
             media_type=message.media_type,
             receipt=encoded,
             finished_at=now,
             generation_ms=message.generation_ms,
             acceptance=task.acceptance,
         )
-        issued = VoucherIssued(
-            miner=award.miner,
-            cumulative=voucher.cumulative,
-            boot=voucher.boot,
-            sequence=voucher.sequence,
-            issued_total=voucher.issued_total,
-            signature=receipt.voucher_signature,
-        )
-        self._adopt(voucher, receipt.voucher_signature)
-        self._remember(task.id, award.attempt, award.miner, encoded)
-        picture = () if data is None else (ArtifactStored(commitment.artifact, data),)
+        picture = () if data is None else (ArtifactStored(artifact, data),)
         self._close(task, TaskState.DONE, (*picture, done, issued))
+        self.app_room.on_end(task, None)
         self.untaken.on_done(task)
-        update = Update(Stage.DONE, now, award.attempt, award.miner, artifact=commitment.artifact, receipt=encoded)
+        update = Update(Stage.DONE, now, award.attempt, award.miner, artifact=artifact, receipt=encoded)
         core.emit(Deliver(task.id, update), SendEncoded(award.peer, encoded))
         core.note(
             NoteName.TASK_DONE,
@@ -225,14 +209,86 @@ class Settlement:
         )
         self.after_end(task, award)
 
+    def _promise(self, task: Task, award: AwardedAttempt, message: Result) -> tuple[bytes, VoucherIssued]:
+        """Sign receipt and voucher for a result; both hold from now on, and are to be persisted at once."""
+        core, coordinator = self._core, award.award.statement.coordinator
+        commitment = message.commitment
+        statement = ReceiptStatement(
+            commitment=digest(core.identity.domain, commitment),
+            task=task.id,
+            attempt=award.attempt,
+            coordinator=coordinator,
+            miner=award.miner,
+            artifact=commitment.artifact,
+            price=task.price,
+            accepted=core.now,
+        )
+        voucher = self._next_voucher(coordinator, award.miner, task.price)
+        signature = core.sign(voucher)
+        encoded = encode(
+            Receipt(statement=statement, signature=core.sign(statement), voucher=voucher, voucher_signature=signature)
+        )
+        self._adopt(voucher, signature)
+        self._remember(task.id, award.attempt, award.miner, encoded)
+        issued = VoucherIssued(
+            miner=award.miner,
+            cumulative=voucher.cumulative,
+            boot=voucher.boot,
+            sequence=voucher.sequence,
+            issued_total=voucher.issued_total,
+            signature=signature,
+        )
+        return encoded, issued
+
     def fail(self, task: Task, reason: str) -> None:
-        """End the task without a picture, for a named reason."""
-        core = self._core
-        self._close(task, TaskState.FAILED, (TaskFailed(task.id, reason, core.now),))
+        """End the task without a picture for its app, for a named reason; what was drawn in time is paid."""
+        core, holder = self._core, task.holder
+        award = task.awards[task.ready] if task.ready is not None and self._pays_for_left(task) else None
+        failed = TaskFailed(task.id, reason, core.now)
+        if award is None or award.result is None:
+            self._close(task, TaskState.FAILED, (failed,))
+        else:
+            paid, issued = self._promise_left(task, award, award.result)
+            self._close(task, TaskState.FAILED, (failed, paid, issued))
+        self.app_room.on_end(task, reason)
         self.untaken.on_failed(task)
         core.emit(Deliver(task.id, Update(Stage.FAILED, core.now, max(task.attempt, 0), reason=reason)))
         core.note(NoteName.TASK_FAILED, task.id, reason=reason, waiting=task.why_waiting())
-        self.after_end(task, None)
+        if award is not None:
+            self._tell_left(task, award)
+        elif holder is not None and task.ready is None and reason in LEAVES and self._pays_for_left(task):
+            self.left.keep(task)
+        self.after_end(task, award)
+
+    def _pays_for_left(self, task: Task) -> bool:
+        """Say whether we pay for what an app leaves: of what we could look at, and not where we were gone ourselves.
+
+        An app whose coordinator was started again has most likely gone to another, which pays for its own miner's.
+        """
+        return task.specification.sealed is None and task.boot == self.boot and self.solvency.can_pay(task.price)
+
+    def _promise_left(self, task: Task, award: AwardedAttempt, message: Result) -> tuple[LeftPaid, VoucherIssued]:
+        receipt, issued = self._promise(task, award, message)
+        artifact = message.commitment.artifact
+        return LeftPaid(task.id, award.attempt, award.miner, artifact, message.media_type, receipt), issued
+
+    def _pay_left(self, task: Task, award: AwardedAttempt, message: Result, data: bytes) -> None:
+        """Pay for a good picture that was on its way when its app left."""
+        self.left.forget(task)
+        if not self._pays_for_left(task):
+            self.reject(award.peer, task.id, award.attempt, "superseded")
+            return
+        stored = ArtifactStored(message.commitment.artifact, data)
+        self._core.emit(Persist((stored, *self._promise_left(task, award, message))))
+        if task.collected:
+            self.untaken.add(task)
+        self._tell_left(task, award)
+        self.after_end(task, award)
+
+    def _tell_left(self, task: Task, award: AwardedAttempt) -> None:
+        """Send the receipt for a picture that its app left."""
+        self.send_known_receipt(award.peer, award.miner, task.id, award.attempt)
+        self._core.note(NoteName.TASK_LEFT_PAID, task.id, miner=award.miner, attempt=award.attempt)
 
     def reject(self, peer: PeerId, task: TaskId, attempt: int, reason: str) -> None:
         """Tell a miner that its result is not taken."""

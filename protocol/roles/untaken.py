@@ -1,7 +1,7 @@
-"""Who has pictures drawn over the overlay and leaves them untaken: nobody is paid for these, so there is a limit.
+"""Who has pictures drawn over the overlay and leaves them untaken: that is its coordinator's loss, so there is a limit.
 
-A picture that its app does not take has cost a miner its work, and its coordinator some of that miner's credit. Each
-that is taken makes up for one that was not. Spec: SPEC.md §9.9.
+A picture that its app does not take costs the coordinator its price, and a sealed one a miner its work. Each that is
+taken makes up for one that was not. Spec: SPEC.md §9.9.
 """
 
 from collections import OrderedDict

@@ -136,7 +136,7 @@ def read_books(folder: Path) -> Books:
         store.execute("BEGIN")  # one moment for all that is read
         issued, held = _vouchers(store, "vouchers_issued", "miner"), _vouchers(store, "vouchers_held", "coordinator")
         earned: dict[int, int] = {}
-        for miner, price in store.execute("SELECT done_miner, price FROM tasks WHERE done IS NOT NULL"):
+        for miner, price in store.execute("SELECT done_miner, price FROM tasks WHERE receipt IS NOT NULL"):
             earned[_number(miner)] = earned.get(_number(miner), 0) + _number(price)
         for coordinator, wei in store.execute("SELECT coordinator, earned FROM vouchers_held"):
             earned[_number(coordinator)] = _number(wei)

@@ -12,6 +12,7 @@ from protocol.effects import Deliver, Persist, Send, SendEncoded, Stage, StartJo
 from protocol.records import (
     ClaimSigned,
     EvidenceFound,
+    LeftPaid,
     RecheckKept,
     Record,
     ResultCommitted,
@@ -22,6 +23,7 @@ from protocol.records import (
     VoucherHeld,
     VoucherIssued,
 )
+from protocol.roles.app_room import GIVEN_UP
 from protocol.roles.claiming import MAX_OPEN_OFFERS
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.look_ahead import LOOK_AHEAD
@@ -66,6 +68,7 @@ class Account:
     coordinator: StakingId
     price: int
     ended: str = ""
+    paid: bool = False
     told: str = ""
     attempt: int = -1
     """Last that was claimed."""
@@ -124,6 +127,9 @@ class Invariants:
                 self._on_awarded(machine, record)
             case TaskDone() | TaskFailed():
                 self._on_end(machine, record, together)
+            case LeftPaid(task=task):
+                require(self.accounts[task].ended in GIVEN_UP, "a task is paid that its app did not leave", task)
+                self._on_paid(machine, record, together)
             case VoucherIssued() if len(together) == 1:
                 most = self._issued[(machine.staking_id, record.miner)]
                 require(record.cumulative <= most, "a voucher is adopted that nobody issued", machine.name)
@@ -139,7 +145,7 @@ class Invariants:
                 known = self._results.setdefault((machine.name, award), result)
                 require(known == result, "two results are signed for one award", award)
             case RecheckKept(subject=subject, odd=odd):
-                require(self.accounts[subject].ended == "done", "a task is drawn again that is not done", subject)
+                require(self.accounts[subject].paid, "a task is drawn again of which there is no picture", subject)
                 honest = [miner for miner in odd if self._names[miner].paints is None]
                 require(not honest, "an honest miner is the odd one", subject, *honest)
             case _:
@@ -167,10 +173,14 @@ class Invariants:
         require(not account.ended, "a task ends twice", record.task)
         self.ended += 1
         account.ended = "done" if isinstance(record, TaskDone) else record.reason
+        if isinstance(record, TaskDone):
+            self._on_paid(machine, record, together)
+
+    def _on_paid(self, machine: Machine, record: TaskDone | LeftPaid, together: tuple[Record, ...]) -> None:
+        account = self.accounts[record.task]
         issued = [other for other in together if isinstance(other, VoucherIssued)]
-        if isinstance(record, TaskFailed):
-            require(not issued, "a failed task is paid", record.task)
-            return
+        require(not account.paid, "a task is paid twice", record.task)
+        account.paid = True
         require(account.awards.get(record.attempt) == record.miner, "somebody without the award is paid", record.task)
         require(len(issued) == 1 and issued[0].miner == record.miner, "not one voucher for one picture", record.task)
         pair = (machine.staking_id, record.miner)
@@ -218,7 +228,7 @@ class Invariants:
         if isinstance(message, Receipt):
             task = message.statement.task
             require(self._receipts.setdefault(task, effect.data) == effect.data, "two receipts of one task", task)
-            require(self.accounts[task].ended == "done", "a receipt before the end is on disk", task)
+            require(self.accounts[task].paid, "a receipt before the end is on disk", task)
 
     def _on_start_job(self, machine: Machine, effect: StartJob) -> None:
         if machine.behaviour is None:

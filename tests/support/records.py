@@ -11,6 +11,7 @@ from protocol.records import (
     ClaimSigned,
     Drawing,
     EvidenceFound,
+    LeftPaid,
     PayerKept,
     RecheckKept,
     ReputationKept,
@@ -83,6 +84,11 @@ def done(
 
 def failed(number: int = 1, reason: str = "no_miner") -> TaskFailed:
     return TaskFailed(task_id(number), reason, NOW)
+
+
+def left_paid(number: int = 1, *, artifact: bytes = b"picture", receipt: bytes = b"receipt") -> LeftPaid:
+    named = Digest(hashlib.sha256(artifact).digest())
+    return LeftPaid(task_id(number), 0, StakingId(9), named, "image/png", receipt)
 
 
 def picture(data: bytes = b"picture") -> ArtifactStored:

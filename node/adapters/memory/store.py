@@ -24,6 +24,7 @@ from protocol.records import (
     ClaimSigned,
     EvidenceFound,
     InputStored,
+    LeftPaid,
     PayerKept,
     RecheckKept,
     Record,
@@ -50,6 +51,7 @@ class MemoryStore:
         """Start empty."""
         self._boot: BootStarted | None = None
         self._tasks: dict[TaskId, StoredTask] = {}
+        self._left: dict[TaskId, LeftPaid] = {}
         self._awards: dict[TaskId, list[TaskAwarded]] = {}
         self._issued: dict[StakingId, VoucherIssued] = {}
         self._held: dict[StakingId, VoucherHeld] = {}
@@ -83,6 +85,8 @@ class MemoryStore:
                 records.append(stored.done)
             elif stored.failed is None:
                 records.extend([stored.accepted, *self._awards.get(stored.accepted.task, ())])
+            elif stored.accepted.task in self._left:
+                records.append(self._left[stored.accepted.task])
         records.extend([*self._issued.values(), *self._results.values(), *self._steps.values(), *self._held.values()])
         records.extend(part for case in self._evidence.values() for part in case if part is not None)
         records.extend([*self._rechecks.values(), *self._reputations.values(), *self._payers.values()])
@@ -99,6 +103,12 @@ class MemoryStore:
                 stored = self._tasks[record.task]
                 if stored.done is not None or stored.failed is not None:
                     raise ValueError(f"task {record.task.hex()} has ended before")
+            if isinstance(record, LeftPaid):
+                has_failed = self._tasks[record.task].failed is not None or any(
+                    isinstance(other, TaskFailed) and other.task == record.task for other in records
+                )
+                if not has_failed or record.task in self._left:
+                    raise ValueError(f"task {record.task.hex()} has not failed, or was paid already")
             if isinstance(record, TransactionRequested):
                 known = self._transactions.get(record.key)
                 if known is not None and known.call != record.call:
@@ -127,6 +137,11 @@ class MemoryStore:
             case TaskFailed():
                 self._tasks[record.task] = replace(self._tasks[record.task], failed=record)
                 self._release(record.task)
+            case LeftPaid():
+                failed = self._tasks[record.task].failed
+                assert failed is not None, "it ends before or with the payment"
+                self._left[record.task] = record
+                self._ended_at[record.artifact] = failed.finished_at
             case VoucherIssued():
                 self._issued[record.miner] = record
             case ArtifactStored():
@@ -253,6 +268,7 @@ class MemoryStore:
             if end is not None and end.finished_at < before:
                 del self._tasks[task]
                 self._awards.pop(task, None)
+                self._left.pop(task, None)
 
     async def addresses(self) -> tuple[str, ...]:
         """Give the addresses that worked before, latest first."""

@@ -9,6 +9,7 @@ from protocol.chain_records import SettlementRead
 from protocol.records import (
     BootStarted,
     ClaimSigned,
+    LeftPaid,
     Record,
     ResultCommitted,
     TaskAccepted,
@@ -40,6 +41,7 @@ def read_all(connection: sqlite3.Connection, recent: UnixMillis, yesterday: Unix
         *_boot(connection),
         *_open_tasks(connection),
         *_recently_done(connection, recent),
+        *_recently_left(connection, recent),
         *_vouchers_issued(connection),
         *_claims(connection, recent),
         *_unsettled(connection),
@@ -158,6 +160,24 @@ def _open_tasks(connection: sqlite3.Connection) -> tuple[TaskAccepted | TaskAwar
 def _recently_done(connection: sqlite3.Connection, recent: UnixMillis) -> tuple[TaskDone, ...]:
     rows = connection.execute(f"SELECT {_TASK_COLUMNS} FROM tasks WHERE done >= ? ORDER BY done", (recent,))  # noqa: S608 - constant columns
     return tuple(_done(row) for row in rows)
+
+
+def _recently_left(connection: sqlite3.Connection, recent: UnixMillis) -> tuple[LeftPaid, ...]:
+    rows = connection.execute(
+        f"SELECT {_TASK_COLUMNS} FROM tasks WHERE failed >= ? AND receipt IS NOT NULL AND done IS NULL ORDER BY failed",  # noqa: S608 - constant columns
+        (recent,),
+    )
+    return tuple(
+        LeftPaid(
+            task=TaskId(row["task"]),
+            attempt=row["done_attempt"],
+            miner=StakingId(_number(row["done_miner"])),
+            artifact=Digest(row["artifact"]),
+            media_type=row["media_type"],
+            receipt=row["receipt"],
+        )
+        for row in rows
+    )
 
 
 def _vouchers_issued(connection: sqlite3.Connection) -> tuple[VoucherIssued, ...]:

@@ -23,6 +23,7 @@ from protocol.records import (
     ClaimSigned,
     EvidenceFound,
     InputStored,
+    LeftPaid,
     PayerKept,
     RecheckKept,
     Record,
@@ -77,6 +78,8 @@ def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> No
             _write_done(connection, record)
         case TaskFailed():
             _write_failed(connection, record)
+        case LeftPaid():
+            _write_left(connection, record)
         case VoucherIssued():
             before = _highest(connection, "vouchers_issued", "miner", unsigned(record.miner))
             _write_voucher(connection, "vouchers_issued", "miner", unsigned(record.miner), record)
@@ -191,6 +194,24 @@ def _write_failed(connection: sqlite3.Connection, record: TaskFailed) -> None:
     if changed != 1:
         raise StoreConflict(f"task {record.task.hex()} is unknown or has ended already, it cannot fail now")
     inputs.release(connection, record.task)
+
+
+def _write_left(connection: sqlite3.Connection, record: LeftPaid) -> None:
+    """Note on a failed task who was paid for it: once, as for one that is done."""
+    changed = connection.execute(
+        "UPDATE tasks SET done_attempt = ?, done_miner = ?, artifact = ?, media_type = ?, receipt = ? "
+        "WHERE task = ? AND failed IS NOT NULL AND receipt IS NULL",
+        (
+            record.attempt,
+            unsigned(record.miner),
+            record.artifact,
+            record.media_type,
+            record.receipt,
+            record.task,
+        ),
+    ).rowcount
+    if changed != 1:
+        raise StoreConflict(f"task {record.task.hex()} has not failed, or was paid already: it cannot be paid now")
 
 
 def _write_voucher(

@@ -41,6 +41,7 @@ from tests.support.records import (
     failed,
     held,
     issued,
+    left_paid,
     payer,
     payment,
     picture,
@@ -82,6 +83,24 @@ async def test_persist__second_end__raises_and_the_first_stands(store: Store):
         assert found is not None
         assert (found.done, found.failed) == (done(1, receipt=b"first"), None)
         assert await store.task(task_id(2)) is None
+
+
+async def test_persist__failed_task_is_paid__once_and_its_receipt_comes_back(store: Store):
+    async with store.opened():
+        await store.persist((accepted(1), accepted(2), accepted(3)))
+        with pytest.raises(ValueError, match="paid"):
+            await store.persist((picture(), left_paid(1), issued(9, 1)))
+        await store.persist((failed(1), left_paid(1), issued(9, 1)))
+        await store.persist((failed(2), done(3)))
+        await store.persist((picture(), left_paid(2)))
+        for again in (left_paid(1, receipt=b"second"), left_paid(3)):
+            with pytest.raises(ValueError, match="paid"):
+                await store.persist((again,))
+        found = await store.task(task_id(1))
+        assert found is not None
+        assert (found.done, found.failed) == (None, failed(1)), "for its app it has failed"
+    async with store.opened():
+        assert {left_paid(1), left_paid(2), done(3), issued(9, 1)} <= set(await store.load())
 
 
 async def test_spent__tasks_of_one_account_since_a_moment__without_those_that_failed(store: Store):

@@ -14,7 +14,16 @@ from protocol.events import (
     TaskTaken,
     TimerFired,
 )
-from protocol.records import ArtifactStored, Record, TaskAccepted, TaskAwarded, TaskDone, TaskFailed, VoucherIssued
+from protocol.records import (
+    ArtifactStored,
+    BootStarted,
+    Record,
+    TaskAccepted,
+    TaskAwarded,
+    TaskDone,
+    TaskFailed,
+    VoucherIssued,
+)
 from protocol.roles import untaken
 from protocol.roles.collecting import APP_LEASE_MS, NOT_TAKEN
 from protocol.roles.untaken import FORGOTTEN_MS, MOST
@@ -88,13 +97,15 @@ def test_taken__task_that_is_not_collected__changes_nothing() -> None:
     assert not seat.hear(AppLeft(task, seat.now))
 
 
-def test_ready__app_does_not_take_it__ends_by_name_unpaid() -> None:
+def test_ready__app_does_not_take_it__ends_by_name_and_its_miner_is_paid_once() -> None:
     seat, task, award = ready()
     assert not persisted(seat.wait(APP_LEASE_MS - 1), TaskFailed)
     effects = seat.wait(1)
     assert [record.reason for record in persisted(effects, TaskFailed)] == [NOT_TAKEN]
     assert of_kind(effects, Cancel), "its miner hears of it"
+    (receipt,) = of_kind(effects, Receipt)
     late = seat.hear(TaskTaken(task)) + seat.say(ALICE, result_of(award))
+    assert of_kind(late, Receipt) == [receipt], "it may not have come"
     assert not persisted(late, TaskDone)
     assert not persisted(late, VoucherIssued)
 
@@ -226,7 +237,8 @@ def restarted(records: list[Record]) -> CoordinatorSeat:
 def records_of(seat: CoordinatorSeat) -> tuple[list[Record], Award]:
     accepted, _ = submitted(seat)
     effects = seat.say(ALICE, seat.claim(ALICE, accepted.task)) + seat.wait(300)
-    return [accepted, *persisted(effects, TaskAwarded)], of_kind(effects, Award)[0]
+    boot = BootStarted(seat.core._settlement.boot)
+    return [boot, accepted, *persisted(effects, TaskAwarded)], of_kind(effects, Award)[0]
 
 
 def test_restart__app_comes_back__same_task_goes_on_and_is_paid_once() -> None:
@@ -249,7 +261,7 @@ def test_restart__app_has_gone_elsewhere__task_ends_unpaid_though_its_miner_deli
 
 def test_restart__nobody_comes_back__task_ends_client_gone() -> None:
     records, _ = records_of(CoordinatorSeat())
-    seat = CoordinatorSeat((records[0],), miners=())
+    seat = CoordinatorSeat(tuple(records[:2]), miners=())
     assert [one.reason for one in persisted(seat.wait(APP_LEASE_MS), TaskFailed)] == ["client_gone"]
 
 
@@ -322,9 +334,9 @@ def test_untaken__lease_of_each_runs_out__is_counted_too() -> None:
 
 def test_untaken__as_many_as_may_be__what_waits_for_a_miner_ends_with_the_last() -> None:
     seat = CoordinatorSeat()
-    waiting = [taken_in(seat, f"waits {number}") for number in range(3)]
     others = taken_in(seat, "another's", "another")
     tasks = [taken_in(seat, f"is drawn {number}") for number in range(MOST)]
+    waiting = [taken_in(seat, f"waits {number}") for number in range(3)]
     effects: tuple[Effect, ...] = ()
     for task in tasks:
         draw(seat, task)
