@@ -6,6 +6,7 @@ from node.ports import Clock
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.coverage import CONTRADICTED
 from protocol.roles.miner import MinerCore
+from protocol.units import CAI
 
 MOST_SHOWN: Final = 256
 """Nodes that are told of at once, those who stand worst first: what one answer holds."""
@@ -69,7 +70,7 @@ def payers(core: MinerCore, clock: Clock) -> list[dict[str, Any]]:  # Any: what 
             "taken_back": round(dealings.taken_back, 1),
             "escrow_short": round(dealings.short, 1),
             "paid_ever": dealings.paid_ever,
-            "may_owe": known.credit.allowed(coordinator),
+            "may_owe_wei": str(known.credit.allowed(coordinator)),
             "again_in_minutes": -(-known.credit.again_in(coordinator, now) // MINUTE_MS),
             "refused": refused.get(coordinator),
         }
@@ -94,7 +95,8 @@ def payer_in_words(told: dict[str, Any]) -> str:
     if told["again_in_minutes"]:
         reasons.append(f"tried again in {told['again_in_minutes']} min")
     else:
-        reasons.append(f"may owe {told['may_owe']}")
+        wei = int(told["may_owe_wei"])
+        reasons.append(f"may owe {wei / CAI:g} CAI" if wei else "may owe one picture")
     return f"coordinator {told['id']:<6} {told['standing']:>3} of 100: {', '.join(reasons)}"
 
 

@@ -303,12 +303,16 @@ class PayerKept:
     taken_back: float
     short: float
     paid_ever: int
-    lost: int
-    """Results that were never paid, were not made up for by a receipt, and are not forgotten."""
+    allowed: Wei
+    """What it may leave without a receipt, by those that it gave."""
+    lost: Wei
+    """What results were worth that were never paid, were not made up for by a receipt, and are not forgotten."""
+    dearest: Wei
+    """What the dearest of them was worth: as much is forgotten at a time."""
     lost_since: UnixMillis
-    """From when on the next of them is forgotten; 0 without any."""
+    """From when on the next of it is forgotten; 0 without any."""
     tries: int
-    """How often it was tried again since the last receipt, and did not pay then either."""
+    """How often it was tried again since the last receipt, and did not pay then either; in halves."""
 
 
 @dataclass(frozen=True, slots=True)

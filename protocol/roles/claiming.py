@@ -16,6 +16,7 @@ from protocol.notes import NoteName
 from protocol.records import ClaimSigned
 from protocol.roles.core import EMPTY, Core
 from protocol.roles.coverage import UNCOVERED
+from protocol.roles.credit import worth
 from protocol.roles.news import News, Offered, fault_of_terms, news_of
 from protocol.roles.objecting import Objecting
 from protocol.roles.open_offers import OpenOffer, OutstandingClaim, rather_ours
@@ -33,7 +34,7 @@ MAX_OPEN_OFFERS: Final = 4096
 LONGEST_SLEEP_MS: Final = 60_000
 """How long (ms) nobody looks at offers when there is none."""
 ROOM_PAUSE_MS: Final = 1000
-"""Pause (ms) before an offer is looked at again that its coordinator's escrow does not cover beside what we do."""
+"""Pause (ms) before an offer is looked at again that its coordinator's escrow or credit does not cover now."""
 TOO_MANY: Final = "too_many_offers"
 
 
@@ -138,9 +139,11 @@ class Claiming:
         """Find our rank in the draw of each offer and wait for our slot, or skip the offer for a named reason."""
         now, own, coordinator, offers = self._core.now, self._core.own_id(), news.coordinator, self._offers
         fault, room = self._fault_of_coordinator(coordinator), self._coverage.room(coordinator)
+        trust = self._working.delivering.trust(coordinator)
         for offered in news.offers:
             task = offered.task
-            reason = self._fault_of_offer(offered, news, served) or fault or self._had_already(offered, coordinator)
+            reason = self._fault_of_offer(offered, news, served) or fault
+            reason = reason or self._had_already(offered, coordinator, trust)
             if reason is None and offered.price > room:
                 reason = UNCOVERED
             if reason == TOO_MANY and self._displaces(offered, coordinator):
@@ -193,16 +196,13 @@ class Claiming:
         refused = self._coverage.why_refused(coordinator)
         if refused is not None:
             return refused
-        quiet = self._service.why_quiet(coordinator)
-        if quiet is not None:
-            return quiet
-        if self._working.delivering.is_in_debt(coordinator):
-            return "unpaid"
-        return None
+        return self._service.why_quiet(coordinator)
 
-    def _had_already(self, offered: Offered, coordinator: StakingId) -> str | None:
-        """Say what we know or do already that makes an offer one too many."""
+    def _had_already(self, offered: Offered, coordinator: StakingId, trust: Wei) -> str | None:
+        """Say what we know or do already, or trust nobody with, that makes an offer one too many."""
         task, attempt = offered.task, offered.attempt
+        if worth(offered.price) > trust:
+            return "unpaid"
         if self._working.has(task):
             return "in_hand"
         if self._ended.get((coordinator, task), -1) >= attempt:

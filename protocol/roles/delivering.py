@@ -12,14 +12,14 @@ from protocol.justice.evidence import Signed
 from protocol.notes import NoteName
 from protocol.records import ResultCommitted, ResultSettled
 from protocol.roles.core import Core
-from protocol.roles.credit import PATIENCE
+from protocol.roles.credit import PATIENCE, worth
 from protocol.roles.earnings import Earnings
 from protocol.roles.held_work import RESEND_MS, Delivery
 from protocol.roles.payers import Payers
 from protocol.roles.prosecution import Prosecution
 from protocol.stake.table import StakeRow
 from protocol.task.receipt import check_redeemable
-from protocol.units import Digest, PeerId, StakingId, TaskId
+from protocol.units import Digest, PeerId, StakingId, TaskId, Wei
 from protocol.wire.codec import RESULT_PLACE, decode
 from protocol.wire.messages import Receipt, Reject
 
@@ -65,23 +65,22 @@ class Delivering:
         """Count the results that their coordinators have not acknowledged."""
         return len(self._deliveries)
 
-    def is_in_debt(self, coordinator: StakingId) -> bool:
-        """Say whether a coordinator owes us receipts for as much as we trust it with."""
-        waiting = self._waiting(coordinator, PATIENCE) if self._deliveries else 0
-        return self.credit.is_spent(coordinator, waiting, self._core.now)
+    def trust(self, coordinator: StakingId) -> Wei:
+        """Give up to which price (wei) offers of a coordinator are heard, beside the receipts that it owes us."""
+        return self.credit.room(coordinator, self._overdue(coordinator, PATIENCE), self._core.now)
 
-    def may_owe_more(self, coordinator: StakingId) -> bool:
-        """Say whether to claim more of a coordinator now: one that never paid us is waited for, however short it is."""
+    def trust_now(self, coordinator: StakingId) -> Wei:
+        """Give the same for claims: one that never paid us is waited for, however short a receipt is due."""
         patience_ms = PATIENCE if self.credit.has_paid(coordinator) else 0
-        return not self.credit.is_spent(coordinator, self._waiting(coordinator, patience_ms), self._core.now)
+        return self.credit.room(coordinator, self._overdue(coordinator, patience_ms), self._core.now)
 
-    def _waiting(self, coordinator: StakingId, patience_ms: int) -> int:
-        """Count the results that a coordinator has not answered for so long (ms)."""
+    def _overdue(self, coordinator: StakingId, patience_ms: int) -> int:
+        """Give what results are worth (wei) that a coordinator has not answered for so long (ms)."""
         if not self._deliveries:
             return 0
         since = self._core.now - patience_ms
         sent = (delivery.committed for delivery in self._deliveries.values())
-        return sum(one.coordinator == coordinator and one.committed_at <= since for one in sent)
+        return sum(worth(one.price) for one in sent if one.coordinator == coordinator and one.committed_at <= since)
 
     def restore(self, committed: ResultCommitted) -> None:
         """Take up a result of an earlier run."""
@@ -112,11 +111,12 @@ class Delivering:
         delivery = self._deliveries.get(key)
         if delivery is None:
             return
-        if self._core.now - delivery.committed.committed_at > RESULT_KEPT_MS:
-            self.payers.left_unpaid(delivery.committed.coordinator, self._core.now)
+        sent = delivery.committed
+        if self._core.now - sent.committed_at > RESULT_KEPT_MS:
+            self.payers.left_unpaid(sent.coordinator, sent.price, self._core.now)
             self._settle(delivery)
             return
-        peer = next((peer for peer, id_ in self._streams.items() if id_ == delivery.committed.coordinator), None)
+        peer = next((peer for peer, id_ in self._streams.items() if id_ == sent.coordinator), None)
         if peer is not None:
             self._send(peer, delivery)
         else:
@@ -150,7 +150,7 @@ class Delivering:
             raise InvalidMessage("receipt.price")
         # The highest voucher covers all that was receipted: showing an old one again pays nothing.
         held = self._earnings.credit(coordinator, statement.price, voucher, message.voucher_signature)
-        self.payers.paid(coordinator.id, core.now)
+        self.payers.paid(coordinator.id, statement.price, core.now)
         kept = self.payers.record(coordinator.id, core.now)
         self._forget(delivery)
         # Until it is on disk the result counts as owed: after a crash it is sent again, and the same receipt comes.
@@ -162,7 +162,7 @@ class Delivering:
         delivery = self._deliveries.get((message.task, message.attempt))
         if delivery is not None and delivery.committed.coordinator == coordinator:
             # Also where another was first: we cannot tell that from a lie, and a receipt makes up for it.
-            self.payers.rejected(coordinator, self._core.now)
+            self.payers.rejected(coordinator, delivery.committed.price, self._core.now)
             self._settle(delivery)
             self._core.note(NoteName.RESULT_REJECTED, message.task, reason=message.reason, attempt=message.attempt)
 

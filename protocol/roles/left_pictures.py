@@ -11,6 +11,8 @@ from protocol.roles.core import Core
 from protocol.task.states import Task
 from protocol.units import StakingId, TaskId, UnixMillis
 
+BYTES_MS: Final = 120_000
+"""How much longer (ms) the bytes of a commitment that came in time may take: as long as the transport gives them."""
 MOST_LEFT: Final = 64
 """Tasks remembered at once, with the bytes that came of them; the oldest goes first."""
 
@@ -40,7 +42,8 @@ class LeftPictures:
         task, until = self._left.get(name, (None, UnixMillis(0)))
         if task is None or task.attempt != attempt or task.awards[attempt].miner != miner:
             return None
-        if self._core.now > until and task.awards[attempt].result is None:
+        more_ms = BYTES_MS if task.awards[attempt].result is not None else 0
+        if self._core.now > until + more_ms:
             self.forget(task)
             return None
         return task

@@ -1,6 +1,6 @@
 """What a miner thinks of each coordinator, from outcomes that it saw itself: bounded, and fading with time.
 
-It decides how many results one may leave unpaid, and how soon one that did not pay is tried again; never whose offer
+It decides how much one may leave unpaid, and how soon one that did not pay is tried again; never whose offer
 comes first, and no place in a draw. Spec: SPEC.md §11, §12.9.
 """
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from protocol.records import PayerKept
-from protocol.roles.credit import Credit
-from protocol.roles.opinions import Opinion, Opinions
-from protocol.units import StakingId, UnixMillis
+from protocol.roles.credit import HALF_TRY, Credit, Lost
+from protocol.roles.opinions import HALF_LIFE_MS, Opinion, Opinions
+from protocol.units import StakingId, UnixMillis, Wei
 
 MOST_PAID: Final = 1000.0
 """Bound of the receipts that are remembered: who paid for years is not trusted for ever."""
@@ -77,14 +77,15 @@ class Payers:
             record.paid_ever,
         )
         dealings.fade(now)
-        receipts = max(round(dealings.paid), 1) if dealings.paid_ever else 0
-        self.credit.restore(record.coordinator, receipts, record.lost, record.lost_since, record.tries)
+        allowed = Wei(record.allowed >> max(now - record.at, 0) // HALF_LIFE_MS)  # as all else, but in steps
+        lost = Lost(record.lost, record.lost_since, record.dearest, record.tries)
+        self.credit.restore(record.coordinator, allowed if dealings.paid_ever else None, lost)
         self._known.restore(record.coordinator, dealings)
 
     def record(self, coordinator: StakingId, now: UnixMillis) -> PayerKept:
         """Give what is to be kept of a coordinator."""
         dealings = self.of(coordinator, now)
-        lost, since, tries = self.credit.kept(coordinator)
+        lost = self.credit.kept(coordinator)
         return PayerKept(
             coordinator,
             dealings.at,
@@ -94,9 +95,11 @@ class Payers:
             dealings.taken_back,
             dealings.short,
             dealings.paid_ever,
-            lost,
-            since,
-            tries,
+            self.credit.allowed(coordinator),
+            lost.wei,
+            lost.dearest,
+            lost.since,
+            lost.tries,
         )
 
     def of(self, coordinator: StakingId, now: UnixMillis) -> Dealings:
@@ -107,29 +110,29 @@ class Payers:
         """Give all dealings as of now, by staking id."""
         return self._known.all(now)
 
-    def paid(self, coordinator: StakingId, now: UnixMillis) -> None:
+    def paid(self, coordinator: StakingId, price: Wei, now: UnixMillis) -> None:
         """A receipt came, with its voucher."""
         dealings = self._known.open(coordinator, now)
         dealings.paid = min(dealings.paid + 1, MOST_PAID)
         dealings.paid_ever += 1
-        self.credit.paid(coordinator, now)
+        self.credit.paid(coordinator, price, now)
 
-    def left_unpaid(self, coordinator: StakingId, now: UnixMillis) -> None:
+    def left_unpaid(self, coordinator: StakingId, price: Wei | None, now: UnixMillis) -> None:
         """A result was given up: no receipt came within an hour."""
         dealings = self._known.open(coordinator, now)
         dealings.unpaid = min(dealings.unpaid + 1, MOST_WRONG)
-        self.credit.unpaid(coordinator, now)
+        self.credit.unpaid(coordinator, price, now)
 
-    def rejected(self, coordinator: StakingId, now: UnixMillis) -> None:
+    def rejected(self, coordinator: StakingId, price: Wei | None, now: UnixMillis) -> None:
         """A result was not taken; whether for a good reason we cannot tell."""
         dealings = self._known.open(coordinator, now)
         dealings.rejected = min(dealings.rejected + 1, MOST_WRONG)
-        self.credit.unpaid(coordinator, now)
+        self.credit.unpaid(coordinator, price, now, HALF_TRY)
 
-    def withheld(self, coordinator: StakingId, now: UnixMillis) -> None:
+    def withheld(self, coordinator: StakingId, price: Wei, now: UnixMillis) -> None:
         """An award came to nothing, since what the task begins from did not come: it costs credit as a result does."""
         self.took_back(coordinator, now)
-        self.credit.unpaid(coordinator, now)
+        self.credit.unpaid(coordinator, price, now)
 
     def took_back(self, coordinator: StakingId, now: UnixMillis) -> None:
         """An award was ended as silent although our last word was fresh."""

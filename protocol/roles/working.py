@@ -87,16 +87,17 @@ class Working:
         return self.delivering.has(task)
 
     def room(self, coordinator: StakingId, claims: Iterable[OutstandingClaim]) -> int | None:
-        """Give what a coordinator's escrow covers beyond its promises, and what we do for it or have claimed (wei).
+        """Give up to which price (wei) its escrow covers a task beside its promises, our jobs for it and our claims.
 
-        None while it owes us receipts for as much as we trust it with, however short they are due.
+        At most what we trust it with beside the receipts that it owes, however short they are due; None if nothing.
         """
-        if not self.delivering.may_owe_more(coordinator):
+        trust = self.delivering.trust_now(coordinator)
+        if not trust:
             return None
         jobs = (job.award.statement.price for job in self._jobs.values() if job.coordinator == coordinator)
         claimed = (one.offer.price for one in claims if one.claim.statement.coordinator == coordinator)
         promised = sum(jobs) + self.delivering.price(coordinator) + sum(claimed)
-        return self.income.coverage.room(coordinator) - promised
+        return min(self.income.coverage.room(coordinator) - promised, trust)
 
     def busy(self) -> int:
         """Count the jobs at the engine."""
@@ -219,9 +220,9 @@ class Working:
 
     def _give_up(self, key: tuple[TaskId, int], reason: str) -> None:
         """Give back a job whose pictures did not come; its coordinator is trusted with less, as one that owes us."""
-        coordinator = self._jobs[key].coordinator
-        self.delivering.payers.withheld(coordinator, self._core.now)
-        self._keep(coordinator)
+        award = self._jobs[key].award.statement
+        self.delivering.payers.withheld(award.coordinator, award.price, self._core.now)
+        self._keep(award.coordinator)
         self._give_back_unread(key, reason)
 
     def _give_back_unread(self, key: tuple[TaskId, int], reason: str) -> None:

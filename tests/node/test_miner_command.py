@@ -9,6 +9,7 @@ import trio
 from node.adapters.control import UnixControl
 from node.control import Control
 from node.settings import NodeRole
+from protocol.units import CAI
 from tests.node.test_network_in_memory import Network, serving
 
 pytestmark = [
@@ -97,16 +98,23 @@ async def test_status__miner_that_was_paid_and_starts_again__says_how_its_coordi
         with trio.fail_after(10):
             while not network.stores["alice"]._payers:
                 await trio.sleep(0.02)
+        (payer,) = network.stores["alice"]._payers.values()
         alice.cancel_scope.cancel()
     await network.start(nursery, "alice", NodeRole.MINER)
     with trio.fail_after(10):
         while not (told := json.loads((await status("--json"))[1])["coordinators"]):
             await trio.sleep(0.05)
     (coordinator,) = told
-    assert (coordinator["standing"], coordinator["paid_ever"], coordinator["may_owe"]) == (66, 1, 2)
+    assert (coordinator["standing"], coordinator["paid_ever"], coordinator["may_owe_wei"]) == (
+        66,
+        1,
+        str(payer.allowed),
+    )
     code, out, _ = await status()
     assert code == 0
-    assert f"  coordinator {coordinator['id']:<6}  66 of 100: 1 paid picture, may owe 2\n" in out
+    assert (
+        f"  coordinator {coordinator['id']:<6}  66 of 100: 1 paid picture, may owe {payer.allowed / CAI:g} CAI\n" in out
+    )
     nursery.cancel_scope.cancel()
 
 

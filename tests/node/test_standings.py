@@ -4,7 +4,7 @@ from node.standings import in_words, payer_in_words, payers, standings
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.credit import FORGOTTEN
 from protocol.roles.reputation import GRAVE
-from protocol.units import DAY_MS, StakingId, UnixMillis
+from protocol.units import CAI, DAY_MS, StakingId, UnixMillis, Wei
 from tests.protocol.roles.frames import ALICE_ID, BOB_ID
 from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat
 from tests.support.clock import HandClock
@@ -47,17 +47,19 @@ def test_payers__of_coordinators_that_a_miner_had_to_do_with__are_told_with_thei
     seat = MinerSeat()
     known, good, lost, false = seat.core.payers, StakingId(40), StakingId(41), StakingId(42)
     for _ in range(3):
-        known.paid(good, seat.now)
-    for outcome in (known.left_unpaid, known.rejected, known.took_back, known.fell_short):
-        outcome(lost, seat.now)
-    known.paid(false, seat.now)
+        known.paid(good, Wei(CAI), seat.now)
+    known.left_unpaid(lost, Wei(CAI), seat.now)
+    known.rejected(lost, Wei(CAI), seat.now)
+    known.took_back(lost, seat.now)
+    known.fell_short(lost, seat.now)
+    known.paid(false, Wei(CAI), seat.now)
     seat.core._working.income.coverage._refused[false] = "contradicted"
     told = payers(seat.core, HandClock(seat.now))
     assert [payer_in_words(one) for one in told] == [
-        "coordinator 42       0 of 100: 1 paid picture, its statements contradict each other, may owe 2",
+        "coordinator 42       0 of 100: 1 paid picture, its statements contradict each other, may owe 2 CAI",
         "coordinator 41      17 of 100: 0 paid pictures, 1 unpaid picture, 1 rejected picture, 1 withdrawn award, "
         "1 escrow shortage, tried again in 60 min",
-        "coordinator 40      80 of 100: 3 paid pictures, may owe 8",
+        "coordinator 40      80 of 100: 3 paid pictures, may owe 8 CAI",
     ]
     seat.wait(FORGOTTEN)
     assert payers(seat.core, HandClock(seat.now))[1]["again_in_minutes"] == 0

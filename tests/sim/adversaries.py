@@ -3,17 +3,19 @@
 from typing import Final
 
 from protocol.effects import Effect, OpenStream, Publish, Send, SendArtifact, SendEncoded, StartJob
-from protocol.events import Event, GossipReceived, StreamReceived, TimerFired
+from protocol.events import Event, GossipReceived, StreamReceived, TaskSubmitted, TimerFired
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.miner import MinerCore
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
-from protocol.wire.codec import WORK_PLACE, decode
-from protocol.wire.messages import Award, CapabilityUpdate, Claim, Decline, Objection, Result
+from protocol.wire.codec import RECEIPT_PLACE, WORK_PLACE, decode
+from protocol.wire.messages import Award, CapabilityUpdate, Claim, Decline, Objection, Reject, Result
 from protocol.wire.statements import ClaimStatement
 from tests.sim.machine import Machine
 
 FLOOD: Final = 100
 """Messages of a flooder for each that its core asks for."""
+RUN_UP: Final = 20
+"""Small tasks that one pays which means to take others for nothing."""
 REMEMBERED: Final = 64
 """Old frames of a replayer."""
 EVERYTHING: Final = 1000
@@ -180,6 +182,47 @@ class NeverPaying(Behaviour):
     def acts(self, machine: Machine, event: Event, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
         """Keep receipts."""
         return tuple(effect for effect in effects if not isinstance(effect, SendEncoded))
+
+
+class PayingSmallOnes(Behaviour):
+    """Gives receipts for some small tasks, then after each takes a dearer one, of which it rejects what comes."""
+
+    role = "coordinator"
+
+    def __init__(self, most: int) -> None:
+        """Pay what costs ``most`` (wei) or less."""
+        self._most = most
+        self._may_take = -RUN_UP
+        self.paid: dict[StakingId, int] = {}
+        self.taken: dict[StakingId, dict[TaskId, int]] = {}
+        """Prices (wei) of what each miner drew for nothing."""
+
+    def hears(self, machine: Machine, event: Event) -> bool:
+        """Take no more dear orders than it has paid small ones."""
+        core = machine.core
+        if not isinstance(event, TaskSubmitted) or core is None:
+            return True
+        if event.specification.pixel_steps * core.params.price_per_pixel_step_wei <= self._most:
+            return True
+        if self._may_take <= 0:
+            return False
+        self._may_take -= 1
+        return True
+
+    def acts(self, machine: Machine, event: Event, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+        """Say that another was first."""
+        return tuple(self._instead(effect) for effect in effects)
+
+    def _instead(self, effect: Effect) -> Effect:
+        if not isinstance(effect, SendEncoded):
+            return effect
+        receipt = decode(effect.data, RECEIPT_PLACE).statement
+        if receipt.price <= self._most:
+            self.paid[receipt.miner] = self.paid.get(receipt.miner, 0) + receipt.price
+            self._may_take += 1
+            return effect
+        self.taken.setdefault(receipt.miner, {})[TaskId(receipt.task)] = receipt.price
+        return Send(effect.peer, Reject(task=receipt.task, attempt=receipt.attempt, reason="superseded"))
 
 
 class Omitting(Behaviour):

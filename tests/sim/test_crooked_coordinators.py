@@ -9,8 +9,9 @@ import pytest
 from protocol.audit.audit import audit
 from protocol.audit.draw_tests import FEWEST_TASKS
 from protocol.audit.record import Heard
+from protocol.roles.credit import MOST
 from protocol.units import StakingId
-from tests.sim.adversaries import Behaviour, NeverAwarding, NeverPaying
+from tests.sim.adversaries import Behaviour, NeverAwarding, NeverPaying, PayingSmallOnes
 from tests.sim.audited_run import AuditedRun
 from tests.sim.crooked_coordinators import (
     AwardingEarly,
@@ -26,6 +27,7 @@ from tests.sim.crooked_coordinators import (
 )
 from tests.sim.recording import Recording
 from tests.sim.scenario import Run, Scenario
+from tests.support.networks import network_params
 
 CHEAT = StakingId(1)
 CAUGHT: dict[str, tuple[Callable[[], Behaviour], int, set[str]]] = {
@@ -132,3 +134,15 @@ def test_never_paying__coordinator__gets_one_picture_of_each_miner_and_no_more()
     assert awards[StakingId(2)] == 200, "the honest one is served"
     print(awards)
     assert awards[CHEAT] < 40
+
+
+def test_paying_small_ones__coordinator__takes_no_more_of_each_miner_than_it_paid_and_its_credit() -> None:
+    step = 128 * 128 * network_params().price_per_pixel_step_wei
+    cheat = PayingSmallOnes(10 * step)
+    run = AuditedRun(crooked={"coordinator0": lambda: cheat}, coordinators=2, miners=2, tasks=800, load=0.4)
+    awards = {fact.coordinator: fact.awards_checked for fact in run.report.facts}
+    assert awards[StakingId(2)] == 400, "the honest one is served"
+    assert cheat.taken
+    for miner, taken in cheat.taken.items():
+        credit = MOST * 10 * step + 2 * max(taken.values())  # one of any size while nothing is unpaid, one behind it
+        assert sum(taken.values()) <= cheat.paid.get(miner, 0) + credit

@@ -229,4 +229,5 @@ def reputation(miner: int = 2**64 - 1, *, at: UnixMillis = NOW, doubt: float = 2
 
 
 def payer(coordinator: int = 2**64 - 1, *, at: UnixMillis = NOW, lost: int = 1) -> PayerKept:
-    return PayerKept(StakingId(coordinator), at, 12.25, 0.5, 1.5, 0.25, 1.0, 14, lost, UnixMillis(at - 1), 2)
+    wei = (Wei(2**255), Wei(lost), Wei(1))
+    return PayerKept(StakingId(coordinator), at, 12.25, 0.5, 1.5, 0.25, 1.0, 14, *wei, UnixMillis(at - 1), 4)

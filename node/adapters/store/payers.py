@@ -4,7 +4,7 @@ import sqlite3
 from typing import Final
 
 from protocol.records import PayerKept
-from protocol.units import StakingId, UnixMillis
+from protocol.units import StakingId, UnixMillis, Wei
 
 TABLE: Final = """
 CREATE TABLE payers (
@@ -22,7 +22,28 @@ CREATE TABLE payers (
 ) STRICT, WITHOUT ROWID
 """
 """Of version 13 of the schema; a released one never changes."""
-_COLUMNS: Final = "coordinator, at, paid, unpaid, rejected, taken_back, short, paid_ever, lost, lost_since, tries"
+IN_WEI: Final = """
+CREATE TABLE payers (
+    coordinator BLOB PRIMARY KEY CHECK (length(coordinator) = 8),
+    at INTEGER NOT NULL,
+    paid REAL NOT NULL,
+    unpaid REAL NOT NULL,
+    rejected REAL NOT NULL,
+    taken_back REAL NOT NULL,
+    short REAL NOT NULL,
+    paid_ever INTEGER NOT NULL,
+    allowed BLOB NOT NULL CHECK (length(allowed) = 32),
+    lost BLOB NOT NULL CHECK (length(lost) = 32),
+    dearest BLOB NOT NULL CHECK (length(dearest) = 32),
+    lost_since INTEGER NOT NULL,
+    tries INTEGER NOT NULL
+) STRICT, WITHOUT ROWID
+"""
+"""Of version 16 of the schema; a released one never changes."""
+_COLUMNS: Final = (
+    "coordinator, at, paid, unpaid, rejected, taken_back, short, paid_ever, allowed, lost, dearest, lost_since, tries"
+)
+_INSERT: Final = f"INSERT OR REPLACE INTO payers ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constant columns
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -30,10 +51,38 @@ def create(connection: sqlite3.Connection) -> None:
     connection.execute(TABLE)
 
 
+def count_in_wei(connection: sqlite3.Connection) -> None:
+    """Version 16: what coordinators may owe and lost us in wei, and their tries in halves.
+
+    Before, results were counted: each becomes what a coordinator's receipts paid in the mean, where that is known.
+    """
+    earned = dict(iter(connection.execute("SELECT coordinator, earned FROM vouchers_held")))
+    known = connection.execute(
+        "SELECT coordinator, at, paid, unpaid, rejected, taken_back, short, paid_ever, lost, lost_since, tries "
+        "FROM payers"
+    ).fetchall()
+    connection.execute("DROP TABLE payers")
+    connection.execute(IN_WEI)
+    for *same, paid_ever, lost, lost_since, tries in known:
+        coordinator, _, paid, *_ = same
+        mean = max(_number(earned.get(coordinator, b"")) // max(paid_ever, 1), 1)
+        allowed = 2 ** min(max(round(paid), 1), 4) if paid_ever else 0
+        wei = (_wei(allowed * mean), _wei(lost * mean), _wei(mean if lost else 0))
+        connection.execute(_INSERT, (*same, paid_ever, *wei, lost_since, 2 * tries))
+
+
+def _wei(value: int) -> bytes:
+    return value.to_bytes(32, "big")
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, "big")
+
+
 def write(connection: sqlite3.Connection, record: PayerKept) -> None:
     """Replace what is thought of a coordinator."""
     connection.execute(
-        f"INSERT OR REPLACE INTO payers ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constant columns
+        _INSERT,
         (
             record.coordinator.to_bytes(8, "big"),
             record.at,
@@ -43,7 +92,9 @@ def write(connection: sqlite3.Connection, record: PayerKept) -> None:
             record.taken_back,
             record.short,
             record.paid_ever,
-            record.lost,
+            _wei(record.allowed),
+            _wei(record.lost),
+            _wei(record.dearest),
             record.lost_since,
             record.tries,
         ),
@@ -62,7 +113,9 @@ def read(connection: sqlite3.Connection) -> tuple[PayerKept, ...]:
             taken_back=row["taken_back"],
             short=row["short"],
             paid_ever=row["paid_ever"],
-            lost=row["lost"],
+            allowed=Wei(_number(row["allowed"])),
+            lost=Wei(_number(row["lost"])),
+            dearest=Wei(_number(row["dearest"])),
             lost_since=UnixMillis(row["lost_since"]),
             tries=row["tries"],
         )

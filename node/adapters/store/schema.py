@@ -326,6 +326,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     payers.create,
     _add_acceptance,
     disputes.create,
+    payers.count_in_wei,
 )
 """Function i leads from version i to version i + 1."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from node.adapters.store import SqliteStore
+from node.adapters.store import SqliteStore, payers
 from node.adapters.store.schema import MIGRATIONS, migrate, schema_version
 from protocol.chain_records import ContractCall, TransactionRequested
 from protocol.records import BootStarted, Record, VoucherHeld
@@ -20,6 +20,7 @@ from protocol.task.priority import Priority
 from protocol.units import Digest, Wei
 from tests.support.clock import HandClock
 from tests.support.records import (
+    NOW,
     accepted,
     awarded,
     claim,
@@ -86,7 +87,8 @@ def unfinished(version: int) -> set[Record]:
             known.add(steps_kept(5))
         known |= {recheck(2, first, second, pending=1, may_be_disputed=version >= 15), reputation()}
     if version >= 13:
-        known.add(payer())
+        # Before 16 results were counted, and nothing says what those of this coordinator were worth.
+        known.add(payer() if version >= 16 else replace(payer(), allowed=Wei(16)))
     if version >= 15:
         known.add(verdict())
     if version >= 6:
@@ -140,3 +142,18 @@ def test_migrate__every_step_alone__leads_to_what_all_at_once_do(tmp_path: Path)
             assert schema_version(connection) == len(MIGRATIONS)
             shapes.append(connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall())
     assert shapes[0] == shapes[1]
+
+
+def test_migrate__results_that_were_counted__become_what_receipts_paid_in_the_mean(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.row_factory = sqlite3.Row
+        migrate(connection, tmp_path, MIGRATIONS[:15])
+        for number, paid, paid_ever, lost, tries in ((7, 2.4, 3, 2, 1), (8, 0.0, 0, 1, 3), (9, 40.0, 50, 0, 0)):
+            named, earned = number.to_bytes(8, "big"), (100 * paid_ever).to_bytes(32, "big")
+            row = (named, NOW, paid, 0.0, 0.0, 0.0, 0.0, paid_ever, lost, NOW - 1, tries)
+            connection.execute("INSERT INTO payers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            voucher = (named, earned, bytes(8), bytes(8), earned, b"signature", earned)
+            connection.execute("INSERT INTO vouchers_held VALUES (?, ?, ?, ?, ?, ?, ?)", voucher)
+        migrate(connection, tmp_path, MIGRATIONS[:16])
+        found = {one.coordinator: (one.allowed, one.lost, one.dearest, one.tries) for one in payers.read(connection)}
+    assert found == {7: (400, 200, 100, 2), 8: (0, 1, 1, 6), 9: (1600, 0, 0, 0)}

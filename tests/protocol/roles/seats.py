@@ -61,6 +61,7 @@ from tests.protocol.roles.frames import (
     PARAMS,
     PICTURE,
     PICTURE_DIGEST,
+    PRICE,
     SPECIFICATION,
     award_of,
     bulletin,
@@ -295,7 +296,7 @@ class MinerSeat(Seat):
 
     def paid_before(self) -> None:
         """Carol has paid alice for a picture: her next receipts are waited for with patience."""
-        self.core._working.delivering.credit.paid(CAROL_ID, self.now)
+        self.core._working.delivering.credit.paid(CAROL_ID, PRICE, self.now)
 
     def finish(self, award: Award) -> tuple[Effect, ...]:
         """The engine has drawn."""

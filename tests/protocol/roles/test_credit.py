@@ -3,13 +3,15 @@
 from protocol.effects import Note
 from protocol.events import StreamClosed, StreamOpened
 from protocol.notes import NoteName
-from protocol.roles.credit import FIRST, FORGOTTEN, MOST, PATIENCE, REMEMBERED, Credit
+from protocol.roles.credit import ANY, FORGOTTEN, MOST, PATIENCE, REMEMBERED, Credit
 from protocol.roles.delivering import RESEND_MS, RESULT_KEPT_MS
-from protocol.units import StakingId, UnixMillis
-from protocol.wire.messages import Claim, Reject
-from tests.protocol.roles.frames import CAROL_ID, NOW, PRICE, award_of, hello, receipt_of, voucher_of
+from protocol.units import StakingId, UnixMillis, Wei
+from protocol.wire.messages import Claim, Reject, Result
+from tests.protocol.roles.frames import CAROL_ID, NOW, PRICE, SPECIFICATION, award_of, hello, receipt_of, voucher_of
 from tests.protocol.roles.seats import MinerSeat, of_kind
 from tests.support.networks import CAROL
+
+SMALL = SPECIFICATION.model_copy(update={"steps": 1})
 
 
 def skipped(effects: object) -> list[str]:
@@ -118,27 +120,86 @@ def test_result__given_up__is_forgotten_after_another_hour_and_its_coordinator_g
     assert len(of_kind(seat.offer(), Claim)) == 1
 
 
+def is_spent(credit: Credit, waiting: int, now: UnixMillis, coordinator: StakingId = CAROL_ID) -> bool:
+    """Say whether one more task of the usual price is too much, beside so many that wait."""
+    return credit.room(coordinator, waiting * PRICE, now) < PRICE
+
+
 def test_credit__each_receipt__doubles_it_up_to_its_bound() -> None:
     credit, other = Credit(), StakingId(9)
-    for allowed in (FIRST, 2, 4, 8, 16, 16):
-        assert credit.is_spent(CAROL_ID, allowed, NOW)
-        assert not credit.is_spent(CAROL_ID, allowed - 1, NOW)
-        credit.paid(CAROL_ID, NOW)
-    assert credit.is_spent(CAROL_ID, MOST, NOW)
-    assert credit.is_spent(other, FIRST, NOW), "another has its own"
+    for allowed in (1, 2, 4, 8, 16, 16):
+        assert is_spent(credit, allowed, NOW)
+        assert not is_spent(credit, allowed - 1, NOW)
+        credit.paid(CAROL_ID, PRICE, NOW)
+    assert is_spent(credit, MOST, NOW)
+    assert is_spent(credit, 1, NOW, other), "another has its own"
 
 
-def test_credit__what_was_never_paid__is_made_up_for_one_a_receipt() -> None:
+def test_credit__what_was_never_paid__is_made_up_for_by_what_receipts_pay() -> None:
     credit = Credit()
-    credit.paid(CAROL_ID, NOW)
-    credit.unpaid(CAROL_ID, NOW)
-    credit.unpaid(CAROL_ID, NOW)
-    assert credit.is_spent(CAROL_ID, 0, NOW)
-    credit.paid(CAROL_ID, NOW)
-    assert not credit.is_spent(CAROL_ID, 2, NOW)
-    assert credit.is_spent(CAROL_ID, 3, NOW), "one of two is still owed, of four that may be"
-    credit.paid(CAROL_ID, NOW)
-    assert not credit.is_spent(CAROL_ID, 7, NOW)
+    credit.paid(CAROL_ID, PRICE, NOW)
+    credit.unpaid(CAROL_ID, PRICE, NOW)
+    credit.unpaid(CAROL_ID, PRICE, NOW)
+    assert is_spent(credit, 0, NOW)
+    credit.paid(CAROL_ID, PRICE, NOW)
+    assert not is_spent(credit, 2, NOW)
+    assert is_spent(credit, 3, NOW), "one of two is still owed, of four that may be"
+    credit.paid(CAROL_ID, PRICE, NOW)
+    assert not is_spent(credit, 7, NOW)
+
+
+def test_credit__receipts_of_small_tasks__buy_no_large_one() -> None:
+    credit, small, large = Credit(), Wei(3), Wei(1000)
+    for _ in range(200):
+        credit.paid(CAROL_ID, small, NOW)
+    assert credit.allowed(CAROL_ID) == MOST * small
+    assert credit.room(CAROL_ID, 1, NOW) < large, "while anything at all is unpaid"
+    assert credit.room(CAROL_ID, 0, NOW) == ANY, "one, as of a newcomer"
+    credit.unpaid(CAROL_ID, large, NOW)
+    assert credit.room(CAROL_ID, 0, NOW) == 0, "nor more small ones, until an hour is over or it has paid"
+    for _ in range(large // small):
+        assert credit.room(CAROL_ID, 0, NOW) <= MOST * small
+        credit.paid(CAROL_ID, small, NOW)
+    assert credit.room(CAROL_ID, 0, NOW) < large, "a wei is missing yet"
+    credit.paid(CAROL_ID, small, NOW)
+    assert credit.room(CAROL_ID, 0, NOW) == ANY, "they have paid for it"
+
+
+def test_credit__small_receipts_after_a_large_one__raise_nothing() -> None:
+    credit, large = Credit(), Wei(1000)
+    credit.paid(CAROL_ID, large, NOW)
+    for _ in range(50):
+        credit.paid(CAROL_ID, Wei(3), NOW)
+    assert credit.allowed(CAROL_ID) == 2 * large
+    credit.paid(CAROL_ID, large, NOW)
+    assert credit.allowed(CAROL_ID) == 4 * large
+
+
+def test_credit__tasks_that_cost_nothing__are_bounded_by_their_number() -> None:
+    credit, free = Credit(), Wei(0)
+    credit.unpaid(CAROL_ID, free, NOW)
+    assert credit.room(CAROL_ID, 0, NOW) == 0
+    for _ in range(6):
+        credit.paid(CAROL_ID, free, NOW)
+    assert credit.allowed(CAROL_ID) == MOST
+
+
+def test_results__of_a_coordinator_that_pays_small_ones_and_takes_large_ones__end_with_the_first_large_one() -> None:
+    seat = MinerSeat()
+    small = {"pixel_steps": SMALL.pixel_steps, "price": PRICE // SPECIFICATION.steps}
+    for paid in range(1, 30):
+        (claim,) = of_kind(seat.offer(**small), Claim)
+        award = award_of(claim, work=SMALL, price=small["price"])
+        seat.say(CAROL, award)
+        (result,) = of_kind(seat.finish(award), Result)
+        seat.say(
+            CAROL, receipt_of(result, price=small["price"], voucher=voucher_of(paid * small["price"], sequence=paid))
+        )
+    award, _ = seat.delivered()
+    seat.say(CAROL, Reject(task=award.statement.task, attempt=award.statement.attempt, reason="superseded"))
+    assert skipped(seat.offer()) == ["unpaid"]
+    effects = seat.offer(**small)
+    assert len(of_kind(effects, Claim)) == 1, "of 16 small ones six are left: those it may pay, and make up for it"
 
 
 def test_results__of_a_coordinator_that_pays_only_where_it_must__are_unpaid_no_more_often_than_paid() -> None:
@@ -146,8 +207,8 @@ def test_results__of_a_coordinator_that_pays_only_where_it_must__are_unpaid_no_m
     paid = taken = 0
     for _ in range(200):
         award, result = seat.delivered()
-        lost, _, _ = seat.core.payers.credit.kept(CAROL_ID)
-        if paid < MOST or lost + 1 == MOST:
+        lost = seat.core.payers.credit.kept(CAROL_ID).wei
+        if paid < MOST or lost + PRICE == MOST * PRICE:
             paid += 1
             seat.say(CAROL, receipt_of(result, voucher=voucher_of(paid * PRICE, sequence=paid)))
         else:
@@ -158,21 +219,21 @@ def test_results__of_a_coordinator_that_pays_only_where_it_must__are_unpaid_no_m
 
 def test_credit__what_was_never_paid__is_forgotten_one_an_hour() -> None:
     credit = Credit()
-    credit.paid(CAROL_ID, NOW)
+    credit.paid(CAROL_ID, PRICE, NOW)
     for _ in range(5):
-        credit.unpaid(CAROL_ID, NOW)
-    assert credit.is_spent(CAROL_ID, 0, UnixMillis(NOW + FORGOTTEN - 1))
-    assert not credit.is_spent(CAROL_ID, 0, UnixMillis(NOW + FORGOTTEN)), "however many they were"
-    assert credit.is_spent(CAROL_ID, 1, UnixMillis(NOW + FORGOTTEN)), "one of two"
-    assert not credit.is_spent(CAROL_ID, 1, UnixMillis(NOW + 2 * FORGOTTEN))
-    credit.unpaid(CAROL_ID, UnixMillis(NOW + FORGOTTEN + 1000))
-    assert credit.is_spent(CAROL_ID, 0, UnixMillis(NOW + 2 * FORGOTTEN - 1))
-    assert credit.is_spent(CAROL_ID, 0, UnixMillis(NOW - 5000)), "a clock that is set back forgets nothing"
+        credit.unpaid(CAROL_ID, PRICE, NOW)
+    assert is_spent(credit, 0, UnixMillis(NOW + FORGOTTEN - 1))
+    assert not is_spent(credit, 0, UnixMillis(NOW + FORGOTTEN)), "however many they were"
+    assert is_spent(credit, 1, UnixMillis(NOW + FORGOTTEN)), "one of two"
+    assert not is_spent(credit, 1, UnixMillis(NOW + 2 * FORGOTTEN))
+    credit.unpaid(CAROL_ID, PRICE, UnixMillis(NOW + FORGOTTEN + 1000))
+    assert is_spent(credit, 0, UnixMillis(NOW + 2 * FORGOTTEN - 1))
+    assert is_spent(credit, 0, UnixMillis(NOW - 5000)), "a clock that is set back forgets nothing"
 
 
 def test_credit__of_many_coordinators__is_bounded() -> None:
     credit = Credit()
     for number in range(1, 2 * REMEMBERED):
-        credit.paid(StakingId(number), NOW)
-        credit.unpaid(StakingId(number), NOW)
+        credit.paid(StakingId(number), PRICE, NOW)
+        credit.unpaid(StakingId(number), PRICE, NOW)
     assert len(credit._allowed) == len(credit._lost) == REMEMBERED

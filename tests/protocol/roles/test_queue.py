@@ -10,6 +10,7 @@ from protocol.events import TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import TaskAccepted, TaskAwarded
 from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.left_pictures import BYTES_MS
 from protocol.roles.open_offers import CHOICE
 from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR
 from protocol.task.priority import Priority
@@ -284,6 +285,7 @@ def test_cancel__from_every_state_of_an_award__stops_its_miner_and_frees_it(stat
     assert all(not miner.working_on for miner in seat.core.roster)
     assert not {what for what, subject, _ in seat.timers if subject == task}
     assert seat.hear(TaskCancelled(task)) == (), "a second time changes nothing"
+    seat.wait(PARAMS.lease_ms + BYTES_MS + 1)  # what comes sooner was on its way, and is paid
     late = seat.say(ALICE, result_of(award)) + seat.hear(artifact_of(award))
     assert not [effect for effect in late if type(effect).__name__ in {"Persist", "Judge", "Deliver"}]
 

@@ -10,6 +10,7 @@ from protocol.effects import CancelJob, Effect, Send, StartJob
 from protocol.errors import InvalidMessage
 from protocol.events import JobFailed, JobFinished, JobProgress
 from protocol.records import ArtifactStored, ResultCommitted, StepsKept
+from protocol.roles.credit import ANY
 from protocol.roles.sealed_work import ASK_AGAIN_MS, KEPT_MS, ROTATED_MS, WAIT_MS
 from protocol.task.fingerprint import FINGERPRINT_BYTES
 from protocol.task.specification import open_specification
@@ -158,7 +159,7 @@ def test_key__that_opens_nothing__job_is_given_back_by_name_and_nobody_is_truste
     assert reasons(effects) == ["sealed_invalid"]
     assert not jobs(effects)
     assert not judged(effects)
-    assert not seat.core._working.delivering.is_in_debt(CAROL_ID)
+    assert seat.core._working.delivering.trust_now(CAROL_ID) == ANY
 
 
 @pytest.mark.parametrize("sealed", [b"k" * 80, b"k" * 79, b""], ids=["garbage", "cut off", "empty"])
