@@ -31,6 +31,7 @@ from protocol.roles.app_events import (
     Tell,
     WakeAt,
 )
+from protocol.roles.order_ends import AGAIN, ELSEWHERE, FINAL_FAILURES, UNPAID_FAILURES, printable
 from protocol.roles.order_seal import OrderSeal
 from protocol.task.receipt import receipt_problems
 from protocol.units import Digest, DurationMs, PeerId, TaskId, UnixMillis
@@ -60,7 +61,9 @@ LOOK_AGAIN_MS: Final = 2_000
 SEEK_MS: Final = 40_000
 """How long (ms) an order may be with nobody before it is given up."""
 HELD_MS: Final = 1_200_000
-"""How long (ms) a coordinator may have an order: twice what a task lives."""
+"""How long (ms) a coordinator may have an order, however often it takes it anew: twice what a task lives."""
+ORDER_MS: Final = 3_600_000
+"""How old (ms) an order may be when it goes to yet another coordinator."""
 MOST_WINNERS: Final = 24
 """Miners that may have the key of a sealed order at one coordinator: an honest one's attempts, and its refusals, end
 before that."""
@@ -68,23 +71,6 @@ MAX_LOSSES: Final = 8
 """How often one may be gone before it is left, however soon it comes back."""
 TAKEN_MS: Final = 600_000
 """How long (ms) the one coordinator that was told to deliver is waited for: it may be started again by hand."""
-AGAIN: Final = frozenset(
-    {"busy", "rate_limited", "no_miner", "escrow_short", "unavailable", "stopping", "not_ready", "not_registered"}
-    | {"disk_full", "timeout"}
-)
-"""Refusals that pass: others are tried, and later the same ones again."""
-ELSEWHERE: Final = frozenset(
-    {"unknown_model", "model_not_pinned", "work_not_offered", "size_not_offered", "scheduler_not_offered"}
-    | {"invalid_api_key", "spend_limit", "sealed_not_taken"}
-)
-"""Refusals that another coordinator may not share. All that stand in neither set are the app's to mend."""
-FINAL_FAILURES: Final = frozenset({"content_policy", "cancelled", "input_invalid"})
-"""Ends of a task that would be the same elsewhere."""
-UNPAID_FAILURES: Final = frozenset(
-    {"attempts_exhausted", "client_gone", "deadline", "not_taken", "app_gone", "not_accepted", "sealed_invalid"}
-)
-"""Ends of a task for which we owe nothing, also where the coordinator had our word. After any other end with our word
-we may: its picture was withheld (``picture_refused``), or is kept no more (``artifact_expired``)."""
 
 
 class Phase(Enum):
@@ -127,6 +113,9 @@ class AppOrder:
         self._left: deque[PeerId] = deque()
         self._since = UnixMillis(0)
         """Since when it is with nobody."""
+        self._begun = UnixMillis(0)
+        self._held_until: UnixMillis | None = None
+        """Until when its coordinator may have it, once that one has taken it."""
         self._lost_at = UnixMillis(0)
         """When its coordinator was gone first since it last had the order."""
         self._losses = 0
@@ -140,7 +129,7 @@ class AppOrder:
 
     def begin(self, now: UnixMillis) -> tuple[OrderEffect, ...]:
         """Look for coordinators."""
-        self._since = self._now = now
+        self._begun = self._since = self._now = now
         self._emit(Find(), WakeAt(UnixMillis(now + SEEK_MS)))
         return tuple(self._effects)
 
@@ -187,8 +176,9 @@ class AppOrder:
 
     def _next(self) -> None:
         """Go on to the next coordinator, or look for more in a while."""
-        self._task, self._losses = None, 0
-        if self._now - self._since >= SEEK_MS or not (self._left or self._may_pass):
+        self._task, self._losses, self._held_until = None, 0, None
+        is_over = self._now - self._since >= SEEK_MS or self._now - self._begun >= ORDER_MS
+        if is_over or not (self._left or self._may_pass):
             self._end(self._why)
         elif self._left:
             self.phase, self.peer = Phase.OPENING, self._left.popleft()
@@ -229,6 +219,8 @@ class AppOrder:
             case Phase.SEEKING:
                 self._emit(Find())
                 self._wake(SEEK_MS)
+            case Phase.HELD | Phase.LOST if self._held_until is not None and self._now >= self._held_until:
+                self._leave_for_good()
             case Phase.OPENING | Phase.ASKED | Phase.HELD if self.peer is not None:
                 self._on_down(self.peer)
             case Phase.LOST:
@@ -252,6 +244,17 @@ class AppOrder:
         self._emit(Open(self.peer))
         self._wake(OPEN_MS)
 
+    def _leave_for_good(self) -> None:
+        """A coordinator has had the order for as long as any may, whatever it said meanwhile."""
+        assert self.peer is not None, "held by somebody"
+        detail = f"coordinator {self.peer} has had it for {HELD_MS // 60_000} minutes"
+        if self.taken_by is not None:
+            self._end(GivenUp("in_doubt", f"{detail}, and was told to deliver: it may have paid for the picture"))
+            return
+        self._emit(Say(self.peer, OrderCancelled(order=self._order.order)))
+        self._since = self._now
+        self._leave(GivenUp("timeout", detail), may_pass=False)
+
     # What a coordinator says.
 
     def _on_said(self, peer: PeerId, said: Said) -> None:
@@ -261,9 +264,10 @@ class AppOrder:
                 self._emit(Tell(peer, said.message))
                 if self._key is not None and self._key[0] == task:
                     self._emit(Say(peer, self._key[1]))  # it was started again, and may not have passed it on
-                self._wake(HELD_MS)
+                self._held_until = self._held_until or UnixMillis(self._now + HELD_MS)
+                self._emit(WakeAt(self._held_until))
             case OrderRefused(code=code, detail=detail):
-                self._on_refused(GivenUp(code, _printable(detail)))
+                self._on_refused(GivenUp(code, printable(detail)))
             case OrderAwarded(shown=shown) if self.phase is Phase.HELD and self._seal is not None:
                 self._on_awarded(peer, shown, self._seal)
             case OrderSealed() if self.phase is Phase.HELD and self._seal is not None:
@@ -366,7 +370,7 @@ class AppOrder:
     def _refuse_award(self, peer: PeerId, problem: str) -> None:
         """Leave a coordinator that gave our order to whom it may not, or does not show to whom."""
         self._emit(Say(peer, OrderCancelled(order=self._order.order)))
-        self._leave(GivenUp("award_refused", _printable(problem)), may_pass=False)
+        self._leave(GivenUp("award_refused", printable(problem)), may_pass=False)
 
     def _on_sealed(self, peer: PeerId, message: OrderSealed, sealed: bytes, seal: OrderSeal) -> None:
         """A sealed picture is here: we give our word where it is what we ordered."""
@@ -377,14 +381,9 @@ class AppOrder:
         except InvalidMessage as problem:
             self._emit(
                 Say(peer, OrderRejection(order=self._order.order, attempt=message.attempt)),
-                Moved(peer, _printable(f"what came cannot be used: {problem}")),
+                Moved(peer, printable(f"what came cannot be used: {problem}")),
             )
             return
         self.taken_by, self._opened = peer, (message.artifact, picture)
         news = OrderNews(order=self._order.order, stage="ready", attempt=message.attempt)
         self._emit(Say(peer, seal.accept(message)), Tell(peer, news))
-
-
-def _printable(text: str) -> str:
-    """Make a coordinator's words fit for a terminal, which would take some for commands."""
-    return "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in text)

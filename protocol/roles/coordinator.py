@@ -278,6 +278,7 @@ class CoordinatorCore(Core):
             self.on_early_frame(peer, data, is_open=peer in self._streams)
             return
         try:
+            self._rechecking.opening.admit(peer, miner.id, data)
             self._on_message(miner, row, decode(data, WORK_PLACE))
         except (InvalidMessage, IgnoredMessage) as problem:
             self.on_bad_message(peer, problem)

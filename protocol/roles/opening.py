@@ -4,6 +4,7 @@ All drawings are signed -> a beacon that nobody knew then -> Send(open_steps), a
 was shown. Whoever asks draws the conclusions: ``rechecking``. Spec: SPEC.md §12.8.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, final
@@ -17,7 +18,7 @@ from protocol.roles.roster import Roster
 from protocol.stake.epoch import beacon_cutoff, epoch_at
 from protocol.task.fingerprint import NO_FINGERPRINT, steps_to_open
 from protocol.task.steps import AWAY, DECLINED, OPENED, ROOTLESS, SILENT, UNASKED, WRONG, StepsShown, check_shown
-from protocol.units import Digest, Epoch, PeerId, StakingId, TaskId
+from protocol.units import Digest, Epoch, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import RESULT_PLACE, decode, encode
 from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.messages import MAX_OPENED_STEPS, OpenedSteps, OpenSteps
@@ -30,6 +31,14 @@ BEACON_TRIES: Final = 40
 MOST_EARLY_MS: Final = 60_000
 """How long (ms) before a beacon is fixed its block may be there to be seen: it is the last one before that moment, and
 clocks differ. Of short epochs it is a quarter."""
+NAMED: Final = b"opened_steps"
+"""Stands in each answer, however it is encoded; to find it in the largest frame takes microseconds."""
+MOST_UNASKED: Final = 256
+"""Answers that nobody waits for, of one miner within ``UNASKED_MS``, before more are held against it: after a restart
+as many may come as there are rechecks."""
+UNASKED_MS: Final = 60_000
+REMEMBERED: Final = 4096
+"""Miners of whom such answers are counted; the one whose first came longest ago is forgotten first."""
 Shown = Mapping[int, StepsShown]
 """What was shown, by the place of the drawing."""
 
@@ -76,6 +85,10 @@ class Opening:
         self._on_over = on_over
         self._open: dict[TaskId, Question] = {}
         self._by_commitment: dict[Digest, TaskId] = {}
+        self._awaited: Counter[StakingId] = Counter()
+        """How many drawings of each miner are asked for, and not answered."""
+        self._unasked: dict[StakingId, tuple[UnixMillis, int]] = {}
+        """How many answers nobody waited for, of each miner, since when."""
 
     def __len__(self) -> int:
         """Count those under way."""
@@ -111,6 +124,7 @@ class Opening:
             return False
         self._open[subject] = question
         self._by_commitment.update(dict.fromkeys(question.asked, subject))
+        self._awaited.update(one.drawing.miner for one in question.asked.values())
         core.set_timer((TIMER, subject, 0), beacon_cutoff(question.epoch, core.params) + pause_ms)
         return True
 
@@ -160,12 +174,42 @@ class Opening:
         question.tries = 1
         return True
 
+    def admit(self, peer: PeerId, miner: StakingId, data: bytes) -> None:
+        """Let a frame pass to be read, unless it is an answer for which nobody waits: to read one costs much.
+
+        Raises:
+            IgnoredMessage: nobody waits for an answer of this miner, or too many came for which nobody did.
+        """
+        if NAMED not in data:
+            return
+        since, count = self._unasked.get(miner, (self._core.now, 0))
+        is_flood = count >= MOST_UNASKED and 0 <= self._core.now - since < UNASKED_MS
+        if is_flood:
+            self._core.judge_peer(peer, Offence.MINOR, "opened_steps.flood")
+        if is_flood or not self._awaited[miner]:
+            self._count_unasked(miner)
+            raise IgnoredMessage("opened_steps.unasked")
+
+    def _count_unasked(self, miner: StakingId) -> None:
+        since, count = self._unasked.pop(miner, (self._core.now, 0))
+        is_old = not 0 <= self._core.now - since < UNASKED_MS
+        self._unasked[miner] = (self._core.now, 1) if is_old else (since, min(count + 1, MOST_UNASKED))
+        if len(self._unasked) > REMEMBERED:
+            del self._unasked[next(iter(self._unasked))]
+
     def on_opened(self, peer: PeerId, miner: StakingId, message: OpenedSteps) -> None:
         """Hear an answer; what does not lead to what its miner signed is held against it.
 
         Raises:
             IgnoredMessage: nobody asked, or not any more, or for other steps.
         """
+        try:
+            self._hear(peer, miner, message)
+        except IgnoredMessage:
+            self._count_unasked(miner)
+            raise
+
+    def _hear(self, peer: PeerId, miner: StakingId, message: OpenedSteps) -> None:
         subject = self._by_commitment.get(Digest(message.commitment))
         question = self._open.get(subject) if subject is not None else None
         asked = question.asked[Digest(message.commitment)] if question is not None else None
@@ -182,9 +226,16 @@ class Opening:
             except InvalidMessage as problem:
                 asked.shown = StepsShown(WRONG, message=encode(message))
                 self._core.judge_peer(peer, Offence.GRAVE, problem.rule)
+        self._answered(asked)
         if all(one.shown is not None for one in question.asked.values()):
             self._core.emit(CancelTimer((TIMER, question.subject, 0)))
             self._end(question)
+
+    def _answered(self, asked: Asked) -> None:
+        """Wait for one answer less of a miner."""
+        self._awaited[asked.drawing.miner] -= 1
+        if not self._awaited[asked.drawing.miner]:
+            del self._awaited[asked.drawing.miner]
 
     def _end(self, question: Question) -> None:
         """Tell what was shown, and by whom nothing."""
@@ -192,6 +243,8 @@ class Opening:
         shown = dict(question.untold)
         for name, asked in question.asked.items():
             del self._by_commitment[name]
+            if asked.shown is None:
+                self._answered(asked)
             missing = UNASKED if not question.steps else SILENT if asked.was_there else AWAY
             shown[asked.place] = asked.shown or StepsShown(missing)
         self._on_over(question.subject, shown)

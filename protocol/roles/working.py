@@ -87,12 +87,11 @@ class Working:
         return self.delivering.has(task)
 
     def room(self, coordinator: StakingId, claims: Iterable[OutstandingClaim]) -> int | None:
-        """Give up to which price (wei) its escrow covers a task beside its promises, our jobs for it and our claims.
+        """Give up to which price (wei) to claim: what its escrow covers beside its promises, our jobs and our claims.
 
         At most what we trust it with beside the receipts that it owes, however short they are due; None if nothing.
         """
-        trust = self.delivering.trust_now(coordinator)
-        if not trust:
+        if not (trust := self.delivering.trust_now(coordinator)):
             return None
         jobs = (job.award.statement.price for job in self._jobs.values() if job.coordinator == coordinator)
         claimed = (one.offer.price for one in claims if one.claim.statement.coordinator == coordinator)

@@ -26,11 +26,11 @@ from protocol.roles.app_events import (
 )
 from protocol.roles.app_order import (
     ANSWER_MS,
-    FINAL_FAILURES,
     HELD_MS,
     LOOK_AGAIN_MS,
     MAX_LOSSES,
     OPEN_MS,
+    ORDER_MS,
     PATIENCE_MS,
     REDIAL_MS,
     SEEK_MS,
@@ -38,8 +38,17 @@ from protocol.roles.app_order import (
     AppOrder,
     Phase,
 )
+from protocol.roles.order_ends import FINAL_FAILURES
 from protocol.units import Digest, PeerId, TaskId, UnixMillis, Wei
-from protocol.wire.app_messages import CoordinatorMessage, Order, OrderAccepted, OrderDone, OrderNews, OrderRefused
+from protocol.wire.app_messages import (
+    CoordinatorMessage,
+    Order,
+    OrderAccepted,
+    OrderCancelled,
+    OrderDone,
+    OrderNews,
+    OrderRefused,
+)
 from protocol.wire.app_messages import OrderTaken as Taken
 from protocol.wire.codec import encode
 from protocol.wire.messages import Claim, Receipt
@@ -383,7 +392,43 @@ def test_done__not_what_the_receipt_names__ends_by_name_and_goes_nowhere(message
 def test_held__nothing_comes_for_longer_than_a_task_lives__is_taken_for_gone() -> None:
     desk = Desk(ANN, BEN).held()
     assert not desk.wait(HELD_MS - 1)
-    assert [type(effect) for effect in desk.wait(1)] == [Moved]
+    effects = desk.wait(1)
+    assert [type(effect) for effect in effects] == [Say, Moved, Open]
+    assert (effects[0], opened(effects)) == (Say(ANN, OrderCancelled(order=NAME)), [BEN])
+
+
+def test_accepted__again_and_again__order_is_left_as_soon_as_if_it_were_said_once() -> None:
+    desk = Desk(ANN, BEN).held()
+    for _ in range(19):
+        desk.wait(HELD_MS // 20)
+        assert not [one for one in desk.say(ANN, accepted()) if not isinstance(one, Tell)]
+    assert opened(desk.wait(HELD_MS // 20)) == [BEN]
+
+
+@pytest.mark.parametrize("has_word", [False, True], ids=["without our word", "with our word"])
+def test_down__comes_back_again_and_again__is_left_in_time(has_word: bool) -> None:
+    desk = Desk(ANN, BEN).held()
+    if has_word:
+        desk.say(ANN, news("ready"))
+    effects: tuple[OrderEffect, ...] = ()
+    for _ in range(3):
+        effects += desk.wait(HELD_MS // 4) + desk.hear(LinkDown(ANN)) + desk.hear(LinkUp(ANN))
+        effects += desk.say(ANN, accepted())
+    assert not given_up(effects)
+    effects = desk.wait(HELD_MS // 4)
+    assert (given_up(effects), opened(effects)) == ((["in_doubt"], []) if has_word else ([], [BEN]))
+
+
+def test_held__by_one_after_another_to_the_end__order_is_given_up_in_time() -> None:
+    peers = [PeerId(f"coordinator {number}") for number in range(20)]
+    desk = Desk(*peers)
+    while desk.order.phase is not Phase.ENDED:
+        assert desk.order.peer is not None
+        desk.hear(LinkUp(desk.order.peer))
+        desk.say(desk.order.peer, accepted())
+        effects = desk.wait(HELD_MS)
+        assert desk.now - START < ORDER_MS + HELD_MS
+    assert given_up(effects) == ["timeout"]
 
 
 PEERS = st.sampled_from([ANN, BEN, PeerId("cleo")])

@@ -11,16 +11,18 @@ import pytest
 
 from protocol.crypto.keys import NodeKey
 from protocol.effects import Effect, Send
-from protocol.events import StakeChanged, StreamClosed
+from protocol.errors import IgnoredMessage
+from protocol.events import StakeChanged, StreamClosed, StreamReceived
 from protocol.notes import NoteName
 from protocol.records import RecheckKept, Record, ReputationKept
-from protocol.roles.opening import MOST_QUESTIONS
+from protocol.roles import opening
+from protocol.roles.opening import MOST_QUESTIONS, MOST_UNASKED, UNASKED_MS
 from protocol.roles.reputation import GRAVE, SLIGHT
 from protocol.roles.sampling import RecheckPolicy
 from protocol.stake.epoch import beacon_cutoff, epoch_at
 from protocol.task.fingerprint import fingerprint_root, packed, steps_to_open
 from protocol.task.steps import OTHER_STEPS, SAME_STEPS, show_steps
-from protocol.units import Digest, Epoch, UnixMillis
+from protocol.units import Digest, Epoch, StakingId, UnixMillis
 from protocol.wire.messages import OpenedSteps, OpenSteps
 from tests.protocol.roles.frames import BOB_ID, EPOCH, NOW, PARAMS, SPECIFICATION, capability
 from tests.protocol.roles.seats import AMPLE, ignored, judged, noted
@@ -379,6 +381,58 @@ def test_on_opened__of_another_miner_or_for_nothing__is_ignored() -> None:
     seat.answer(ALICE)
     assert ignored(seat.answer(ALICE)) == ["opened_steps.unasked"], "it has answered"
     assert not seat.last().outcome
+
+
+def garbage(seat: OpeningSeat, count: int) -> tuple[Effect, ...]:
+    """Frames of bob that cannot be read, which would be held against him if they were."""
+    effects: tuple[Effect, ...] = ()
+    for _ in range(count):
+        effects += seat.hear(StreamReceived(BOB.peer_id, b"\xc1 opened_steps"))
+    return effects
+
+
+def test_admit__answer_for_which_nobody_waits__is_not_read() -> None:
+    seat = OpeningSeat()
+    effects = garbage(seat, 1)
+    assert (ignored(effects), judged(effects)) == (["opened_steps.unasked"], [])
+    drawn(seat, ALICE, BOB)
+    assert judged(garbage(seat, 1)) == ["message.malformed"], "one is awaited"
+    seat.until_asked()
+    seat.answer(ALICE)
+    seat.answer(BOB)
+    assert seat.last().outcome
+    assert judged(garbage(seat, 1)) == []
+    assert not seat.core._rechecking.opening._awaited
+
+
+def test_admit__flood_for_which_nobody_waits__is_held_against_its_sender() -> None:
+    seat = OpeningSeat()
+    assert judged(garbage(seat, MOST_UNASKED)) == [], "a restart leaves some that are late"
+    effects = garbage(seat, 3)
+    assert judged(effects) == ["opened_steps.flood"] * 3
+    seat.wait(UNASKED_MS)
+    seat.greet(BOB)
+    assert judged(garbage(seat, 1)) == [], "it is counted anew"
+
+
+def test_admit__flood_of_other_answers_while_one_is_awaited__is_read_no_more() -> None:
+    seat = OpeningSeat()
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    for _ in range(MOST_UNASKED):
+        assert ignored(seat.answer(BOB, commitment=b"x" * 32)) == ["opened_steps.unasked"]
+    effects = garbage(seat, 1)
+    assert (ignored(effects), judged(effects)) == (["opened_steps.unasked"], ["opened_steps.flood"])
+
+
+def test_admit__of_more_miners_than_are_remembered__stays_within_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "REMEMBERED", 3)
+    seat = OpeningSeat()
+    counting = seat.core._rechecking.opening
+    for number in range(5):
+        with pytest.raises(IgnoredMessage):
+            counting.admit(BOB.peer_id, StakingId(number), b"opened_steps")
+    assert len(counting._unasked) == 3
 
 
 def test_on_timer__no_beacon_comes__nobody_is_asked_and_both_pass() -> None:
