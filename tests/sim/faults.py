@@ -197,7 +197,8 @@ class Chaos:
             assert (stored.done is None) != (stored.failed is None), f"{task.hex()} has no end"
             ends = [u for u in world.updates[task] if u.stage in (Stage.DONE, Stage.FAILED)]
             assert len(ends) <= 1, "its app was told two ends"
-            prices += stored.accepted.price if stored.done is not None else 0
+            is_paid = stored.done is not None or task in store._left
+            prices += stored.accepted.price if is_paid else 0
             if stored.failed is not None:
                 assert stored.failed.reason in NAMED_ENDS, stored.failed.reason
                 assert stored.failed.reason != "client_gone" or not stored.accepted.detached
