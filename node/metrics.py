@@ -30,6 +30,7 @@ _COUNTERS: Final[Mapping[NoteName, tuple[str, str, str]]] = {
     NoteName.TASK_REFUSED: ("cuckoo_tasks", "outcome", "refused"),
     NoteName.TASK_DONE: ("cuckoo_tasks", "outcome", "done"),
     NoteName.TASK_FAILED: ("cuckoo_tasks", "outcome", "failed"),
+    NoteName.TASK_LEFT_PAID: ("cuckoo_tasks", "outcome", "left_paid"),
     NoteName.CLAIM_SENT: ("cuckoo_claims", "direction", "sent"),
     NoteName.CLAIM_RECEIVED: ("cuckoo_claims", "direction", "received"),
     NoteName.TASK_AWARDED: ("cuckoo_awards", "direction", "given"),

@@ -329,7 +329,7 @@ class Store(ChainStore, Protocol):
         ...
 
     async def spent(self, account: str, since: UnixMillis) -> Wei:
-        """Give the price of all tasks of an API key's account that were accepted since then and have not failed."""
+        """Give the price of all tasks of an API key's account since then, without those that failed unpaid."""
         ...
 
     def artifact_at_hand(self, digest: Digest) -> bytes | None:

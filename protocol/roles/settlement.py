@@ -243,13 +243,12 @@ class Settlement:
     def fail(self, task: Task, reason: str) -> None:
         """End the task without a picture for its app, for a named reason; what was drawn in time is paid."""
         core, holder = self._core, task.holder
-        award = task.awards[task.ready] if task.ready is not None and self._pays_for_left(task) else None
-        failed = TaskFailed(task.id, reason, core.now)
-        if award is None or award.result is None:
-            self._close(task, TaskState.FAILED, (failed,))
-        else:
-            paid, issued = self._promise_left(task, award, award.result)
-            self._close(task, TaskState.FAILED, (failed, paid, issued))
+        award, records = None, list[Record]([TaskFailed(task.id, reason, core.now)])
+        if task.ready is not None and self._pays_for_left(task):
+            award = task.awards[task.ready]
+            assert award.result is not None, "it is ready"
+            records.extend(self._promise_left(task, award, award.result))
+        self._close(task, TaskState.FAILED, tuple(records))
         self.app_room.on_end(task, reason)
         self.untaken.on_failed(task)
         core.emit(Deliver(task.id, Update(Stage.FAILED, core.now, max(task.attempt, 0), reason=reason)))

@@ -128,7 +128,11 @@ class Invariants:
             case TaskDone() | TaskFailed():
                 self._on_end(machine, record, together)
             case LeftPaid(task=task):
-                require(self.accounts[task].ended in GIVEN_UP, "a task is paid that its app did not leave", task)
+                require(
+                    self.accounts[task].ended in GIVEN_UP | {"deadline"},
+                    "a task is paid that its app did not leave",
+                    task,
+                )
                 self._on_paid(machine, record, together)
             case VoucherIssued() if len(together) == 1:
                 most = self._issued[(machine.staking_id, record.miner)]

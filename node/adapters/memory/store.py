@@ -226,8 +226,9 @@ class MemoryStore:
         return next((s for s in self._tasks.values() if s.accepted.idempotency_key == idempotency_key), None)
 
     async def spent(self, account: str, since: UnixMillis) -> Wei:
-        """Give the price of all tasks of an account that were accepted since then and have not failed."""
-        tasks = (stored.accepted for stored in self._tasks.values() if stored.failed is None)
+        """Give the price of all tasks of an account that were accepted since then, without those that failed unpaid."""
+        known = self._tasks.items()
+        tasks = (stored.accepted for task, stored in known if stored.failed is None or task in self._left)
         return Wei(sum(task.price for task in tasks if task.account == account and task.accepted_at >= since))
 
     def artifact_at_hand(self, digest: Digest) -> bytes | None:

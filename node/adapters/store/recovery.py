@@ -75,11 +75,11 @@ def read_task_by_key(connection: sqlite3.Connection, key: str) -> StoredTask | N
 
 
 def read_spent(connection: sqlite3.Connection, account: str, since: UnixMillis) -> Wei:
-    """Add up the prices of an API key's tasks; the conditions are those of the index that holds nothing else."""
+    """Add up the prices of an API key's tasks; the conditions are those of the two indexes that hold nothing else."""
+    whose = "SELECT price FROM tasks WHERE account = ? AND accepted_at >= ? AND account >= 'key:' AND account < 'key;'"
     rows = connection.execute(
-        "SELECT price FROM tasks WHERE account = ? AND accepted_at >= ? "
-        "AND account >= 'key:' AND account < 'key;' AND failed IS NULL",
-        (account, since),
+        f"{whose} AND failed IS NULL UNION ALL {whose} AND failed IS NOT NULL AND receipt IS NOT NULL",
+        (account, since, account, since),
     )
     return Wei(sum(_number(row["price"]) for row in rows))
 

@@ -310,6 +310,15 @@ def _add_acceptance(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE tasks ADD COLUMN acceptance BLOB")
 
 
+def _pay_what_is_left(connection: sqlite3.Connection) -> None:
+    """Version 16: what API keys have spent on pictures that their apps left; and what coordinators owe, in wei."""
+    connection.execute(
+        "CREATE INDEX left_by_key ON tasks (account, accepted_at) "
+        "WHERE account >= 'key:' AND account < 'key;' AND failed IS NOT NULL AND receipt IS NOT NULL"
+    )
+    payers.count_in_wei(connection)
+
+
 MIGRATIONS: Final[tuple[Migration, ...]] = (
     _create,
     _remember_earnings,
@@ -326,7 +335,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     payers.create,
     _add_acceptance,
     disputes.create,
-    payers.count_in_wei,
+    _pay_what_is_left,
 )
 """Function i leads from version i to version i + 1."""
 

@@ -124,7 +124,7 @@ class SqliteStore:
         return await self._run(lambda connection: recovery.read_task_by_key(connection, idempotency_key))
 
     async def spent(self, account: str, since: UnixMillis) -> Wei:
-        """Give the price of all tasks of an API key's account that were accepted since then and have not failed."""
+        """Give the price of all tasks of an API key's account since then, without those that failed unpaid."""
         return await self._run(lambda connection: recovery.read_spent(connection, account, since))
 
     def artifact_at_hand(self, digest: Digest) -> bytes | None:

@@ -103,7 +103,7 @@ async def test_persist__failed_task_is_paid__once_and_its_receipt_comes_back(sto
         assert {left_paid(1), left_paid(2), done(3), issued(9, 1)} <= set(await store.load())
 
 
-async def test_spent__tasks_of_one_account_since_a_moment__without_those_that_failed(store: Store):
+async def test_spent__tasks_of_one_account_since_a_moment__without_those_that_failed_unpaid(store: Store):
     def task(number: int, account: str, at: int) -> TaskAccepted:
         return replace(accepted(number, at=UnixMillis(at)), account=account)
 
@@ -114,6 +114,8 @@ async def test_spent__tasks_of_one_account_since_a_moment__without_those_that_fa
         assert await store.spent("key:a", UnixMillis(1000)) == sum(accepted(n).price for n in (2, 3, 6))
         assert await store.spent("key:b", UnixMillis(1000)) == accepted(4).price
         assert await store.spent("key:c", UnixMillis(0)) == 0
+        await store.persist((left_paid(5),))
+        assert await store.spent("key:a", UnixMillis(1000)) == sum(accepted(n).price for n in (2, 3, 5, 6))
 
 
 async def test_persist__settled_result__is_not_restored(store: Store):

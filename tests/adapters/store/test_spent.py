@@ -19,4 +19,7 @@ async def test_spent__many_tasks__are_added_up_from_their_index_alone(tmp_path: 
             assert read_spent(connection, "key:a", UnixMillis(0)) == 0
             (query,) = statements
             plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}")]
-    assert plan == ["SEARCH tasks USING COVERING INDEX spent_by_key (account=? AND accepted_at>?)"]
+    assert [step for step in plan if "tasks" in step] == [
+        "SEARCH tasks USING COVERING INDEX spent_by_key (account=? AND accepted_at>?)",
+        "SEARCH tasks USING INDEX left_by_key (account=? AND accepted_at>?)",  # those are few
+    ]

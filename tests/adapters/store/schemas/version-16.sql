@@ -298,6 +298,7 @@ CREATE INDEX spent_by_key ON tasks (account, accepted_at, failed, price) WHERE a
 CREATE INDEX open_rechecks ON rechecks (planned_at) WHERE outcome = '';
 CREATE INDEX rechecks_by_time ON rechecks (planned_at);
 CREATE INDEX steps_by_time ON steps (kept_at);
+CREATE INDEX left_by_key ON tasks (account, accepted_at) WHERE account >= 'key:' AND account < 'key;' AND failed IS NOT NULL AND receipt IS NOT NULL;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('transactions',1);
 INSERT INTO "sqlite_sequence" VALUES('steps',1);
