@@ -3,20 +3,19 @@
 Rules for editors: only safetensors are read, no code from a model's folder runs, and no network is asked.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING, AutoPipelineForText2Image
 
 from node.adapters.engine.choices import Wanted, choose, memory_share
 from node.adapters.engine.describing import describe
+from node.adapters.engine.families import folder_class, single_file_class
 from node.adapters.engine.layout import lay_out
 from node.adapters.engine.precision import Precision
 from node.adapters.engine.styles import StyleFile
-from node.adapters.engine.weights import INDEX, ModelFault, count_weights
+from node.adapters.engine.weights import ModelFault, count_weights
 
 ADAPTER: Final = "style"
 """What a LoRA is called while it is put in."""
@@ -56,11 +55,11 @@ def load_pipeline(
     try:
         pipeline: Any  # what it is depends on the files
         if checkpoint is None:
-            pipeline = AutoPipelineForText2Image.from_pretrained(  # type: ignore[no-untyped-call]
+            pipeline = folder_class(folder).from_pretrained(
                 str(folder), dtype=numbers, use_safetensors=True, local_files_only=True
             )
         else:
-            pipeline = _single_file_class(folder).from_single_file(
+            pipeline = single_file_class(folder).from_single_file(
                 str(checkpoint), config=str(folder), dtype=numbers, local_files_only=True
             )
         for style in styles:
@@ -92,12 +91,3 @@ def _put_in(pipeline: Any, style: StyleFile) -> None:  # noqa: ANN401  as above
         raise ValueError(f"{style.path} has nothing for this model")
     pipeline.fuse_lora(lora_scale=style.weight, safe_fusing=True, adapter_names=[ADAPTER])
     pipeline.unload_lora_weights()
-
-
-def _single_file_class(folder: Path) -> type[Any]:  # Any: diffusers types none of its pipelines
-    """Find the class that the folder's index names among those that draw pictures from text."""
-    name = json.loads((folder / INDEX).read_bytes())["_class_name"]
-    classes = {known.__name__: known for known in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values()}
-    if name not in classes:
-        raise ValueError(f"{name} draws no pictures from text, as far as diffusers knows")
-    return classes[name]

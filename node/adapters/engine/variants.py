@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import diffusers
-from diffusers.pipelines.auto_pipeline import AutoPipelineForImage2Image, AutoPipelineForInpainting
 
 from node.adapters.engine.denoised import Denoised
+from node.adapters.engine.families import made_for
 from node.adapters.engine.weights import ModelFault
 from protocol.wire.specification import Work
 
@@ -51,9 +51,8 @@ class Variants:
         return type(self._schedulers[scheduler]).__name__
 
     def _made_for(self, work: Work) -> Any:  # noqa: ANN401  as above
-        automatic: Any = AutoPipelineForImage2Image if work == "image_to_image" else AutoPipelineForInpainting
         try:
-            made = automatic.from_pipe(self._pipelines["text_to_image"])
+            made = made_for(self._pipelines["text_to_image"], work)
         except ValueError as error:
             raise ModelFault("work_not_possible", str(error)) from error
         made.set_progress_bar_config(disable=True)

@@ -183,14 +183,34 @@ class SharedChild:
         return said, [ends[job] for job in jobs]
 
 
+@pytest.fixture(scope="session")
+def children():
+    """The children that files share, one after the other: the last is still there, unless a test had it end."""
+    kept = []
+    yield kept
+    for shared in kept:
+        shared.__exit__()
+
+
 @pytest.fixture(scope="module")
-def child():
-    with SharedChild() as shared:
-        started = shared.receive(limit_s=90)
-        assert isinstance(started, Started)
-        loaded = shared.load(MODEL_FOLDER, load_catalog().models["pocket-emoji"].digest)
-        assert isinstance(loaded, Loaded), loaded
-        yield shared
+def child(children):
+    """One child for many files, since a start costs seconds; each begins with the embedded model loaded anew."""
+    if not children or children[-1].process.poll() is not None:
+        children.append(SharedChild())
+        assert isinstance(children[-1].receive(limit_s=90), Started)
+    shared = children[-1]
+    loaded = shared.load(MODEL_FOLDER, load_catalog().models["pocket-emoji"].digest)
+    assert isinstance(loaded, Loaded), loaded
+    return shared
+
+
+@pytest.fixture(scope="session")
+def families(tmp_path_factory):
+    """Folder with a tiny model of each family, saved once."""
+    folder = tmp_path_factory.mktemp("families")
+    command = [sys.executable, "-W", "ignore", "-m", "tests.support.tiny_pipelines", str(folder)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    return folder
 
 
 @pytest.fixture(scope="session")

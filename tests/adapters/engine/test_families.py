@@ -1,6 +1,7 @@
 """Every family of models that the catalog may name, through the real child: tiny random weights, the real classes."""
 
 import io
+import json
 import subprocess
 import sys
 
@@ -25,12 +26,60 @@ COMPANIONS_CHANGE = 2
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(families):
     """A folder with a tiny model of each family."""
-    folder = tmp_path_factory.mktemp("families")
-    command = [sys.executable, "-W", "ignore", "-m", "tests.support.tiny_pipelines", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
-    return {family: folder / family / "model" for family in FAMILIES}
+    return {family: families / family / "model" for family in FAMILIES}
+
+
+BY_DIFFUSERS = """
+import gc, json, sys
+from pathlib import Path
+gc.disable()
+from node.adapters.engine import batch_runner
+from node.adapters.engine.families import USUAL, folder_class, made_for
+
+folder_class(Path(sys.argv[1], "stable-diffusion", "model"))
+assert "diffusers.pipelines.auto_pipeline" not in sys.modules, "a child with a usual model does without"
+assert "diffusers.pipelines.flux.pipeline_flux" not in sys.modules
+from diffusers.pipelines import auto_pipeline
+
+found = {}
+tables = {
+    "text_to_image": auto_pipeline.AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
+    "image_to_image": auto_pipeline.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+    "inpaint": auto_pipeline.AUTO_INPAINT_PIPELINES_MAPPING,
+}
+for family, known in tables["text_to_image"].items():
+    if known.__name__ in USUAL:
+        other = {work: table[family].__name__ for work, table in tables.items() if family in table}
+        assert other == {"text_to_image": known.__name__} | USUAL[known.__name__], family
+        found[known.__name__] = family
+assert found.keys() == USUAL.keys()
+
+automatic = {
+    "image_to_image": auto_pipeline.AutoPipelineForImage2Image,
+    "inpaint": auto_pipeline.AutoPipelineForInpainting,
+}
+made = []
+for folder in sorted(Path(sys.argv[1]).glob("*/model")):
+    pipeline = folder_class(folder).from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
+    for work, kind in automatic.items():
+        ours, theirs = made_for(pipeline, work), kind.from_pipe(pipeline)
+        assert type(ours) is type(theirs)
+        assert ours.components.keys() == theirs.components.keys()
+        assert all(part is theirs.components[name] for name, part in ours.components.items())
+        said = [{name: one for name, one in each.config.items() if name[0] != "_"} for each in (ours, theirs)]
+        assert said[0] == said[1]
+        made.append(type(ours).__name__)
+print(json.dumps(made))
+"""
+
+
+def test_made_for__every_family__is_what_diffusers_would_choose_once_it_has_imported_all(families):
+    command = [sys.executable, "-W", "ignore", "-c", BY_DIFFUSERS, str(families)]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert told.returncode == 0, told.stderr
+    assert len(set(json.loads(told.stdout))) == 8, "two kinds of work in four classes"
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +168,9 @@ def test_run__hundreds_of_jobs__memory_stays_as_it_is(loaded):
 
 
 @pytest.fixture(scope="module")
-def single(folders):
+def single(families):
     """Tiny models as people publish checkpoints: whole.safetensors, holed.safetensors, and their configuration."""
-    return folders["stable-diffusion"].parents[1] / "single"
+    return families / "single"
 
 
 @pytest.mark.parametrize("family", ["stable-diffusion", "stable-diffusion-xl"])

@@ -1,8 +1,6 @@
 """All kinds of work by the embedded model and a tiny one of each family, through the real child process."""
 
 import io
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -19,13 +17,10 @@ COMPANIONS_CHANGE = 2
 
 
 @pytest.fixture(scope="module")
-def loaded(child, tmp_path_factory):
+def loaded(child, families):
     """The child with the embedded model and a tiny one of each family."""
-    folder = tmp_path_factory.mktemp("families")
-    command = [sys.executable, "-W", "ignore", "-m", "tests.support.tiny_pipelines", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
     for family in FAMILIES:
-        place = folder / family / "model"
+        place = families / family / "model"
         report = child.load(place, model_digest(place), family, EDGE)
         assert isinstance(report, Loaded), report
     return child
