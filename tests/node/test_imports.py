@@ -345,3 +345,18 @@ except RecursionError:
     command = [sys.executable, "-c", program]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (answer.returncode, answer.stdout) == (0, "refused\n"), answer.stderr
+
+
+def test_import__of_what_opens_keys__works_out_no_other_curve_and_leaves_it_to_others(tmp_path: Path):
+    program = """
+import sys
+from pathlib import Path
+from node import keystore
+secret = keystore.create(Path("key.json"), "password", light=True)
+assert keystore.load(Path("key.json"), "password") == secret
+print(*(name for name in sys.modules if name.startswith("py_ecc.") and "12_381" in name))
+from py_ecc.bls12_381 import curve_order
+assert curve_order.bit_length() == 255
+"""
+    answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (answer.returncode, answer.stdout) == (0, "\n"), answer.stderr
