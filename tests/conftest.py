@@ -9,6 +9,11 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
+from node import garbage
+
+# As a node that starts: what is left behind by collecting 8,000 tests stays, and to look it over costs a second.
+garbage.let_pile_up()
+
 # No deadline for one example: machines that run tests are shared, and a pause of theirs says nothing about us.
 settings.register_profile("here", deadline=None, print_blob=True)
 # Under CI the examples follow from the test alone, so that a red run can be repeated; new ones are searched for here.
@@ -69,9 +74,15 @@ class OneGroupAtATime(LoadScopeScheduling):
         super()._assign_work_unit(node)
 
 
+def pytest_collection_finish() -> None:
+    """Look for garbage in what tests make."""
+    garbage.collect_from_here_on()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     """Spread the tests in groups, whatever ``--dist`` says."""
+    garbage.collect_from_here_on()  # this process collects no tests
     return OneGroupAtATime(config, log)
 
 
