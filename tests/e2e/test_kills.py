@@ -71,7 +71,7 @@ def test_coordinator__told_to_stop__the_call_that_waits_gets_its_picture_first(t
 
 
 def test_coordinator__killed_after_acknowledging__restarts_and_finishes(tmp_path: Path) -> None:
-    with devnet(tmp_path, "--engine", "instant", "--delay-ms", "800") as network:
+    with devnet(tmp_path, "--engine", "instant", "--delay-ms", "800", "--miners", "1") as network:
         coordinator = network.nodes("coordinator")[0]
         port = coordinator["http_url"].rsplit(":", 1)[1]
         tasks = [accept(network, f"survivor-{number}") for number in range(4)]
@@ -108,5 +108,5 @@ def test_devnet__interrupted__stops_within_five_seconds(tmp_path: Path) -> None:
     with devnet(tmp_path, "--engine", "instant") as network:
         pids = network.pids()
         network.process.send_signal(signal.SIGINT)
-        assert network.process.wait(5) == 130
+        assert network.process.wait(5 * network.slowness) == 130
         assert not any(psutil.pid_exists(pid) for pid in pids)

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from tests.support.web_server import QuietHandler, listening
 
 CUCKOO = [sys.executable, "-m", "node"]
 RED, BLUE = (200, 10, 10), (10, 10, 200)
+LOOK_S = 30.0
+"""Longest that a preview may take to be drawn, on however busy a machine."""
 
 
 def file_of(kind: str, color: tuple[int, int, int], size: tuple[int, int] = (64, 64)) -> bytes:
@@ -98,9 +100,10 @@ def test_show_picture__terminal_with_graphics_behind_a_pipe__is_not_asked(enviro
 
 
 class Coordinator(QuietHandler):
-    """Answers one order, with a preview and a moment to look at it."""
+    """Answers one order, with a preview that whoever looks may keep as long as it takes him to see it."""
 
     task = bytes(32).hex()
+    is_seen = threading.Event()
     receipt = b""
     picture = file_of("PNG", RED)
 
@@ -116,7 +119,7 @@ class Coordinator(QuietHandler):
             ):
                 self.wfile.write(f"data: {json.dumps(news)}\n\n".encode())
                 self.wfile.flush()
-                time.sleep(0.6)
+                self.is_seen.wait(LOOK_S)
             self.close_connection = True
         elif self.path == "/v1/artifacts/a":
             self.answer(200, self.picture)
@@ -132,18 +135,31 @@ class Coordinator(QuietHandler):
 def url(tmp_path: Path):
     receipt = signed_receipt(tmp_path / "receipt.json", data=Coordinator.picture)
     Coordinator.receipt = receipt.read_bytes()
+    Coordinator.is_seen.set()
     with listening(Coordinator) as address:
         yield address
 
 
+def has_blue(written: bytes) -> bool:
+    """Say whether a picture as blue as the preview was drawn in half blocks."""
+    drawn = re.findall(rb"38;2;(\d+);(\d+);(\d+);48;2", written)
+    return any(int(red) < 60 and int(blue) > 150 for red, _, blue in drawn)
+
+
 def test_submit__in_a_terminal__shows_steps_and_preview_then_the_picture(url: str, tmp_path: Path) -> None:
     out = tmp_path / "x.png"
-    seen = in_terminal([*CUCKOO, "submit", "x", "--api", url, "--out", str(out)])
+    Coordinator.is_seen.clear()
+
+    def look(seen: Seen) -> bool:
+        if b"miner 2: step" in seen.written and has_blue(seen.written):
+            Coordinator.is_seen.set()
+        return False
+
+    seen = in_terminal([*CUCKOO, "submit", "x", "--api", url, "--out", str(out)], until=look)
     assert seen.code == 0, seen.text
     assert out.read_bytes() == Coordinator.picture
     assert b"miner 2: step" in seen.written
-    drawn = re.findall(rb"38;2;(\d+);(\d+);(\d+);48;2", seen.written)
-    assert any(int(red) < 60 and int(blue) > 150 for red, _, blue in drawn), "the preview"
+    assert has_blue(seen.written), "the preview"
     assert seen.colors() == {"c80a0a"}, "the picture alone is left"
     assert f"saved {out}" in seen.text.replace("\n", "")
     assert "miner 2: step" not in seen.text, "the moving line is gone"

@@ -16,6 +16,8 @@ from protocol.stake.standing import Standing
 from tests.support.overlay import Overlay, Running, overlay, until
 
 TOPIC = "/cuckoo/1/devnet/offers/pocket-emoji"
+QUICK_S = 2.0
+"""More than sixteen messages with pauses of 50 ms take on a machine that does nothing else."""
 
 
 async def _line(place: Overlay) -> tuple[Running, Running, Running]:
@@ -140,11 +142,12 @@ async def test_publish__two_ways_to_a_neighbour__one_stops_and_comes_back_when_t
             await until(lambda near=near: _heard_of(near, alice) and _heard_of(near, carol), "subscriptions")
             await until(lambda near=near: _heard_of(alice, near) and _heard_of(carol, near), "subscriptions")
         await trio.sleep(1.5)  # a heartbeat, with which the meshes form
-        copies = _copies(carol)
+        copies, begin = _copies(carol), trio.current_time()
         for number in range(16):
             alice.transport.publish(TOPIC, b"%d" % number)
             await until(lambda: len(_data(carol)) == number + 1, "a message at carol")  # noqa: B023
             await trio.sleep(0.05)
+        slowness = (trio.current_time() - begin) / QUICK_S
         assert len(copies) > 16, "each came twice at first"
         del copies[:]
         for number in range(16, 24):
@@ -157,7 +160,8 @@ async def test_publish__two_ways_to_a_neighbour__one_stops_and_comes_back_when_t
         for number in range(24, 30):
             alice.transport.publish(TOPIC, b"%d" % number)
             await trio.sleep(0.3)
-        await until(lambda: len(_data(carol)) == 30, "what the other way brings", 5)
+        # In proportion where others use this machine, too.
+        await until(lambda: len(_data(carol)) == 30, "what the other way brings", 5 * max(1.0, slowness))
 
 
 async def test_publish__eight_join_at_once__all_hear_everything_and_soon_just_once() -> None:
