@@ -71,7 +71,8 @@ class Bundle:
     @property
     def numerics(self) -> str:
         """The class of arithmetic in which the miner says that it draws this model; ``any`` where it says nothing."""
-        named = (served.numerics for served in self.capability.models if served.model == self.specification.model)
+        drawn_with = (self.specification.model, self.result.commitment.model)
+        named = (one.numerics for one in self.capability.models if (one.model, one.digest) == drawn_with)
         return next(named, ANY_NUMERICS)
 
 

@@ -20,6 +20,7 @@ from protocol.task.specification import specification_digest
 from protocol.task.states import AwardedAttempt, OpenAttempt, PendingClaim, Task, TaskState
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import encode
+from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.messages import Award, Claim, Decline
 from protocol.wire.statements import NO_RANK, AwardStatement, DeclineStatement
 
@@ -152,6 +153,8 @@ class Awarding:
             return "paused"
         if not self._can_open(task, statement.miner):
             return "no_sealing_key"
+        if not self._serves(task, statement.miner):
+            return "not_served"
         return None if self._has_room(statement.miner) else "no_place"
 
     @staticmethod
@@ -189,7 +192,7 @@ class Awarding:
         waited_for = self._waited_for(task, attempt, best)
         if waited_for <= self._core.now:
             winner = best.claim.statement.miner
-            if not self._has_room(winner) or not self._can_open(task, winner):
+            if not (self._has_room(winner) and self._can_open(task, winner) and self._serves(task, winner)):
                 # It won another of our tasks since it claimed this one, or says less than it said then.
                 del attempt.claims[winner]
                 self._decline(best.peer, best.claim, best.digest, "no_place", task)
@@ -245,6 +248,11 @@ class Awarding:
         known = self._roster.id(miner)
         return known is not None and known.has_room()
 
+    def _serves(self, task: Task, miner: StakingId) -> bool:
+        """Say whether a miner's word that holds now names the task's model: it answers for that word in a dispute."""
+        known = self._roster.id(miner)
+        return known is not None and known.serves(task.specification.model, self._core.now) is not None
+
     def _can_open(self, task: Task, miner: StakingId) -> bool:
         """Say whether a task is not sealed, or its key can be sealed to a miner."""
         known = self._roster.id(miner)
@@ -266,6 +274,8 @@ class Awarding:
             price=task.price,
         )
         message = Award(statement=statement, signature=core.sign(statement), specification=task.encoded, salt=task.salt)
+        known = self._roster.id(claim.miner)
+        served = known.serves(task.specification.model, now) if known is not None else None
         awarded = AwardedAttempt(
             attempt=task.attempt,
             miner=claim.miner,
@@ -276,6 +286,8 @@ class Awarding:
             rank=rank,
             last_alive=now,
             progress_deadline=UnixMillis(now + core.identity.catalog.models[task.specification.model].loading_limit_ms),
+            said=known.update if known is not None else None,
+            numerics=served.numerics if served is not None else ANY_NUMERICS,
         )
         task.awards[task.attempt] = awarded
         self._settlement.holdings.add(claim.miner, task.id)

@@ -344,7 +344,7 @@ class CoordinatorCore(Core):
         if miner.capability is not None and capability.sequence <= miner.capability.sequence:
             raise IgnoredMessage("capability.old")
         had_place = miner.has_place()
-        self.roster.hear(miner, capability, serves_until, message)
+        self.roster.hear(miner, capability, serves_until, message, self.identity.catalog.pins)
         self.note(NoteName.CAPABILITY_RECEIVED, miner=miner.id, free=capability.free_places)
         if not had_place and miner.has_place():
             self._offering.offer_waiting()

@@ -147,12 +147,16 @@ class Rechecking:
 
     def _drawing(self, task: Task, award: AwardedAttempt) -> Drawing:
         assert award.result is not None, "it delivered"
-        known = self._roster.id(award.miner)
-        served = known.serves(task.specification.model, self._core.now) if known is not None else None
-        numerics = served.numerics if served is not None else ANY_NUMERICS
-        result, said = award.result, encode(known.update) if known is not None and known.update is not None else b""
-        artifact = result.commitment.artifact
-        return Drawing(task.id, award.attempt, award.miner, artifact, encode(result), numerics, capability=said)
+        said, numerics = award.said, award.numerics
+        if said is None:
+            # Of an award by an earlier run nothing better is known than what its miner says now.
+            known = self._roster.id(award.miner)
+            served = known.serves(task.specification.model, self._core.now) if known is not None else None
+            said = known.update if known is not None else None
+            numerics = served.numerics if served is not None else ANY_NUMERICS
+        word = encode(said) if said is not None else b""
+        artifact, result = award.result.commitment.artifact, encode(award.result)
+        return Drawing(task.id, award.attempt, award.miner, artifact, result, numerics, capability=word)
 
     def _others(self, model: str, drew: set[StakingId]) -> bool:
         """Say whether a miner is here that could draw a model and has not drawn this task."""

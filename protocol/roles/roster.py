@@ -1,6 +1,6 @@
 """What a coordinator knows of each connected miner: its capability and how much of it we use. Spec: SPEC.md §8.2."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 from typing import Final
@@ -27,7 +27,7 @@ class Miner:
     serves_until: UnixMillis = UnixMillis(0)
     """When the capability ends, with allowance for clocks that differ."""
     served: dict[str, ServedModel] = field(default_factory=dict)
-    """The capability's models by name."""
+    """The capability's models by name, without those whose files are others than the catalog's."""
     places: int = 0
     """The capability's, none while it has no free one."""
     line: int = MAX_DELIVERING
@@ -47,11 +47,17 @@ class Miner:
         """Say whether it can begin at once, as far as we know: its own word less what we gave it."""
         return len(self.working_on) < self.places and len(self.delivering) < self.line
 
-    def hear(self, capability: Capability, serves_until: UnixMillis, update: CapabilityUpdate | None = None) -> None:
+    def hear(
+        self,
+        capability: Capability,
+        serves_until: UnixMillis,
+        update: CapabilityUpdate | None = None,
+        is_ours: Callable[[ServedModel], bool] = lambda _: True,
+    ) -> None:
         """Take its own word, and keep at hand what is asked for each offer, of each miner."""
         self.update = update
         self.capability, self.serves_until = capability, serves_until
-        self.served = {served.model: served for served in reversed(capability.models)}
+        self.served = {served.model: served for served in reversed(capability.models) if is_ours(served)}
         self.places = capability.places if capability.free_places > 0 else 0
         self.line = max(MAX_DELIVERING, look_ahead(capability.models))
 
@@ -146,12 +152,25 @@ class Roster:
         return tuple(miner for miner in self if miner.serves(model, now))
 
     def hear(
-        self, miner: Miner, capability: Capability, serves_until: UnixMillis, update: CapabilityUpdate | None = None
+        self,
+        miner: Miner,
+        capability: Capability,
+        serves_until: UnixMillis,
+        update: CapabilityUpdate | None = None,
+        is_ours: Callable[[ServedModel], bool] = lambda _: True,
     ) -> None:
-        """Take a miner's own word, with how it was signed."""
+        """Take a miner's own word, with how it was signed.
+
+        Args:
+            miner: Whose.
+            capability: What it says.
+            serves_until: When that ends.
+            update: The same, as it was signed.
+            is_ours: Says of a model whether it is that of our catalog: with other files a miner serves nothing of it.
+        """
         if self._by_id.get(miner.id) is miner:
             self._forget_free(miner)
-        miner.hear(capability, serves_until, update)
+        miner.hear(capability, serves_until, update, is_ours)
         self._see_places(miner)
 
     def hold(self, task: TaskId, miner: StakingId) -> None:

@@ -25,6 +25,7 @@ from protocol.task.refusals import refuse_image_numbers, refuse_kind, refuse_num
 from protocol.task.schedulers import class_name
 from protocol.units import Digest
 from protocol.wire.fields import ANY_NUMERICS, Frozen, ModelName
+from protocol.wire.messages import ServedModel
 from protocol.wire.specification import Output, TaskSpecification, Work
 
 
@@ -60,6 +61,14 @@ class Catalog(Frozen):
         Spec: SPEC.md §7.5 (model_not_pinned)
         """
         return tuple(name for name, model in sorted(self.models.items()) if model.digest is not None)
+
+    def pins(self, served: ServedModel) -> bool:
+        """Say whether what a miner names is a model of this catalog, to its digest: with other files it serves none.
+
+        Spec: SPEC.md §8.2 (capability.model)
+        """
+        known = self.models.get(served.model)
+        return known is not None and known.digest == served.digest
 
     def resolve(self, name: str | None) -> CatalogModel | None:
         """Find a model by its name, an alias or, for None, as the default."""

@@ -11,7 +11,8 @@ from typing import Final
 
 from protocol.stake.table import StakeTable
 from protocol.units import Digest, Epoch, PeerId, StakingId, TaskId, UnixMillis, Wei
-from protocol.wire.messages import Award, Claim, Offer, Result, TaskSpecification
+from protocol.wire.fields import ANY_NUMERICS
+from protocol.wire.messages import Award, CapabilityUpdate, Claim, Offer, Result, TaskSpecification
 
 
 class TaskState(Enum):
@@ -114,6 +115,10 @@ class AwardedAttempt:
     sealed_key: bytes | None = None
     """Of a sealed task: what its app sealed to the miner for this award."""
     sealed_key_at: UnixMillis = UnixMillis(0)
+    said: CapabilityUpdate | None = None
+    """What its miner said, signed, that it serves when it was given this; None when an earlier run gave the award."""
+    numerics: str = ANY_NUMERICS
+    """The class of arithmetic that it named in that for the task's model."""
 
     def message(self) -> Award:
         """Give the award as it is sent again: with the key, once there is one."""

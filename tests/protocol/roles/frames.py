@@ -94,10 +94,11 @@ def capability(
     works: tuple[Work, ...] = ("text_to_image",),
     numerics: str = "any",
     sealing_key: bytes | None = None,
+    digest: bytes = MODEL.digest,
 ) -> CapabilityUpdate:
     served = ServedModel(
         model=MODEL.name,
-        digest=MODEL.digest,
+        digest=Digest(digest),
         warm=True,
         works=works,
         numerics=numerics,
