@@ -21,6 +21,9 @@ MOST_DRAWINGS: Final = 5
 ENOUGH: Final = 3
 """Drawings that have to agree before another one is blamed: a miner that cheats needs two friends among the first three
 that are drawn after it to have an honest one blamed in its place."""
+LEAST_QUALITY: Final = 70
+"""Of files with loss: a coarser one makes more of what 16-bit numbers change, up to every honest picture (see
+tests/bench/DISTANCE.md). An app that orders such files has them compared for what they show alone."""
 UNREADABLE: Final = 2_000_001
 """In the place of the distance to a picture that no decoder reads: more than any two pictures are apart."""
 
@@ -47,9 +50,10 @@ def limit_between(specification: TaskSpecification, one: str, other: str) -> int
         one: The class of arithmetic that the one miner says it draws in.
         other: And the other.
     """
-    if specification.quality is not None:
-        return RE_ENCODED
-    return SAME_NUMERICS if one == other and one in EXACT_NUMERICS else OTHER_NUMERICS
+    is_exact = one == other and one in EXACT_NUMERICS
+    if specification.quality is None:
+        return SAME_NUMERICS if is_exact else OTHER_NUMERICS
+    return RE_ENCODED if is_exact or specification.quality >= LEAST_QUALITY else ANOTHER_PICTURE
 
 
 def judge_drawings(

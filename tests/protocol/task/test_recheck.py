@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS, RE_ENCODED, SAME_NUMERICS
-from protocol.task.recheck import ENOUGH, MOST_DRAWINGS, UNREADABLE, Judgement, judge_drawings, limit_between
+from protocol.task.recheck import (
+    ENOUGH,
+    LEAST_QUALITY,
+    MOST_DRAWINGS,
+    UNREADABLE,
+    Judgement,
+    judge_drawings,
+    limit_between,
+)
 from tests.protocol.roles.frames import SPECIFICATION
 
 FAR = ANOTHER_PICTURE + 1
@@ -91,3 +99,13 @@ def test_limit_between__classes_of_arithmetic__are_held_against_what_may_honestl
     assert limit_between(SPECIFICATION, "float32-cuda", "float32-cuda") == OTHER_NUMERICS
     assert limit_between(SPECIFICATION, "any", "any") == OTHER_NUMERICS
     assert limit_between(lossy, "float32-cpu", "float32-cpu") == RE_ENCODED
+
+
+@pytest.mark.parametrize("quality", [1, LEAST_QUALITY - 1])
+def test_limit_between__coarse_file_and_16_bit_numbers__is_held_against_what_it_shows_alone(quality: int) -> None:
+    coarse = SPECIFICATION.model_copy(update={"output": "webp", "quality": quality, "version": 2})
+    for one, other in (("bfloat16-cpu", "float32-cpu"), ("float16-cuda", "float16-cuda"), ("any", "any")):
+        assert limit_between(coarse, one, other) == ANOTHER_PICTURE
+        fine = coarse.model_copy(update={"quality": LEAST_QUALITY})
+        assert limit_between(fine, one, other) == RE_ENCODED
+    assert limit_between(coarse, "float32-cpu", "float32-cpu") == RE_ENCODED, "they round alike before"
