@@ -6,9 +6,9 @@ import sys
 from node.adapters.engine.ipc import BatchSpeed, InMemory, Loaded, LoadFailed, Started, TooLarge, encode
 
 SPEED = (BatchSpeed(batch=1, pixel_steps_per_s=1000),)
-LOADED = Loaded(model="pocket-emoji", load_ms=1, speeds=SPEED)
+LOADED = Loaded(model="pocket-emoji", numbers="float32", load_ms=1, speeds=SPEED)
 LIES = {
-    "another model": [Loaded(model="other", load_ms=1, speeds=SPEED)],
+    "another model": [Loaded(model="other", numbers="float32", load_ms=1, speeds=SPEED)],
     "no such fault": [LoadFailed(model="other", reason="model_corrupt")],
     "no such batch": [TooLarge(model="other", width=64, height=64, batch=1)],
     "twice": [LOADED, LOADED],

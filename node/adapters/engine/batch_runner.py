@@ -44,6 +44,7 @@ from node.adapters.engine.pipeline import (
     settle,
     use_threads,
 )
+from node.adapters.engine.precision import Numbers
 from node.adapters.engine.residents import Residents
 from node.adapters.engine.sources import read_mask, read_source
 from node.adapters.engine.styles import StyleFile, check_styled
@@ -116,10 +117,12 @@ class BatchRunner:
         begin = time.perf_counter()
         load_ms, step_ms, threads = 0, 0, self._most_threads
         speeds: tuple[BatchSpeed, ...] = ()
+        numbers: Numbers = "float32"
 
         def build() -> Painter:
-            nonlocal load_ms, step_ms, threads, speeds
+            nonlocal load_ms, step_ms, threads, speeds, numbers
             painter = self._built(command)
+            numbers = painter.numbers
             load_ms = _elapsed_ms(begin)
             threads = choose_threads(painter, command, self._most_threads)
             use_threads(threads)
@@ -137,7 +140,7 @@ class BatchRunner:
         self._threads[command.model] = threads
         self._hashes[command.model] = command.digest.hex()[:HASH_DIGITS]
         settle()
-        self._report(Loaded(model=command.model, load_ms=load_ms, speeds=speeds))
+        self._report(Loaded(model=command.model, numbers=numbers, load_ms=load_ms, speeds=speeds))
 
     def _built(self, command: Load) -> Painter:
         """Make a pipeline of a model's files, which are checked each time: they may have changed since."""

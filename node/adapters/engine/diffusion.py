@@ -29,6 +29,7 @@ from node.adapters.engine.ipc import (
 from node.adapters.engine.jobs import Jobs
 from node.adapters.engine.outbox import JobKey, Outbox
 from node.adapters.engine.places import find_model
+from node.adapters.engine.precision import Numbers
 from node.adapters.engine.settings import (
     QUEUE_BEYOND_PLACES,
     EngineSettings,
@@ -86,6 +87,8 @@ class DiffusionEngine:
         self._loading = ""
         """The model that the child loads now."""
         self._batching = Batching()
+        self._numbers: dict[str, Numbers] = {}
+        """In which each loaded model draws, by its name."""
         self._faults: dict[str, str] = {}
         """Reason for which a model could not be loaded, by its name."""
         self._up = False
@@ -264,6 +267,7 @@ class DiffusionEngine:
                 self._batching = Batching()
                 self._load_next()
             case Loaded():
+                self._numbers[report.model] = report.numbers
                 self._batching.loaded(self._models[report.model], report.speeds)
                 self._load_next()
             case InMemory():
@@ -328,7 +332,7 @@ class DiffusionEngine:
                 sizes=self._models[name].sizes,
                 max_steps=self._models[name].max_steps,
                 works=self._models[name].works,
-                numerics=numerics_of(self._models[name], self._settings, self._device),
+                numerics=numerics_of(self._numbers[name], self._device),
             )
             for name in self._batching.models()
         )

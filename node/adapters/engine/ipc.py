@@ -11,7 +11,7 @@ import msgpack
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from node.adapters.engine.choices import Wanted
-from node.adapters.engine.precision import Precision
+from node.adapters.engine.precision import Numbers, Precision
 from protocol.params import MAX_ARTIFACT_BYTES, MAX_INPUT_BYTES, MAX_PREVIEW_BYTES, MAX_PROMPT_CHARACTERS
 from protocol.task.fingerprint import FINGERPRINT_BYTES, MAX_STEPS
 from protocol.wire.fields import DigestField, DurationField, Frozen, ModelName, ReasonText, StepCount
@@ -151,6 +151,8 @@ class Loaded(Frozen):
 
     kind: Literal["loaded"] = "loaded"
     model: ModelName
+    numbers: Numbers
+    """In which it draws on this device."""
     load_ms: DurationField
     speeds: Annotated[tuple[BatchSpeed, ...], Field(min_length=1, max_length=16)]
     """Smallest batch first; the last is the largest that fits and pays."""

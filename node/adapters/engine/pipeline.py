@@ -18,10 +18,10 @@ from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 from transformers.utils import logging as transformers_logging
 
-from node.adapters.engine.choices import Wanted
-from node.adapters.engine.describing import chosen_device
+from node.adapters.engine.choices import Wanted, numbers_on
+from node.adapters.engine.describing import chosen_device, describe
 from node.adapters.engine.loading import load_pipeline
-from node.adapters.engine.precision import Precision
+from node.adapters.engine.precision import Numbers, Precision
 from node.adapters.engine.preview import PreviewGuess
 from node.adapters.engine.sources import SourceFault
 from node.adapters.engine.styles import StyleFile
@@ -139,6 +139,8 @@ class Painter:
             ModelFault: ``model_corrupt``: the files are no pipeline that draws pictures from text.
         """
         self._variants = Variants(load_pipeline(folder, checkpoint, device, precision, wanted, styles))
+        self.numbers: Numbers = numbers_on(describe(device), precision)
+        """In which it draws: what "half" means is the device's."""
         self._guess = PreviewGuess()
         pipeline, _ = self._variants.choose("text_to_image", "")
         tokenizers = [part for name, part in pipeline.components.items() if name.startswith("tokenizer") and part]

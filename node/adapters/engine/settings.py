@@ -10,7 +10,7 @@ from typing import Final, Literal
 from node.adapters.engine.choices import Attention, Offload, Switch, Wanted
 from node.adapters.engine.ipc import Load, StyleOrder
 from node.adapters.engine.places import ModelPlace
-from node.adapters.engine.precision import Precision
+from node.adapters.engine.precision import Numbers, Precision
 from protocol.effects import StartJob
 from protocol.errors import ConfigError
 from protocol.task.catalog import Catalog, CatalogModel
@@ -138,9 +138,13 @@ def served_models(settings: EngineSettings, catalog: Catalog) -> dict[str, Catal
     return served
 
 
-def numerics_of(model: CatalogModel, settings: EngineSettings, device: str) -> str:
-    """Name the class of arithmetic in which a device draws a model: its numbers, and its kind."""
-    return f"{precision_of(model, settings, device)}-{device.partition(':')[0]}"
+def numerics_of(numbers: Numbers, device: str) -> str:
+    """Name the class of arithmetic in which a device draws a model: its numbers, and its kind.
+
+    It takes what the device draws in, not what was asked for: "half" is bfloat16 on one card and float16 on an older
+    one, which are as far from each other as either is from float32.
+    """
+    return f"{numbers}-{device.partition(':')[0]}"
 
 
 def precision_of(model: CatalogModel, settings: EngineSettings, device: str) -> Precision:

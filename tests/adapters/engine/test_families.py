@@ -203,6 +203,7 @@ def test_load__checkpoint_with_another_digest__is_model_corrupt(loaded, single):
 def test_load__half_precision__draws_nearly_the_same(loaded, folders, family):
     report = loaded.load(folders[family], model_digest(folders[family]), f"{family}-half", EDGE, precision="half")
     assert isinstance(report, Loaded), report
+    assert report.numbers == "bfloat16", "what half means here; the class of arithmetic that it states is made of this"
     whole = pictures(loaded, family, WISHES[:1])[0]
     half = pictures(loaded, f"{family}-half", WISHES[:1])[0]
     assert 0 < np.abs(whole - half).mean() < HALF_CHANGE

@@ -51,7 +51,7 @@ COMMANDS = [
 ]
 REPORTS = [
     Started(device="cpu", threads=2),
-    Loaded(model="m", load_ms=900, speeds=(BatchSpeed(batch=1, pixel_steps_per_s=400_000),)),
+    Loaded(model="m", numbers="float16", load_ms=900, speeds=(BatchSpeed(batch=1, pixel_steps_per_s=400_000),)),
     LoadFailed(model="m", reason="model_corrupt"),
     Progress(jobs=(7, 8), state="step", step=3, steps=15, step_ms=52),
     Done(job=7, data=b"picture", digest=bytes(32), fingerprint=bytes(32), generation_ms=800),

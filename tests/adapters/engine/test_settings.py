@@ -74,14 +74,12 @@ def test_precision_of__by_model_choice_and_device__the_owner_has_the_last_word(h
 
 
 @pytest.mark.parametrize(
-    ("half", "device", "expected"),
+    ("numbers", "device", "expected"),
     [
-        (False, "cpu", "float32-cpu"),
-        (True, "cpu", "float32-cpu"),
-        (True, "cuda:1", "half-cuda"),
-        (False, "cuda", "float32-cuda"),
+        ("float32", "cpu", "float32-cpu"),
+        ("bfloat16", "cuda:1", "bfloat16-cuda"),
+        ("float16", "cuda", "float16-cuda"),
     ],
 )
-def test_numerics_of__model_on_a_device__are_its_numbers_and_its_kind(half, device, expected):
-    model = load_catalog().models["pocket-emoji"].model_copy(update={"half_precision": half})
-    assert numerics_of(model, EngineSettings(), device) == expected
+def test_numerics_of__what_a_device_draws_in__are_its_numbers_and_its_kind(numbers, device, expected):
+    assert numerics_of(numbers, device) == expected
