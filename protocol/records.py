@@ -272,6 +272,8 @@ class RecheckKept:
     """A stable name once it is over."""
     odd: tuple[StakingId, ...] = ()
     """Miners whose pictures differ from those that agree."""
+    far: tuple[StakingId, ...] = ()
+    """Of these, whose pictures show something else: no juror finds any other wrong."""
     may_be_disputed: bool = False
     """Whether the app, or the coordinator's owner for all apps, lets jurors see prompt and picture."""
 

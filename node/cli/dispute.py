@@ -26,7 +26,7 @@ NumberArgument = Annotated[int, typer.Argument(metavar="NUMBER", help="The dispu
 
 @dispute_commands.command("found")
 def found(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
-    """List the pictures that this coordinator may report: odd ones of rechecks, whose app lets jurors see them.
+    """List the pictures that this coordinator may report: that show something else than a recheck found, and may be seen.
 
     Read from its store, whether it runs or not. Without the app's word (--may-be-disputed of cuckoo submit,
     may_be_disputed of POST /v1/tasks, or disputes.apps_have_agreed here) a picture is shown to nobody.
@@ -52,7 +52,7 @@ def found(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
         )
         return
     if not listed:
-        print("nothing to report: no recheck found an odd picture that jurors may see")
+        print("nothing to report: no recheck found a picture of something else that jurors may see")
     for one in listed:
         day = datetime.fromtimestamp(one.planned_at / 1000).astimezone().strftime("%Y-%m-%d %H:%M")
         gone = "" if one.picture is not None else "; its picture is gone"

@@ -30,7 +30,9 @@ class Recheck:
     may_be_disputed: bool = False
     """Whether jurors may see it."""
 
-    def record(self, outcome: str = "", odd: tuple[StakingId, ...] = ()) -> RecheckKept:
+    def record(
+        self, outcome: str = "", odd: tuple[StakingId, ...] = (), far: tuple[StakingId, ...] = ()
+    ) -> RecheckKept:
         """Give what is to be kept of it."""
         return RecheckKept(
             subject=self.subject,
@@ -43,5 +45,6 @@ class Recheck:
             drawings=tuple(self.drawings),
             outcome=outcome,
             odd=odd,
+            far=far,
             may_be_disputed=self.may_be_disputed,
         )

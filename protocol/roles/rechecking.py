@@ -312,7 +312,8 @@ class Rechecking:
         known = sorted((*passed, *odd))
         self._core.emit(Persist(tuple(reputation.record(drawings[place].miner, now) for place in known)))
         if odd:
-            self._end(recheck, "odd_one_out", tuple(drawings[place].miner for place in odd))
+            far = tuple(drawings[place].miner for place in sorted(judgement.far_off))
+            self._end(recheck, "odd_one_out", tuple(drawings[place].miner for place in odd), far)
         else:
             self._end(recheck, "agreed" if passed else "undecided")
 
@@ -348,7 +349,9 @@ class Rechecking:
     def _name(recheck: Recheck, place: int) -> str:
         return recheck.drawings[place].artifact.hex()
 
-    def _end(self, recheck: Recheck, outcome: str, odd: tuple[StakingId, ...] = ()) -> None:
+    def _end(
+        self, recheck: Recheck, outcome: str, odd: tuple[StakingId, ...] = (), far: tuple[StakingId, ...] = ()
+    ) -> None:
         """Close a recheck; what was drawn and signed stays on disk with the history."""
         core = self._core
         del self._open[recheck.subject]
@@ -356,7 +359,7 @@ class Rechecking:
             self._open_of[holder] -= 1
             if not self._open_of[holder]:
                 del self._open_of[holder]
-        core.emit(Persist((recheck.record(outcome, odd),)))
+        core.emit(Persist((recheck.record(outcome, odd, far),)))
         core.note(
             NoteName.RECHECK_ENDED,
             recheck.subject,

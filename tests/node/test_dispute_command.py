@@ -172,7 +172,7 @@ def network_id(domain: Domain) -> Digest:
     return load_params("minimal").network_id(domain.chain_id, domain.contract)
 
 
-def odd_one(bundle: Bundle, *, may_be_disputed: bool = True) -> RecheckKept:
+def odd_one(bundle: Bundle, *, may_be_disputed: bool = True, is_far: bool = True) -> RecheckKept:
     drawing = Drawing(
         bundle.award.statement.task,
         bundle.award.statement.attempt,
@@ -182,7 +182,8 @@ def odd_one(bundle: Bundle, *, may_be_disputed: bool = True) -> RecheckKept:
         "float32-cpu",
         capability=bundle.said_bytes,
     )
-    return recheck(1, drawing, outcome="odd_one_out", odd=(ACCUSED,), may_be_disputed=may_be_disputed)
+    far = (ACCUSED,) if is_far else ()
+    return recheck(1, drawing, outcome="odd_one_out", odd=(ACCUSED,), far=far, may_be_disputed=may_be_disputed)
 
 
 async def kept(folder: Path, bundle: Bundle, odd: RecheckKept) -> None:
@@ -225,6 +226,16 @@ def test_found__odd_picture_that_jurors_may_see__is_listed_and_no_other(
     trio.run(kept, other, bundle, odd_one(bundle, may_be_disputed=False))
     assert cuckoo("dispute", "found", "--data", str(other))[1].startswith("nothing to report")
     code, _, err = cuckoo("dispute", "export", task[:10], "--data", str(other))
+    assert (code, "none begins" in err) == (2, True)
+
+
+def test_found__picture_that_is_only_slightly_off__is_none_that_its_owner_could_win_with(
+    tmp_path: Path, village: Village, cuckoo: Cuckoo
+) -> None:
+    bundle = drawn(village.domain)
+    trio.run(kept, tmp_path, bundle, odd_one(bundle, is_far=False))
+    assert cuckoo("dispute", "found", "--data", str(tmp_path))[1].startswith("nothing to report")
+    code, _, err = cuckoo("dispute", "export", accepted(1).task.hex(), "--data", str(tmp_path))
     assert (code, "none begins" in err) == (2, True)
 
 

@@ -203,6 +203,7 @@ def recheck(
     pending: int | None = None,
     outcome: str = "",
     odd: tuple[int, ...] = (),
+    far: tuple[int, ...] = (),
     may_be_disputed: bool = False,
 ) -> RecheckKept:
     return RecheckKept(
@@ -216,6 +217,7 @@ def recheck(
         drawings=drawings or (drawing(number),),
         outcome=outcome,
         odd=tuple(map(StakingId, odd)),
+        far=tuple(map(StakingId, far)),
         may_be_disputed=may_be_disputed,
     )
 

@@ -248,7 +248,7 @@ class MemoryStore:
         self._steps = {key: one for key, one in self._steps.items() if one.kept_at >= before}
         old = {digest for digest, ended_at in self._ended_at.items() if ended_at < before}
         rechecks = [one for one in self._rechecks.values() if one.may_be_disputed]
-        odd = {drawn.artifact for one in rechecks for drawn in one.drawings if drawn.miner in one.odd}
+        odd = {drawn.artifact for one in rechecks for drawn in one.drawings if drawn.miner in one.far}
         needed = odd | {result.artifact for result in self._results.values()}
         gone = (old - needed) & self._artifacts.keys()
         for digest in gone:

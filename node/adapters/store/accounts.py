@@ -157,7 +157,11 @@ def _days(connection: sqlite3.Connection, side: Side) -> Iterator[DayOfPromises]
 
 @dataclass(frozen=True, slots=True)
 class Disputable:
-    """A picture that a recheck found to be the odd one, and that its app lets jurors see."""
+    """A picture that shows something else than three others, as a recheck found, and that its app lets jurors see.
+
+    What is only slightly off, or came with steps that were not signed, is none: jurors find such a picture right, and
+    whoever reported it loses his bond.
+    """
 
     task: TaskId
     """For which it was drawn: the app's, or one that was ordered again."""
@@ -180,7 +184,7 @@ def read_disputable(folder: Path) -> tuple[Disputable, ...]:
         rows = connection.execute(
             "SELECT d.task, d.miner, d.artifact, d.result, d.capability, r.planned_at, a.award FROM drawings d "
             "JOIN rechecks r USING (subject) JOIN attempts a ON a.task = d.task AND a.attempt = d.attempt "
-            "WHERE d.odd = 1 AND r.may_be_disputed = 1 AND r.outcome = 'odd_one_out' ORDER BY r.planned_at, d.task"
+            "WHERE d.odd = 2 AND r.may_be_disputed = 1 AND r.outcome = 'odd_one_out' ORDER BY r.planned_at, d.task"
         ).fetchall()
         return tuple(
             Disputable(

@@ -47,6 +47,10 @@ CREATE TABLE reputations (
 """
 """Of version 11 of the schema; a released one never changes."""
 
+ODD: Final = 1
+FAR: Final = 2
+"""What ``odd`` says of a drawing: it differs from those that agree, or shows something else."""
+
 
 def create(connection: sqlite3.Connection) -> None:
     """Version 11: tasks that are drawn again, and what is thought of miners; of before nothing is known of either."""
@@ -87,7 +91,7 @@ def write(connection: sqlite3.Connection, record: RecheckKept) -> None:
                 drawing.artifact,
                 drawing.result,
                 drawing.numerics,
-                int(drawing.miner in record.odd),
+                FAR if drawing.miner in record.far else ODD if drawing.miner in record.odd else 0,
                 drawing.steps,
                 drawing.opened,
                 drawing.capability,
@@ -129,6 +133,7 @@ def _recheck(connection: sqlite3.Connection, row: sqlite3.Row) -> RecheckKept:
         ),
         outcome=row["outcome"],
         odd=tuple(_miner(one) for one in drawn if one["odd"]),
+        far=tuple(_miner(one) for one in drawn if one["odd"] == FAR),
         may_be_disputed=bool(row["may_be_disputed"]),
     )
 

@@ -19,7 +19,7 @@ RECENT_BYTES: Final = 8 * 1024 * 1024
 
 NEEDED: Final = """
 SELECT artifact FROM results WHERE settled IS NULL
-UNION SELECT artifact FROM drawings JOIN rechecks USING (subject) WHERE odd = 1 AND may_be_disputed = 1
+UNION SELECT artifact FROM drawings JOIN rechecks USING (subject) WHERE odd = 2 AND may_be_disputed = 1
 """
 """Digests of what is kept however old it is: of undelivered results, and of pictures that may be reported to jurors,
 which go with their rechecks."""

@@ -128,7 +128,7 @@ async def test_persist__settled_result__is_not_restored(store: Store):
 
 
 async def test_persist__recheck_again__is_as_it_was_left_and_costs_are_known_for_a_day(store: Store):
-    over = recheck(3, drawing(3), drawing(4, miner=8), drawing(5, miner=7), outcome="odd_one_out", odd=(8,))
+    over = recheck(3, drawing(3), drawing(4, miner=8), drawing(5, miner=7), outcome="odd_one_out", odd=(8, 7), far=(7,))
     old = recheck(6, at=UnixMillis(NOW - 86_400_001), outcome="agreed")
     begun = recheck(1)
     async with store.opened():
@@ -461,13 +461,13 @@ async def test_expire__odd_picture_that_may_be_disputed__stays_as_long_as_its_re
         await store.persist((*pictures, *ended))
         await store.persist(
             (
-                recheck(1, drawn[0], drawn[1], outcome="odd_one_out", odd=(21,), may_be_disputed=True),
-                recheck(3, drawn[2], outcome="odd_one_out", odd=(23,)),
+                recheck(1, drawn[0], drawn[1], outcome="odd_one_out", odd=(21, 22), far=(21,), may_be_disputed=True),
+                recheck(3, drawn[2], outcome="odd_one_out", odd=(23,), far=(23,)),
             )
         )
         await store.expire(later)
         kept = [await store.artifact(one.digest) for one in pictures]
-        assert kept == [pictures[0].data, None, None], "only that of which the app agreed that jurors see it"
+        assert kept == [pictures[0].data, None, None], "what shows something else, and of which the app agreed that jurors see it"
         await store.forget(later)
         await store.expire(later)
         assert await store.artifact(pictures[0].digest) is None
