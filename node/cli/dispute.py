@@ -26,7 +26,7 @@ NumberArgument = Annotated[int, typer.Argument(metavar="NUMBER", help="The dispu
 
 @dispute_commands.command("found")
 def found(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
-    """List the pictures that this coordinator may report: that show something else than a recheck found, and may be seen.
+    """List the pictures that this coordinator may report: of something else, whose app lets jurors see them.
 
     Read from its store, whether it runs or not. Without the app's word (--may-be-disputed of cuckoo submit,
     may_be_disputed of POST /v1/tasks, or disputes.apps_have_agreed here) a picture is shown to nobody.

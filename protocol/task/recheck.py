@@ -6,6 +6,7 @@ Spec: SPEC.md §12.8.
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -61,8 +62,9 @@ def judge_drawings(
 ) -> Judgement:
     """Say whether so many drawings are enough, and which of them differ from those that agree.
 
-    Nobody is blamed by fewer than ``ENOUGH`` that agree, but by a majority where nobody else is there to ask; nor where
-    pictures agree with both of two that do not.
+    Nobody is blamed by fewer than ``ENOUGH`` that agree, but by a majority where nobody else is there to ask. Where one
+    picture agrees with both of two that do not, it speaks for neither, and more are asked: a friend of whoever cheats
+    must not end it by one that lies between.
 
     Args:
         count: How many drawings there are, at least two.
@@ -74,10 +76,31 @@ def judge_drawings(
     alike = {pair for pair in pairs if apart[pair] <= limits[pair]}
     agreeing = frozenset(place for pair in alike for place in pair)
     if any(pair not in alike for pair in combinations(sorted(agreeing), 2)):
-        return Judgement(is_over=True)
+        return _judge_between(count, apart, alike, is_last=is_last)
     odd = frozenset(range(count)) - agreeing
     if odd and len(agreeing) < ENOUGH and not (is_last and len(agreeing) > len(odd)):
         return Judgement(is_over=count >= MOST_DRAWINGS)
+    return _blamed(odd, agreeing, apart)
+
+
+def _judge_between(
+    count: int, apart: Mapping[tuple[int, int], int], alike: AbstractSet[tuple[int, int]], *, is_last: bool
+) -> Judgement:
+    """Judge drawings that fall into no two groups, or into two that agree each."""
+    near = {place: {other for pair in alike if place in pair for other in pair} for place in range(count)}
+    if not any(near[one] != near[other] for one, other in alike):
+        return Judgement(is_over=True)  # group against group
+    if is_last or count < MOST_DRAWINGS:
+        return Judgement(is_over=is_last)
+    for size in range(count - 1, ENOUGH - 1, -1):
+        for agreeing in map(frozenset, combinations(range(count), size)):
+            odd = frozenset(place for place in range(count) if not near[place] & agreeing)
+            if odd and all(pair in alike for pair in combinations(sorted(agreeing), 2)):
+                return _blamed(odd, agreeing, apart)
+    return Judgement(is_over=True)
+
+
+def _blamed(odd: frozenset[int], agreeing: frozenset[int], apart: Mapping[tuple[int, int], int]) -> Judgement:
     far_off = frozenset(
         place
         for place in odd

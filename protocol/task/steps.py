@@ -146,7 +146,7 @@ def judge_steps(shown: Mapping[int, StepsShown], numerics: Mapping[int, str], *,
         for at, place in enumerate(opened_at):
             if at in judgement.agreeing:
                 names[place] = AGREED
-            elif judgement.agreeing:
+            elif at in judgement.slightly_off | judgement.far_off:
                 names[place] = ODD
     nearest = {place: min(ppm for pair, ppm in apart.items() if at in pair) for at, place in enumerate(opened_at)}
     return StepsJudgement(judgement.is_over, names, nearest)

@@ -467,7 +467,7 @@ async def test_expire__odd_picture_that_may_be_disputed__stays_as_long_as_its_re
         )
         await store.expire(later)
         kept = [await store.artifact(one.digest) for one in pictures]
-        assert kept == [pictures[0].data, None, None], "what shows something else, and of which the app agreed that jurors see it"
+        assert kept == [pictures[0].data, None, None], "what shows something else, and jurors may see"
         await store.forget(later)
         await store.expire(later)
         assert await store.artifact(pictures[0].digest) is None

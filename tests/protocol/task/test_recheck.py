@@ -67,6 +67,20 @@ def test_judge_drawings__third_is_like_both_of_two_that_differ__nobody_is_odd() 
     assert judged(3, _01=FAR) == Judgement(True)
 
 
+def test_judge_drawings__friends_picture_lies_between__more_are_asked_until_three_agree_without_it() -> None:
+    cheat, friend = 0, 2
+    for count in (3, 4):
+        far = {f"_{cheat}{other}": NEAR + 1 for other in range(count) if other not in (cheat, friend)}
+        assert judged(count, is_last=False, **far) == Judgement(False), "it ended here, and blamed nobody"
+    far = {f"_{cheat}{other}": NEAR + 1 for other in (1, 3, 4)}
+    assert judged(5, is_last=False, **far) == Judgement(True, frozenset({1, 3, 4}), frozenset({cheat}))
+
+
+def test_judge_drawings__between_two_pairs_that_differ__nobody_is_odd() -> None:
+    far = {f"_{one}{other}": FAR for one in (0, 1) for other in (2, 3)}
+    assert judged(5, is_last=False, **far) == Judgement(True)
+
+
 def test_judge_drawings__no_two_alike__go_on_up_to_a_limit() -> None:
     for count in range(2, MOST_DRAWINGS + 1):
         far = {f"_{one}{other}": FAR for one, other in combinations(range(count), 2)}
