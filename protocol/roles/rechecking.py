@@ -180,7 +180,7 @@ class Rechecking:
             self._end(recheck, "undecided")
             return
         price = price_of(recheck.specification, self._core.params)
-        if self._spending.since_yesterday(now) + price > policy.daily_limit:
+        if not self._spending.admits(now, price, policy.daily_limit):
             self._put_off(policy, recheck, "daily_limit")
         elif not self._others(recheck.specification.model, {drawing.miner for drawing in recheck.drawings}):
             self._put_off(policy, recheck, "nobody_else")

@@ -13,6 +13,8 @@ EARLIEST_MS: Final = DurationMs(60_000)
 LATEST_MS: Final = DurationMs(600_000)
 DAILY_LIMIT: Final = Wei(500 * CAI)
 """Some 240 pictures of 1024x1024 pixels in 20 steps at the price of all networks so far."""
+DEAR_PART: Final = 16
+"""An order is dear that costs more than one in so many of the daily limit."""
 PAUSE_MS: Final = DurationMs(7 * DAY_MS)
 """As long as what is thought of a miner takes to count half: a cheat earns less before it is caught (SPEC.md §12.8)."""
 
@@ -72,6 +74,18 @@ class Spending:
     def add(self, at: UnixMillis, price: Wei) -> None:
         """Count one order."""
         self._orders.append((at, price))
+
+    def admits(self, now: UnixMillis, price: Wei, limit: Wei) -> bool:
+        """Say whether one more order is within the limit of a day: half of it is for dear ones, half for the others.
+
+        So a task or two of the dearest kind, which a friend of a cheat may order, leave all others looked at, and many
+        cheap ones leave room for the dear. The first dear one of a day may take more than its half.
+        """
+        spent_in_all, dear = self.since_yesterday(now), limit // DEAR_PART
+        of_its_kind = sum(spent for _, spent in self._orders if (spent > dear) == (price > dear))
+        if of_its_kind and of_its_kind + price > limit // 2:
+            return False
+        return spent_in_all + price <= limit
 
     def since_yesterday(self, now: UnixMillis) -> Wei:
         """Give the sum (wei)."""

@@ -16,8 +16,8 @@ from protocol.roles.reputation import (
     SLIGHT,
     Reputation,
 )
-from protocol.roles.sampling import RecheckPolicy, Spending, recheck_lot
-from protocol.units import DAY_MS, StakingId, TaskId, UnixMillis, Wei
+from protocol.roles.sampling import DAILY_LIMIT, DEAR_PART, RecheckPolicy, Spending, recheck_lot
+from protocol.units import CAI, DAY_MS, StakingId, TaskId, UnixMillis, Wei
 
 MINER = StakingId(1)
 NOW = UnixMillis(1_700_000_000_000)
@@ -177,3 +177,35 @@ def test_since_yesterday__of_orders__forgets_those_of_a_day_ago() -> None:
     spending.add(UnixMillis(NOW + MINUTE), Wei(7))
     assert spending.since_yesterday(UnixMillis(NOW + DAY_MS - 1)) == 12
     assert spending.since_yesterday(UnixMillis(NOW + DAY_MS)) == 7
+
+
+@given(st.lists(st.tuples(st.integers(1, 1100), st.integers(0, DAY_MS // 8)), max_size=60))
+def test_spending__any_orders__stay_within_the_limit_and_leave_half_to_the_other_kind(
+    orders: list[tuple[int, int]],
+) -> None:
+    limit, now, spending, taken = Wei(1000), NOW, Spending(), list[tuple[int, int]]()
+    for price, pause in orders:
+        now = UnixMillis(now + pause)
+        if spending.admits(now, Wei(price), limit):
+            spending.add(now, Wei(price))
+            taken.append((now, price))
+        today = [(spent, spent > limit // DEAR_PART) for at, spent in taken if at > now - DAY_MS]
+        assert sum(spent for spent, _ in today) <= limit
+        for kind in (True, False):
+            of_it = [spent for spent, is_dear in today if is_dear is kind]
+            assert sum(of_it) <= limit // 2 or len(of_it) == 1
+
+
+def test_spending__dearest_task_of_all__leaves_room_for_the_others_and_is_looked_at_itself() -> None:
+    dearest, usual, spending = Wei(333 * CAI), Wei(2 * CAI), Spending()
+    assert spending.admits(NOW, dearest, DAILY_LIMIT)
+    spending.add(NOW, dearest)
+    assert not spending.admits(NOW, Wei(100 * CAI), DAILY_LIMIT), "two of them were all that a day had"
+    for _ in range(80):
+        assert spending.admits(NOW, usual, DAILY_LIMIT)
+        spending.add(NOW, usual)
+    many = Spending()
+    while many.admits(NOW, usual, DAILY_LIMIT):
+        many.add(NOW, usual)
+    assert many.since_yesterday(NOW) == 250 * CAI
+    assert many.admits(NOW, Wei(250 * CAI), DAILY_LIMIT), "many cheap ones leave room for a dear one"
