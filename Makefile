@@ -70,6 +70,7 @@ sim-claims: $(STAMP) ## Print the table of claims per task by size, load, latenc
 
 sim-cheats: $(STAMP) ## Print what each way to cheat with pictures is expected to bring, by formula and by simulation: 15 s
 	$(BIN)/python -m tests.sim.cheats $(if $(TRIALS),--trials $(TRIALS)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.sim.slashes
 
 sim-sweep: $(STAMP) ## Run SEEDS seeds (200) with all faults and as many with all cheats, from FIRST on; name those that fail
 	$(BIN)/python -m tests.sim.sweep $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST))
