@@ -2,13 +2,19 @@
 
 import subprocess
 import sys
+import zlib
+from contextlib import suppress
 from io import BytesIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from node.adapters.pictures import ChildComparer
-from node.adapters.pictures.child import apart
+from node.adapters.pictures.child import apart, sketched
+from protocol.errors import InvalidMessage
+from protocol.task.artifact import check_picture
 from protocol.task.distance import Raster, distance, sketch_of
 from protocol.task.recheck import UNREADABLE
 from tests.support.pictures import png, vp8l, webp
@@ -65,6 +71,46 @@ HALF = encoded(gradient(), "PNG")[: len(encoded(gradient(), "PNG")) // 2]
 def test_apart__file_that_shows_no_such_picture__is_further_than_any_two_pictures(data: bytes) -> None:
     assert apart(encoded(gradient(), "PNG"), data) == UNREADABLE
     assert apart(data, encoded(gradient(), "PNG")) == UNREADABLE
+
+
+WEBPS = [encoded(gradient(), "WEBP", quality=80), encoded(gradient(), "WEBP", lossless=True)]
+BESIDE = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"pHYs", b"sRGB")
+
+
+def with_chunks(chunks: list[tuple[bytes, bytes]], *, behind: bool) -> bytes:
+    """A good PNG with chunks before or behind its pixels."""
+    whole = encoded(gradient(), "PNG")
+    at = whole.index(b"IEND" if behind else b"IDAT") - 4
+    framed = b"".join(
+        len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big") for kind, body in chunks
+    )
+    return whole[:at] + framed + whole[at:]
+
+
+@given(
+    st.sampled_from(WEBPS), st.lists(st.tuples(st.integers(30, 10**6), st.integers(0, 255)), min_size=1, max_size=40)
+)
+def test_sketched__damaged_webp_that_a_coordinator_takes__is_a_picture_or_none_and_no_fault(
+    whole: bytes, changes: list[tuple[int, int]]
+) -> None:
+    data = bytearray(whole)
+    for place, value in changes:
+        data[30 + place % (len(data) - 30)] = value
+    with suppress(InvalidMessage):
+        check_picture(bytes(data), "image/webp", 64, 48)
+        sketched(bytes(data))  # a fault would end every recheck of its miner without a word against it
+
+
+BODIES = st.sampled_from([b"", b"key\0\0" + zlib.compress(bytes(2 * 10**6)), b"key\0\1\0\0\0" + zlib.compress(b"x")])
+
+
+@given(st.lists(st.tuples(st.sampled_from(BESIDE), BODIES | st.binary(max_size=40)), max_size=4), st.booleans())
+def test_sketched__png_with_anything_beside_it_that_a_coordinator_takes__is_a_picture_or_none_and_no_fault(
+    chunks: list[tuple[bytes, bytes]], behind: bool
+) -> None:
+    data = with_chunks(chunks, behind=behind)
+    check_picture(data, "image/png", 64, 48)
+    sketched(data)
 
 
 async def test_comparer__two_files__has_a_child_say_it() -> None:
