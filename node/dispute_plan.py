@@ -3,7 +3,15 @@
 from typing import Final
 
 from node.amounts import format_cai
-from node.dispute_view import APPEAL_BOND, DISPUTE_BOND, JURORS, find_dispute, open_dispute_of
+from node.dispute_view import (
+    APPEAL_BOND,
+    BOUNTY,
+    DISPUTE_BOND,
+    JURORS,
+    QUORUM_SLASH,
+    find_dispute,
+    open_dispute_of,
+)
 from node.moments import moment
 from node.stakes import NodeStake, all_nodes, find_node
 from node.wallet import Plan, Step, Wallet, Watched
@@ -13,6 +21,8 @@ from protocol.justice.bundle import Bundle, bundle_digest, check_bundle, check_s
 from protocol.justice.dispute import Status
 from protocol.units import Digest, Role
 
+BPS: Final = 10_000
+"""Slash and bounty are parts of this."""
 SHOWN_NOTE: Final = "prompt and picture are shown to the jurors, who run other miners"
 SERVES_NOTE: Final = "keep the node running: who gets no evidence in time answers that the picture is right"
 
@@ -40,8 +50,8 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
     opened = await open_dispute_of(wallet, accused.id)
     if opened is not None:
         raise ConfigError(f"FILE: dispute {opened.number} is open against node {accused.id}: wait until it has ended")
-    bond, seats = await wallet.read(
-        wallet.call("Parameters", "value", DISPUTE_BOND), wallet.call("Parameters", "value", JURORS)
+    bond, seats, slash, bounty = await wallet.read(
+        *(wallet.call("Parameters", "value", one) for one in (DISPUTE_BOND, JURORS, QUORUM_SLASH, BOUNTY))
     )
     digest = bytes(bundle_digest(bundle.data()))
     step = Step(f"report node {accused.id}", wallet.call("Disputes", "report", accused.id, reporter.id, digest))
@@ -56,6 +66,7 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
     notes = [
         f"bond {format_cai(bond)}: half of it pays the {seats} jurors if they judge; the rest is back, with a bounty, "
         "if two thirds find the picture wrong, back without if they do not agree, and burns if they find it right",
+        _gain(accused.effective_wei * slash * bounty // BPS**2, bond // 2),
         SHOWN_NOTE,
         SERVES_NOTE,
     ]
@@ -98,6 +109,13 @@ async def appeal(wallet: Wallet, number: int) -> Plan:
     )
     title = f"appeal in dispute {number} to {seats} jurors"
     return Plan(title, (*await wallet.approval("Disputes", bond), step), watched, (note,))
+
+
+def _gain(bounty: int, fees: int) -> str:
+    """Say what an upheld report leaves whoever makes it (wei): jurors are paid of the bond also when he is right."""
+    told = f"the bounty for what is on the node now is {format_cai(bounty)}, and jurors cost up to {format_cai(fees)}"
+    lost = f": even a report that is upheld costs you {format_cai(fees - bounty)}" if bounty < fees else ""
+    return told + lost
 
 
 def _require_reporter(wallet: Wallet, reporter: NodeStake, accused: NodeStake) -> None:

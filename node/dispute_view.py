@@ -12,6 +12,8 @@ from protocol.crypto.keys import keccak256
 from protocol.errors import ConfigError, Unavailable
 from protocol.justice.dispute import Seat, Status, Verdict
 
+QUORUM_SLASH: Final = 4
+BOUNTY: Final = 5
 DISPUTE_BOND: Final = 7
 JURORS: Final = 8
 APPEAL_BOND: Final = 9
