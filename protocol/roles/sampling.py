@@ -70,6 +70,8 @@ class Spending:
     def __init__(self) -> None:
         """Start with nothing."""
         self._orders: list[tuple[UnixMillis, Wei]] = []
+        self._asked: dict[bool, int] = {}
+        """When a dear order was asked for last, and when another."""
 
     def add(self, at: UnixMillis, price: Wei) -> None:
         """Count one order."""
@@ -79,11 +81,16 @@ class Spending:
         """Say whether one more order is within the limit of a day: half of it is for dear ones, half for the others.
 
         So a task or two of the dearest kind, which a friend of a cheat may order, leave all others looked at, and many
-        cheap ones leave room for the dear. The first dear one of a day may take more than its half.
+        cheap ones leave room for the dear. The first one of its kind may take more than its half, and all may while
+        nobody has asked for the other kind for a day.
         """
         spent_in_all, dear = self.since_yesterday(now), limit // DEAR_PART
-        of_its_kind = sum(spent for _, spent in self._orders if (spent > dear) == (price > dear))
-        if of_its_kind and of_its_kind + price > limit // 2:
+        is_dear = price > dear
+        self._asked[is_dear] = now
+        others = [at for at, spent in self._orders if (spent > dear) != is_dear]
+        is_shared = bool(others) or self._asked.get(not is_dear, now - DAY_MS) > now - DAY_MS
+        of_its_kind = sum(spent for _, spent in self._orders if (spent > dear) == is_dear)
+        if is_shared and of_its_kind and of_its_kind + price > limit // 2:
             return False
         return spent_in_all + price <= limit
 

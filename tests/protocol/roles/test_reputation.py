@@ -179,32 +179,43 @@ def test_since_yesterday__of_orders__forgets_those_of_a_day_ago() -> None:
     assert spending.since_yesterday(UnixMillis(NOW + DAY_MS)) == 7
 
 
-@given(st.lists(st.tuples(st.integers(1, 1100), st.integers(0, DAY_MS // 8)), max_size=60))
+@given(st.lists(st.tuples(st.integers(1, 1100), st.integers(0, DAY_MS // 200)), max_size=60))
 def test_spending__any_orders__stay_within_the_limit_and_leave_half_to_the_other_kind(
     orders: list[tuple[int, int]],
 ) -> None:
-    limit, now, spending, taken = Wei(1000), NOW, Spending(), list[tuple[int, int]]()
-    for price, pause in orders:
+    limit, now, spending, taken = Wei(1000), NOW, Spending(), list[int]()
+    for price, pause in [(1, 0), (limit // DEAR_PART + 1, 0), *orders]:
         now = UnixMillis(now + pause)
         if spending.admits(now, Wei(price), limit):
             spending.add(now, Wei(price))
-            taken.append((now, price))
-        today = [(spent, spent > limit // DEAR_PART) for at, spent in taken if at > now - DAY_MS]
-        assert sum(spent for spent, _ in today) <= limit
-        for kind in (True, False):
-            of_it = [spent for spent, is_dear in today if is_dear is kind]
-            assert sum(of_it) <= limit // 2 or len(of_it) == 1
+            taken.append(price)
+        assert sum(taken) <= limit
+        for is_dear in (True, False):
+            of_it = [spent for spent in taken if (spent > limit // DEAR_PART) is is_dear]
+            assert sum(of_it) <= limit // 2
+
+
+def test_spending__nobody_asks_for_the_other_kind__has_the_whole_limit_until_somebody_does() -> None:
+    limit, dear, spending = Wei(1000), Wei(100), Spending()
+    for _ in range(8):
+        assert spending.admits(NOW, dear, limit)
+        spending.add(NOW, dear)
+    assert spending.admits(NOW, Wei(1), limit)
+    assert not spending.admits(NOW, dear, limit), "the rest is for others now"
+    assert spending.admits(UnixMillis(NOW + DAY_MS), dear, limit)
 
 
 def test_spending__dearest_task_of_all__leaves_room_for_the_others_and_is_looked_at_itself() -> None:
     dearest, usual, spending = Wei(333 * CAI), Wei(2 * CAI), Spending()
     assert spending.admits(NOW, dearest, DAILY_LIMIT)
     spending.add(NOW, dearest)
+    assert spending.admits(NOW, usual, DAILY_LIMIT)
     assert not spending.admits(NOW, Wei(100 * CAI), DAILY_LIMIT), "two of them were all that a day had"
     for _ in range(80):
         assert spending.admits(NOW, usual, DAILY_LIMIT)
         spending.add(NOW, usual)
     many = Spending()
+    assert many.admits(NOW, Wei(250 * CAI), DAILY_LIMIT)
     while many.admits(NOW, usual, DAILY_LIMIT):
         many.add(NOW, usual)
     assert many.since_yesterday(NOW) == 250 * CAI
