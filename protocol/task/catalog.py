@@ -21,7 +21,15 @@ from protocol.task.model import Style as Style
 from protocol.task.model import StyleSource as StyleSource
 from protocol.task.refusals import SEED_LIMIT as SEED_LIMIT
 from protocol.task.refusals import Impossible as Impossible
-from protocol.task.refusals import refuse_image_numbers, refuse_kind, refuse_numbers, refuse_output, refuse_text
+from protocol.task.refusals import (
+    refuse_fine,
+    refuse_image_numbers,
+    refuse_kind,
+    refuse_numbers,
+    refuse_output,
+    refuse_text,
+    rounded_guidance,
+)
 from protocol.task.schedulers import class_name
 from protocol.units import Digest
 from protocol.wire.fields import ANY_NUMERICS, Frozen, ModelName
@@ -77,7 +85,14 @@ class Catalog(Frozen):
         return self.models.get(self.aliases.get(name, name))
 
     def refusal(self, specification: TaskSpecification) -> Impossible | None:
-        """Say why no miner can do this, or None. ``model`` must be a catalog name: aliases end at the gateway.
+        """Say why no miner does this, or None. ``model`` must be a catalog name: aliases end at the gateway.
+
+        Spec: SPEC.md §7.5 (guidance_too_fine, and those of ``impossible``)
+        """
+        return self.impossible(specification) or refuse_fine(specification.guidance)
+
+    def impossible(self, specification: TaskSpecification) -> Impossible | None:
+        """Say why no engine can draw this, whoever asks for it, or None.
 
         Spec: SPEC.md §7.5 (unknown_model, model_not_pinned, work_not_offered, scheduler_not_offered,
         numerics_not_offered, size_not_offered, too_many_steps, guidance_too_high, strength_missing, strength_too_low)
@@ -132,7 +147,7 @@ class Catalog(Frozen):
             strength = entry.default_strength
         chosen = size or entry.default_size
         chosen_steps = entry.default_steps if steps is None else steps
-        chosen_guidance = entry.default_guidance if guidance is None else float(guidance)
+        chosen_guidance = rounded_guidance(entry.default_guidance if guidance is None else float(guidance))
         named = class_name(scheduler or "")
         wrong = (
             (refuse_text(prompt, negative_prompt) if sealed is None else None)

@@ -12,6 +12,16 @@ SEED_LIMIT: Final = 2**63
 """Seeds are 0 ≤ seed < this, the range of a torch generator without its sign."""
 
 
+GUIDANCE_DIGITS: Final = 2
+"""Of guidance behind the point. At some values a picture goes over into another one, within a millionth, and there the
+order of additions decides which: whoever may choose the last digit has honest miners draw two pictures of one task."""
+
+
+def rounded_guidance(guidance: float) -> float:
+    """Give the nearest guidance that may be ordered."""
+    return round(guidance, GUIDANCE_DIGITS)
+
+
 @dataclass(frozen=True, slots=True)
 class Impossible:
     """A task that no miner can do: ``code`` is stable, ``detail`` says what would be possible."""
@@ -58,6 +68,13 @@ def refuse_numbers(model: CatalogModel, size: tuple[int, int], steps: int, guida
         code = "guidance_too_high" if guidance > model.max_guidance else "guidance_out_of_range"
         return Impossible(code, f"{model.name} takes a guidance of at most {model.max_guidance:g}, not {guidance:g}")
     return None
+
+
+def refuse_fine(guidance: float) -> Impossible | None:
+    """Check that guidance is told no finer than it may be ordered."""
+    if guidance == rounded_guidance(guidance):
+        return None
+    return Impossible("guidance_too_fine", f"guidance is told in hundredths, not {guidance!r}")
 
 
 def refuse_image_numbers(work: Work, steps: int, strength: float | None) -> Impossible | None:

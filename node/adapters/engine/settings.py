@@ -171,5 +171,5 @@ def job_refusal(job: StartJob, served: Mapping[str, CatalogModel], catalog: Cata
     """Give the reason for which a job must not reach a device, or None."""
     if job.specification.model not in served:
         return "unknown_model"
-    impossible = catalog.refusal(job.specification)
+    impossible = catalog.impossible(job.specification)
     return None if impossible is None else impossible.code

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[3]
 OTHER_PLACES = {
     "method_not_allowed",
     "numerics_not_offered",
+    "guidance_too_fine",
     "strength_missing",
     "chain_unavailable",
     "sealed_not_taken",

@@ -48,6 +48,7 @@ def test_refusal__within_the_limits__is_none(changes):
         ({"model": "dall-e-3"}, "unknown_model", "there is no model 'dall-e-3'; there are: tiny"),
         ({"height": 256}, "size_not_offered", "tiny does not draw 128x256; it offers 128x128, 256x128"),
         ({"steps": 51}, "too_many_steps", "tiny takes at most 50 steps, not 51"),
+        ({"guidance": 4.69289}, "guidance_too_fine", "guidance is told in hundredths, not 4.69289"),
         ({"guidance": 15.5}, "guidance_too_high", "tiny takes a guidance of at most 15, not 15.5"),
     ],
 )
@@ -74,6 +75,14 @@ def test_complete__prompt_alone__takes_the_models_defaults():
 def test_complete__alias__becomes_the_models_name():
     completed = CATALOG.complete("a cat", seed=1, model="dall-e-3", size=(256, 128), steps=7, guidance=2)
     assert completed == make_specification(width=256, steps=7, guidance=2.0)
+
+
+def test_complete__guidance_to_the_last_digit__is_told_in_hundredths_as_every_miner_takes_it():
+    completed = CATALOG.complete("a cat", seed=1, guidance=4.69289043545723)
+    assert completed == make_specification(guidance=4.69)
+    assert CATALOG.refusal(completed) is None
+    fine = make_specification(guidance=4.69289043545723)
+    assert CATALOG.impossible(fine) is None, "an engine draws it; nobody orders it"
 
 
 def test_complete__zero_guidance__is_kept():
