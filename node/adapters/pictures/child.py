@@ -50,6 +50,7 @@ def main() -> None:
     """Read, compare, print."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a decoder that breaks leaves no picture behind on the disk
     os.nice(NICE)
     given = sys.stdin.buffer.read()
     end = 4 + int.from_bytes(given[:4], "big")

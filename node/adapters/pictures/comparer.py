@@ -29,17 +29,20 @@ class ChildComparer:
     async def apart(self, one: bytes, other: bytes) -> int | None:
         """Give the distance of two files (parts per million), ``UNREADABLE`` where one shows no picture.
 
-        None where the child could not say: it ran out of time or memory, or has no decoder.
+        None where the child could not say: it ran out of time or memory, could not begin, or has no decoder.
         """
-        with trio.move_on_after(self._time_limit_s):
-            done = await trio.run_process(
-                [sys.executable, "-P", "-m", CHILD_MODULE],
-                stdin=len(one).to_bytes(4, "big") + one + other,
-                capture_stdout=True,
-                stderr=DEVNULL,
-                check=False,
-                env=child_environment(1, os.environ),
-            )
-            said = done.stdout.strip()
-            return int(said) if done.returncode == 0 and said.isdigit() else None
+        try:
+            with trio.move_on_after(self._time_limit_s):
+                done = await trio.run_process(
+                    [sys.executable, "-P", "-m", CHILD_MODULE],
+                    stdin=len(one).to_bytes(4, "big") + one + other,
+                    capture_stdout=True,
+                    stderr=DEVNULL,
+                    check=False,
+                    env=child_environment(1, os.environ),
+                )
+                said = done.stdout.strip()
+                return int(said) if done.returncode == 0 and said.isdigit() else None
+        except OSError:  # this machine has no process or memory to spare now
+            pass
         return None

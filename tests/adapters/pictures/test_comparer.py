@@ -120,6 +120,11 @@ async def test_comparer__two_files__has_a_child_say_it() -> None:
     assert await comparer.apart(picture, b"no picture") == UNREADABLE
 
 
+async def test_comparer__machine_starts_no_process__says_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert await ChildComparer().apart(png(64, 64), png(64, 64, 1)) is None
+
+
 async def test_comparer__child_takes_too_long__says_that_it_does_not_know() -> None:
     assert await ChildComparer(time_limit_s=0.001).apart(png(64, 64), png(64, 64, 1)) is None
 
