@@ -65,6 +65,9 @@ def prepare(device: str, threads: int) -> str:
     torch.set_grad_enabled(False)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped upstream
     diffusers_logging.disable_progress_bar()
+    # Their warnings quote prompts, as that of what a text encoder leaves out, and the node's log has what a child says.
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # as above
+    diffusers_logging.set_verbosity_error()
     chosen = chosen_device(device)
     torch.empty(1, device=chosen)  # fails here, with torch's own text, where there is no such device
     return chosen

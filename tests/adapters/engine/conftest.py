@@ -97,11 +97,12 @@ class Notes:
 class SharedChild:
     """The real child process, driven over its real pipes."""
 
-    def __init__(self, threads=1, **environment):
+    def __init__(self, threads=1, errors=None, **environment):
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "node.adapters.engine.child", "--device", "cpu", "--threads", str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=errors,
             env=child_environment(threads, os.environ) | environment,
         )
         self._frames = FrameReader(MAX_REPORT_BYTES)
@@ -184,6 +185,12 @@ class SharedChild:
 
 
 @pytest.fixture(scope="session")
+def log_of_child(tmp_path_factory):
+    """What the shared children say on standard error, which is their node's log."""
+    return tmp_path_factory.mktemp("child") / "log"
+
+
+@pytest.fixture(scope="session")
 def children():
     """The children that files share, one after the other: the last is still there, unless a test had it end."""
     kept = []
@@ -193,10 +200,11 @@ def children():
 
 
 @pytest.fixture(scope="module")
-def child(children):
+def child(children, log_of_child):
     """One child for many files, since a start costs seconds; each begins with the embedded model loaded anew."""
     if not children or children[-1].process.poll() is not None:
-        children.append(SharedChild())
+        with log_of_child.open("ab") as log:
+            children.append(SharedChild(errors=log))
         assert isinstance(children[-1].receive(limit_s=90), Started)
     shared = children[-1]
     loaded = shared.load(MODEL_FOLDER, load_catalog().models["pocket-emoji"].digest)

@@ -76,6 +76,13 @@ def test_run__longer_prompt_than_the_model_reads__says_how_much_and_the_rest_cha
     assert (np.asarray(pictures[0]) == np.asarray(pictures[1])).all()
 
 
+def test_run__longer_prompt_than_the_model_reads__stands_in_no_log(child, log_of_child):
+    secret = "zanzibar"
+    assert drawn(child, f"{'red heart ' * 40} {secret}", steps=1)
+    assert log_of_child.exists()
+    assert secret not in log_of_child.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("prompt", "strongest"), [("red heart", 0), ("green apple", 1), ("blue circle", 2)])
 def test_run__prompt_with_a_colour__the_subject_has_that_colour(child, prompt, strongest):
     colour = average_colour_of_the_subject(drawn(child, prompt))
