@@ -93,6 +93,8 @@ class StakingChain:
         self._own = own
         self._settlement: SettlementReader | None = None
         self._disputes: DisputeReader | None = None
+        self._told_of_disputes = False
+        """Whether it was said that the contract knows of none."""
         self._store = store
         self._gas_key = gas_key
         self._outcomes = Outcomes(store, journal)
@@ -254,6 +256,9 @@ class StakingChain:
         if self._own is not None and self._disputes is not None:
             own = follower.history.table_at(head.number).by_address.get(self._own)
             await self._disputes.step(own, confirmed, sink, follower.block(confirmed))
+            if self._disputes.is_unknown and not self._told_of_disputes:
+                self._told_of_disputes = True
+                self._journal.note(NoteName.DISPUTE_WAITS, reason="no_disputes_here")
 
     async def signing_ids(self, keys: tuple[Address, ...]) -> tuple[StakingId | None, ...]:
         """Say for which nodes signatures of these keys count now; see ``node.dispute_ports.DisputeChain``."""

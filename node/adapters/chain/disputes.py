@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, final
 
 from contracts.bindings import ContractName, load
-from node.adapters.chain.abi import call_data, returned
+from node.adapters.chain.abi import call_data, is_revert, returned
 from node.adapters.chain.answers import COUNT_BITS, CallRefused, Json, octets, quantity
 from node.adapters.chain.gas_view import ask
 from node.adapters.chain.rpc import JsonRpc
@@ -39,6 +39,8 @@ class DisputeReader:
         self._rpc = rpc
         self._staking = "0x" + staking.hex()
         self._address: str | None = None
+        self.is_unknown = False
+        """Whether the Staking contract is one that knows of no disputes."""
         self._read_block = -1
         self._count = 0
         self._open: set[int] = set()
@@ -141,9 +143,15 @@ class DisputeReader:
     # Reading
 
     async def _is_there(self) -> bool:
-        """Find the contract; False while the network has none."""
+        """Find the contract; False while the network has none, or its Staking contract knows of none."""
         if self._address is None:
-            ((address,),) = await self._read("Staking", [("disputes", ())], "latest")
+            try:
+                ((address,),) = await self._read("Staking", [("disputes", ())], "latest")
+            except CallRefused as refusal:
+                if not is_revert(refusal):
+                    raise
+                self.is_unknown = True  # asked again with the next block: a chain node may have made it up
+                return False
             if address == _NOBODY:
                 return False
             self._address = address

@@ -127,6 +127,17 @@ async def test_step__behind_the_head__tells_of_that_block_alone(court: Court, rp
     assert len(await late.step(behind=3) or ()) == 1
 
 
+async def test_step__staking_contract_of_before_there_were_disputes__knows_none_and_is_no_outage(
+    court: Court, rpc: JsonRpc
+) -> None:
+    court.report()
+    old = Follower(rpc, court, REPORTER)
+    old.reader = DisputeReader(rpc, raw(court.world.cai.address))  # any contract that does not have the function
+    assert await old.step() is None
+    assert old.reader.is_unknown
+    assert await old.reader.shown_to(1, StakingId(REPORTER), StakingId(FIRST_JUROR)) is None
+
+
 async def test_step__many_disputes_of_others__are_looked_at_in_turn(court: Court, rpc: JsonRpc) -> None:
     assert IN_TURN >= 1
     first, second = court.report(), court.report(accused=FIRST_JUROR)
