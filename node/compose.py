@@ -283,7 +283,7 @@ async def run_with(
         await driver.remember()
         await nursery.start(ports.transport.run, driver, driver)
         await nursery.start(driver.run)
-        nursery.start_soon(keep_tidy, ports.store, ports.clock, journal)
+        nursery.start_soon(keep_tidy, ports.store, ports.clock, journal, settings.data)
         doorkeeper = None
         if ports.engine is not None and isinstance(core, MinerCore):
             doorkeeper = await build_doorkeeper(core, ports.engine, settings, ports)

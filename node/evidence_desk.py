@@ -11,7 +11,7 @@ from typing import Final, final
 
 import trio
 
-from node.dispute_files import forget_bundles, kept_bundle
+from node.dispute_files import kept_bundle
 from node.dispute_ports import DisputePorts
 from node.ports import Clock, EventSink, Journal, Ports
 from protocol.effects import FetchBundle
@@ -29,6 +29,8 @@ MOST_SHOWN: Final = 8
 """How often one bundle is shown to one juror: it may be started again, or lose what it fetched."""
 REMEMBERED: Final = 4096
 """Of whom it is remembered how often."""
+MOST_FETCHED: Final = 4
+"""Bundles that are kept until a chain node answers: 100 MB of the largest."""
 ASKED_PER_MINUTE: Final = 30
 """Questions of one peer in a minute that reach a chain node: whoever waits to be drawn asks every few seconds."""
 
@@ -48,6 +50,8 @@ class EvidenceDesk:
         self._shown: OrderedDict[tuple[Digest, PeerId], int] = OrderedDict()
         self._asked: OrderedDict[PeerId, tuple[int, int]] = OrderedDict()
         """In which minute each peer asked last, and how often in it."""
+        self._fetched: OrderedDict[Digest, bytes] = OrderedDict()
+        """What reporters showed and no chain node would say of who signed it: they show it some times only."""
 
     # The reporter's side
 
@@ -92,10 +96,19 @@ class EvidenceDesk:
     async def fetch(self, effect: FetchBundle, sink: EventSink) -> None:
         """Fetch evidence and find out whose keys signed it; posts one ``BundleFetched``."""
         try:
-            data = await self._transport.fetch_bundle(effect.peer, effect.dispute, effect.evidence)
-            await sink.post(await self._with_signers(effect, data))
+            data = self._fetched.pop(effect.evidence, None)
+            if data is None:
+                data = await self._transport.fetch_bundle(effect.peer, effect.dispute, effect.evidence)
         except Unavailable as error:
             await sink.post(BundleFetched(effect.dispute, effect.round, None, str(error)[:100]))
+            return
+        try:
+            await sink.post(await self._with_signers(effect, data))
+        except Unavailable:
+            self._fetched[effect.evidence] = data
+            while len(self._fetched) > MOST_FETCHED:
+                self._fetched.popitem(last=False)
+            await sink.post(BundleFetched(effect.dispute, effect.round, None, "chain_unavailable", is_ours=True))
 
     async def _with_signers(self, effect: FetchBundle, data: bytes) -> BundleFetched:
         """Say who signed what was fetched; what is no bundle is nobody's.
@@ -117,10 +130,9 @@ async def fetch_nothing(effect: FetchBundle, sink: EventSink) -> None:
 
 
 def open_evidence_desk(core: Core, ports: Ports, data: Path) -> Fetch:
-    """Let jurors ask, and delete bundles that no dispute can be about any more; gives what fetches for a juror."""
+    """Let jurors ask; gives what fetches for a juror."""
     if ports.disputes is None:
         return fetch_nothing
     desk = EvidenceDesk(core, ports.disputes, ports.clock, ports.journal, data)
     ports.disputes.transport.serve_bundles(desk)
-    forget_bundles(data, ports.clock.now())
     return desk.fetch

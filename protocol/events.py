@@ -303,6 +303,8 @@ class BundleFetched:
     signed_by: tuple[StakingId | None, ...] = ()
     """Whose keys signed result, capability and award, by the staking contract, also keys that were changed lately; None
     for nobody's."""
+    is_ours: bool = False
+    """Whether there is nothing for a reason of our own: the reporter showed it, and no chain node says who signed."""
 
 
 Event = (

@@ -6,7 +6,7 @@ import pytest
 
 from node.dispute_files import KEPT_MS, keep_bundle, kept_bundle
 from node.dispute_ports import BundleFace, DisputePorts
-from node.evidence_desk import ASKED_PER_MINUTE, MOST_SHOWN, EvidenceDesk
+from node.evidence_desk import ASKED_PER_MINUTE, MOST_FETCHED, MOST_SHOWN, EvidenceDesk
 from protocol.crypto.keys import NodeKey
 from protocol.effects import FetchBundle
 from protocol.errors import Unavailable
@@ -21,6 +21,7 @@ from tests.support.clock import HandClock
 from tests.support.disputed import KEYS, SIGNERS, disputed
 from tests.support.journal import RecordingJournal
 from tests.support.networks import ALICE, BOB, CAROL, DAVE
+from tests.support.pictures import png
 
 DISPUTE = 7
 BUNDLE = disputed()
@@ -35,12 +36,14 @@ class World:
         self.jurors = {ALICE_ID: NAMED}
         self.is_away = False
         self.shown: bytes | None = DATA
+        self.fetches = 0
         self.asked: list[StakingId] = []
 
     def serve_bundles(self, face: BundleFace) -> None:
         """Nobody asks here but the test."""
 
     async def fetch_bundle(self, peer: PeerId, dispute: int, evidence: Digest) -> bytes:
+        self.fetches += 1
         if self.shown is None:
             raise Unavailable("not_shown")
         return self.shown
@@ -159,6 +162,35 @@ async def test_fetch__reporter_or_chain_away__is_told_without_evidence(away: str
     event = await fetched(desk)
     assert event.data is None
     assert event.reason != ""
+
+
+async def test_fetch__chain_away_while_the_reporter_shows__keeps_it_and_asks_the_reporter_once(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.world.is_away = True
+    for _ in range(MOST_SHOWN + 1):
+        event = await fetched(desk)
+        assert (event.data, event.reason, event.is_ours) == (None, "chain_unavailable", True)
+    desk.world.is_away = False
+    event = await fetched(desk)
+    assert (event.data, event.signed_by, event.is_ours) == (DATA, SIGNERS, False)
+    assert desk.world.fetches == 1, "it is shown some times only"
+    await fetched(desk)
+    assert desk.world.fetches == 2, "nothing is kept of what was examined"
+
+
+async def test_fetch__chain_away_for_many_disputes__keeps_a_few_of_them(tmp_path: Path) -> None:
+    desk, sink = Desk(tmp_path), Sink()
+    desk.world.is_away = True
+    for number in range(MOST_FETCHED + 3):
+        desk.world.shown = disputed(picture=png(128, 128, number)).data()
+        await desk.desk.fetch(FetchBundle(DISPUTE, 0, bundle_digest(desk.world.shown), CAROL.peer_id), sink)
+    assert len(desk.desk._fetched) == MOST_FETCHED
+
+
+async def test_fetch__reporter_away__is_no_fault_of_ours(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.world.shown = None
+    assert not (await fetched(desk)).is_ours
 
 
 def test_kept_bundle__long_ago_or_never__is_not_there(tmp_path: Path) -> None:

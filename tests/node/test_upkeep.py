@@ -1,14 +1,18 @@
 """Forgetting in time: what is old goes, what is young stays, and what somebody still waits for stays too."""
 
+from pathlib import Path
+
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from node.adapters.memory.store import MemoryStore
+from node.dispute_files import KEPT_MS, keep_bundle
 from node.upkeep import HISTORY_KEPT_MS, PAUSE_S, PICTURES_KEPT_MS, keep_tidy
 from protocol.errors import DiskFull
 from protocol.notes import NoteName
 from protocol.units import DAY_MS, UnixMillis
 from tests.support.clock import HandClock
+from tests.support.disputed import disputed
 from tests.support.journal import RecordingJournal
 from tests.support.records import NOW, accepted, committed, done, failed, picture, task_id
 
@@ -93,6 +97,21 @@ async def test_keep_tidy__disk_full__says_so_and_goes_on(autojump_clock: MockClo
         nursery.cancel_scope.cancel()
     assert store.rounds == 2
     assert [noted.fields for noted in journal.of(NoteName.STORE_FULL)] == [{"reason": "the disk is full"}]
+
+
+async def test_keep_tidy__evidence_older_than_any_dispute__goes_while_the_node_runs(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    path = keep_bundle(tmp_path, disputed())
+    clock = HandClock(UnixMillis(int(path.stat().st_mtime * 1000)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_tidy, MemoryStore(), clock, RecordingJournal(), tmp_path)
+        await wait_all_tasks_blocked()
+        assert path.exists()
+        clock.advance(KEPT_MS + 1000)
+        await trio.sleep(PAUSE_S + 1)
+        assert not path.exists()
+        nursery.cancel_scope.cancel()
 
 
 async def test_keep_tidy__time_passes__goes_round_again(autojump_clock: MockClock) -> None:
