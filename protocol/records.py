@@ -331,6 +331,8 @@ class VerdictKept:
     reason: str
     """Why: a stable name."""
     signed_at: UnixMillis
+    juror: StakingId
+    """As whom it was signed: a seat is a node's, whatever its key is by now. 0 in what was kept before this was."""
 
 
 Record = (

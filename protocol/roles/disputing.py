@@ -26,6 +26,9 @@ ACCUSED_TURN: Final = 4
 JUROR_TURN: Final = 8
 """Blocks for which jurors leave it to both; each one up to 14 more, so that they do not all pay for the same."""
 JUROR_TURNS: Final = 8
+VOTES_PART: Final = 4
+"""One in so many of a day's calls is kept for what this node alone can say, its verdicts: else who has it drawn, closed
+and accused often enough on one day keeps its word out of the dispute that matters."""
 FIRST_PAUSE: Final = 4
 """Blocks after a call that came to nothing before it is tried again; doubled each time, up to ``LAST_PAUSE``."""
 LAST_PAUSE: Final = 1024
@@ -141,8 +144,9 @@ class Disputing:
         is_open = seen.status is Status.VOTING and event.at_s < seen.deadline_s
         if verdict is not None and seen.seat is Seat.DRAWN and is_open and verdict.evidence == seen.evidence:
             own = self._core.own_row()
-            if own is not None:  # the chain may know our key before a table that holds does
-                call = vote_call(self.statement(own.id, verdict), verdict.signature)
+            juror = verdict.juror or (own.id if own is not None else None)
+            if juror is not None:  # else the chain knows our key before a table that holds does
+                call = vote_call(self.statement(juror, verdict), verdict.signature)
                 self._ask(f"{KEY}{seen.number}/{seen.round}/vote", call, seen, event, turn=0)
             return
         step = due_step(seen, event.block, event.at_s)
@@ -150,9 +154,9 @@ class Disputing:
             self._ask(state_name(seen, step), step_call(seen, step), seen, event, turn=self._turn(seen, step))
 
     @staticmethod
-    def statement(own: StakingId, verdict: VerdictKept) -> VerdictStatement:
+    def statement(juror: StakingId, verdict: VerdictKept) -> VerdictStatement:
         """Give what was signed."""
-        return VerdictStatement(dispute=verdict.dispute, round=verdict.round, juror=own, verdict=verdict.verdict)
+        return VerdictStatement(dispute=verdict.dispute, round=verdict.round, juror=juror, verdict=verdict.verdict)
 
     def _turn(self, seen: DisputeSeen, step: Step) -> int:
         """Say for how many blocks this node leaves a step to others."""
@@ -174,7 +178,7 @@ class Disputing:
             self._wait("not_sent_by_this_node", seen.number)
         elif event.gas_price > self.policy.gas_price:
             self._wait("gas_price", seen.number)
-        elif not self._may_call():
+        elif not self._may_call(is_vote=call.function == Step.VOTE.label):
             self._wait("enough_for_today", seen.number)
         else:
             asked.is_pending = True
@@ -182,10 +186,12 @@ class Disputing:
             self._core.submit(f"{name}/{asked.tries}", call)
             self._core.note(NoteName.DISPUTE_CALLED, dispute=seen.number, round=seen.round, reason=call.function)
 
-    def _may_call(self) -> bool:
+    def _may_call(self, *, is_vote: bool) -> bool:
+        """Say whether one more call is within the day's limit, of which others can draw and close, but not vote."""
         since = self._core.now - DAY_MS
         self._calls = [at for at in self._calls if at > since]
-        return len(self._calls) < self.policy.per_day
+        most = self.policy.per_day if is_vote else self.policy.per_day - self.policy.per_day // VOTES_PART
+        return len(self._calls) < most
 
     def _wait(self, reason: str, dispute: int) -> None:
         """Say now and then why nothing is done."""

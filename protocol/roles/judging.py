@@ -12,12 +12,13 @@ disk before it leaves, and nothing else is ever signed there. Spec: SPEC.md §12
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Final, final
 
 from protocol.effects import CancelJob, ComparePictures, FetchBundle, FindProviders, Persist, StartJob
 from protocol.errors import InvalidMessage
 from protocol.events import BundleFetched, DisputesSeen, JobFailed, JobFinished, ModelState, PicturesCompared
-from protocol.justice.bundle import Bundle, check_bundle, check_signers, read_bundle
+from protocol.justice.bundle import Bundle, bundle_digest, check_bundle, check_signers, read_bundle
 from protocol.justice.dispute import DisputeSeen, Seat, Status, Verdict, verdict_of
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored, VerdictKept
@@ -111,7 +112,7 @@ class Judging:
 
     def _look(self) -> None:
         """Do what time brings about in each case, and be told of the next moment."""
-        for case in list(self._cases.values()):
+        for case in sorted(self._cases.values(), key=lambda one: one.asked_at):
             self._pass_time(case)
         moments = [moment for case in self._cases.values() for moment in case.moments()]
         if moments:
@@ -125,7 +126,7 @@ class Judging:
         now = self._core.now
         if case.stage is Stage.FETCHING:
             if now >= case.fetch_until:
-                self._say(case, Verdict.RIGHT, "no_evidence")
+                self._say_without_evidence(case)
             elif not case.is_fetching and now >= case.fetch_at:
                 self._fetch(case)
         elif now >= case.end_by:
@@ -138,7 +139,8 @@ class Judging:
     def _fetch(self, case: JurorCase) -> None:
         """Ask the reporter, if we know where it is; else look for it."""
         core, reporter = self._core, case.seen.reporter
-        if sum(one.is_fetching for one in self._cases.values()) >= MAX_FETCHES:
+        asked = [one.seen.reporter for one in self._cases.values() if one.is_fetching]
+        if len(asked) >= MAX_FETCHES or reporter in asked:  # a reporter judges who asks a second time meanwhile
             # Sooner than whoever has just had a place may have it again.
             case.fetch_at = UnixMillis(core.now + max(1, case.retry_ms // 2))
             return
@@ -147,7 +149,7 @@ class Judging:
         if peer is None:
             core.emit(FindProviders(coordinator_key(core.identity.network)))
             return
-        case.is_fetching = True
+        case.is_fetching, case.asked_at = True, core.now
         core.emit(FetchBundle(case.seen.number, case.seen.round, case.seen.evidence, peer))
 
     def _is(self, peer: PeerId, node: StakingId) -> bool:
@@ -169,8 +171,9 @@ class Judging:
         if case is None or case.stage is not Stage.FETCHING or not case.is_fetching:
             return
         case.is_fetching = False
-        if event.data is None:
-            self._core.note(NoteName.BUNDLE_MISSING, dispute=event.dispute, reason=event.reason)
+        case.is_ours_to_mend = event.is_ours
+        if event.data is None or bundle_digest(event.data) != case.seen.evidence:
+            self._core.note(NoteName.BUNDLE_MISSING, dispute=event.dispute, reason=event.reason or "other_evidence")
             self._found.pop(case.seen.reporter, None)
             case.fetch_at = UnixMillis(self._core.now + case.retry_ms)
             self._look()
@@ -178,6 +181,15 @@ class Judging:
         self._core.note(NoteName.BUNDLE_FETCHED, dispute=event.dispute, bytes=len(event.data))
         self._examine(case, event.data, event)
         self._look()
+
+    def _say_without_evidence(self, case: JurorCase) -> None:
+        """Nothing came in time: the reporter has to answer for that, unless we could not have heard it."""
+        if case.is_ours_to_mend:
+            self._say(case, Verdict.CANNOT_JUDGE, "own_chain_node")
+        elif not self._connected:
+            self._say(case, Verdict.CANNOT_JUDGE, "not_connected")
+        else:
+            self._say(case, Verdict.RIGHT, "no_evidence")
 
     def _case_of(self, dispute: int, round_: int) -> JurorCase | None:
         found = (one for one in self._cases.values() if (one.seen.number, one.seen.round) == (dispute, round_))
@@ -244,8 +256,11 @@ class Judging:
         case = self._cases.get(event.task)
         if case is None or case.stage is not Stage.DRAWING or case.picture is None:
             return
-        case.own = event.digest
         self._core.note(NoteName.JOB_FINISHED, case.name, ms=event.generation_ms, attempt=0)
+        if event.model != case.model:  # the engine came back with other weights meanwhile
+            self._say(case, Verdict.CANNOT_JUDGE, "other_model")
+            return
+        case.own = event.digest
         self._core.emit(Persist((ArtifactStored(event.digest, event.data),)))
         case.stage = Stage.COMPARING
         if case.own == case.picture:
@@ -298,9 +313,8 @@ class Judging:
         self._drop(case.name)
         if own is None or (seen.number, seen.round) in self._disputing.verdicts:
             return
-        unsigned = VerdictKept(seen.number, seen.round, seen.evidence, int(verdict), b"", reason, core.now)
-        signature = core.sign(self._disputing.statement(own.id, unsigned))
-        kept = VerdictKept(seen.number, seen.round, seen.evidence, int(verdict), signature, reason, core.now)
+        unsigned = VerdictKept(seen.number, seen.round, seen.evidence, int(verdict), b"", reason, core.now, own.id)
+        kept = replace(unsigned, signature=core.sign(self._disputing.statement(own.id, unsigned)))
         self._disputing.verdicts[seen.number, seen.round] = kept
         core.emit(Persist((kept,)))
         core.note(NoteName.VERDICT_SIGNED, dispute=seen.number, round=seen.round, verdict=verdict.label, reason=reason)

@@ -48,7 +48,11 @@ class JurorCase:
     retry_ms: int
     stage: Stage = Stage.FETCHING
     is_fetching: bool = False
+    is_ours_to_mend: bool = False
+    """Whether the last question failed for a reason of our own."""
     fetch_at: UnixMillis = UnixMillis(0)
+    asked_at: UnixMillis = UnixMillis(0)
+    """When its reporter was asked last: who waited longest has the next turn."""
     specification: TaskSpecification | None = None
     picture: Digest | None = None
     model: Digest | None = None

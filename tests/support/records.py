@@ -223,7 +223,7 @@ def recheck(
 
 
 def verdict(dispute: int = 7, *, round_: int = 0, verdict: int = 1) -> VerdictKept:
-    return VerdictKept(dispute, round_, Digest(b"e" * 32), verdict, b"\x05" * 65, "apart", NOW)
+    return VerdictKept(dispute, round_, Digest(b"e" * 32), verdict, b"\x05" * 65, "apart", NOW, StakingId(9))
 
 
 def reputation(miner: int = 2**64 - 1, *, at: UnixMillis = NOW, doubt: float = 2.5, until: int = 0) -> ReputationKept:

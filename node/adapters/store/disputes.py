@@ -5,7 +5,7 @@ from typing import Final
 
 from node.adapters.store.errors import StoreConflict
 from protocol.records import VerdictKept
-from protocol.units import Digest, UnixMillis
+from protocol.units import Digest, StakingId, UnixMillis
 
 TABLES: Final = """
 ALTER TABLE tasks ADD COLUMN may_be_disputed INTEGER NOT NULL DEFAULT 0;
@@ -25,10 +25,18 @@ CREATE TABLE verdicts (
 """Of version 15 of the schema; a released one never changes."""
 
 
+_JUROR: Final = "ALTER TABLE verdicts ADD COLUMN juror BLOB NOT NULL DEFAULT x'0000000000000000'"
+
+
 def create(connection: sqlite3.Connection) -> None:
     """Version 15: which tasks may be disputed, of before none, and verdicts of ours as a juror."""
     for statement in TABLES.split(";"):
         connection.execute(statement)
+
+
+def add_juror(connection: sqlite3.Connection) -> None:
+    """Version 17: as whom a verdict was signed; those of before do not say it."""
+    connection.execute(_JUROR)
 
 
 def write(connection: sqlite3.Connection, record: VerdictKept) -> None:
@@ -39,8 +47,8 @@ def write(connection: sqlite3.Connection, record: VerdictKept) -> None:
     """
     number = record.dispute.to_bytes(32, "big")
     connection.execute(
-        "INSERT OR IGNORE INTO verdicts (dispute, round, evidence, verdict, signature, reason, signed_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO verdicts (dispute, round, evidence, verdict, signature, reason, signed_at, juror) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             number,
             record.round,
@@ -49,6 +57,7 @@ def write(connection: sqlite3.Connection, record: VerdictKept) -> None:
             record.signature,
             record.reason,
             record.signed_at,
+            record.juror.to_bytes(8, "big"),
         ),
     )
     kept = connection.execute(
@@ -69,6 +78,7 @@ def read_verdicts(connection: sqlite3.Connection) -> tuple[VerdictKept, ...]:
             signature=row["signature"],
             reason=row["reason"],
             signed_at=UnixMillis(row["signed_at"]),
+            juror=StakingId(int.from_bytes(row["juror"], "big")),
         )
         for row in connection.execute("SELECT * FROM verdicts ORDER BY dispute, round")
     )

@@ -336,6 +336,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     _add_acceptance,
     disputes.create,
     _pay_what_is_left,
+    disputes.add_juror,
 )
 """Function i leads from version i to version i + 1."""
 

@@ -17,7 +17,7 @@ from node.adapters.store.schema import MIGRATIONS, migrate, schema_version
 from protocol.chain_records import ContractCall, TransactionRequested
 from protocol.records import BootStarted, Record, VoucherHeld
 from protocol.task.priority import Priority
-from protocol.units import Digest, Wei
+from protocol.units import Digest, StakingId, Wei
 from tests.support.clock import HandClock
 from tests.support.records import (
     NOW,
@@ -90,7 +90,7 @@ def unfinished(version: int) -> set[Record]:
         # Before 16 results were counted, and nothing says what those of this coordinator were worth.
         known.add(payer() if version >= 16 else replace(payer(), allowed=Wei(16)))
     if version >= 15:
-        known.add(verdict())
+        known.add(replace(verdict(), juror=StakingId(9 if version >= 17 else 0)))
     if version >= 6:
         known |= {contradicting(), settlement_read(payment(7), escrows=(escrow(),), anew=True)}
     if version >= 10:

@@ -13,9 +13,17 @@ from protocol.notes import NoteName
 from protocol.records import Record, VerdictKept
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core
-from protocol.roles.disputing import ACCUSED_TURN, FIRST_PAUSE, JUROR_TURN, JUROR_TURNS, LAST_PAUSE, DisputePolicy
+from protocol.roles.disputing import (
+    ACCUSED_TURN,
+    FIRST_PAUSE,
+    JUROR_TURN,
+    JUROR_TURNS,
+    LAST_PAUSE,
+    VOTES_PART,
+    DisputePolicy,
+)
 from protocol.roles.miner import MinerCore
-from protocol.units import BlockNumber, Digest, UnixMillis, Wei
+from protocol.units import BlockNumber, Digest, StakingId, UnixMillis, Wei
 from tests.protocol.roles.frames import ALICE_ID, BOB_ID, CAROL_ID, EPOCH
 from tests.protocol.roles.seats import Seat as Place
 from tests.protocol.roles.seats import noted
@@ -187,6 +195,29 @@ def test_seen__many_states_in_a_day__costs_no_more_than_its_owner_said() -> None
     assert functions(party.sees(replace(DRAWING, tries=4))) == ["draw"]
 
 
+def test_seen__others_used_up_the_days_steps__its_own_verdicts_still_leave() -> None:
+    party = Party("miner", policy=replace(TAKES_PART, per_day=8))
+    accused = replace(DRAWING, number=90, accused=ALICE_ID)
+    steps = 0
+    for tries in range(20):
+        party.sees(replace(accused, tries=tries))
+        steps += len(functions(party.sees(replace(accused, tries=tries), block=SEED + ACCUSED_TURN)))
+    assert steps == 8 - 8 // VOTES_PART
+    voting = [replace(VOTING, number=number, seat=Seat.DRAWN) for number in (1, 2, 3)]
+    kept = [VerdictKept(seen.number, 0, seen.evidence, 2, b"s" * 65, "apart", party.now, ALICE_ID) for seen in voting]
+    assert isinstance(party.core, MinerCore)
+    party.core.jury.disputing.verdicts.update({(one.dispute, one.round): one for one in kept})
+    assert functions(party.sees(*voting)) == ["vote"] * (8 // VOTES_PART)
+
+
+def test_seen__verdict_of_a_node_that_was_registered_anew_since__is_brought_as_whose_it_was() -> None:
+    party = Party("miner")
+    seen = replace(VOTING, seat=Seat.DRAWN)
+    party.begin((VerdictKept(seen.number, 0, seen.evidence, 1, b"s" * 65, "apart", party.now, StakingId(77)),))
+    (wish,) = asked(party.sees(seen))
+    assert wish.call.arguments[1] == ((7, 0, 77, 1),)
+
+
 def test_seen__dispute_that_is_no_longer_told__is_forgotten() -> None:
     party = Party()
     party.sees(DRAWING)
@@ -198,7 +229,7 @@ def test_seen__dispute_that_is_no_longer_told__is_forgotten() -> None:
 def test_seen__verdict_on_disk_and_seat_free_to_speak__is_voted_once_and_again_after_a_failure() -> None:
     party = Party("miner")
     seen = replace(VOTING, seat=Seat.DRAWN)
-    kept = VerdictKept(seen.number, 0, seen.evidence, 1, b"s" * 65, "apart", party.now)
+    kept = VerdictKept(seen.number, 0, seen.evidence, 1, b"s" * 65, "apart", party.now, ALICE_ID)
     party.begin((kept,))
     (wish,) = asked(party.sees(seen))
     assert (wish.call.function, wish.call.arguments) == ("vote", (7, ((7, 0, ALICE_ID, 1),), (b"s" * 65,)))
@@ -212,7 +243,7 @@ def test_seen__verdict_on_disk_and_seat_free_to_speak__is_voted_once_and_again_a
 def test_seen__verdict_about_other_evidence__is_never_shown() -> None:
     party = Party("miner")
     seen = replace(VOTING, seat=Seat.DRAWN)
-    kept = VerdictKept(seen.number, 0, Digest(b"x" * 32), 1, b"s" * 65, "apart", party.now)
+    kept = VerdictKept(seen.number, 0, Digest(b"x" * 32), 1, b"s" * 65, "apart", party.now, ALICE_ID)
     party.begin((kept,))
     assert functions(party.sees(seen)) == []
 
@@ -220,7 +251,7 @@ def test_seen__verdict_about_other_evidence__is_never_shown() -> None:
 def test_seen__vote_after_the_deadline__is_not_sent() -> None:
     party = Party("miner")
     seen = replace(VOTING, seat=Seat.DRAWN)
-    party.begin((VerdictKept(seen.number, 0, seen.evidence, 1, b"s" * 65, "apart", party.now),))
+    party.begin((VerdictKept(seen.number, 0, seen.evidence, 1, b"s" * 65, "apart", party.now, StakingId(0)),))
     assert functions(party.sees(seen, at_s=LATE)) == []
     assert functions(party.sees(seen, block=SEED + 40, at_s=LATE)) == ["close"]
 
@@ -228,7 +259,7 @@ def test_seen__vote_after_the_deadline__is_not_sent() -> None:
 def test_seen__seat_of_a_key_that_the_table_of_this_epoch_does_not_know_yet__waits() -> None:
     party = Party("miner")
     seen = replace(VOTING, seat=Seat.DRAWN)
-    party.begin((VerdictKept(seen.number, 0, seen.evidence, 1, b"s" * 65, "apart", party.now),))
+    party.begin((VerdictKept(seen.number, 0, seen.evidence, 1, b"s" * 65, "apart", party.now, StakingId(0)),))
     rows = networks.view(EPOCH).table.rows
     party.tables([row for row in rows if row.id != ALICE_ID])
     assert functions(party.sees(seen)) == [], "the chain's newest block may know a key that no epoch is drawn by"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import signer
 from protocol.effects import CancelJob, ComparePictures, Effect, FetchBundle, FindProviders, Persist, StartJob, SubmitTx
 from protocol.events import (
@@ -20,11 +21,12 @@ from protocol.events import (
     JobFinished,
     ModelState,
     PeerDown,
+    PeerUp,
     PicturesCompared,
     ProvidersFound,
     ServiceChanged,
 )
-from protocol.justice.bundle import Bundle
+from protocol.justice.bundle import Bundle, bundle_digest
 from protocol.justice.dispute import DisputeSeen, Seat, Status, Verdict
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored, Record, VerdictKept
@@ -33,12 +35,13 @@ from protocol.roles.judging import MAX_CASES, MAX_FETCHES, MAX_JOBS, TIMER
 from protocol.roles.miner import MinerCore
 from protocol.task.distance import ANOTHER_PICTURE
 from protocol.task.recheck import UNREADABLE
-from protocol.units import BlockNumber, Digest, UnixMillis, Wei
+from protocol.units import BlockNumber, Digest, StakingId, UnixMillis, Wei
 from protocol.wire.messages import Abandon, Claim
 from protocol.wire.statements import VerdictStatement
 from protocol.wire.topics import coordinator_key
 from tests.protocol.roles.frames import ALICE_ID, CAROL_ID, DOMAIN, MODEL, NOTHING, PARAMS, award_of
 from tests.protocol.roles.seats import MinerSeat, noted, of_kind, persisted
+from tests.support import networks
 from tests.support.disputed import SIGNERS, award_to_bob, bundle_of, dispute_about, disputed, result_by_bob, said_by_bob
 from tests.support.networks import ALICE, CAROL, DAVE
 from tests.support.pictures import png
@@ -207,7 +210,7 @@ def test_seen__owner_takes_no_part__does_nothing() -> None:
 
 
 def test_seen__signed_before__never_signs_again_in_that_round() -> None:
-    before = VerdictKept(SEEN.number, SEEN.round, SEEN.evidence, 2, b"s" * 65, "no_evidence", UnixMillis(1))
+    before = VerdictKept(SEEN.number, SEEN.round, SEEN.evidence, 2, b"s" * 65, "no_evidence", UnixMillis(1), ALICE_ID)
     seat = juror(records=(before,))
     effects = seat.sees(SEEN) + seat.wait(WINDOW_S * 1000)
     assert (fetches(effects), said(effects)) == ([], [])
@@ -238,6 +241,54 @@ def test_seen__reporter_never_answers__is_right() -> None:
     effects = seat.wait(WINDOW_S * 1000 // 2)
     assert said(effects) == [(Verdict.RIGHT, "no_evidence")]
     assert fetches(effects) == [], "one question at a time"
+
+
+def test_fetched__no_chain_node_of_ours_says_who_signed__is_no_fault_of_the_reporters() -> None:
+    seat = juror()
+    seat.sees(SEEN)
+    assert said(seat.fetched(None, SEEN, reason="chain_unavailable", is_ours=True)) == []
+    assert said(seat.wait(WINDOW_S * 1000 // 2)) == [(Verdict.CANNOT_JUDGE, "own_chain_node")]
+
+
+def test_fetched__reporter_is_silent_after_our_chain_node_came_back__is_right() -> None:
+    seat = juror()
+    seat.sees(SEEN)
+    seat.fetched(None, SEEN, reason="chain_unavailable", is_ours=True)
+    assert len(fetches(seat.wait(10_100))) == 1
+    seat.fetched(None, SEEN, reason="not_shown")
+    assert said(seat.wait(WINDOW_S * 1000 // 2)) == [(Verdict.RIGHT, "no_evidence")]
+
+
+def test_seen__connected_to_nobody_at_all__cannot_judge() -> None:
+    seat = juror()
+    for peer in (CAROL.peer_id, DAVE.peer_id):
+        seat.hear(PeerDown(peer))
+    seat.sees(SEEN)
+    assert said(seat.wait(WINDOW_S * 1000 // 2)) == [(Verdict.CANNOT_JUDGE, "not_connected")]
+
+
+def test_fetched__evidence_of_what_a_number_was_before__is_not_examined() -> None:
+    seat = juror()
+    seat.sees(replace(SEEN, evidence=Digest(b"x" * 32)))
+    effects = seat.fetched(BUNDLE, SEEN)
+    assert (jobs(effects), said(effects)) == ([], [])
+    (note,) = noted(effects, NoteName.BUNDLE_MISSING)
+    assert note.fields["reason"] == "other_evidence"
+
+
+def test_seen__two_disputes_of_one_reporter__asks_it_one_question_at_a_time() -> None:
+    seat = juror()
+    others = [replace(SEEN, number=number) for number in (8, 9)]
+    assert [fetch.dispute for fetch in fetches(seat.sees(SEEN, *others))] == [SEEN.number]
+    seat.fetched(None, SEEN, reason="not_shown")
+    asked = []
+    for _ in range(60):
+        now = [fetch.dispute for fetch in fetches(seat.wait(1000))]
+        assert len(now) <= 1, "it judges whoever asks a second time meanwhile"
+        for number in now:
+            asked.append(number)
+            seat.fetched(None, replace(SEEN, number=number), reason="not_shown")
+    assert set(asked) == {SEEN.number, 8, 9}, "each has its turn"
 
 
 def test_fetched__not_yet_shown__is_asked_again_after_a_pause_and_not_before() -> None:
@@ -277,7 +328,8 @@ def test_seen__reporter_is_not_connected__is_looked_up_and_only_its_own_key_is_a
 def test_fetched__evidence_proves_nothing__is_right_and_costs_the_engine_nothing(
     bundle: Bundle | bytes, changes: dict[str, Any], reason: str
 ) -> None:
-    seat, seen = juror(), SEEN
+    data = bundle.data() if isinstance(bundle, Bundle) else bundle
+    seat, seen = juror(), replace(SEEN, evidence=bundle_digest(data))
     seat.sees(seen)
     effects = seat.fetched(bundle, seen, **changes)
     assert (said(effects), jobs(effects)) == ([(Verdict.RIGHT, reason)], [])
@@ -353,6 +405,15 @@ def test_failed__engine_was_lost__begins_once_more_and_then_cannot_judge() -> No
     for _ in range(MAX_JOBS - 1):
         (job,) = jobs(seat.hear(JobFailed(job.task, 0, "engine_down")))
     assert said(seat.hear(JobFailed(job.task, 0, "engine_down"))) == [(Verdict.CANNOT_JUDGE, "engine_down")]
+
+
+def test_finished__engine_came_back_with_other_weights__cannot_judge() -> None:
+    seat = juror()
+    job = drawing(seat)
+    digest = Digest(hashlib.sha256(OWN).digest())
+    drawn = JobFinished(job.task, job.attempt, OWN, digest, "image/png", OTHER_MODEL, NOTHING, 40)
+    effects = seat.hear(drawn)
+    assert (comparisons(effects), said(effects)) == ([], [(Verdict.CANNOT_JUDGE, "other_model")])
 
 
 def test_waited__engine_takes_too_long__cannot_judge_and_stops_it() -> None:
@@ -445,12 +506,30 @@ def test_drawing__dispute_ends_without_us__stops() -> None:
 # Floods
 
 
+REPORTERS = [NodeKey(hashlib.sha256(b"reporter %d" % number).digest()) for number in range(MAX_CASES + 5)]
+
+
+def among_reporters() -> JurorSeat:
+    """Alice, connected with many coordinators."""
+    seat = juror()
+    others = [networks.coordinator(key, 100 + place) for place, key in enumerate(REPORTERS)]
+    seat.tables((*networks.trio(), *others))
+    for key in REPORTERS:
+        seat.hear(PeerUp(key.peer_id))
+    return seat
+
+
 def many(count: int) -> list[DisputeSeen]:
-    return [replace(SEEN, number=number, deadline_s=AT_S + WINDOW_S + number) for number in range(1, count + 1)]
+    """Disputes of so many reporters, the first of which ends first."""
+    numbers = range(1, count + 1)
+    return [
+        replace(SEEN, number=number, deadline_s=AT_S + WINDOW_S + number, reporter=StakingId(99 + number))
+        for number in numbers
+    ]
 
 
 def test_seen__drawn_in_more_disputes_than_are_judged_at_once__takes_those_that_end_first() -> None:
-    seat = juror()
+    seat = among_reporters()
     effects = seat.sees(*many(MAX_CASES + 5))
     assert [fetch.dispute for fetch in fetches(effects)] == list(range(1, MAX_FETCHES + 1))
     assert len(seat.core.jury._judging._cases) == MAX_CASES
@@ -461,7 +540,7 @@ def test_seen__drawn_in_more_disputes_than_are_judged_at_once__takes_those_that_
 
 
 def test_fetched__reporters_that_take_their_time_for_nothing__hold_up_no_other_dispute() -> None:
-    seat = juror()
+    seat = among_reporters()
     *slow, other = many(MAX_FETCHES + 1)
     effects = seat.sees(*slow, other)
     for _ in range(3):
@@ -474,9 +553,10 @@ def test_fetched__reporters_that_take_their_time_for_nothing__hold_up_no_other_d
 
 def test_fetched__several_disputes__are_drawn_one_after_the_other() -> None:
     seat = juror()
-    first, second = many(2)
+    first, second = (replace(SEEN, number=number) for number in (1, 2))
     seat.sees(first, second)
     (job,) = jobs(seat.fetched(BUNDLE, first))
+    assert len(fetches(seat.wait(10_000))) == 1
     assert jobs(seat.fetched(BUNDLE, second)) == []
     effects = seat.drew(job, BUNDLE.picture)
     (other,) = jobs(effects)
