@@ -5,9 +5,12 @@
     drawn, all seats taken -> FetchBundle -> checked -> StartJob behind paid work -> ComparePictures
         -> Persist(VerdictKept) -> Disputing brings it to the chain
 
+Where that word would be "wrong", what lies beside the task is drawn and compared first, twice.
+
 No evidence in time, or such as proves nothing: right. Work that this miner does not serve in the accused's arithmetic,
-or not in time: cannot judge. Wrong only where its own picture shows something else. What it signed in a round is on
-disk before it leaves, and nothing else is ever signed there. Spec: SPEC.md §12.10.
+or not in time: cannot judge. Wrong only where its own picture shows something else, and does so a little beside the
+task as well. What it signed in a round is on disk before it leaves, and nothing else is ever signed there.
+Spec: SPEC.md §12.10.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +23,7 @@ from protocol.errors import InvalidMessage
 from protocol.events import BundleFetched, DisputesSeen, JobFailed, JobFinished, ModelState, PicturesCompared
 from protocol.justice.bundle import Bundle, bundle_digest, check_bundle, check_signers, read_bundle
 from protocol.justice.dispute import DisputeSeen, Seat, Status, Verdict, verdict_of
+from protocol.justice.steadiness import beside, most_change
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored, VerdictKept
 from protocol.roles.core import EMPTY, Core
@@ -108,7 +112,7 @@ class Judging:
     def _drop(self, name: TaskId) -> None:
         case = self._cases.pop(name)
         if case.stage is Stage.DRAWING:
-            self._core.emit(CancelJob(name, 0))
+            self._core.emit(CancelJob(name, case.drawing))
 
     def _look(self) -> None:
         """Do what time brings about in each case, and be told of the next moment."""
@@ -248,32 +252,42 @@ class Judging:
             self._say(case, Verdict.CANNOT_JUDGE, "other_numerics")
         else:
             case.stage, case.jobs = Stage.DRAWING, case.jobs + 1
-            self._core.emit(StartJob(case.name, 0, specification))
-            self._core.note(NoteName.JOB_STARTED, case.name, attempt=0, model=specification.model)
+            self._core.emit(StartJob(case.name, case.drawing, specification))
+            self._core.note(NoteName.JOB_STARTED, case.name, attempt=case.drawing, model=specification.model)
 
     def on_finished(self, event: JobFinished) -> None:
         """Compare what we drew with what is disputed."""
-        case = self._cases.get(event.task)
-        if case is None or case.stage is not Stage.DRAWING or case.picture is None:
+        case = self._drawn_for(event)
+        if case is None or case.picture is None:
             return
-        self._core.note(NoteName.JOB_FINISHED, case.name, ms=event.generation_ms, attempt=0)
+        self._core.note(NoteName.JOB_FINISHED, case.name, ms=event.generation_ms, attempt=case.drawing)
         if event.model != case.model:  # the engine came back with other weights meanwhile
             self._say(case, Verdict.CANNOT_JUDGE, "other_model")
             return
-        case.own = event.digest
         self._core.emit(Persist((ArtifactStored(event.digest, event.data),)))
         case.stage = Stage.COMPARING
-        if case.own == case.picture:
-            self._say(case, Verdict.RIGHT, "same_picture")
+        if event.digest == case.picture:
+            self._say(case, Verdict.RIGHT, "tipped_over" if case.drawing else "same_picture")
+        elif event.digest == case.own:
+            self._draw_beside(case)
         else:
-            self._core.emit(ComparePictures(case.name, case.picture, case.own))
+            if case.drawing:
+                case.drawn_beside = event.digest
+            else:
+                case.own = event.digest
+            self._core.emit(ComparePictures(case.name, case.picture, event.digest))
+
+    def _drawn_for(self, event: JobFinished | JobFailed) -> JurorCase | None:
+        case = self._cases.get(event.task)
+        is_awaited = case is not None and case.stage is Stage.DRAWING and case.drawing == event.attempt
+        return case if is_awaited else None
 
     def on_failed(self, event: JobFailed) -> None:
         """The engine could not draw it: once more where it was lost, else we cannot judge."""
-        case = self._cases.get(event.task)
-        if case is None or case.stage is not Stage.DRAWING:
+        case = self._drawn_for(event)
+        if case is None:
             return
-        self._core.note(NoteName.JOB_FAILED, case.name, reason=event.reason, attempt=0)
+        self._core.note(NoteName.JOB_FAILED, case.name, reason=event.reason, attempt=case.drawing)
         if case.jobs >= MAX_JOBS:
             self._say(case, Verdict.CANNOT_JUDGE, event.reason)
         else:
@@ -285,7 +299,7 @@ class Judging:
         for case in self._cases.values():
             if case.stage is Stage.DRAWING:
                 case.stage, case.jobs = Stage.WAITING, case.jobs - 1
-                self._core.emit(CancelJob(case.name, 0))
+                self._core.emit(CancelJob(case.name, case.drawing))
 
     def on_compared(self, event: PicturesCompared) -> None:
         """Hear how far apart the pictures are; where one shows nothing, find out whether it is ours."""
@@ -297,13 +311,51 @@ class Judging:
         elif case.stage is Stage.CHECKING:
             found = (Verdict.WRONG, "no_picture") if event.apart == 0 else (Verdict.CANNOT_JUDGE, "own_picture")
             self._say(case, *found)
+        elif case.stage is Stage.COMPARING and case.drawing:
+            self._on_beside(case, event)
         elif case.stage is Stage.COMPARING:
             verdict = verdict_of(event.apart)
             if verdict is None:
                 case.stage = Stage.CHECKING
                 self._core.emit(ComparePictures(case.name, case.own, case.own))
+            elif verdict is Verdict.WRONG and case.specification is not None:
+                most = self._core.identity.catalog.models[case.specification.model].max_guidance
+                case.apart, case.beside = event.apart, list(beside(case.specification, most))
+                self._draw_beside(case)
             else:
                 self._say(case, verdict, f"apart_{event.apart}")
+
+    # Whether arithmetic alone decides
+
+    def _draw_beside(self, case: JurorCase) -> None:
+        """Before "wrong" is said: draw what lies beside the task, whose picture an honest miner may have drawn too."""
+        if not case.beside:
+            self._say(case, Verdict.WRONG, f"apart_{case.apart}")
+            return
+        case.specification, case.drawing, case.jobs = case.beside.pop(0), case.drawing + 1, 0
+        case.stage = Stage.WAITING
+        self._look()
+
+    @staticmethod
+    def _is_steady(case: JurorCase, apart: int | None) -> bool:
+        return apart is not None and case.specification is not None and apart <= most_change(case.specification)
+
+    def _on_beside(self, case: JurorCase, event: PicturesCompared) -> None:
+        """Hear how far a picture from beside is from the disputed one, then from our own."""
+        if case.own is None or case.drawn_beside is None or case.drawn_beside not in (event.one, event.other):
+            return
+        verdict = verdict_of(event.apart) if event.apart is not None else None
+        is_own = case.own in (event.one, event.other)
+        if verdict is None:
+            self._say(case, Verdict.CANNOT_JUDGE, "not_comparable")
+        elif is_own and not self._is_steady(case, event.apart):
+            self._say(case, Verdict.CANNOT_JUDGE, "unsteady")
+        elif is_own:
+            self._draw_beside(case)
+        elif verdict is Verdict.RIGHT:
+            self._say(case, Verdict.RIGHT, "tipped_over")
+        else:
+            self._core.emit(ComparePictures(case.name, case.own, case.drawn_beside))
 
     # The verdict
 

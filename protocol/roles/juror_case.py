@@ -6,7 +6,7 @@ work, and from seven eighths on it is too late. Spec: SPEC.md §12.10.
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -54,12 +54,22 @@ class JurorCase:
     asked_at: UnixMillis = UnixMillis(0)
     """When its reporter was asked last: who waited longest has the next turn."""
     specification: TaskSpecification | None = None
+    """What is drawn now: the disputed task, or one beside it."""
     picture: Digest | None = None
     model: Digest | None = None
     numerics: str = ""
     """The class of arithmetic in which the accused says that it draws."""
     own: Digest | None = None
+    apart: int = 0
+    """How far (ppm) our own picture is from the disputed one, where that would be "wrong"."""
+    beside: list[TaskSpecification] = field(default_factory=list)
+    """What is still to be drawn beside it then."""
+    drawing: int = 0
+    """0 while the task itself is drawn, then the number of the drawing beside it."""
+    drawn_beside: Digest | None = None
+    """The latest of these."""
     jobs: int = 0
+    """How often the present drawing was begun."""
 
     def moments(self) -> Iterable[UnixMillis]:
         """Give when something is to be done by itself."""

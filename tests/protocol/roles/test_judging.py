@@ -28,12 +28,13 @@ from protocol.events import (
 )
 from protocol.justice.bundle import Bundle, bundle_digest
 from protocol.justice.dispute import DisputeSeen, Seat, Status, Verdict
+from protocol.justice.steadiness import PARTS
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored, Record, VerdictKept
 from protocol.roles.disputing import DisputePolicy
 from protocol.roles.judging import MAX_CASES, MAX_FETCHES, MAX_JOBS, TIMER
 from protocol.roles.miner import MinerCore
-from protocol.task.distance import ANOTHER_PICTURE
+from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS
 from protocol.task.recheck import UNREADABLE
 from protocol.units import BlockNumber, Digest, StakingId, UnixMillis, Wei
 from protocol.wire.messages import Abandon, Claim
@@ -51,6 +52,7 @@ AT_S = 10_000
 BUNDLE = disputed()
 OWN = png(128, 128, 9)
 """What alice draws: it is not what bob delivered."""
+FAR = ANOTHER_PICTURE + 1
 OTHER_MODEL = Digest(b"m" * 32)
 
 
@@ -135,6 +137,20 @@ def said(effects: Iterable[Effect]) -> list[tuple[Verdict, str]]:
     return found
 
 
+def beside(seat: JurorSeat, effects: Iterable[Effect], *, far: int = FAR, near: int = 0) -> tuple[Effect, ...]:
+    """Draw what lies beside a task: so far from the disputed picture, and so near to alice's own."""
+    done = tuple(effects)
+    for number in range(1, 2 * len(PARTS) + 1):
+        (job,) = jobs(done)
+        assert job.attempt == number
+        (asked,) = comparisons(seat.drew(job, png(128, 128, 20 + number)))
+        assert asked.one == Digest(hashlib.sha256(BUNDLE.picture).digest())
+        (asked,) = comparisons(seat.compared(asked, far))
+        assert asked.one == Digest(hashlib.sha256(OWN).digest())
+        done = seat.compared(asked, near)
+    return done
+
+
 def drawing(seat: JurorSeat, seen: DisputeSeen = SEEN, bundle: Bundle = BUNDLE) -> StartJob:
     """Have a seat examine good evidence and begin to draw."""
     seat.sees(seen)
@@ -160,11 +176,79 @@ def test_juror__good_evidence__is_drawn_again_compared_and_judged(apart: int, ve
     (asked,) = comparisons(seat.drew(job))
     assert (asked.one, asked.other) == (kept.digest, Digest(hashlib.sha256(OWN).digest()))
     effects = seat.compared(asked, apart)
+    if verdict is Verdict.WRONG:
+        assert said(effects) == [], "not before it is sure"
+        effects = beside(seat, effects)
     assert said(effects) == [(verdict, f"apart_{apart}")]
     (note,) = noted(effects, NoteName.VERDICT_SIGNED)
     assert (note.fields["dispute"], note.fields["verdict"]) == (7, verdict.label)
     (wish,) = [effect for effect in seat.sees(SEEN) if isinstance(effect, SubmitTx)]
     assert (wish.call.function, wish.call.arguments[1]) == ("vote", ((7, 0, ALICE_ID, int(verdict)),))
+
+
+def doubting() -> tuple[JurorSeat, StartJob]:
+    """A juror whose picture is another one, and what it draws beside the task."""
+    seat = juror()
+    (asked,) = comparisons(seat.drew(drawing(seat)))
+    (job,) = jobs(seat.compared(asked, FAR))
+    return seat, job
+
+
+def test_juror__would_say_wrong__draws_beside_the_task_on_both_sides() -> None:
+    seat, job = doubting()
+    guidance, part = BUNDLE.specification.guidance, PARTS[0]
+    assert job.specification == BUNDLE.specification.model_copy(update={"guidance": guidance - guidance / part})
+    (asked,) = comparisons(seat.drew(job, png(128, 128, 21)))
+    (asked,) = comparisons(seat.compared(asked, FAR))
+    (job,) = jobs(seat.compared(asked, OTHER_NUMERICS))
+    assert job.specification == BUNDLE.specification.model_copy(update={"guidance": guidance + guidance / part})
+
+
+@pytest.mark.parametrize("which", [1, 2])
+def test_juror__picture_of_a_task_beside_is_the_disputed_one__is_right(which: int) -> None:
+    seat, job = doubting()
+    if which == 2:
+        (asked,) = comparisons(seat.drew(job, png(128, 128, 21)))
+        (asked,) = comparisons(seat.compared(asked, FAR))
+        (job,) = jobs(seat.compared(asked, 0))
+    (asked,) = comparisons(seat.drew(job, png(128, 128, 22)))
+    assert said(seat.compared(asked, ANOTHER_PICTURE)) == [(Verdict.RIGHT, "tipped_over")]
+
+
+def test_juror__picture_of_a_task_beside_is_the_disputed_file__is_right_without_a_look() -> None:
+    seat, job = doubting()
+    assert said(seat.drew(job, BUNDLE.picture)) == [(Verdict.RIGHT, "tipped_over")]
+
+
+def test_juror__own_picture_changes_beside_the_task__cannot_judge() -> None:
+    seat, job = doubting()
+    (asked,) = comparisons(seat.drew(job, png(128, 128, 21)))
+    (asked,) = comparisons(seat.compared(asked, FAR))
+    assert said(seat.compared(asked, OTHER_NUMERICS + 1)) == [(Verdict.CANNOT_JUDGE, "unsteady")]
+
+
+def test_juror__guidance_changes_nothing__is_wrong_all_the_same() -> None:
+    seat, job = doubting()
+    for _ in range(2 * len(PARTS) - 1):
+        (job,) = jobs(seat.drew(job))
+    assert said(seat.drew(job)) == [(Verdict.WRONG, f"apart_{FAR}")]
+
+
+def test_juror__what_lies_beside_is_not_drawn_in_time_or_at_all__cannot_judge() -> None:
+    seat, job = doubting()
+    assert said(seat.wait(WINDOW_S * 1000)) == [(Verdict.CANNOT_JUDGE, "too_late")]
+    seat, job = doubting()
+    for _ in range(MAX_JOBS - 1):
+        (job,) = jobs(seat.hear(JobFailed(job.task, job.attempt, "nan_picture")))
+    assert said(seat.hear(JobFailed(job.task, job.attempt, "nan_picture"))) == [(Verdict.CANNOT_JUDGE, "nan_picture")]
+
+
+def test_juror__end_of_an_earlier_drawing_comes_late__is_not_taken_for_the_present_one() -> None:
+    seat, job = doubting()
+    late = replace(job, attempt=0)
+    effects = seat.drew(late, BUNDLE.picture)
+    assert (comparisons(effects), said(effects)) == ([], [])
+    assert jobs(seat.hear(JobFailed(job.task, 0, "cancelled"))) == []
 
 
 def test_juror__own_picture_is_the_very_same_file__is_right_without_a_look() -> None:
@@ -576,7 +660,7 @@ def test_restart__before_the_verdict__begins_anew_and_signs_once(step: str) -> N
             seat.drew(job)
     again = juror()
     (asked,) = comparisons(again.drew(drawing(again)))
-    assert said(again.compared(asked, ANOTHER_PICTURE + 1)) == [(Verdict.WRONG, f"apart_{ANOTHER_PICTURE + 1}")]
+    assert said(beside(again, again.compared(asked, FAR))) == [(Verdict.WRONG, f"apart_{FAR}")]
 
 
 def test_restart__after_the_verdict__votes_what_is_on_disk() -> None:

@@ -1,0 +1,40 @@
+"""Whether a picture is what arithmetic alone decides: the same task, ordered ever so slightly otherwise, tells.
+
+Guidance is a number on which a picture depends steadily, but for places where it goes over into another one. Who looks
+for such a place to the last digit finds a task of which one honest miner draws this and another that, though both draw
+in the same class of arithmetic: what they round differently decides. Around it some pictures are the one and some the
+other, or change far more than elsewhere. So before a juror says "wrong" it draws there as well. Spec: SPEC.md §12.10.
+"""
+
+from typing import Final
+
+from protocol.task.distance import OTHER_NUMERICS, RE_ENCODED
+from protocol.wire.specification import TaskSpecification
+
+PARTS: Final = (64, 256)
+"""The guidance is changed by one in so many, both ways: 16-bit numbers round a value by one in 256, and were seen to
+decide within one in a hundred; 32-bit ones, within a billionth."""
+LEAST_GUIDANCE: Final = 1.0
+"""Less than this is changed as if it were this."""
+
+
+def beside(specification: TaskSpecification, most: float) -> tuple[TaskSpecification, ...]:
+    """Give the orders beside this one, a little less guided and a little more.
+
+    Args:
+        specification: What is disputed.
+        most: The most guidance that its model takes; where one side lies beyond a bound, all are on the other.
+    """
+    guidance, found = specification.guidance, []
+    for part in PARTS:
+        change = max(guidance, LEAST_GUIDANCE) / part
+        changes = (change, 2 * change) if guidance < change else (-change, change)
+        if guidance + change > most:
+            changes = (-change, -2 * change)
+        found += [min(max(guidance + one, 0.0), most) for one in changes]
+    return tuple(specification.model_copy(update={"guidance": one}) for one in found)
+
+
+def most_change(specification: TaskSpecification) -> int:
+    """Give by how much (ppm) a steady task's picture may change with that: as by other numbers, or a re-encoding."""
+    return OTHER_NUMERICS if specification.quality is None else RE_ENCODED
