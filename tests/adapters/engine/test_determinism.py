@@ -11,9 +11,11 @@ from PIL import Image
 
 from node.adapters.engine.ipc import Done, Loaded, Started
 from node.catalog import load_catalog
-from protocol.task.distance import OTHER_NUMERICS, SAME_NUMERICS, Raster, distance, sketch_of
+from protocol.justice.steadiness import beside
+from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS, SAME_NUMERICS, Raster, distance, sketch_of
 from protocol.task.fingerprint import NO_FINGERPRINT, fingerprint_root
 from protocol.task.steps import OTHER_STEPS, SAME_STEPS, steps_apart
+from protocol.wire.specification import TaskSpecification
 
 WISHES = [("red heart", 5), ("green apple", 6), ("blue circle", 7)]
 OTHER_PROCESSOR = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
@@ -105,6 +107,20 @@ def test_run__one_step_less__is_beyond_the_distance_of_the_same_numerics(first):
     for wish in WISHES:
         (end,) = drawn(child, "float32", [wish], steps=5)
         assert apart(end, alone["float32", wish]) > SAME_NUMERICS
+
+
+def test_beside__order_whose_picture_hangs_on_the_last_digit__shows_both_pictures_or_changes_much(first):
+    child, _ = first
+    green = {"wishes": [("green apple", 23406)], "steps": 15}
+    (one,), (other,) = (drawn(child, "float32", guidance=guidance, **green) for guidance in (4.692, 4.694))
+    assert apart(one, other) > ANOTHER_PICTURE, "in between it goes over, and where exactly differs by machine"
+    order = TaskSpecification(
+        model="pocket-emoji", prompt="green apple", width=128, height=128, steps=15, guidance=4.693, seed=23406
+    )
+    around = [drawn(child, "float32", guidance=near.guidance, **green)[0] for near in beside(order, 15.0)]
+    for own, disputed in ((one, other), (other, one)):
+        is_like_it = any(apart(end, disputed) <= ANOTHER_PICTURE for end in around)
+        assert is_like_it or any(apart(end, own) > OTHER_NUMERICS for end in around), "nobody is found wrong"
 
 
 def test_run__any_picture__comes_with_the_root_of_its_own_steps(first):
