@@ -1,0 +1,51 @@
+"""Who would have nothing shown against it by saying nothing of what it serves wins nothing. SPEC.md §12.10."""
+
+import pytest
+
+from protocol.crypto.envelope import seal
+from protocol.crypto.keys import NodeKey
+from protocol.units import Digest
+from protocol.wire.codec import CAPABILITY_PLACE, WORK_PLACE, decode, encode
+from protocol.wire.messages import Award, CapabilityUpdate, Decline
+from tests.protocol.roles.frames import SPECIFICATION, artifact_of, capability, result_of
+from tests.protocol.roles.seats import of_kind
+from tests.protocol.roles.test_rechecking import HEART, LAST_SLOT_MS, RecheckSeat
+from tests.support.networks import ALICE
+
+
+def serves(seat: RecheckSeat, miner: NodeKey, **changes: object) -> None:
+    """A miner says anew what it serves; changes are fields of its model, and with ``None`` it serves nothing."""
+    usual = capability(miner, seat.number(miner), sequence=seat.now + 1, expires_at=seat.now + 60_000)
+    said = decode(usual.body, CAPABILITY_PLACE)
+    models = () if None in changes.values() else tuple(one.model_copy(update=changes) for one in said.models)
+    body = encode(said.model_copy(update={"models": models}))
+    seat.say(miner, CapabilityUpdate(body=body, signature=seal(miner, seat.identity.network_id, body)))
+
+
+def test_on_end__miner_that_says_before_it_delivers_that_it_serves_nothing__is_held_to_what_it_said_when_it_won() -> (
+    None
+):
+    seat = RecheckSeat()
+    task = seat.submit()
+    seat.wait(LAST_SLOT_MS)
+    award = of_kind(seat.say(ALICE, seat.claim(ALICE, task)) + seat.wait(300), Award)[0]
+    serves(seat, ALICE, model=None)
+    seat.say(ALICE, result_of(award, by=ALICE, data=HEART, **seat.committed(ALICE)))
+    seat.hear(artifact_of(award, by=ALICE, data=HEART))
+    (drawn,) = seat.last().drawings
+    said = decode(drawn.capability, WORK_PLACE)
+    assert isinstance(said, CapabilityUpdate)
+    assert [one.model for one in decode(said.body, CAPABILITY_PLACE).models] == [SPECIFICATION.model]
+
+
+@pytest.mark.parametrize("said", [{"model": None}, {"model": "another"}, {"digest": Digest(b"x" * 32)}])
+def test_claim__of_a_miner_that_does_not_say_that_it_serves_the_model__is_declined_by_name(
+    said: dict[str, object],
+) -> None:
+    seat = RecheckSeat()
+    serves(seat, ALICE, **said)
+    task = seat.submit()
+    seat.wait(3 * LAST_SLOT_MS)
+    effects = seat.say(ALICE, seat.claim(ALICE, task)) + seat.wait(300)
+    assert of_kind(effects, Award) == []
+    assert [decline.statement.reason for decline in of_kind(effects, Decline)] == ["not_served"]
