@@ -39,6 +39,8 @@ MAX_CASES: Final = 16
 """Disputes that are judged at once; those whose time ends first, and others as they end."""
 MAX_FETCHES: Final = 4
 """Bundles that are fetched at once: each may be as large as a picture."""
+ENGINE_BUSY: Final = "engine_busy"
+"""Why an engine takes no job while its queue is full."""
 MAX_JOBS: Final = 2
 """How often a disputed task is begun here: once more where the engine was lost."""
 
@@ -118,9 +120,10 @@ class Judging:
         """Do what time brings about in each case, and be told of the next moment."""
         for case in sorted(self._cases.values(), key=lambda one: one.asked_at):
             self._pass_time(case)
-        moments = [moment for case in self._cases.values() for moment in case.moments()]
+        # What is past waits for something else to happen: asked for again, it would come every millisecond.
+        moments = [moment for case in self._cases.values() for moment in case.moments() if moment > self._core.now]
         if moments:
-            self._core.set_timer((TIMER, EMPTY, 0), max(min(moments), self._core.now + 1))
+            self._core.set_timer((TIMER, EMPTY, 0), min(moments))
 
     def on_timer(self) -> None:
         """A moment of some case has come."""
@@ -236,7 +239,7 @@ class Judging:
     def _consider(self, case: JurorCase) -> None:
         """Begin to draw where nobody's paid work is here, or time presses; one after the other."""
         specification, now = case.specification, self._core.now
-        if case.stage is not Stage.WAITING or specification is None or self.busy():
+        if case.stage is not Stage.WAITING or specification is None or self.busy() or now < case.draw_at:
             return
         is_late = now >= case.start_by
         if not self._is_idle() and not is_late:
@@ -288,7 +291,12 @@ class Judging:
         if case is None:
             return
         self._core.note(NoteName.JOB_FAILED, case.name, reason=event.reason, attempt=case.drawing)
-        if case.jobs >= MAX_JOBS:
+        if event.reason == ENGINE_BUSY:
+            # Paid work fills its queue, as it may when time presses: no fault of the task's, and over in a while.
+            case.stage, case.jobs = Stage.WAITING, case.jobs - 1
+            case.draw_at = UnixMillis(self._core.now + case.retry_ms)
+            self._look()
+        elif case.jobs >= MAX_JOBS:
             self._say(case, Verdict.CANNOT_JUDGE, event.reason)
         else:
             case.stage = Stage.WAITING

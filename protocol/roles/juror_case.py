@@ -66,6 +66,8 @@ class JurorCase:
     """What is still to be drawn beside it then."""
     drawing: int = 0
     """0 while the task itself is drawn, then the number of the drawing beside it."""
+    draw_at: UnixMillis = UnixMillis(0)
+    """Not before this: the engine's queue was full."""
     drawn_beside: Digest | None = None
     """The latest of these."""
     jobs: int = 0
@@ -79,6 +81,7 @@ class JurorCase:
                 yield self.fetch_at
         elif self.stage is Stage.WAITING:
             yield self.start_by
+            yield self.draw_at
         yield self.end_by
 
 

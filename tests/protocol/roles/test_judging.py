@@ -25,6 +25,7 @@ from protocol.events import (
     PicturesCompared,
     ProvidersFound,
     ServiceChanged,
+    TimerFired,
 )
 from protocol.justice.bundle import Bundle, bundle_digest
 from protocol.justice.dispute import DisputeSeen, Seat, Status, Verdict
@@ -491,6 +492,20 @@ def test_failed__engine_was_lost__begins_once_more_and_then_cannot_judge() -> No
     assert said(seat.hear(JobFailed(job.task, 0, "engine_down"))) == [(Verdict.CANNOT_JUDGE, "engine_down")]
 
 
+def test_failed__queue_of_the_engine_is_full_when_time_presses__is_tried_again_until_it_is_too_late() -> None:
+    seat = juror()
+    job, tries = drawing(seat), 0
+    effects = seat.hear(JobFailed(job.task, 0, "engine_busy"))
+    assert (jobs(effects), said(effects)) == ([], []), "not at once: paid work fills it"
+    while not said(effects):
+        effects = seat.wait(5_000)
+        for again in jobs(effects):
+            tries += 1
+            effects += seat.hear(JobFailed(again.task, again.attempt, "engine_busy"))
+    assert said(effects) == [(Verdict.CANNOT_JUDGE, "too_late")]
+    assert 30 <= tries <= 200
+
+
 def test_finished__engine_came_back_with_other_weights__cannot_judge() -> None:
     seat = juror()
     job = drawing(seat)
@@ -672,6 +687,19 @@ def test_restart__after_the_verdict__votes_what_is_on_disk() -> None:
     (wish,) = [effect for effect in effects if isinstance(effect, SubmitTx)]
     assert wish.call.arguments == (7, ((7, 0, ALICE_ID, 2),), (kept.signature,))
     assert (fetches(effects), said(effects)) == ([], [])
+
+
+def test_timer__case_waits_for_another_beyond_its_time_to_begin__never_a_busy_loop() -> None:
+    seat = juror()
+    first, second = (replace(SEEN, number=number) for number in (1, 2))
+    seat.sees(first, second)
+    seat.fetched(BUNDLE, first)
+    seat.wait(10_000)
+    seat.fetched(BUNDLE, second)
+    seat.wait(WINDOW_S * 1000 * 5 // 8)
+    seat.hear(TimerFired((TIMER, b"", 0)))
+    at = seat.timers[TIMER, b"", 0]
+    assert at - seat.now > 1000, "the second waits behind the first, which may draw for long"
 
 
 def test_timer__without_cases__sets_no_other() -> None:
