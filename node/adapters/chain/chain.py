@@ -1,14 +1,17 @@
 """The Chain port: stake tables and beacons of the epochs around now, from one staking contract on any EVM chain."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
 import trio
 
 from node.adapters.chain.answers import CallRefused, quantity, shown
+from node.adapters.chain.asked_ahead import AskedAhead
 from node.adapters.chain.disputes import DisputeReader
 from node.adapters.chain.fees import GWEI
 from node.adapters.chain.follower import Follower
+from node.adapters.chain.gas_view import Call
 from node.adapters.chain.outcomes import Outcomes
 from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.settlement import SettlementReader
@@ -122,12 +125,12 @@ class StakingChain:
         async with JsonRpc(settings.rpc_urls, chain_id=settings.chain_id, report=self._note_endpoint) as rpc:
             await self._check_urls(rpc)
             registered = await self._check_contract(rpc)
-            follower = Follower(rpc, settings.staking, settings.start_block, self._store, settings.chain_id)
+            place, ahead = (settings.staking, settings.start_block), AskedAhead(rpc)
+            follower = Follower(rpc, *place, self._store, settings.chain_id, ahead)
             watch = Watch(rpc, settings.staking)
-            self._settlement = SettlementReader(
-                rpc, settings.staking, settings.start_block, settings.chain_id, self._store
-            )
-            self._disputes = DisputeReader(rpc, settings.staking)
+            self._settlement = SettlementReader(rpc, *place, settings.chain_id, self._store, ahead)
+            self._disputes = DisputeReader(rpc, settings.staking, ahead)
+            ahead.foreseen = lambda head: self._foreseen(follower, head)
             pause = settings.poll_s
             pause = await self._try_step(rpc, follower, watch, sink, registered, pause)
             while not self._next_epoch:
@@ -249,6 +252,13 @@ class StakingChain:
         table = follower.history.table_at(head.number)
         own = table.by_address.get(self._own)
         await self._settlement.step(own, table, confirmed, sink, follower.block(confirmed))
+
+    def _foreseen(self, follower: Follower, head: Header) -> Sequence[Call]:
+        """Say what is asked of the block that a new head confirms."""
+        confirmed = follower.hash_below(head, self._settings.confirmations - 1)
+        if self._own is None or self._settlement is None or self._disputes is None or confirmed is None:
+            return ()
+        return (*self._settlement.foreseen(confirmed), *self._disputes.foreseen(confirmed))
 
     async def _post_disputes(self, follower: Follower, head: Header, sink: EventSink) -> None:
         """Post the disputes of the newest confirmed block in which this node has a part."""

@@ -11,7 +11,8 @@ from typing import Any, Final, final
 from contracts.bindings import ContractName, load
 from node.adapters.chain.abi import call_data, is_revert, returned
 from node.adapters.chain.answers import COUNT_BITS, CallRefused, Json, octets, quantity
-from node.adapters.chain.gas_view import ask
+from node.adapters.chain.asked_ahead import AskedAhead
+from node.adapters.chain.gas_view import Call, ask
 from node.adapters.chain.rpc import JsonRpc
 from node.ports import EventSink
 from protocol.errors import Unavailable
@@ -34,9 +35,13 @@ _Row = tuple[Any, ...]
 class DisputeReader:
     """Reads the contract for one node, and answers questions about it."""
 
-    def __init__(self, rpc: JsonRpc, staking: Address) -> None:
-        """Find the contract by the staking contract, when it is asked for."""
+    def __init__(self, rpc: JsonRpc, staking: Address, ahead: AskedAhead | None = None) -> None:
+        """Find the contract by the staking contract, when it is asked for.
+
+        What ``foreseen`` gives may have been asked by ``ahead``.
+        """
         self._rpc = rpc
+        self._ahead = ahead or AskedAhead(rpc)
         self._staking = "0x" + staking.hex()
         self._address: str | None = None
         self.is_unknown = False
@@ -70,13 +75,13 @@ class DisputeReader:
             return
         block = block or await self._block(confirmed)
         place = {"blockHash": block["hash"]}
-        (count,) = await self._read("Disputes", [("dispute_count", ())], place)
-        fresh = range(max(self._count, count[0] - FIRST_LOOK) + 1, count[0] + 1)
+        count = await self._count_at(octets(block["hash"], 32))
+        fresh = range(max(self._count, count - FIRST_LOOK) + 1, count + 1)
         looked_at = sorted({*fresh, *self._ours, *self._turn()})
         seen, is_open = await self._look(looked_at, own.id, place) if looked_at else ([], set())
         concerned = {one.number for one in seen}
         told = bool(self._ours or concerned)
-        self._count = count[0]
+        self._count = count
         self._open = (self._open - set(looked_at)) | is_open
         self._ours = concerned & is_open
         self._owners = {number: known for number, known in self._owners.items() if number in self._open}
@@ -86,6 +91,20 @@ class DisputeReader:
             gas = quantity(price) if price is not None else quantity(await self._rpc.call("eth_gasPrice"))
             at_s = quantity(block.get("timestamp"), COUNT_BITS)
             await sink.post(DisputesSeen(confirmed, at_s, Wei(gas), tuple(seen)))
+
+    def foreseen(self, block: bytes) -> Sequence[Call]:
+        """Say what is asked of a block by its hash, if it is the next one to be read."""
+        if self._address is None:
+            return ()
+        question = {"to": self._address, "data": "0x" + call_data(load("Disputes"), "dispute_count", ()).hex()}
+        return (("eth_call", (question, {"blockHash": "0x" + block.hex()})),)
+
+    async def _count_at(self, block: bytes) -> int:
+        """Say how many disputes there were up to a block."""
+        ((method, asked),) = self.foreseen(block)
+        answer = octets(await self._ahead.call(method, *asked))
+        count: int = returned(load("Disputes"), str(self._address), "dispute_count", 0, answer)[0]
+        return count
 
     def _turn(self) -> list[int]:
         """Give the next few of those that do not concern us: any block may have drawn us."""

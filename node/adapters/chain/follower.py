@@ -6,11 +6,13 @@ the new fork may hold events below it. Tables come from events alone, so no arch
 the place is in the store, anchors and rows together, and the next run goes on from it.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, final
 
 from node.adapters.chain.answers import COUNT_BITS, ID_BITS, WORD, CallRefused, Json, octets, quantity
-from node.adapters.chain.place import Place
+from node.adapters.chain.asked_ahead import AskedAhead
+from node.adapters.chain.place import DENSE_ANCHORS, Place
 from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.tables import StakeHistory
 from node.ports import ChainStore
@@ -28,6 +30,8 @@ MAX_CHUNK_BLOCKS: Final = 10_000
 """What the chunk may grow to while the node keeps answering."""
 PATIENCE: Final = 16
 """Chunks that must be answered after a refusal before a larger one is tried again."""
+KEPT_FIELDS: Final = ("number", "hash", "parentHash", "timestamp", "baseFeePerGas")
+"""What of a head is kept until it is confirmed: a full block names hundreds of transactions."""
 SEARCH_WIDTH: Final = 16
 """Headers read at once in a search by time: a cutoff 150 blocks ago takes three requests instead of fifteen."""
 
@@ -37,10 +41,20 @@ class Follower:
     """The staking contract's history up to the head that we saw last."""
 
     def __init__(
-        self, rpc: JsonRpc, staking: Address, start_block: int, store: ChainStore | None = None, chain_id: int = 0
+        self,
+        rpc: JsonRpc,
+        staking: Address,
+        start_block: int,
+        store: ChainStore | None = None,
+        chain_id: int = 0,
+        ahead: AskedAhead | None = None,
     ) -> None:
-        """Follow the contract from its own block on: no event is older. With a store a later run goes on."""
+        """Follow the contract from its own block on: no event is older. With a store a later run goes on.
+
+        With ``ahead``, what is foreseen there is asked along with the events of each next block.
+        """
         self._rpc = rpc
+        self._ahead = ahead or AskedAhead(rpc)
         self._address = "0x" + staking.hex()
         self._chunk = FIRST_CHUNK_BLOCKS
         self._answered = PATIENCE
@@ -48,8 +62,8 @@ class Follower:
         self._loaded = False
         self.head: Header | None = None
         """Last head up to which all events are read."""
-        self._latest_block: dict[str, Json] = {}
-        """What the node answered last when it was asked for its head."""
+        self._blocks: OrderedDict[bytes, dict[str, Json]] = OrderedDict()
+        """The heads that the node sent last, by their hashes, without what is in them."""
         self.rebuilt: str | None = None
         """Why everything was read again from the start block in the last step; None in most steps."""
 
@@ -86,10 +100,16 @@ class Follower:
         return dropped
 
     def block(self, number: int) -> dict[str, Json] | None:
-        """Give the head as the node sent it, if that is the block of this number."""
-        if self.head is None or self.head.number != number or self.head != _header(self._latest_block):
-            return None
-        return self._latest_block
+        """Give ``KEPT_FIELDS`` of the canonical block of this number, if it was the head a while ago."""
+        anchor = self._place.anchor(number)
+        return None if anchor is None else self._blocks.get(anchor.hash)
+
+    def hash_below(self, head: Header, depth: int) -> bytes | None:
+        """Give the hash of the block so many below a head that comes next, if it was the head a while ago."""
+        if depth == 0:
+            return head.hash
+        anchor = self._place.anchor(head.number - depth)
+        return None if anchor is None else anchor.hash
 
     async def rebuild(self) -> None:
         """Forget everything and read it again from the start block."""
@@ -102,7 +122,10 @@ class Follower:
             raw = await self._rpc.call("eth_getBlockByNumber", "latest", False)
             if not isinstance(raw, dict):
                 raise Unavailable("the chain node does not know its latest block")
-            head, self._latest_block = _header(raw), raw
+            head = _header(raw)
+            self._blocks[head.hash] = {name: raw[name] for name in KEPT_FIELDS if name in raw}
+            if len(self._blocks) > DENSE_ANCHORS:
+                self._blocks.popitem(last=False)
             known = self._place.anchors[-1] if self._place.anchors else None
             # When nobody else is there to ask, or all say the same, the chain itself has become shorter.
             if known is None or head.number >= known.number or not self._rpc.leave("behind"):
@@ -190,7 +213,10 @@ class Follower:
             where |= {"fromBlock": hex(first), "toBlock": hex(last)}
         anchor = head if last == head.number else (await self._known([last]))[0]
         try:
-            logs = await self._rpc.call("eth_getLogs", where)
+            if single:
+                logs = await self._ahead.of_head(head, "eth_getLogs", where)
+            else:
+                logs = await self._rpc.call("eth_getLogs", where)
         except CallRefused:
             if last == first:
                 raise

@@ -42,6 +42,11 @@ class Place:
         """The first block whose events are not read."""
         return BlockNumber(self.anchors[-1].number + 1) if self.anchors else self._start
 
+    def anchor(self, number: int) -> Header | None:
+        """Give the anchor of this number; older blocks, and those of which we saw only a later one, have none."""
+        found = next((anchor for anchor in reversed(self.anchors) if anchor.number <= number), None)
+        return found if found is not None and found.number == number else None
+
     async def load(self) -> bool:
         """Take up the place that was kept; False when there is none."""
         place = await self._store.chain_place(self._contract) if self._store is not None else None

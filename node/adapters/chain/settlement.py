@@ -11,8 +11,9 @@ from typing import Final, final
 from contracts.bindings import load
 from node.adapters.chain.abi import call_data, returned
 from node.adapters.chain.answers import COUNT_BITS, ID_BITS, WORD, CallRefused, Json, octets, quantity
+from node.adapters.chain.asked_ahead import AskedAhead
 from node.adapters.chain.follower import FIRST_CHUNK_BLOCKS
-from node.adapters.chain.gas_view import ask
+from node.adapters.chain.gas_view import Call, ask
 from node.adapters.chain.logs import events_in, read_logs
 from node.adapters.chain.rpc import JsonRpc
 from node.ports import ChainStore, EventSink
@@ -38,9 +39,21 @@ SMALL_GAP: Final = 32
 class SettlementReader:
     """What this node needs to know of the Settlement contract, up to the newest confirmed block."""
 
-    def __init__(self, rpc: JsonRpc, staking: Address, start_block: int, chain_id: int, store: ChainStore) -> None:
-        """Find the contract by the staking contract, and read no block before ``start_block``."""
+    def __init__(
+        self,
+        rpc: JsonRpc,
+        staking: Address,
+        start_block: int,
+        chain_id: int,
+        store: ChainStore,
+        ahead: AskedAhead | None = None,
+    ) -> None:
+        """Find the contract by the staking contract, and read no block before ``start_block``.
+
+        What ``foreseen`` gives may have been asked by ``ahead``.
+        """
         self._rpc = rpc
+        self._ahead = ahead or AskedAhead(rpc)
         self._staking = staking
         self._start = start_block
         self._chain_id = chain_id
@@ -173,11 +186,16 @@ class SettlementReader:
             return {own.id}
         return {row.id for row in table.rows if row.role is Role.COORDINATOR}
 
+    def foreseen(self, block: bytes) -> Sequence[Call]:
+        """Say what is asked of a block by its hash, if it is the next one to be read."""
+        if self._address is None:
+            return ()
+        return (("eth_getLogs", ({"address": self._address, "blockHash": "0x" + block.hex()},)),)
+
     async def _events_of(self, block: bytes) -> list[Json]:
         """Read all events of one block."""
-        assert self._address is not None
-        logs = await self._rpc.call("eth_getLogs", {"address": self._address, "blockHash": "0x" + block.hex()})
-        return events_in(logs)
+        ((method, where),) = self.foreseen(block)
+        return events_in(await self._ahead.call(method, *where))
 
     async def _events(self, first: int, last: int, *, everything: bool) -> list[Json]:
         """Read events of these blocks: all of them, or only payments of this node."""

@@ -8,7 +8,7 @@ from eth_utils.abi import event_abi_to_log_topic
 from contracts.bindings import load
 from node.adapters.chain import follower as module
 from node.adapters.chain.answers import CallRefused
-from node.adapters.chain.follower import NODE_CHANGED, Follower
+from node.adapters.chain.follower import KEPT_FIELDS, NODE_CHANGED, Follower
 from node.adapters.chain.rpc import JsonRpc
 from protocol.units import BlockNumber, Role, UnixMillis
 from tests.adapters.chain.conftest import MINER_STAKE, StakingOnAnvil
@@ -49,13 +49,34 @@ async def test_step__rows__are_those_of_the_contract(follower: Follower, staking
     assert (second.id, second.address, second.stake, second.active) == (2, keys[1].address, MINER_STAKE + 77, True)
 
 
-async def test_block__head__is_given_as_the_node_sent_it_and_no_other_is(follower: Follower, staking: StakingOnAnvil):
+async def test_block__heads_that_were_seen__are_given_as_the_node_sent_them_and_no_others_are(
+    follower: Follower, staking: StakingOnAnvil
+):
     assert follower.block(0) is None, "nothing was read yet"
     await follower.step()
+    first = staking.height()
+    staking.register(1)
+    await follower.step()
+    for height in (first, first + 1):
+        sent = staking.anvil.rpc("eth_getBlockByNumber", hex(height), False)
+        assert follower.block(height) == {name: sent[name] for name in KEPT_FIELDS}
+    assert follower.block(first - 1) is None
+    assert follower.block(first + 2) is None
+
+
+async def test_block__chain_went_back_behind_it__is_that_of_the_other_branch(
+    follower: Follower, staking: StakingOnAnvil
+):
+    staking.anvil.rpc("anvil_mine", "0x3")
+    await follower.step()
     height = staking.height()
-    block = follower.block(height)
-    assert block == staking.anvil.rpc("eth_getBlockByNumber", hex(height), False)
-    assert follower.block(height - 1) is None
+    before = follower.block(height)
+    assert before is not None
+    staking.anvil.rpc("anvil_reorg", 2, [])
+    staking.anvil.rpc("evm_mine")
+    await follower.step()
+    assert follower.block(height) is None, "that of the new branch was no head that we saw"
+    assert follower.block(height + 1) is not None
 
 
 async def test_step__history__tells_the_table_after_each_block(follower: Follower, staking: StakingOnAnvil):
