@@ -8,13 +8,14 @@ No HTTP, no chain: it uses the protocol and the overlay only. ``cuckoo submit --
 
 import random
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 import trio
 
+from node.app_coordinators import Coordinators, MayBeAsked
 from node.app_links import AppNetwork, Link
 from node.ports import Clock, Journal, Ready
 from protocol.crypto.keys import NodeKey
@@ -62,7 +63,6 @@ CHECK_S: Final = 8.0
 Progress = Tell | Moved | KeySealed
 """What is told of an order while it is under way."""
 Follower = Callable[[Progress], None]
-MayBeAsked = Callable[[PeerId], Awaitable[bool]]
 
 
 class AwardChecker(Protocol):
@@ -199,10 +199,10 @@ class AppClient:
         self._own = own
         self._awards = awards
         self._overlay = overlay
-        self._key = coordinator_key(network)
         self._clock = clock
-        self._may_be_asked = may_be_asked
         self._random = random.SystemRandom()
+        self.coordinators = Coordinators(overlay, coordinator_key(network), self._random, may_be_asked)
+        """To whom orders may go."""
         self._links: dict[PeerId, Link] = {}
         self._nursery: trio.Nursery | None = None
 
@@ -260,14 +260,6 @@ class AppClient:
             return AwardChecked(asked.peer, asked.shown, "", str(error) or "the chain takes too long to answer")
         return AwardChecked(asked.peer, asked.shown, found)
 
-    async def find(self) -> tuple[PeerId, ...]:
-        """Look coordinators up, in an order of chance, so that they share the load."""
-        found = list(await self._overlay.find(self._key))
-        self._random.shuffle(found)
-        if self._may_be_asked is None:
-            return tuple(found)
-        return tuple([peer for peer in found if await self._may_be_asked(peer)])
-
     def now(self) -> UnixMillis:
         """Give the present."""
         return self._clock.now()
@@ -306,6 +298,7 @@ class _OrderUnderWay:
         self._heard = trio.Event()
         self._is_over = False
         self._wake_at: UnixMillis | None = None
+        self._has_sought = False
         self._end: Drawn | GivenUp | None = None
 
     def post(self, event: OrderEvent) -> None:
@@ -376,7 +369,8 @@ class _OrderUnderWay:
         self.post(await self._client.check(asked))
 
     async def _find(self) -> None:
-        self.post(Found(await self._client.find()))
+        again, self._has_sought = self._has_sought, True
+        self.post(Found(await self._client.coordinators.find(again=again)))
 
 
 class _Silent:
