@@ -298,31 +298,33 @@ class Claiming:
 
     def _look(self, *, fresh_too: bool) -> tuple[dict[StakingId, list[OpenOffer]], int]:
         """Find what is due, of each coordinator, and when (unix ms) more may be; forget what is over."""
-        now = self._core.now
+        now, streams, claims = self._core.now, self.streams, self._claims
         due: dict[StakingId, list[OpenOffer]] = {}
         rooms: dict[StakingId, int | None] = {}
         first_to_come, over = now + LONGEST_SLEEP_MS, []
-        for open_offer in self._offers.values():
-            due_at = open_offer.slot_at if fresh_too else open_offer.due_as_backlog()
+        for open_offer in self._offers.values():  # hundreds in backlog, for each claim: each look-up here counts
+            due_at = open_offer.slot_at if fresh_too else open_offer.backlog_at or open_offer.due_as_backlog()
             if due_at > now:
-                first_to_come = min(first_to_come, due_at)
+                if due_at < first_to_come:
+                    first_to_come = due_at
                 continue
             offer, coordinator = open_offer.offer, open_offer.coordinator
             if offer.deadline <= now:
                 over.append(offer.task)
-            elif open_offer.peer in self.streams and offer.task not in self._claims:
+            elif open_offer.peer in streams and offer.task not in claims:
                 if coordinator not in rooms:
-                    rooms[coordinator] = self._working.room(coordinator, self._claims.values())
+                    rooms[coordinator] = self._working.room(coordinator, claims.values())
+                    due[coordinator] = []
                 room = rooms[coordinator]
                 if room is None:
                     continue
                 if offer.price <= room:
-                    due.setdefault(coordinator, []).append(open_offer)
+                    due[coordinator].append(open_offer)
                 else:
                     first_to_come = min(first_to_come, now + ROOM_PAUSE_MS)
         for task in over:
             self._forget(task)
-        return due, first_to_come
+        return {coordinator: offers for coordinator, offers in due.items() if offers}, first_to_come
 
     def _claim(self, chosen: OpenOffer) -> None:
         """Sign and send one claim; the nonce is on disk first."""
