@@ -57,6 +57,8 @@ class Door:
             "cuckoo_http_seconds", "Time to the end of the answer", ["route"], buckets=BUCKETS_S, registry=registry
         )
 
+        self._known: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP is turned away."""
         if scope["type"] != "http":
@@ -91,8 +93,19 @@ class Door:
             asked.get("state", {}).get("body_is_done", Upload().release)()
             route = getattr(asked.get("route"), "path", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._requests.labels(method, route, str(status or "gone")).inc()
-            self._seconds.labels(route).observe(time.perf_counter() - begun)
+            self._count(method, route, str(status or "gone"), time.perf_counter() - begun)
+
+    def _count(self, method: str, route: str, status: str, seconds: float) -> None:
+        """Count a request that has its answer; of each there are few, and to find one by its labels costs more."""
+        known = self._known.get((method, route, status))
+        if known is None:
+            known = self._known[method, route, status] = (
+                self._requests.labels(method, route, status),
+                self._seconds.labels(route),
+            )
+        answered, timed = known
+        answered.inc()
+        timed.observe(seconds)
 
     async def _admit(self, scope: Message, receive: Receive) -> Receive:
         """Check the caller and take the body in; give the channel by which the application hears of both.

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -9,6 +10,11 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_HOPS: Final = 16
 """Proxies that are looked behind; a longer chain is what a caller made up."""
+
+MAX_ADDRESS: Final = 64
+"""Characters of an address at most: those of IPv6 have 39, and what names an interface behind them a few more."""
+REMEMBERED: Final = 1024
+"""Addresses that need not be read again: the same few proxies and apps call all the time."""
 
 
 def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: Sequence[Network]) -> str:
@@ -39,6 +45,11 @@ def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
 
 def parse_address(address: str) -> Address | None:
     """Read an address, None when it is none; an IPv4 address in the dress of IPv6 is an IPv4 address."""
+    return _parsed(address) if len(address) <= MAX_ADDRESS else None
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _parsed(address: str) -> Address | None:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -13,6 +13,7 @@ from node.adapters.http.errors import ApiError
 from node.adapters.http.forms import read_form
 from node.adapters.http.image_stream import ImageStream
 from node.adapters.http.orders import Order, Orders, Picture
+from node.adapters.http.quick_route import quick_route
 from node.adapters.http.requests import FORM, ImagesRequest, check_stream, read_fields
 from node.adapters.http.settings import HttpSettings
 from node.adapters.http.views import Json, answer, picture_view
@@ -27,7 +28,6 @@ def image_routes(orders: Orders, desk: Desk, settings: HttpSettings, stopping: t
     """Give the routes that make pictures."""
     router = APIRouter()
 
-    @router.post("/v1/images/generations", tags=["openai"], summary="Make pictures and wait for them")
     async def generate(
         body: ImagesRequest, request: Request, idempotency_key: Annotated[str | None, Header()] = None
     ) -> Response:
@@ -35,6 +35,15 @@ def image_routes(orders: Orders, desk: Desk, settings: HttpSettings, stopping: t
         check_stream(body)
         order = await orders.place(body, account, count=body.n or 1, key=idempotency_key, detached=False)
         return await deliver(order, body, request, "image_generation")
+
+    router.add_api_route(
+        "/v1/images/generations",
+        generate,
+        methods=["POST"],
+        tags=["openai"],
+        summary="Make pictures and wait for them",
+        route_class_override=quick_route(ImagesRequest, generate),
+    )
 
     @router.post(
         "/v1/images/edits",
