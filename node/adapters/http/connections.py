@@ -12,6 +12,7 @@ and hypercorn buffers whole answers behind a window that stays shut.
 """
 
 import json
+import os
 from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Final, cast, final
@@ -238,6 +239,7 @@ class Connection:
             self._sending.release()
 
     async def _send_alone(self, data: bytes) -> None:
+        data = self._send_now(data)
         try:
             for start in range(0, len(data), SEND_PIECE_BYTES):
                 # Shielded, since half an answer on the wire cannot be followed by anything else.
@@ -246,6 +248,13 @@ class Connection:
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             # The reader may wait for this answer to end, before it reads the request behind it.
             self.end()
+
+    def _send_now(self, data: bytes) -> bytes:
+        """Send as much as the socket takes at once, which is nearly all answers; gives the rest, for ``send_all``."""
+        try:
+            return data[os.write(self._stream.socket.fileno(), data) :]
+        except OSError:  # it takes nothing now, or is gone: whoever waits for it is told which
+            return data
 
 
 class _Http1(H11Protocol):
