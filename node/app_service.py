@@ -197,7 +197,7 @@ class _Session:
         async with self._service.desk.watch(followed.task) as updates:
             async for update in updates:
                 if update.stage is Stage.DONE:
-                    await self._deliver(order, followed.task, update)
+                    await self._deliver(order, followed, update)
                 elif update.stage is Stage.READY and is_sealed:
                     await self._show(order, followed, update)
                 else:
@@ -232,28 +232,27 @@ class _Session:
         stored = await self._service.desk.find(task)
         return stored is None or stored.done is not None or stored.failed is not None
 
-    async def _deliver(self, order: bytes, task: TaskId, update: Update) -> None:
+    async def _deliver(self, order: bytes, followed: _Followed, update: Update) -> None:
         """Give the app its picture and receipt."""
         assert update.artifact is not None, "DONE names its artifact"
         assert update.miner is not None, "DONE names its miner"
         assert update.receipt is not None, "DONE has its receipt"
         async with self._delivering:
             picture, reason = None, "artifact_expired"
-            stored = await self._service.desk.find(task)
             try:
                 picture = await self._service.desk.artifact(update.artifact)
             except Unavailable:  # nobody can say now whether it may be shown
                 reason = "not_reviewed"
-            if picture is None or stored is None or stored.done is None:
+            if picture is None:
                 await self._say(OrderNews(order=order, stage="failed", attempt=update.attempt, reason=reason))
                 return
             done = OrderDone(
                 order=order,
-                task=task,
+                task=followed.task,
                 attempt=update.attempt,
                 miner=update.miner,
                 artifact=update.artifact,
-                media_type="image/webp" if stored.done.media_type == "image/webp" else "image/png",
+                media_type=followed.specification.media_type,
                 receipt=update.receipt,
                 size=len(picture),
             )

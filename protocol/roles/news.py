@@ -94,6 +94,8 @@ class News:
     view: EpochView | None
     network: Digest
     params: Params
+    _field: Field | None = None
+    """Of all its offers, once one was wanted: with it stays its digest."""
 
     def draw(self, offered: Offered) -> Draw:
         """Draw one of its offers."""
@@ -105,7 +107,9 @@ class News:
         message, view = self.message, self.view
         assert view is not None, "else there is no offer"
         table, coordinator = view.table, self.coordinator
-        field = Field.from_bytes(message.field, len(table.miners))
+        field = self._field
+        if field is None:
+            field = self._field = Field.from_bytes(message.field, len(table.miners))
         drawn = ticket(self.network, view.beacon, coordinator, offer.accepted_epoch, offer.boot, offer.number)
         order = readings(table.miners, field, drawn, self.params)
         slots = Slots(

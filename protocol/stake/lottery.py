@@ -21,6 +21,8 @@ _UNIT: Final = 2.0**-53
 """Distance of the 2^53 points of the unit interval that a draw can take."""
 _DRAW: Final = Struct(">QI20x")
 """How a miner's 32-byte hash is read: the first 53 bits draw its clock, bits 64 to 95 whether it is dropped."""
+_PLACE: Final = Struct(">QQQQ")
+"""Coordinator, epoch of acceptance, boot and number of a task."""
 _WARM: Final = MEMBER | WARM
 LAST_OUTSIDE: Final = 4
 """Clocks expected before one's own, for each miner: of miners with one stake, one in 55 is placed at the last."""
@@ -36,7 +38,7 @@ of a small network would claim at once."""
 
 def _coordinates(coordinator: StakingId, accepted_epoch: Epoch, boot: int, number: int) -> bytes:
     """Give the place of a task in its coordinator's sequence as 32 bytes."""
-    return b"".join(value.to_bytes(8, "big") for value in (coordinator, accepted_epoch, boot, number))
+    return _PLACE.pack(coordinator, accepted_epoch, boot, number)
 
 
 def ticket(
