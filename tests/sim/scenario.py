@@ -9,6 +9,7 @@ from protocol.params import Params
 from protocol.roles.miner import MinerCore
 from tests.sim.adversaries import behaviours
 from tests.sim.invariants import MOST_CLAIMS, Invariants
+from tests.sim.large_pages import gather_in_large_pages
 from tests.sim.machine import Machine
 from tests.sim.plan import Step, faults, submissions
 from tests.sim.shared_work import shared_work, uncollected
@@ -22,6 +23,10 @@ SETTLE_MS = 5000
 STEPS = 10
 DRAIN_MS = 200_000
 """Within so long after the last step every task has ended: far less than its deadline."""
+GATHERED_EVERY_MS = 1000
+"""How often what a run has allocated since is moved into large pages."""
+SLICE_MS = 100
+"""How often a run is asked whether it is over."""
 CALM_MS = 2000
 """How long a network runs on after the last receipt: what is late is heard."""
 
@@ -124,6 +129,12 @@ class Run:
         core = machine.core
         return isinstance(core, MinerCore) and machine.behaviour is None and core._working.delivering.undelivered() > 0
 
+    def _settle(self) -> None:
+        """Let the network find itself."""
+        for _ in range(SETTLE_MS // GATHERED_EVERY_MS):
+            gather_in_large_pages()
+            self.world.run(GATHERED_EVERY_MS)
+
     def go(self, on_progress: Callable[[int], None] = lambda _ended: None) -> Summary:
         """Run to the end; ``on_progress`` hears now and then how many tasks have ended.
 
@@ -133,13 +144,15 @@ class Run:
         world = self.world
         with uncollected(), shared_work():
             world.chain.follow()
-            world.run(SETTLE_MS)
+            self._settle()
             self.storm.plan(self.plan)
             last = max((step.at_ms + step.for_ms for step in self.plan), default=0)
             # Who left the table is back in it two epochs later, and the run goes on until then.
             self._whole_at = world.now + last + (3000 * world.params.epoch_s if self.scenario.faults else 0)
-            for _ in range((last + DRAIN_MS) // 100):
-                world.run(100)
+            for part in range((last + DRAIN_MS) // SLICE_MS):
+                if part % (GATHERED_EVERY_MS // SLICE_MS) == 0:
+                    gather_in_large_pages()
+                world.run(SLICE_MS)
                 on_progress(self.ended())
                 if self.over():
                     break
