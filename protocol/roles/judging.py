@@ -80,7 +80,7 @@ class Judging:
 
     def busy(self) -> int:
         """Count the jobs at the engine."""
-        return sum(case.stage is Stage.DRAWING for case in self._cases.values())
+        return sum(case.stage is Stage.DRAWING for case in self._cases.values()) if self._cases else 0
 
     # Which disputes
 

@@ -41,7 +41,6 @@ from protocol.roles.core import Core, Identity
 from protocol.roles.discovery import Discovery
 from protocol.roles.disputing import DisputePolicy
 from protocol.roles.jury import Jury
-from protocol.roles.look_ahead import look_ahead
 from protocol.roles.prosecution import TIMER as PROVE
 from protocol.roles.prosecution import ProofPolicy, Prosecution
 from protocol.roles.redeeming import RedeemPolicy
@@ -169,8 +168,8 @@ class MinerCore(Core):
 
     def _use_capacity(self) -> None:
         """After any event: claim what there is room for; tell coordinators when places came back or stay away."""
-        ahead, places = look_ahead(self._serving.models.values()), self._serving.places
-        is_free = self._claiming.fill(places, self.jury.busy(), ahead) < places
+        places = self._serving.places
+        is_free = self._claiming.fill(places, self.jury.busy(), self._serving.ahead) < places
         self.jury.look_for_work()
         self._announcing.consider(is_free, lambda: self._claiming.expected_ms(self._serving.models))
 
@@ -351,7 +350,7 @@ class MinerCore(Core):
             self._working.give_back("paused")
             self.jury.give_back()
         if event.is_open is not self._serving.is_open:
-            self._serving.is_open = event.is_open
+            self._serving.open(is_open=event.is_open)
             self._claiming.look_anew()
             self._announcing.tell_all()
 

@@ -42,14 +42,17 @@ class SealingKeys:
         self._core = core
         self._secrets: list[tuple[bytes, UnixMillis]] = []
         """Each with when it was drawn, the present one first."""
+        self._public = b""
+        """Of the present one: every capability names it, and working it out costs as much as signing one."""
 
     def public(self) -> bytes:
         """Give the key that is named now, drawn anew once it is a day old."""
         now = self._core.now
         if not self._secrets or now >= self._secrets[0][1] + ROTATED_MS:
             self._secrets.insert(0, (self._core.identity.entropy(KEY_BYTES), now))
+            self._public = sealing_key_of(self._secrets[0][0])
         self._forget_old()
-        return sealing_key_of(self._secrets[0][0])
+        return self._public
 
     def open(self, sealed: bytes, award: Digest) -> bytes:
         """Give the content key that was sealed to one of these keys for an award of ours.

@@ -8,6 +8,7 @@ from protocol.crypto.envelope import seal
 from protocol.effects import Lane, Send
 from protocol.events import EngineChanged, ModelState
 from protocol.roles.core import Core
+from protocol.roles.look_ahead import LOOK_AHEAD, look_ahead
 from protocol.units import PeerId, StakingId, UnixMillis, Wei
 from protocol.wire.codec import encode
 from protocol.wire.messages import Capability, CapabilityUpdate, ServedModel
@@ -34,7 +35,10 @@ class MinerLoad:
 class Serving:
     """The engine's models and places, and whether work is taken for them."""
 
-    __slots__ = ("_addresses", "_core", "_places", "_price_floor", "_sealing_key", "_sequence", "is_open", "models")
+    __slots__ = (
+        "_addresses", "_core", "_places", "_price_floor", "_sealing_key", "_sequence", "ahead", "is_open", "models",
+        "offered",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -54,21 +58,27 @@ class Serving:
         """Whether the owner lets this miner take work."""
         self.models: dict[str, ModelState] = {}
         """What the engine has, also while no new work is taken: awards that were claimed are begun."""
+        self.offered: Mapping[str, ModelState] = {}
+        """Models for which work is taken now: at hand, since each bulletin asks for them."""
+        self.ahead = LOOK_AHEAD
+        """How many jobs are taken beyond the places."""
 
     @property
     def places(self) -> int:
         """Places for which work is taken now."""
         return self._places if self.is_open else 0
 
-    @property
-    def offered(self) -> dict[str, ModelState]:
-        """Models for which work is taken now."""
-        return self.models if self.is_open else {}
-
     def take(self, event: EngineChanged) -> None:
         """Take what the engine can do now."""
         self.models = {model.model: model for model in event.models}
         self._places = event.places
+        self.ahead = look_ahead(event.models)
+        self.open(is_open=self.is_open)
+
+    def open(self, *, is_open: bool) -> None:
+        """The owner lets this miner take work, or no longer."""
+        self.is_open = is_open
+        self.offered = self.models if is_open else {}
 
     def next_capability(self) -> None:
         """What is pushed from now on replaces what was said before."""
