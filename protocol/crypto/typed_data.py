@@ -61,7 +61,13 @@ def digest(domain: Domain, statement: Statement) -> Digest:
 
 def sign(key: NodeKey, domain: Domain, statement: Statement) -> bytes:
     """Sign a statement: 65 bytes, r ‖ s ‖ v."""
-    return key.sign(digest(domain, statement))
+    return sign_named(key, domain, statement)[1]
+
+
+def sign_named(key: NodeKey, domain: Domain, statement: Statement) -> tuple[Digest, bytes]:
+    """Sign a statement; gives its digest as well, for whoever refers to it next."""
+    named = digest(domain, statement)
+    return named, key.sign(named)
 
 
 def signer(domain: Domain, statement: Statement, signature: bytes) -> Address:
@@ -70,8 +76,17 @@ def signer(domain: Domain, statement: Statement, signature: bytes) -> Address:
     Raises:
         InvalidMessage: ``statement.signature``: no key made this, or it is not in its one valid form.
     """
+    return signer_of(digest(domain, statement), signature)
+
+
+def signer_of(named: Digest, signature: bytes) -> Address:
+    """Give the address that signed the statement of this digest.
+
+    Raises:
+        InvalidMessage: As ``signer``.
+    """
     try:
-        return recover(digest(domain, statement), signature)
+        return recover(named, signature)
     except ValueError as error:
         raise InvalidMessage("statement.signature", str(error)) from None
 

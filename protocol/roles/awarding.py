@@ -3,7 +3,6 @@
 from math import ceil
 from typing import Final, final
 
-from protocol.crypto.typed_data import digest
 from protocol.effects import CancelTimer, Deliver, Offence, Persist, Send, Stage, Update
 from protocol.errors import InvalidMessage
 from protocol.notes import NoteName
@@ -55,8 +54,7 @@ class Awarding:
         early = self._is_early(task, claim)
         if self._leaves_unanswered(peer, claim, early=early, task=task):
             return
-        core.check_signature(statement, claim.signature, row, "claim.signature")
-        claimed = digest(core.identity.domain, statement)
+        claimed = core.check_signature(statement, claim.signature, row, "claim.signature")
         core.note(NoteName.CLAIM_RECEIVED, statement.task, miner=row.id, attempt=statement.attempt)
         if task is None:
             self._decline(peer, claim, claimed, "closed")
@@ -273,7 +271,8 @@ class Awarding:
             specification=specification_digest(task.encoded, task.salt),
             price=task.price,
         )
-        message = Award(statement=statement, signature=core.sign(statement), specification=task.encoded, salt=task.salt)
+        named, signature = core.sign_named(statement)
+        message = Award(statement=statement, signature=signature, specification=task.encoded, salt=task.salt)
         known = self._roster.id(claim.miner)
         served = known.serves(task.specification.model, now) if known is not None else None
         awarded = AwardedAttempt(
@@ -281,7 +280,7 @@ class Awarding:
             miner=claim.miner,
             peer=won.peer,
             award=message,
-            award_digest=digest(core.identity.domain, statement),
+            award_digest=named,
             awarded_at=now,
             rank=rank,
             last_alive=now,

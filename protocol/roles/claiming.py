@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final, final
 
-from protocol.crypto.typed_data import digest
 from protocol.effects import CancelTimer, Connect, Persist, Send
 from protocol.errors import InvalidMessage
 from protocol.events import GossipReceived, ModelState
@@ -341,8 +340,8 @@ class Claiming:
             offer=chosen.slots.digest,
             nonce=core.identity.entropy(16),
         )
-        claimed = digest(core.identity.domain, statement)
-        message = Claim(statement=statement, signature=core.sign(statement))
+        claimed, signature = core.sign_named(statement)
+        message = Claim(statement=statement, signature=signature)
         time_to_live = 2 * offer.allowance_ms + offer.slot_step_ms + core.params.claim_allowance_ms
         expires_at = UnixMillis(core.now + max(time_to_live, 1000))
         in_slot = core.now <= chosen.slot_at + offer.slot_step_ms

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from protocol.chain_records import ContractCall, SettlementRead, TransactionSettled
 from protocol.crypto.keys import NodeKey, address_of_peer_id
-from protocol.crypto.typed_data import Domain, sign, signer
+from protocol.crypto.typed_data import Domain, digest, sign, sign_named, signer, signer_of
 from protocol.effects import Effect, Judge, Note, Offence, Persist, Send, SetTimer, SubmitTx, TimerKey
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import (
@@ -278,6 +278,10 @@ class Core(ABC):
         """Sign a statement with our node key. Callers persist first what must be signed only once."""
         return sign(self.identity.key, self.identity.domain, statement)
 
+    def sign_named(self, statement: Statement) -> tuple[Digest, bytes]:
+        """Sign as ``sign`` does; gives the digest of the statement as well, by which others refer to it."""
+        return sign_named(self.identity.key, self.identity.domain, statement)
+
     def is_signed(self, statement: Statement, signature: bytes, row: StakeRow) -> bool:
         """Say whether the node of ``row`` signed the statement with its present key."""
         try:
@@ -285,7 +289,13 @@ class Core(ABC):
         except InvalidMessage:
             return False
 
-    def check_signature(self, statement: Statement, signature: bytes, row: StakeRow, rule: str) -> None:
-        """Raise ``InvalidMessage(rule)`` unless the node of ``row`` signed the statement."""
-        if not self.is_signed(statement, signature, row):
+    def check_signature(self, statement: Statement, signature: bytes, row: StakeRow, rule: str) -> Digest:
+        """Raise ``InvalidMessage(rule)`` unless the node of ``row`` signed the statement; gives its digest."""
+        named = digest(self.identity.domain, statement)
+        try:
+            signed_by = signer_of(named, signature)
+        except InvalidMessage:
+            raise InvalidMessage(rule) from None
+        if signed_by != row.address:
             raise InvalidMessage(rule)
+        return named

@@ -88,9 +88,15 @@ class Delivering:
         # Also for a coordinator that never comes back: it is kept for an hour, not for ever.
         self._core.set_timer(("resend", committed.task, committed.attempt), self._core.now + RESEND_MS)
 
-    def begin(self, peer: PeerId, committed: ResultCommitted) -> None:
-        """Send a result for the first time; what asks for it to be kept was emitted before."""
-        delivery = self._deliveries[(committed.task, committed.attempt)] = Delivery(committed)
+    def begin(self, peer: PeerId, committed: ResultCommitted, named: tuple[StakingId, Digest]) -> None:
+        """Send a result for the first time; what asks for it to be kept was emitted before.
+
+        Args:
+            peer: Its coordinator.
+            committed: The result.
+            named: Who signed its commitment, and the digest of that.
+        """
+        delivery = self._deliveries[(committed.task, committed.attempt)] = Delivery(committed, named)
         self._send(peer, delivery)
 
     def on_hello(self, peer: PeerId, coordinator: StakingId) -> None:
@@ -135,10 +141,10 @@ class Delivering:
             if statement.coordinator == coordinator.id:
                 self._prosecution.unverified(Signed(statement, message.signature), coordinator)
             raise IgnoredMessage("receipt.unknown")
-        result = decode(delivery.committed.result, RESULT_PLACE)
-        if statement.coordinator != coordinator.id or statement.miner != result.commitment.miner:
+        miner, commitment = delivery.named or self._named(delivery.committed)
+        if statement.coordinator != coordinator.id or statement.miner != miner:
             raise InvalidMessage("receipt.parties")
-        if statement.commitment != digest(core.identity.domain, result.commitment):
+        if statement.commitment != commitment:
             raise InvalidMessage("receipt.commitment")
         if voucher.coordinator != coordinator.id or voucher.miner != statement.miner:
             raise InvalidMessage("receipt.voucher")
@@ -156,6 +162,11 @@ class Delivering:
         # Until it is on disk the result counts as owed: after a crash it is sent again, and the same receipt comes.
         core.emit(Persist((kept, ResultSettled(delivery.committed.award), held), may_wait=True))
         core.note(NoteName.RECEIPT_RECEIVED, statement.task, coordinator=coordinator.id, wei=statement.price)
+
+    def _named(self, committed: ResultCommitted) -> tuple[StakingId, Digest]:
+        """Give who signed the commitment of an earlier run, and its digest."""
+        commitment = decode(committed.result, RESULT_PLACE).commitment
+        return commitment.miner, digest(self._core.identity.domain, commitment)
 
     def on_reject(self, coordinator: StakingId, message: Reject) -> None:
         """The coordinator does not take the result: nothing is owed, and it is not sent again."""

@@ -36,5 +36,7 @@ class Delivery:
     """A signed result that its coordinator has not acknowledged yet."""
 
     committed: ResultCommitted
+    named: tuple[StakingId, Digest] | None = None
+    """Who signed its commitment, and the digest of that; None where an earlier run did."""
     pause_ms: int = RESEND_MS
     """Until it is sent again."""

@@ -147,7 +147,7 @@ class Working:
         core, statement = self._core, message.statement
         if statement.coordinator != coordinator.id or statement.miner != core.own_id():
             raise InvalidMessage("award.parties")
-        core.check_signature(statement, message.signature, coordinator, "award.signature")
+        named = core.check_signature(statement, message.signature, coordinator, "award.signature")
         self._prosecution.verified(Signed(statement, message.signature))
         if specification_digest(message.specification, message.salt) != statement.specification:
             raise InvalidMessage("award.specification")
@@ -172,7 +172,7 @@ class Working:
             coordinator=coordinator.id,
             peer=peer,
             award=message,
-            award_digest=digest(core.identity.domain, statement),
+            award_digest=named,
             specification=specification,
             awarded_at=core.now,
         )
@@ -341,10 +341,11 @@ class Working:
             artifact=named,
             fingerprint=fingerprint,
         )
+        signed, signature = core.sign_named(commitment)
         result = Result(
             version=1 if event.media_type == "image/png" else 2,
             commitment=commitment,
-            signature=core.sign(commitment),
+            signature=signature,
             media_type=event.media_type,
             size=len(data),
             generation_ms=event.generation_ms,
@@ -359,12 +360,11 @@ class Working:
             core.now,
             job.award.statement.price,
         )
-        signed = digest(core.identity.domain, commitment)
         shown = b"" if job.content_key is not None else event.fingerprints
         steps = self.steps.keep(job.task, job.attempt, job.coordinator, signed, fingerprint, shown)
         core.emit(Persist((ArtifactStored(named, data), committed, *steps)))
         core.note(NoteName.JOB_FINISHED, job.task, ms=event.generation_ms, attempt=job.attempt)
-        self.delivering.begin(job.peer, committed)
+        self.delivering.begin(job.peer, committed, (own, signed))
 
     def on_failed(self, event: JobFailed) -> None:
         """Give an attempt back that the engine could not finish."""
