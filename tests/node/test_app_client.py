@@ -141,3 +141,16 @@ async def test_running__left_with_an_order_under_way__tells_its_coordinator() ->
         await trio.testing.wait_all_tasks_blocked()
         assert [message.kind for message in second.heard] == ["order", "order_cancelled"]
         nursery.cancel_scope.cancel()
+
+
+async def test_draw__all_that_were_found_refuse_it__others_are_looked_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    network = Network()
+    first, second = network.coordinators.values()
+    network.found = (FIRST,)
+    async with ordering(network):
+        await first.hears("order")
+        network.found = (SECOND,)
+        first.say(OrderRefused(order=ORDER.order, code="no_miner", detail=""))
+        await second.hears("order")

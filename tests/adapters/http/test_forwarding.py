@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from node.adapters.http.forwarding import MAX_HOPS, client_address
+from node.adapters.http.forwarding import MAX_ADDRESS, MAX_HOPS, client_address, parse_address
 from tests.adapters.http.conftest import Serve, code_of
 from tests.support.desk import Workbench
 
@@ -75,3 +75,8 @@ async def test_rate__invented_forwarded_addresses_without_trust__count_as_one(se
             for number in range(3)
         ]
     assert statuses == [202, 202, 429]
+
+
+def test_parse_address__longer_than_any__is_none_and_not_remembered():
+    assert parse_address("fe80::1%" + "e" * (MAX_ADDRESS - 8)) is not None
+    assert parse_address("fe80::1%" + "e" * (MAX_ADDRESS - 7)) is None
