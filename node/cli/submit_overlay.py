@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from node.app_client import AwardChecker, MayBeAsked, Progress, open_client, order_of
+from node.app_client import AwardChecker, Progress, open_client, order_of
+from node.app_coordinators import MayBeAsked
 from node.cli.account import NOBODY
 from node.cli.progress import Reporter
 from node.cli.submit import DrawnPicture
