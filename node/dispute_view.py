@@ -33,6 +33,7 @@ _WORDS: Final = {
     Status.DISMISSED: "dismissed: found right",
     Status.UNDECIDED: "undecided",
     Status.EXECUTED: "executed: the accused is slashed",
+    Status.LAPSED: "lapsed: its reporter did not have jurors drawn in time",
 }
 
 

@@ -115,6 +115,7 @@ VOID: constant(uint8) = 5
 DISMISSED: constant(uint8) = 6
 UNDECIDED: constant(uint8) = 7
 EXECUTED: constant(uint8) = 8
+LAPSED: constant(uint8) = 9
 # 15 seats, which is most that Parameters allows, and twice that and one after an appeal.
 MAX_SEATS: constant(uint256) = 31
 BPS: constant(uint256) = 10_000
@@ -123,6 +124,8 @@ PRICE_ONE: constant(uint256) = 10 ** 27
 DAY: constant(uint256) = 86_400
 # A quorum can be wrong: its jail is this part of the one for proven misbehaviour.
 JAIL_PART: constant(uint256) = 4
+# How many unbonding delays a respite lasts: one to notice a slash, one to be out.
+RESPITE: constant(uint256) = 2
 
 TOKEN: immutable(IERC20)
 STAKING: immutable(IStaking)
@@ -135,6 +138,10 @@ open_dispute: public(HashMap[uint256, uint256])
 # What quorums may slash on a day (unix seconds // 86,400), in wei, fixed by its first execution; and what they have.
 day_budget: public(HashMap[uint256, uint256])
 day_slashed: public(HashMap[uint256, uint256])
+# Unix seconds at which a node's respite ends, which begins anew with each slash: all quorums together take no more than
+# one slash in it. 0 before the first. And what they took in it, in wei.
+respite_until: public(HashMap[uint256, uint256])
+respite_slashed: public(HashMap[uint256, uint256])
 
 _disputes: HashMap[uint256, Dispute]
 
@@ -204,7 +211,9 @@ def report(accused: uint256, reporter: uint256, evidence: bytes32) -> uint256:
 @external
 def draw(dispute: uint256, tries: uint256) -> uint256:
     """
-    @notice Goes on drawing jurors, by anybody. Where the seed's block is too old to be read, a later one is set.
+    @notice Goes on drawing jurors, by anybody. Where the seed is too old, a later one is set; but a first jury that was
+            not drawn while its seed held ends the dispute as lapsed, or else a reporter would wait for a jury to his
+            taste.
     @param dispute Its number.
     @param tries How many candidates to try at most, up to 128 in one call.
     @return Seats that are still free.
@@ -212,6 +221,10 @@ def draw(dispute: uint256, tries: uint256) -> uint256:
     case: Dispute = self._disputes[dispute]
     assert case.status == DRAWING or case.status == VOTING, "Disputes: no jurors are wanted in this dispute now"
     assert block.timestamp < case.deadline, "Disputes: the deadline has passed; close the dispute"
+    if case.status == DRAWING and case.round == 0 and jury._is_stale(dispute, 0):
+        self._end(dispute, LAPSED)
+        panel: jury.Panel = jury._panel(dispute, 0)
+        return panel.seats - panel.taken
     free: uint256 = jury._draw(dispute, case.round, tries)
     if free == 0 and case.status == DRAWING:
         deadline: uint256 = block.timestamp + staticcall PARAMETERS.value(ids.VERDICT_WINDOW)
@@ -248,14 +261,17 @@ def vote(
 def close(dispute: uint256):
     """
     @notice Ends a draw that found too few jurors or a vote that is over, by anybody: pays the jurors who judged, and
-            decides. Two thirds of the seats uphold or dismiss; anything else is undecided.
+            decides. Two thirds of the seats uphold or dismiss; anything else is undecided. A first jury for which not
+            all was tried in time lapses: that was the reporter's to see to.
     @param dispute Its number.
     """
     case: Dispute = self._disputes[dispute]
     late: bool = block.timestamp >= case.deadline
     if case.status == DRAWING:
-        assert late or jury._exhausted(dispute, case.round), "Disputes: jurors are still being drawn"
-        self._end(dispute, VOID)
+        exhausted: bool = jury._exhausted(dispute, case.round)
+        lapsed: bool = case.round == 0 and not exhausted
+        assert late or exhausted or (lapsed and jury._is_stale(dispute, 0)), "Disputes: jurors are still being drawn"
+        self._end(dispute, LAPSED if lapsed else VOID)
         return
     assert case.status == VOTING, "Disputes: nothing is to be closed in this dispute now"
     panel: jury.Panel = jury._panel(dispute, case.round)
@@ -307,7 +323,8 @@ def appeal(dispute: uint256):
 def execute(dispute: uint256) -> uint256:
     """
     @notice Slashes and jails the accused of an upheld dispute once no appeal is possible any more, by anybody. What
-            all quorums slash on one day is capped; what the cap does not leave is not slashed at all.
+            all quorums slash on one day is capped, and what they slash of one node in two unbonding delays; what the
+            caps do not leave is not slashed at all.
     @param dispute Its number.
     @return What was slashed, in wei.
     """
@@ -315,9 +332,9 @@ def execute(dispute: uint256) -> uint256:
     assert case.status == UPHELD or case.status == CONFIRMED, "Disputes: the dispute is not upheld"
     assert block.timestamp >= case.deadline, "Disputes: the appeal window is open"
     day: uint256 = block.timestamp // DAY
-    bps: uint256 = staticcall PARAMETERS.value(ids.QUORUM_SLASH)
     slashable: uint256 = self._slashable(case.accused)
-    if slashable > 0:
+    bps: uint256 = self._left_in_respite(case.accused, slashable)
+    if bps > 0:
         bps = min(bps, self._left_today(day) * BPS // slashable)
         assert bps > 0, "Disputes: nothing is left of today's cap; execute tomorrow"
     self._end(dispute, EXECUTED)
@@ -325,6 +342,10 @@ def execute(dispute: uint256) -> uint256:
         case.accused, bps, case.accuser, staticcall PARAMETERS.value(ids.BOUNTY)
     )
     self.day_slashed[day] += slashed
+    if slashed > 0:
+        taken: uint256 = 0 if block.timestamp >= self.respite_until[case.accused] else self.respite_slashed[case.accused]
+        self.respite_slashed[case.accused] = taken + slashed
+        self.respite_until[case.accused] = block.timestamp + RESPITE * staticcall STAKING.unbonding_delay()
     log QuorumSlashed(id=case.accused, dispute=dispute, slashed=slashed, bps=bps, reporter=case.reporter)
     jail_time: uint256 = staticcall PARAMETERS.value(ids.JAIL_TIME)
     extcall STAKING.jail(case.accused, block.timestamp + jail_time // JAIL_PART, "quorum")
@@ -398,7 +419,7 @@ def _end(dispute: uint256, outcome: uint8):
     log Ended(dispute=dispute, accused=case.accused, outcome=outcome)
     extcall STAKING.freeze(case.accused, block.timestamp)
     burned: uint256 = 0
-    if outcome == DISMISSED:
+    if outcome == DISMISSED or outcome == LAPSED:
         burned = case.bond
     else:
         self._pay(case.accuser, case.bond)
@@ -431,6 +452,20 @@ def _left_today(day: uint256) -> uint256:
         staked: uint256 = staticcall STAKING.total_staked() + staticcall Shares(STAKING.address).total_unbonding()
         self.day_budget[day] = staked * staticcall PARAMETERS.value(ids.QUORUM_CAP) // BPS
     return self.day_budget[day] - min(self.day_slashed[day], self.day_budget[day])
+
+
+@internal
+@view
+def _left_in_respite(id: uint256, slashable: uint256) -> uint256:
+    # Basis points of what is on the node now. In wei, since a node could be slashed when it is nearly empty, and filled.
+    if slashable == 0:
+        return 0
+    slash: uint256 = staticcall PARAMETERS.value(ids.QUORUM_SLASH)
+    if block.timestamp >= self.respite_until[id]:
+        return slash
+    taken: uint256 = self.respite_slashed[id]
+    most: uint256 = (slashable + taken) * slash // BPS
+    return (most - min(taken, most)) * BPS // slashable
 
 
 @internal

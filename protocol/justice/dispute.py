@@ -32,6 +32,7 @@ class Status(IntEnum):
     DISMISSED = 6
     UNDECIDED = 7
     EXECUTED = 8
+    LAPSED = 9
 
     @property
     def label(self) -> str:

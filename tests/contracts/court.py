@@ -28,7 +28,7 @@ DRAW_WINDOW_S = 62
 ACCUSED_STAKE = 500_000 * CAI
 SLASH_BPS = 200
 WRONG, RIGHT, CANNOT_JUDGE = 1, 2, 3
-DRAWING, VOTING, UPHELD, CONFIRMED, VOID, DISMISSED, UNDECIDED, EXECUTED = range(1, 9)
+DRAWING, VOTING, UPHELD, CONFIRMED, VOID, DISMISSED, UNDECIDED, EXECUTED, LAPSED = range(1, 10)
 MAX_TRIES = 4096
 
 Sent = list[dict[str, Any]]
@@ -125,6 +125,12 @@ class Court:
         """Let blocks pass: five and the seed of a round is known."""
         self.world.anvil.rpc("anvil_mine", hex(blocks), hex(interval))
 
+    def seed(self, dispute: int, round_: int = 0) -> bytes:
+        """Compute what the seed of a round is from the hash of its block."""
+        block = self.world.anvil.rpc("eth_getBlockByNumber", hex(self.panel(dispute, round_)["seed_block"]), False)
+        values = [bytes.fromhex(block["hash"][2:]), dispute, round_]
+        return keccak256(encode(["bytes32", "uint256", "uint32"], values))
+
     def draw(self, dispute: int, tries: int = 128) -> Sent:
         return self.send(self.world.treasury, "draw", dispute, tries)
 
@@ -177,7 +183,7 @@ class Court:
         return dict(zip((*names, "bond", "appeal_bond"), self.read("dispute", dispute), strict=True))
 
     def panel(self, dispute: int, round_: int = 0) -> dict[str, Any]:
-        names = ("seats", "taken", "wrong", "right", "candidates", "seed_block", "seed", "tries")
+        names = ("seats", "taken", "wrong", "right", "candidates", "seed_block", "seed", "tries", "epoch")
         return dict(zip(names, self.read("panel", dispute, round_), strict=True))
 
     def candidates(self) -> list[Candidate]:

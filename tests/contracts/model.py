@@ -230,10 +230,10 @@ class Model:
         if node is None:
             return False
         shares = node.bonded + node.unbonding
-        before = node.value(shares)
+        before, own = node.value(shares), node.value(node.own)
         node.price = node.price * (10_000 - min(bps, 1000)) // 10_000
         slashed = before - node.value(shares)
-        bounty = slashed * min(bounty_bps, 1000) // 10_000
+        bounty = (own - node.value(node.own)) * min(bounty_bps, 1000) // 10_000
         self.balances[receiver] += bounty
         self.burnt += slashed - bounty
         return True

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from eth_abi import encode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +23,7 @@ from tests.contracts.court import (
     FIRST_JUROR,
     IDLE,
     JURORS,
+    LAPSED,
     REPORTER,
     SEATS,
     TWIN,
@@ -141,9 +141,7 @@ def test_draw__before_the_seeds_block__is_refused_and_then_equals_the_model(cour
     jurors = [event["juror"] for event in court.draw(dispute) if event["event"] == "JurorDrawn"]
     assert court.dispute(dispute)["deadline"] == world.anvil.now() + VERDICT_WINDOW_S
     panel = court.panel(dispute)
-    block = world.anvil.rpc("eth_getBlockByNumber", hex(panel["seed_block"]), False)["hash"]
-    values = [bytes.fromhex(block[2:]), dispute, 0]
-    assert panel["seed"] == keccak256(encode(["bytes32", "uint256", "uint32"], values))
+    assert panel["seed"] == court.seed(dispute)
     excluded = (court.owners[ACCUSED], court.owners[REPORTER])
     assert jurors == drawn(panel["seed"], court.candidates(), SEATS, excluded)
     assert len(jurors) == SEATS
@@ -174,18 +172,21 @@ def test_draw__of_no_tries_or_in_no_dispute__is_refused(court: Court):
         court.draw(dispute)
 
 
-def test_draw__seeds_block_too_old_to_be_read__sets_a_later_one(court: Court):
+def test_draw__appeals_seed_is_too_old_to_be_read__sets_a_later_one(court: Court):
+    """The accused wants no jury then, and must not be rid of it by waiting."""
     dispute = court.report()
-    first = court.panel(dispute)["seed_block"]
+    court.decide(dispute, SEATS, 0)
+    court.appeal(dispute)
+    first = court.panel(dispute, 1)["seed_block"]
     court.mine(first + 256 - int(court.world.anvil.rpc("eth_blockNumber"), 16), interval=0)
     (event,) = court.draw(dispute)
     assert event["event"] == "SeedSet"
-    later = court.panel(dispute)["seed_block"]
+    later = court.panel(dispute, 1)["seed_block"]
     assert later == event["block"] == first + 257 + 4
-    assert court.panel(dispute)["tries"] == 0
+    assert court.panel(dispute, 1)["tries"] == 0
     court.mine(later + 255 - int(court.world.anvil.rpc("eth_blockNumber"), 16), interval=0)
     court.draw(dispute)
-    assert court.panel(dispute)["tries"] > 0
+    assert court.panel(dispute, 1)["tries"] > 0
 
 
 def test_draw__parties_inactive_nodes_coordinators_and_newcomers__are_never_drawn(court: Court):
@@ -224,7 +225,7 @@ def test_draw__too_few_independent_operators__makes_the_dispute_void_and_gives_t
     assert court.read("open_dispute", ACCUSED) == 0
 
 
-def test_close__draw_not_over_by_its_deadline__is_void_and_not_a_second_before(court: Court):
+def test_close__draw_not_over_by_its_deadline__lapses_and_not_a_second_before(court: Court):
     dispute = court.report()
     deadline = court.dispute(dispute)["deadline"]
     court.world.anvil.next_at(deadline - 1)
@@ -232,7 +233,7 @@ def test_close__draw_not_over_by_its_deadline__is_void_and_not_a_second_before(c
         court.close(dispute)
     court.world.anvil.next_at(deadline)
     court.close(dispute)
-    assert court.status(dispute) == VOID
+    assert court.status(dispute) == LAPSED
     for function in ("close", "execute"):
         with pytest.raises(Reverted, match="Disputes: "):
             court.send(court.world.treasury, function, dispute)

@@ -19,6 +19,7 @@ from tests.contracts.court import (
     FIRST_JUROR,
     IDLE,
     JURORS,
+    LAPSED,
     REPORTER,
     SEATS,
     SLASH_BPS,
@@ -317,7 +318,7 @@ def test_dispute__in_every_state__a_stranger_ends_it_once_its_time_is_over(court
                 court.decide(dispute, APPEAL_SEATS, 0, round_=1)
             ends.append(end(dispute))
             assert world.balance(world.disputes.address) == 0
-    assert ends == [VOID, UNDECIDED, EXECUTED, VOID, UNDECIDED, EXECUTED]
+    assert ends == [LAPSED, UNDECIDED, EXECUTED, VOID, UNDECIDED, EXECUTED]
 
 
 def test_dispute__longest_life__is_over_before_the_freeze(court: Court):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.contracts.conftest import MINER_MINIMUM, UNBONDING_DELAY_S, World
+from protocol.units import CAI
+from tests.contracts.conftest import EPOCH_S, MINER_MINIMUM, UNBONDING_DELAY_S, World
 from tests.support.anvil import Reverted
 
 OWN = MINER_MINIMUM + 1000
@@ -147,3 +148,29 @@ def test_minimum_stake__by_role(node: World):
     assert node.anvil.read(node.staking, "minimum_stake", 2) == 100 * MINER_MINIMUM
     assert node.anvil.read(node.staking, "unbonding_delay") == UNBONDING_DELAY_S
     assert node.anvil.read(node.staking, "token") == node.cai.address.lower()
+
+
+def test_stake_before__votes_of_several_epochs__is_what_was_there_before_each_and_still_is(world: World):
+    first = world.begin_epoch() // EPOCH_S
+    world.register(world.alice, 100_000 * CAI)
+    world.begin_epoch()
+    world.vote(world.bob, 1, 50_000 * CAI)
+
+    def before(*epochs: int) -> list[int]:
+        return [world.anvil.read(world.staking, "stake_before", 1, first + epoch) // CAI for epoch in epochs]
+
+    assert before(0, 1, 2) == [0, 100_000, 150_000]
+    world.begin_epoch()
+    assert before(0, 1, 2) == [0, 100_000, 150_000], "nothing has settled the node since"
+    world.vote(world.bob, 1, 30_000 * CAI)
+    assert before(0, 1, 2, 3) == [0, 100_000, 150_000, 180_000]
+    world.begin_epoch()
+    world.unvote(world.bob, 1, 60_000 * CAI)
+    assert before(0, 1, 2, 3) == [0, 100_000, 120_000, 120_000]
+    world.unvote(world.bob, 1, 10_000 * CAI)
+    world.by(world.disputes, "slash", 1, 1000, world.carol, 0)
+    assert before(0, 1, 2, 3, 9) == [0, 99_000, 99_000, 99_000, 99_000]
+    world.begin_epoch()
+    world.vote(world.bob, 1, 1)
+    world.begin_epoch()
+    assert before(1, 4) == [99_000, 99_000]

@@ -140,7 +140,8 @@ def test_disputes__false_accusation_and_wrong_picture__each_cost_whom_they_shoul
             assert picture["miner"] == cheat["staking_id"]
             data = ("--data", folder_of(coordinator))
             written = json.loads(cuckoo(network, "dispute", "export", picture["task"], *data, "--json"))
-            before, weight = balance(network, coordinator), int(registered(network, cheat)["effective_wei"])
+            before, cheats = balance(network, coordinator), registered(network, cheat)
+            weight = int(cheats["effective_wei"])
             cuckoo(network, "dispute", "report", written["file"], *account)
             told = ended(network, 2, "executed")
             jurors = {juror["juror"] for juror in told["jurors"]}
@@ -148,7 +149,8 @@ def test_disputes__false_accusation_and_wrong_picture__each_cost_whom_they_shoul
             after = registered(network, cheat)
             slashed = weight - int(after["effective_wei"])
             assert (after["state"], slashed) == ("jailed", weight * SLASH_BPS // 10_000)
-            assert balance(network, coordinator) - before == slashed // 10 - SEATS * (BOND // (2 * SEATS))
+            bounty = (int(cheats["own_wei"]) - int(after["own_wei"])) // 10
+            assert balance(network, coordinator) - before == bounty - SEATS * (BOND // (2 * SEATS))
             seen = rewards(network, voters)
             (slash,) = seen["slashes"]
             said_so = (slash["node"], slash["reason"], slash["slashed_wei"])

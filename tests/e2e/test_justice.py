@@ -58,7 +58,8 @@ def check_slash(
     assert after["state"] == "jailed"
     assert int(before["cheat"]["effective_wei"]) - int(after["effective_wei"]) == slashed > 0
     owner = registered(network, prover)["owner"]
-    assert int(rewards(network, owner)["balance_wei"]) - before["owner_wei"] == bounty == slashed // 10
+    lost = int(before["cheat"]["own_wei"]) - int(after["own_wei"])
+    assert int(rewards(network, owner)["balance_wei"]) - before["owner_wei"] == bounty == lost // 10
     told = rewards(network, account)
     (position,), (slash,) = told["positions"], told["slashes"]
     share = slashed * VOTE // int(before["cheat"]["effective_wei"])

@@ -3,7 +3,7 @@
 @title Jury
 @notice Draws the jurors of a round and counts their verdicts. The seed is the hash of a block that is mined a few
         blocks after the round begins. Candidate j is node 1 + low half of keccak(seed, j) mod nodes; it is accepted
-        with probability min(earning stake, cap) / cap by the high half. So one try costs the same however many nodes there
+        with probability min(stake, cap) / cap by the high half, of the stake that was there when the seed's block was set. So one try costs the same however many nodes there
         are, and anybody can draw the same jury off chain.
 @dev Nodes that are registered after the round begins are no candidates. Spec: contracts/SPEC.md.
 """
@@ -28,6 +28,8 @@ struct Panel:
     seed: bytes32
     # Candidates tried so far.
     tries: uint256
+    # Epoch in which the seed's block was set: what came in it or later does not weigh.
+    epoch: uint256
 
 
 event SeedSet:
@@ -57,6 +59,8 @@ MAX_SEATS: constant(uint256) = 31
 SEED_DELAY: constant(uint256) = 4
 # A block's hash can be read for so many blocks after it.
 READABLE_BLOCKS: constant(uint256) = 256
+# Epochs for which a seed holds: bounds how many of them are looked at for each candidate.
+SEED_EPOCHS: constant(uint256) = 8
 # Candidates of one call: bounds its gas.
 MAX_TRIES_AT_ONCE: constant(uint256) = 128
 # Candidates of one round: when so many gave too few jurors, there are not enough independent operators.
@@ -71,6 +75,7 @@ COULD_NOT_JUDGE: constant(uint8) = 3
 
 STAKING: immutable(IStaking)
 CAP: immutable(uint256)
+EPOCH: immutable(uint256)
 
 _panels: HashMap[uint256, HashMap[uint32, Panel]]
 # By dispute and node: 0 never drawn, else 4 * round + state.
@@ -85,6 +90,7 @@ _judges: HashMap[uint256, HashMap[uint32, DynArray[uint256, MAX_SEATS]]]
 def __init__(staking: address):
     STAKING = IStaking(staking)
     CAP = CAP_IN_MINIMUMS * staticcall IStaking(staking).minimum_stake(MINER)
+    EPOCH = staticcall IStaking(staking).epoch_s()
 
 
 @internal
@@ -105,11 +111,11 @@ def _draw(dispute: uint256, round: uint32, tries: uint256) -> uint256:
     panel: Panel = self._panels[dispute][round]
     assert tries > 0, "Disputes: tries is zero"
     assert panel.taken < panel.seats, "Disputes: all seats are taken"
+    if self._is_stale(dispute, round):
+        self._set_seed_block(dispute, round)
+        return panel.seats - panel.taken
     if panel.seed == empty(bytes32):
         assert block.number > panel.seed_block, "Disputes: the seed's block is not mined yet"
-        if block.number - panel.seed_block > READABLE_BLOCKS:
-            self._set_seed_block(dispute, round)
-            return panel.seats - panel.taken
         panel.seed = keccak256(abi_encode(blockhash(panel.seed_block), dispute, round))
         self._panels[dispute][round].seed = panel.seed
     last: uint256 = min(panel.tries + min(tries, MAX_TRIES_AT_ONCE), MAX_TRIES)
@@ -120,7 +126,7 @@ def _draw(dispute: uint256, round: uint32, tries: uint256) -> uint256:
         word: uint256 = convert(keccak256(abi_encode(panel.seed, panel.tries)), uint256)
         panel.tries += 1
         juror: uint256 = 1 + (word & LOW_HALF) % panel.candidates
-        if self._is_eligible(dispute, juror, word >> 128):
+        if self._is_eligible(dispute, juror, word >> 128, panel.epoch):
             panel.taken += 1
             self._seats[dispute][juror] = 4 * convert(round, uint256) + convert(DRAWN, uint256)
             self._excluded[dispute][(staticcall STAKING.node(juror)).owner] = True
@@ -159,23 +165,46 @@ def _count(verdict: statements.Verdict, signature: Bytes[65]):
 def _set_seed_block(dispute: uint256, round: uint32):
     seed_block: uint256 = block.number + SEED_DELAY
     self._panels[dispute][round].seed_block = seed_block
+    self._panels[dispute][round].seed = empty(bytes32)
+    self._panels[dispute][round].epoch = block.timestamp // EPOCH
     log SeedSet(dispute=dispute, round=round, block=seed_block)
 
 
 @internal
 @view
-def _is_eligible(dispute: uint256, juror: uint256, chance: uint256) -> bool:
+def _is_eligible(dispute: uint256, juror: uint256, chance: uint256, epoch: uint256) -> bool:
     # With a stake from CAP on, every chance is enough. An owner who has or had a juror here is excluded, so nobody is
-    # drawn twice. Stake of this epoch does not weigh: it may have come when the seed was known. It is read last, since
-    # it costs more than the row, which refuses most.
+    # drawn twice. Stake that came since the seed's block was set does not weigh: it may have come when the seed was
+    # known. It is read last, since it costs more than the row, which refuses most.
     node: IStaking.Node = staticcall STAKING.node(juror)
     return (
         chance * CAP < node.effective_stake << 128
         and node.role == MINER
         and node.active
         and not self._excluded[dispute][node.owner]
-        and chance * CAP < staticcall STAKING.earning_stake(juror) << 128
+        and chance * CAP < self._stake_before(juror, epoch) << 128
     )
+
+
+@internal
+@view
+def _stake_before(id: uint256, epoch: uint256) -> uint256:
+    # The least over all epochs since: stake must have been there before the first of them.
+    stake: uint256 = max_value(uint256)
+    for passed: uint256 in range(SEED_EPOCHS):
+        if epoch + passed > block.timestamp // EPOCH:
+            break
+        stake = min(stake, staticcall STAKING.stake_before(id, epoch + passed))
+    return stake
+
+
+@internal
+@view
+def _is_stale(dispute: uint256, round: uint32) -> bool:
+    # A seed that nobody stored while its block could be read, or one that was set too long ago.
+    panel: Panel = self._panels[dispute][round]
+    is_lost: bool = panel.seed == empty(bytes32) and block.number > panel.seed_block + READABLE_BLOCKS
+    return is_lost or block.timestamp // EPOCH >= panel.epoch + SEED_EPOCHS
 
 
 @internal

@@ -38,7 +38,8 @@ node_count: public(uint256)
 
 _nodes: HashMap[uint256, uint256[packing.WORDS]]
 _accounts: HashMap[uint256, HashMap[address, uint256[2]]]
-# A node's accumulator at the beginning of an epoch, where votes on it began to earn.
+# A node's accumulator at the beginning of an epoch, where votes on it began to earn; and from bit 160 on, one more than
+# its effective stake then without those votes.
 _acc_at: HashMap[uint256, HashMap[uint256, uint256]]
 # Sum of all effective stakes, and above bit 128 the sum of all unbonding stake.
 _totals: uint256
@@ -112,13 +113,20 @@ def stake_of(id: uint256, account: address) -> uint256:
 
 @external
 @view
-def earning_stake(id: uint256) -> uint256:
+def stake_before(id: uint256, epoch: uint256) -> uint256:
     """
+    @notice For draws whose outcome can be foreseen: whoever fills a node when he knows that it will be drawn gains
+            nothing by it. Of several epochs, the least for each of them is what came before the first.
     @param id The node.
-    @return Its effective stake in wei without what came in this epoch: what was raised a moment ago does not count.
+    @param epoch Its number.
+    @return What is left of its effective stake, in wei, without what came in that epoch or in the latest one after it.
     """
-    state: packing.State = self._advance(id, emission._now())
-    return packing._value(state.bonded - state.pending, state.price)
+    state: packing.State = packing._state(self._nodes[id])
+    if state.pending_epoch >= epoch:
+        state.bonded -= state.pending
+    # Nothing is kept of an epoch in which nothing came: below zero that is more than anybody has.
+    before: uint256 = unsafe_sub(self._acc_at[id][epoch + 1] >> 160, 1)
+    return min(packing._value(state.bonded, state.price), before)
 
 
 @external
@@ -180,6 +188,7 @@ def _advance(id: uint256, now: packing.Emission) -> packing.State:
         state = self._shared(state, emission._at(first, now), first * terms.EPOCH)
         state.boundary = first
         state.boundary_acc = state.acc
+        state.boundary_stake = packing._value(state.bonded - state.pending, state.price)
         state.pending = 0
     state = self._shared(state, now.acc, block.timestamp)
     if state.commission_at > 0 and state.commission_at <= block.timestamp:
@@ -230,7 +239,7 @@ def _resolve(id: uint256, account: address, state: packing.State) -> packing.Acc
     found.rewards += found.earning * (state.acc - found.paid) // packing.PRECISION
     first: uint256 = found.pending_epoch + 1
     if found.pending > 0 and first * terms.EPOCH <= block.timestamp:
-        since: uint256 = state.boundary_acc if state.boundary == first else self._acc_at[id][first]
+        since: uint256 = state.boundary_acc if state.boundary == first else self._acc_at[id][first] & packing.U160
         found.rewards += found.pending * (state.acc - since) // packing.PRECISION
         found.earning += found.pending
         found.pending = 0
@@ -271,7 +280,7 @@ def _row(id: uint256) -> packing.State:
 def _store(id: uint256, state: packing.State):
     self._nodes[id] = packing._state_words(state)
     if state.boundary > 0:
-        self._acc_at[id][state.boundary] = state.boundary_acc
+        self._acc_at[id][state.boundary] = state.boundary_acc | ((state.boundary_stake + 1) << 160)
 
 
 @internal

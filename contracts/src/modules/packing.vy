@@ -61,9 +61,11 @@ struct State:
     # Word 6. Emission per weight up to which this node has its part; when the stream ends.
     emission_paid: uint256
     stream_end: uint256
-    # Not stored. The epoch at whose beginning `pending` began to earn, and `acc` then; 0 when that is not now.
+    # Not stored. The epoch at whose beginning `pending` began to earn, `acc` then, and what the bonded shares without
+    # them were worth; 0 when that is not now.
     boundary: uint256
     boundary_acc: uint256
+    boundary_stake: uint256
     # Not stored. What the sums over all nodes contain for this one.
     counted_weight: uint256
     counted_pending: uint256

@@ -61,7 +61,8 @@ event Seized:
 
 # Most that one slash takes, in basis points.
 MAX_SLASH: constant(uint256) = 1_000
-# Most of a slash that goes to its reporter, in basis points: reporting oneself must cost far more than it brings.
+# Most of what an owner loses by a slash that goes to its reporter, in basis points: reporting oneself must cost him far
+# more than it brings.
 MAX_BOUNTY: constant(uint256) = 1_000
 # Longest that a node is jailed at once.
 MAX_JAIL: constant(uint256) = 30 * 86_400
@@ -103,7 +104,8 @@ def slash(id: uint256, bps: uint256, receiver: address, bounty_bps: uint256) -> 
     @param id The node.
     @param bps Basis points of its stake; more than 1,000 counts as 1,000.
     @param receiver Gets the bounty; with the zero address everything burns.
-    @param bounty_bps Basis points of the slash; more than 1,000 counts as 1,000.
+    @param bounty_bps Basis points of what the owner's bonded stake lost; more than 1,000 counts as 1,000. Nothing of
+           what voters lose: an operator could report himself, and be paid out of theirs.
     @return What was slashed, in wei, bounty included.
     """
     connections._check_slasher()
@@ -113,11 +115,12 @@ def slash(id: uint256, bps: uint256, receiver: address, bounty_bps: uint256) -> 
     shares: uint256 = state.bonded + state.unbonding
     share: uint256 = min(bps, MAX_SLASH)
     before: uint256 = packing._value(shares, state.price)
+    own: uint256 = packing._value(state.own, state.price)
     state.price = state.price * (packing.WHOLE - share) // packing.WHOLE
     slashed: uint256 = before - packing._value(shares, state.price)
     bounty: uint256 = 0
     if receiver != empty(address):
-        bounty = slashed * min(bounty_bps, MAX_BOUNTY) // packing.WHOLE
+        bounty = (own - packing._value(state.own, state.price)) * min(bounty_bps, MAX_BOUNTY) // packing.WHOLE
     log Slashed(id=id, bps=share, price=state.price, slashed=slashed, bounty=bounty, receiver=receiver)
     ledger._finish(id, state, now)
     extcall Burnable(terms.TOKEN.address).burn(slashed - bounty)

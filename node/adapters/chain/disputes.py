@@ -205,7 +205,7 @@ class DisputeReader:
 
 def _seen(number: int, row: _Row, panel: _Row, seat: Seat, *, is_own_owners: bool) -> DisputeSeen:
     accused, reporter, _, _, evidence, status, round_, deadline, _, _ = row
-    seats, taken, wrong, right, _, seed_block, _, tries = panel
+    seats, taken, wrong, right, _, seed_block, _, tries, _ = panel
     return DisputeSeen(
         number=number,
         accused=StakingId(accused),

@@ -270,12 +270,12 @@ async def test_proof__of_two_commitments__slashes_jails_and_pays_our_owner(marke
     fund(market)
     world = market.world
     before, supply = world.node(BOBS)["effective_stake"], world.anvil.read(world.cai, "totalSupply")
-    paid = world.balance(world.alice)
+    paid, own = world.balance(world.alice), world.node(BOBS)["self_stake"]
     store = FatalNodeStore()
     node = Node(market, store)
     await node.live(evidence_of(market))
     slashed = before * SLASH_BPS // 10_000
-    bounty = slashed * BOUNTY_BPS // 10_000
+    bounty = own * SLASH_BPS // 10_000 * BOUNTY_BPS // 10_000
     assert world.node(BOBS)["effective_stake"] == before - slashed
     assert not world.node(BOBS)["active"]
     assert world.standing(BOBS)["jailed_until"] == world.anvil.now() + JAIL_S

@@ -54,6 +54,12 @@ def node_count() -> uint256:
 
 @external
 @view
+def epoch_s() -> uint256:
+    return 100
+
+
+@external
+@view
 def minimum_stake(role: uint8) -> uint256:
     return 10**20
 
