@@ -44,6 +44,8 @@ class Story:
         self.court, self.world = court, court.world
         self.promised = dict.fromkeys(MINERS, 0)
         self.prices = dict.fromkeys((*MINERS, REPORTER), 10**27)
+        self.most = dict.fromkeys(MINERS, 0)
+        """Most that ever was on a node, with what quorums took of it."""
 
     def settle(self, sender: str, function: str, *arguments: Any) -> None:
         self.world.anvil.send(sender, self.world.settlement, function, *arguments)
@@ -117,9 +119,27 @@ class Story:
             streams += standing["stream_left"]
         owed = read(world.staking, "total_staked") + read(world.staking, "total_unbonding") + streams
         assert world.balance(world.staking.address) >= owed
+        for node in MINERS:
+            taken = court.read("respite_slashed", node)
+            standing = world.standing(node)
+            left = (standing["bonded_shares"] + standing["unbonding_shares"]) * standing["price"] // 10**27
+            if world.anvil.now() < court.read("respite_until", node):
+                assert taken <= max(self.most[node], left + taken) * 200 // 10_000, "one slash in a respite"
+            self.most[node] = max(self.most[node], left + taken)
         for miner, promised in self.promised.items():
             paid = read(world.settlement, "redeemed", REPORTER, miner)
             assert paid <= read(world.settlement, "acknowledged", REPORTER, miner) <= promised
+
+    def end(self) -> None:
+        """Whatever was done or left: waiting, closing and executing end each dispute, and nothing is left behind."""
+        for _ in range(6):
+            self.wait(86_400)
+            for number in range(1, self.court.read("dispute_count") + 1):
+                for function in ("close", "execute"):
+                    with suppress(Reverted):
+                        self.court.send(self.world.carol, function, number)
+        assert all(not self.court.read("open_dispute", node) for node in MINERS)
+        assert self.world.balance(self.world.disputes.address) == 0
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +164,4 @@ def test_settlement_slashing_and_disputes__any_sequence__account_for_every_wei(o
             with suppress(Reverted):
                 getattr(story, name)(*arguments)
             story.check()
+        story.end()

@@ -96,6 +96,29 @@ async def test_step__whole_life__is_told_to_each_party_and_what_is_due_is_what_t
     assert await accused.step() is None
 
 
+def answering(*words: int) -> str:
+    """Give the code of a contract that answers every question with these words."""
+    size = 32 * len(words)
+    data = b"".join(word.to_bytes(32, "big") for word in words)
+    return "0x61" + f"{size:04x}" + "600e600039" + "61" + f"{size:04x}" + "6000f3" + data.hex()
+
+
+@pytest.mark.parametrize("word", [77, 2**63, 2**159])
+async def test_step__answers_that_no_disputes_contract_gives__are_the_chain_nodes_fault(
+    court: Court, rpc: JsonRpc, word: int
+) -> None:
+    """Of a chain node that lies, or of a later contract that knows more states than this release."""
+    reporter = Follower(rpc, court, REPORTER)
+    court.report()
+    assert len(await reporter.step() or ()) == 1
+    small = word if word < 2**8 else 1
+    row = (ACCUSED, REPORTER, 1, 1, 1, small, 0, word, word, word)
+    court.world.anvil.rpc("anvil_setCode", court.world.disputes.address, answering(*row))
+    court.mine(1)
+    with pytest.raises(Unavailable):
+        await reporter.step()
+
+
 async def test_step__chain_went_back_behind_a_dispute__forgets_it(opened: Court, court: Court, rpc: JsonRpc) -> None:
     reporter = Follower(rpc, court, REPORTER)
     with opened.put_back() as gone:
