@@ -7,7 +7,7 @@ from protocol.effects import Send
 from protocol.records import ResultCommitted
 from protocol.roles.delivering import Delivering
 from protocol.roles.settlement import Settlement
-from protocol.units import CAI, PeerId, StakingId, Wei
+from protocol.units import CAI, Digest, PeerId, StakingId, Wei
 from protocol.wire.codec import RESULT_PLACE, decode
 from protocol.wire.statements import VoucherStatement
 
@@ -21,8 +21,8 @@ def commit_twice() -> None:
     """Let a miner sign for two results of each award."""
     honest = Delivering.begin
 
-    def begin(self: Delivering, peer: PeerId, committed: ResultCommitted) -> None:
-        honest(self, peer, committed)
+    def begin(self: Delivering, peer: PeerId, committed: ResultCommitted, named: tuple[StakingId, Digest]) -> None:
+        honest(self, peer, committed, named)
         result = decode(committed.result, RESULT_PLACE)
         other = result.commitment.model_copy(update={"artifact": b"\x07" * 32})
         changed = result.model_copy(update={"commitment": other, "signature": self._core.sign(other)})

@@ -67,7 +67,8 @@ async def test_block__heads_that_were_seen__are_given_as_the_node_sent_them_and_
 async def test_block__chain_went_back_behind_it__is_that_of_the_other_branch(
     follower: Follower, staking: StakingOnAnvil
 ):
-    staking.anvil.rpc("anvil_mine", "0x3")
+    staking.anvil.rpc("anvil_mine", "0x2")
+    staking.register(1)  # empty blocks of the same second would be the same in both branches
     await follower.step()
     height = staking.height()
     before = follower.block(height)
