@@ -102,7 +102,7 @@ MAY_IMPORT = {
     "node": {"trio", "pydantic", "node", "protocol"},
     "node/cli": {"trio", "typer", "rich", "httpx", "node", "protocol"},
     "node/adapters": set(),
-    "node/adapters/chain": {"trio", "httpx", "h11", "contracts"},
+    "node/adapters/chain": {"trio", "httpx", "contracts"},
     "node/adapters/control": {"trio"},
     "node/adapters/device": {"pynvml"},
     "node/adapters/engine": {"trio", "msgpack", "pydantic", "node.engine_report", "node.child_environment"},

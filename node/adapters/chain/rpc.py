@@ -1,8 +1,9 @@
-"""JSON-RPC to chain nodes: fail-over, retries, batches, and never an answer from the wrong chain."""
+"""JSON-RPC to a chain node over httpx: fail-over, retries, batches, and never an answer from the wrong chain."""
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Final, Self, final
 
@@ -25,16 +26,48 @@ from node.adapters.chain.answers import (
     result_of,
     shown,
 )
-from node.adapters.chain.carriers import Carrier, HttpxCarrier, LoopbackCarrier
 from node.adapters.chain.endpoints import Endpoint, Endpoints, Report
 from protocol.errors import ConfigError, Unavailable
 
+REQUEST_TIMEOUT_S: Final = 10.0
+"""Longest silence (s) within a request; `eth_getLogs` over a full chunk takes under 1 s on a healthy node."""
+WHOLE_REQUEST_TIMEOUT_S: Final = 30.0
+"""Longest request (s), so that a node that sends one byte at a time cannot hold us."""
 MAX_WAIT_S: Final = 5.0
 """How long (s) a call waits for a URL that rests, before it fails."""
 ROUNDS: Final = 3
 """How often every URL is tried before a call fails."""
 _BUSY: Final = 503
 _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
+
+
+@final
+class _Body(httpx.AsyncByteStream):
+    """A request's body. httpx's own is a generator, which a failing connection leaves behind unfinished."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Give the whole body as one part."""
+        return _Once(self._data)
+
+
+@final
+class _Once:
+    """Iterates over one value."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data: bytes | None = data
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data, self._data = self._data, None
+        if data is None:
+            raise StopAsyncIteration
+        return data
 
 
 @final
@@ -72,10 +105,11 @@ class JsonRpc:
         self._numbers = itertools.count(1)
         # A proxy from the environment is meant for the Internet and never reaches our own loopback.
         local = all(httpx.URL(url).host in _LOOPBACK for url in urls)
-        self._carrier: Carrier = (
-            LoopbackCarrier()
-            if transport is None and local and all(map(_is_plain, urls))
-            else HttpxCarrier(trust_env=not local, transport=transport)
+        self._client = httpx.AsyncClient(
+            timeout=REQUEST_TIMEOUT_S,
+            headers={"Content-Type": "application/json", "Accept-Encoding": "gzip"},
+            trust_env=not local,
+            transport=transport,
         )
 
     async def __aenter__(self) -> Self:
@@ -90,7 +124,7 @@ class JsonRpc:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._carrier.close()
+        await self._client.aclose()
 
     async def call(self, method: str, *params: Json, repeat: bool = True) -> Json:
         """Call one method. ``repeat`` False for what must not be sent twice.
@@ -235,19 +269,31 @@ class JsonRpc:
 
     async def _post(self, endpoint: Endpoint, body: bytes) -> Json:
         """Send one HTTP request and decode the answer."""
-        url = endpoint.url
-        answer = await self._carrier.post(url, body)
-        if len(answer.content) > MAX_RESPONSE_BYTES:
+        url, content, status, asked, encoding = endpoint.url, bytearray(), 0, None, ""
+        try:
+            # Left by cancellation, never by an exception inside the loop: httpx would leave its generators open.
+            with trio.move_on_after(WHOLE_REQUEST_TIMEOUT_S) as scope:
+                request = self._client.build_request("POST", url, content=body)
+                request.stream = _Body(body)
+                async with aclosing(await self._client.send(request, stream=True)) as response:
+                    encoding = response.headers.pop("Content-Encoding", "")  # so that httpx hands on what came
+                    async for part in response.aiter_bytes():
+                        content += part
+                        if len(content) > MAX_RESPONSE_BYTES:
+                            scope.cancel()
+                    status, asked = response.status_code, response.headers.get("Retry-After")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unavailable(f"{shown(url)}: {type(error).__name__}: {error}") from error
+        if len(content) > MAX_RESPONSE_BYTES:
             raise AnswerTooLarge(shown(url), MAX_RESPONSE_BYTES)
-        if not answer.is_whole:
-            raise Unavailable(f"{shown(url)}: no whole answer in time")
-        status, asked = answer.status, answer.retry_after
+        if scope.cancelled_caught:
+            raise Unavailable(f"{shown(url)}: no whole answer in {WHOLE_REQUEST_TIMEOUT_S:.0f} s")
         if status == TOO_MANY_REQUESTS or (status == _BUSY and asked is not None):
             raise RateLimited(f"{shown(url)}: HTTP {status}", asked_rest_s(asked))
         # Some providers send a JSON-RPC error with status 400, so only statuses that are theirs alone fail over.
         if status in {401, 403, 404} or status >= 500:
             raise Unavailable(f"{shown(url)}: HTTP {status}")
-        plain = inflated(answer.content, answer.encoding, MAX_RESPONSE_BYTES)
+        plain = inflated(bytes(content), encoding, MAX_RESPONSE_BYTES)
         if plain is None:
             raise AnswerTooLarge(shown(url), MAX_RESPONSE_BYTES)
         try:
@@ -273,9 +319,3 @@ def _check_url(url: str) -> None:
         good = False
     if not good:
         raise ConfigError(f"chain.rpc_urls: {url!r} is not an http or https URL, as http://127.0.0.1:8545")
-
-
-def _is_plain(url: str) -> bool:
-    """Say whether a URL needs neither encryption nor a password."""
-    parsed = httpx.URL(url)
-    return parsed.scheme == "http" and not parsed.userinfo
