@@ -16,22 +16,22 @@ import trio
 from node import garbage
 from node.adapters.system import SystemClock, system_entropy
 from node.amounts import wei_of, wei_of_gwei
-from node.catalog import load_catalog
-from node.content_policy import refusal_of
+from node.apps.content_policy import refusal_of
+from node.apps.gateway import Drain, access_of, build_portal, serve_apps
 from node.control import Control
 from node.desk import TaskDesk
 from node.desk_ports import OfferedModel, Waiting
-from node.dispute_ports import DisputePorts
+from node.disputes.evidence_desk import open_evidence_desk
+from node.disputes.own_disputes import own_disputes
+from node.disputes.ports import DisputePorts
 from node.door import build_doorkeeper, stop_when_drained
 from node.driver import Driver
-from node.evidence_desk import open_evidence_desk
 from node.figures import figures
-from node.gateway import Drain, access_of, build_portal, serve_apps
 from node.journal import StructuredJournal
-from node.live_network import LiveView
 from node.miner_engine import build_miner_engine
-from node.own_disputes import own_disputes
+from node.model_files.catalog import load_catalog
 from node.policies import dispute_policy, proof_policy, recheck_policy, redeem_policy
+from node.portal.live_network import LiveView
 from node.ports import Clock, Journal, Ports, Reach
 from node.recording import RecordedSink, Recorder
 from node.settings import NodeRole, Settings

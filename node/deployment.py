@@ -19,13 +19,13 @@ from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.sender import Sender
 from node.addresses import checksummed
 from node.amounts import format_cai
-from node.configuration import load_params
+from node.config.configuration import load_params
+from node.config.setting_faults import Source
+from node.config.toml_file import read_toml
+from node.config.toml_text import toml_text
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile, addresses_file, read_contracts
-from node.setting_faults import Source
+from node.owner.wallet import Wallet
 from node.settings import Section
-from node.toml_file import read_toml
-from node.toml_text import toml_text
-from node.wallet import Wallet
 from node.whole_file import replace_file
 from protocol.errors import ConfigError, Unavailable
 from protocol.params import Params

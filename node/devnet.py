@@ -17,7 +17,7 @@ import trio
 
 from node.amounts import wei_of
 from node.children import Child
-from node.configuration import load_params
+from node.config.configuration import load_params
 from node.devnet_plan import (
     NETWORK_FILE,
     DevnetMember,

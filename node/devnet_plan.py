@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from node import keystore
-from node.api_keys import changed_entries, entry_of, new_key
+from node.apps.api_keys import changed_entries, entry_of, new_key
 from node.children import Child, Readiness
+from node.config.toml_text import toml_text
 from node.settings import DEFAULT_MODEL, NodeRole
-from node.toml_text import toml_text
 from protocol.errors import ConfigError
 
 API_KEYS: Final = "api-keys.json"

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, assert_never, final
 import trio
 
 from node.desk import TaskDesk
-from node.evidence_desk import Fetch, fetch_nothing
+from node.disputes.evidence_desk import Fetch, fetch_nothing
 from node.ports import Ports
 from node.timers import Timers
 from protocol.chain_records import TransactionRequested

@@ -10,12 +10,12 @@ from typing import Annotated, final
 
 from pydantic import Field, ValidationError
 
+from node.config.setting_faults import Source
+from node.config.setting_types import BootstrapAddress, EthereumAddress, WebAddress
+from node.config.toml_file import read_toml
+from node.config.toml_text import toml_text
 from node.keystore import write_private
-from node.setting_faults import Source
-from node.setting_types import BootstrapAddress, EthereumAddress, WebAddress
 from node.settings import Section
-from node.toml_file import read_toml
-from node.toml_text import toml_text
 from protocol.errors import ConfigError
 from protocol.units import Address
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import trio
 
-from node.dispute_ports import DisputePorts
+from node.disputes.ports import DisputePorts
 from node.engine_report import EngineReport
 from node.picture_port import PictureComparer as PictureComparer
 from protocol.chain_records import ChainPlace, ChainStep, SettlementRead, Transaction

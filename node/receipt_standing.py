@@ -80,7 +80,7 @@ def standing_of(statement: ReceiptStatement, network: Path | None, records: Sequ
 
 
 def _described(network: Path) -> tuple[NetworkFile, Params]:
-    from node.configuration import load_params
+    from node.config.configuration import load_params
 
     described = read_network(network)
     return described, load_params(described.params, network.absolute().parent)

@@ -1,7 +1,7 @@
 """This machine's choices for one node, as one frozen tree: the only thing that composition reads.
 
 What all nodes of a network share is in ``protocol.params``; here is what may differ between two machines.
-``node.configuration`` fills this tree from a TOML file, flags and the environment; nobody else reads those.
+``node.config.configuration`` fills this tree from a TOML file, flags and the environment; nobody else reads those.
 Rules for editors: every field has a docstring that an operator understands, a bound, and a line in
 ``configs/nodes/*.toml``; a field that nobody would change is a constant beside the code that uses it.
 """
@@ -13,9 +13,8 @@ from typing import Annotated, Literal, final
 
 from pydantic import Field
 
-from node.dispute_settings import DisputesSection
-from node.setting_section import Section as Section
-from node.setting_types import (
+from node.config.setting_section import Section as Section
+from node.config.setting_types import (
     BootstrapAddress,
     EthereumAddress,
     HookAddress,
@@ -27,6 +26,7 @@ from node.setting_types import (
     WebAddress,
     is_loopback,
 )
+from node.disputes.settings import DisputesSection
 from protocol.params import Params
 from protocol.units import Address, DurationMs
 from protocol.wire.fields import ModelName

@@ -5,7 +5,7 @@ from typing import Final
 
 import trio
 
-from node.dispute_files import forget_bundles
+from node.disputes.files import forget_bundles
 from node.ports import Clock, Journal, Store
 from protocol.errors import DiskFull
 from protocol.notes import NoteName

@@ -13,7 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from node.network_file import NetworkFile
-    from node.wallet import Plan, Preview, Wallet
+    from node.owner.wallet import Plan, Preview, Wallet
 
 NetworkOption = Annotated[
     Path, typer.Option("--network", metavar="FILE", help="The network's file.", envvar="CUCKOO_NETWORK")
@@ -108,7 +108,7 @@ async def _transact(
 ) -> None:
     """Plan, try out, and send."""
     from node.cli.progress import Reporter
-    from node.wallet import open_wallet, require_gas
+    from node.owner.wallet import open_wallet, require_gas
 
     reporter = Reporter()
     async with open_wallet(network, secret=secret) as wallet:
@@ -138,7 +138,7 @@ def look(network: Path, question: "Callable[[Wallet], Awaitable[T]]", who: str =
     import trio
 
     from node.network_file import read_network
-    from node.wallet import open_wallet
+    from node.owner.wallet import open_wallet
 
     described = read_network(network)
 

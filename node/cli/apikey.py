@@ -11,7 +11,7 @@ from node.cli.account import JsonOption, print_line
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from node.api_keys import KeyEntry
+    from node.apps.api_keys import KeyEntry
 
 DEFAULT_FILE: Final = Path("~/.cuckoo/coordinator/api-keys.json")
 
@@ -51,7 +51,7 @@ def create(
     from datetime import UTC, datetime
 
     from node.amounts import parse_cai
-    from node.api_keys import changed_entries, entry_of, new_key, parse_expiry
+    from node.apps.api_keys import changed_entries, entry_of, new_key, parse_expiry
 
     file = _file(keys_file, config)
     key = new_key()
@@ -79,7 +79,7 @@ def list_keys(keys_file: FileOption = None, config: ConfigOption = None, as_json
     """
     from datetime import UTC, datetime
 
-    from node.api_keys import read_entries
+    from node.apps.api_keys import read_entries
 
     file = _file(keys_file, config)
     entries = read_entries(file)
@@ -105,7 +105,7 @@ def revoke(
 
     $ cuckoo apikey revoke 3f9a0c11d2e4
     """
-    from node.api_keys import changed_entries
+    from node.apps.api_keys import changed_entries
     from protocol.errors import ConfigError
 
     file = _file(keys_file, config)
@@ -136,7 +136,7 @@ def import_keys(
 
     $ cuckoo apikey import api-keys.txt
     """
-    from node.api_keys import changed_entries, read_old_keys
+    from node.apps.api_keys import changed_entries, read_old_keys
 
     file = _file(keys_file, config)
     taken = read_old_keys(old)
@@ -157,7 +157,7 @@ def _file(keys_file: Path | None, config: Path | None) -> Path:
     if keys_file is not None and config is not None:
         raise ConfigError("--keys-file: --config says already where the keys are: leave one of them out")
     if config is not None:
-        from node.configuration import load_settings
+        from node.config.configuration import load_settings
 
         settings = load_settings(config, {})
         if settings.role != "coordinator":

@@ -112,7 +112,7 @@ def _views_of_chain(head: "RecordHead", entries: "list[Entry]", network: Path) -
     import trio
 
     from node.chain_views import views_of_chain
-    from node.configuration import load_params
+    from node.config.configuration import load_params
     from node.network_file import read_network
     from protocol.audit.record import ViewSeen
     from protocol.errors import ConfigError

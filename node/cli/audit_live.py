@@ -35,7 +35,7 @@ def _run(network: Path, data: Path, record: Path, seconds: int) -> None:
     """Run the listening node."""
     from node.cli.progress import Reporter
     from node.cli.running import run_until_stopped
-    from node.configuration import load_settings
+    from node.config.configuration import load_settings
     from node.journal import configure_logging
 
     settings = load_settings(

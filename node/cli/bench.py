@@ -67,9 +67,9 @@ def bench_engine_command(
 def _engine_of(config: Path | None, flags: dict[str, object]) -> "tuple[EngineSettings, Catalog]":
     """Give the engine that is meant, and the models that it may know."""
     from node.adapters.engine.settings import EngineSettings, require_libraries
-    from node.catalog import load_catalog
-    from node.configuration import load_settings
+    from node.config.configuration import load_settings
     from node.miner_engine import engine_settings
+    from node.model_files.catalog import load_catalog
     from protocol.errors import ConfigError
 
     require_libraries()

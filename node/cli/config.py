@@ -54,9 +54,9 @@ def _require_startable(file: Path) -> "Settings":
         ConfigError: It could not.
     """
     from node import keystore
-    from node.configuration import load_settings
-    from node.gateway import reviewers_of
-    from node.model_shelf import require_models
+    from node.apps.gateway import reviewers_of
+    from node.config.configuration import load_settings
+    from node.model_files.shelf import require_models
 
     settings = load_settings(file, {})
     require_models(settings)
@@ -78,8 +78,8 @@ def show(
     """
     import json
 
-    from node.configuration import load_with_origins
-    from node.shown_settings import shown_settings
+    from node.config.configuration import load_with_origins
+    from node.config.shown_settings import shown_settings
 
     shown = list(shown_settings(load_with_origins(file, {})))
     if as_json:
@@ -100,7 +100,7 @@ def example(
 
     $ cuckoo config example miner > miner.toml
     """
-    from node.configuration import example_file
+    from node.config.configuration import example_file
     from node.own_command import with_shown_command
 
     print(with_shown_command(example_file(role).read_text(encoding="utf-8")), end="")

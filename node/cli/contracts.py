@@ -18,7 +18,7 @@ from node.cli.account import (
 
 if TYPE_CHECKING:
     from node.deployment import Finding
-    from node.wallet import Wallet
+    from node.owner.wallet import Wallet
 
 contract_commands = typer.Typer(help="Deploy a network's contracts, or check them.")
 

@@ -9,8 +9,8 @@ from node.cli.account import DEFAULT_NETWORK, JsonOption, Means, NetworkOption, 
 
 if TYPE_CHECKING:
     from node.adapters.store.accounts import Disputable
-    from node.dispute_view import DisputeShown, JurorShown
-    from node.wallet import Plan, Wallet
+    from node.disputes.view import DisputeShown, JurorShown
+    from node.owner.wallet import Plan, Wallet
     from protocol.justice.bundle import Bundle
 
 dispute_commands = typer.Typer(help="Have jurors decide whether a picture is what was ordered.")
@@ -74,7 +74,7 @@ def export(
 
       $ cuckoo dispute export 3fa94e0d11c2 --data ~/.cuckoo/coordinator
     """
-    from node.dispute_files import keep_bundle, write_bundle
+    from node.disputes.files import keep_bundle, write_bundle
     from protocol.errors import ConfigError, InvalidMessage
     from protocol.justice.bundle import bundle_digest, make_bundle
 
@@ -112,7 +112,7 @@ def report(file: Annotated[Path, typer.Argument(metavar="FILE", help="As export 
 
     async def plan(wallet: "Wallet") -> "Plan":
         from node.deployment import params_of
-        from node.dispute_plan import report as plan_report
+        from node.disputes.plan import report as plan_report
 
         network = wallet.network
         params = params_of(network, means.network)
@@ -133,7 +133,7 @@ def appeal(number: NumberArgument, means: Means) -> None:
     """
 
     async def plan(wallet: "Wallet") -> "Plan":
-        from node.dispute_plan import appeal as plan_appeal
+        from node.disputes.plan import appeal as plan_appeal
 
         return await plan_appeal(wallet, number)
 
@@ -148,7 +148,7 @@ def list_disputes(network: NetworkOption = DEFAULT_NETWORK, as_json: JsonOption 
     """
 
     async def ask(wallet: "Wallet") -> "tuple[list[DisputeShown], int]":
-        from node.dispute_view import all_disputes
+        from node.disputes.view import all_disputes
 
         return await all_disputes(wallet), await wallet.now()
 
@@ -170,7 +170,7 @@ def show(number: NumberArgument, network: NetworkOption = DEFAULT_NETWORK, as_js
     """
 
     async def ask(wallet: "Wallet") -> "tuple[DisputeShown, list[JurorShown], int]":
-        from node.dispute_view import find_dispute, jurors_of
+        from node.disputes.view import find_dispute, jurors_of
 
         shown = await find_dispute(wallet, number)
         return shown, await jurors_of(wallet, number), await wallet.now()

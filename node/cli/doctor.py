@@ -40,7 +40,7 @@ def doctor(
 
       $ cuckoo doctor --role coordinator --network network.toml --json
     """
-    from node.configuration import load_settings
+    from node.config.configuration import load_settings
     from node.doctor.checks import checks_of
     from node.doctor.findings import bad, good
     from protocol.errors import ConfigError

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from node.accounts import Account, Accounts
-    from node.wallet import Wallet
+    from node.owner.wallet import Wallet
 
 EXIT_DISAGREE: Final = 1
 """The store says something else than the chain."""

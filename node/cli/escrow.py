@@ -8,7 +8,7 @@ from node.cli.account import DEFAULT_NETWORK, JsonOption, Means, NetworkOption, 
 from node.cli.staking import AmountArgument
 
 if TYPE_CHECKING:
-    from node.wallet import Plan, Wallet
+    from node.owner.wallet import Plan, Wallet
 
 escrow_commands = typer.Typer(help="Deposit for a coordinator's miners, and take deposits back.")
 
@@ -27,7 +27,7 @@ def show(
     """
 
     async def ask(wallet: "Wallet") -> "tuple[int, list[Any], int]":  # Any: what the ABI returns
-        from node.escrow_plans import find_coordinator
+        from node.owner.escrow_plans import find_coordinator
 
         node = await find_coordinator(wallet, coordinator)
         names = ("escrow", "pending_withdrawal", "redeemed_total", "owed", "in_debt_since")
@@ -69,8 +69,8 @@ def deposit(coordinator: CoordinatorArgument, amount: AmountArgument, means: Mea
     wei = parse_cai(amount, "AMOUNT")
 
     async def plan(wallet: "Wallet") -> "Plan":
-        from node.escrow_plans import deposit as plan_deposit
-        from node.escrow_plans import find_coordinator
+        from node.owner.escrow_plans import deposit as plan_deposit
+        from node.owner.escrow_plans import find_coordinator
 
         return await plan_deposit(wallet, await find_coordinator(wallet, coordinator), wei)
 
@@ -89,7 +89,7 @@ def request(coordinator: CoordinatorArgument, amount: AmountArgument, means: Mea
     wei = parse_cai(amount, "AMOUNT")
 
     async def plan(wallet: "Wallet") -> "Plan":
-        from node.escrow_plans import find_coordinator, request_withdrawal
+        from node.owner.escrow_plans import find_coordinator, request_withdrawal
 
         return await request_withdrawal(wallet, await find_coordinator(wallet, coordinator), wei)
 
@@ -105,7 +105,7 @@ def cancel(coordinator: CoordinatorArgument, means: Means) -> None:
     """
 
     async def plan(wallet: "Wallet") -> "Plan":
-        from node.escrow_plans import cancel_withdrawal, find_coordinator
+        from node.owner.escrow_plans import cancel_withdrawal, find_coordinator
 
         return await cancel_withdrawal(wallet, await find_coordinator(wallet, coordinator))
 
@@ -121,8 +121,8 @@ def withdraw(coordinator: CoordinatorArgument, means: Means) -> None:
     """
 
     async def plan(wallet: "Wallet") -> "Plan":
-        from node.escrow_plans import find_coordinator
-        from node.escrow_plans import withdraw as plan_withdrawal
+        from node.owner.escrow_plans import find_coordinator
+        from node.owner.escrow_plans import withdraw as plan_withdrawal
 
         return await plan_withdrawal(wallet, await find_coordinator(wallet, coordinator))
 

@@ -8,7 +8,7 @@ import typer
 from node.cli.account import DEFAULT_NETWORK, JsonOption, Means, NetworkOption, acting, print_line, transact
 
 if TYPE_CHECKING:
-    from node.wallet import Plan, Wallet
+    from node.owner.wallet import Plan, Wallet
     from protocol.records import CaseChanged, EvidenceFound
 
 evidence_commands = typer.Typer(help="See what nodes signed that contradicts itself, and have it slashed.")
@@ -51,8 +51,8 @@ def export(
 
     $ cuckoo evidence export 0df4ba4a57c5 --out evidence.json --network network.toml
     """
-    from node.evidence_file import EvidenceFile
     from node.network_file import read_network
+    from node.owner.evidence_file import EvidenceFile
     from protocol.crypto.typed_data import Domain
     from protocol.errors import ConfigError
     from protocol.justice.evidence import name_of
@@ -81,7 +81,7 @@ def check(file: FileArgument, as_json: JsonOption = False) -> None:
 
       $ cuckoo evidence check evidence.json
     """
-    from node.evidence_file import read_evidence_file
+    from node.owner.evidence_file import read_evidence_file
 
     given = read_evidence_file(file)
     problem, evidence = given.problem(), given.evidence
@@ -112,13 +112,13 @@ def send(
     $ cuckoo evidence send evidence.json --network network.toml --keystore account.json --dry-run
     """
     from node.addresses import checked_address
-    from node.evidence_file import read_evidence_file
+    from node.owner.evidence_file import read_evidence_file
 
     given = read_evidence_file(file)
     paid = None if receiver is None else checked_address(receiver, "--receiver")
 
     async def plan(wallet: "Wallet") -> "Plan":
-        from node.evidence_plan import prove
+        from node.owner.evidence_plan import prove
 
         return await prove(wallet, given, paid or wallet.address)
 

@@ -7,7 +7,7 @@ import typer
 from node.cli.account import Means, acting, transact
 
 if TYPE_CHECKING:
-    from node.wallet import Plan, Wallet
+    from node.owner.wallet import Plan, Wallet
 
 
 @acting
@@ -25,7 +25,7 @@ def faucet(
     who = checked_address(receiver, "--receiver") if receiver is not None else None
 
     async def plan(wallet: "Wallet") -> "Plan":
-        from node.plans import drip
+        from node.owner.plans import drip
 
         if wallet.network.contracts.faucet is None:
             raise ConfigError("this network has no faucet: its CAI has value")

@@ -71,7 +71,7 @@ def prove(
     from node import keystore as store
     from node.addresses import checked_address
     from node.network_file import read_network
-    from node.registration_proof import RegistrationProof
+    from node.owner.registration_proof import RegistrationProof
     from protocol.crypto.keys import NodeKey
     from protocol.errors import ConfigError
     from protocol.units import Role

@@ -94,7 +94,7 @@ def _folder(config: Path | None, data: Path | None) -> Path:
     if config is not None and data is not None:
         raise ConfigError("--data: the --config file names a data folder: give one of the two")
     if config is not None:
-        from node.configuration import load_settings
+        from node.config.configuration import load_settings
 
         return load_settings(config, {}).data
     return (data or Path("~/.cuckoo/miner")).expanduser().absolute()

@@ -8,7 +8,7 @@ import typer
 from node.cli.account import JsonOption, print_line
 
 if TYPE_CHECKING:
-    from node.model_shelf import Copy, Shelf
+    from node.model_files.shelf import Copy, Shelf
     from protocol.task.catalog import CatalogModel, ModelSource
 
 MANY_SIZES: Final = 4
@@ -19,7 +19,7 @@ model_commands = typer.Typer(help="List a miner's models, pull them, and check t
 
 def _model_names(incomplete: str) -> list[str]:
     """Complete a model's name from the catalog of the package."""
-    from node.catalog import load_catalog
+    from node.model_files.catalog import load_catalog
 
     return [name for name in load_catalog().models if name.startswith(incomplete)]
 
@@ -80,7 +80,7 @@ def pull_models(
       $ cuckoo models pull sdxl-turbo --models-folder /srv/models
     """
     from node.cli.transfer import Transfer
-    from node.model_pull import pull
+    from node.model_files.pull import pull
 
     shelf = _shelf(config, catalog, folder)
     chosen = _chosen(shelf, names)
@@ -139,8 +139,8 @@ def check_models(
       $ cuckoo models check sd-1.5 --config miner.toml
     """
     from node.cli.transfer import Transfer
-    from node.model_check import check
-    from node.model_shelf import ModelHere
+    from node.model_files.check import check
+    from node.model_files.shelf import ModelHere
 
     shelf = _shelf(config, catalog, folder)
     copies = [shelf.look(model) for model in _chosen(shelf, names)]
@@ -170,13 +170,13 @@ def _shelf(config: Path | None, catalog: Path | None, folder: Path | None) -> "S
     """Find the catalog and the folders that are meant: flags win over a node's settings."""
     from dataclasses import replace
 
-    from node.catalog import load_catalog
-    from node.model_shelf import Shelf
+    from node.model_files.catalog import load_catalog
+    from node.model_files.shelf import Shelf
 
     named: dict[str, Path] = {}
     limit = 0
     if config is not None:
-        from node.configuration import load_settings
+        from node.config.configuration import load_settings
 
         settings = load_settings(config, {})
         catalog, folder = catalog or settings.catalog, folder or settings.engine.pulled_models

@@ -92,7 +92,7 @@ def node(
 
     garbage.let_pile_up()
 
-    from node.configuration import load_settings, model_folders_from
+    from node.config.configuration import load_settings, model_folders_from
 
     settings = load_settings(
         config,

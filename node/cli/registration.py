@@ -9,7 +9,7 @@ from node.cli.account import Means, acting, transact
 from node.cli.staking import NodeArgument
 
 if TYPE_CHECKING:
-    from node.wallet import Plan, Wallet
+    from node.owner.wallet import Plan, Wallet
 
 ProofOption = Annotated[
     Path, typer.Option("--proof", metavar="FILE", help="The node key's consent, as cuckoo key prove prints it.")
@@ -39,14 +39,14 @@ def register(
     $ cuckoo register --proof proof.json --stake 25000 --name "My GPU" --keystore owner.json --network network.toml
     """
     from node.amounts import parse_cai
-    from node.registration_proof import RegistrationProof
+    from node.owner.registration_proof import RegistrationProof
 
     wei = parse_cai(stake, "--stake")
     word = RegistrationProof.read(proof)
     profile = _profile(name, description, site, location, contact)
 
     async def plan(wallet: "Wallet") -> "Plan":
-        from node.plans import register as plan_registration
+        from node.owner.plans import register as plan_registration
 
         return await plan_registration(wallet, word, wei, profile)
 
@@ -74,8 +74,8 @@ def profile(
         raise ConfigError("nothing to change: give --name, --description, --site, --location or --contact")
 
     async def plan(wallet: "Wallet") -> "Plan":
-        from node.plans import set_profile
-        from node.stakes import find_node
+        from node.owner.plans import set_profile
+        from node.owner.stakes import find_node
 
         return await set_profile(wallet, await find_node(wallet, node), changes)
 
@@ -99,8 +99,8 @@ def commission(
         raise ConfigError(f"PERCENT: {percent:g} is not within 0 and 100 with at most two decimals")
 
     async def plan(wallet: "Wallet") -> "Plan":
-        from node.plans import set_commission
-        from node.stakes import find_node
+        from node.owner.plans import set_commission
+        from node.owner.stakes import find_node
 
         return await set_commission(wallet, await find_node(wallet, node), points)
 
@@ -115,13 +115,13 @@ def rotate_key(node: NodeArgument, proof: ProofOption, means: Means) -> None:
 
     $ cuckoo rotate-key 4 --proof proof.json --keystore owner.json --network network.toml
     """
-    from node.registration_proof import RegistrationProof
+    from node.owner.registration_proof import RegistrationProof
 
     word = RegistrationProof.read(proof)
 
     async def plan(wallet: "Wallet") -> "Plan":
-        from node.plans import rotate_key as plan_rotation
-        from node.stakes import find_node
+        from node.owner.plans import rotate_key as plan_rotation
+        from node.owner.stakes import find_node
 
         return await plan_rotation(wallet, await find_node(wallet, node), word)
 
@@ -136,8 +136,8 @@ def unjail(node: NodeArgument, means: Means) -> None:
     """
 
     async def plan(wallet: "Wallet") -> "Plan":
-        from node.plans import unjail as plan_unjailing
-        from node.stakes import find_node
+        from node.owner.plans import unjail as plan_unjailing
+        from node.owner.stakes import find_node
 
         return await plan_unjailing(wallet, await find_node(wallet, node))
 

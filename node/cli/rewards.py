@@ -20,9 +20,9 @@ from node.cli.account import (
 )
 
 if TYPE_CHECKING:
-    from node.slashes import Slash
-    from node.stakes import Position, Unbonding
-    from node.wallet import Plan, Wallet
+    from node.owner.slashes import Slash
+    from node.owner.stakes import Position, Unbonding
+    from node.owner.wallet import Plan, Wallet
 
 
 def rewards(
@@ -40,8 +40,8 @@ def rewards(
     who = address_in(keystore, account)
 
     async def ask(wallet: "Wallet") -> "tuple[list[Position], list[Unbonding], list[Slash], int, int]":
-        from node.slashes import slashes_of
-        from node.stakes import positions, unbondings
+        from node.owner.slashes import slashes_of
+        from node.owner.stakes import positions, unbondings
 
         (balance,) = await wallet.read(wallet.call("CAI", "balanceOf", wallet.address))
         held, waiting = await positions(wallet), await unbondings(wallet)
@@ -98,8 +98,8 @@ def claim(
     """
 
     async def plan(wallet: "Wallet") -> "Plan":
-        from node.plans import claim as plan_claim
-        from node.stakes import find_node
+        from node.owner.plans import claim as plan_claim
+        from node.owner.stakes import find_node
 
         return await plan_claim(wallet, [await find_node(wallet, node) for node in nodes or []])
 

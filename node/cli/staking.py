@@ -7,7 +7,7 @@ import typer
 from node.cli.account import Means, acting, transact
 
 if TYPE_CHECKING:
-    from node.wallet import Plan, Wallet
+    from node.owner.wallet import Plan, Wallet
 
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="Staking id of the node, or its key's address.")]
 AmountArgument = Annotated[str, typer.Argument(metavar="AMOUNT", help="In CAI, as 25000 or 0.5.")]
@@ -56,7 +56,7 @@ def withdraw(means: Means) -> None:
 
     $ cuckoo withdraw --network network.toml --keystore voter.json
     """
-    from node.plans import withdraw as plan_withdrawal
+    from node.owner.plans import withdraw as plan_withdrawal
 
     transact(means, plan_withdrawal)
 
@@ -67,8 +67,8 @@ def _add(node: str, amount: str, means: Means, *, as_owner: bool) -> None:
     wei = parse_cai(amount, "AMOUNT")
 
     async def plan(wallet: "Wallet") -> "Plan":
-        from node.plans import add_stake
-        from node.stakes import find_node
+        from node.owner.plans import add_stake
+        from node.owner.stakes import find_node
 
         return await add_stake(wallet, await find_node(wallet, node), wei, as_owner=as_owner)
 
@@ -77,12 +77,12 @@ def _add(node: str, amount: str, means: Means, *, as_owner: bool) -> None:
 
 def _take_back(node: str, amount: str, means: Means, *, as_owner: bool) -> None:
     from node.amounts import parse_cai
-    from node.plans import ALL, take_back
+    from node.owner.plans import ALL, take_back
 
     wei = ALL if amount.strip().lower() == "all" else parse_cai(amount, "AMOUNT")
 
     async def plan(wallet: "Wallet") -> "Plan":
-        from node.stakes import find_node
+        from node.owner.stakes import find_node
 
         return await take_back(wallet, await find_node(wallet, node), wei, as_owner=as_owner)
 

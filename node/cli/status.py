@@ -8,8 +8,8 @@ import typer
 from node.cli.account import DEFAULT_NETWORK, JsonOption, NetworkOption, look, print_line
 
 if TYPE_CHECKING:
-    from node.stakes import NodeStake
-    from node.wallet import Wallet
+    from node.owner.stakes import NodeStake
+    from node.owner.wallet import Wallet
 
 
 def status(
@@ -56,7 +56,7 @@ def status(
         )
 
     async def ask(wallet: "Wallet") -> "tuple[list[NodeStake], list[Any], int]":  # Any: what the ABI returns
-        from node.stakes import all_nodes
+        from node.owner.stakes import all_nodes
 
         names = ("node_count", "total_staked", "total_unbonding", "emission_status")
         totals = await wallet.read(*(wallet.call("Staking", name) for name in names))
@@ -105,8 +105,8 @@ def _show_node(folder: Path, *, as_json: bool) -> None:
     for coordinator, why in said.get("refused", {}).items():
         print(f"  refused   coordinator {coordinator} gets no work: {why}")
     for dispute in said.get("disputes", ()):
+        from node.disputes.own_disputes import in_words as dispute_in_words
         from node.own_command import with_shown_command
-        from node.own_disputes import in_words as dispute_in_words
 
         print(f"  {with_shown_command(dispute_in_words(dispute))}")
     if said.get("miners") or said.get("coordinators"):

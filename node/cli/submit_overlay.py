@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from node.app_client import AwardChecker, Progress, open_client, order_of
-from node.app_coordinators import MayBeAsked
+from node.apps.app_client import AwardChecker, Progress, open_client, order_of
+from node.apps.app_coordinators import MayBeAsked
 from node.cli.account import NOBODY
 from node.cli.progress import Reporter
 from node.cli.submit import DrawnPicture
@@ -23,7 +23,7 @@ from protocol.wire.app_messages import Order, OrderAccepted
 from protocol.wire.codec import RECEIPT_PLACE, decode
 
 if TYPE_CHECKING:
-    from node.wallet import Wallet
+    from node.owner.wallet import Wallet
 
 DEFAULT_PARAMS: Final = "mainnet"
 _OPTIONS: Final = {
@@ -58,7 +58,7 @@ class Entries:
         Raises:
             ConfigError: There is no entry point, or a file is wrong.
         """
-        from node.configuration import load_params
+        from node.config.configuration import load_params
 
         described = read_network(network) if network is not None else None
         bootstraps = tuple(bootstrap or (described.bootstrap if described is not None else ()))
@@ -170,7 +170,7 @@ async def _registered(described: NetworkFile | None) -> AsyncGenerator[MayBeAske
     if described is None:
         yield None
         return
-    from node.wallet import open_wallet
+    from node.owner.wallet import open_wallet
 
     async with open_wallet(described, address=NOBODY) as wallet:
 
@@ -186,7 +186,7 @@ async def _awards(entries: Entries, *, sealed: bool) -> AsyncGenerator[AwardChec
     if not sealed or entries.described is None:
         yield None
         return
-    from node.award_check import awards_of_chain
+    from node.apps.award_check import awards_of_chain
 
     async with awards_of_chain(entries.described, entries.params) as awards:
         yield awards
@@ -194,7 +194,7 @@ async def _awards(entries: Entries, *, sealed: bool) -> AsyncGenerator[AwardChec
 
 async def _is_coordinator(wallet: "Wallet", peer: PeerId) -> bool:
     """Say whether a peer's key is that of an active coordinator."""
-    from node.stakes import find_node
+    from node.owner.stakes import find_node
 
     try:
         node = await find_node(wallet, "0x" + address_of_peer_id(peer).hex())

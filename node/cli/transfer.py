@@ -10,7 +10,7 @@ from node.cli.progress import MovingLine
 
 @final
 class Transfer(MovingLine):
-    """Tells what is being transferred now. Fits ``node.model_pull.Told``."""
+    """Tells what is being transferred now. Fits ``node.model_files.pull.Told``."""
 
     def __init__(self) -> None:
         """Begin on standard error."""

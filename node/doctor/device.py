@@ -11,11 +11,11 @@ import trio
 from node.adapters.device.nvidia import Card, CardUnknown, card_of, read_card
 from node.adapters.engine.device import DeviceDescription
 from node.adapters.engine.settings import LIBRARIES
-from node.catalog import load_catalog
 from node.child_environment import child_environment
 from node.doctor.findings import Finding, bad, good, in_thread
-from node.model_check import check
-from node.model_shelf import ModelHere, Shelf
+from node.model_files.catalog import load_catalog
+from node.model_files.check import check
+from node.model_files.shelf import ModelHere, Shelf
 from node.settings import Settings
 from protocol.task.catalog import CatalogModel
 

@@ -12,7 +12,7 @@ import trio
 from node import keystore
 from node.adapters.control import ask
 from node.doctor.findings import Finding, bad, good, in_thread
-from node.model_shelf import free_bytes
+from node.model_files.shelf import free_bytes
 from node.settings import NodeRole, Settings
 from protocol.errors import ConfigError, Unavailable
 

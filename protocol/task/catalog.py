@@ -1,7 +1,7 @@
 """The model catalog: which models a network knows, what each can draw, and what is impossible.
 
 Everybody checks a task against the same entry: the coordinator before it accepts, the miner before its engine runs.
-The catalog is data (``configs/models.toml``, read by ``node.catalog``); here is only what it means.
+The catalog is data (``configs/models.toml``, read by ``node.model_files.catalog``); here is only what it means.
 Spec: SPEC.md §7.5.
 """
 

@@ -11,11 +11,11 @@ import trio
 from node.adapters.libp2p import submits
 from node.adapters.libp2p.framing import STREAM_ERRORS, frame
 from node.adapters.libp2p.muxed_stream import muxed_of
-from node.app_service import AppService
+from node.apps.app_service import AppService
 from protocol.notes import NoteName
 from protocol.wire.app_messages import SUBMIT_PROTOCOL, Order, OrderTaken
 from protocol.wire.codec import encode
-from tests.node.test_app_service import ORDER, Service
+from tests.node.apps.test_app_service import ORDER, Service
 from tests.support.adversary import Adversary
 from tests.support.desk import Workbench
 from tests.support.overlay import until

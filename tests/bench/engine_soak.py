@@ -19,7 +19,7 @@ import trio
 from node.adapters.engine import EngineSettings, build_engine, child_process
 from node.adapters.engine.weights import model_digest
 from node.adapters.system import SystemClock
-from node.catalog import load_catalog
+from node.model_files.catalog import load_catalog
 from node.ports import Engine
 from protocol.effects import StartJob
 from protocol.events import EngineChanged, Event, JobFailed, JobFinished

@@ -12,7 +12,7 @@ from node.adapters.store import SqliteStore
 from node.adapters.system import SystemClock
 from node.children import Child
 from node.compose import identity_of, real_ports, run_with
-from node.configuration import load_settings
+from node.config.configuration import load_settings
 from node.devnet import Devnet
 from node.devnet_plan import DevnetMember
 from node.journal import StructuredJournal

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import trio
 
-from node.app_client import OrderFailed, open_client, order_of
+from node.apps.app_client import OrderFailed, open_client, order_of
 from node.devnet import Devnet, devnet
 from node.devnet_plan import DevnetOptions
 from tests.bench.client import Client

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import trio
 
-from node.app_client import OrderFailed, open_client, order_of
+from node.apps.app_client import OrderFailed, open_client, order_of
 from protocol.errors import Unavailable
 from protocol.wire.codec import RECEIPT_PLACE, decode
 

@@ -12,7 +12,7 @@ import trio
 
 from node.devnet import Devnet
 from node.network_file import read_network
-from node.wallet import Wallet, open_wallet
+from node.owner.wallet import Wallet, open_wallet
 from tests.chaos.ledgers import CAI, Escrow, OnChain
 
 NOBODY = "0x" + "00" * 20

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from node.app_client import AppClient, OrderFailed, Picture, open_client, order_of
+from node.apps.app_client import AppClient, OrderFailed, Picture, open_client, order_of
 from protocol.notes import NoteName
 from protocol.roles.app_events import Moved, Tell
 from protocol.roles.app_order import PATIENCE_MS

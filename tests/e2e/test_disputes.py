@@ -15,7 +15,7 @@ import pytest
 
 from node import keystore
 from node.adapters.chain.devchain import owner_secret
-from node.dispute_files import keep_bundle
+from node.disputes.files import keep_bundle
 from protocol.justice.bundle import make_bundle
 from protocol.notes import NoteName
 from protocol.units import CAI

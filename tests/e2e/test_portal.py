@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 
 from node.adapters.chain.devchain import DEV_UNBONDING_DELAY_S
 from node.network_file import read_network
-from node.registration_proof import RegistrationProof
+from node.owner.registration_proof import RegistrationProof
 from protocol.crypto.keys import NodeKey
 from protocol.units import CAI, Role
 from tests.support.browser import LIMIT_MS, running_chromium, visitor_of

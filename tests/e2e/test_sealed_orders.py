@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import trio
 
-from node.app_client import AppClient, Picture, open_client, order_of
-from node.award_check import awards_of_chain
+from node.apps.app_client import AppClient, Picture, open_client, order_of
+from node.apps.award_check import awards_of_chain
 from node.cli.submit_overlay import Entries
 from node.receipts import ChainToAsk, check_receipt, look_up_domain
 from protocol.roles.app_events import KeySealed, Moved, Tell

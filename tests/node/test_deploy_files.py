@@ -15,7 +15,7 @@ import typer
 import yaml
 
 from node.cli.main import app
-from node.configuration import load_settings
+from node.config.configuration import load_settings
 from node.network_file import read_network
 from node.settings import NodeRole
 from tests.node.test_network_file import NETWORK

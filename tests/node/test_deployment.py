@@ -14,7 +14,7 @@ from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.sender import Sender
 from node.deployment import deploy_network, params_of, read_plan, verify_network
 from node.network_file import addresses_file, read_network
-from node.wallet import open_wallet
+from node.owner.wallet import open_wallet
 from protocol.errors import ConfigError, Unavailable
 from protocol.units import CAI
 from tests.support.anvil import Anvil, Contract, anvil_process  # noqa: F401 a fixture

@@ -13,7 +13,7 @@ from contracts.deploy import DeployedSet
 from node import devnet as module
 from node.adapters.chain.devchain import DevnetContracts
 from node.children import Readiness
-from node.configuration import load_settings
+from node.config.configuration import load_settings
 from node.devnet import Devnet, by_hand
 from node.devnet_plan import DevnetMember, DevnetOptions
 from node.settings import NodeRole

@@ -5,8 +5,8 @@ import hashlib
 import pytest
 
 from node import keystore
-from node.api_keys import read_api_keys
-from node.configuration import load_settings
+from node.apps.api_keys import read_api_keys
+from node.config.configuration import load_settings
 from node.devnet_plan import NETWORK_FILE, DevnetOptions, make_folder, make_members, write_api_key, write_config
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile
 from node.policies import proof_policy, redeem_policy

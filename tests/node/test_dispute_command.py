@@ -14,8 +14,8 @@ from node import keystore
 from node.adapters.chain import devchain
 from node.adapters.chain.devchain import DEV_TREASURY_SECRET, DevnetNode, deploy_devnet, owner_secret
 from node.adapters.store import SqliteStore
-from node.configuration import load_params
-from node.dispute_files import KEPT_MS, forget_bundles, kept_bundle
+from node.config.configuration import load_params
+from node.disputes.files import KEPT_MS, forget_bundles, kept_bundle
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile, read_network
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain, digest, sign

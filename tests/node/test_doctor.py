@@ -11,7 +11,7 @@ import trio
 from node import keystore
 from node.adapters.chain.devchain import DevnetNode, deploy_devnet
 from node.adapters.control import UnixControl
-from node.configuration import load_params, load_settings
+from node.config.configuration import load_params, load_settings
 from node.control import Control
 from node.doctor.chain import judge_clock, judge_escrow, look_at_chain
 from node.doctor.device import look_at_models

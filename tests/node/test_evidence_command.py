@@ -9,8 +9,8 @@ import trio
 
 from node.adapters.store import SqliteStore
 from node.network_file import read_network
+from node.portal.stakers_desk import ContractsDesk
 from node.settings import ChainSection, PortalSection
-from node.stakers_desk import ContractsDesk
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain, sign
 from protocol.justice.evidence import Evidence, Signed, TwoCommitments, name_of

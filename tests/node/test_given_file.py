@@ -1,6 +1,6 @@
 import pytest
 
-from node.api_keys import read_api_keys
+from node.apps.api_keys import read_api_keys
 from node.given_file import read_given_file
 from protocol.errors import ConfigError
 

@@ -21,7 +21,7 @@ import json, sys, trio
 from pathlib import Path
 from node.adapters.system import SystemClock
 from node.compose import identity_of, real_ports
-from node.configuration import load_settings
+from node.config.configuration import load_settings
 from node.journal import StructuredJournal
 from node.settings import NodeRole
 
@@ -107,8 +107,8 @@ MAY_IMPORT = {
     "node/adapters/device": {"pynvml"},
     "node/adapters/engine": {"trio", "msgpack", "pydantic", "node.engine_report", "node.child_environment"},
     "node/adapters/http": {"trio", "pydantic", "fastapi", "starlette", "hypercorn", "h11", "prometheus_client"}
-    | {"node.desk_ports", "node.portal_ports", "node.app_keys"},
-    "node/adapters/libp2p": {"trio", "libp2p", "multiaddr", "base58", "google", "node.dispute_ports"},
+    | {"node.desk_ports", "node.portal.ports", "node.apps.app_keys"},
+    "node/adapters/libp2p": {"trio", "libp2p", "multiaddr", "base58", "google", "node.disputes.ports"},
     "node/adapters/memory": {"trio"},
     "node/adapters/pictures": {"trio", "node.child_environment"},
     "node/adapters/review": {"trio", "httpx", "node.child_environment"},
@@ -135,14 +135,14 @@ MAY_ALSO_IMPORT = {
     "node/adapters/pictures/child.py": {"PIL"},
     "node/adapters/review/safety_child.py": {"torch", "diffusers", "transformers", "numpy", "PIL"},
     "node/accounts.py": {"node.adapters.store"},
-    "node/app_client.py": {"node.adapters.libp2p.app", "node.adapters.system"},
+    "node/apps/app_client.py": {"node.adapters.libp2p.app", "node.adapters.system"},
     "node/audit_chart.py": {"matplotlib"},
     "node/cli/picture.py": {"PIL", "textual_image"},
     "node/cli/status_watch.py": {"node.adapters.control"},
     "node/cli/submit_overlay.py": {"pydantic"},
     "node/figures.py": {"prometheus_client"},
     "node/compose.py": {"node.adapters"},
-    "node/gateway.py": {"node.adapters.http", "node.adapters.review"},
+    "node/apps/gateway.py": {"node.adapters.http", "node.adapters.review"},
     "node/gauges.py": {"node.adapters.device", "prometheus_client"},
     "node/watching.py": {"node.adapters.telemetry", "prometheus_client"},
     "node/deployment.py": {"node.adapters.chain", "contracts"},
@@ -153,7 +153,7 @@ MAY_ALSO_IMPORT = {
     "node/adapters/engine/describing.py": {"torch"},
     "node/devnet.py": {"node.adapters.chain", "httpx"},
     "node/chain_views.py": {"node.adapters.chain"},
-    "node/award_check.py": {"node.adapters.chain", "node.adapters.system"},
+    "node/apps/award_check.py": {"node.adapters.chain", "node.adapters.system"},
     "node/receipts.py": {"node.adapters.chain"},
     "node/cli/bench.py": {"node.adapters.engine"},
     "node/miner_engine.py": {"node.adapters.engine"},
@@ -162,25 +162,25 @@ MAY_ALSO_IMPORT = {
     "node/adapters/engine/layout.py": {"torch"},
     "node/cli/evidence.py": {"node.adapters.store"},
     "node/cli/dispute.py": {"node.adapters.store"},
-    "node/dispute_view.py": {"node.adapters.chain"},
+    "node/disputes/view.py": {"node.adapters.chain"},
     "node/cli/status.py": {"node.adapters.control"},
     "node/cli/miner.py": {"node.adapters.control"},
     "node/cli/demo.py": {"node.adapters.system"},
-    "node/hub.py": {"huggingface_hub", "httpx2"},
-    "node/model_check.py": {"node.adapters.engine"},
-    "node/model_pull.py": {"node.adapters.engine"},
-    "node/model_shelf.py": {"node.adapters.engine"},
-    "node/style_pull.py": {"node.adapters.engine"},
+    "node/model_files/hub.py": {"huggingface_hub", "httpx2"},
+    "node/model_files/check.py": {"node.adapters.engine"},
+    "node/model_files/pull.py": {"node.adapters.engine"},
+    "node/model_files/shelf.py": {"node.adapters.engine"},
+    "node/model_files/style_pull.py": {"node.adapters.engine"},
     "node/journal.py": {"structlog", "prometheus_client"},
     "node/metrics.py": {"prometheus_client"},
     "node/ethereum_account.py": {"eth_account"},
     "node/keystore.py": {"coincurve"},
-    "node/setting_faults.py": {"pydantic_core"},
-    "node/setting_types.py": {"eth_utils", "multiaddr"},
+    "node/config/setting_faults.py": {"pydantic_core"},
+    "node/config/setting_types.py": {"eth_utils", "multiaddr"},
     "node/addresses.py": {"eth_utils"},
-    "node/slashes.py": {"node.adapters.chain"},
-    "node/stakers_desk.py": {"node.adapters.chain"},
-    "node/wallet.py": {"node.adapters.chain", "contracts"},
+    "node/owner/slashes.py": {"node.adapters.chain"},
+    "node/portal/stakers_desk.py": {"node.adapters.chain"},
+    "node/owner/wallet.py": {"node.adapters.chain", "contracts"},
 }
 """What single files may import besides: heavy libraries stay where they are needed, adapters are put together there."""
 
@@ -293,7 +293,7 @@ import json, sys, trio
 import eth_account
 from pathlib import Path
 from node.compose import run_node
-from node.configuration import load_settings
+from node.config.configuration import load_settings
 from protocol.errors import ConfigError
 
 flags = json.loads(sys.argv[1])
@@ -329,7 +329,7 @@ def test_run_node__library_raised_the_limit_of_recursion__nested_json_does_not_e
         "from node.keystore import create; from pathlib import Path; create(Path('key.json'), 'password', light=True)",
         "import node.adapters.chain.gas_account",
         "import node.adapters.chain.sender",
-        "import node.wallet",
+        "import node.owner.wallet",
     ],
 )
 def test_import__of_what_opens_keys_or_sends__nested_json_does_not_end_the_process(statement: str, tmp_path: Path):

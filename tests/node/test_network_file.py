@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from node.configuration import load_settings
+from node.config.configuration import load_settings
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile, addresses_file, read_network
 from node.settings import NodeRole
 from protocol.crypto.keys import NodeKey

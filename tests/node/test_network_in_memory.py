@@ -15,10 +15,10 @@ from node.adapters.engine.instant import InstantEngine
 from node.adapters.engine.settings import EngineSettings
 from node.adapters.memory import MemoryChain, MemoryNetwork, MemoryStore
 from node.adapters.system import SystemClock
-from node.api_keys import changed_entries, entry_of, new_key
-from node.catalog import load_catalog
+from node.apps.api_keys import changed_entries, entry_of, new_key
 from node.compose import NodeInfo, identity_of, run_with
 from node.journal import StructuredJournal
+from node.model_files.catalog import load_catalog
 from node.ports import Chain, EventSink, Ports, Ready
 from node.settings import (
     ChainSection,
@@ -202,7 +202,7 @@ async def test_content__hook_refuses__no_task_for_a_prompt_and_no_picture_but_th
 async def test_api_key__made_while_it_runs__counts_at_once_and_its_spending_outlives_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.api_keys.WATCH_S", 0.01)
+    monkeypatch.setattr("node.apps.api_keys.WATCH_S", 0.01)
     network, key = Network(tmp_path), new_key()
     async with trio.open_nursery() as nursery:
         await network.start(nursery, "alice", NodeRole.MINER)

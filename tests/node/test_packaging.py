@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 READ_DATA = """
 from contracts.bindings import CONTRACT_NAMES, load
-from node.catalog import load_catalog
-from node.configuration import example_file, load_params, load_settings
+from node.model_files.catalog import load_catalog
+from node.config.configuration import example_file, load_params, load_settings
 import node
 for name in ("mainnet", "testnet", "minimal"):
     load_params(name)

@@ -15,9 +15,9 @@ from node.adapters.engine.settings import EngineSettings
 from node.adapters.memory import MemoryChain, MemoryStore
 from node.adapters.pictures import ChildComparer
 from node.adapters.system import SystemClock
-from node.catalog import load_catalog
 from node.compose import NodeInfo, identity_of, run_with
 from node.journal import StructuredJournal
+from node.model_files.catalog import load_catalog
 from node.ports import Ports
 from node.settings import CoordinatorSection, NodeRole
 from protocol.effects import StartJob

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from node.app_service import AppService
+from node.apps.app_service import AppService
 from node.desk_ports import Placed
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.events import Acceptance, AppReturned, KeyGiven, PictureRejected, TaskTaken

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from node.configuration import example_file, load_params, load_settings, load_with_origins, model_folders_from
-from node.gateway import reviewers_of, takes_sealed
+from node.apps.gateway import reviewers_of, takes_sealed
+from node.config.configuration import example_file, load_params, load_settings, load_with_origins, model_folders_from
+from node.config.setting_faults import FLAGS
+from node.config.shown_settings import shown_settings, without_secrets
+from node.config.toml_text import toml_text
 from node.miner_engine import engine_settings
 from node.policies import recheck_policy
-from node.setting_faults import FLAGS
 from node.settings import EngineSection, NodeRole, Section, Settings
-from node.shown_settings import shown_settings, without_secrets
-from node.toml_text import toml_text
 from protocol.crypto.keys import NodeKey
 from protocol.errors import ConfigError
 from protocol.params import Params

@@ -18,7 +18,7 @@ from node.adapters.chain.devchain import (
     deploy_devnet,
     owner_secret,
 )
-from node.configuration import load_params
+from node.config.configuration import load_params
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile, read_network
 from node.own_command import with_shown_command
 from protocol.crypto.keys import NodeKey

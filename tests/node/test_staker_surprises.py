@@ -8,7 +8,7 @@ import trio
 from node import keystore
 from node.adapters.chain.sender import TransactionRefused
 from node.network_file import read_network
-from node.wallet import Plan, Step, open_wallet
+from node.owner.wallet import Plan, Step, open_wallet
 from protocol.errors import Unavailable
 from protocol.units import CAI
 from tests.node.test_staker_commands import (

@@ -6,7 +6,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from node.adapters.memory.store import MemoryStore
-from node.dispute_files import KEPT_MS, keep_bundle
+from node.disputes.files import KEPT_MS, keep_bundle
 from node.upkeep import HISTORY_KEPT_MS, PAUSE_S, PICTURES_KEPT_MS, keep_tidy
 from protocol.errors import DiskFull
 from protocol.notes import NoteName

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, Final, TypeVar, get_args
 
-from node.catalog import load_catalog
+from node.model_files.catalog import load_catalog
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain
 from protocol.effects import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from node.portal_ports import (
+from node.portal.ports import (
     Deeds,
     Happening,
     Here,

@@ -271,11 +271,11 @@ class StakingChain:
                 self._journal.note(NoteName.DISPUTE_WAITS, reason="no_disputes_here")
 
     async def signing_ids(self, keys: tuple[Address, ...]) -> tuple[StakingId | None, ...]:
-        """Say for which nodes signatures of these keys count now; see ``node.dispute_ports.DisputeChain``."""
+        """Say for which nodes signatures of these keys count now; see ``node.disputes.ports.DisputeChain``."""
         return await self._asked_of_disputes().signing_ids(keys)
 
     async def shown_to(self, dispute: int, reporter: StakingId, juror: StakingId) -> Digest | None:
-        """Give the digest of what a juror may see; see ``node.dispute_ports.DisputeChain``."""
+        """Give the digest of what a juror may see; see ``node.disputes.ports.DisputeChain``."""
         return await self._asked_of_disputes().shown_to(dispute, reporter, juror)
 
     def _asked_of_disputes(self) -> DisputeReader:

@@ -144,14 +144,14 @@ class DisputeReader:
     # Questions
 
     async def signing_ids(self, keys: Iterable[Address]) -> tuple[StakingId | None, ...]:
-        """See ``node.dispute_ports.DisputeChain``."""
+        """See ``node.disputes.ports.DisputeChain``."""
         calls = [("signing_id", (bytes(key),)) for key in keys]
         return tuple(
             StakingId(found[0]) if found[0] else None for found in await self._read("Staking", calls, "latest")
         )
 
     async def shown_to(self, dispute: int, reporter: StakingId, juror: StakingId) -> Digest | None:
-        """See ``node.dispute_ports.DisputeChain``."""
+        """See ``node.disputes.ports.DisputeChain``."""
         if not await self._is_there():
             return None
         ((row,), (round_, state)) = await self._read(

@@ -23,7 +23,7 @@ from node.adapters.http.errors import ApiError
 from node.adapters.http.forwarding import parse_address
 from node.adapters.http.keys import KeyRing, hash_of_key
 from node.adapters.http.settings import HttpSettings
-from node.app_keys import ApiKey
+from node.apps.app_keys import ApiKey
 from node.ports import StoredTask
 from protocol.task.account import account_within
 

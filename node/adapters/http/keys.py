@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import final
 
-from node.app_keys import ApiKey
+from node.apps.app_keys import ApiKey
 from protocol.units import UnixMillis
 
 

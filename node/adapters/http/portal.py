@@ -25,7 +25,7 @@ from node.adapters.http.settings import HttpSettings
 from node.adapters.http.views import answer
 from node.adapters.http.visitors import Visitors
 from node.desk_ports import Desk
-from node.portal_ports import Action, LiveNetwork, StakersDesk, Wish
+from node.portal.ports import Action, LiveNetwork, StakersDesk, Wish
 from protocol.errors import ConfigError, Unavailable
 from protocol.task.catalog import Catalog
 

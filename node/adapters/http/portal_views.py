@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 from node.adapters.http.views import Json
 from node.desk_ports import Desk
-from node.portal_ports import Happening, Holdings, Listed, LiveNetwork, Member, PortalChain, Prepared
+from node.portal.ports import Happening, Holdings, Listed, LiveNetwork, Member, PortalChain, Prepared
 from protocol.task.catalog import Catalog
 from protocol.units import Role
 

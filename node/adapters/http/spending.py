@@ -11,7 +11,7 @@ from typing import Final, final
 
 from node.adapters.http.errors import ApiError
 from node.adapters.http.keys import KeyRing
-from node.app_keys import ApiKey
+from node.apps.app_keys import ApiKey
 from node.desk_ports import Desk
 from protocol.units import CAI, DAY_MS, UnixMillis, Wei
 

@@ -93,7 +93,7 @@ class AppStream:
 
 @final
 class AppOverlay:
-    """A libp2p host that dials and never listens. Implements ``node.app_links.AppNetwork``."""
+    """A libp2p host that dials and never listens. Implements ``node.apps.app_links.AppNetwork``."""
 
     def __init__(self, bootstraps: tuple[str, ...], secret: bytes, clock: Clock, journal: Journal) -> None:
         """Check the entry points; nothing is opened before ``run``.

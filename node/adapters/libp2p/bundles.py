@@ -19,7 +19,7 @@ from node.adapters.libp2p.framing import STREAM_ERRORS, LengthFrames
 from node.adapters.libp2p.identity import from_libp2p, to_libp2p
 from node.adapters.libp2p.muxed_stream import MuxedStream, muxed_of
 from node.adapters.libp2p.peers import Peers
-from node.dispute_ports import BundleFace
+from node.disputes.ports import BundleFace
 from protocol.effects import Offence
 from protocol.errors import InvalidMessage, Unavailable
 from protocol.justice.bundle import MAX_BUNDLE_BYTES, bundle_digest

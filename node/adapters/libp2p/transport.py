@@ -40,7 +40,7 @@ from node.adapters.libp2p.relay_service import RelayService
 from node.adapters.libp2p.settings import AddressBook, OverlaySettings, check, check_ports_free
 from node.adapters.libp2p.submits import Submits
 from node.adapters.libp2p.work import WorkStreams
-from node.dispute_ports import BundleFace
+from node.disputes.ports import BundleFace
 from node.ports import AppFace, Clock, EventSink, Gatekeeper, GossipRecorder, Journal, Reach, Ready
 from protocol.crypto.keys import NodeKey
 from protocol.effects import Lane, Offence
@@ -342,7 +342,7 @@ class OverlayTransport:
         self._bundle_face = face
 
     async def fetch_bundle(self, peer: PeerId, dispute: int, evidence: Digest) -> bytes:
-        """Ask a reporter for its evidence; see ``node.dispute_ports.BundleTransport``."""
+        """Ask a reporter for its evidence; see ``node.disputes.ports.BundleTransport``."""
         if self._parts is None:
             raise Unavailable("not_running")
         return await self._parts.bundles.fetch(peer, dispute, evidence)

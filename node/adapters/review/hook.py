@@ -28,7 +28,7 @@ NO_REASON: Final = "it is not allowed here"
 
 @final
 class HttpHook:
-    """Implements both ports of ``node.content_review``."""
+    """Implements both ports of ``node.apps.content_review``."""
 
     def __init__(self, url: str, limit_s: float) -> None:
         """Ask at ``url``, and wait for an answer no longer than ``limit_s`` seconds. ``opened`` comes before use."""

@@ -35,7 +35,7 @@ PICTURE_LIMIT_S: Final = 30.0
 
 @final
 class SafetyChecker:
-    """Implements ``node.content_review.PictureReviewer``. It takes one picture after the other."""
+    """Implements ``node.apps.content_review.PictureReviewer``. It takes one picture after the other."""
 
     def __init__(self, folder: Path) -> None:
         """Use the weights in a folder in diffusers layout, such as a whole pulled Stable Diffusion 1.5.

@@ -25,8 +25,8 @@ from node.adapters.engine.ipc import (
     decode_report,
     encode,
 )
-from node.catalog import load_catalog
 from node.child_environment import child_environment
+from node.model_files.catalog import load_catalog
 from protocol.effects import StartJob
 from protocol.events import EngineChanged, JobFailed, JobFinished, JobProgress
 from protocol.units import TaskId, UnixMillis

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from node.adapters.engine.batching import BATCHES, Batching, batches_to_measure
 from node.adapters.engine.ipc import BatchSpeed
-from node.catalog import load_catalog
+from node.model_files.catalog import load_catalog
 from protocol.wire.messages import TaskSpecification
 
 MODEL = load_catalog().models["pocket-emoji"]

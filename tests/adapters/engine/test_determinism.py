@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from node.adapters.engine.ipc import Done, Loaded, Started
-from node.catalog import load_catalog
+from node.model_files.catalog import load_catalog
 from protocol.justice.steadiness import beside
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS, SAME_NUMERICS, Raster, distance, sketch_of
 from protocol.task.fingerprint import NO_FINGERPRINT, fingerprint_root

@@ -20,7 +20,7 @@ from protocol.task.fingerprint import NO_FINGERPRINT
 NO_TORCH = """
 import sys, types
 from pathlib import Path
-from node.catalog import load_catalog
+from node.model_files.catalog import load_catalog
 from node.adapters.engine import EngineSettings, build_engine
 for kind in ("diffusion", "instant"):
     build_engine(EngineSettings(kind=kind), load_catalog(), types.SimpleNamespace(now=lambda: 0), None)
@@ -230,7 +230,7 @@ def test_build_engine__torch_not_installed__config_error_says_how_to(catalog, tm
         import importlib.util, types
         real = importlib.util.find_spec
         importlib.util.find_spec = lambda name: None if name == "torch" else real(name)
-        from node.catalog import load_catalog
+        from node.model_files.catalog import load_catalog
         from node.adapters.engine import EngineSettings, build_engine
         try:
             build_engine(EngineSettings(), load_catalog(), types.SimpleNamespace(now=lambda: 0), None)

@@ -7,7 +7,7 @@ import pytest
 from node.adapters.engine import EngineSettings, build_engine
 from node.adapters.engine.places import find_model
 from node.adapters.engine.settings import load_command, numerics_of, precision_of
-from node.catalog import load_catalog
+from node.model_files.catalog import load_catalog
 from protocol.errors import ConfigError
 
 

@@ -11,9 +11,9 @@ from node.adapters.engine.ipc import Loaded, LoadFailed, StyleOrder
 from node.adapters.engine.places import find_model
 from node.adapters.engine.styles import StyleFile, all_lines, check_styled, styled_digest
 from node.adapters.engine.weights import ModelFault, digest_lines, model_digest
-from node.catalog import load_catalog
-from node.model_check import check
-from node.model_shelf import Shelf
+from node.model_files.catalog import load_catalog
+from node.model_files.check import check
+from node.model_files.shelf import Shelf
 from protocol.errors import ConfigError
 from protocol.task.catalog import Catalog
 from protocol.task.model import Style

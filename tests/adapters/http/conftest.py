@@ -7,7 +7,7 @@ import trio
 from prometheus_client import CollectorRegistry
 
 from node.adapters.http import Gateway, HttpSettings, KeyRing, Portal, hash_of_key
-from node.app_keys import ApiKey
+from node.apps.app_keys import ApiKey
 from node.desk_ports import Desk
 from node.ports import Journal
 from protocol.task.catalog import BuiltinSource, Catalog, CatalogModel

@@ -6,7 +6,7 @@ from node.adapters.http.accounts import MAX_BUCKETS, Account, Accounts, is_near,
 from node.adapters.http.errors import ApiError
 from node.adapters.http.keys import KeyRing
 from node.adapters.http.settings import HttpSettings
-from node.app_keys import ApiKey
+from node.apps.app_keys import ApiKey
 from protocol.task.account import holders
 from tests.adapters.http.conftest import ring_of
 

@@ -3,7 +3,7 @@
 import pytest
 
 from node.adapters.http import KeyRing, hash_of_key
-from node.app_keys import ApiKey
+from node.apps.app_keys import ApiKey
 from node.desk_ports import Placed
 from protocol.effects import Refused
 from protocol.roles.order_seal import seal_order

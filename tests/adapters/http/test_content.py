@@ -7,8 +7,8 @@ import openai
 import pytest
 import trio
 
-from node.content_policy import refusal_of
-from node.content_review import RefusedWords, ReviewedDesk
+from node.apps.content_policy import refusal_of
+from node.apps.content_review import RefusedWords, ReviewedDesk
 from node.desk_ports import Desk
 from node.ports import Journal
 from protocol.errors import Unavailable
@@ -78,7 +78,7 @@ async def test_picture__withheld__its_task_is_told_as_failed_and_its_receipt_is_
 
 
 async def test_picture__nobody_can_look__is_503_and_not_shown(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.content_review.PAUSES_S", ())
+    monkeypatch.setattr("node.apps.content_review.PAUSES_S", ())
     served = await serve(reviewed=partial(reviewed, eyes=(Eye(answers=False),)))
     answer = await served.generate()
     assert code_of(answer) == (503, "unavailable", None)

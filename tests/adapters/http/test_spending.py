@@ -8,7 +8,7 @@ import trio.testing
 from node.adapters.http import KeyRing, hash_of_key
 from node.adapters.http.errors import ApiError
 from node.adapters.http.spending import RECOUNT_MS, Spending
-from node.app_keys import ApiKey
+from node.apps.app_keys import ApiKey
 from protocol.units import CAI, DAY_MS, UnixMillis, Wei
 from tests.adapters.http.conftest import Serve, Served, code_of
 from tests.support.desk import PRICE, Workbench

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from node.catalog import load_catalog
+from node.model_files.catalog import load_catalog
 from protocol.crypto.envelope import seal
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain, digest, sign

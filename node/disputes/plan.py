@@ -1,0 +1,154 @@
+"""What owners do in disputes, as plans: report a picture to jurors, and appeal against what they found."""
+
+from typing import Final
+
+from node.amounts import format_cai
+from node.disputes.view import (
+    APPEAL_BOND,
+    BOUNTY,
+    DISPUTE_BOND,
+    JURORS,
+    QUORUM_SLASH,
+    find_dispute,
+    open_dispute_of,
+)
+from node.moments import moment
+from node.owner.stakes import NodeStake, all_nodes, find_node
+from node.owner.wallet import Plan, Step, Wallet, Watched
+from protocol.crypto.typed_data import Domain
+from protocol.errors import ConfigError, InvalidMessage
+from protocol.justice.bundle import Bundle, bundle_digest, check_bundle, check_signers, signers_of_bundle
+from protocol.justice.dispute import Status
+from protocol.units import Digest, Role
+
+BPS: Final = 10_000
+"""Slash and bounty are parts of this."""
+SHOWN_NOTE: Final = "prompt and picture are shown to the jurors, who run other miners"
+SERVES_NOTE: Final = "keep the node running: who gets no evidence in time answers that the picture is right"
+
+
+def domain_of(wallet: Wallet) -> Domain:
+    """Give chain and contract for which signatures hold."""
+    return Domain(wallet.network.chain.chain_id, wallet.network.staking_address)
+
+
+async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
+    """Plan a report of a result by the coordinator that ordered it, which is this account's.
+
+    Args:
+        wallet: Whose.
+        bundle: The evidence.
+        network: The network's id, for which capabilities are signed.
+
+    Raises:
+        ConfigError: The bundle proves nothing, or the contract would not take the report.
+    """
+    reporter = await find_node(wallet, str(bundle.coordinator))
+    accused = await find_node(wallet, str(bundle.accused))
+    _require_reporter(wallet, reporter, accused)
+    await _require_proof(wallet, bundle, network)
+    opened = await open_dispute_of(wallet, accused.id)
+    if opened is not None:
+        raise ConfigError(f"FILE: dispute {opened.number} is open against node {accused.id}: wait until it has ended")
+    bond, seats, slash, bounty = await wallet.read(
+        *(wallet.call("Parameters", "value", one) for one in (DISPUTE_BOND, JURORS, QUORUM_SLASH, BOUNTY))
+    )
+    digest = bytes(bundle_digest(bundle.data()))
+    step = Step(f"report node {accused.id}", wallet.call("Disputes", "report", accused.id, reporter.id, digest))
+    watched = (
+        Watched("your CAI", wallet.call("CAI", "balanceOf", wallet.address), lambda values: format_cai(values[0])),
+        Watched(
+            f"dispute open against node {accused.id}",
+            wallet.call("Disputes", "open_dispute", accused.id),
+            lambda values: str(values[0] or "none"),
+        ),
+    )
+    notes = [
+        f"bond {format_cai(bond)}: half of it pays the {seats} jurors if they judge; the rest is back, with a bounty, "
+        "if two thirds find the picture wrong, back without if they do not agree, and burns if they find it right",
+        _gain(accused.effective_wei * slash * bounty // BPS**2, bond // 2),
+        SHOWN_NOTE,
+        SERVES_NOTE,
+    ]
+    free = await _independent(wallet, accused, reporter)
+    if free < seats:
+        notes.append(f"only {free} independent owners of miners can be jurors, and {seats} are needed: it ends void")
+    title = f"report task {bundle.award.statement.task.hex()[:12]} of node {accused.id} to {seats} jurors"
+    return Plan(title, (*await wallet.approval("Disputes", bond), step), watched, tuple(notes))
+
+
+async def appeal(wallet: Wallet, number: int) -> Plan:
+    """Plan an appeal by the owner of the accused.
+
+    Raises:
+        ConfigError: Nothing can be appealed against there now, or not by this account.
+    """
+    found = await find_dispute(wallet, number)
+    accused = await find_node(wallet, str(found.accused))
+    now = await wallet.now()
+    if accused.owner != wallet.address:
+        raise ConfigError(f"NUMBER: dispute {number} is against node {accused.id}, which belongs to {accused.owner}")
+    if found.status is not Status.UPHELD:
+        raise ConfigError(f"NUMBER: dispute {number} cannot be appealed against: {found.in_words(now)}")
+    if found.deadline <= now:
+        raise ConfigError(f"NUMBER: the time to appeal in dispute {number} ended {moment(found.deadline, now)}")
+    (bond,) = await wallet.read(wallet.call("Parameters", "value", APPEAL_BOND))
+    seats = 2 * found.seats + 1
+    step = Step(f"appeal in dispute {number}", wallet.call("Disputes", "appeal", number))
+    watched = (
+        Watched("your CAI", wallet.call("CAI", "balanceOf", wallet.address), lambda values: format_cai(values[0])),
+        Watched(
+            "round",
+            wallet.call("Disputes", "dispute", number),
+            lambda values: "appeal" if values[0][6] else "first",
+        ),
+    )
+    note = (
+        f"bond {format_cai(bond)}: half of it pays the {seats} jurors, who are others, and what they find is final; "
+        "the rest burns if two thirds find the picture wrong, and is back otherwise"
+    )
+    title = f"appeal in dispute {number} to {seats} jurors"
+    return Plan(title, (*await wallet.approval("Disputes", bond), step), watched, (note,))
+
+
+def _gain(bounty: int, fees: int) -> str:
+    """Say what an upheld report leaves whoever makes it (wei): jurors are paid of the bond also when he is right."""
+    told = f"the bounty for what is on the node now is {format_cai(bounty)}, and jurors cost up to {format_cai(fees)}"
+    lost = f": even a report that is upheld costs you {format_cai(fees - bounty)}" if bounty < fees else ""
+    return told + lost
+
+
+def _require_reporter(wallet: Wallet, reporter: NodeStake, accused: NodeStake) -> None:
+    """Refuse what the contract would refuse, in words of this bundle."""
+    if reporter.owner != wallet.address:
+        raise ConfigError(
+            f"FILE: coordinator {reporter.id} ordered this task: only its owner, {reporter.owner}, reports"
+        )
+    if not reporter.is_active:
+        raise ConfigError(f"FILE: coordinator {reporter.id} is {reporter.state()}, and only an active node reports")
+    if accused.owner == wallet.address:
+        raise ConfigError(f"FILE: miner {accused.id} is your own")
+    if accused.role is not Role.MINER:
+        raise ConfigError(f"FILE: node {accused.id} is no miner")
+
+
+async def _require_proof(wallet: Wallet, bundle: Bundle, network: Digest) -> None:
+    """Refuse a bundle that jurors would refuse: they would find the picture right, and the bond would burn."""
+    domain = domain_of(wallet)
+    try:
+        check_bundle(bundle, domain, bundle.accused, bundle.coordinator)
+        keys = signers_of_bundle(bundle, domain, network)
+    except InvalidMessage as error:
+        raise ConfigError(f"FILE: it proves nothing to jurors: {error}") from None
+    signers = await wallet.read(*(wallet.call("Staking", "signing_id", "0x" + key.hex()) for key in keys))
+    try:
+        check_signers(tuple(signers), bundle.accused, bundle.coordinator)
+    except InvalidMessage:
+        raise ConfigError("FILE: it proves nothing to jurors: it is not signed by keys of the two nodes") from None
+
+
+async def _independent(wallet: Wallet, accused: NodeStake, reporter: NodeStake) -> int:
+    """Count the owners of active miners who are no party: each gives one juror at most."""
+    nodes = await all_nodes(wallet)
+    owners = {node.owner for node in nodes if node.role is Role.MINER and node.is_active}
+    return len(owners - {accused.owner, reporter.owner})

@@ -1,0 +1,1 @@
+"""What the page at a coordinator's address shows: the network as it lives, and stakes."""
