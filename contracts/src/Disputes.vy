@@ -98,7 +98,7 @@ event Ended:
 event QuorumSlashed:
     id: indexed(uint256)
     dispute: indexed(uint256)
-    # What the node and its voters lost, in wei, the bounty included; the rest of it burned.
+    # What the node and its voters lost, in wei, with what the reporter was paid of it; the rest of it burned.
     slashed: uint256
     # The part of its stake that this is, of 10,000: less than the parameter where the day's cap left less.
     bps: uint256
@@ -126,6 +126,9 @@ DAY: constant(uint256) = 86_400
 JAIL_PART: constant(uint256) = 4
 # How many unbonding delays a respite lasts: one to notice a slash, one to be out.
 RESPITE: constant(uint256) = 2
+# The part of what the accused's owner loses that may make the reporter good, most that Staking lets go: whoever reports
+# himself loses the rest also where all jurors are his friends.
+MADE_GOOD: constant(uint256) = 9_000
 
 TOKEN: immutable(IERC20)
 STAKING: immutable(IStaking)
@@ -142,6 +145,8 @@ day_slashed: public(HashMap[uint256, uint256])
 # one slash in it. 0 before the first. And what they took in it, in wei.
 respite_until: public(HashMap[uint256, uint256])
 respite_slashed: public(HashMap[uint256, uint256])
+# What the jurors who upheld a report in round 0 were paid out of the reporter's bond, in wei.
+fees_of_upheld: public(HashMap[uint256, uint256])
 
 _disputes: HashMap[uint256, Dispute]
 
@@ -281,6 +286,7 @@ def close(dispute: uint256):
         upheld_until: uint256 = block.timestamp
         if case.round == 0:
             upheld_until += staticcall PARAMETERS.value(ids.APPEAL_WINDOW)
+            self.fees_of_upheld[dispute] = fees
         self._disputes[dispute].status = UPHELD if case.round == 0 else CONFIRMED
         self._disputes[dispute].deadline = upheld_until
         log Upheld(dispute=dispute, round=case.round, deadline=upheld_until)
@@ -324,7 +330,8 @@ def execute(dispute: uint256) -> uint256:
     """
     @notice Slashes and jails the accused of an upheld dispute once no appeal is possible any more, by anybody. What
             all quorums slash on one day is capped, and what they slash of one node in two unbonding delays; what the
-            caps do not leave is not slashed at all.
+            caps do not leave is not slashed at all. Of what the owner's bonded stake loses the reporter gets back
+            what he paid the jurors, then the bounty, as far as nine tenths of it reach; all else burns.
     @param dispute Its number.
     @return What was slashed, in wei.
     """
@@ -338,9 +345,9 @@ def execute(dispute: uint256) -> uint256:
         bps = min(bps, self._left_today(day) * BPS // slashable)
         assert bps > 0, "Disputes: nothing is left of today's cap; execute tomorrow"
     self._end(dispute, EXECUTED)
-    slashed: uint256 = extcall STAKING.slash(
-        case.accused, bps, case.accuser, staticcall PARAMETERS.value(ids.BOUNTY)
-    )
+    held: uint256 = staticcall TOKEN.balanceOf(self)
+    slashed: uint256 = extcall STAKING.slash(case.accused, bps, self, MADE_GOOD)
+    self._make_good(dispute, case.accuser, staticcall TOKEN.balanceOf(self) - held)
     self.day_slashed[day] += slashed
     if slashed > 0:
         taken: uint256 = 0 if block.timestamp >= self.respite_until[case.accused] else self.respite_slashed[case.accused]
@@ -427,8 +434,22 @@ def _end(dispute: uint256, outcome: uint8):
         burned += case.appeal_bond
     else:
         self._pay(case.appellant, case.appeal_bond)
-    if burned > 0:
-        extcall Burnable(TOKEN.address).burn(burned)
+    self._burn(burned)
+
+
+@internal
+def _make_good(dispute: uint256, accuser: address, taken: uint256):
+    # Who was right does not pay the jurors who found so, as far as what the owner lost reaches; a bounty comes after.
+    fees: uint256 = min(self.fees_of_upheld[dispute], taken)
+    bounty: uint256 = min(taken * staticcall PARAMETERS.value(ids.BOUNTY) // MADE_GOOD, taken - fees)
+    self._pay(accuser, fees + bounty)
+    self._burn(taken - fees - bounty)
+
+
+@internal
+def _burn(amount: uint256):
+    if amount > 0:
+        extcall Burnable(TOKEN.address).burn(amount)
 
 
 @internal

@@ -23,7 +23,10 @@ from protocol.units import Digest, Role
 
 BPS: Final = 10_000
 """Slash and bounty are parts of this."""
+MADE_GOOD_BPS: Final = 9_000
+"""Most of what the accused's owner loses that the reporter gets: as in the contract."""
 SHOWN_NOTE: Final = "prompt and picture are shown to the jurors, who run other miners"
+RESPITE_NOTE: Final = "jurors had it slashed lately: little or nothing is until its respite ends, and jurors cost you"
 SERVES_NOTE: Final = "keep the node running: who gets no evidence in time answers that the picture is right"
 
 
@@ -50,8 +53,9 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
     opened = await open_dispute_of(wallet, accused.id)
     if opened is not None:
         raise ConfigError(f"FILE: dispute {opened.number} is open against node {accused.id}: wait until it has ended")
-    bond, seats, slash, bounty = await wallet.read(
-        *(wallet.call("Parameters", "value", one) for one in (DISPUTE_BOND, JURORS, QUORUM_SLASH, BOUNTY))
+    bond, seats, slash, bounty, respite = await wallet.read(
+        *(wallet.call("Parameters", "value", one) for one in (DISPUTE_BOND, JURORS, QUORUM_SLASH, BOUNTY)),
+        wallet.call("Disputes", "respite_until", accused.id),
     )
     digest = bytes(bundle_digest(bundle.data()))
     step = Step(f"report node {accused.id}", wallet.call("Disputes", "report", accused.id, reporter.id, digest))
@@ -64,15 +68,17 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
         ),
     )
     notes = [
-        f"bond {format_cai(bond)}: half of it pays the {seats} jurors if they judge; the rest is back, with a bounty, "
-        "if two thirds find the picture wrong, back without if they do not agree, and burns if they find it right",
-        _gain(accused.effective_wei * slash * bounty // BPS**2, bond // 2),
+        f"bond {format_cai(bond)}: half of it pays the {seats} jurors if they judge; the rest is back if two thirds "
+        "find the picture wrong or they do not agree, and burns if they find it right",
+        _gain(accused.own_wei * slash // BPS, bounty, bond // 2),
         SHOWN_NOTE,
         SERVES_NOTE,
     ]
     free = await _independent(wallet, accused, reporter)
     if free < seats:
         notes.append(f"only {free} independent owners of miners can be jurors, and {seats} are needed: it ends void")
+    if respite > await wallet.now():
+        notes.append(RESPITE_NOTE)
     title = f"report task {bundle.award.statement.task.hex()[:12]} of node {accused.id} to {seats} jurors"
     return Plan(title, (*await wallet.approval("Disputes", bond), step), watched, tuple(notes))
 
@@ -111,11 +117,16 @@ async def appeal(wallet: Wallet, number: int) -> Plan:
     return Plan(title, (*await wallet.approval("Disputes", bond), step), watched, (note,))
 
 
-def _gain(bounty: int, fees: int) -> str:
-    """Say what an upheld report leaves whoever makes it (wei): jurors are paid of the bond also when he is right."""
-    told = f"the bounty for what is on the node now is {format_cai(bounty)}, and jurors cost up to {format_cai(fees)}"
-    lost = f": even a report that is upheld costs you {format_cai(fees - bounty)}" if bounty < fees else ""
-    return told + lost
+def _gain(lost: int, bounty_bps: int, fees: int) -> str:
+    """Say what an upheld report leaves whoever makes it, where the owner loses and the jurors cost so much (wei)."""
+    most = lost * MADE_GOOD_BPS // BPS
+    back = min(fees, most)
+    bounty = min(lost * bounty_bps // BPS, most - back)
+    told = (
+        f"if it is upheld, the slash of what its owner has on the node now gives you back {format_cai(back)} of up to "
+        f"{format_cai(fees)} for the jurors, and a bounty of {format_cai(bounty)}"
+    )
+    return told + (f": also then it costs you {format_cai(fees - back)}" if back < fees else "")
 
 
 def _require_reporter(wallet: Wallet, reporter: NodeStake, accused: NodeStake) -> None:

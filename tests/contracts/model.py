@@ -225,7 +225,8 @@ class Model:
         self.funded += amount
         return True
 
-    def slash(self, node_id: int, bps: int, receiver: str, bounty_bps: int) -> bool:
+    def slash(self, node_id: int, bps: int, receiver: str | None, bounty_bps: int) -> bool:
+        """Slash for a person, or for the calling contract itself where there is none."""
         node = self._touch(node_id)
         if node is None:
             return False
@@ -233,8 +234,9 @@ class Model:
         before, own = node.value(shares), node.value(node.own)
         node.price = node.price * (10_000 - min(bps, 1000)) // 10_000
         slashed = before - node.value(shares)
-        bounty = (own - node.value(node.own)) * min(bounty_bps, 1000) // 10_000
-        self.balances[receiver] += bounty
+        bounty = (own - node.value(node.own)) * min(bounty_bps, 1000 if receiver else 9000) // 10_000
+        if receiver:
+            self.balances[receiver] += bounty
         self.burnt += slashed - bounty
         return True
 

@@ -27,6 +27,8 @@ from tests.contracts.market import fields
 from tests.contracts.proofs import commitment
 
 VOTES = 1_000_000 * CAI
+FEES = BOND // 2
+"""Of a first round in which every juror judged."""
 
 
 @pytest.fixture(scope="module")
@@ -150,13 +152,22 @@ def test_execute__slashed_while_the_node_was_empty__saves_nothing_that_comes_lat
     assert full * 99 // 100 < slashed <= full
 
 
-# To take a bounty out of voters' stake
+def test_execute__in_a_respite__nothing_is_slashed_and_the_reporter_bears_the_jurors(court: Court):
+    world, reporter = court.world, court.owners[REPORTER]
+    executed(court)
+    before = world.balance(reporter)
+    assert executed(court) == 0
+    assert world.balance(reporter) == before - FEES
+    assert world.balance(world.disputes.address) == 0
 
 
-def _voted_for(court: Court) -> tuple[int, str, str]:
+# To take fees or a bounty out of voters' stake
+
+
+def _voted_for(court: Court, own: int = MINER_MINIMUM + 1) -> tuple[int, str, str]:
     """Register a miner with little of its operator's and much of voters'; gives it, its owner and his friend."""
     owner, friend = court.person(200), court.person(201)
-    miner = court.register(owner, MINER_MINIMUM + 1)
+    miner = court.register(owner, own)
     court.register(friend, MINER_MINIMUM + 1)
     court.world.vote(court.world.treasury, miner, VOTES)
     court.world.begin_epoch()
@@ -173,6 +184,38 @@ def test_execute__operator_and_reporter_are_friends__both_together_lose(court: C
     before = together()
     assert executed(court, accused=miner, reporter=miner + 1) > 20_000 * CAI
     assert together() < before
+
+
+@pytest.mark.parametrize("own", [MINER_MINIMUM + 1, 26_000 * CAI, 29_000 * CAI, 60_000 * CAI])
+def test_execute__by_own_stake_of_the_accused__pays_the_jurors_first_and_then_the_bounty(court: Court, own: int):
+    """However much voters have on it: nothing of theirs goes to anybody."""
+    world = court.world
+    miner, owner, friend = _voted_for(court, own)
+    before, supply = world.balance(friend), world.anvil.read(world.cai, "totalSupply")
+    slashed = executed(court, accused=miner, reporter=miner + 1)
+    lost = own - world.anvil.read(world.staking, "stake_of", miner, owner)
+    fees = min(FEES, lost * 9 // 10)
+    bounty = min(lost // 10, lost * 9 // 10 - fees)
+    assert world.balance(friend) - before == pytest.approx(fees + bounty - FEES, abs=2)
+    assert world.anvil.read(world.cai, "totalSupply") == pytest.approx(supply - slashed + fees + bounty, abs=2)
+    assert world.balance(world.disputes.address) == 0
+
+
+@pytest.mark.parametrize("own", [MINER_MINIMUM + 1, 28_000 * CAI, 60_000 * CAI])
+def test_execute__all_jurors_are_friends_too__all_together_lose_a_tenth_of_their_own_at_least(court: Court, own: int):
+    """What is paid to jurors is theirs and comes back to the reporter: it must not be all that the operator lost."""
+    world = court.world
+    miner, owner, _ = _voted_for(court, own)
+    everybody = set(court.owners.values())
+
+    def together() -> int:
+        balances = sum(world.balance(one) for one in everybody)
+        return balances + world.anvil.read(world.staking, "stake_of", miner, owner)
+
+    before = together()
+    executed(court, accused=miner, reporter=miner + 1)
+    lost = own - world.anvil.read(world.staking, "stake_of", miner, owner)
+    assert before - together() >= max(lost // 10, lost * 9 // 10 - FEES) - 2
 
 
 def test_prove__operator_of_others_stake_against_himself__loses_nine_tenths_of_his_own_part(court: Court):

@@ -64,6 +64,7 @@ def upheld(court: Court) -> int:
 
 
 def test_execute__upheld_and_not_appealed__slashes_jails_and_pays_the_reporter(court: Court):
+    """Who was right has his whole bond back, and the bounty: the jurors are paid out of what the accused lost."""
     world, reporter = court.world, court.owners[REPORTER]
     before, first_supply = world.balance(reporter), supply(court)
     dispute = upheld(court)
@@ -84,8 +85,8 @@ def test_execute__upheld_and_not_appealed__slashes_jails_and_pays_the_reporter(c
         "reporter": REPORTER,
     }
     assert court.stake() == ACCUSED_STAKE - SLASHED
-    assert world.balance(reporter) == before - FEES + SLASHED // 10
-    assert supply(court) == first_supply - SLASHED + SLASHED // 10
+    assert world.balance(reporter) == before + SLASHED // 10
+    assert supply(court) == first_supply - SLASHED + SLASHED // 10 + FEES
     assert world.balance(world.disputes.address) == 0
     assert world.node(ACCUSED)["active"] is False
     assert world.anvil.read(world.staking, "standing", ACCUSED)[7] == world.anvil.now() + JAIL_S
@@ -115,10 +116,13 @@ def test_execute__accused_has_taken_everything__still_ends_the_dispute(court: Co
     world, owner = court.world, court.owners[ACCUSED]
     world.unvote(owner, ACCUSED, ACCUSED_STAKE)
     world.anvil.wait(UNBONDING_DELAY_S - 50)
+    reporter = world.balance(court.owners[REPORTER])
     dispute = upheld(court)
     world.anvil.wait(UNBONDING_DELAY_S)
     world.withdraw(owner, 0)
     assert court.execute(dispute)[1]["slashed"] == 0
+    assert world.balance(court.owners[REPORTER]) == reporter - FEES, "nothing is there to pay the jurors with"
+    assert world.balance(world.disputes.address) == 0
     assert court.status(dispute) == EXECUTED
 
 
@@ -176,8 +180,8 @@ def test_appeal__confirmed__is_executed_at_once_and_costs_the_appeal_bond(court:
     fees = APPEAL_BOND // (2 * APPEAL_SEATS) * APPEAL_SEATS
     assert court.stake() == ACCUSED_STAKE - SLASHED
     assert world.balance(court.owners[ACCUSED]) == accused - APPEAL_BOND
-    assert world.balance(court.owners[REPORTER]) == reporter - FEES + SLASHED // 10
-    assert supply(court) == first_supply - (SLASHED - SLASHED // 10) - (APPEAL_BOND - fees)
+    assert world.balance(court.owners[REPORTER]) == reporter + SLASHED // 10
+    assert supply(court) == first_supply - (SLASHED - SLASHED // 10 - FEES) - (APPEAL_BOND - fees)
     assert world.balance(court.owners[jurors[0]]) > 0
     assert world.balance(world.disputes.address) == 0
 

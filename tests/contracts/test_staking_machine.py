@@ -189,10 +189,14 @@ class StakingMachine(RuleBasedStateMachine):
         assert self.model.pay(node_id, amount) is worked
 
     @rule(
-        node_id=NODE, bps=st.sampled_from([0, 1, 500, 1000, 5000]), bounty=st.sampled_from([0, 1000, 9999]), to=PERSON
+        node_id=NODE,
+        bps=st.sampled_from([0, 1, 500, 1000, 5000]),
+        bounty=st.sampled_from([0, 1000, 9999]),
+        to=st.one_of(PERSON, st.none()),
     )
-    def slash(self, node_id: int, bps: int, bounty: int, to: str) -> None:
-        worked = self._by(self.world.slashing, "slash", node_id, bps, self.people[to], bounty)
+    def slash(self, node_id: int, bps: int, bounty: int, to: str | None) -> None:
+        receiver = self.people[to] if to else self.world.disputes.address
+        worked = self._by(self.world.disputes, "slash", node_id, bps, receiver, bounty)
         assert self.model.slash(node_id, bps, to, bounty) is worked
 
     @rule(node_id=NODE, seconds=st.sampled_from([0, 50, 500]))

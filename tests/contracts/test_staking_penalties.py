@@ -120,6 +120,21 @@ def test_slash__more_than_a_tenth_or_a_bounty_of_more_than_a_tenth__counts_as_a_
     assert node.standing(1)["price"] == ONE * 9 // 10
 
 
+def test_slash__for_the_calling_contract_itself__leaves_it_nine_tenths_of_the_owners_loss_at_most(node: World):
+    for caller, other in ((node.slashing, node.disputes), (node.disputes, node.slashing)):
+        for asked, most in ((4_321, 4_321), (9_000, 9_000), (10_000, 9_000)):
+            with node.anvil.unchanged():
+                held = node.balance(caller.address)
+                supply = node.anvil.read(node.cai, "totalSupply")
+                found = node.by(caller, "slash", 1, 1000, caller.address, asked)[0]
+                kept = OWN // 10 * most // 10_000
+                assert (found["bounty"], node.balance(caller.address) - held) == (kept, kept)
+                assert node.anvil.read(node.cai, "totalSupply") == supply - 2 * OWN // 10 + kept
+        with node.anvil.unchanged():
+            found = node.by(caller, "slash", 1, 1000, other.address, 10_000)[0]
+            assert found["bounty"] == OWN // 10 // 10, "to anybody else no more than a bounty"
+
+
 def test_slash__without_receiver__burns_everything(node: World):
     supply = node.anvil.read(node.cai, "totalSupply")
     assert slash(node, 500, ZERO, 1000)["bounty"] == 0

@@ -20,7 +20,9 @@ BOND: Final = 1000
 SLASH: Final = 0.02
 """Share of all stake on the miner."""
 BOUNTY: Final = 0.1
-"""Share of the slash that the reporter gets."""
+"""Share of the slash that the reporter gets, where nobody but the owner has stake on the miner."""
+MADE_GOOD: Final = 0.9
+"""Share of it that gives the reporter back what he paid the jurors, and then the bounty, as far as it reaches."""
 LEAST_STAKE: Final = 20_000
 PRICE: Final = 2.1
 """Of a picture of 1024x1024 pixels in 20 steps."""
@@ -42,14 +44,18 @@ def executed(friends: float) -> float:
 
 
 def reporters_gain(stake: float, friends: float) -> float:
-    """Give what a report brings whoever makes it: half the bond goes to the jurors, all of it if they call it right."""
-    bounty, slashed = SLASH * BOUNTY * stake, executed(friends)
+    """Give what a report brings whoever makes it, where all stake on the miner is its owner's.
+
+    Half the bond goes to the jurors, and comes back out of a slash; the other half is gone too if they call it right.
+    """
+    fees = min(BOND / 2, SLASH * MADE_GOOD * stake)
+    bounty, slashed = min(SLASH * BOUNTY * stake, SLASH * MADE_GOOD * stake - fees), executed(friends)
     needed = -(-2 * SEATS[0] // 3)
     dismissed = sum(
         comb(SEATS[0], right) * friends**right * (1 - friends) ** (SEATS[0] - right)
         for right in range(needed, SEATS[0] + 1)
     )
-    return slashed * bounty - BOND / 2 - dismissed * BOND / 2
+    return slashed * (fees + bounty) - BOND / 2 - dismissed * BOND / 2
 
 
 def reports_needed(cheat: Cheat, kind: str, policy: RecheckPolicy, pace: float) -> float:

@@ -64,6 +64,8 @@ MAX_SLASH: constant(uint256) = 1_000
 # Most of what an owner loses by a slash that goes to its reporter, in basis points: reporting oneself must cost him far
 # more than it brings.
 MAX_BOUNTY: constant(uint256) = 1_000
+# Most of it that goes to the calling contract itself, which pays with it whom it must: a tenth burns always.
+MAX_KEPT: constant(uint256) = 9_000
 # Longest that a node is jailed at once.
 MAX_JAIL: constant(uint256) = 30 * 86_400
 # Unbondings that one seizure reaches.
@@ -104,8 +106,9 @@ def slash(id: uint256, bps: uint256, receiver: address, bounty_bps: uint256) -> 
     @param id The node.
     @param bps Basis points of its stake; more than 1,000 counts as 1,000.
     @param receiver Gets the bounty; with the zero address everything burns.
-    @param bounty_bps Basis points of what the owner's bonded stake lost; more than 1,000 counts as 1,000. Nothing of
-           what voters lose: an operator could report himself, and be paid out of theirs.
+    @param bounty_bps Basis points of what the owner's bonded stake lost; more than 1,000 counts as 1,000, or more than
+           9,000 as 9,000 where the receiver is the caller. Nothing of what voters lose: an operator could report
+           himself, and be paid out of theirs.
     @return What was slashed, in wei, bounty included.
     """
     connections._check_slasher()
@@ -116,11 +119,13 @@ def slash(id: uint256, bps: uint256, receiver: address, bounty_bps: uint256) -> 
     share: uint256 = min(bps, MAX_SLASH)
     before: uint256 = packing._value(shares, state.price)
     own: uint256 = packing._value(state.own, state.price)
-    state.price = state.price * (packing.WHOLE - share) // packing.WHOLE
-    slashed: uint256 = before - packing._value(shares, state.price)
+    # Unchecked, for size: a part is no more than the whole, and the price has 96 bits.
+    state.price = unsafe_div(unsafe_mul(state.price, unsafe_sub(packing.WHOLE, share)), packing.WHOLE)
+    slashed: uint256 = unsafe_sub(before, packing._value(shares, state.price))
     bounty: uint256 = 0
     if receiver != empty(address):
-        bounty = (own - packing._value(state.own, state.price)) * min(bounty_bps, MAX_BOUNTY) // packing.WHOLE
+        most: uint256 = MAX_KEPT if receiver == msg.sender else MAX_BOUNTY
+        bounty = (own - packing._value(state.own, state.price)) * min(bounty_bps, most) // packing.WHOLE
     log Slashed(id=id, bps=share, price=state.price, slashed=slashed, bounty=bounty, receiver=receiver)
     ledger._finish(id, state, now)
     extcall Burnable(terms.TOKEN.address).burn(slashed - bounty)
