@@ -19,9 +19,15 @@ _FRAME_BYTES: Final = 12
 """Length, type and checksum of a chunk."""
 _ANCILLARY_BYTES: Final = 64 * 1024
 """Most bytes of all chunks that a decoder may leave out: a picture, not a parcel."""
-_BESIDE: Final = frozenset({b"tEXt", b"zTXt", b"iTXt", b"tIME", b"pHYs", b"sRGB"})
-"""What may stand beside the pixels. By frames, transparency or colours of its own (acTL, tRNS, gAMA, iCCP, …) a file
-would show people another picture than whoever compares or reviews it sees."""
+_BESIDE: Final = {b"tIME": 7, b"pHYs": 9, b"sRGB": 1}
+"""What may stand beside the pixels with text, and its bytes: decoders refuse a file where these are cut off. By frames,
+transparency or colours of its own (acTL, tRNS, gAMA, iCCP, …) a file would show people another picture than whoever
+compares or reviews it sees."""
+_KEYWORDS: Final = frozenset(
+    {b"parameters", b"prompt", b"workflow", b"Title", b"Author", b"Description", b"Copyright"}
+) | {b"Creation Time", b"Software", b"Disclaimer", b"Warning", b"Source", b"Comment"}
+"""What text may be about: what engines write of a picture's making, and those of the standard. Pillow takes others, as
+``interlace`` or ``transparency``, for what the file says of its pixels, and then shows no picture."""
 _CHUNKS: Final = 16_384
 """Most chunks of a file: writers cut the data every 8 KiB at the least."""
 _PIECE_BYTES: Final = 256 * 1024
@@ -99,10 +105,20 @@ def _read_chunks(data: memoryview) -> tuple[bytes, list[memoryview]]:
             return header or b"", compressed
         else:
             ancillary += len(body)
-            if kind not in _BESIDE or ancillary > _ANCILLARY_BYTES:
+            if ancillary > _ANCILLARY_BYTES or not _may_stand_beside(kind, bytes(body)):
                 raise InvalidMessage("artifact.chunk", "a chunk that no plain picture has, or too much beside it")
         previous = kind
     raise InvalidMessage("artifact.chunk", "too many chunks")
+
+
+def _may_stand_beside(kind: bytes, body: bytes) -> bool:
+    """Say whether every decoder passes over a chunk; compressed text, which may inflate without bound, is none."""
+    keyword, _, text = body.partition(b"\0")
+    if kind == b"tEXt":
+        return keyword in _KEYWORDS
+    if kind == b"iTXt":
+        return keyword in _KEYWORDS and text.startswith(b"\0")
+    return len(body) == _BESIDE.get(kind)
 
 
 def _chunk(data: memoryview, position: int) -> tuple[bytes, memoryview]:

@@ -62,8 +62,44 @@ def test_check_png__pixels_in_several_chunks_and_some_text__passes():
 
 
 def test_check_png__text_beside_the_picture__is_bounded_to_the_byte():
-    check_png(png(header(), chunk(b"tEXt", bytes(65_536)), PIXELS, END), WIDTH, HEIGHT)
-    assert rule_of(png(header(), chunk(b"tEXt", bytes(65_537)), PIXELS, END)) == "artifact.chunk"
+    text = b"Comment\0".ljust(65_536, b"x")
+    check_png(png(header(), chunk(b"tEXt", text), PIXELS, END), WIDTH, HEIGHT)
+    assert rule_of(png(header(), chunk(b"tEXt", text + b"x"), PIXELS, END)) == "artifact.chunk"
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        (b"tEXt", b"parameters\0a red heart"),
+        (b"iTXt", b"parameters\0\0\0\0\0" + "ein rötliches Herz".encode()),
+        (b"tIME", bytes(7)),
+        (b"pHYs", bytes(9)),
+        (b"sRGB", bytes(1)),
+    ],
+)
+def test_check_png__what_writers_put_beside_a_picture__passes_and_is_a_picture_in_pillow(beside):
+    data = png(header(), chunk(*beside), PIXELS, END)
+    check_png(data, WIDTH, HEIGHT)
+    assert Image.open(io.BytesIO(data)).convert("RGB").getpixel((4, 2)) == (0x10, 0x20, 0x30)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        (b"tIME", bytes(6)),
+        (b"pHYs", bytes(3)),
+        (b"pHYs", bytes(10)),
+        (b"sRGB", b""),
+        (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2**21))),
+        (b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(bytes(2**21))),
+        (b"iTXt", b"Comment\0"),
+        (b"tEXt", b"interlace\0yes"),
+        (b"iTXt", b"transparency\0\0\0\0\0yes"),
+        (b"tEXt", b""),
+    ],
+)
+def test_check_png__chunk_by_which_a_decoder_shows_no_picture_or_another_one__is_rejected(beside):
+    assert rule_of(png(header(), chunk(*beside), PIXELS, END)) == "artifact.chunk"
 
 
 @pytest.mark.parametrize("data", [b"", b"\x89PNG", b"GIF89a" + bytes(40), b"\xff\xd8\xff" + bytes(40)])
@@ -114,8 +150,8 @@ def test_check_png__not_a_plain_picture__is_rejected(changes):
         (header(), chunk(b"gAMA", bytes(4)), PIXELS, END),
         (header(), chunk(b"iCCP", bytes(9)), PIXELS, END),
         (header(), chunk(b"1234"), PIXELS, END),
-        (header(), chunk(b"tEXt", bytes(40_000)), chunk(b"tEXt", bytes(40_000)), PIXELS, END),
-        (header(), *[chunk(b"tEXt")] * 17_000, PIXELS, END),
+        (header(), *[chunk(b"tEXt", b"Comment\0".ljust(40_000))] * 2, PIXELS, END),
+        (header(), PIXELS, *[chunk(b"IDAT")] * 17_000, END),
         (header(), PIXELS, END[:-1]),
         (header(), PIXELS, END[:-1] + b"\0"),
     ],
