@@ -124,6 +124,7 @@ async def open_client(
     secret: bytes | None = None,
     may_be_asked: MayBeAsked | None = None,
     awards: AwardChecker | None = None,
+    named: str = "entry_points",
 ) -> AsyncGenerator["AppClient"]:
     """Join a network as an app, with a key of its own or a new one; leave it at the end.
 
@@ -134,16 +135,17 @@ async def open_client(
         secret: The app's key (32 bytes); drawn where left out.
         may_be_asked: Says whether an order may go to a coordinator; to all where left out.
         awards: Asks a chain about those to whom sealed orders are opened; where left out, only signatures are checked.
+        named: What a person who gave the entry points calls them.
 
     Raises:
-        ConfigError: An entry point is wrong.
+        ConfigError: An entry point is wrong; the text begins with what they are ``named``.
     """
     from node.adapters.libp2p.app import AppOverlay  # imported here: costs a second
     from node.adapters.system import SystemClock
 
     clock = SystemClock()
     own = secret or _new_secret()
-    overlay = AppOverlay(entry_points, own, clock, _SILENT)
+    overlay = AppOverlay(entry_points, own, clock, _SILENT, named=named)
     client_of_overlay = AppClient(overlay, network, clock, NodeKey(own), may_be_asked=may_be_asked, awards=awards)
     shield = trio.CancelScope(shield=True)
     try:

@@ -90,7 +90,13 @@ async def draw_over_overlay(
     async with (
         _registered(entries.described) as may_be_asked,
         _awards(entries, sealed=sealed) as awards,
-        open_client(entries.bootstraps, network=entries.params.name, may_be_asked=may_be_asked, awards=awards) as app,
+        open_client(
+            entries.bootstraps,
+            network=entries.params.name,
+            may_be_asked=may_be_asked,
+            awards=awards,
+            named="--bootstrap",
+        ) as app,
     ):
         reporter.say("looking for coordinators")
         findings: list[str] = []

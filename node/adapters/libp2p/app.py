@@ -95,21 +95,30 @@ class AppStream:
 class AppOverlay:
     """A libp2p host that dials and never listens. Implements ``node.apps.app_links.AppNetwork``."""
 
-    def __init__(self, bootstraps: tuple[str, ...], secret: bytes, clock: Clock, journal: Journal) -> None:
+    def __init__(
+        self,
+        entry_points: tuple[str, ...],
+        secret: bytes,
+        clock: Clock,
+        journal: Journal,
+        *,
+        named: str = "entry_points",
+    ) -> None:
         """Check the entry points; nothing is opened before ``run``.
 
         Args:
-            bootstraps: Multiaddresses with ``/p2p/<peer id>`` of nodes to join by.
+            entry_points: Multiaddresses with ``/p2p/<peer id>`` of nodes to join by.
             secret: The app's key (32 bytes), a libp2p identity like a node's and registered nowhere.
             clock: For bans.
             journal: Where everything is noted.
+            named: What whoever gave the entry points calls them.
 
         Raises:
-            ConfigError: An entry point is wrong; the text names it and the fix.
+            ConfigError: An entry point is wrong; the text begins with that name, and says the fix.
         """
-        endpoints = parse_endpoints("--bootstrap", bootstraps)
+        endpoints = parse_endpoints(named, entry_points)
         if not endpoints:
-            raise ConfigError("--bootstrap: at least one entry point is needed, as a bootstrap prints it")
+            raise ConfigError(f"{named}: at least one entry point is needed, as a bootstrap prints it")
         self._settings = CheckedSettings((), (), endpoints, MAX_CONNECTIONS)
         self._secret = secret
         self._clock = clock

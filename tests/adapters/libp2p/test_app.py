@@ -133,6 +133,6 @@ async def test_open__coordinator_behind_a_relay__is_reached_through_it(nursery) 
 
 
 @pytest.mark.parametrize("entries", [(), ("/ip4/127.0.0.1/tcp/1",), ("nonsense",)])
-def test_app__entry_point_that_is_none__is_refused_by_flag(entries: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match="--bootstrap"):
+def test_app__entry_point_that_is_none__is_refused_by_the_arguments_name(entries: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"^entry_points: "):
         AppOverlay(entries, secret_of(1), WallClock(), RecordingJournal())
