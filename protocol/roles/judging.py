@@ -152,6 +152,9 @@ class Judging:
             case.fetch_at = UnixMillis(core.now + max(1, case.retry_ms // 2))
             return
         case.fetch_at = UnixMillis(core.now + case.retry_ms)
+        if core.own_id() is None:  # a reporter shows nothing to whom the contract shuts out, and judges it for asking
+            case.lack = "inactive"
+            return
         peer = next((peer for peer in sorted(self._connected) if self._is(peer, reporter)), self._found.get(reporter))
         if peer is None:
             core.emit(FindProviders(coordinator_key(core.identity.network)))
@@ -178,7 +181,7 @@ class Judging:
         if case is None or case.stage is not Stage.FETCHING or not case.is_fetching:
             return
         case.is_fetching = False
-        case.is_ours_to_mend = event.is_ours
+        case.lack = "own_chain_node" if event.is_ours else ""
         if event.data is None or bundle_digest(event.data) != case.seen.evidence:
             self._core.note(NoteName.BUNDLE_MISSING, dispute=event.dispute, reason=event.reason or "other_evidence")
             self._found.pop(case.seen.reporter, None)
@@ -190,13 +193,9 @@ class Judging:
         self._look()
 
     def _say_without_evidence(self, case: JurorCase) -> None:
-        """Nothing came in time: the reporter has to answer for that, unless we could not have heard it."""
-        if case.is_ours_to_mend:
-            self._say(case, Verdict.CANNOT_JUDGE, "own_chain_node")
-        elif not self._connected:
-            self._say(case, Verdict.CANNOT_JUDGE, "not_connected")
-        else:
-            self._say(case, Verdict.RIGHT, "no_evidence")
+        """Nothing came in time: the reporter has to answer for that, unless it could not reach us."""
+        lack = case.lack or ("" if self._connected else "not_connected")
+        self._say(case, *((Verdict.CANNOT_JUDGE, lack) if lack else (Verdict.RIGHT, "no_evidence")))
 
     def _case_of(self, dispute: int, round_: int) -> JurorCase | None:
         found = (one for one in self._cases.values() if (one.seen.number, one.seen.round) == (dispute, round_))

@@ -48,8 +48,9 @@ class JurorCase:
     retry_ms: int
     stage: Stage = Stage.FETCHING
     is_fetching: bool = False
-    is_ours_to_mend: bool = False
-    """Whether the last question failed for a reason of our own."""
+    lack: str = ""
+    """Of our own, for which the last question failed or was not asked: a stable name; empty where the reporter has to
+    answer for that."""
     fetch_at: UnixMillis = UnixMillis(0)
     asked_at: UnixMillis = UnixMillis(0)
     """When its reporter was asked last: who waited longest has the next turn."""

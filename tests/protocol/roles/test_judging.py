@@ -14,6 +14,7 @@ from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import signer
 from protocol.effects import CancelJob, ComparePictures, Effect, FetchBundle, FindProviders, Persist, StartJob, SubmitTx
 from protocol.events import (
+    ActivityChanged,
     BundleFetched,
     DisputesSeen,
     EngineChanged,
@@ -339,6 +340,23 @@ def test_fetched__reporter_is_silent_after_our_chain_node_came_back__is_right() 
     seat = juror()
     seat.sees(SEEN)
     seat.fetched(None, SEEN, reason="chain_unavailable", is_ours=True)
+    assert len(fetches(seat.wait(10_100))) == 1
+    seat.fetched(None, SEEN, reason="not_shown")
+    assert said(seat.wait(WINDOW_S * 1000 // 2)) == [(Verdict.RIGHT, "no_evidence")]
+
+
+def test_seen__inactive_since_it_was_drawn__asks_nobody_and_cannot_judge() -> None:
+    seat = juror()
+    seat.hear(ActivityChanged(frozenset({ALICE_ID})))
+    assert fetches(seat.sees(SEEN)) == [], "the reporter judges whoever is not registered for asking"
+    assert said(seat.wait(WINDOW_S * 1000 // 2)) == [(Verdict.CANNOT_JUDGE, "inactive")]
+
+
+def test_seen__inactive_and_back_in_time__asks_and_the_reporter_has_to_answer() -> None:
+    seat = juror()
+    seat.hear(ActivityChanged(frozenset({ALICE_ID})))
+    seat.sees(SEEN)
+    seat.hear(ActivityChanged(frozenset()))
     assert len(fetches(seat.wait(10_100))) == 1
     seat.fetched(None, SEEN, reason="not_shown")
     assert said(seat.wait(WINDOW_S * 1000 // 2)) == [(Verdict.RIGHT, "no_evidence")]
