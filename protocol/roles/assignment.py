@@ -8,6 +8,7 @@ from protocol.roles.core import Core
 from protocol.roles.input_sending import send_inputs
 from protocol.roles.input_waiting import NO_INPUT
 from protocol.roles.offering import Offering
+from protocol.roles.owner_rule import CONTENT_POLICY
 from protocol.roles.roster import Roster
 from protocol.roles.sealed_work import NO_KEY, SEALED_INVALID
 from protocol.roles.settlement import Settlement
@@ -19,8 +20,6 @@ from protocol.wire.messages import Alive, Cancel
 
 NO_CLAIM: Final = "no_claim"
 """Reason of an ``abandon``: the award is for no claim that binds the miner now."""
-CONTENT_POLICY: Final = "content_policy"
-"""Reason of an ``abandon``: the miner's owner does not let such things be drawn; and of a task that nobody draws."""
 INPUT_INVALID: Final = "input_invalid"
 """Reason of an ``abandon``, and of the end of a task: a picture that it begins from cannot be decoded."""
 UNREADABLE_TO: Final = 2

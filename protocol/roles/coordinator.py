@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import final
 
 from protocol.chain_records import SettlementRead
-from protocol.crypto.envelope import opened_by
 from protocol.effects import Provide, Subscribe
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import (
@@ -41,6 +40,7 @@ from protocol.notes import NoteName
 from protocol.records import Record, VoucherIssued
 from protocol.roles.assignment import Assignment
 from protocol.roles.awarding import Awarding
+from protocol.roles.capability_check import check_capability
 from protocol.roles.collecting import NOT_TAKEN, Collecting
 from protocol.roles.core import Core, Identity
 from protocol.roles.discovery import Discovery
@@ -60,7 +60,7 @@ from protocol.stake.table import StakeRow
 from protocol.task.preview import check_preview
 from protocol.task.states import Task
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis, Wei
-from protocol.wire.codec import CAPABILITY_PLACE, WORK_PLACE, decode, encode
+from protocol.wire.codec import WORK_PLACE, decode, encode
 from protocol.wire.messages import (
     Abandon,
     Alive,
@@ -333,16 +333,7 @@ class CoordinatorCore(Core):
 
     def _on_capability(self, miner: Miner, row: StakeRow, message: CapabilityUpdate) -> None:
         """Take what a miner says that it serves, if it is signed, newer and still valid."""
-        if opened_by(self.identity.network_id, message.body, message.signature) != row.address:
-            raise InvalidMessage("capability.signature")
-        capability = decode(message.body, CAPABILITY_PLACE)
-        if capability.miner != row.id:
-            raise InvalidMessage("capability.miner")
-        serves_until = UnixMillis(capability.expires_at + self.params.boundary_tolerance_s * 1000)
-        if serves_until <= self.now:
-            raise IgnoredMessage("capability.expired")
-        if miner.capability is not None and capability.sequence <= miner.capability.sequence:
-            raise IgnoredMessage("capability.old")
+        capability, serves_until = check_capability(self, row, message, miner.capability)
         had_place = miner.has_place()
         self.roster.hear(miner, capability, serves_until, message, self.identity.catalog.pins)
         self.note(NoteName.CAPABILITY_RECEIVED, miner=miner.id, free=capability.free_places)

@@ -29,6 +29,7 @@ from protocol.records import ArtifactStored, VerdictKept
 from protocol.roles.core import EMPTY, Core
 from protocol.roles.disputing import Disputing
 from protocol.roles.juror_case import JurorCase, Stage, dispute_name, new_case
+from protocol.roles.owner_rule import CONTENT_POLICY
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.specification import TaskSpecification
@@ -215,7 +216,7 @@ class Judging:
         if self._core.identity.catalog.refusal(bundle.specification) is not None:
             self._say(case, Verdict.CANNOT_JUDGE, "not_served")
         elif self._refuses(bundle.specification):
-            self._say(case, Verdict.CANNOT_JUDGE, "content_policy")
+            self._say(case, Verdict.CANNOT_JUDGE, CONTENT_POLICY)
         else:
             self._accept(case, bundle)
 

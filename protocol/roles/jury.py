@@ -22,8 +22,9 @@ from protocol.roles.claiming import Claiming
 from protocol.roles.core import Core
 from protocol.roles.disputing import DisputePolicy, Disputing
 from protocol.roles.judging import TIMER, Judging
+from protocol.roles.owner_rule import Refuses
 from protocol.roles.serving import Serving
-from protocol.roles.working import Refuses, Working
+from protocol.roles.working import Working
 from protocol.units import PeerId
 from protocol.wire.topics import coordinator_key
 

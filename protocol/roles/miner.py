@@ -41,11 +41,12 @@ from protocol.roles.core import Core, Identity
 from protocol.roles.discovery import Discovery
 from protocol.roles.disputing import DisputePolicy
 from protocol.roles.jury import Jury
+from protocol.roles.owner_rule import Refuses, refuses_nothing
 from protocol.roles.prosecution import TIMER as PROVE
 from protocol.roles.prosecution import ProofPolicy, Prosecution
 from protocol.roles.redeeming import RedeemPolicy
 from protocol.roles.serving import MinerLoad, Serving
-from protocol.roles.working import Refuses, Working, refuses_nothing
+from protocol.roles.working import Working
 from protocol.stake.standing import Standing
 from protocol.stake.table import StakeRow
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis, Wei

@@ -4,7 +4,7 @@ award -> StartJob -> progress* -> Persist(sign-once) -> delivering. Spec: SPEC.m
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, final
 
 from protocol.crypto.sealing import KEY_BYTES, seal_picture
@@ -23,6 +23,7 @@ from protocol.roles.income import Income
 from protocol.roles.input_waiting import InputWaiting
 from protocol.roles.kept_steps import KeptSteps
 from protocol.roles.open_offers import OutstandingClaim
+from protocol.roles.owner_rule import CONTENT_POLICY, OwnerRule, Refuses, refuses_nothing
 from protocol.roles.prosecution import Prosecution
 from protocol.roles.redeeming import RedeemPolicy
 from protocol.roles.sealed_work import SealedWork
@@ -34,20 +35,8 @@ from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
 from protocol.wire.messages import Abandon, Alive, Award, Cancel, Preview, Result, TaskSpecification
 from protocol.wire.statements import AwardStatement, CommitmentStatement
 
-CONTENT_POLICY: Final = "content_policy"
-"""Reason of an ``abandon``: the owner does not let such things be drawn."""
 ALIVE_PACE_MS: Final = 200
 """Least time (ms) between two ``alive`` of one job in one state: finer steps tell nobody more."""
-MAX_REFUSED: Final = 1024
-"""Tasks remembered as refused by the owner's rules; the oldest is forgotten first."""
-Refuses = Callable[[TaskSpecification], bool]
-"""Says whether a miner's owner does not let this be drawn. It is quick, whatever an app wrote."""
-
-
-def refuses_nothing(specification: TaskSpecification) -> bool:
-    """The rule of an owner who has none."""
-    del specification
-    return False
 
 
 @final
@@ -65,7 +54,7 @@ class Working:
         """Share the open work streams of the miner core, and what it knows of evidence."""
         self._core = core
         self._prosecution = prosecution
-        self._refuses = refuses
+        self._rule = OwnerRule(refuses)
         self._jobs: dict[tuple[TaskId, int], Job] = {}
         self._at_engine: set[tuple[TaskId, int]] = set()
         """Attempts that the engine has begun and not ended, also those that nobody wants any more."""
@@ -73,13 +62,12 @@ class Working:
         self.earnings = self.income.earnings
         self.delivering = Delivering(core, streams, self.earnings, prosecution)
         self.steps = KeptSteps(core)
-        self._refused: dict[TaskId, None] = {}
         self.inputs = InputWaiting(core, self._begin, self._give_up)
         self.sealed = SealedWork(core, self._begin_opened, self._give_back_unread)
 
     def has(self, task: TaskId) -> bool:
         """Say whether we work on a task, have a result of it to deliver, or refused it: it is claimed but once."""
-        if task in self._refused:
+        if self._rule.has_refused(task):
             return True
         for key in self._jobs:
             if key[0] == task:
@@ -158,7 +146,7 @@ class Working:
             return "sealed"  # a key, and nothing that it could open
         if specification.model not in models or core.identity.catalog.refusal(specification) is not None:
             return "not_served"
-        if specification.sealed is None and self._is_refused(statement.task, specification):
+        if specification.sealed is None and self._rule.refuses(statement.task, specification):
             core.note(NoteName.JOB_FAILED, statement.task, reason=CONTENT_POLICY, attempt=statement.attempt)
             return CONTENT_POLICY
         key = (statement.task, statement.attempt)
@@ -190,19 +178,10 @@ class Working:
         if message.sealed_key is not None:
             self.sealed.on_key(peer, (message.statement.task, message.statement.attempt), message.sealed_key)
 
-    def _is_refused(self, task: TaskId, specification: TaskSpecification) -> bool:
-        """Ask the owner's rule, and remember what it refuses."""
-        if not self._refuses(specification):
-            return False
-        self._refused[task] = None
-        if len(self._refused) > MAX_REFUSED:
-            del self._refused[next(iter(self._refused))]
-        return True
-
     def _begin_opened(self, key: tuple[TaskId, int], specification: TaskSpecification, content_key: bytes) -> None:
         """Begin a sealed job that can be read now, unless the owner does not let that be drawn."""
         job = self._jobs[key]
-        if self._is_refused(job.task, specification):
+        if self._rule.refuses(job.task, specification):
             del self._jobs[key]
             self._core.note(NoteName.JOB_FAILED, job.task, reason=CONTENT_POLICY, attempt=job.attempt)
             self.abandon(job.peer, job.task, job.attempt, CONTENT_POLICY)

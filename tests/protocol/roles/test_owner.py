@@ -9,12 +9,12 @@ from protocol.records import TaskFailed
 from protocol.roles.assignment import MOST_REFUSALS
 from protocol.roles.conduct import REFUSALS_FREE, Conduct
 from protocol.roles.miner import MinerCore
+from protocol.roles.owner_rule import MAX_REFUSED, OwnerRule
 from protocol.roles.serving import MinerLoad
-from protocol.roles.working import MAX_REFUSED
-from protocol.units import StakingId, Wei
+from protocol.units import StakingId, TaskId, Wei
 from protocol.wire.codec import CAPABILITY_PLACE, decode
 from protocol.wire.messages import Abandon, Alive, Award, Capability, CapabilityUpdate, Claim, Result
-from tests.protocol.roles.frames import ALICE_ID, NOW, PARAMS, award_of, receipt_of
+from tests.protocol.roles.frames import ALICE_ID, NOW, PARAMS, SPECIFICATION, award_of, receipt_of
 from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, judged, noted, of_kind, persisted
 from tests.support.networks import ALICE, BOB, CAROL
 
@@ -32,7 +32,7 @@ class ChoosySeat(MinerSeat):
 
     def __init__(self) -> None:
         super().__init__()
-        self.core._working._refuses = lambda specification: "heart" in specification.prompt
+        self.core._working._rule._refuses = lambda specification: "heart" in specification.prompt
 
 
 # A miner that is closed and opened
@@ -117,12 +117,11 @@ def test_award__of_what_the_owner_forbids__is_given_back_by_name_and_never_claim
     assert [note.fields["reason"] for note in skipped] == ["in_hand"]
 
 
-def test_refused__more_than_are_remembered__the_oldest_is_forgotten() -> None:
-    seat = ChoosySeat()
-    working = seat.core._working
-    working._refused = dict.fromkeys(number.to_bytes(32, "big") for number in range(MAX_REFUSED))  # type: ignore[arg-type]
-    seat.say(CAROL, award_of(seat.claimed()))
-    assert len(working._refused) == MAX_REFUSED
+def test_has_refused__more_than_are_remembered__the_oldest_is_forgotten() -> None:
+    rule = OwnerRule(lambda _specification: True)
+    tasks = [TaskId(number.to_bytes(32, "big")) for number in range(MAX_REFUSED + 1)]
+    assert all(rule.refuses(task, SPECIFICATION) for task in tasks)
+    assert [task for task in tasks if not rule.has_refused(task)] == tasks[:1]
 
 
 def refuse(seat: CoordinatorSeat, award: Award, miner: Any = ALICE) -> tuple[Any, ...]:
@@ -204,7 +203,7 @@ def test_may_refuse__one_after_another__is_held_against_a_miner_until_it_deliver
 
 def test_miner_core__without_a_rule__refuses_nothing() -> None:
     seat = MinerSeat()
-    assert MinerCore(seat.identity, tuple, Wei(0))._working._refuses(award_specification(seat)) is False
+    assert MinerCore(seat.identity, tuple, Wei(0))._working._rule._refuses(award_specification(seat)) is False
 
 
 def award_specification(seat: MinerSeat) -> Any:

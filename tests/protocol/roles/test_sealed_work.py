@@ -253,7 +253,7 @@ def test_progress__of_a_sealed_job__shows_no_preview() -> None:
 
 def test_opened__what_the_owner_forbids__is_given_back_by_name() -> None:
     seat = MinerSeat()
-    seat.core._working._refuses = lambda one: "heart" in one.prompt
+    seat.core._working._rule._refuses = lambda one: "heart" in one.prompt
     award, to = waiting(seat)
     effects = seat.say(CAROL, with_key(award, to))
     assert reasons(effects) == ["content_policy"]
