@@ -20,7 +20,7 @@ from protocol.task.states import AwardedAttempt, OpenAttempt, PendingClaim, Task
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import encode
 from protocol.wire.fields import ANY_NUMERICS
-from protocol.wire.messages import Award, Claim, Decline
+from protocol.wire.messages import Award, Claim, Decline, ServedModel
 from protocol.wire.statements import NO_RANK, AwardStatement, DeclineStatement
 
 PLACES_PACE_MS: Final = 100
@@ -151,7 +151,7 @@ class Awarding:
             return "paused"
         if not self._can_open(task, statement.miner):
             return "no_sealing_key"
-        if not self._serves(task, statement.miner):
+        if self._served(task, statement.miner) is None:
             return "not_served"
         return None if self._has_room(statement.miner) else "no_place"
 
@@ -190,7 +190,7 @@ class Awarding:
         waited_for = self._waited_for(task, attempt, best)
         if waited_for <= self._core.now:
             winner = best.claim.statement.miner
-            if not (self._has_room(winner) and self._can_open(task, winner) and self._serves(task, winner)):
+            if not (self._has_room(winner) and self._can_open(task, winner) and self._served(task, winner)):
                 # It won another of our tasks since it claimed this one, or says less than it said then.
                 del attempt.claims[winner]
                 self._decline(best.peer, best.claim, best.digest, "no_place", task)
@@ -246,10 +246,10 @@ class Awarding:
         known = self._roster.id(miner)
         return known is not None and known.has_room()
 
-    def _serves(self, task: Task, miner: StakingId) -> bool:
-        """Say whether a miner's word that holds now names the task's model: it answers for that word in a dispute."""
+    def _served(self, task: Task, miner: StakingId) -> ServedModel | None:
+        """Give what a miner's word that holds now says of the task's model: for that word it answers in a dispute."""
         known = self._roster.id(miner)
-        return known is not None and known.serves(task.specification.model, self._core.now) is not None
+        return known.serves(task.specification.model, self._core.now) if known is not None else None
 
     def _can_open(self, task: Task, miner: StakingId) -> bool:
         """Say whether a task is not sealed, or its key can be sealed to a miner."""
@@ -273,8 +273,7 @@ class Awarding:
         )
         named, signature = core.sign_named(statement)
         message = Award(statement=statement, signature=signature, specification=task.encoded, salt=task.salt)
-        known = self._roster.id(claim.miner)
-        served = known.serves(task.specification.model, now) if known is not None else None
+        known, served = self._roster.id(claim.miner), self._served(task, claim.miner)
         awarded = AwardedAttempt(
             attempt=task.attempt,
             miner=claim.miner,

@@ -1,9 +1,10 @@
-"""Who would have nothing shown against it by saying nothing of what it serves wins nothing. SPEC.md §12.10."""
+"""Who would have nothing shown against it by saying nothing of what it serves wins nothing. SPEC.md §8.2, §12.8."""
 
 import pytest
 
 from protocol.crypto.envelope import seal
 from protocol.crypto.keys import NodeKey
+from protocol.events import StreamClosed
 from protocol.units import Digest
 from protocol.wire.codec import CAPABILITY_PLACE, WORK_PLACE, decode, encode
 from protocol.wire.messages import Award, CapabilityUpdate, Decline
@@ -22,26 +23,27 @@ def serves(seat: RecheckSeat, miner: NodeKey, **changes: object) -> None:
     seat.say(miner, CapabilityUpdate(body=body, signature=seal(miner, seat.identity.network_id, body)))
 
 
-def test_on_end__miner_that_says_before_it_delivers_that_it_serves_nothing__is_held_to_what_it_said_when_it_won() -> (
-    None
-):
+@pytest.mark.parametrize("leaves", [False, True], ids=["says that it serves nothing", "hangs up"])
+def test_on_end__miner_takes_back_what_it_serves_before_it_delivers__its_word_at_the_award_is_kept(
+    leaves: bool,
+) -> None:
     seat = RecheckSeat()
-    task = seat.submit()
-    seat.wait(LAST_SLOT_MS)
-    award = of_kind(seat.say(ALICE, seat.claim(ALICE, task)) + seat.wait(300), Award)[0]
+    serves(seat, ALICE, numerics="mine")
+    award = seat.awarded(seat.submit(), ALICE)
+    seat.say(ALICE, result_of(award, by=ALICE, data=HEART))
     serves(seat, ALICE, model=None)
-    seat.say(ALICE, result_of(award, by=ALICE, data=HEART, **seat.committed(ALICE)))
+    if leaves:
+        seat.hear(StreamClosed(ALICE.peer_id))
     seat.hear(artifact_of(award, by=ALICE, data=HEART))
     (drawn,) = seat.last().drawings
     said = decode(drawn.capability, WORK_PLACE)
     assert isinstance(said, CapabilityUpdate)
     assert [one.model for one in decode(said.body, CAPABILITY_PLACE).models] == [SPECIFICATION.model]
+    assert drawn.numerics == "mine"
 
 
 @pytest.mark.parametrize("said", [{"model": None}, {"model": "another"}, {"digest": Digest(b"x" * 32)}])
-def test_claim__of_a_miner_that_does_not_say_that_it_serves_the_model__is_declined_by_name(
-    said: dict[str, object],
-) -> None:
+def test_claim__of_a_miner_whose_word_does_not_name_the_model__is_declined(said: dict[str, object]) -> None:
     seat = RecheckSeat()
     serves(seat, ALICE, **said)
     task = seat.submit()

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from protocol.crypto.envelope import opened_by, seal
+from protocol.crypto.envelope import opened_by
 from protocol.crypto.keys import NodeKey
 from protocol.effects import ComparePictures, Effect, Persist, SetTimer
 from protocol.events import (
@@ -28,11 +28,11 @@ from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.rechecking import LONGEST_MS, MOST_TRIES
 from protocol.roles.reputation import GRAVE, SLIGHT
 from protocol.roles.sampling import RecheckPolicy
-from protocol.stake.lottery import last_slot_ms, outside_place, slot_ms
+from protocol.stake.lottery import last_slot_ms
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS
 from protocol.units import DAY_MS, BlockNumber, Digest, DurationMs, StakingId, TaskId, UnixMillis, Wei
-from protocol.wire.codec import CAPABILITY_PLACE, WORK_PLACE, decode, encode
-from protocol.wire.messages import Award, Capability, CapabilityUpdate, Decline
+from protocol.wire.codec import WORK_PLACE, decode
+from protocol.wire.messages import Award, CapabilityUpdate, Decline
 from tests.protocol.roles.frames import (
     ALICE_ID,
     BOB_ID,
@@ -519,59 +519,3 @@ def test_on_end__miner_that_said_what_it_draws_in__is_kept_with_its_own_signed_w
     said = decode(drawn.capability, WORK_PLACE)
     assert isinstance(said, CapabilityUpdate)
     assert opened_by(seat.identity.network_id, said.body, said.signature) == ALICE.address
-
-
-def without_models(seat: RecheckSeat, miner: NodeKey) -> CapabilityUpdate:
-    """A miner's signed word that it serves nothing: honest ones say so whose owner closes them."""
-    body = encode(
-        Capability(
-            miner=IDS[miner.peer_id],
-            sequence=seat.now + 1,
-            expires_at=UnixMillis(seat.now + 60_000),
-            models=(),
-            free_places=0,
-            places=0,
-            price_floor=Wei(0),
-            addresses=(),
-        )
-    )
-    return CapabilityUpdate(body=body, signature=seal(miner, seat.identity.network_id, body))
-
-
-@pytest.mark.parametrize("leaves", [False, True], ids=["says that it serves nothing", "hangs up"])
-def test_on_end__miner_takes_back_what_it_serves_before_it_delivers__its_word_at_the_award_is_kept(
-    leaves: bool,
-) -> None:
-    seat = RecheckSeat()
-    seat.say(ALICE, capability(ALICE, ALICE_ID, sequence=seat.now + 1, expires_at=seat.now + 60_000, numerics="mine"))
-    task = seat.submit()
-    award = seat.awarded(task, ALICE)
-    seat.say(ALICE, result_of(award, by=ALICE, data=HEART))
-    seat.say(ALICE, without_models(seat, ALICE))
-    if leaves:
-        seat.hear(StreamClosed(ALICE.peer_id))
-    seat.hear(artifact_of(award, by=ALICE, data=HEART))
-    (drawn,) = seat.last().drawings
-    said = decode(drawn.capability, WORK_PLACE)
-    assert isinstance(said, CapabilityUpdate)
-    assert [one.model for one in decode(said.body, CAPABILITY_PLACE).models] == [SPECIFICATION.model]
-    assert drawn.numerics == "mine"
-
-
-@pytest.mark.parametrize("models", ["none", "other files"])
-def test_claim__of_a_miner_whose_word_does_not_name_the_model__is_declined(models: str) -> None:
-    seat = RecheckSeat()
-    if models == "none":
-        seat.say(ALICE, without_models(seat, ALICE))
-    else:
-        told = capability(ALICE, ALICE_ID, sequence=seat.now + 1, expires_at=seat.now + 60_000, digest=bytes(32))
-        seat.say(ALICE, told)
-    task = seat.submit()
-    known = seat.core.task(task)  # type: ignore[arg-type]
-    assert known is not None
-    assert known.open is not None
-    place = outside_place(len(known.open.order), known.open.ticket, ALICE_ID, known.open.table)
-    seat.wait(known.open.published_at + slot_ms(place, known.open.slot_step_ms) - seat.now)
-    told_back = seat.say(ALICE, seat.claim(ALICE, task, nonce=bytes(16))) + seat.wait(50)
-    assert [one.statement.reason for one in of_kind(told_back, Decline)] == ["not_served"]
-    assert not of_kind(told_back, Award), "she could be held to no word on what she draws with"
