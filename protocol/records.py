@@ -332,7 +332,7 @@ class VerdictKept:
     """Why: a stable name."""
     signed_at: UnixMillis
     juror: StakingId
-    """As whom it was signed: a seat is a node's, whatever its key is by now. 0 in what was kept before this was."""
+    """As whom it was signed: a seat is a node's, whatever its key is by now. 0 where an earlier version kept it."""
 
 
 Record = (

@@ -1,8 +1,8 @@
 """Whether a picture is what arithmetic alone decides: the same task, ordered ever so slightly otherwise, tells.
 
-Guidance is a number on which a picture depends steadily, but for places where it goes over into another one. Who looks
-for such a place to the last digit finds a task of which one honest miner draws this and another that, though both draw
-in the same class of arithmetic: what they round differently decides. Around it some pictures are the one and some the
+Guidance is a number on which a picture depends steadily, but for places where it goes over into another one. Who finds
+prompt and seed for which such a place lies at a hundredth has a task of which one honest miner draws this and another
+that, though both draw in the same class of arithmetic: what they round differently decides. Around it some pictures are the one and some the
 other, or change far more than elsewhere. So before a juror says "wrong" it draws there as well. Spec: SPEC.md §12.10.
 """
 
