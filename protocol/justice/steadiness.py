@@ -2,8 +2,9 @@
 
 Guidance is a number on which a picture depends steadily, but for places where it goes over into another one. Who finds
 prompt and seed for which such a place lies at a hundredth has a task of which one honest miner draws this and another
-that, though both draw in the same class of arithmetic: what they round differently decides. Around it some pictures are the one and some the
-other, or change far more than elsewhere. So before a juror says "wrong" it draws there as well. Spec: SPEC.md §12.10.
+that, though both draw in the same class of arithmetic: what they round differently decides. Around it some pictures are
+the one and some the other, or change far more than elsewhere. So before a juror says "wrong" it draws there as well.
+Spec: SPEC.md §12.10.
 """
 
 from typing import Final

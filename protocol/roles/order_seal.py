@@ -18,6 +18,7 @@ from protocol.stake.lottery import task_id
 from protocol.task.acceptance import sign_acceptance
 from protocol.task.artifact import check_picture
 from protocol.task.offer import offer_digest
+from protocol.task.refusals import rounded_guidance
 from protocol.task.schedulers import class_name
 from protocol.task.specification import specification_digest
 from protocol.units import Address, Digest, PeerId, TaskId, UnixMillis
@@ -165,7 +166,7 @@ class OrderSeal:
             "model": order.model in {None, found.model},
             "size": order.size in {None, (found.width, found.height)},
             "steps": order.steps in {None, found.steps},
-            "guidance": order.guidance in {None, found.guidance},
+            "guidance": order.guidance is None or rounded_guidance(order.guidance) == found.guidance,
             "scheduler": found.scheduler in {"", named},
             "format": (order.output, order.quality) == (found.output, found.quality),
         }

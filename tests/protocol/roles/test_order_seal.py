@@ -90,6 +90,11 @@ def test_check__wishes_that_are_kept__pass() -> None:
     a_seal(ORDER.model_copy(update=wishes)).check(ANN, HONEST.shown, NOW)
 
 
+def test_check__guidance_finer_than_is_ordered__is_kept_in_hundredths_as_coordinators_round_it() -> None:
+    a_seal(ORDER.model_copy(update={"guidance": 4.003})).check(ANN, HONEST.shown, NOW)
+    assert refused(HONEST.shown, ORDER.model_copy(update={"guidance": 4.006})) == "shown.specification"
+
+
 @pytest.mark.parametrize(
     "known", [KnownNetwork(Digest(bytes(32)), DOMAIN), KnownNetwork(NETWORK_ID, Domain(1, Address(b"\x11" * 20)))]
 )
