@@ -69,7 +69,8 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
     )
     notes = [
         f"bond {format_cai(bond)}: half of it pays the {seats} jurors if they judge; the rest is back if two thirds "
-        "find the picture wrong or they do not agree, and burns if they find it right",
+        "find the picture wrong or they do not agree, and burns if they find it right, or if nobody has jurors drawn "
+        "in time",
         _gain(accused.own_wei * slash // BPS, bounty, bond // 2),
         SHOWN_NOTE,
         SERVES_NOTE,

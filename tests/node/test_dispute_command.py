@@ -273,6 +273,7 @@ def test_report__dry_run__says_what_it_costs_and_sends_nothing(file: Path, as_: 
     code, out, err = as_(COORDINATOR, "dispute", "report", str(file), "--dry-run")
     assert code == 0, err
     assert "bond 1,000 CAI" in out
+    assert "or if nobody has jurors drawn in time" in out
     assert "shown to the jurors" in out
     assert "gives you back 500 CAI of up to 500 CAI for the jurors, and a bounty of 400.002 CAI\n" in out
     assert "slashed lately" not in out
