@@ -10,7 +10,7 @@ from node.moments import moment
 from node.owner.wallet import Wallet
 from protocol.crypto.keys import keccak256
 from protocol.errors import ConfigError, Unavailable
-from protocol.justice.dispute import Seat, Status, Verdict
+from protocol.justice.dispute import Status, Verdict
 
 QUORUM_SLASH: Final = 4
 BOUNTY: Final = 5
@@ -128,12 +128,6 @@ async def jurors_of(wallet: Wallet, number: int) -> list[JurorShown]:
             if named[0] == COUNTED:
                 verdicts[round_, juror] = Verdict(int.from_bytes(data[WORD : 2 * WORD], "big"))
     return [JurorShown(juror, round_, verdict) for (round_, juror), verdict in verdicts.items()]
-
-
-async def seat_of(wallet: Wallet, number: int, node: int) -> tuple[int, Seat]:
-    """Say in which round a node was drawn, and what came of it."""
-    ((round_, state),) = await wallet.read(wallet.call("Disputes", "seat", number, node))
-    return round_, Seat(state)
 
 
 async def _read(wallet: Wallet, numbers: range) -> list[DisputeShown]:
