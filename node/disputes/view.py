@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from node.adapters.chain.answers import COUNT_BITS, ID_BITS, WORD, octets, quantity
+from node.adapters.chain.answers import COUNT_BITS, ID_BITS, WORD, octets, quantity, state_of
 from node.adapters.chain.logs import read_logs
 from node.addresses import checksummed
 from node.moments import moment
@@ -126,7 +126,7 @@ async def jurors_of(wallet: Wallet, number: int) -> list[JurorShown]:
             round_, juror = int.from_bytes(data[:WORD], "big"), quantity(named[2], ID_BITS)
             verdicts.setdefault((round_, juror), None)
             if named[0] == COUNTED:
-                verdicts[round_, juror] = Verdict(int.from_bytes(data[WORD : 2 * WORD], "big"))
+                verdicts[round_, juror] = state_of(Verdict, int.from_bytes(data[WORD : 2 * WORD], "big"))
     return [JurorShown(juror, round_, verdict) for (round_, juror), verdict in verdicts.items()]
 
 
@@ -147,7 +147,7 @@ def _shown(number: int, row: Any, panel: Any) -> DisputeShown:  # noqa: ANN401 t
         reporter=reporter,
         accuser=checksummed(accuser),
         evidence=evidence,
-        status=Status(status),
+        status=state_of(Status, status),
         round=round_,
         deadline=deadline,
         bond_wei=bond,

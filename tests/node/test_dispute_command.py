@@ -16,9 +16,11 @@ from node.adapters.chain.devchain import DEV_TREASURY_SECRET, DevnetNode, deploy
 from node.adapters.store import SqliteStore
 from node.config.configuration import load_params
 from node.disputes.files import KEPT_MS, forget_bundles, kept_bundle
+from node.disputes.view import _shown
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile, read_network
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain, digest, sign
+from protocol.errors import Unavailable
 from protocol.justice.bundle import Bundle, bundle_digest, read_bundle
 from protocol.justice.dispute import Status
 from protocol.records import Drawing, RecheckKept, TaskAwarded, TaskDone
@@ -352,3 +354,9 @@ def test_show__number_that_is_not_there__is_one_line(village: Village, cuckoo: C
     code, _, err = cuckoo("dispute", "show", "9")
     assert (code, "there is no dispute 9" in err) == (2, True)
     assert cuckoo("dispute", "list")[1] == "no disputes\n"
+
+
+def test_shown__state_that_this_release_does_not_know__is_the_chain_nodes_fault() -> None:
+    row = (ACCUSED, COORDINATOR, "0x" + "11" * 20, 0, bytes(32), 77, 0, 0, 0, 0)
+    with pytest.raises(Unavailable, match="status 77"):
+        _shown(1, row, (3, 0, 0, 0))

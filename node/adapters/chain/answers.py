@@ -14,7 +14,8 @@ import re
 import time
 import zlib
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, TypeAlias
+from enum import IntEnum
+from typing import Any, Final, TypeAlias, TypeVar
 
 import httpx
 
@@ -42,6 +43,8 @@ _RATE_WORDS: Final = re.compile(
     r"rate.?limit|too many requests|request limit|compute units|throughput|capacity", re.IGNORECASE
 )
 """How providers that answer 200 say that our rate is too high; limits of blocks or results have other words."""
+
+StateT = TypeVar("StateT", bound=IntEnum)
 
 
 class CallRefused(Unavailable):
@@ -108,6 +111,18 @@ def octets(value: Json, length: int | None = None) -> bytes:
     if length is not None and len(data) != length:
         raise Unavailable(f"the chain node sent {len(data)} bytes instead of {length}")
     return data
+
+
+def state_of(kind: type[StateT], word: int) -> StateT:
+    """Give a state of a contract by its number.
+
+    Raises:
+        Unavailable: There is none: the chain node is wrong, or was asked about a later contract.
+    """
+    try:
+        return kind(word)
+    except ValueError:
+        raise Unavailable(f"the chain node tells of a {kind.__name__.lower()} {word}, unknown here") from None
 
 
 def inflated(content: bytes, encoding: str, limit: int) -> bytes | None:

@@ -6,12 +6,11 @@ that stays.
 """
 
 from collections.abc import Iterable, Sequence
-from enum import IntEnum
-from typing import Any, Final, TypeVar, final
+from typing import Any, Final, final
 
 from contracts.bindings import ContractName, load
 from node.adapters.chain.abi import call_data, is_revert, returned
-from node.adapters.chain.answers import COUNT_BITS, CallRefused, Json, octets, quantity
+from node.adapters.chain.answers import COUNT_BITS, CallRefused, Json, octets, quantity, state_of
 from node.adapters.chain.asked_ahead import AskedAhead
 from node.adapters.chain.gas_view import Call, ask
 from node.adapters.chain.rpc import JsonRpc
@@ -28,7 +27,6 @@ IN_TURN: Final = 64
 """Open disputes of others that are looked at with each block, one after the other."""
 _NOBODY: Final = "0x" + "00" * 20
 
-_State = TypeVar("_State", bound=IntEnum)
 _Row = tuple[Any, ...]
 """A struct as the ABI gives it."""
 
@@ -120,11 +118,11 @@ class DisputeReader:
         rows = await self._read("Disputes", [("dispute", (number,)) for number in numbers], place)
         seats = await self._read("Disputes", [("seat", (number, own)) for number in numbers], place)
         found = [
-            (number, row, (_known(Seat, seat[1]) if seat[0] == row[6] else Seat.NONE), seat[1] != Seat.NONE)
+            (number, row, (state_of(Seat, seat[1]) if seat[0] == row[6] else Seat.NONE), seat[1] != Seat.NONE)
             for number, (row,), seat in zip(numbers, rows, seats, strict=True)
             if row[5]  # zero: the chain went back behind its report, and it never was
         ]
-        is_open = {number for number, row, _, _ in found if _known(Status, row[5]).is_open}
+        is_open = {number for number, row, _, _ in found if state_of(Status, row[5]).is_open}
         ours = [one for one in found if (one[3] or own in one[1][:2]) and (one[0] in is_open or one[0] in self._ours)]
         panels = await self._read("Disputes", [("panel", (number, row[6])) for number, row, _, _ in ours], place)
         seen = []
@@ -205,14 +203,6 @@ class DisputeReader:
         return found
 
 
-def _known(kind: type[_State], word: int) -> _State:
-    """Give a state by its number; a chain node that tells of another one is wrong, or asked about a later contract."""
-    try:
-        return kind(word)
-    except ValueError:
-        raise Unavailable(f"the chain node tells of a dispute's {kind.__name__.lower()} {word}, unknown here") from None
-
-
 def _seen(number: int, row: _Row, panel: _Row, seat: Seat, *, is_own_owners: bool) -> DisputeSeen:
     accused, reporter, _, _, evidence, status, round_, deadline, _, _ = row
     seats, taken, wrong, right, _, seed_block, _, tries, _ = panel
@@ -223,7 +213,7 @@ def _seen(number: int, row: _Row, panel: _Row, seat: Seat, *, is_own_owners: boo
         accused=StakingId(accused),
         reporter=StakingId(reporter),
         evidence=Digest(evidence),
-        status=Status(status),
+        status=state_of(Status, status),
         round=round_,
         deadline_s=deadline,
         seats=seats,
