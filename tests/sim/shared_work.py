@@ -186,7 +186,7 @@ def shared_work() -> Iterator[None]:
         *(patch(f"protocol.{module}.readings", drawn) for module in ("roles.news", "stake.lottery")),
         patch("protocol.roles.offering.order", remembered(_ranked, key)),
         patch("protocol.roles.claiming.news_of", _news_once()),
-        patch("protocol.roles.coordinator.opened_by", quick(opened_by)),
+        patch("protocol.roles.capability_check.opened_by", quick(opened_by)),
         patch("protocol.stake.book.Tables", remembered(Tables, _same_tables)),
         patch("tests.sim.gossip.judge_of", _judge_once_of),
         patch.object(NodeKey, "sign", sign),
