@@ -3,8 +3,8 @@
 @title Jury
 @notice Draws the jurors of a round and counts their verdicts. The seed is the hash of a block that is mined a few
         blocks after the round begins. Candidate j is node 1 + low half of keccak(seed, j) mod nodes; it is accepted
-        with probability min(stake, cap) / cap by the high half, of the stake that was there when the seed's block was set. So one try costs the same however many nodes there
-        are, and anybody can draw the same jury off chain.
+        with probability min(stake, cap) / cap by the high half, of the stake that was there when the seed's block was
+        set. So one try costs the same however many nodes there are, and anybody can draw the same jury off chain.
 @dev Nodes that are registered after the round begins are no candidates. Spec: contracts/SPEC.md.
 """
 from interfaces import IStaking
