@@ -10,6 +10,7 @@ from typing import Final, Literal
 from urllib.parse import quote
 
 from node.adapters.store import evidence, settlement, transactions
+from node.adapters.store.integers import integer, unsigned
 from node.adapters.store.schema import MIGRATIONS, schema_version
 from protocol.chain_records import Escrow, Payment, TransactionRequested
 from protocol.errors import ConfigError
@@ -121,7 +122,7 @@ def _accounts(connection: sqlite3.Connection, side: Side) -> StoredAccounts:
         wishes=transactions.read_requests(connection),
         unfinished=Wei(
             sum(
-                settlement.number(row["price"])
+                integer(row["price"])
                 for row in connection.execute("SELECT price FROM tasks WHERE done IS NULL AND failed IS NULL")
             )
         ),
@@ -133,7 +134,7 @@ def _registered_role(connection: sqlite3.Connection, own: StakingId | None) -> R
     if own is None:
         return None
     row = connection.execute(
-        "SELECT role FROM chain_changes WHERE node = ? ORDER BY place DESC LIMIT 1", (own.to_bytes(8, "big"),)
+        "SELECT role FROM chain_changes WHERE node = ? ORDER BY place DESC LIMIT 1", (unsigned(own),)
     ).fetchone()
     return Role(row["role"]) if row is not None else None
 
@@ -142,17 +143,17 @@ def _promises(connection: sqlite3.Connection, side: Side) -> Iterator[Promise]:
     party = _PARTY[side]
     for row in connection.execute(f"SELECT {party}, cumulative, issued_total FROM vouchers_{side} ORDER BY {party}"):  # noqa: S608 - both names are literals of this module
         yield Promise(
-            StakingId(settlement.number(row[party])),
-            Wei(settlement.number(row["cumulative"])),
-            Wei(settlement.number(row["issued_total"])),
+            StakingId(integer(row[party])),
+            Wei(integer(row["cumulative"])),
+            Wei(integer(row["issued_total"])),
         )
 
 
 def _days(connection: sqlite3.Connection, side: Side) -> Iterator[DayOfPromises]:
     found = connection.execute("SELECT * FROM promises WHERE side = ? ORDER BY day, party", (side,))
     for row in found:
-        wei = Wei(settlement.number(row["wei"]))
-        yield DayOfPromises(StakingId(settlement.number(row["party"])), row["day"], wei, row["vouchers"])
+        wei = Wei(integer(row["wei"]))
+        yield DayOfPromises(StakingId(integer(row["party"])), row["day"], wei, row["vouchers"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ def read_disputable(folder: Path) -> tuple[Disputable, ...]:
         return tuple(
             Disputable(
                 task=TaskId(row["task"]),
-                miner=StakingId(settlement.number(row["miner"])),
+                miner=StakingId(integer(row["miner"])),
                 planned_at=UnixMillis(row["planned_at"]),
                 award=row["award"],
                 result=row["result"],

@@ -2,14 +2,11 @@
 
 import sqlite3
 from collections.abc import Iterable
-from typing import Final
 
+from node.adapters.store.integers import amount, integer, unsigned
 from protocol.chain_records import ChainPlace, ChainStep, Header, RowChange
 from protocol.stake.table import StakeRow
 from protocol.units import Address, BlockNumber, Role, StakingId, UnixMillis, Wei
-
-_ID_BYTES: Final = 8
-_WEI_BYTES: Final = 32
 
 
 def read(connection: sqlite3.Connection, contract: str) -> ChainPlace | None:
@@ -58,10 +55,10 @@ def _values(changes: Iterable[RowChange]) -> list[tuple[object, ...]]:
     return [
         (
             change.block,
-            change.row.id.to_bytes(_ID_BYTES, "big"),
+            unsigned(change.row.id),
             change.row.address,
             int(change.row.role),
-            change.row.stake.to_bytes(_WEI_BYTES, "big"),
+            amount(change.row.stake),
             int(change.row.active),
         )
         for change in changes
@@ -70,9 +67,9 @@ def _values(changes: Iterable[RowChange]) -> list[tuple[object, ...]]:
 
 def _row(row: sqlite3.Row) -> StakeRow:
     return StakeRow(
-        id=StakingId(int.from_bytes(row["node"], "big")),
+        id=StakingId(integer(row["node"])),
         address=Address(row["address"]),
         role=Role(row["role"]),
-        stake=Wei(int.from_bytes(row["stake"], "big")),
+        stake=Wei(integer(row["stake"])),
         active=bool(row["active"]),
     )

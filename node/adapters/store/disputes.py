@@ -4,6 +4,7 @@ import sqlite3
 from typing import Final
 
 from node.adapters.store.errors import StoreConflict
+from node.adapters.store.integers import integer, unsigned
 from protocol.records import VerdictKept
 from protocol.units import Digest, StakingId, UnixMillis
 
@@ -57,7 +58,7 @@ def write(connection: sqlite3.Connection, record: VerdictKept) -> None:
             record.signature,
             record.reason,
             record.signed_at,
-            record.juror.to_bytes(8, "big"),
+            unsigned(record.juror),
         ),
     )
     kept = connection.execute(
@@ -71,14 +72,14 @@ def read_verdicts(connection: sqlite3.Connection) -> tuple[VerdictKept, ...]:
     """Give all verdicts that this node ever signed, by dispute: a node is a juror some dozens of times a year."""
     return tuple(
         VerdictKept(
-            dispute=int.from_bytes(row["dispute"], "big"),
+            dispute=integer(row["dispute"]),
             round=row["round"],
             evidence=Digest(row["evidence"]),
             verdict=row["verdict"],
             signature=row["signature"],
             reason=row["reason"],
             signed_at=UnixMillis(row["signed_at"]),
-            juror=StakingId(int.from_bytes(row["juror"], "big")),
+            juror=StakingId(integer(row["juror"])),
         )
         for row in connection.execute("SELECT * FROM verdicts ORDER BY dispute, round")
     )

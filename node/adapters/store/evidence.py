@@ -9,13 +9,11 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
+from node.adapters.store.integers import amount, integer, unsigned
 from protocol.justice.evidence import name_of
 from protocol.justice.evidence_text import of_plain, to_plain
 from protocol.records import CaseChanged, CaseState, EvidenceFound
 from protocol.units import Digest, StakingId, UnixMillis, Wei
-
-_ID_BYTES: Final = 8
-_WEI_BYTES: Final = 32
 
 TABLE: Final = """
 CREATE TABLE evidence (
@@ -67,7 +65,7 @@ def write_found(connection: sqlite3.Connection, record: EvidenceFound) -> None:
         "VALUES (?, ?, ?, ?, ?, ?, ?, '')",
         (
             name_of(evidence),
-            evidence.signer.to_bytes(_ID_BYTES, "big"),
+            unsigned(evidence.signer),
             int(evidence.ROLE),
             json.dumps(to_plain(evidence)),
             record.found_at,
@@ -86,8 +84,8 @@ def write_changed(connection: sqlite3.Connection, record: CaseChanged) -> None:
             record.at,
             record.detail,
             record.transaction,
-            record.slashed.to_bytes(_WEI_BYTES, "big"),
-            record.bounty.to_bytes(_WEI_BYTES, "big"),
+            amount(record.slashed),
+            amount(record.bounty),
             record.name,
         ),
     )
@@ -112,8 +110,8 @@ def read_all(connection: sqlite3.Connection) -> Iterable[EvidenceFound | CaseCha
 def false_nodes(connection: sqlite3.Connection) -> frozenset[StakingId]:
     """Give the nodes whose statements contradict each other."""
     rows = connection.execute("SELECT DISTINCT signer FROM evidence")
-    return frozenset(StakingId(int.from_bytes(row["signer"], "big")) for row in rows)
+    return frozenset(StakingId(integer(row["signer"])) for row in rows)
 
 
 def _wei(amount: bytes | None) -> Wei:
-    return Wei(int.from_bytes(amount or b"", "big"))
+    return Wei(integer(amount or b""))

@@ -3,6 +3,7 @@
 import sqlite3
 from typing import Final
 
+from node.adapters.store.integers import amount, integer, unsigned
 from protocol.records import PayerKept
 from protocol.units import StakingId, UnixMillis, Wei
 
@@ -65,18 +66,10 @@ def count_in_wei(connection: sqlite3.Connection) -> None:
     connection.execute(IN_WEI)
     for *same, paid_ever, lost, lost_since, tries in known:
         coordinator, _, paid, *_ = same
-        mean = max(_number(earned.get(coordinator, b"")) // max(paid_ever, 1), 1)
+        mean = max(integer(earned.get(coordinator, b"")) // max(paid_ever, 1), 1)
         allowed = 2 ** min(max(round(paid), 1), 4) if paid_ever else 0
-        wei = (_wei(allowed * mean), _wei(lost * mean), _wei(mean if lost else 0))
+        wei = (amount(allowed * mean), amount(lost * mean), amount(mean if lost else 0))
         connection.execute(_INSERT, (*same, paid_ever, *wei, lost_since, 2 * tries))
-
-
-def _wei(value: int) -> bytes:
-    return value.to_bytes(32, "big")
-
-
-def _number(value: bytes) -> int:
-    return int.from_bytes(value, "big")
 
 
 def write(connection: sqlite3.Connection, record: PayerKept) -> None:
@@ -84,7 +77,7 @@ def write(connection: sqlite3.Connection, record: PayerKept) -> None:
     connection.execute(
         _INSERT,
         (
-            record.coordinator.to_bytes(8, "big"),
+            unsigned(record.coordinator),
             record.at,
             record.paid,
             record.unpaid,
@@ -92,9 +85,9 @@ def write(connection: sqlite3.Connection, record: PayerKept) -> None:
             record.taken_back,
             record.short,
             record.paid_ever,
-            _wei(record.allowed),
-            _wei(record.lost),
-            _wei(record.dearest),
+            amount(record.allowed),
+            amount(record.lost),
+            amount(record.dearest),
             record.lost_since,
             record.tries,
         ),
@@ -105,7 +98,7 @@ def read(connection: sqlite3.Connection) -> tuple[PayerKept, ...]:
     """Give what is thought of coordinators, those first of whom nothing was heard for longest."""
     return tuple(
         PayerKept(
-            coordinator=StakingId(int.from_bytes(row["coordinator"], "big")),
+            coordinator=StakingId(integer(row["coordinator"])),
             at=UnixMillis(row["at"]),
             paid=row["paid"],
             unpaid=row["unpaid"],
@@ -113,9 +106,9 @@ def read(connection: sqlite3.Connection) -> tuple[PayerKept, ...]:
             taken_back=row["taken_back"],
             short=row["short"],
             paid_ever=row["paid_ever"],
-            allowed=Wei(_number(row["allowed"])),
-            lost=Wei(_number(row["lost"])),
-            dearest=Wei(_number(row["dearest"])),
+            allowed=Wei(integer(row["allowed"])),
+            lost=Wei(integer(row["lost"])),
+            dearest=Wei(integer(row["dearest"])),
             lost_since=UnixMillis(row["lost_since"]),
             tries=row["tries"],
         )

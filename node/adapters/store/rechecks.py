@@ -3,6 +3,7 @@
 import sqlite3
 from typing import Final
 
+from node.adapters.store.integers import amount, integer, unsigned
 from protocol.records import Drawing, RecheckKept, ReputationKept
 from protocol.units import Digest, StakingId, TaskId, UnixMillis, Wei
 
@@ -72,7 +73,7 @@ def write(connection: sqlite3.Connection, record: RecheckKept) -> None:
             record.due_at,
             record.tries,
             record.pending,
-            record.spent.to_bytes(32, "big"),
+            amount(record.spent),
             record.outcome,
             int(record.may_be_disputed),
         ),
@@ -87,7 +88,7 @@ def write(connection: sqlite3.Connection, record: RecheckKept) -> None:
                 place,
                 drawing.task,
                 drawing.attempt,
-                drawing.miner.to_bytes(8, "big"),
+                unsigned(drawing.miner),
                 drawing.artifact,
                 drawing.result,
                 drawing.numerics,
@@ -116,7 +117,7 @@ def _recheck(connection: sqlite3.Connection, row: sqlite3.Row) -> RecheckKept:
         due_at=UnixMillis(row["due_at"]),
         tries=row["tries"],
         pending=None if row["pending"] is None else TaskId(row["pending"]),
-        spent=Wei(int.from_bytes(row["spent"], "big")),
+        spent=Wei(integer(row["spent"])),
         drawings=tuple(
             Drawing(
                 task=TaskId(one["task"]),
@@ -144,7 +145,7 @@ def write_reputation(connection: sqlite3.Connection, record: ReputationKept) -> 
         "INSERT OR REPLACE INTO reputations (miner, at, delivered, lost, passed, doubt, left_out_until, passed_ever, "
         "odd_ever) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            record.miner.to_bytes(8, "big"),
+            unsigned(record.miner),
             record.at,
             record.delivered,
             record.lost,
@@ -182,4 +183,4 @@ def forget(connection: sqlite3.Connection, before: UnixMillis) -> None:
 
 
 def _miner(row: sqlite3.Row) -> StakingId:
-    return StakingId(int.from_bytes(row["miner"], "big"))
+    return StakingId(integer(row["miner"]))

@@ -4,6 +4,7 @@ import sqlite3
 from typing import Final
 
 from node.adapters.store import disputes, evidence, payers, rechecks, settlement, steps, transactions
+from node.adapters.store.integers import integer
 from node.ports import StoredTask
 from protocol.chain_records import SettlementRead
 from protocol.records import (
@@ -81,7 +82,7 @@ def read_spent(connection: sqlite3.Connection, account: str, since: UnixMillis) 
         f"{whose} AND failed IS NULL UNION ALL {whose} AND failed IS NOT NULL AND receipt IS NOT NULL",
         (account, since, account, since),
     )
-    return Wei(sum(_number(row["price"]) for row in rows))
+    return Wei(sum(integer(row["price"]) for row in rows))
 
 
 def _stored(row: sqlite3.Row) -> StoredTask:
@@ -95,11 +96,11 @@ def _accepted(row: sqlite3.Row) -> TaskAccepted:
     return TaskAccepted(
         task=TaskId(row["task"]),
         epoch=Epoch(row["epoch"]),
-        boot=_number(row["boot"]),
-        number=_number(row["number"]),
+        boot=integer(row["boot"]),
+        number=integer(row["number"]),
         specification=row["specification"],
         salt=row["salt"],
-        price=Wei(_number(row["price"])),
+        price=Wei(integer(row["price"])),
         detached=bool(row["detached"]),
         idempotency_key=row["idempotency_key"],
         accepted_at=UnixMillis(row["accepted_at"]),
@@ -116,7 +117,7 @@ def _done(row: sqlite3.Row) -> TaskDone:
     return TaskDone(
         task=TaskId(row["task"]),
         attempt=row["done_attempt"],
-        miner=StakingId(_number(row["done_miner"])),
+        miner=StakingId(integer(row["done_miner"])),
         artifact=Digest(row["artifact"]),
         media_type=row["media_type"],
         receipt=row["receipt"],
@@ -142,7 +143,7 @@ def _open_tasks(connection: sqlite3.Connection) -> tuple[TaskAccepted | TaskAwar
             TaskAwarded(
                 task=TaskId(row["task"]),
                 attempt=row["attempt"],
-                miner=StakingId(_number(row["miner"])),
+                miner=StakingId(integer(row["miner"])),
                 claim=Digest(row["claim"]),
                 award=row["award"],
                 awarded_at=UnixMillis(row["awarded_at"]),
@@ -171,7 +172,7 @@ def _recently_left(connection: sqlite3.Connection, recent: UnixMillis) -> tuple[
         LeftPaid(
             task=TaskId(row["task"]),
             attempt=row["done_attempt"],
-            miner=StakingId(_number(row["done_miner"])),
+            miner=StakingId(integer(row["done_miner"])),
             artifact=Digest(row["artifact"]),
             media_type=row["media_type"],
             receipt=row["receipt"],
@@ -183,11 +184,11 @@ def _recently_left(connection: sqlite3.Connection, recent: UnixMillis) -> tuple[
 def _vouchers_issued(connection: sqlite3.Connection) -> tuple[VoucherIssued, ...]:
     return tuple(
         VoucherIssued(
-            miner=StakingId(_number(row["miner"])),
-            cumulative=Wei(_number(row["cumulative"])),
-            boot=_number(row["boot"]),
-            sequence=_number(row["sequence"]),
-            issued_total=Wei(_number(row["issued_total"])),
+            miner=StakingId(integer(row["miner"])),
+            cumulative=Wei(integer(row["cumulative"])),
+            boot=integer(row["boot"]),
+            sequence=integer(row["sequence"]),
+            issued_total=Wei(integer(row["issued_total"])),
             signature=row["signature"],
         )
         for row in connection.execute("SELECT * FROM vouchers_issued ORDER BY miner")
@@ -197,13 +198,13 @@ def _vouchers_issued(connection: sqlite3.Connection) -> tuple[VoucherIssued, ...
 def _vouchers_held(connection: sqlite3.Connection) -> tuple[VoucherHeld, ...]:
     return tuple(
         VoucherHeld(
-            coordinator=StakingId(_number(row["coordinator"])),
-            cumulative=Wei(_number(row["cumulative"])),
-            boot=_number(row["boot"]),
-            sequence=_number(row["sequence"]),
-            issued_total=Wei(_number(row["issued_total"])),
+            coordinator=StakingId(integer(row["coordinator"])),
+            cumulative=Wei(integer(row["cumulative"])),
+            boot=integer(row["boot"]),
+            sequence=integer(row["sequence"]),
+            issued_total=Wei(integer(row["issued_total"])),
             signature=row["signature"],
-            earned=Wei(_number(row["earned"])),
+            earned=Wei(integer(row["earned"])),
         )
         for row in connection.execute("SELECT * FROM vouchers_held ORDER BY coordinator")
     )
@@ -223,7 +224,7 @@ def _claims(connection: sqlite3.Connection, recent: UnixMillis) -> tuple[ClaimSi
         ClaimSigned(
             task=TaskId(row["task"]),
             attempt=row["attempt"],
-            coordinator=StakingId(_number(row["coordinator"])),
+            coordinator=StakingId(integer(row["coordinator"])),
             nonce=row["nonce"],
             claim=Digest(row["claim"]),
         )
@@ -237,15 +238,11 @@ def _unsettled(connection: sqlite3.Connection) -> tuple[ResultCommitted, ...]:
             award=Digest(row["award"]),
             task=TaskId(row["task"]),
             attempt=row["attempt"],
-            coordinator=StakingId(_number(row["coordinator"])),
+            coordinator=StakingId(integer(row["coordinator"])),
             artifact=Digest(row["artifact"]),
             result=row["result"],
             committed_at=UnixMillis(row["committed_at"]),
-            price=None if row["price"] is None else Wei(_number(row["price"])),
+            price=None if row["price"] is None else Wei(integer(row["price"])),
         )
         for row in connection.execute("SELECT * FROM results WHERE settled IS NULL ORDER BY committed_at, rowid")
     )
-
-
-def _number(value: bytes) -> int:
-    return int.from_bytes(value, "big")

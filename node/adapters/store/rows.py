@@ -1,7 +1,7 @@
 """Writes records as rows, inside a transaction that the caller began."""
 
 import sqlite3
-from typing import Final, assert_never
+from typing import assert_never
 
 from node.adapters.store import (
     disputes,
@@ -15,6 +15,7 @@ from node.adapters.store import (
     transactions,
 )
 from node.adapters.store.errors import StoreConflict
+from node.adapters.store.integers import amount, integer, unsigned
 from protocol.chain_records import SettlementRead, TransactionRequested, TransactionSettled
 from protocol.records import (
     ArtifactStored,
@@ -40,19 +41,6 @@ from protocol.records import (
     VoucherIssued,
 )
 from protocol.units import UnixMillis
-
-UNSIGNED_BYTES: Final = 8
-WEI_BYTES: Final = 32
-
-
-def unsigned(value: int) -> bytes:
-    """Give an unsigned 64-bit number as 8 big-endian bytes."""
-    return value.to_bytes(UNSIGNED_BYTES, "big")
-
-
-def amount(value: int) -> bytes:
-    """Give wei as 32 big-endian bytes."""
-    return value.to_bytes(WEI_BYTES, "big")
 
 
 def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> None:  # noqa: C901 one line for each
@@ -239,7 +227,7 @@ def _write_voucher(
 def _highest(connection: sqlite3.Connection, table: str, party: str, number: bytes) -> int:
     """Give what the voucher of a pair promises that is kept (wei); 0 without one."""
     row = connection.execute(f"SELECT cumulative FROM {table} WHERE {party} = ?", (number,)).fetchone()  # noqa: S608 - both names are literals of this module
-    return int.from_bytes(row[0], "big") if row is not None else 0
+    return integer(row[0]) if row is not None else 0
 
 
 def _write_earned(connection: sqlite3.Connection, record: VoucherHeld) -> None:

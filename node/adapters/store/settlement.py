@@ -6,6 +6,7 @@ All of it inside a SQLite transaction that the caller began. Payments are never 
 import sqlite3
 from typing import Final
 
+from node.adapters.store.integers import amount, integer, unsigned
 from protocol.chain_records import Escrow, Payment, SettlementRead
 from protocol.units import DAY_MS, BlockNumber, Digest, StakingId, UnixMillis, Wei
 
@@ -13,8 +14,6 @@ ISSUED: Final = "issued"
 """Side of a promise: by this node, a coordinator."""
 HELD: Final = "held"
 """Side of a promise: to this node, a miner."""
-_ID_BYTES: Final = 8
-_WEI_BYTES: Final = 32
 _PAYMENT: Final = "block, place, hash, at, coordinator, miner, amount, acknowledged, unpaid"
 
 
@@ -31,7 +30,13 @@ def write_read(connection: sqlite3.Connection, read: SettlementRead) -> None:
     connection.executemany(
         "INSERT OR REPLACE INTO escrows (coordinator, deposited, withdrawing, redeemed, owed) VALUES (?, ?, ?, ?, ?)",
         [
-            (_id(one.coordinator), _wei(one.deposited), _wei(one.withdrawing), _wei(one.redeemed), _wei(one.owed))
+            (
+                unsigned(one.coordinator),
+                amount(one.deposited),
+                amount(one.withdrawing),
+                amount(one.redeemed),
+                amount(one.owed),
+            )
             for one in read.escrows
         ],
     )
@@ -43,11 +48,11 @@ def write_read(connection: sqlite3.Connection, read: SettlementRead) -> None:
                 one.place,
                 one.transaction,
                 one.at,
-                _id(one.coordinator),
-                _id(one.miner),
-                _wei(one.amount),
-                _wei(one.acknowledged),
-                _wei(one.unpaid),
+                unsigned(one.coordinator),
+                unsigned(one.miner),
+                amount(one.amount),
+                amount(one.acknowledged),
+                amount(one.unpaid),
             )
             for one in read.payments
         ],
@@ -81,22 +86,22 @@ def payment_of(row: sqlite3.Row) -> Payment:
         place=row["place"],
         transaction=Digest(row["hash"]),
         at=UnixMillis(row["at"]),
-        coordinator=StakingId(number(row["coordinator"])),
-        miner=StakingId(number(row["miner"])),
-        amount=Wei(number(row["amount"])),
-        acknowledged=Wei(number(row["acknowledged"])),
-        unpaid=Wei(number(row["unpaid"])),
+        coordinator=StakingId(integer(row["coordinator"])),
+        miner=StakingId(integer(row["miner"])),
+        amount=Wei(integer(row["amount"])),
+        acknowledged=Wei(integer(row["acknowledged"])),
+        unpaid=Wei(integer(row["unpaid"])),
     )
 
 
 def escrow_of(row: sqlite3.Row) -> Escrow:
     """Read one escrow."""
     return Escrow(
-        coordinator=StakingId(number(row["coordinator"])),
-        deposited=Wei(number(row["deposited"])),
-        withdrawing=Wei(number(row["withdrawing"])),
-        redeemed=Wei(number(row["redeemed"])),
-        owed=Wei(number(row["owed"])),
+        coordinator=StakingId(integer(row["coordinator"])),
+        deposited=Wei(integer(row["deposited"])),
+        withdrawing=Wei(integer(row["withdrawing"])),
+        redeemed=Wei(integer(row["redeemed"])),
+        owed=Wei(integer(row["owed"])),
     )
 
 
@@ -106,24 +111,11 @@ def promise(
     """Count what a higher voucher adds to the day; the days of a pair together are its highest voucher."""
     if cumulative <= before:
         return
-    place = (side, _id(party), now // DAY_MS)
+    place = (side, unsigned(party), now // DAY_MS)
     row = connection.execute("SELECT wei FROM promises WHERE side = ? AND party = ? AND day = ?", place).fetchone()
-    wei = (number(row["wei"]) if row is not None else 0) + cumulative - before
+    wei = (integer(row["wei"]) if row is not None else 0) + cumulative - before
     connection.execute(
         "INSERT INTO promises (side, party, day, wei, vouchers) VALUES (?, ?, ?, ?, 1) "
         "ON CONFLICT (side, party, day) DO UPDATE SET wei = excluded.wei, vouchers = vouchers + 1",
-        (*place, _wei(wei)),
+        (*place, amount(wei)),
     )
-
-
-def number(value: bytes) -> int:
-    """Read an amount or a staking id."""
-    return int.from_bytes(value, "big")
-
-
-def _id(node: StakingId) -> bytes:
-    return node.to_bytes(_ID_BYTES, "big")
-
-
-def _wei(amount: int) -> bytes:
-    return amount.to_bytes(_WEI_BYTES, "big")

@@ -3,6 +3,7 @@
 import sqlite3
 from typing import Final
 
+from node.adapters.store.integers import integer, unsigned
 from protocol.records import StepsKept
 from protocol.roles.kept_steps import MOST_BYTES
 from protocol.units import Digest, StakingId, TaskId, UnixMillis
@@ -42,7 +43,7 @@ def write(connection: sqlite3.Connection, record: StepsKept) -> None:
             record.commitment,
             record.task,
             record.attempt,
-            record.coordinator.to_bytes(8, "big"),
+            unsigned(record.coordinator),
             record.root,
             record.fingerprints,
             record.kept_at,
@@ -66,7 +67,7 @@ def _record(row: sqlite3.Row) -> StepsKept:
     return StepsKept(
         task=TaskId(row["task"]),
         attempt=row["attempt"],
-        coordinator=StakingId(int.from_bytes(row["coordinator"], "big")),
+        coordinator=StakingId(integer(row["coordinator"])),
         commitment=Digest(row["commitment"]),
         root=Digest(row["root"]),
         fingerprints=row["fingerprints"],

@@ -3,9 +3,10 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from node.adapters.store.errors import StoreConflict
+from node.adapters.store.integers import amount, integer
 from protocol.chain_records import (
     CallValue,
     Confirmed,
@@ -17,8 +18,6 @@ from protocol.chain_records import (
     TransactionRequested,
 )
 from protocol.units import BlockNumber, Digest, UnixMillis, Wei
-
-_WEI_BYTES: Final = 32
 
 
 def request(connection: sqlite3.Connection, record: TransactionRequested) -> None:
@@ -51,8 +50,8 @@ def keep(connection: sqlite3.Connection, transactions: Iterable[Transaction], no
                     version.hash,
                     transaction.key,
                     version.raw,
-                    version.fee_cap.to_bytes(_WEI_BYTES, "big"),
-                    version.tip.to_bytes(_WEI_BYTES, "big"),
+                    amount(version.fee_cap),
+                    amount(version.tip),
                     version.gas,
                     version.signed_at,
                 )
@@ -106,8 +105,8 @@ def _versions(connection: sqlite3.Connection, key: str) -> tuple[SignedTransacti
         SignedTransaction(
             hash=Digest(row["hash"]),
             raw=row["raw"],
-            fee_cap=Wei(int.from_bytes(row["fee_cap"], "big")),
-            tip=Wei(int.from_bytes(row["tip"], "big")),
+            fee_cap=Wei(integer(row["fee_cap"])),
+            tip=Wei(integer(row["tip"])),
             gas=row["gas"],
             signed_at=UnixMillis(row["signed_at"]),
         )
