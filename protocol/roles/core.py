@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from protocol.chain_records import ContractCall, SettlementRead, TransactionSettled
 from protocol.crypto.keys import NodeKey, address_of_peer_id
-from protocol.crypto.typed_data import Domain, digest, sign, sign_named, signer, signer_of
+from protocol.crypto.typed_data import Domain, digest, sign, sign_named, signer_of
 from protocol.effects import Effect, Judge, Note, Offence, Persist, Send, SetTimer, SubmitTx, TimerKey
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.events import (
@@ -285,9 +285,10 @@ class Core(ABC):
     def is_signed(self, statement: Statement, signature: bytes, row: StakeRow) -> bool:
         """Say whether the node of ``row`` signed the statement with its present key."""
         try:
-            return signer(self.identity.domain, statement, signature) == row.address
+            self.check_signature(statement, signature, row, "statement.signature")
         except InvalidMessage:
             return False
+        return True
 
     def check_signature(self, statement: Statement, signature: bytes, row: StakeRow, rule: str) -> Digest:
         """Raise ``InvalidMessage(rule)`` unless the node of ``row`` signed the statement; gives its digest."""

@@ -5,19 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.defined_tests import defined_tests
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "node" / "adapters" / "libp2p" / "ATTACKS.md").read_text()
 SPECIFICATION = (ROOT / "protocol" / "SPEC.md").read_text()
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if line[:2] == "| "][1:]
 
 
-def _defined(folder: str) -> set[str]:
-    sources = [path.read_text() for path in (ROOT / "tests" / folder).glob("test_*.py") if path != Path(__file__)]
-    return {name for text in sources for name in re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE)}
-
-
-ATTACKS = _defined("attacks")
-REAL_SOCKETS = ATTACKS | _defined("adapters/libp2p")
+ATTACKS = {name for name in defined_tests("attacks") if not name.startswith("test_table__")}
+REAL_SOCKETS = ATTACKS | defined_tests("adapters/libp2p")
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])

@@ -7,13 +7,10 @@ import pytest
 
 from contracts.bindings import CONTRACT_NAMES, load
 from tests.contracts.specification import TEXT, rows, said_of
+from tests.support.defined_tests import defined_tests
 
 FOLDER = Path(__file__).parent
-DEFINED = {
-    name
-    for path in FOLDER.parent.rglob("test_*.py")
-    for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE)
-}
+DEFINED = defined_tests()
 OF_LIBRARIES = {
     "CAI": {"OwnershipTransferred", "RoleMinterChanged", "Transfer", "Approval"},
     "Parameters": {"OwnershipTransferred", "OwnershipTransferStarted"},

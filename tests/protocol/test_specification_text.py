@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from protocol import params
+from tests.support.defined_tests import defined_tests
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "protocol" / "SPEC.md").read_text()
@@ -23,11 +24,7 @@ SKIPPING = ("on_award", "_reason_to_skip", "_fault_of_offer", "_fault_of_coordin
 """Methods that give the reason for which a miner skips an offer, or gives an award back."""
 FUNCTIONS = sorted(set(re.findall(r"`((?:protocol|node)(?:\.\w+)+)`", TEXT)))
 TESTS = sorted(set(re.findall(r"`(test_\w+)`", TEXT)))
-DEFINED = {
-    name
-    for path in (ROOT / "tests").rglob("test_*.py")
-    for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE)
-}
+DEFINED = defined_tests()
 
 
 def resolved(dotted: str) -> object:
@@ -139,12 +136,6 @@ def test_spec__limits__are_those_of_the_code():
     assert params.MAX_PROMPT_CHARACTERS == 2000
 
 
-def named_tests(folders: tuple[str, ...]) -> set[str]:
-    """Every test that is defined under these folders."""
-    sources = [path.read_text() for folder in folders for path in (ROOT / "tests" / folder).rglob("test_*.py")]
-    return {name for text in sources for name in re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE)}
-
-
 FAILURES = [line.strip("|").split("|") for line in TEXT.split("### 9.7 ")[1].split("\n##")[0].splitlines()[6:] if line]
 
 
@@ -154,10 +145,10 @@ def test_spec__row_of_the_failure_table__is_simulated_and_played_for_real(row: l
     assert then
     played = set(re.findall(r"`(test_\w+)`", simulated))
     assert played
-    assert played <= named_tests(("sim", "protocol"))
-    assert played & named_tests(("sim",))
+    assert played <= defined_tests("sim", "protocol")
+    assert played & defined_tests("sim")
     if not re.match(r"one process: \w+", real):
-        assert set(re.findall(r"`(test_\w+)`", real)) <= named_tests(("e2e", "adapters"))
+        assert set(re.findall(r"`(test_\w+)`", real)) <= defined_tests("e2e", "adapters")
         assert "`test_" in real
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
@@ -37,7 +37,7 @@ def quick_route(
                     return await usual(request)
                 try:
                     body = model.model_validate(json.loads(await request.body()))
-                except (ValueError, ValidationError, RecursionError):
+                except (ValueError, RecursionError):
                     return await usual(request)  # it has the body still, and words for each fault
                 return await endpoint(body, request, request.headers.get("idempotency-key"))
 

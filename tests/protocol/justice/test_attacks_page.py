@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.defined_tests import defined_tests
+
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "protocol" / "justice" / "ATTACKS.md").read_text(encoding="utf-8")
 ROWS = [
@@ -12,12 +14,7 @@ ROWS = [
     for line in TEXT.splitlines()
     if line.startswith("| ") and not line.startswith("| attack")
 ]
-DEFINED = {
-    name
-    for path in (ROOT / "tests").rglob("test_*.py")
-    if "node_modules" not in path.parts
-    for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-}
+DEFINED = defined_tests()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
