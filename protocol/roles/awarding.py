@@ -19,7 +19,6 @@ from protocol.task.specification import specification_digest
 from protocol.task.states import AwardedAttempt, OpenAttempt, PendingClaim, Task, TaskState
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import encode
-from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.messages import Award, Claim, Decline, ServedModel
 from protocol.wire.statements import NO_RANK, AwardStatement, DeclineStatement
 
@@ -273,7 +272,7 @@ class Awarding:
         )
         named, signature = core.sign_named(statement)
         message = Award(statement=statement, signature=signature, specification=task.encoded, salt=task.salt)
-        known, served = self._roster.id(claim.miner), self._served(task, claim.miner)
+        said, numerics = self._roster.word_of(claim.miner, task.specification.model, now)
         awarded = AwardedAttempt(
             attempt=task.attempt,
             miner=claim.miner,
@@ -284,8 +283,8 @@ class Awarding:
             rank=rank,
             last_alive=now,
             progress_deadline=UnixMillis(now + core.identity.catalog.models[task.specification.model].loading_limit_ms),
-            said=known.update if known is not None else None,
-            numerics=served.numerics if served is not None else ANY_NUMERICS,
+            said=said,
+            numerics=numerics,
         )
         task.awards[task.attempt] = awarded
         self._settlement.holdings.add(claim.miner, task.id)

@@ -28,7 +28,6 @@ from protocol.task.states import AwardedAttempt, Task
 from protocol.task.steps import StepsJudgement, judge_steps
 from protocol.units import DAY_MS, DurationMs, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
-from protocol.wire.fields import ANY_NUMERICS
 
 MOST_OPEN: Final = 256
 """Rechecks under way at once: at one in fifty, of 13,000 tasks within their minutes of delay."""
@@ -150,10 +149,7 @@ class Rechecking:
         said, numerics = award.said, award.numerics
         if said is None:
             # Of an award by an earlier run nothing better is known than what its miner says now.
-            known = self._roster.id(award.miner)
-            served = known.serves(task.specification.model, self._core.now) if known is not None else None
-            said = known.update if known is not None else None
-            numerics = served.numerics if served is not None else ANY_NUMERICS
+            said, numerics = self._roster.word_of(award.miner, task.specification.model, self._core.now)
         word = encode(said) if said is not None else b""
         artifact, result = award.result.commitment.artifact, encode(award.result)
         return Drawing(task.id, award.attempt, award.miner, artifact, result, numerics, capability=word)

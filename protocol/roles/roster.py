@@ -8,6 +8,7 @@ from typing import Final
 from protocol.roles.conduct import Conduct
 from protocol.roles.look_ahead import LOOK_AHEAD, MAX_PLACES, look_ahead
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
+from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.messages import Capability, CapabilityUpdate, ServedModel
 from protocol.wire.specification import Work
 
@@ -132,6 +133,12 @@ class Roster:
     def id(self, miner: StakingId) -> Miner | None:
         """Find by staking id."""
         return self._by_id.get(miner)
+
+    def word_of(self, miner: StakingId, model: str, now: UnixMillis) -> tuple[CapabilityUpdate | None, str]:
+        """Give what a miner says of itself, as it signed it, and the class of arithmetic that it names for a model."""
+        known = self.id(miner)
+        served = known.serves(model, now) if known is not None else None
+        return known.update if known is not None else None, served.numerics if served is not None else ANY_NUMERICS
 
     def __iter__(self) -> Iterator[Miner]:
         """Go through all miners in the order of their staking ids."""
