@@ -54,12 +54,18 @@ class Node:
         self._process = process
         self._said: queue.Queue[dict[str, Any]] = queue.Queue()
         self._heard: list[dict[str, Any]] = []
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._said.put(json.loads(line))
+
+    def stop(self) -> None:
+        """Kill it, and hear what it said until then: nobody closes its pipe while somebody reads it."""
+        self._process.kill()
+        self._listener.join(PATIENCE_S)
 
     def hears(self, event: str, **fields: object) -> dict[str, Any]:
         """Wait until it says something, and take it out."""
@@ -95,12 +101,12 @@ def _node(
     with subprocess.Popen(
         [*command, *bootstraps], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
     ) as process:
+        node = Node(process)
         try:
-            node = Node(process)
             node.hears("listening")
             yield node
         finally:
-            process.kill()
+            node.stop()
 
 
 def _run(world: list[str], place: str, *command: str) -> None:
