@@ -215,8 +215,10 @@ class Rechecking:
             if self._policy is not None:
                 self._wait(self._policy, recheck)
         elif any(drawing.miner == award.miner for drawing in recheck.drawings):
+            # That drawing was counted when it was ordered.
+            self._core.note(NoteName.RECHECK_PUT_OFF, recheck.subject, reason="same_miner")
             if self._policy is not None:
-                self._put_off(self._policy, recheck, "same_miner")
+                self._wait(self._policy, recheck)
         else:
             recheck.drawings.append(self._drawing(task, award))
             self._core.emit(Persist((recheck.record(),)))

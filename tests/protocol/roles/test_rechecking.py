@@ -204,6 +204,16 @@ def test_on_end__drawn_by_the_same_miner_again__is_paid_and_tried_again() -> Non
     assert not asked(effects), "equal files need no look"
 
 
+def test_on_end__the_same_miner_each_time__has_each_drawing_counted_once() -> None:
+    seat = RecheckSeat()
+    seat.draw(seat.submit(), ALICE)
+    for _ in range(MOST_TRIES):
+        assert not seat.last().outcome
+        seat.draw(seat.ordered(), ALICE)
+    seat.wait(3000)
+    assert (seat.last().outcome, seat.last().tries, seat.last().spent) == ("undecided", MOST_TRIES, MOST_TRIES * PRICE)
+
+
 def test_on_end__drawn_task_fails__is_tried_again_and_held_against_nobody() -> None:
     seat = RecheckSeat()
     seat.draw(seat.submit(), ALICE)
