@@ -54,6 +54,7 @@ def recheck_policy(settings: Settings) -> RecheckPolicy | None:
         latest=DurationMs(within_ms),
         daily_limit=wei_of(section.recheck_daily_limit_cai),
         pause=DurationMs(int(section.recheck_pause_days * DAY_MS)),
+        with_inputs=section.recheck_with_inputs,
         must_open=section.recheck_must_open,
         all_may_be_disputed=settings.disputes.apps_have_agreed,
     )

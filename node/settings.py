@@ -266,7 +266,7 @@ class CoordinatorSection(Section):
     """Warn when the escrow covers less than so much CAI beyond all that is promised and under way."""
     recheck_percent: Annotated[float, Field(ge=0, le=25)] = 2.0
     """Share (%) of the tasks of well-known miners that another miner draws again, to compare the pictures; each is an
-    ordinary task, paid from the escrow. Pictures that begin from others are never drawn again."""
+    ordinary task, paid from the escrow."""
     recheck_newcomer_percent: Annotated[float, Field(ge=0, le=100)] = 50.0
     """The same of a miner that never passed or gave reason for doubt; it halves with each recheck that is passed. With
     both at 0 nothing is drawn again, and a miner may deliver what it likes."""
@@ -276,6 +276,9 @@ class CoordinatorSection(Section):
     """Most CAI that is ordered for rechecks within 24 hours."""
     recheck_pause_days: Annotated[float, Field(ge=0, le=30)] = 7.0
     """How long (days) a miner is left out whose pictures were not what others drew, again and again."""
+    recheck_with_inputs: bool = True
+    """Whether tasks that begin from pictures are drawn again, too. These stay here until that is over, half a day at
+    most, and go to one more miner. Without it, a miner may deliver what it likes for such tasks."""
     recheck_must_open: bool = False
     """Whether it counts as a picture that is slightly off when a miner of a recheck shows nothing of the steps that it
     committed to while another one does. Miners of older releases show nothing; without it they are looked at more."""

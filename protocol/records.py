@@ -50,11 +50,22 @@ class TaskAccepted:
 
 @dataclass(frozen=True, slots=True)
 class InputStored:
-    """A picture that an accepted task begins from. It follows its task's record, and goes when the task ends."""
+    """A picture that an accepted task begins from. It follows its task's record, and goes when the task ends.
+
+    Where a ``RecheckKept`` of the task is open then, it goes when that has an outcome.
+    """
 
     task: TaskId
     digest: Digest
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InputsShared:
+    """An accepted task begins from the pictures of another one, which is drawn again. It follows its task's record."""
+
+    task: TaskId
+    subject: TaskId
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +350,7 @@ Record = (
     BootStarted
     | TaskAccepted
     | InputStored
+    | InputsShared
     | TaskAwarded
     | TaskDone
     | TaskFailed

@@ -24,6 +24,8 @@ class TaskSubmitted:
     of its own to fill."""
     inputs: Mapping[Digest, bytes] = field(default_factory=dict)
     """The pictures that the specification names, by their SHA-256."""
+    again: TaskId | None = None
+    """Whose pictures, kept for a recheck, it begins from in place of ``inputs``."""
     collected: bool = False
     """Whether it ends with a picture only once its app has said that it takes this (``TaskTaken``)."""
     may_be_disputed: bool = False

@@ -120,6 +120,7 @@ class CoordinatorCore(Core):
         )
         self._collecting = Collecting(self, self._tasks, self._sealed.accepts, self._results.on_taken)
         self._rechecking = Rechecking(self, self.roster, self._intake, rechecks)
+        self._settlement.before_paid_end = self._rechecking.plan
         self._settlement.after_end = self._rechecking.on_end
         self._streams: set[PeerId] = set()
         self._greeted: dict[PeerId, StakingId] = {}

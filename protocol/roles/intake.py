@@ -9,7 +9,16 @@ from protocol.effects import Accepted, Deliver, Persist, Refused, Reply, Stage, 
 from protocol.events import TaskSubmitted
 from protocol.notes import NoteName
 from protocol.params import Params
-from protocol.records import BootStarted, InputStored, LeftPaid, Record, TaskAccepted, TaskAwarded, TaskDone
+from protocol.records import (
+    BootStarted,
+    InputsShared,
+    InputStored,
+    LeftPaid,
+    Record,
+    TaskAccepted,
+    TaskAwarded,
+    TaskDone,
+)
 from protocol.roles.collecting import APP_LEASE_MS
 from protocol.roles.core import Core
 from protocol.roles.offering import Offering
@@ -140,9 +149,10 @@ class Intake:
         )
         self._number += 1
         task = restore_task(record)
-        pictures = (InputStored(task.id, digest, data) for digest, data in event.inputs.items())
+        pictures = [InputStored(task.id, digest, data) for digest, data in event.inputs.items()]
+        shared = () if event.again is None else (InputsShared(task.id, event.again),)
         accepted = Accepted(task.id)
-        self._core.emit(Persist((record, *pictures)), Reply(event.request, accepted))
+        self._core.emit(Persist((record, *pictures, *shared)), Reply(event.request, accepted))
         self._core.emit(Deliver(task.id, Update(Stage.QUEUED, self._core.now)))
         self._core.note(
             NoteName.TASK_ACCEPTED, task.id, model=specification.model, pixel_steps=specification.pixel_steps
@@ -158,7 +168,7 @@ class Intake:
         impossible = self._core.identity.catalog.refusal(specification)
         if impossible is not None:
             return Refused(impossible.code, impossible.detail)
-        pictures = self._settlement.input_room.refusal(event)
+        pictures = self._settlement.input_room.refusal(event) if event.again is None else None
         if pictures is not None:
             return pictures
         if self._core.own_id() is None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from protocol.records import Drawing, RecheckKept
 from protocol.task.recheck import Judgement
 from protocol.units import StakingId, TaskId, UnixMillis, Wei
+from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.messages import TaskSpecification
 
 
@@ -29,6 +30,14 @@ class Recheck:
     """What the pictures said, while steps are asked for."""
     may_be_disputed: bool = False
     """Whether jurors may see it."""
+
+    def numerics(self, place: int) -> str:
+        """Give the class of arithmetic in which a drawing came about.
+
+        Of a task that begins from pictures none is known: each miner has them decoded and fitted by libraries of its
+        own, whose last digits differ.
+        """
+        return ANY_NUMERICS if self.specification.inputs else self.drawings[place].numerics
 
     def record(
         self, outcome: str = "", odd: tuple[StakingId, ...] = (), far: tuple[StakingId, ...] = ()

@@ -24,10 +24,11 @@ from protocol.roles.roster import Roster
 from protocol.roles.sampling import RecheckPolicy, Spending, recheck_lot
 from protocol.task.account import holders
 from protocol.task.recheck import Judgement, judge_drawings, limit_between
-from protocol.task.states import AwardedAttempt, Task
+from protocol.task.states import AwardedAttempt, Task, TaskState
 from protocol.task.steps import StepsJudgement, judge_steps
 from protocol.units import DAY_MS, DurationMs, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
+from protocol.wire.messages import TaskSpecification
 
 MOST_OPEN: Final = 256
 """Rechecks under way at once: at one in fifty, of 13,000 tasks within their minutes of delay."""
@@ -35,6 +36,8 @@ MOST_TRIES: Final = 12
 """Drawings of one recheck that are ordered or put off before it ends undecided."""
 LONGEST_MS: Final = DurationMs(DAY_MS // 2)
 """A recheck that is older (ms) ends undecided: its pictures are deleted a day after they came."""
+MOST_WITH_INPUTS: Final = 16
+"""Those of tasks that begin from pictures, which stay on the disk until then: 256 MiB of the largest."""
 NOBODY: Final = 0
 """Request number of submissions for which nobody waits: apps count from 1."""
 
@@ -104,41 +107,48 @@ class Rechecking:
     # The end of a task
 
     def on_end(self, task: Task, award: AwardedAttempt | None) -> None:
-        """A task has ended: it is one that we had drawn again, or it may be drawn again by lot."""
+        """A task has ended, perhaps one that we had drawn again."""
         now, reputation = self._core.now, self._roster.conduct.reputation
         if award is not None and award.result is not None:
             reputation.delivered(award.miner, now)
         recheck = self._by_pending.pop(task.id, None)
         if recheck is not None:
             self._on_drawn(recheck, task, award)
-        elif award is not None and self._policy is not None:
-            self._consider(self._policy, task, award)
 
-    def _consider(self, policy: RecheckPolicy, task: Task, award: AwardedAttempt) -> None:
-        """Draw by lot whether a task is looked at: its miner cannot know, nor when."""
-        core, model = self._core, task.specification.model
-        if task.specification.inputs or task.specification.sealed is not None:
-            return
-        if not self._has_room(task.account) or award.result is None:
-            return
+    def plan(self, task: Task, award: AwardedAttempt) -> tuple[Record, ...]:
+        """Draw by lot whether a task that ends now is looked at: its miner cannot know, nor when.
+
+        Returns:
+            What is to be on disk together with its end, so that the pictures that it begins from are still there.
+        """
+        core, policy, specification = self._core, self._policy, task.specification
+        if policy is None or award.result is None or task.id in self._by_pending or specification.sealed is not None:
+            return ()
+        if not self._has_room(task) or (specification.inputs and not policy.with_inputs):
+            return ()
         drawn, delay = recheck_lot(self._secret, task.id, 0)
         account = self._roster.conduct.reputation.of(award.miner, core.now)
-        if drawn >= policy.chance(account.passed, account.doubt) or not self._others(model, {award.miner}):
-            return
+        if drawn >= policy.chance(account.passed, account.doubt) or not self._others(specification, {award.miner}):
+            return ()
         first = self._drawing(task, award)
         due = UnixMillis(core.now + self._delay(policy, delay))
         recheck = Recheck(task.id, task.encoded, task.specification, core.now, due, [first], account=task.account)
-        recheck.may_be_disputed = task.may_be_disputed or policy.all_may_be_disputed
+        may_be_shown = task.may_be_disputed or policy.all_may_be_disputed
+        recheck.may_be_disputed = may_be_shown and not specification.inputs  # which no juror takes
         self._open[task.id] = recheck
         self._open_of.update(holder for holder, _ in holders(task.account))
-        core.emit(Persist((recheck.record(),)))
         core.note(NoteName.RECHECK_PLANNED, task.id, miner=award.miner, ms=due - core.now)
         core.set_timer(("recheck", task.id, 0), due)
+        return (recheck.record(),)
 
-    def _has_room(self, account: str) -> bool:
+    def _has_room(self, task: Task) -> bool:
         """Say whether one more task may be looked at: of no account so many that few are left for all others."""
         free = MOST_OPEN - len(self._open)
-        return free > 0 and all(self._open_of[holder] < times * free for holder, times in holders(account))
+        if task.specification.inputs:
+            is_gone = task.state is TaskState.FAILED  # and what it began from with it
+            known = sum(bool(recheck.specification.inputs) for recheck in self._open.values())
+            free = 0 if is_gone else min(free, MOST_WITH_INPUTS - known)
+        return free > 0 and all(self._open_of[holder] < times * free for holder, times in holders(task.account))
 
     @staticmethod
     def _delay(policy: RecheckPolicy, drawn: float) -> int:
@@ -154,9 +164,11 @@ class Rechecking:
         artifact, result = award.result.commitment.artifact, encode(award.result)
         return Drawing(task.id, award.attempt, award.miner, artifact, result, numerics, capability=word)
 
-    def _others(self, model: str, drew: set[StakingId]) -> bool:
-        """Say whether a miner is here that could draw a model and has not drawn this task."""
-        return any(miner.id not in drew for miner in self._roster.serving(model, self._core.now))
+    def _others(self, specification: TaskSpecification, drew: set[StakingId]) -> bool:
+        """Say whether a miner is here that could do this work and has not done it."""
+        model, now = specification.model, self._core.now
+        unable = self._roster.unable(model, specification.work, now)
+        return any(miner.id not in drew | unable for miner in self._roster.serving(model, now))
 
     # The next drawing
 
@@ -178,13 +190,14 @@ class Rechecking:
         price = price_of(recheck.specification, self._core.params)
         if not self._spending.admits(now, price, policy.daily_limit):
             self._put_off(policy, recheck, "daily_limit")
-        elif not self._others(recheck.specification.model, {drawing.miner for drawing in recheck.drawings}):
+        elif not self._others(recheck.specification, {drawing.miner for drawing in recheck.drawings}):
             self._put_off(policy, recheck, "nobody_else")
         else:
             self._order(policy, recheck, price)
 
     def _order(self, policy: RecheckPolicy, recheck: Recheck, price: Wei) -> None:
-        answer = self._intake.on_submitted(TaskSubmitted(NOBODY, recheck.specification, True, None))
+        again = recheck.subject if recheck.specification.inputs else None
+        answer = self._intake.on_submitted(TaskSubmitted(NOBODY, recheck.specification, True, again=again))
         if not isinstance(answer, Accepted):
             self._put_off(policy, recheck, answer.code)
             return
@@ -262,10 +275,10 @@ class Rechecking:
         """End a recheck whose drawings say enough, or have it drawn once more."""
         drawings = recheck.drawings
         limits = {
-            (one, other): limit_between(recheck.specification, drawings[one].numerics, drawings[other].numerics)
+            (one, other): limit_between(recheck.specification, recheck.numerics(one), recheck.numerics(other))
             for one, other in combinations(range(len(drawings)), 2)
         }
-        is_last = not self._others(recheck.specification.model, {drawing.miner for drawing in drawings})
+        is_last = not self._others(recheck.specification, {drawing.miner for drawing in drawings})
         judgement = judge_drawings(len(drawings), recheck.apart, limits, is_last=is_last)
         if not judgement.is_over:
             if self._policy is not None:
@@ -282,8 +295,8 @@ class Rechecking:
         recheck, policy = self._open[subject], self._policy
         assert recheck.judgement is not None, "steps are asked for when the pictures are judged"
         drawings = recheck.drawings
-        is_last = not self._others(recheck.specification.model, {drawing.miner for drawing in drawings})
-        numerics = {place: drawings[place].numerics for place in shown}
+        is_last = not self._others(recheck.specification, {drawing.miner for drawing in drawings})
+        numerics = {place: recheck.numerics(place) for place in shown}
         steps = judge_steps(shown, numerics, is_last=is_last)
         for place, name in steps.names.items():
             drawings[place] = replace(drawings[place], steps=name, opened=shown[place].message)

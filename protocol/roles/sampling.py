@@ -35,6 +35,8 @@ class RecheckPolicy:
     """Most (wei) that is ordered for rechecks within 24 hours."""
     pause: DurationMs = PAUSE_MS
     """How long (ms) a miner is left out that was the odd one again and again."""
+    with_inputs: bool = True
+    """Whether tasks that begin from pictures are drawn again, too: these go to one more miner then."""
     must_open: bool = False
     """Whether it speaks against a miner that it opens no steps where another one does; older releases cannot."""
     all_may_be_disputed: bool = False

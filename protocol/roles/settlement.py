@@ -68,6 +68,8 @@ class Settlement:
         """This run, set by the intake before anything else happens."""
         self._sequence = 0
         self.solvency = Solvency(core, escrow_low)
+        self.before_paid_end: Callable[[Task, AwardedAttempt], tuple[Record, ...]] = lambda _task, _award: ()
+        """Called when a task ends with an attempt that is paid; gives what is to be kept of it together with that."""
         self.after_end: Callable[[Task, AwardedAttempt | None], None] = lambda _task, _award: None
         """Called once a task has ended, with the attempt that delivered; with None where none did."""
 
@@ -194,7 +196,7 @@ class Settlement:
             acceptance=task.acceptance,
         )
         picture = () if data is None else (ArtifactStored(artifact, data),)
-        self._close(task, TaskState.DONE, (*picture, done, issued))
+        self._close(task, TaskState.DONE, (*picture, *self.before_paid_end(task, award), done, issued))
         self.app_room.on_end(task, None)
         self.untaken.on_done(task)
         update = Update(Stage.DONE, now, award.attempt, award.miner, artifact=artifact, receipt=encoded)
@@ -247,6 +249,7 @@ class Settlement:
         if task.ready is not None and self._pays_for_left(task):
             award = task.awards[task.ready]
             assert award.result is not None, "it is ready"
+            records[:0] = self.before_paid_end(task, award)
             records.extend(self._promise_left(task, award, award.result))
         self._close(task, TaskState.FAILED, tuple(records))
         self.app_room.on_end(task, reason)
@@ -278,7 +281,8 @@ class Settlement:
             self.reject(award.peer, task.id, award.attempt, "superseded")
             return
         stored = ArtifactStored(message.commitment.artifact, data)
-        self._core.emit(Persist((stored, *self._promise_left(task, award, message))))
+        planned = self.before_paid_end(task, award)
+        self._core.emit(Persist((stored, *planned, *self._promise_left(task, award, message))))
         if task.collected:
             self.untaken.add(task)
         self._tell_left(task, award)

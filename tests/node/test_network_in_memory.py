@@ -282,7 +282,8 @@ async def test_edit__memory_network__the_winner_gets_the_pictures_and_they_are_g
                 assert image["cuckoo"]["work"] == "inpaint"
         nursery.cancel_scope.cancel()
     assert not network.memory.judged
-    assert network.stores["carol"]._inputs == {}
+    store = network.stores["carol"]
+    assert {task for task, _ in store._inputs} == set(store._rechecks), "kept for who draws one again, and else gone"
     ended = [stored for stored in network.stores["carol"]._tasks.values() if stored.done]
     assert len(ended) == 3
     assert {stored.done.media_type for stored in ended} == {"image/webp"}

@@ -1,5 +1,6 @@
 """Rechecks through the real composition, driver and child process, over memory adapters: SPEC.md §12.8."""
 
+import base64
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from protocol.units import Epoch
 from tests.node.test_network_in_memory import Network, serving
 from tests.support import networks
 from tests.support.networks import ALICE, BOB, CAROL, DAVE
+from tests.support.pictures import png
 from tests.support.wrapped_engine import WrappedEngine
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:hypercorn")
@@ -103,3 +105,28 @@ async def test_rechecks__miner_that_draws_something_else__is_found_out_and_shown
     assert next(line.split(":")[0].split() for line in out.splitlines() if " of 100: " in line)[:2] == ["miner", "4"]
     kept = [record for record in store._rechecks.values() if isinstance(record, RecheckKept)]
     assert {record.outcome for record in kept} <= {"", "agreed", "odd_one_out", "undecided"}
+
+
+async def test_rechecks__of_an_edit__go_from_its_source_and_leave_nothing_behind(tmp_path: Path) -> None:
+    network, source = Network(tmp_path), base64.b64encode(png(128, 128, 3)).decode()
+    async with trio.open_nursery() as nursery:
+        for name in ("alice", "bob", "dave"):
+            await start(network, nursery, name, NodeRole.MINER, lies=name == "dave")
+        info = await start(network, nursery, "carol", NodeRole.COORDINATOR)
+        assert info.http_url is not None
+        store = network.stores["carol"]
+        order = {"prompt": "a blue heart", "source": source, "strength": 0.6}
+        async with httpx.AsyncClient(base_url=info.http_url, timeout=30) as client:
+            await serving(client)
+            with trio.fail_after(60):
+                while not odd_ones(store):
+                    answer = await client.post("/v1/tasks", json=order | {"seed": len(store._tasks)})
+                    assert answer.status_code == 202, answer.text
+                    await trio.sleep(0.5)
+                while any(not record.outcome for record in store._rechecks.values()):
+                    await trio.sleep(0.1)
+        assert not store._inputs or any(not (one.done or one.failed) for one in store._tasks.values())
+        nursery.cancel_scope.cancel()
+    assert set(odd_ones(store)) == {4}
+    assert "agreed" in {record.outcome for record in store._rechecks.values()}
+    assert not network.memory.judged

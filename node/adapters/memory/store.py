@@ -23,6 +23,7 @@ from protocol.records import (
     CaseChanged,
     ClaimSigned,
     EvidenceFound,
+    InputsShared,
     InputStored,
     LeftPaid,
     PayerKept,
@@ -128,6 +129,9 @@ class MemoryStore:
                 self._tasks[record.task] = StoredTask(record, None, None)
             case InputStored(task=task, digest=digest, data=data):
                 self._inputs[task, digest] = data
+            case InputsShared(task=task, subject=subject):
+                shared = {(task, digest): data for (of, digest), data in self._inputs.items() if of == subject}
+                self._inputs |= shared
             case TaskAwarded():
                 self._awards.setdefault(record.task, []).append(record)
             case TaskDone():
@@ -165,6 +169,8 @@ class MemoryStore:
                     self._evidence[name] = (self._evidence[name][0], record)
             case RecheckKept():
                 self._rechecks[record.subject] = record
+                if record.outcome:
+                    self._release(record.subject)
             case ReputationKept():
                 self._reputations[record.miner] = record
             case PayerKept():
@@ -180,7 +186,10 @@ class MemoryStore:
                     self._transactions[key] = replace(self._transactions[key], settled=True)
 
     def _release(self, task: TaskId) -> None:
-        """Forget the pictures of a task that ended."""
+        """Forget the pictures of a task that ended and is not drawn again any more."""
+        recheck = self._rechecks.get(task)
+        if recheck is not None and not recheck.outcome:
+            return
         self._inputs = {key: data for key, data in self._inputs.items() if key[0] != task}
 
     async def chain_place(self, contract: str) -> ChainPlace | None:

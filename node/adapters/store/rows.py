@@ -23,6 +23,7 @@ from protocol.records import (
     CaseChanged,
     ClaimSigned,
     EvidenceFound,
+    InputsShared,
     InputStored,
     LeftPaid,
     PayerKept,
@@ -57,6 +58,8 @@ def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> No
             _write_accepted(connection, record)
         case InputStored():
             inputs.write(connection, record)
+        case InputsShared():
+            inputs.share(connection, record)
         case TaskAwarded():
             connection.execute(
                 "INSERT INTO attempts (task, attempt, miner, claim, award, awarded_at) VALUES (?, ?, ?, ?, ?, ?)",
@@ -99,6 +102,8 @@ def write(connection: sqlite3.Connection, record: Record, now: UnixMillis) -> No
             evidence.write_changed(connection, record)
         case RecheckKept():
             rechecks.write(connection, record)
+            if record.outcome:
+                inputs.release(connection, record.subject)
         case ReputationKept():
             rechecks.write_reputation(connection, record)
         case PayerKept():

@@ -24,7 +24,16 @@ from protocol.chain_records import (
     TransactionRequested,
     TransactionSettled,
 )
-from protocol.records import BootStarted, InputStored, RecheckKept, Record, ResultSettled, TaskAccepted, VerdictKept
+from protocol.records import (
+    BootStarted,
+    InputsShared,
+    InputStored,
+    RecheckKept,
+    Record,
+    ResultSettled,
+    TaskAccepted,
+    VerdictKept,
+)
 from protocol.units import BlockNumber, Digest, UnixMillis, Wei
 from tests.support.clock import HandClock
 from tests.support.networks import ALICE, BOB, row
@@ -426,6 +435,24 @@ async def test_input__of_two_tasks__stays_until_both_have_ended(store: Store):
         await store.persist((failed(1),))
         assert await store.input(digest) == source
         await store.persist((failed(2),))
+        assert await store.input(digest) is None
+
+
+async def test_input__of_a_task_that_is_drawn_again__stays_until_that_is_over(store: Store):
+    source = b"a source"
+    digest = Digest(hashlib.sha256(source).digest())
+    async with store.opened():
+        await store.persist(from_picture(1, source))
+        await store.persist((recheck(1), done(1)))
+        assert await store.input(digest) == source
+        await store.persist((accepted(2), InputsShared(task_id(2), task_id(1)), recheck(1, pending=2)))
+        await store.persist((recheck(1), failed(2)))
+        assert await store.input(digest) == source, "another drawing may begin from it"
+    async with store.opened():
+        await store.persist((accepted(3), InputsShared(task_id(3), task_id(1)), recheck(1, pending=3)))
+        await store.persist((recheck(1, outcome="agreed"),))
+        assert await store.input(digest) == source, "a drawing is under way"
+        await store.persist((done(3),))
         assert await store.input(digest) is None
 
 

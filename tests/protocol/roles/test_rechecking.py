@@ -11,7 +11,7 @@ import pytest
 
 from protocol.crypto.envelope import opened_by
 from protocol.crypto.keys import NodeKey
-from protocol.effects import ComparePictures, Effect, Persist, SetTimer
+from protocol.effects import ComparePictures, Effect, Persist, SendInput, SetTimer
 from protocol.events import (
     BlockSeen,
     PicturesCompared,
@@ -22,9 +22,20 @@ from protocol.events import (
     TaskSubmitted,
 )
 from protocol.notes import NoteName
-from protocol.records import RecheckKept, Record, ReputationKept, TaskAccepted, TaskAwarded
+from protocol.records import (
+    Drawing,
+    InputsShared,
+    InputStored,
+    RecheckKept,
+    Record,
+    ReputationKept,
+    TaskAccepted,
+    TaskAwarded,
+    TaskDone,
+)
 from protocol.roles import rechecking
 from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.recheck import Recheck
 from protocol.roles.rechecking import LONGEST_MS, MOST_TRIES
 from protocol.roles.reputation import GRAVE, SLIGHT
 from protocol.roles.sampling import RecheckPolicy
@@ -32,11 +43,12 @@ from protocol.stake.lottery import last_slot_ms
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS
 from protocol.units import DAY_MS, BlockNumber, Digest, DurationMs, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import WORK_PLACE, decode
-from protocol.wire.messages import Award, CapabilityUpdate, Decline
+from protocol.wire.messages import Alive, Award, CapabilityUpdate, Decline
 from tests.protocol.roles.frames import (
     ALICE_ID,
     BOB_ID,
     EPOCH,
+    NOW,
     PARAMS,
     PRICE,
     SPECIFICATION,
@@ -51,6 +63,9 @@ from tests.support.pictures import png
 
 DAVE_ID = StakingId(4)
 IDS = {ALICE.peer_id: ALICE_ID, BOB.peer_id: BOB_ID, DAVE.peer_id: DAVE_ID}
+SOURCE = png(128, 128, 3)
+EDIT_FROM = Digest(hashlib.sha256(SOURCE).digest())
+EDIT = SPECIFICATION.model_copy(update={"work": "image_to_image", "source": EDIT_FROM, "strength": 0.5})
 ROWS = (*networks.trio(), networks.row(DAVE, 4, stake=50_000 * 10**18))
 ALL = RecheckPolicy(share=1.0, newcomer_share=1.0, earliest=DurationMs(1000), latest=DurationMs(2000))
 """Every task is drawn again, and soon."""
@@ -470,20 +485,61 @@ def test_restore__where_nothing_is_drawn_again_any_more__ends_what_was_under_way
 # Which tasks
 
 
-def test_on_end__picture_that_began_from_another__is_not_drawn_again() -> None:
-    seat = RecheckSeat()
-    for miner, sequence in ((ALICE, 2), (BOB, 2), (DAVE, 2)):
-        works = ("text_to_image", "image_to_image")
-        told = capability(
-            miner, IDS[miner.peer_id], sequence=seat.now + sequence, expires_at=seat.now + 60_000, works=works
-        )
-        seat.say(miner, told)
-    source = png(128, 128, 3)
-    digest = Digest(hashlib.sha256(source).digest())
-    work = SPECIFICATION.model_copy(update={"work": "image_to_image", "source": digest, "strength": 0.5})
-    effects = seat.draw(seat.submit(work=work, inputs={digest: source}), ALICE)
-    assert noted(effects, NoteName.TASK_DONE)
-    assert not persisted(effects, RecheckKept)
+class EditSeat(RecheckSeat):
+    """Carol, and tasks that begin from a picture, which these miners can do."""
+
+    def __init__(self, policy: RecheckPolicy = ALL, able: Iterable[NodeKey] = (ALICE, BOB, DAVE)) -> None:
+        super().__init__(policy=policy)
+        for miner in able:
+            works = ("text_to_image", "image_to_image")
+            until = UnixMillis(self.now + 60_000)
+            self.say(miner, capability(miner, IDS[miner.peer_id], sequence=self.now + 2, expires_at=until, works=works))
+
+    def edited(self) -> tuple[Effect, ...]:
+        """Have alice draw a picture from another one."""
+        self.hear(TaskSubmitted(1, EDIT, True, inputs={EDIT_FROM: SOURCE}, may_be_disputed=True))
+        task = [record for record in self.kept if isinstance(record, TaskAccepted)][-1].task
+        effects = self.draw(task, ALICE)
+        assert noted(effects, NoteName.TASK_DONE)
+        return effects
+
+
+def test_plan__task_that_began_from_a_picture__is_drawn_again_from_the_same() -> None:
+    seat = EditSeat()
+    effects = seat.edited()
+    (end,) = [effect.records for effect in effects if isinstance(effect, Persist) and len(effect.records) > 2]
+    kinds = [type(record) for record in end]
+    assert kinds.index(RecheckKept) < kinds.index(TaskDone), "in one transaction, before the end frees the pictures"
+    again = seat.ordered()
+    assert [one for one in seat.kept if isinstance(one, InputsShared)] == [
+        InputsShared(TaskId(again), seat.last().subject)
+    ]
+    assert len([one for one in seat.kept if isinstance(one, InputStored)]) == 1, "their bytes are not carried about"
+    attempt = seat.awarded(again, BOB).statement.attempt
+    told = seat.say(BOB, Alive(task=again, attempt=attempt, state="queued", step=0, steps=5, wait_ms=60_000))
+    assert [effect.digest for effect in told if isinstance(effect, SendInput)] == [EDIT_FROM]
+    assert not seat.last().may_be_disputed, "no juror takes it"
+
+
+def test_plan__where_pictures_go_to_nobody_else__is_not_drawn_again() -> None:
+    assert not persisted(EditSeat(replace(ALL, with_inputs=False)).edited(), RecheckKept)
+
+
+def test_plan__nobody_else_does_such_work__is_not_drawn_again() -> None:
+    assert not persisted(EditSeat(able=(ALICE,)).edited(), RecheckKept)
+
+
+def test_plan__as_many_as_may_wait_with_pictures__no_more_of_these_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rechecking, "MOST_WITH_INPUTS", 1)
+    seat = EditSeat(replace(ALL, earliest=DurationMs(600_000), latest=DurationMs(600_000)))
+    assert [bool(persisted(seat.edited(), RecheckKept)) for _ in range(2)] == [True, False]
+    assert persisted(seat.draw(seat.submit(), ALICE), RecheckKept), "those from text alone have their own"
+
+
+def test_numerics__of_a_task_that_began_from_a_picture__are_not_known() -> None:
+    drawing = Drawing(TaskId(bytes(32)), 0, ALICE_ID, EDIT_FROM, b"", "float32-cpu")
+    both = [Recheck(drawing.task, b"", work, NOW, NOW, [drawing]) for work in (SPECIFICATION, EDIT)]
+    assert [one.numerics(0) for one in both] == ["float32-cpu", "any"]
 
 
 def test_on_end__as_many_as_may_be_are_under_way__no_more_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
