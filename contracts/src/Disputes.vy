@@ -14,35 +14,22 @@ from interfaces import IParameters
 from interfaces import IStaking
 from modules import jury
 from modules import parameter_ids as ids
+from modules import respite
 from modules import statements
 
 initializes: statements
 initializes: jury[statements := statements]
+initializes: respite
+
+exports: (respite.respite_until, respite.respite_slashed)
 
 
 # What of Staking is not for all connected contracts.
-interface Shares:
-    def standing(id: uint256) -> Standing: view
+interface Totals:
     def total_unbonding() -> uint256: view
 
 interface Burnable:
     def burn(amount: uint256): nonpayable
-
-
-# As Staking.standing gives it: what of a node is not in its row.
-struct Standing:
-    price: uint256
-    bonded_shares: uint256
-    own_shares: uint256
-    unbonding_shares: uint256
-    commission: uint256
-    next_commission: uint256
-    next_commission_at: uint256
-    jailed_until: uint256
-    frozen_until: uint256
-    in_debt: bool
-    stream_left: uint256
-    stream_end: uint256
 
 
 struct Dispute:
@@ -119,13 +106,9 @@ LAPSED: constant(uint8) = 9
 # 15 seats, which is most that Parameters allows, and twice that and one after an appeal.
 MAX_SEATS: constant(uint256) = 31
 BPS: constant(uint256) = 10_000
-# Scale of Staking's prices.
-PRICE_ONE: constant(uint256) = 10 ** 27
 DAY: constant(uint256) = 86_400
 # A quorum can be wrong: its jail is this part of the one for proven misbehaviour.
 JAIL_PART: constant(uint256) = 4
-# How many unbonding delays a respite lasts: one to notice a slash, one to be out.
-RESPITE: constant(uint256) = 2
 # The part of what the accused's owner loses that may make the reporter good, most that Staking lets go: whoever reports
 # himself loses the rest also where all jurors are his friends.
 MADE_GOOD: constant(uint256) = 9_000
@@ -141,10 +124,6 @@ open_dispute: public(HashMap[uint256, uint256])
 # What quorums may slash on a day (unix seconds // 86,400), in wei, fixed by its first execution; and what they have.
 day_budget: public(HashMap[uint256, uint256])
 day_slashed: public(HashMap[uint256, uint256])
-# Unix seconds at which a node's respite ends, which begins anew with each slash: all quorums together take no more than
-# one slash in it. 0 before the first. And what they took in it, in wei.
-respite_until: public(HashMap[uint256, uint256])
-respite_slashed: public(HashMap[uint256, uint256])
 # What the jurors who upheld a report in round 0 were paid out of the reporter's bond, in wei.
 fees_of_upheld: public(HashMap[uint256, uint256])
 
@@ -159,6 +138,7 @@ def __init__(staking: address):
     assert staking.is_contract, "Disputes: staking is not a contract"
     statements.__init__(staking)
     jury.__init__(staking)
+    respite.__init__(staking)
     STAKING = IStaking(staking)
     TOKEN = IERC20(staticcall STAKING.token())
     PARAMETERS = IParameters(staticcall STAKING.parameters())
@@ -339,8 +319,8 @@ def execute(dispute: uint256) -> uint256:
     assert case.status == UPHELD or case.status == CONFIRMED, "Disputes: the dispute is not upheld"
     assert block.timestamp >= case.deadline, "Disputes: the appeal window is open"
     day: uint256 = block.timestamp // DAY
-    slashable: uint256 = self._slashable(case.accused)
-    bps: uint256 = self._left_in_respite(case.accused, slashable)
+    slashable: uint256 = respite._slashable(case.accused)
+    bps: uint256 = respite._left(case.accused, slashable, staticcall PARAMETERS.value(ids.QUORUM_SLASH))
     if bps > 0:
         bps = min(bps, self._left_today(day) * BPS // slashable)
         assert bps > 0, "Disputes: nothing is left of today's cap; execute tomorrow"
@@ -349,10 +329,7 @@ def execute(dispute: uint256) -> uint256:
     slashed: uint256 = extcall STAKING.slash(case.accused, bps, self, MADE_GOOD)
     self._make_good(dispute, case.accuser, staticcall TOKEN.balanceOf(self) - held)
     self.day_slashed[day] += slashed
-    if slashed > 0:
-        taken: uint256 = 0 if block.timestamp >= self.respite_until[case.accused] else self.respite_slashed[case.accused]
-        self.respite_slashed[case.accused] = taken + slashed
-        self.respite_until[case.accused] = block.timestamp + RESPITE * staticcall STAKING.unbonding_delay()
+    respite._count(case.accused, slashed)
     log QuorumSlashed(id=case.accused, dispute=dispute, slashed=slashed, bps=bps, reporter=case.reporter)
     jail_time: uint256 = staticcall PARAMETERS.value(ids.JAIL_TIME)
     extcall STAKING.jail(case.accused, block.timestamp + jail_time // JAIL_PART, "quorum")
@@ -459,34 +436,12 @@ def _pay(receiver: address, amount: uint256):
 
 
 @internal
-@view
-def _slashable(id: uint256) -> uint256:
-    # Bonded and unbonding stake: what a slash reaches.
-    standing: Standing = staticcall Shares(STAKING.address).standing(id)
-    return (standing.bonded_shares + standing.unbonding_shares) * standing.price // PRICE_ONE
-
-
-@internal
 def _left_today(day: uint256) -> uint256:
     # Unbonding stake counts too: it can be slashed, and a node that is leaving must not be too large for the cap.
     if self.day_budget[day] == 0:
-        staked: uint256 = staticcall STAKING.total_staked() + staticcall Shares(STAKING.address).total_unbonding()
+        staked: uint256 = staticcall STAKING.total_staked() + staticcall Totals(STAKING.address).total_unbonding()
         self.day_budget[day] = staked * staticcall PARAMETERS.value(ids.QUORUM_CAP) // BPS
     return self.day_budget[day] - min(self.day_slashed[day], self.day_budget[day])
-
-
-@internal
-@view
-def _left_in_respite(id: uint256, slashable: uint256) -> uint256:
-    # Basis points of what is on the node now. In wei, since a node could be slashed when it is nearly empty, and filled.
-    if slashable == 0:
-        return 0
-    slash: uint256 = staticcall PARAMETERS.value(ids.QUORUM_SLASH)
-    if block.timestamp >= self.respite_until[id]:
-        return slash
-    taken: uint256 = self.respite_slashed[id]
-    most: uint256 = (slashable + taken) * slash // BPS
-    return (most - min(taken, most)) * BPS // slashable
 
 
 @internal

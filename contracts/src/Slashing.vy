@@ -10,9 +10,13 @@
 from interfaces import IParameters
 from interfaces import IStaking
 from modules import parameter_ids as ids
+from modules import respite
 from modules import statements
 
 initializes: statements
+initializes: respite
+
+exports: (respite.respite_until, respite.respite_slashed)
 
 
 # A voucher with its signature.
@@ -32,7 +36,7 @@ event ProvenSlashed:
     kind: indexed(uint8)
     # What can be slashed once: the award, claim or commitment that was answered twice, the dispute's round, the boot.
     subject: bytes32
-    # What the node and its voters lost, in wei, the bounty included; the rest of it burned. 0 during the respite.
+    # What the node and its voters lost, in wei, the bounty included; the rest of it burned. Little or nothing in a respite.
     slashed: uint256
     reporter: address
     # Who was paid the bounty.
@@ -49,17 +53,12 @@ TWO_VOUCHERS: constant(uint8) = 5
 UNDERSTATED: constant(uint8) = 6
 # Miners that one proof of an understated total may name: bounds its gas.
 MAX_RISES: constant(uint256) = 8
-# How many unbonding delays lie between two slashes of one node at least: one to notice the first, one to be out. A
-# stolen key signs as many contradictions as there are numbers, and they are no reason to take everything from voters.
-RESPITE: constant(uint256) = 2
 
 STAKING: immutable(IStaking)
 PARAMETERS: immutable(IParameters)
 
 # What a node was slashed for, by kind and subject.
 proven: public(HashMap[uint256, HashMap[uint8, HashMap[bytes32, bool]]])
-# Unix seconds until which a node is jailed for further proofs and not slashed; 0 when it was never slashed here.
-respite_until: public(HashMap[uint256, uint256])
 
 
 @deploy
@@ -69,6 +68,7 @@ def __init__(staking: address):
     """
     assert staking.is_contract, "Slashing: staking is not a contract"
     statements.__init__(staking)
+    respite.__init__(staking)
     STAKING = IStaking(staking)
     PARAMETERS = IParameters(staticcall STAKING.parameters())
 
@@ -243,6 +243,16 @@ def prove_understated(
 
 @external
 @view
+def slash_now(id: uint256) -> uint256:
+    """
+    @param id The node.
+    @return Basis points of its stake that a proof would slash now: little or none in a respite, none where it has none.
+    """
+    return self._slash_now(id)
+
+
+@external
+@view
 def staking() -> address:
     """
     @return The Staking contract.
@@ -300,11 +310,17 @@ def _punish(id: uint256, kind: uint8, subject: bytes32, receiver: address):
     assert receiver != empty(address), "Slashing: the receiver is the zero address"
     assert not self.proven[id][kind][subject], "Slashing: this was proven and slashed already"
     self.proven[id][kind][subject] = True
+    # A stolen key signs as many contradictions as there are numbers: they are no reason to take everything from voters.
+    bps: uint256 = self._slash_now(id)
     slashed: uint256 = 0
-    if block.timestamp >= self.respite_until[id]:
-        self.respite_until[id] = block.timestamp + RESPITE * staticcall STAKING.unbonding_delay()
-        slash: uint256 = staticcall PARAMETERS.value(ids.PROVEN_SLASH)
-        bounty: uint256 = staticcall PARAMETERS.value(ids.BOUNTY)
-        slashed = extcall STAKING.slash(id, slash, receiver, bounty)
+    if bps > 0:
+        slashed = extcall STAKING.slash(id, bps, receiver, staticcall PARAMETERS.value(ids.BOUNTY))
+        respite._count(id, slashed)
     log ProvenSlashed(id=id, kind=kind, subject=subject, slashed=slashed, reporter=msg.sender, receiver=receiver)
     extcall STAKING.jail(id, block.timestamp + staticcall PARAMETERS.value(ids.JAIL_TIME), "proven")
+
+
+@internal
+@view
+def _slash_now(id: uint256) -> uint256:
+    return respite._left(id, respite._slashable(id), staticcall PARAMETERS.value(ids.PROVEN_SLASH))

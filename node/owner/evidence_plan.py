@@ -11,7 +11,7 @@ from protocol.errors import ConfigError
 from protocol.justice.evidence import proof_call
 from protocol.units import Address
 
-RESPITE_NOTE: Final = "its signer was slashed lately: a proof jails it now, slashes nothing and pays no bounty"
+RESPITE_NOTE: Final = "its signer was slashed lately or has nothing left: a proof jails it, slashes nothing and pays no bounty"
 
 
 async def prove(wallet: Wallet, file: EvidenceFile, receiver: str) -> Plan:
@@ -31,9 +31,9 @@ async def prove(wallet: Wallet, file: EvidenceFile, receiver: str) -> Plan:
     if problem is not None:
         raise ConfigError(f"FILE: it proves nothing: {problem}")
     node = await find_node(wallet, str(evidence.signer))
-    proven, respite = await wallet.read(
+    proven, slash = await wallet.read(
         wallet.call("Slashing", "proven", evidence.signer, int(evidence.KIND), bytes(evidence.subject)),
-        wallet.call("Slashing", "respite_until", evidence.signer),
+        wallet.call("Slashing", "slash_now", evidence.signer),
     )
     if proven:
         raise ConfigError("FILE: somebody has shown this to the contract already; it is slashed for once")
@@ -49,4 +49,4 @@ async def prove(wallet: Wallet, file: EvidenceFile, receiver: str) -> Plan:
         Watched(f"CAI of {receiver}", wallet.call("CAI", "balanceOf", receiver), lambda values: format_cai(values[0])),
     )
     plan = Plan(f"have node {node.id} slashed for {evidence.KIND.label}", (step,), watched)
-    return replace(plan, notes=(RESPITE_NOTE,)) if respite > await wallet.now() else plan
+    return plan if slash else replace(plan, notes=(RESPITE_NOTE,))

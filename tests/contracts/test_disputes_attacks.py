@@ -152,6 +152,22 @@ def test_execute__slashed_while_the_node_was_empty__saves_nothing_that_comes_lat
     assert full * 99 // 100 < slashed <= full
 
 
+def test_execute__next_to_nothing_in_a_respite__makes_it_hardly_longer(court: Court):
+    """Else a friend has him slashed for a basis point of what is new on the node before each respite ends: safe for ever."""
+    world, owner = court.world, court.owners[ACCUSED]
+    first = executed(court)
+    until = court.read("respite_until", ACCUSED)
+    world.anvil.next_at(until - 500)
+    world.vote(owner, ACCUSED, ACCUSED_STAKE // 100)
+    more = executed(court)
+    assert 0 < more < first // 50
+    rest = until - world.anvil.now()
+    longer = court.read("respite_until", ACCUSED) - until
+    assert longer == pytest.approx((2 * UNBONDING_DELAY_S - rest) * more / (first + more), abs=1)
+    world.anvil.next_at(until + longer)
+    assert executed(court) == pytest.approx(court.stake() * SLASH_BPS / (10_000 - SLASH_BPS), rel=1e-6)
+
+
 def test_execute__in_a_respite__nothing_is_slashed_and_the_reporter_bears_the_jurors(court: Court):
     world, reporter = court.world, court.owners[REPORTER]
     executed(court)

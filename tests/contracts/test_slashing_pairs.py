@@ -11,7 +11,7 @@ from protocol.crypto.typed_data import Domain, sign
 from protocol.units import CAI
 from tests.contracts.conftest import FAR, PARAMETER_DELAY_S, UNBONDING_DELAY_S, World, raw
 from tests.contracts.market import BOBS, COORDINATOR, MINER_OWN, Market
-from tests.contracts.proofs import BOUNTY_BPS, JAIL_S, KINDS, SLASH_BPS, Kind, prove, receipt, voucher
+from tests.contracts.proofs import BOUNTY_BPS, JAIL_S, KINDS, SLASH_BPS, Kind, commitment, prove, receipt, voucher
 from tests.contracts.test_statements import other_forms
 from tests.support.anvil import Reverted
 
@@ -245,6 +245,25 @@ def test_prove__flaw_8_by_the_owner_against_itself__costs_it_nine_tenths(market:
     lost = MINER_OWN - world.node(BOBS)["self_stake"]
     assert event["slashed"] == lost == MINER_OWN * SLASH_BPS // 10_000
     assert world.balance(world.bob) - before == lost // 10
+
+
+def test_prove__proven_while_the_node_was_empty__saves_nothing_that_comes_later(market: Market):
+    """A friend proves it when next to nothing is on it, so that it may sign what it likes once it is full again."""
+    world, kind = market.world, PAIRS["two_commitments"]
+    world.unvote(world.bob, BOBS, MINER_OWN - CAI)
+    world.unvote(world.treasury, BOBS, VOTE)
+    world.anvil.wait(UNBONDING_DELAY_S)
+    world.withdraw(world.bob, 0)
+    world.withdraw(world.treasury, 0)
+    assert prove(market, kind)[0]["slashed"] == CAI * SLASH_BPS // 10_000
+    assert world.anvil.read(world.slashing, "slash_now", BOBS) == 0
+    world.vote(world.bob, BOBS, MINER_OWN)
+    left = world.anvil.read(world.slashing, "slash_now", BOBS)
+    assert SLASH_BPS * 99 // 100 <= left <= SLASH_BPS
+    before = stake(market, kind)
+    again = [commitment(award=b"b" * 32, artifact=bytes([n]) * 32) for n in (1, 2)]
+    (event,) = prove(market, kind, *again)
+    assert event["slashed"] == pytest.approx(before * left // 10_000, abs=1)
 
 
 def test_prove__copied_by_somebody_else__takes_the_bounty_and_nothing_more(market: Market):

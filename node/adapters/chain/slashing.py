@@ -75,20 +75,19 @@ class ProofChecker:
         subject = bytes(evidence.subject)
         questions = [
             self._question("Slashing", to, "proven", signer, int(evidence.KIND), subject),
-            self._question("Slashing", to, "respite_until", signer),
+            self._question("Slashing", to, "slash_now", signer),
             self._question("Staking", self._staking, "standing", signer),
             self._question("Staking", self._staking, "id_by_key", bytes(self._own or NOBODY)),
             ("eth_call", ({"to": "0x" + to.hex(), "data": "0x" + data.hex()}, "latest")),
             ("eth_getBlockByNumber", ("latest", False)),
             ("eth_gasPrice", ()),
         ]
-        proven, respite, standing, own, tried, block, price = await ask(self._rpc, questions)
-        for answer in (proven, respite, standing, own, block, price):
+        proven, slash, standing, own, tried, block, price = await ask(self._rpc, questions)
+        for answer in (proven, slash, standing, own, block, price):
             if isinstance(answer, CallRefused):
                 raise answer
         if not isinstance(block, dict):
             raise Unavailable("the chain node sent no latest block")
-        now = quantity(block.get("timestamp"))
         gas_price = Wei(quantity(block.get("baseFeePerGas") or price))
         receiver = await self._owner(self._value("Staking", "id_by_key", own)[0])
         found, detail = Provability.PROVABLE, ""
@@ -98,10 +97,10 @@ class ProofChecker:
             if not is_revert(tried):
                 raise tried
             found, detail = Provability.REFUSED, reason_of(tried)
-        elif now < self._value("Slashing", "respite_until", respite)[0]:
-            found, detail = Provability.RESPITE, "it was slashed lately, and a proof would slash nothing"
         elif not self._has_stake(self._value("Staking", "standing", standing)[0]):
             found, detail = Provability.NOTHING_LEFT, "it has no stake that could be slashed"
+        elif not self._value("Slashing", "slash_now", slash)[0]:
+            found, detail = Provability.RESPITE, "it was slashed lately, and a proof would slash nothing"
         return self._answer(evidence, found, detail, receiver, gas_price)
 
     @staticmethod
