@@ -132,13 +132,15 @@ class Judging:
 
     def _pass_time(self, case: JurorCase) -> None:
         now = self._core.now
-        if case.stage is Stage.FETCHING:
+        if now >= case.end_by:
+            self._say(case, Verdict.CANNOT_JUDGE, "too_late")
+        elif case.stage is Stage.FETCHING:
+            if now >= case.fetch_until + case.retry_ms:  # this machine slept: nobody asked meanwhile
+                case.fetch_until = UnixMillis(now + (case.end_by - now) // 2)
             if now >= case.fetch_until:
                 self._say_without_evidence(case)
             elif not case.is_fetching and now >= case.fetch_at:
                 self._fetch(case)
-        elif now >= case.end_by:
-            self._say(case, Verdict.CANNOT_JUDGE, "too_late")
         else:
             self._consider(case)
 

@@ -1,7 +1,7 @@
 """One round of a dispute that a miner judges: how far it is, and until when each part of it may last.
 
-Of the time that is left, half is for evidence to come; from five eighths on the disputed task waits behind no other
-work, and from seven eighths on it is too late. Spec: SPEC.md §12.10.
+Of the time that is left, a day at most, half is for evidence to come; from five eighths on the disputed task waits
+behind no other work, and from seven eighths on it is too late. Spec: SPEC.md §12.10.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final
 
 from protocol.justice.dispute import DisputeSeen
-from protocol.units import Digest, TaskId, UnixMillis
+from protocol.units import DAY_MS, Digest, TaskId, UnixMillis
 from protocol.wire.specification import TaskSpecification
 
 RETRY_MS: Final = 10_000
@@ -88,6 +88,7 @@ class JurorCase:
 
 def new_case(seen: DisputeSeen, name: TaskId, left_ms: int, now: UnixMillis) -> JurorCase:
     """Begin with a dispute for which so much time is left (ms)."""
+    left_ms = min(left_ms, DAY_MS)  # a store keeps pictures, the disputed one too, for a day
     return JurorCase(
         seen,
         name,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from node.upkeep import PICTURES_KEPT_MS
 from protocol.effects import CancelJob, Persist, SubmitTx
 from protocol.events import (
     EngineChanged,
@@ -269,6 +270,15 @@ def test_waited__paid_work_never_ends__begins_in_time_all_the_same() -> None:
     effects = seat.fetched(BUNDLE, SEEN)
     effects += seat.wait(WINDOW_S * 1000 * 5 // 8)
     assert len(jobs(effects)) == 1
+
+
+def test_waited__window_of_verdicts_is_many_days__judges_while_a_store_keeps_the_pictures() -> None:
+    seat, seen = juror(), replace(SEEN, deadline_s=AT_S + 20 * 86_400)
+    seat.say(CAROL, award_of(seat.claimed()))
+    seat.sees(seen)
+    seat.fetched(BUNDLE, seen)
+    assert len(jobs(seat.wait(PICTURES_KEPT_MS * 2 // 3))) == 1
+    assert said(seat.wait(PICTURES_KEPT_MS // 3)) == [(Verdict.CANNOT_JUDGE, "too_late")]
 
 
 def test_drawing__disputed_task__takes_a_place_so_that_nothing_is_claimed_meanwhile() -> None:

@@ -15,7 +15,7 @@ from protocol.justice.bundle import Bundle, bundle_digest
 from protocol.justice.dispute import Verdict
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored
-from protocol.units import Digest
+from protocol.units import Digest, UnixMillis
 from protocol.wire.topics import coordinator_key
 from tests.protocol.roles.frames import ALICE_ID, CAROL_ID, PARAMS
 from tests.protocol.roles.juror_seat import BUNDLE, OWN, SEEN, WINDOW_S, drawn_for, fetches, jobs, juror, said
@@ -44,6 +44,25 @@ def test_seen__reporter_never_answers__is_right() -> None:
     effects = seat.wait(WINDOW_S * 1000 // 2)
     assert said(effects) == [(Verdict.RIGHT, "no_evidence")]
     assert fetches(effects) == [], "one question at a time"
+
+
+def test_timer__machine_slept_while_evidence_was_to_come__asks_for_half_of_what_is_left() -> None:
+    seat = juror()
+    seat.sees(SEEN)
+    seat.fetched(None, SEEN, reason="not_shown")
+    seat.now = UnixMillis(seat.now + WINDOW_S * 1000 * 3 // 4)
+    effects = seat.wait(0)
+    assert (len(fetches(effects)), said(effects)) == (1, []), "the reporter does not answer for that"
+    seat.fetched(None, SEEN, reason="not_shown")
+    assert said(seat.wait(WINDOW_S * 1000 // 16 + 1)) == [(Verdict.RIGHT, "no_evidence")], "for the rest it does"
+
+
+def test_timer__machine_slept_until_it_is_too_late__cannot_judge() -> None:
+    seat = juror()
+    seat.sees(SEEN)
+    seat.now = UnixMillis(seat.now + WINDOW_S * 1000)
+    effects = seat.wait(0)
+    assert (fetches(effects), said(effects)) == ([], [(Verdict.CANNOT_JUDGE, "too_late")])
 
 
 def test_fetched__no_chain_node_of_ours_says_who_signed__is_no_fault_of_the_reporters() -> None:
