@@ -5,10 +5,12 @@ from typing import Final
 from node.amounts import format_cai
 from node.disputes.view import (
     APPEAL_BOND,
+    APPEAL_WINDOW,
     BOUNTY,
     DISPUTE_BOND,
     JURORS,
     QUORUM_SLASH,
+    VERDICT_WINDOW,
     find_dispute,
     open_dispute_of,
 )
@@ -19,7 +21,7 @@ from protocol.crypto.typed_data import Domain
 from protocol.errors import ConfigError, InvalidMessage
 from protocol.justice.bundle import Bundle, bundle_digest, check_bundle, check_signers, signers_of_bundle
 from protocol.justice.dispute import Status
-from protocol.units import Digest, Role
+from protocol.units import Address, Digest, Role
 
 BPS: Final = 10_000
 """Slash and bounty are parts of this."""
@@ -157,6 +159,24 @@ async def _require_proof(wallet: Wallet, bundle: Bundle, network: Digest) -> Non
         check_signers(tuple(signers), bundle.accused, bundle.coordinator)
     except InvalidMessage:
         raise ConfigError("FILE: it proves nothing to jurors: it is not signed by keys of the two nodes") from None
+    await _require_time(wallet, keys)
+
+
+async def _require_time(wallet: Wallet, keys: tuple[Address, ...]) -> None:
+    """Refuse what a key signed that was changed, and counts no more before the last juror has looked."""
+    verdicts, appeal, delay, *retired = await wallet.read(
+        *(wallet.call("Parameters", "value", one) for one in (VERDICT_WINDOW, APPEAL_WINDOW)),
+        wallet.call("Parameters", "unbonding_delay"),
+        *(wallet.call("Staking", "retired_at", "0x" + key.hex()) for key in keys),
+    )
+    now = await wallet.now()
+    longest = 3 * verdicts + appeal  # two votes, and two draws of half as long; jurors look in the first half of a vote
+    ends = [at + delay for at in retired if at and at + delay < now + longest]
+    if ends:
+        raise ConfigError(
+            f"FILE: it comes too late: a key that signed it was changed, and counts until {moment(min(ends), now)}, "
+            f"while jurors may judge, with an appeal, until {moment(now + longest, now)}: then they find nothing proven"
+        )
 
 
 async def _independent(wallet: Wallet, accused: NodeStake, reporter: NodeStake) -> int:

@@ -17,6 +17,8 @@ BOUNTY: Final = 5
 DISPUTE_BOND: Final = 7
 JURORS: Final = 8
 APPEAL_BOND: Final = 9
+VERDICT_WINDOW: Final = 10
+APPEAL_WINDOW: Final = 11
 """Numbers of parameters, as in the contract."""
 MOST_LISTED: Final = 200
 """Disputes that are listed, the newest."""

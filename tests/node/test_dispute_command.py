@@ -28,7 +28,7 @@ from protocol.task.specification import specification_digest
 from protocol.units import CAI, Digest, Role, StakingId, UnixMillis
 from protocol.wire.codec import encode
 from protocol.wire.messages import Award, Result
-from protocol.wire.statements import VerdictStatement
+from protocol.wire.statements import Registration, VerdictStatement
 from tests.node.test_staker_commands import PASSWORD, Cuckoo, vars_of
 from tests.protocol.roles.frames import PICTURE, SPECIFICATION
 from tests.support.anvil import Anvil, Contract, running_anvil
@@ -347,6 +347,22 @@ def test_report__what_proves_nothing_to_jurors__is_refused_before_the_bond_is_pa
     code, _, err = as_(COORDINATOR, "dispute", "report", str(path))
     assert code == 2
     assert ("holds no evidence" if how == "no bundle" else "not signed by keys of the two nodes") in err
+    assert village.read("dispute_count") == 0
+
+
+def test_report__of_a_key_that_counts_no_more_when_the_last_jurors_look__is_refused_before_the_bond_is_paid(
+    file: Path, as_: Any, village: Village
+) -> None:
+    anvil, staking = village.anvil, Contract(load("Staking"), "0x" + village.domain.contract.hex())
+    owner, key, deadline = NodeKey(owner_secret(NAMES[ACCUSED - 1])).address, key_of(99), 2**40
+    consent = sign(key, village.domain, Registration(owner=owner, role=int(Role.MINER), deadline=deadline))
+    anvil.impersonate("0x" + owner.hex())
+    anvil.send("0x" + owner.hex(), staking, "rotate_key", ACCUSED, "0x" + key.address.hex(), deadline, consent)
+    code, _, err = as_(COORDINATOR, "dispute", "report", str(file), "--dry-run")
+    assert code == 0, err
+    anvil.wait(UNBONDING_DELAY_S // 2 + 1)
+    code, _, err = as_(COORDINATOR, "dispute", "report", str(file))
+    assert (code, "it comes too late: a key that signed it was changed" in err) == (2, True)
     assert village.read("dispute_count") == 0
 
 
