@@ -29,6 +29,8 @@ MOST_SHOWN: Final = 8
 """How often one bundle is shown to one juror: it may be started again, or lose what it fetched."""
 REMEMBERED: Final = 4096
 """Of whom it is remembered how often."""
+MOST_LOOKED_UP: Final = 16
+"""Questions to a chain node at once, about who may see something."""
 MOST_FETCHED: Final = 4
 """Bundles that are kept until a chain node answers: 100 MB of the largest."""
 ASKED_PER_MINUTE: Final = 30
@@ -48,6 +50,7 @@ class EvidenceDesk:
         self._journal = journal
         self._data = data
         self._shown: OrderedDict[tuple[Digest, PeerId], int] = OrderedDict()
+        self._look_ups = trio.CapacityLimiter(MOST_LOOKED_UP)
         self._asked: OrderedDict[PeerId, tuple[int, int]] = OrderedDict()
         """In which minute each peer asked last, and how often in it."""
         self._fetched: OrderedDict[Digest, bytes] = OrderedDict()
@@ -55,29 +58,42 @@ class EvidenceDesk:
 
     # The reporter's side
 
-    async def bundle_for(self, peer: PeerId, dispute: int, evidence: Digest) -> bytes | None:
-        """Give a bundle that this peer may see now, None for everybody else. Never raises for what a peer asks."""
+    async def may_see(self, peer: PeerId, dispute: int, evidence: Digest) -> bool:
+        """Say whether a peer may see a bundle now. Never raises for what a peer asks."""
         row, own = self._core.row_of_peer(peer), self._core.own_row()
         if row is None or own is None or not self._may_ask(peer):
-            return None
+            return False
         reason = await self._reason_against(peer, row, own, dispute, evidence)
-        data = None if reason else await trio.to_thread.run_sync(kept_bundle, self._data, evidence)
+        if reason:
+            self._refuse(peer, dispute, reason)
+        return not reason
+
+    async def bundle(self, peer: PeerId, dispute: int, evidence: Digest) -> bytes | None:
+        """Give it to a peer that may see it; None where there is none."""
+        data = await trio.to_thread.run_sync(kept_bundle, self._data, evidence)
         if data is None:
-            reason = reason or "no_bundle"
-            self._journal.note(NoteName.BUNDLE_REFUSED, dispute=min(dispute, 2**53), juror=row.id, reason=reason)
+            self._refuse(peer, dispute, "no_bundle")
             return None
         self._shown[evidence, peer] = self._shown.get((evidence, peer), 0) + 1
         while len(self._shown) > REMEMBERED:
             self._shown.popitem(last=False)
-        self._journal.note(NoteName.BUNDLE_SHOWN, dispute=dispute, juror=row.id, bytes=len(data))
+        self._journal.note(NoteName.BUNDLE_SHOWN, dispute=dispute, juror=self._id_of(peer), bytes=len(data))
         return data
+
+    def _refuse(self, peer: PeerId, dispute: int, reason: str) -> None:
+        self._journal.note(NoteName.BUNDLE_REFUSED, dispute=min(dispute, 2**53), juror=self._id_of(peer), reason=reason)
+
+    def _id_of(self, peer: PeerId) -> int:
+        row = self._core.row_of_peer(peer)
+        return row.id if row is not None else 0
 
     async def _reason_against(self, peer: PeerId, row: StakeRow, own: StakeRow, dispute: int, evidence: Digest) -> str:
         """Say by a stable name why a peer may not see this; empty when it may."""
         if self._shown.get((evidence, peer), 0) >= MOST_SHOWN:
             return "too_often"
         try:
-            shown = await self._chain.shown_to(dispute, own.id, row.id)
+            async with self._look_ups:
+                shown = await self._chain.shown_to(dispute, own.id, row.id)
         except Unavailable:
             return "chain_unavailable"
         return "" if shown is not None and shown == evidence else "no_juror"

@@ -9,8 +9,12 @@ from protocol.units import Address, Digest, PeerId, StakingId
 class BundleFace(Protocol):
     """Who shows evidence to jurors."""
 
-    async def bundle_for(self, peer: PeerId, dispute: int, evidence: Digest) -> bytes | None:
-        """Give a bundle that this peer may see now, None for everybody else. Never raises for what a peer asks."""
+    async def may_see(self, peer: PeerId, dispute: int, evidence: Digest) -> bool:
+        """Say whether a peer may see a bundle now. Never raises for what a peer asks."""
+        ...
+
+    async def bundle(self, peer: PeerId, dispute: int, evidence: Digest) -> bytes | None:
+        """Give it to a peer that may see it; None where there is none."""
         ...
 
 

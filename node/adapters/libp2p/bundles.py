@@ -33,12 +33,10 @@ QUESTION_BYTES: Final = NUMBER_BYTES + 32
 LENGTH_BYTES: Final = 4
 QUESTION_S: Final = 5.0
 """A question must be here within this (s) after its stream is open."""
-MAX_ASKING: Final = 64
-"""Peers that ask at once: whoever is registered may, and most of them are shown nothing."""
 MAX_SERVED: Final = 4
-"""Bundles that are looked up and sent at once: 100 MB of the largest."""
+"""Bundles that are read and sent at once: 100 MB of the largest. Who only asks, one question to a peer, takes none."""
 TURN_S: Final = 10.0
-"""How long (s) one who asked waits for a turn at that: less than it waits for an answer."""
+"""How long (s) a juror waits for a turn at that: less than it waits for an answer."""
 REACH_S: Final = 10.0
 """Dial and negotiate within this (s)."""
 ANSWER_S: Final = 20.0
@@ -72,7 +70,7 @@ class Bundles:
             self._peers.judge(peer, Offence.MINOR, "bundle.unregistered")
         elif self._of_peer[peer]:
             self._peers.judge(peer, Offence.MINOR, "bundle.too_many")
-        elif face is not None and self._of_peer.total() < MAX_ASKING:
+        elif face is not None:
             self._of_peer[peer] += 1
             try:
                 await self._answer(muxed, peer, face)
@@ -87,17 +85,17 @@ class Bundles:
         with trio.fail_after(QUESTION_S):
             asked = await LengthFrames(stream, MAX_MESSAGE_BYTES).read_exactly(QUESTION_BYTES)
         number, digest = int.from_bytes(asked[:NUMBER_BYTES], "big"), Digest(asked[NUMBER_BYTES:])
+        if not await face.may_see(peer, number, digest):
+            await self._send(stream, b"")
+            return
         with trio.fail_after(TURN_S):
             await self._turns.acquire()
         try:
-            data = await face.bundle_for(peer, number, digest)
-            if data is not None:
-                with trio.fail_after(WHOLE_S):
-                    await self._send(stream, data)
-                return
+            data = await face.bundle(peer, number, digest)
+            with trio.fail_after(WHOLE_S):
+                await self._send(stream, data or b"")
         finally:
             self._turns.release()
-        await self._send(stream, b"")  # by now it holds up nobody but itself
 
     @staticmethod
     async def _send(stream: MuxedStream, data: bytes) -> None:

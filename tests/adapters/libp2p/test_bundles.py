@@ -30,10 +30,18 @@ class Shelf:
         self.shown_to = shown_to
         self.data = data
         self.asked: list[tuple[PeerId, int, Digest]] = []
+        self.waits: set[PeerId] = set()
+        """For whom the chain node takes for ever."""
 
-    async def bundle_for(self, peer: PeerId, dispute: int, evidence: Digest) -> bytes | None:
+    async def may_see(self, peer: PeerId, dispute: int, evidence: Digest) -> bool:
         self.asked.append((peer, dispute, evidence))
-        return self.data if peer in self.shown_to else None
+        if peer in self.waits:
+            await trio.sleep_forever()
+        return peer in self.shown_to
+
+    async def bundle(self, peer: PeerId, dispute: int, evidence: Digest) -> bytes | None:
+        assert peer in self.shown_to
+        return self.data
 
 
 async def pair(place: Overlay, standing: Standing = Standing.MINER) -> tuple[Running, Running]:
@@ -125,6 +133,33 @@ async def test_accept__registered_peers_that_are_no_jurors_stay__a_juror_gets_it
             await stream.write(DISPUTE.to_bytes(32, "big") + NAMED)
         await until(lambda: len(shelf.asked) == limits.MAX_SERVED, "all have asked")
         assert await juror.transport.fetch_bundle(reporter.id, DISPUTE, NAMED) == DATA
+
+
+async def test_accept__many_registered_peers_hold_a_stream_and_ask_nothing__a_juror_gets_it_all_the_same() -> None:
+    async with overlay() as place:
+        reporter, juror = await pair(place)
+        reporter.transport.serve_bundles(Shelf(juror.id))
+        parts = reporter.transport._parts
+        assert parts is not None
+        parts.bundles._of_peer.update(peer_of(number) for number in range(100, 300))
+        with trio.fail_after(4):
+            assert await juror.transport.fetch_bundle(reporter.id, DISPUTE, NAMED) == DATA
+
+
+async def test_accept__chain_node_is_slow_for_peers_that_are_no_jurors__a_juror_gets_it_all_the_same() -> None:
+    async with overlay() as place, AsyncExitStack() as enemies:
+        reporter, juror = await pair(place)
+        shelf = Shelf(juror.id)
+        reporter.transport.serve_bundles(shelf)
+        for number in range(limits.MAX_SERVED):
+            enemy = await enemies.enter_async_context(adversary(reporter, 600 + number))
+            reporter.gate.standings[enemy.id] = Standing.MINER
+            shelf.waits.add(enemy.id)
+            stream = await enemy.host.new_stream(to_libp2p(reporter.id), [BUNDLE])
+            await stream.write(DISPUTE.to_bytes(32, "big") + NAMED)
+        await until(lambda: len(shelf.asked) == limits.MAX_SERVED, "all have asked")
+        with trio.fail_after(5):
+            assert await juror.transport.fetch_bundle(reporter.id, DISPUTE, NAMED) == DATA
 
 
 @pytest.mark.parametrize("answer", [b"\x00\x10\x00\x00" + b"x" * 10, (MAX_BUNDLE_BYTES + 1).to_bytes(4, "big")])

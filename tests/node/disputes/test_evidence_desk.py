@@ -72,7 +72,9 @@ class Desk:
         self.clock = clock
 
     async def shows(self, key: NodeKey, dispute: int = DISPUTE, evidence: Digest = NAMED) -> bytes | None:
-        return await self.desk.bundle_for(key.peer_id, dispute, evidence)
+        if not await self.desk.may_see(key.peer_id, dispute, evidence):
+            return None
+        return await self.desk.bundle(key.peer_id, dispute, evidence)
 
     def reasons(self) -> list[str | int]:
         return [note.fields["reason"] for note in self.journal.of(NoteName.BUNDLE_REFUSED)]
