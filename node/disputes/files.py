@@ -56,9 +56,9 @@ def kept_bundle(data: Path, digest: Digest) -> bytes | None:
 
 
 def forget_bundles(data: Path, now: UnixMillis) -> int:
-    """Delete bundles that no dispute can be about any more; gives how many."""
+    """Delete bundles that no dispute can be about any more, and what a killed command left of one; gives how many."""
     removed = 0
-    for path in sorted((data / FOLDER).glob(f"*{_SUFFIX}")):
+    for path in sorted((data / FOLDER).glob(f"*{_SUFFIX}*")):
         with suppress(OSError):  # it goes in the next round, or is no file of ours
             if path.stat().st_mtime * 1000 < now - KEPT_MS:
                 path.unlink()
