@@ -1,9 +1,11 @@
 """What a coordinator knows of one task that is being drawn again. Spec: SPEC.md §12.8."""
 
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from protocol.records import Drawing, RecheckKept
-from protocol.task.recheck import Judgement
+from protocol.task.recheck import Judgement, judge_drawings, limit_between
+from protocol.task.steps import StepsJudgement
 from protocol.units import StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.messages import TaskSpecification
@@ -28,6 +30,10 @@ class Recheck:
     """Whose task it is; not known any more after a restart."""
     judgement: Judgement | None = None
     """What the pictures said, while steps are asked for."""
+    steps: StepsJudgement = field(default_factory=lambda: StepsJudgement(is_over=True))
+    """What the steps said when they were shown last."""
+    repeated: int = 0
+    """Drawings that were ordered since the last new one came, all of which came from who had drawn it before."""
     may_be_disputed: bool = False
     """Whether jurors may see it."""
 
@@ -38,6 +44,21 @@ class Recheck:
         own, whose last digits differ.
         """
         return ANY_NUMERICS if self.specification.inputs else self.drawings[place].numerics
+
+    def judged(self, *, is_last: bool) -> Judgement:
+        """Say what all drawings say; nothing is decided while two of them were not compared.
+
+        Args:
+            is_last: Nobody is left that could draw it too.
+        """
+        pairs = list(combinations(range(len(self.drawings)), 2))
+        if not pairs or not self.apart.keys() >= set(pairs):
+            return Judgement(is_over=False)
+        limits = {
+            (one, other): limit_between(self.specification, self.numerics(one), self.numerics(other))
+            for one, other in pairs
+        }
+        return judge_drawings(len(self.drawings), self.apart, limits, is_last=is_last)
 
     def record(
         self, outcome: str = "", odd: tuple[StakingId, ...] = (), far: tuple[StakingId, ...] = ()

@@ -23,7 +23,7 @@ from protocol.roles.reputation import GRAVE, SLIGHT
 from protocol.roles.roster import Roster
 from protocol.roles.sampling import RecheckPolicy, Spending, recheck_lot
 from protocol.task.account import holders
-from protocol.task.recheck import Judgement, judge_drawings, limit_between
+from protocol.task.recheck import MOST_DRAWINGS, Judgement
 from protocol.task.states import AwardedAttempt, Task, TaskState
 from protocol.task.steps import StepsJudgement, judge_steps
 from protocol.units import DAY_MS, DurationMs, StakingId, TaskId, UnixMillis, Wei
@@ -34,6 +34,9 @@ MOST_OPEN: Final = 256
 """Rechecks under way at once: at one in fifty, of 13,000 tasks within their minutes of delay."""
 MOST_TRIES: Final = 12
 """Drawings of one recheck that are ordered or put off before it ends undecided."""
+MOST_REPEATED: Final = 6
+"""Drawings ordered one after the other that all came from who had drawn it before: then nobody else is there to ask. A
+friend of a cheat that is here and takes no work, or a cheat that draws most itself, must not keep it open for ever."""
 LONGEST_MS: Final = DurationMs(DAY_MS // 2)
 """A recheck that is older (ms) ends undecided: its pictures are deleted a day after they came."""
 MOST_WITH_INPUTS: Final = 16
@@ -170,6 +173,11 @@ class Rechecking:
         unable = self._roster.unable(model, specification.work, now)
         return any(miner.id not in drew | unable for miner in self._roster.serving(model, now))
 
+    def _is_last(self, recheck: Recheck) -> bool:
+        """Say whether nobody is left to ask: nobody else is here, or none of them is drawn time after time."""
+        drew = {drawing.miner for drawing in recheck.drawings}
+        return recheck.repeated >= MOST_REPEATED or not self._others(recheck.specification, drew)
+
     # The next drawing
 
     def on_timer(self, what: str, subject: TaskId) -> None:
@@ -185,7 +193,7 @@ class Rechecking:
         if recheck is None or policy is None or recheck.pending is not None:
             return
         if recheck.tries >= MOST_TRIES or now - recheck.planned_at > LONGEST_MS:
-            self._end(recheck, "undecided")
+            self._give_up(recheck)
             return
         price = price_of(recheck.specification, self._core.params)
         if not self._spending.admits(now, price, policy.daily_limit):
@@ -229,10 +237,14 @@ class Rechecking:
                 self._wait(self._policy, recheck)
         elif any(drawing.miner == award.miner for drawing in recheck.drawings):
             # That drawing was counted when it was ordered.
+            recheck.repeated += 1
             self._core.note(NoteName.RECHECK_PUT_OFF, recheck.subject, reason="same_miner")
-            if self._policy is not None:
+            if len(recheck.drawings) > 1 and self._is_last(recheck):
+                self._compare(recheck)
+            elif self._policy is not None:
                 self._wait(self._policy, recheck)
         else:
+            recheck.repeated = 0
             recheck.drawings.append(self._drawing(task, award))
             self._core.emit(Persist((recheck.record(),)))
             self._compare(recheck)
@@ -273,38 +285,39 @@ class Rechecking:
 
     def _conclude(self, recheck: Recheck) -> None:
         """End a recheck whose drawings say enough, or have it drawn once more."""
-        drawings = recheck.drawings
-        limits = {
-            (one, other): limit_between(recheck.specification, recheck.numerics(one), recheck.numerics(other))
-            for one, other in combinations(range(len(drawings)), 2)
-        }
-        is_last = not self._others(recheck.specification, {drawing.miner for drawing in drawings})
-        judgement = judge_drawings(len(drawings), recheck.apart, limits, is_last=is_last)
+        drawings, judgement = recheck.drawings, recheck.judged(is_last=self._is_last(recheck))
+        recheck.judgement = judgement
         if not judgement.is_over:
             if self._policy is not None:
                 self._wait(self._policy, recheck)
             return
-        recheck.judgement = judgement
         alike = {place: drawings[place] for place in judgement.agreeing}
         count = recheck.specification.drawn_steps
         if self._policy is None or not self.opening.begin(recheck.subject, count, alike, self._policy.earliest):
             self._settle(recheck, judgement, StepsJudgement(is_over=True))
+
+    def _give_up(self, recheck: Recheck) -> None:
+        """No more is ordered: what the pictures say holds, also where nobody cleared up what the steps do."""
+        judgement = recheck.judged(is_last=self._is_last(recheck))
+        if judgement.is_over:
+            self._settle(recheck, judgement, recheck.steps)
+        else:
+            self._end(recheck, "undecided")
 
     def _on_shown(self, subject: TaskId, shown: Shown) -> None:
         """Hear what the miners whose pictures agree showed of their steps; ask one more where two contradict."""
         recheck, policy = self._open[subject], self._policy
         assert recheck.judgement is not None, "steps are asked for when the pictures are judged"
         drawings = recheck.drawings
-        is_last = not self._others(recheck.specification, {drawing.miner for drawing in drawings})
         numerics = {place: recheck.numerics(place) for place in shown}
-        steps = judge_steps(shown, numerics, is_last=is_last)
+        steps = recheck.steps = judge_steps(shown, numerics, is_last=self._is_last(recheck))
         for place, name in steps.names.items():
             drawings[place] = replace(drawings[place], steps=name, opened=shown[place].message)
             apart = steps.apart.get(place, 0)
             self._core.note(
                 NoteName.RECHECK_STEPS, subject, miner=drawings[place].miner, reason=name or "unasked", apart=apart
             )
-        if not steps.is_over and policy is not None:
+        if not steps.is_over and len(drawings) < MOST_DRAWINGS and policy is not None:
             self._wait(policy, recheck)
         else:
             self._settle(recheck, recheck.judgement, steps)
