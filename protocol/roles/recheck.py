@@ -37,6 +37,10 @@ class Recheck:
     may_be_disputed: bool = False
     """Whether jurors may see it."""
 
+    def miners(self) -> list[StakingId]:
+        """Give who drew it, in the order of the drawings."""
+        return [drawing.miner for drawing in self.drawings]
+
     def numerics(self, place: int) -> str:
         """Give the class of arithmetic in which a drawing came about.
 

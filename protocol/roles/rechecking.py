@@ -6,6 +6,7 @@ of this begins. Spec: SPEC.md §12.8.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import combinations
 from typing import Final, final
@@ -26,7 +27,7 @@ from protocol.task.account import holders
 from protocol.task.recheck import MOST_DRAWINGS, Judgement
 from protocol.task.states import AwardedAttempt, Task, TaskState
 from protocol.task.steps import StepsJudgement, judge_steps
-from protocol.units import DAY_MS, DurationMs, StakingId, TaskId, UnixMillis, Wei
+from protocol.units import DAY_MS, Address, DurationMs, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
 from protocol.wire.messages import TaskSpecification
 
@@ -167,16 +168,20 @@ class Rechecking:
         artifact, result = award.result.commitment.artifact, encode(award.result)
         return Drawing(task.id, award.attempt, award.miner, artifact, result, numerics, capability=word)
 
-    def _others(self, specification: TaskSpecification, drew: set[StakingId]) -> bool:
-        """Say whether a miner is here that could do this work and has not done it."""
+    def _others(self, specification: TaskSpecification, drew: Iterable[StakingId]) -> bool:
+        """Say whether a miner is here that could do this work, and is of no owner whose miners did it."""
         model, now = specification.model, self._core.now
-        unable = self._roster.unable(model, specification.work, now)
-        return any(miner.id not in drew | unable for miner in self._roster.serving(model, now))
+        unable, owners = self._roster.unable(model, specification.work, now), self._owners(drew)
+        could = (miner.id for miner in self._roster.serving(model, now) if miner.id not in unable)
+        return any(not owners >= self._owners([miner]) for miner in could)
+
+    def _owners(self, miners: Iterable[StakingId]) -> set[Address | StakingId]:
+        """Give whose miners these are: all that one owner has are one witness."""
+        return {self._core.book.owner(miner, self._core.now) for miner in miners}
 
     def _is_last(self, recheck: Recheck) -> bool:
         """Say whether nobody is left to ask: nobody else is here, or none of them is drawn time after time."""
-        drew = {drawing.miner for drawing in recheck.drawings}
-        return recheck.repeated >= MOST_REPEATED or not self._others(recheck.specification, drew)
+        return recheck.repeated >= MOST_REPEATED or not self._others(recheck.specification, recheck.miners())
 
     # The next drawing
 
@@ -198,7 +203,7 @@ class Rechecking:
         price = price_of(recheck.specification, self._core.params)
         if not self._spending.admits(now, price, policy.daily_limit):
             self._put_off(policy, recheck, "daily_limit")
-        elif not self._others(recheck.specification, {drawing.miner for drawing in recheck.drawings}):
+        elif not self._others(recheck.specification, recheck.miners()):
             self._put_off(policy, recheck, "nobody_else")
         else:
             self._order(policy, recheck, price)
@@ -235,7 +240,7 @@ class Rechecking:
         if award is None or award.result is None:
             if self._policy is not None:
                 self._wait(self._policy, recheck)
-        elif any(drawing.miner == award.miner for drawing in recheck.drawings):
+        elif self._owners([award.miner]) <= self._owners(recheck.miners()):
             # That drawing was counted when it was ordered.
             recheck.repeated += 1
             self._core.note(NoteName.RECHECK_PUT_OFF, recheck.subject, reason="same_miner")

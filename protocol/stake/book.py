@@ -78,6 +78,12 @@ class StakeBook:
         row = view.table.by_address.get(address) if view else None
         return replace(row, active=False) if row is not None and row.id in self.tables.inactive else row
 
+    def owner(self, node: StakingId, now: UnixMillis) -> Address | StakingId:
+        """Give who staked a node, in the current table; the node itself where that does not say."""
+        view = self.current(now)
+        row = view.table.by_id.get(node) if view else None
+        return row.owner if row is not None and row.owner is not None else node
+
     def inactive_now(self, nodes: frozenset[StakingId]) -> None:
         """Note who is jailed or below its minimum in the newest confirmed block, whatever tables say."""
         self.tables = Tables(self.tables.views, nodes)

@@ -24,6 +24,8 @@ class StakeRow:
     """Effective stake: its own and its voters'. The weight in the lottery."""
     active: bool
     """Own stake above the minimum of its role, neither jailed nor in debt: as the contract has it."""
+    owner: Address | None = None
+    """Who staked it, by the newest that the chain told of it; not in the root. None: from a store that did not say."""
 
 
 @final

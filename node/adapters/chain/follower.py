@@ -261,7 +261,7 @@ def _row(log: Json) -> tuple[tuple[BlockNumber, int], StakeRow]:
     if not isinstance(log, dict) or not isinstance(topics := log.get("topics"), list) or len(topics) != 2:
         raise Unavailable("the chain node sent an event that is not the staking contract's")
     data = octets(log.get("data"), 6 * WORD)
-    _owner, key, role, effective, _own, active = (data[start : start + WORD] for start in range(0, len(data), WORD))
+    owner, key, role, effective, _own, active = (data[start : start + WORD] for start in range(0, len(data), WORD))
     try:
         row = StakeRow(
             id=StakingId(quantity(topics[1], ID_BITS)),
@@ -269,6 +269,7 @@ def _row(log: Json) -> tuple[tuple[BlockNumber, int], StakeRow]:
             role=Role(int.from_bytes(role, "big")),
             stake=Wei(int.from_bytes(effective, "big")),
             active=any(active),
+            owner=Address(owner[-20:]),
         )
     except ValueError as error:
         raise Unavailable("the chain node sent an event with an unknown role") from error

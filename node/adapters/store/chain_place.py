@@ -9,6 +9,11 @@ from protocol.stake.table import StakeRow
 from protocol.units import Address, BlockNumber, Role, StakingId, UnixMillis, Wei
 
 
+def add_owner(connection: sqlite3.Connection) -> None:
+    """Version 18: who owns a node; what was read before does not say it, until the chain tells of the node again."""
+    connection.execute("ALTER TABLE chain_changes ADD COLUMN owner BLOB CHECK (length(owner) = 20)")
+
+
 def read(connection: sqlite3.Connection, contract: str) -> ChainPlace | None:
     """Give the place in this contract's history, None when there is none."""
     found = connection.execute("SELECT * FROM chain_place").fetchone()
@@ -38,7 +43,7 @@ def keep(connection: sqlite3.Connection, contract: str, step: ChainStep) -> None
         [(anchor.number, anchor.hash, anchor.parent, anchor.timestamp) for anchor in step.anchors],
     )
     connection.executemany(
-        "INSERT INTO chain_changes (block, node, address, role, stake, active) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO chain_changes (block, node, address, role, stake, active, owner) VALUES (?, ?, ?, ?, ?, ?, ?)",
         _values(step.changes),
     )
     connection.execute(
@@ -60,6 +65,7 @@ def _values(changes: Iterable[RowChange]) -> list[tuple[object, ...]]:
             int(change.row.role),
             amount(change.row.stake),
             int(change.row.active),
+            change.row.owner,
         )
         for change in changes
     ]
@@ -72,4 +78,5 @@ def _row(row: sqlite3.Row) -> StakeRow:
         role=Role(row["role"]),
         stake=Wei(integer(row["stake"])),
         active=bool(row["active"]),
+        owner=Address(row["owner"]) if row["owner"] is not None else None,
     )

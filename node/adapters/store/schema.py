@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from node.adapters.store import disputes, evidence, payers, rechecks, steps
+from node.adapters.store import chain_place, disputes, evidence, payers, rechecks, steps
 from protocol.errors import ConfigError
 
 Migration = Callable[[sqlite3.Connection], None]
@@ -337,6 +337,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     disputes.create,
     _pay_what_is_left,
     disputes.add_juror,
+    chain_place.add_owner,
 )
 """Function i leads from version i to version i + 1."""
 

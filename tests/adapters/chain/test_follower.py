@@ -47,6 +47,7 @@ async def test_step__rows__are_those_of_the_contract(follower: Follower, staking
     first, second = follower.history.table_at(BlockNumber(staking.height())).rows
     assert (first.id, first.address, first.role, first.stake) == (1, keys[0].address, Role.MINER, MINER_STAKE)
     assert (second.id, second.address, second.stake, second.active) == (2, keys[1].address, MINER_STAKE + 77, True)
+    assert first.owner == second.owner == bytes.fromhex(staking.owner[2:])
 
 
 async def test_block__heads_that_were_seen__are_given_as_the_node_sent_them_and_no_others_are(

@@ -277,7 +277,8 @@ def block(number: int, fork: int = 0) -> Header:
 
 
 def change(number: int, node: int, stake: int = 5, *, active: bool = True) -> RowChange:
-    return RowChange(BlockNumber(number), row(ALICE if node == 1 else BOB, node, stake=stake, active=active))
+    of_node = row(ALICE if node == 1 else BOB, node, stake=stake, active=active)
+    return RowChange(BlockNumber(number), replace(of_node, owner=ALICE.address if node == 1 else None))
 
 
 def step(

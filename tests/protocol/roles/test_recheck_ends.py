@@ -11,17 +11,17 @@ import pytest
 from protocol.crypto.keys import NodeKey
 from protocol.events import StreamClosed, TaskCancelled
 from protocol.notes import NoteName
-from protocol.records import TaskAccepted
+from protocol.records import RecheckKept, TaskAccepted
 from protocol.roles.rechecking import LONGEST_MS, MOST_REPEATED, MOST_TRIES
 from protocol.roles.reputation import GRAVE
 from protocol.task.recheck import MOST_DRAWINGS
 from protocol.task.steps import OTHER_STEPS
-from protocol.units import StakingId, TaskId, UnixMillis, Wei
+from protocol.units import Address, StakingId, TaskId, UnixMillis, Wei
 from tests.protocol.roles import test_opening, test_rechecking
-from tests.protocol.roles.frames import ALICE_ID, NOW, PRICE
-from tests.protocol.roles.seats import noted
+from tests.protocol.roles.frames import ALICE_ID, BOB_ID, NOW, PRICE
+from tests.protocol.roles.seats import noted, persisted
 from tests.protocol.roles.test_opening import OpeningSeat, through
-from tests.protocol.roles.test_rechecking import ALL, HEART, NOISE, RecheckSeat, asked
+from tests.protocol.roles.test_rechecking import ALL, HEART, NOISE, OTHER_NOISE, RecheckSeat, asked
 from tests.support import networks
 from tests.support.networks import ALICE, BOB, DAVE
 
@@ -123,3 +123,34 @@ def test_on_shown__two_contradict_and_others_show_nothing__no_more_than_five_dra
     assert seat.last().odd == ((ALICE_ID,) if cheats else ())
     assert seat.standing(ALICE)[1] == (GRAVE if cheats else 0)
     assert [seat.standing(miner) for miner in shows][-1:] == [(0.0, 0.0)], "one word against another"
+
+
+# Whose miners
+
+
+def owned(*keys: NodeKey) -> None:
+    """Give these miners one owner."""
+    test_rechecking.ROWS = tuple(
+        replace(row, owner=Address(b"o" * 20) if row.address in {key.address for key in keys} else None)
+        for row in test_rechecking.ROWS
+    )
+
+
+def test_on_end__two_miners_of_one_owner__are_one_witness() -> None:
+    owned(BOB, DAVE)
+    seat = RecheckSeat(miners=(ALICE, BOB, DAVE, ERIN))
+    seat.rechecked((ALICE, HEART), (BOB, NOISE))
+    effects = seat.draw(seat.ordered(), DAVE, NOISE)
+    assert not asked(effects)
+    assert [drawing.miner for drawing in seat.last().drawings] == [ALICE_ID, BOB_ID]
+    for question in asked(seat.draw(seat.ordered(), ERIN, OTHER_NOISE)):
+        seat.compared(question, 10**6)
+    assert seat.last().odd == ()
+
+
+def test_on_end__nobody_else_but_of_the_same_owner__plans_nothing() -> None:
+    owned(ALICE, BOB)
+    seat = RecheckSeat(miners=(ALICE, BOB))
+    assert not persisted(seat.draw(seat.submit(), ALICE), RecheckKept)
+    seat.greet(DAVE)
+    assert persisted(seat.draw(seat.submit(), ALICE), RecheckKept)
