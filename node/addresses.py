@@ -1,6 +1,9 @@
 """Ethereum addresses that people type and read."""
 
-from eth_utils.address import is_address, to_checksum_address
+import node.lean_ethereum  # noqa: F401  before eth_utils
+
+# isort: split
+from eth_utils.address import is_address, is_checksum_address, to_checksum_address
 
 from protocol.errors import ConfigError
 
@@ -26,6 +29,11 @@ def checked_address(text: str, name: str) -> str:
 def looks_like_address(text: str) -> bool:
     """Say whether a text can be taken for an address."""
     return is_address(text)
+
+
+def has_its_checksum(address: str) -> bool:
+    """Say whether the case of an address is that of its checksum."""
+    return is_checksum_address(address)
 
 
 def checksummed(address: str) -> str:

@@ -11,6 +11,8 @@ import sys
 from types import ModuleType
 from typing import Final
 
+import node.lean_ethereum  # noqa: F401  before eth_account
+
 _LIMIT: Final = 1000
 """Python's own."""
 _STAND_INS: Final[dict[str, dict[str, object]]] = {

@@ -119,9 +119,9 @@ MAY_IMPORT = {
 """What each folder may import beside the standard library. An adapter also imports ``protocol``, the ports, itself."""
 
 MAY_ALSO_IMPORT = {
-    "node/adapters/chain/abi.py": {"eth_abi", "eth_utils"},
+    "node/adapters/chain/abi.py": {"eth_abi", "eth_utils", "node.lean_ethereum"},
     "node/adapters/chain/gas_account.py": {"node.ethereum_account"},
-    "node/adapters/chain/sender.py": {"eth_utils"},
+    "node/adapters/chain/sender.py": {"eth_utils", "node.lean_ethereum"},
     "node/adapters/engine/families.py": {"diffusers"},
     "node/adapters/engine/loading.py": {"torch"},
     "node/adapters/engine/pipeline.py": {"torch", "diffusers", "transformers", "numpy", "PIL"},
@@ -176,8 +176,9 @@ MAY_ALSO_IMPORT = {
     "node/ethereum_account.py": {"eth_account"},
     "node/keystore.py": {"coincurve"},
     "node/config/setting_faults.py": {"pydantic_core"},
-    "node/config/setting_types.py": {"eth_utils", "multiaddr"},
+    "node/config/setting_types.py": {"multiaddr"},
     "node/addresses.py": {"eth_utils"},
+    "node/lean_ethereum.py": {"eth_utils"},
     "node/owner/slashes.py": {"node.adapters.chain"},
     "node/portal/stakers_desk.py": {"node.adapters.chain"},
     "node/owner/wallet.py": {"node.adapters.chain", "contracts"},
@@ -345,6 +346,18 @@ except RecursionError:
     command = [sys.executable, "-c", program]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (answer.returncode, answer.stdout) == (0, "refused\n"), answer.stderr
+
+
+def test_import__of_what_knows_addresses__reads_no_table_of_networks_and_leaves_it_to_others():
+    program = """
+import sys
+import node.addresses, node.ethereum_account, node.adapters.chain.abi, node.adapters.chain.sender
+print(*(name for name in sys.modules if name == "eth_utils.network"))
+from eth_utils.network import name_from_chain_id
+assert name_from_chain_id(1) == "Ethereum Mainnet"
+"""
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (answer.returncode, answer.stdout) == (0, "\n"), answer.stderr
 
 
 def test_import__of_what_opens_keys__works_out_no_other_curve_and_leaves_it_to_others(tmp_path: Path):

@@ -7,6 +7,9 @@ one event of fixed words, does without.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import node.lean_ethereum  # noqa: F401  before eth_abi
+
+# isort: split
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError, EncodingError
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic, function_abi_to_4byte_selector

@@ -9,6 +9,9 @@ sending, a receipt that does not come) the count is read from the chain again.
 import time
 from typing import Any, Final, final
 
+import node.lean_ethereum  # noqa: F401  before eth_utils
+
+# isort: split
 import trio
 from eth_utils.address import to_checksum_address
 

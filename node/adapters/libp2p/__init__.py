@@ -7,6 +7,7 @@ who stays, ``work`` and ``artifacts`` carry bytes, ``dht`` and ``discovery`` fin
 The rest of the program never sees a libp2p type.
 """
 
+import node.adapters.libp2p.lean  # noqa: F401  before anything else imports libp2p
 from node.adapters.libp2p.settings import AddressBook, OverlaySettings, RelayLimits
 from node.adapters.libp2p.transport import OverlayTransport
 

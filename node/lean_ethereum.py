@@ -1,0 +1,23 @@
+"""eth_utils, without its table of networks.
+
+Importing any part of it, or of what is built on it (eth_abi, eth_account), reads a list of two thousand networks and
+makes an object of each, for names that nobody here asks for: a tenth of a second of every start and command that knows
+an address. What imports one of these imports this first.
+"""
+
+import sys
+from types import ModuleType
+from typing import Final
+
+NETWORKS: Final = "eth_utils.network"
+_NAMES: Final = ("Network", "name_from_chain_id", "network_from_chain_id", "short_name_from_chain_id")
+"""What eth_utils takes from there, to hand it on."""
+
+if "eth_utils" not in sys.modules:
+    _stand_in: Final = ModuleType(NETWORKS)
+    vars(_stand_in).update(dict.fromkeys(_NAMES))
+    sys.modules[NETWORKS] = _stand_in
+    try:
+        import eth_utils  # noqa: F401  with the stand-in in place
+    finally:
+        del sys.modules[NETWORKS]  # whoever wants the real one gets it
