@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,26 @@ def record(path: Path, speaker: Speaker) -> Path:
     return path
 
 
-def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True)
+class Answer:
+    """What the command left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Answer]
+
+
+@pytest.fixture
+def run(cuckoo: Callable[..., tuple[int, str, str]]) -> Run:
+    """Runs ``cuckoo audit`` in this process."""
+    return lambda *arguments: Answer(*cuckoo("audit", *map(str, arguments)))
+
+
+def run_alone(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    """Run it as a process of its own."""
     command = [sys.executable, "-m", "node", "audit", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
@@ -68,7 +89,7 @@ def report_of(speaker: Speaker) -> Report:
 
 
 def test_audit__honest_record__is_clean_and_keeps_proofs_and_estimates_apart(tmp_path: Path) -> None:
-    answer = run(record(tmp_path / "record", spoken()))
+    answer = run_alone(record(tmp_path / "record", spoken()))
     assert (answer.returncode, answer.stderr) == (0, "")
     proven, _, estimated = answer.stdout.partition("\nESTIMATED")
     assert "PROVEN" in proven
@@ -79,7 +100,7 @@ def test_audit__honest_record__is_clean_and_keeps_proofs_and_estimates_apart(tmp
     assert "Smallest effect" in estimated
 
 
-def test_audit__record_without_a_table_that_holds__claims_nothing(tmp_path: Path) -> None:
+def test_audit__record_without_a_table_that_holds__claims_nothing(run: Run, tmp_path: Path) -> None:
     path = record(tmp_path / "record", spoken())
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     next(line for line in lines if "rows" in line)["rows"][-1][3] += "0"
@@ -93,7 +114,7 @@ def test_audit__with_a_proof__exits_1_and_shows_the_evidence(tmp_path: Path) -> 
     speaker = spoken()
     taken, other = notice(offer(0, price=10**14), ranking(0)[0]), notice(offer(0, price=10**14), ranking(0)[1])
     speaker.say(20_000, awards=[other])
-    answer = run(record(tmp_path / "record", speaker))
+    answer = run_alone(record(tmp_path / "record", speaker))
     assert answer.returncode == 1
     told = " ".join(answer.stdout.split())
     assert "coordinator 3, award.twice" in told
@@ -101,7 +122,7 @@ def test_audit__with_a_proof__exits_1_and_shows_the_evidence(tmp_path: Path) -> 
     assert str(speaker.said[-1].publication.sequence) in told
 
 
-def test_audit__with_an_estimate_alone__names_it_and_exits_0(tmp_path: Path) -> None:
+def test_audit__with_an_estimate_alone__names_it_and_exits_0(run: Run, tmp_path: Path) -> None:
     answer = run(record(tmp_path / "record", spoken(150, steers=True)))
     told = " ".join(answer.stdout.split())
     assert "coordinator 3, miner 2, draw.price" in told
@@ -109,7 +130,7 @@ def test_audit__with_an_estimate_alone__names_it_and_exits_0(tmp_path: Path) -> 
     assert answer.returncode == 0
 
 
-def test_audit__record_that_was_tampered_with__exits_1_and_says_so(tmp_path: Path) -> None:
+def test_audit__record_that_was_tampered_with__exits_1_and_says_so(run: Run, tmp_path: Path) -> None:
     path = record(tmp_path / "record", spoken())
     lines = path.read_text().splitlines()
     changed = json.loads(lines[20])
@@ -121,7 +142,7 @@ def test_audit__record_that_was_tampered_with__exits_1_and_says_so(tmp_path: Pat
     assert "1 messages that nobody signed as they stand" in answer.stdout
 
 
-def test_audit__as_json__is_one_line_with_everything(tmp_path: Path) -> None:
+def test_audit__as_json__is_one_line_with_everything(run: Run, tmp_path: Path) -> None:
     answer = run(record(tmp_path / "record", spoken(150, steers=True)), "--json")
     (line,) = answer.stdout.splitlines()
     told = json.loads(line)
@@ -136,7 +157,7 @@ def test_audit__as_json__is_one_line_with_everything(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["svg", "png"])
 def test_audit__with_a_chart__draws_it(suffix: str, tmp_path: Path) -> None:
     chart = tmp_path / f"shares.{suffix}"
-    answer = run(record(tmp_path / "record", spoken()), "--chart", chart)
+    answer = run_alone(record(tmp_path / "record", spoken()), "--chart", chart)
     assert answer.returncode == 0, answer.stderr
     data = chart.read_bytes()
     if suffix == "png":
@@ -184,12 +205,12 @@ def test_audit__live_with_a_chart_and_without_matplotlib__is_refused_before_it_l
 ) -> None:
     (tmp_path / "matplotlib.py").write_text("raise ImportError\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    answer = run("--live", "--network", tmp_path / "none.toml", "--chart", tmp_path / "one.svg")
+    answer = run_alone("--live", "--network", tmp_path / "none.toml", "--chart", tmp_path / "one.svg")
     assert (answer.returncode, answer.stdout) == (2, "")
     assert "cuckoo-overlay[audit]" in answer.stderr, "and not that there is no such network"
 
 
-def test_audit__chart_that_cannot_be_written__comes_after_the_report(tmp_path: Path) -> None:
+def test_audit__chart_that_cannot_be_written__comes_after_the_report(run: Run, tmp_path: Path) -> None:
     answer = run(record(tmp_path / "record", spoken()), "--chart", tmp_path / "nowhere" / "one.svg")
     assert answer.returncode == 2
     assert "60 tasks, 60 draws repeated" in " ".join(answer.stdout.split())
@@ -221,7 +242,7 @@ def test_entries__more_lines_than_fit__are_refused_or_left_out(tmp_path: Path, m
     ],
 )
 def test_audit__that_is_not_right__is_one_line_and_exit_code_2(
-    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CUCKOO_NETWORK", raising=False)
     record(tmp_path / "record", spoken(1))
@@ -232,13 +253,13 @@ def test_audit__that_is_not_right__is_one_line_and_exit_code_2(
     assert said in line
 
 
-def test_audit__record_in_which_nobody_spoke__is_refused(tmp_path: Path) -> None:
+def test_audit__record_in_which_nobody_spoke__is_refused(run: Run, tmp_path: Path) -> None:
     answer = run(record(tmp_path / "record", Speaker()))
     assert answer.returncode == 2
     assert "no coordinator said anything" in answer.stderr
 
 
-def test_audit__of_another_network_than_named__is_refused(tmp_path: Path) -> None:
+def test_audit__of_another_network_than_named__is_refused(run: Run, tmp_path: Path) -> None:
     network = tmp_path / "network.toml"
     address = "0x" + "22" * 20
     names = ("cai", "parameters", "staking", "settlement", "slashing", "disputes")
