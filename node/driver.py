@@ -295,8 +295,8 @@ class Driver:
                 self._transport.send(peer, encode(message), lane)
             case SendEncoded(peer=peer, data=data):
                 self._transport.send(peer, data, Lane.PRIORITY)
-            case Publish(topic=topic, message=message, first=first):
-                self._transport.publish(topic, encode(message), first)
+            case Publish(topic=topic, message=message, first=first, head_start_ms=head_start_ms):
+                self._transport.publish(topic, encode(message), first, head_start_ms)
             case SetTimer(key=key, at=at):
                 self._timers.set(key, at)
             case CancelTimer(key=key):

@@ -170,8 +170,11 @@ class Transport(Protocol):
         """Send what is sent meanwhile when this ends, in its order; for code without a checkpoint."""
         ...
 
-    def publish(self, topic: str, data: bytes, first: Sequence[PeerId] = ()) -> None:
-        """Gossip bytes, signed by our key; those of ``first`` that we reach straight away hear them before others."""
+    def publish(self, topic: str, data: bytes, first: Sequence[PeerId] = (), head_start_ms: int = 0) -> None:
+        """Gossip bytes, signed by our key; those of ``first`` that we reach straight away hear them before others.
+
+        Where that is all of them, the others hear it as much later (ms), or with what is gossiped before.
+        """
         ...
 
     def connect(self, peer: PeerId) -> None:

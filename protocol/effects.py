@@ -53,6 +53,8 @@ class Publish:
     message: GossipMessage
     first: tuple[PeerId, ...] = ()
     """Who is to hear it before others, of those that we reach straight away."""
+    head_start_ms: int = 0
+    """How long (ms) before the others, if we reach all of them so; the next message ends it."""
 
 
 @dataclass(frozen=True, slots=True)

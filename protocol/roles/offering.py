@@ -153,6 +153,8 @@ class Offering:
             groups.setdefault((self._epoch_for(task, current), task.excluded | unable[kind]), []).append(task)
         if not groups:
             groups[(current.epoch, frozenset())] = []
+        # Nobody waits for news of attempts that he may be about to claim.
+        head_start_ms = 0 if board.awards or board.closures else core.params.publish_interval_ms
         awards, closures = self._boards.take_notices(board)
         notices = max(len(awards), len(closures))
         waiting = len(self._tasks) - self._roster.held()
@@ -177,7 +179,8 @@ class Offering:
                 closures=closures,
             )
             awards, closures = (), ()
-            core.emit(Publish(offers_topic(core.identity.network, board.model), message, self._first_of(tasks)))
+            first = self._first_of(tasks)
+            core.emit(Publish(offers_topic(core.identity.network, board.model), message, first, head_start_ms))
         self._boards.published(board, len(groups), len(taken), notices, core.now, in_backlog=waiting > free)
 
     def _first_of(self, tasks: list[Task]) -> tuple[PeerId, ...]:

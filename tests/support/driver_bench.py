@@ -71,7 +71,7 @@ class World:
     def at_once(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def publish(self, topic: str, data: bytes, first: Sequence[PeerId] = ()) -> None:
+    def publish(self, topic: str, data: bytes, first: Sequence[PeerId] = (), head_start_ms: int = 0) -> None:
         self.acts.append("publish")
 
     def connect(self, peer: PeerId) -> None:

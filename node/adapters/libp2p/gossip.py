@@ -178,16 +178,19 @@ class OverlayPubsub(Pubsub):
             # Upstream's control handlers trust what they parse; what they trip over is the peer's doing.
             raise InvalidMessage("gossip.control", repr(error)) from error
 
-    def say(self, topic: str, data: bytes, first: Sequence[PeerId] = ()) -> None:
-        """Publish bytes of our own, to ``first`` before all others. Upstream's ``publish`` needs turns of the loop."""
+    def say(self, topic: str, data: bytes, first: Sequence[PeerId] = (), head_start_s: float = 0.0) -> None:
+        """Publish bytes of our own, to ``first`` before all others, by a head start where all of them hear us.
+
+        Upstream's ``publish`` needs turns of the loop.
+        """
         assert self.sign_key is not None
         message = rpc_pb2.Message(data=data, topicIDs=[topic], from_id=self.my_id.to_bytes(), seqno=self._next_seqno())
-        self._send_own(signed(message, self.sign_key), first)
+        self._send_own(signed(message, self.sign_key), first, head_start_s)
 
-    def _send_own(self, msg: rpc_pb2.Message, first: Sequence[PeerId] = ()) -> None:
+    def _send_own(self, msg: rpc_pb2.Message, first: Sequence[PeerId] = (), head_start_s: float = 0.0) -> None:
         self._mark_msg_seen(msg)
         self._record(msg)
-        self._router.push(self.my_id, msg, [to_libp2p(peer) for peer in first])
+        self._router.push(self.my_id, msg, [to_libp2p(peer) for peer in first], head_start_s)
 
     async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
         """Judge one message and forward it if it is ACCEPT; our own go out as they are."""

@@ -20,6 +20,7 @@ from node.adapters.libp2p.eager_links import EagerLinks
 from node.adapters.libp2p.framing import varint_frame
 from node.adapters.libp2p.gossip_limits import GossipLimits
 from node.adapters.libp2p.gossip_queue import GossipQueue
+from node.adapters.libp2p.head_starts import HeadStarts
 from node.adapters.libp2p.identity import from_libp2p, is_node_id
 from node.adapters.libp2p.outgoing import at_once
 from node.ports import Journal
@@ -75,17 +76,21 @@ class OverlayRouter(GossipSub):
         self._known: set[ID] = set()
         """Peers that are no strangers, as of the last heartbeat."""
         self._journal = journal
+        self._head_starts = HeadStarts(self._send)
         self._reach: dict[str, dict[ID, None]] = {}
 
     async def publish(self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message) -> None:
         """Push a message; see ``push``."""
         self.push(msg_forwarder, pubsub_msg)
 
-    def push(self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message, first: Sequence[ID] = ()) -> None:
+    def push(
+        self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message, first: Sequence[ID] = (), head_start_s: float = 0.0
+    ) -> None:
         """Push a message that was found good, or is our own, to whom it is to be pushed, to ``first`` before others.
 
         It is encoded once for all. Upstream does the same with copies, and with much that is off here. The record of
-        our addresses goes with what else we send, not with each message.
+        our addresses goes with what else we send, not with each message. The others wait for ``head_start_s`` where
+        all of ``first`` hear it from us, and for our next message at most.
         """
         assert self.pubsub is not None
         self.mcache.put(pubsub_msg)
@@ -94,10 +99,26 @@ class OverlayRouter(GossipSub):
             return  # all neighbours have it from elsewhere, as most do in a mesh that has grown its trees
         data = varint_frame(rpc_pb2.RPC(publish=[pubsub_msg]).SerializeToString())
         with at_once():
-            for peer in dict.fromkeys((*(peer for peer in first if peer in targets), *targets)):
-                queue = self.pubsub.peer_queues.get(peer)
-                if isinstance(queue, GossipQueue) and not queue.push_frame(data):
-                    self._journal.note(NoteName.MESSAGE_DROPPED, reason="gossip_full", peer=from_libp2p(peer))
+            if msg_forwarder == self.pubsub.my_id:
+                self._head_starts.end()
+            if head_start_s and first and targets.issuperset(first):
+                self._send(data, dict.fromkeys(first))
+                self._head_starts.hold(data, targets.difference(first), head_start_s)
+            else:
+                self._send(data, dict.fromkeys((*(peer for peer in first if peer in targets), *targets)))
+
+    def _send(self, data: bytes, peers: Iterable[ID]) -> None:
+        """Send an encoded message to those of these peers who are there."""
+        assert self.pubsub is not None
+        for peer in peers:
+            queue = self.pubsub.peer_queues.get(peer)
+            if isinstance(queue, GossipQueue) and not queue.push_frame(data):
+                self._journal.note(NoteName.MESSAGE_DROPPED, reason="gossip_full", peer=from_libp2p(peer))
+
+    async def run(self) -> None:
+        """Run until the service is cancelled."""
+        self.manager.run_daemon_task(self._head_starts.run)
+        await super().run()
 
     def _get_peers_to_send(
         self, topic_ids: Iterable[str], msg_forwarder: ID, origin: ID, msg_id: bytes | None = None

@@ -288,18 +288,18 @@ class OverlayTransport:
         """Send what is sent meanwhile when this ends, in its order; for code without a checkpoint."""
         return at_once()
 
-    def publish(self, topic: str, data: bytes, first: Sequence[PeerId] = ()) -> None:
-        """Gossip bytes, signed by our key; those of ``first`` that we reach straight away hear them before others.
+    def publish(self, topic: str, data: bytes, first: Sequence[PeerId] = (), head_start_ms: int = 0) -> None:
+        """Gossip bytes, signed by our key; see the port.
 
         What is over the limit is dropped and noted, and so is, before we are ready, what a thousand wait before.
         """
         if len(data) > MAX_MESSAGE_BYTES:
             reason = "oversize"
         elif self._parts is not None:
-            self._parts.pubsub.say(topic, data, first)
+            self._parts.pubsub.say(topic, data, first, head_start_ms / 1000)
             return
         elif len(self._early) < MAX_EARLY:
-            self._early.append(partial(self.publish, topic, data, first))
+            self._early.append(partial(self.publish, topic, data, first, head_start_ms))
             return
         else:
             reason = "publications_full"

@@ -115,9 +115,9 @@ class MemoryTransport:
         """Change nothing: what is sent arrives after its delay."""
         return nullcontext()
 
-    def publish(self, topic: str, data: bytes, first: Sequence[PeerId] = ()) -> None:
+    def publish(self, topic: str, data: bytes, first: Sequence[PeerId] = (), head_start_ms: int = 0) -> None:
         """Give the message to everybody on the topic whose gatekeeper accepts it."""
-        del first  # all hear it in one moment
+        del first, head_start_ms  # all hear it in one moment
         network = self._network
         for peer, node in sorted(network.nodes.items()):
             if topic in node._topics and not network.lose(self._peer, peer, data):

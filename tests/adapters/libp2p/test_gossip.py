@@ -13,6 +13,7 @@ from protocol.crypto.publication import check_publication
 from protocol.gossip.verdict import Verdict
 from protocol.notes import NoteName
 from protocol.stake.standing import Standing
+from tests.support.networks import DAVE
 from tests.support.overlay import Overlay, Running, overlay, until
 
 TOPIC = "/cuckoo/1/devnet/offers/pocket-emoji"
@@ -77,6 +78,31 @@ async def test_judge__reject__not_forwarded_and_seen_once() -> None:
         await until(lambda: carol.gate.judged, "the second message at carol")
         assert _data(carol) == [b"second"]
         assert _data(bob) == [b"first", b"second"]
+
+
+async def test_publish__with_a_head_start__others_hear_it_later_and_in_order() -> None:
+    async with overlay() as place:
+        alice = await place.start(1, Standing.COORDINATOR)
+        bob = await place.start(2, Standing.MINER, [alice])
+        carol = await place.start(3, Standing.MINER, [alice])
+        for node in (alice, bob, carol):
+            node.transport.subscribe(TOPIC)
+        await until(lambda: _heard_of(alice, bob) and _heard_of(alice, carol), "subscriptions")
+        for number in range(3 * eager_links.WINDOW):  # until bob and carol send each other no copies
+            alice.transport.publish(TOPIC, b"%d" % number)
+            await until(lambda: len(_data(carol)) == len(_data(bob)) == number + 1, "a message")  # noqa: B023
+        alice.transport.publish(TOPIC, b"for a stranger", [DAVE.peer_id], 60_000)
+        await until(lambda: _data(carol)[-1] == b"for a stranger", "what is held for nobody")
+        alice.transport.publish(TOPIC, b"held", [bob.id], 60_000)
+        await until(lambda: _data(bob)[-1] == b"held", "the message at bob")
+        assert _data(carol)[-1] == b"for a stranger"
+        alice.transport.publish(TOPIC, b"next")
+        await until(lambda: _data(carol)[-1] == b"next", "what takes it along")
+        assert _data(carol)[-2:] == _data(bob)[-2:] == [b"held", b"next"]
+        begun = trio.current_time()
+        alice.transport.publish(TOPIC, b"soon", [bob.id], 200)
+        await until(lambda: _data(carol)[-1] == b"soon", "the message in its time")
+        assert trio.current_time() - begun >= 0.2
 
 
 async def test_publish__burst_of_400__nothing_lost() -> None:

@@ -214,6 +214,18 @@ def test_offer__first_of_its_order__is_to_hear_it_first() -> None:
     best = seat.core.roster.id(task.offered.order[0])
     assert best is not None
     assert offered.first == (best.peer,)
+    assert offered.head_start_ms == PARAMS.publish_interval_ms
+
+
+def test_offer__beside_an_award__gives_nobody_a_head_start() -> None:
+    seat = CoordinatorSeat()
+    task = seat.submit()
+    seat.hear(TaskSubmitted(2, SPECIFICATION, True, None))
+    seat.say(ALICE, seat.claim(ALICE, task))
+    effects = seat.hear(TaskSubmitted(3, SPECIFICATION, True, None)) + seat.wait(100)
+    with_award = next(effect for effect in effects if isinstance(effect, Publish) and effect.message.awards)
+    assert with_award.message.offers
+    assert with_award.head_start_ms == 0
 
 
 def renew(seat: CoordinatorSeat) -> None:
