@@ -272,7 +272,7 @@ async def run_with(
         fetch = open_evidence_desk(core, ports, settings.data)
         driver = Driver(core, ports if live is None else replace(ports, journal=live), desk, hears, fetch)
         if desk is not None:
-            desk.connect(driver.post)
+            desk.connect(driver.post, driver.kept_back)
         if recorder is not None:
             recorder.open()
             nursery.start_soon(recorder.run)

@@ -4,7 +4,7 @@ It turns the core's ``Reply`` and ``Deliver`` effects into answers for whoever w
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, final
@@ -25,6 +25,7 @@ from protocol.events import (
     TaskSubmitted,
     TaskTaken,
 )
+from protocol.records import Record, TaskAccepted
 from protocol.task.priority import Priority
 from protocol.units import Digest, TaskId, UnixMillis, Wei
 from protocol.wire.messages import TaskSpecification
@@ -86,9 +87,15 @@ class TaskDesk:
         self._unanswered = NO_ANSWER
         """What one is told that the core does not answer."""
 
-    def connect(self, post: Callable[[Event], Awaitable[None]]) -> None:
-        """Hand events in by ``post``: the driver, which in turn answers through this desk."""
+    def connect(
+        self, post: Callable[[Event], Awaitable[None]], kept_back: Callable[[], Iterable[Record]] = tuple
+    ) -> None:
+        """Hand events in by ``post``: the driver, which in turn answers through this desk.
+
+        ``kept_back`` gives the records that are not handed to the store yet.
+        """
         self._post = post
+        self._kept_back = kept_back
 
     # What apps call
 
@@ -104,7 +111,7 @@ class TaskDesk:
         collected: bool = False,
         may_be_disputed: bool = False,
     ) -> Accepted | Refused:
-        """Hand in one task; on ``Accepted`` it is on disk.
+        """Hand in one task; on ``Accepted`` a detached one is on disk.
 
         One that is refused because nobody answered may be taken all the same: if it is attached it is cancelled then,
         if not it goes on, and its key finds it.
@@ -239,7 +246,9 @@ class TaskDesk:
 
     async def spent(self, account: str, since: UnixMillis) -> Wei:
         """Give the price of all tasks of an API key's account that were accepted since then and have not failed."""
-        return await self._store.spent(account, since)
+        mine = (one for one in self._kept_back() if isinstance(one, TaskAccepted) and one.account == account)
+        not_there_yet = sum(one.price for one in mine if one.accepted_at >= since)
+        return Wei(not_there_yet + await self._store.spent(account, since))
 
     def models(self) -> tuple[OfferedModel, ...]:
         """List what the network offers through this coordinator now."""

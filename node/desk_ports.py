@@ -70,7 +70,7 @@ class Desk(Protocol):
         collected: bool = False,
         may_be_disputed: bool = False,
     ) -> Accepted | Refused:
-        """Hand in one task, which takes a place of ``account``; on ``Accepted`` it is on disk.
+        """Hand in one task, which takes a place of ``account``; on ``Accepted`` a detached one is on disk.
 
         ``inputs`` are the pictures that the specification names, by SHA-256. One that is ``collected`` ends with a
         picture only after ``take``. One that ``may_be_disputed`` may be shown to jurors.

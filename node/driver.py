@@ -135,7 +135,9 @@ class Driver:
         """Count the events that the core has not taken yet."""
         return self._receive.statistics().current_buffer_used
 
-    # What adapters call
+    def kept_back(self) -> tuple[Record, ...]:
+        """Give what is to be durable soon, and was not handed to the store yet."""
+        return tuple(self._kept_back)
 
     async def post(self, event: Event) -> None:
         """Queue an event; wait while the queue is full. Elsewhere no turn of the event loop passes."""
@@ -176,8 +178,6 @@ class Driver:
     def expects_artifact(self, peer: PeerId, task: TaskId, attempt: int, size: int) -> bool:
         """Say whether the core awaits these bytes from this peer now."""
         return self._core.expects_artifact(peer, task, attempt, size, self._clock.now())
-
-    # The loop
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Remember, do what the core wants done about that, then handle events until cancelled."""

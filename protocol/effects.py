@@ -163,8 +163,9 @@ class Persist:
 
     records: tuple[Record, ...]
     may_wait: bool = False
-    """Nobody relies on them yet, and whoever told us what they say tells it again after a crash: they may become
-    durable with the next records that may not wait, or some tenths of a second later. SPEC.md §3."""
+    """Nobody relies on them yet, and after a crash whoever told us what they say tells it again, or has left with his
+    connection: they may become durable with the next records that may not wait, or some tenths of a second later.
+    SPEC.md §3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ class ComparePictures:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The task is on disk and will end with a picture or a named reason."""
+    """The task will end with a picture or a named reason. It is on disk, unless it ends with its app's connection."""
 
     task: TaskId
 

@@ -1,6 +1,6 @@
 """The apps' side of a coordinator: what is taken, what is refused, and what an earlier run had taken.
 
-A task is on disk before it is acknowledged. Spec: SPEC.md §9.1, §9.4.
+A task is on disk before it is promised to anybody. Spec: SPEC.md §9.1, §9.4.
 """
 
 from typing import Final, final
@@ -109,7 +109,10 @@ class Intake:
         self._core.set_timer(("deadline", task.id, 0), task.deadline)
 
     def on_submitted(self, event: TaskSubmitted) -> Accepted | Refused:
-        """Take a task or say why not. On ``Accepted`` it is on disk."""
+        """Take a task or say why not.
+
+        On ``Accepted`` it is on disk, but for one that is not detached: that is so with its award.
+        """
         specification, key = event.specification, event.idempotency_key
         known = self._by_key.get(key) or self._settlement.ended_keys.get(key) if key is not None else None
         if known is not None:
@@ -152,7 +155,10 @@ class Intake:
         pictures = [InputStored(task.id, digest, data) for digest, data in event.inputs.items()]
         shared = () if event.again is None else (InputsShared(task.id, event.again),)
         accepted = Accepted(task.id)
-        self._core.emit(Persist((record, *pictures, *shared)), Reply(event.request, accepted))
+        # What an app waits for at its connection is promised to nobody before its award: a crash ends it (``restore``).
+        # Pictures are not kept in memory meanwhile.
+        may_wait = not (event.detached or pictures or shared)
+        self._core.emit(Persist((record, *pictures, *shared), may_wait=may_wait), Reply(event.request, accepted))
         self._core.emit(Deliver(task.id, Update(Stage.QUEUED, self._core.now)))
         self._core.note(
             NoteName.TASK_ACCEPTED, task.id, model=specification.model, pixel_steps=specification.pixel_steps

@@ -9,7 +9,8 @@ from node.adapters.memory.store import MemoryStore
 from node.desk import ANSWER_LIMIT_S, FINISHED_KEPT, WATCHER_UPDATES, TaskDesk
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.events import Event, TaskCancelled, TaskSubmitted
-from protocol.units import TaskId
+from protocol.records import Record
+from protocol.units import TaskId, UnixMillis
 from tests.protocol.roles.frames import SPECIFICATION
 from tests.support.records import NOW, accepted, done, failed, picture, task_id
 
@@ -245,3 +246,18 @@ async def test_ended__before_or_in_an_earlier_run_or_unknown__answers_at_once() 
         nursery.start_soon(bench.desk.ended, task_id(4))
         await wait_all_tasks_blocked()
         bench.tell(Stage.DONE, task=task_id(4))
+
+
+async def test_spent__task_on_its_way_to_the_disk__counts_once() -> None:
+    store = MemoryStore()
+    mine, before, another = (
+        replace(accepted(number), account=account, accepted_at=UnixMillis(at))
+        for number, account, at in ((2, "key:a", 2000), (3, "key:a", 999), (4, "key:b", 2000))
+    )
+    waiting: list[Record] = [mine, before, another, done(5)]
+    bench = Bench(store)
+    bench.desk.connect(bench._post, lambda: tuple(waiting))
+    assert await bench.desk.spent("key:a", UnixMillis(1000)) == mine.price
+    waiting.clear()
+    await store.persist((mine, before, another))
+    assert await bench.desk.spent("key:a", UnixMillis(1000)) == mine.price

@@ -1,8 +1,8 @@
 """What each API key may order within a day (UTC), in wei.
 
-The tasks in the store are the count: a task and its price are on disk together before it is accepted, so neither a
-crash nor a restart forgets any of it; one that fails costs nothing unless its miner was paid. In memory is the same,
-brought up to date where it matters: before an order is refused.
+The tasks in the store are the count, with those that are on their way there: a task and its price are on disk together
+before anybody works on it, so neither a crash nor a restart forgets any of it; one that fails costs nothing unless its
+miner was paid. In memory is the same, brought up to date where it matters: before an order is refused.
 """
 
 import math

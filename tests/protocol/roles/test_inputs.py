@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from protocol.effects import CancelJob, Publish, Refused, Reply, SendArtifact, SendInput, StartJob
+from protocol.effects import CancelJob, Persist, Publish, Refused, Reply, SendArtifact, SendInput, StartJob
 from protocol.errors import InvalidMessage
 from protocol.events import ArtifactReceived, ServiceChanged, TaskSubmitted
 from protocol.notes import NoteName
@@ -81,11 +81,12 @@ def waits(task: bytes) -> Alive:
 
 def test_submit__with_its_pictures__they_are_on_disk_with_the_task_and_in_no_message():
     seat = coordinator()
-    effects = seat.hear(TaskSubmitted(1, WORK, True, inputs=BOTH))
+    effects = seat.hear(TaskSubmitted(1, WORK, False, inputs=BOTH))
     (accepted,) = persisted(effects, TaskAccepted)
     stored = persisted(effects, InputStored)
     assert {(one.task, one.digest, one.data) for one in stored} == {(accepted.task, *pair) for pair in BOTH.items()}
     assert accepted.input_bytes == len(SOURCE) + len(MASK)
+    assert not any(effect.may_wait for effect in effects if isinstance(effect, Persist))
     assert accepted.price == WORK_PRICE < PRICE
     effects += seat.wait(50)
     published = [encode(effect.message) for effect in effects if isinstance(effect, Publish)]

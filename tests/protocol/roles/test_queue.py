@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from protocol.effects import Accepted, Publish, Refused, Reply
+from protocol.effects import Accepted, Persist, Publish, Refused, Reply
 from protocol.events import TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import TaskAccepted, TaskAwarded
@@ -179,6 +179,18 @@ def test_submit__after_a_restart__places_of_unfinished_tasks_are_still_taken() -
     seat.greet(ALICE)
     assert isinstance(hand_in(seat, "one"), Refused)
     assert isinstance(hand_in(seat, "two"), Accepted)
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_submit__app_waits_at_its_connection__goes_to_disk_with_its_award(detached: bool) -> None:
+    seat = CoordinatorSeat()
+    effects = seat.hear(TaskSubmitted(1, SPECIFICATION, detached, None))
+    (written,) = [effect for effect in effects if isinstance(effect, Persist)]
+    assert written.may_wait is not detached
+    (accepted,) = persisted(effects, TaskAccepted)
+    effects = seat.say(ALICE, seat.claim(ALICE, accepted.task))
+    (award,) = [effect for effect in effects if isinstance(effect, Persist)]
+    assert not award.may_wait, "nothing of an award leaves before it and all before it are on disk"
 
 
 # What nobody can do
