@@ -154,12 +154,14 @@ class Offering:
         if not groups:
             groups[(current.epoch, frozenset())] = []
         # Nobody waits for news of attempts that he may be about to claim.
-        head_start_ms = 0 if board.awards or board.closures else core.params.publish_interval_ms
+        is_quiet = not (board.awards or board.closures)
         awards, closures = self._boards.take_notices(board)
         notices = max(len(awards), len(closures))
         waiting = len(self._tasks) - self._roster.held()
         fields = {frozenset[StakingId](): self._roster.field_of(board.model, frozenset(), core.now)}
         free = len(fields[frozenset()][0])
+        # Where more tasks wait than miners are free, whoever becomes free is to know what there is.
+        head_start_ms = core.params.publish_interval_ms if is_quiet and waiting <= free else 0
         for (epoch, excluded), tasks in groups.items():
             view = core.book.view(epoch) or current
             if excluded not in fields:
