@@ -21,13 +21,13 @@ from protocol.notes import NoteName
 from protocol.stake.standing import Standing
 from protocol.wire.messages import WORK_PROTOCOL
 from tests.support.overlay import Overlay, Running, overlay, peer_of, secret_of, until
+from tests.support.patience import PATIENCE_S
 
 HERE = Path(__file__).parent
 TOPIC = "/cuckoo/1/devnet/offers/pocket-emoji"
 KEY = "/cuckoo/1/devnet/model/pocket-emoji"
 JS = 77
 """The number of the other peer's key."""
-PATIENCE_S = 20.0
 INSTALL_S = 300.0
 
 pytestmark = pytest.mark.e2e

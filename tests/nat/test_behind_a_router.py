@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from tests.support.overlay import peer_of
+from tests.support.patience import PATIENCE_S
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PATIENCE_S = 30.0
 COORDINATOR, ONE, TWO, BOOTSTRAP = (peer_of(number) for number in (1, 2, 3, 4))
 ADDRESS = f"/ip4/203.0.113.1/tcp/4001/p2p/{COORDINATOR}"
 
@@ -110,7 +110,9 @@ def _node(
 
 
 def _run(world: list[str], place: str, *command: str) -> None:
-    subprocess.run([*world, "ip", "netns", "exec", place, *command], check=True, capture_output=True, timeout=10)
+    subprocess.run(
+        [*world, "ip", "netns", "exec", place, *command], check=True, capture_output=True, timeout=PATIENCE_S
+    )
 
 
 def test_miners_at_home__no_port_open__work_hear_each_other_and_survive_a_new_address(world: list[str]) -> None:

@@ -21,7 +21,10 @@ from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
 from contracts.bindings import Artifact
 from node.adapters.chain.devchain import find_anvil, free_port
 from protocol.errors import ConfigError
+from tests.support.patience import PATIENCE_S
 
+LEFT_IN_POOL_S = 5.0
+"""A transaction that has no receipt by then (s) was left in the pool, as anvil does under load until the next block."""
 CALL_GAS = 20_000_000
 """What a call may use: two thirds of a block."""
 
@@ -46,7 +49,7 @@ class Anvil:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.client = httpx.Client(timeout=10, trust_env=False)
+        self.client = httpx.Client(timeout=PATIENCE_S, trust_env=False)
         self.gas = 0
         """What the last transaction used."""
         self.sent: list[tuple[str, str, bool]] = []
@@ -129,7 +132,11 @@ class Anvil:
 
     def _mined(self, transaction: dict[str, Any]) -> dict[str, Any]:
         sent = self.rpc("eth_sendTransaction", transaction)
-        for _ in range(500):  # anvil may answer before the receipt exists
+        begun = looked = time.monotonic()
+        while (now := time.monotonic()) < begun + PATIENCE_S:  # anvil may answer before the receipt exists
+            if now > looked + LEFT_IN_POOL_S:
+                looked = now
+                self.rpc("evm_mine")
             receipt = self.rpc("eth_getTransactionReceipt", sent)
             if receipt is not None:
                 if receipt["status"] != "0x1":
@@ -186,10 +193,10 @@ def running_anvil(*options: str) -> Iterator[Anvil]:
     process = subprocess.Popen(command, stdin=subprocess.PIPE)
     anvil = None
     try:
-        for _ in range(500):
+        end = time.monotonic() + PATIENCE_S
+        while anvil is None and time.monotonic() < end:
             try:
                 anvil = Anvil(f"http://127.0.0.1:{port}")
-                break
             except httpx.TransportError:
                 assert process.poll() is None, "anvil did not start"
                 time.sleep(0.02)
@@ -198,7 +205,7 @@ def running_anvil(*options: str) -> Iterator[Anvil]:
     finally:
         if anvil is not None:
             anvil.client.close()
-        process.communicate(timeout=10)
+        process.communicate(timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
+from tests.support.patience import PATIENCE_S
+
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 """Names under which systems install it; playwright's own download is not asked for."""
 LIMIT_MS = 20_000
@@ -57,7 +59,7 @@ class Wallet:
     def rpc(self, method: str, *params: Any) -> Any:
         """Ask the chain; an error comes as the chain gave it."""
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        return httpx.post(self.rpc_url, json=body, timeout=10, trust_env=False).json()
+        return httpx.post(self.rpc_url, json=body, timeout=PATIENCE_S, trust_env=False).json()
 
     def answer(self, text: str) -> str:
         """Answer one EIP-1193 request."""

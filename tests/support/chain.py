@@ -7,6 +7,7 @@ import trio
 
 from protocol.events import Event, StakeChanged, TxConfirmed, TxFailed
 from protocol.stake.table import EpochView
+from tests.support.patience import PATIENCE_S
 
 
 class Sink:
@@ -31,7 +32,7 @@ class Sink:
         return [event for event in self.events if isinstance(event, TxConfirmed | TxFailed)]
 
     async def wait_until(self, good: Callable[["Sink"], object]) -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while not good(self):
                 await self._changed.wait()
 

@@ -15,11 +15,12 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.support.patience import PATIENCE_S
+
 START_LIMIT_S = 90.0
 """Longest start of a devnet (s); it takes 6 on an idle machine with two cores."""
 USUAL_START_S = 15.0
 """What it takes while two more processes run tests."""
-PATIENCE_S = 60.0
 
 
 def wait_until(condition: Callable[[], bool], what: str, limit_s: float = PATIENCE_S) -> None:

@@ -18,11 +18,9 @@ from protocol.notes import NoteName
 from protocol.stake.standing import Standing
 from protocol.units import PeerId, TaskId, UnixMillis
 from tests.support.journal import RecordingJournal
+from tests.support.patience import PATIENCE_S
 
 E = TypeVar("E")
-
-PATIENCE_S = 20.0
-"""Longest wait for something that takes milliseconds on an idle machine; crowded ones are slow, not wrong."""
 
 
 def secret_of(number: int) -> bytes:

@@ -23,6 +23,7 @@ from tests.adapters.chain.conftest import StakingOnAnvil
 from tests.support.chain import Cable, Sink
 from tests.support.clock import HandClock
 from tests.support.journal import RecordingJournal
+from tests.support.patience import PATIENCE_S
 
 SECRET = b"\x51" * 32
 RECEIVER = b"\x05" * 20
@@ -105,7 +106,7 @@ class Gas:
 
     async def finish(self) -> dict[str, Confirmed | Failed]:
         """Run until everything has an outcome, and let the core take each in; each may be told once in a run."""
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             looks = 0
             while await self.transactor.round(self.sink):
                 looks += 1
@@ -130,7 +131,7 @@ class Gas:
 
     async def mined(self, count: int) -> None:
         """Wait until so many transactions of the account are in blocks: anvil answers before it mines."""
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             while self.count() < count:
                 await trio.sleep(0.005)
 

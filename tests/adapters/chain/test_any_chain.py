@@ -26,6 +26,7 @@ from tests.support.chain import Sink
 from tests.support.clock import HandClock
 from tests.support.journal import RecordingJournal
 from tests.support.networks import view
+from tests.support.patience import PATIENCE_S
 
 SENTENCE = "Staking: no node has this id"
 GOOD = ContractCall("CAI", "transfer", (RECEIVER, CAI))
@@ -57,7 +58,7 @@ async def make(request, staking: StakingOnAnvil) -> Make:
 async def running(chain: Chain) -> AsyncIterator[Sink]:
     sink = Sink()
     async with trio.open_nursery() as nursery:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             await nursery.start(chain.run, sink)
         yield sink
         nursery.cancel_scope.cancel()

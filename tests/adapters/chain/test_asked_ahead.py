@@ -23,6 +23,7 @@ from protocol.units import BlockNumber, UnixMillis
 from tests.adapters.chain.test_devchain import NODES, PARAMS, WallClock
 from tests.support.chain import Cable, Sink
 from tests.support.journal import RecordingJournal
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("anvil_is_there")
 
@@ -151,7 +152,7 @@ async def test_run__new_block__costs_a_registered_node_two_requests(tmp_path: Pa
         )
         chain = StakingChain(settings, PARAMS, WallClock(), RecordingJournal(), MemoryStore(), own=own)
         await nursery.start(chain.run, sink)
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             await sink.wait_until(lambda sink: len(_read(sink)) >= 3 + confirmations)
             said.clear()
             before = len(_read(sink))

@@ -23,6 +23,7 @@ from tests.support.chain import Sink
 from tests.support.clock import HandClock
 from tests.support.journal import RecordingJournal
 from tests.support.networks import network_params
+from tests.support.patience import PATIENCE_S
 
 PARAMS = network_params(epoch_s=60)
 DEAD = "http://127.0.0.1:1"
@@ -45,7 +46,7 @@ async def running(
 ) -> AsyncIterator[tuple[Sink, RecordingJournal]]:
     sink, journal = Sink(), RecordingJournal()
     async with trio.open_nursery() as nursery:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             await nursery.start(StakingChain(chain_settings, params, clock, journal, store or MemoryStore()).run, sink)
         yield sink, journal
         nursery.cancel_scope.cancel()
@@ -107,7 +108,7 @@ async def test_run__first_step_succeeds__reports_started_without_a_pause(staking
     begun = trio.current_time()
     async with running(settings(staking, poll_s=60), HandClock(chain_time(staking))) as (sink, _):
         assert sink.views
-    assert trio.current_time() - begun < 10
+    assert trio.current_time() - begun < 50
 
 
 async def test_run__long_gap__skips_epochs_that_nobody_needs(staking: StakingOnAnvil):
@@ -127,7 +128,7 @@ async def test_run__reorganisation__is_noted_and_a_posted_epoch_stays(staking: S
         await sink.wait_until(lambda sink: sink.events[-1:] and getattr(sink.events[-1], "number", 0) >= height)
         posted = len(sink.views)
         staking.anvil.rpc("anvil_reorg", 1, [])
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while not journal.of(NoteName.CHAIN_REORGANISED):
                 await trio.sleep(0.01)
         assert len(sink.views) == posted
@@ -142,7 +143,7 @@ async def test_run__outage__is_noted_once_and_survived(staking: StakingOnAnvil, 
     ):
         for outage in (1, 2):
             relay.open = False
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_S):
                 while len(journal.of(NoteName.CHAIN_STALLED)) < outage:
                     await trio.sleep(0.01)
             await trio.sleep(0.2)
@@ -191,7 +192,7 @@ async def refused(chain_settings: ChainSettings) -> str:
     chain = StakingChain(
         chain_settings, PARAMS, HandClock(UnixMillis(int(time.time() * 1000))), RecordingJournal(), MemoryStore()
     )
-    with pytest.raises(ConfigError) as caught, trio.fail_after(20):
+    with pytest.raises(ConfigError) as caught, trio.fail_after(PATIENCE_S):
         await chain.run(Sink())
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -235,10 +236,8 @@ async def test_run__nobody_answers__is_refused_after_the_limit(
 ):
     monkeypatch.setattr(module, "START_LIMIT_S", 0.3)
     monkeypatch.setattr(module, "START_RETRY_S", 0.05)
-    began = time.monotonic()
     text = await refused(settings(staking, rpc_urls=(DEAD,)))
-    assert text.startswith("chain.rpc_urls: no answer from http://127.0.0.1:1 in ")
-    assert time.monotonic() - began < 5
+    assert text.startswith("chain.rpc_urls: no answer from http://127.0.0.1:1 in 0 s")
 
 
 async def test_run__one_dead_url_and_one_good__works(staking: StakingOnAnvil):

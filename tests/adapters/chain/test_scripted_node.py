@@ -22,6 +22,7 @@ from protocol.units import Address, BlockNumber, Role, UnixMillis
 from tests.support.clock import HandClock
 from tests.support.journal import RecordingJournal
 from tests.support.networks import network_params
+from tests.support.patience import PATIENCE_S
 
 STAKING = Address(bytes([5]) * 20)
 FIRST_MOMENT_S = 1_000
@@ -171,7 +172,7 @@ async def test_last_before__node_sends_other_blocks_than_asked_for__is_not_belie
     node, follower = await stepped()
     for number in range(59):
         node.blocks[number] = block(50)
-    with trio.fail_after(1), pytest.raises(Unavailable, match="other blocks than we asked for"):
+    with trio.fail_after(PATIENCE_S), pytest.raises(Unavailable, match="other blocks than we asked for"):
         await follower.last_before(moment_of(3))
 
 

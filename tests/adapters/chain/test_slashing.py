@@ -32,6 +32,7 @@ from tests.protocol.roles.seats import CoordinatorSeat
 from tests.support.chain import Cable, Sink
 from tests.support.clock import HandClock
 from tests.support.journal import RecordingJournal
+from tests.support.patience import PATIENCE_S
 
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 PROVES = ProofPolicy(proves=True)
@@ -231,7 +232,7 @@ class Node:
     async def settle(self) -> None:
         """Run the transactor until nothing is under way."""
         told = 0
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while await self.transactor.round(self.sink) or told < len(self.sink.outcomes):
                 for outcome in self.sink.outcomes[told:]:
                     await self.hear(outcome)

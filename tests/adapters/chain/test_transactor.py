@@ -14,6 +14,7 @@ from protocol.notes import NoteName
 from protocol.units import CAI, Address, Wei
 from tests.adapters.chain.conftest import StakingOnAnvil
 from tests.adapters.chain.gas import BUMP_MS, GWEI, RECEIVER, FatalStore, Gas, Killed, confirmed
+from tests.support.patience import PATIENCE_S
 
 SEND = b"eth_sendRawTransaction"
 
@@ -420,7 +421,7 @@ async def test_run__asked_while_it_sleeps__wakes_and_survives_an_outage(gas: Gas
         gas.cable.cut = b"eth_"
         await gas.want_transfer("t")
         gas.outcomes.ask("t")
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while not gas.journal.of(NoteName.TX_STUCK):
                 await trio.sleep(0.01)
         gas.cable.cut = None

@@ -21,6 +21,7 @@ from protocol.units import UnixMillis
 from tests.adapters.chain.conftest import StakingOnAnvil
 from tests.adapters.chain.test_chain import PARAMS, chain_time, running, settings
 from tests.support.clock import HandClock
+from tests.support.patience import PATIENCE_S
 
 LIAR = "http://liar.example"
 SECOND = "http://second.example"
@@ -223,7 +224,7 @@ async def test_run__events_missing__reads_anew_from_another_node_and_says_so(
         staking.register(2)
         height = staking.height()
         await sink.wait_until(lambda sink: getattr(sink.events[-1], "number", 0) >= height)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while not journal.of(NoteName.CHAIN_REBUILT):
                 await trio.sleep(0.01)
         clock.advance(3 * PARAMS.epoch_s * 1000)

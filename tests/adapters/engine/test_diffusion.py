@@ -16,6 +16,7 @@ from protocol.events import EngineChanged, JobFailed, JobFinished, JobProgress
 from protocol.notes import NoteName
 from protocol.task.catalog import Catalog
 from protocol.task.fingerprint import NO_FINGERPRINT
+from tests.support.patience import PATIENCE_S, stopwatch
 
 NO_TORCH = """
 import sys, types
@@ -132,8 +133,10 @@ async def test_run__a_day_of_an_engine__every_job_ends_once_whatever_happens_to_
     stopped_pid = engine.child_pid
     os.kill(stopped_pid, signal.SIGSTOP)
     begin = trio.current_time()
-    assert await recorder.until_end(frozen, 10) == JobFailed(frozen.task, 0, "engine_frozen")
-    assert 2 < trio.current_time() - begin < 5
+    with stopwatch() as watch:
+        assert await recorder.until_end(frozen) == JobFailed(frozen.task, 0, "engine_frozen")
+        assert watch.seconds < 5
+    assert trio.current_time() - begin > 2
     last_progress = [event for event in recorder.of(frozen) if isinstance(event, JobProgress)][-1]
     assert recorder.time_of(last_progress) - begin < 2
     with trio.fail_after(5):
@@ -189,15 +192,16 @@ async def test_rest__before_it_runs_while_it_loads_and_while_it_serves__has_no_c
 
 async def test_run__cancelled_while_the_child_starts__leaves_no_process(catalog, clock, journal, recorder):
     engine = build_engine(EngineSettings(threads=1), catalog, clock, journal)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(engine.run, recorder)
-        with trio.fail_after(10):
-            while engine.child_pid is None:
-                await trio.sleep(0.01)
-        pid = engine.child_pid
-        begin = trio.current_time()
-        nursery.cancel_scope.cancel()
-    assert trio.current_time() - begin < 2
+    with stopwatch() as watch:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(engine.run, recorder)
+            with trio.fail_after(PATIENCE_S):
+                while engine.child_pid is None:
+                    await trio.sleep(0.01)
+            pid = engine.child_pid
+            watch.start()
+            nursery.cancel_scope.cancel()
+        assert watch.seconds < 2
     assert not psutil.pid_exists(pid)
 
 
@@ -207,7 +211,7 @@ def test_open_child__parent_is_killed__the_child_ends_too():
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
         parent.wait()
-    gone, alive = psutil.wait_procs([child], timeout=10)
+    gone, alive = psutil.wait_procs([child], timeout=PATIENCE_S)
     assert (gone, alive) == ([child], [])
 
 

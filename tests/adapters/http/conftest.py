@@ -13,6 +13,7 @@ from node.ports import Journal
 from protocol.task.catalog import BuiltinSource, Catalog, CatalogModel
 from tests.support.desk import Workbench
 from tests.support.journal import RecordingJournal
+from tests.support.patience import PATIENCE_S
 from tests.support.records import digest_of
 
 
@@ -88,7 +89,7 @@ async def serve(nursery) -> AsyncIterator[Serve]:
         own = await nursery.start(_own_nursery)
         port = await own.start(gateway.run)
         url = f"http://127.0.0.1:{port}"
-        client = httpx.AsyncClient(base_url=url, headers={"Authorization": "Bearer alice"}, timeout=10)
+        client = httpx.AsyncClient(base_url=url, headers={"Authorization": "Bearer alice"}, timeout=PATIENCE_S)
         clients.append(client)
         return Served(url, port, desk, journal, registry, client, own, gateway)
 

@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.adapters.http.conftest import Served
+from tests.support.patience import PATIENCE_S
 
 HALF_A_HEADER = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 REQUEST = HALF_A_HEADER + b"\r\n"
@@ -62,7 +63,7 @@ async def settled(clock: MockClock | None = None, seconds: float = 0.0) -> None:
         await wait_all_tasks_blocked(0.02)
 
 
-async def soon(condition: Callable[[], bool], limit_s: float = 2.0) -> bool:
+async def soon(condition: Callable[[], bool], limit_s: float = PATIENCE_S) -> bool:
     """Whether this comes true within ``limit_s`` of real time, whatever the clock of the test says."""
     end = time.monotonic() + limit_s
     while not condition() and time.monotonic() < end:

@@ -14,6 +14,7 @@ from schemathesis.specs.openapi import checks
 from tests.adapters.http.conftest import Serve, Served
 from tests.adapters.http.test_openapi import document_of
 from tests.support.desk import Workbench
+from tests.support.patience import PATIENCE_S
 from tests.support.pictures import png
 
 EXAMPLES = 6
@@ -53,7 +54,7 @@ def ask(operation: schemathesis.APIOperation, mode: GenerationMode, asked: Count
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     def one(case: schemathesis.Case) -> None:
         asked[f"{mode.value} {operation.label}"] += 1
-        case.call_and_validate(checks=CHECKS, headers={"Authorization": "Bearer alice"}, timeout=10)
+        case.call_and_validate(checks=CHECKS, headers={"Authorization": "Bearer alice"}, timeout=PATIENCE_S)
 
     one()
 

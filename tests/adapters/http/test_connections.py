@@ -18,6 +18,7 @@ from node.adapters.http.gateway import _hypercorn_config
 from protocol.notes import NoteName
 from tests.adapters.http.conftest import Serve, Served
 from tests.adapters.http.sockets import HALF_A_HEADER, REQUEST, answer, connect, ended, free, rest, settled, soon
+from tests.support.patience import PATIENCE_S
 from tests.support.records import picture
 
 BIG = picture(b"\x89PNG\r\n\x1a\n" + bytes(32 * 1024 * 1024))
@@ -56,7 +57,7 @@ async def test_connection__answer__its_head_goes_out_with_its_body_where_that_fo
 
 async def test_connection__many_requests_with_pauses__none_is_lost(serve: Serve):
     served = await serve()
-    async with httpx.AsyncClient(base_url=served.url, limits=ONE, timeout=10) as app:
+    async with httpx.AsyncClient(base_url=served.url, limits=ONE, timeout=PATIENCE_S) as app:
         for number in range(150):
             response = await app.post("/v1/images/generations", json={"prompt": "a red heart"})
             assert response.status_code == 200, number
@@ -66,7 +67,7 @@ async def test_connection__many_requests_with_pauses__none_is_lost(serve: Serve)
 
 async def test_connection__more_requests_than_one_may_have__is_closed_openly_and_none_is_lost(serve: Serve):
     served = await serve()
-    async with httpx.AsyncClient(base_url=served.url, limits=ONE, timeout=10) as app:
+    async with httpx.AsyncClient(base_url=served.url, limits=ONE, timeout=PATIENCE_S) as app:
         last = [(await app.get("/healthz")).headers.get("connection") for _ in range(1100)]
     assert [number for number, said in enumerate(last) if said == "close"] == [999]
 
@@ -292,7 +293,7 @@ async def test_run__cancelled_while_an_answer_is_not_read__ends_in_time(serve: S
     served = await serve()
     async with await _ask_for_a_big_picture(served):
         await wait_all_tasks_blocked(0.02)
-        with trio.fail_after(3):
+        with trio.fail_after(PATIENCE_S):
             served.nursery.cancel_scope.cancel()
             await wait_all_tasks_blocked(0.02)
             while len(served.gateway._places):

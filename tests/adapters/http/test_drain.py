@@ -6,6 +6,7 @@ import trio.testing
 
 from tests.adapters.http.conftest import Serve, Served, code_of
 from tests.support.desk import Workbench
+from tests.support.patience import PATIENCE_S
 
 
 async def wait_until(served: Served, watching: int) -> None:
@@ -48,7 +49,7 @@ async def test_drain__call_that_waits__gets_its_picture_while_newcomers_are_refu
 async def test_drain__nobody_waits__ends_at_once(serve: Serve):
     served = await serve(Workbench(draws=False))
     await served.http.post("/v1/tasks", json={"prompt": "x"})
-    with trio.fail_after(1):
+    with trio.fail_after(PATIENCE_S):
         await served.gateway.drain()
     assert served.desk.cancelled == [], "nobody waits for it here, and it goes on after the restart"
 

@@ -14,6 +14,7 @@ from protocol.params import MAX_INPUT_BYTES
 from tests.adapters.http.conftest import Serve, code_of
 from tests.adapters.http.test_openai_client import call
 from tests.support.desk import PNG, Workbench
+from tests.support.patience import PATIENCE_S
 from tests.support.pictures import jpeg, png, vp8, webp
 
 SOURCE, MASK = png(64, 64), png(64, 64, seed=5)
@@ -214,19 +215,19 @@ async def test_edits__more_pictures_than_memory_has_room_for__is_busy_until_one_
     async with stalled:
         head = f"POST {EDITS} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
         await stalled.send_all(f"{head}Content-Length: 200000\r\n\r\n".encode() + b"x" * 1000)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             while served.gateway._door._uploads._free == 300_000:
                 await trio.sleep(0.01)
         response = await served.http.post(EDITS, files=form)
         assert code_of(response) == (429, "busy", None)
         assert response.headers["Retry-After"]
     async with trio.open_nursery() as nursery:
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             while served.gateway._door._uploads._free != 300_000:
                 await trio.sleep(0.01)
         nursery.start_soon(lambda: served.http.post(EDITS, files=form))
         await served.desk.wait_for_tasks(1)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             while served.gateway._door._uploads._free != 300_000:
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()

@@ -10,6 +10,7 @@ from protocol.effects import Refused
 from protocol.errors import Unavailable
 from tests.adapters.http.conftest import Serve, code_of, ring_of
 from tests.support.desk import Workbench
+from tests.support.patience import PATIENCE_S
 
 GENERATIONS = "/v1/images/generations"
 
@@ -188,7 +189,7 @@ async def test_post__body_never_ends__times_out(serve: Serve):
     stream = await trio.open_tcp_stream("127.0.0.1", served.port)
     async with stream:
         await stream.send_all(b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             assert b"408" in await stream.receive_some(4096)
 
 

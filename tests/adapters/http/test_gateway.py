@@ -7,12 +7,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from node.adapters.http import Gateway, HttpSettings
+from node.adapters.http import gateway as gateway_module
 from protocol.errors import ConfigError
 from protocol.notes import NoteName
 from tests.adapters.http.conftest import Serve, catalog, code_of
 from tests.adapters.http.sockets import REQUEST, answer, connect
 from tests.support.desk import Workbench
 from tests.support.journal import RecordingJournal
+from tests.support.patience import PATIENCE_S
 
 
 async def test_health__not_ready__says_why(serve: Serve):
@@ -115,7 +117,7 @@ async def test_connection__breaks_the_server_library__is_noted(serve: Serve):
     stream = await trio.open_tcp_stream("127.0.0.1", served.port)
     async with stream:
         await stream.send_all(BREAKS_THE_LIBRARY)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             while not served.journal.of(NoteName.MESSAGE_IGNORED):
                 await trio.sleep(0.001)
     assert served.journal.notes[0].fields == {"rule": "http.connection"}
@@ -150,7 +152,7 @@ async def test_run__cancelled__answers_waiting_calls_and_ends_in_time(serve: Ser
         await served.desk.wait_for_tasks(1)
         while not served.desk.watching:
             await trio.sleep(0.001)
-        with trio.fail_after(3):
+        with trio.fail_after(PATIENCE_S):
             served.nursery.cancel_scope.cancel()
             while not answers:
                 await trio.sleep(0.001)
@@ -160,7 +162,8 @@ async def test_run__cancelled__answers_waiting_calls_and_ends_in_time(serve: Ser
         await trio.open_tcp_stream("127.0.0.1", served.port)
 
 
-async def test_run__cancelled_with_idle_connections__ends_at_once():
+async def test_run__cancelled_with_idle_connections__ends_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gateway_module, "GRACE_S", PATIENCE_S)
     gateway = Gateway(HttpSettings(port=0), Workbench().desk, catalog(), CollectorRegistry(), RecordingJournal())
     async with trio.open_nursery() as nursery:
         port = await nursery.start(gateway.run)
@@ -168,7 +171,7 @@ async def test_run__cancelled_with_idle_connections__ends_at_once():
             await client.get(f"http://127.0.0.1:{port}/healthz")
             begun = trio.current_time()
             nursery.cancel_scope.cancel()
-    assert trio.current_time() - begun < 1.4
+    assert trio.current_time() - begun < PATIENCE_S
 
 
 async def test_head__whatever_can_be_read__has_the_header_of_get_and_no_body(serve: Serve):

@@ -11,6 +11,7 @@ from tests.adapters.http.conftest import Serve
 from tests.adapters.http.test_edits import SOURCE, named
 from tests.adapters.http.test_openai_client import call
 from tests.support.desk import MINER, PNG, Workbench
+from tests.support.patience import PATIENCE_S
 from tests.support.records import NOW
 
 
@@ -27,7 +28,7 @@ async def streamed(served, work, steps):
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(call, served, follow)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             (task,) = await served.desk.wait_for_tasks(1)
             while not served.desk.watching:
                 await trio.sleep(0.01)
@@ -106,7 +107,7 @@ async def test_images_generate__stream_is_closed__the_task_is_cancelled(serve: S
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(call, served, leave)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             (task,) = await served.desk.wait_for_tasks(1)
             while not served.desk.watching:
                 await trio.sleep(0.01)
@@ -126,7 +127,7 @@ async def test_images_generate__stream_while_the_node_stops__says_so(serve: Serv
         served.nursery.cancel_scope.cancel()
 
     await streamed(served, work, [stop])
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         await served.desk.wait_for_cancelled(1)
 
 

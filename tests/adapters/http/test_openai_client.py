@@ -10,6 +10,7 @@ import trio
 from protocol.effects import Refused
 from tests.adapters.http.conftest import Serve, Served
 from tests.support.desk import PNG, Workbench
+from tests.support.patience import PATIENCE_S
 
 
 async def call(served: Served, work, **options):
@@ -17,7 +18,7 @@ async def call(served: Served, work, **options):
 
     def run():
         with openai.OpenAI(
-            base_url=f"{served.url}/v1", api_key="alice", max_retries=0, timeout=10, **options
+            base_url=f"{served.url}/v1", api_key="alice", max_retries=0, timeout=PATIENCE_S, **options
         ) as client:
             return work(client)
 
@@ -123,7 +124,7 @@ async def test_images_generate__client_gives_up__the_task_is_cancelled(serve: Se
             client.images.generate(prompt="a red heart", n=2, timeout=1.0)
 
     await call(served, impatient)
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         cancelled = await served.desk.wait_for_cancelled(2)
     assert set(cancelled) == set(served.desk.accepted)
     assert served.desk.watching == 0

@@ -11,6 +11,7 @@ from node.adapters.http.openapi_errors import REFUSALS, refusals_of
 from node.adapters.http.openapi_examples import ANSWERS, DIGEST, MEDIA_TYPES, REQUESTS, TASK
 from tests.adapters.http.conftest import Serve, Served
 from tests.support.desk import Workbench
+from tests.support.patience import PATIENCE_S
 from tests.support.pictures import png
 
 ROOT = Path(__file__).parents[3]
@@ -94,7 +95,7 @@ async def test_examples__made_for_real__succeed_and_have_that_shape(serve: Serve
     if path == "/sdapi/v1/options":
         body = {"sd_model_checkpoint": "tiny"}
     form = {} if path != "/v1/images/edits" else {"files": {"image": png(64, 64)}, "data": FORM_FIELDS}
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         response = await served.http.request(method, address, **(form or {"json": body}))
     assert response.is_success, response.text
     kind = MEDIA_TYPES.get((method, path), "application/json")

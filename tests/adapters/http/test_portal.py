@@ -24,6 +24,7 @@ from node.adapters.http.visitors import (
 from protocol.errors import ConfigError, Unavailable
 from tests.adapters.http.conftest import Serve, Served, code_of
 from tests.adapters.http.sockets import connect
+from tests.support.patience import PATIENCE_S
 from tests.support.portal import ACCOUNT, STAKING, STEP, StandingDesk, StandingNetwork
 
 WISH = {"action": "vote", "account": ACCOUNT, "node": "2", "amount": "1"}
@@ -155,7 +156,7 @@ async def test_network__gateway_requires_a_key__is_public_and_says_so(serve: Ser
 
 async def test_events__follower__hears_of_the_network_and_of_each_step(serve: Serve, town: Town):
     served = await serve(portal=town.portal)
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         follower = await Follower.of(served)
         kind, data = await follower.next()
         assert (kind, data["network"]) == ("network", "test")
@@ -171,7 +172,7 @@ async def test_events__follower__hears_of_the_network_and_of_each_step(serve: Se
 
 async def test_events__node_stops__stream_ends(serve: Serve, town: Town):
     served = await serve(portal=town.portal)
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         follower = await Follower.of(served)
         await follower.next()
         served.nursery.cancel_scope.cancel()
@@ -181,7 +182,7 @@ async def test_events__node_stops__stream_ends(serve: Serve, town: Town):
 
 async def test_events__too_many_of_one_visitor__are_turned_away_until_one_leaves(serve: Serve, town: Town):
     served = await serve(portal=town.portal)
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         followers = [await Follower.of(served) for _ in range(MAX_LISTENERS_PER_SITE)]
         for follower in followers:
             await follower.next()
@@ -239,7 +240,7 @@ def test_take_place__sites_of_one_network__are_one_holder():
 async def test_events__place_is_given_to_another__stream_ends(serve: Serve, town: Town, monkeypatch):
     monkeypatch.setattr("node.adapters.http.visitors.MAX_LISTENERS", 2)
     served = await serve(portal=town.portal, trusted_proxies=(ip_network("127.0.0.1"),))
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         greedy = [await Follower.of(served, "203.0.113.1") for _ in range(2)]
         for follower in greedy:
             await follower.next()

@@ -17,6 +17,7 @@ from protocol.wire.codec import WORK_PLACE, decode
 from protocol.wire.messages import Receipt
 from tests.adapters.http.conftest import Serve, Served, code_of, ring_of
 from tests.support.desk import MINER, Workbench
+from tests.support.patience import PATIENCE_S
 from tests.support.records import NOW
 
 BOB = {"Authorization": "Bearer bob"}
@@ -99,7 +100,7 @@ async def test_events__whole_life__comes_in_order_and_ends(serve: Serve):
     answer = await submit(served)
     (task,) = served.desk.accepted
     events = []
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         async with served.http.stream("GET", answer["events"]) as response:
             assert response.headers["content-type"].startswith("text/event-stream")
             async for line in response.aiter_lines():
@@ -131,7 +132,7 @@ async def test_events__listener_leaves__nobody_follows_and_the_task_lives(serve:
         while b"event: queued" not in received:
             received += await listener.receive_some()
         assert code_of(await served.http.get(answer["events"])) == (429, "busy", None)
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         while served.desk.watching:
             await trio.sleep(0.001)
     assert served.desk.cancelled == []
@@ -207,7 +208,7 @@ async def test_events__one_caller_has_many_open__others_may_still_follow(serve: 
         assert "2 event streams" in refused.json()["error"]["message"]
         async with served.http.stream("GET", theirs["events"], headers=BOB) as response:
             assert response.status_code == 200
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         while served.desk.watching:
             await trio.sleep(0.001)
     async with served.http.stream("GET", mine["events"]) as response:
@@ -280,7 +281,7 @@ async def test_key__app_leaves__the_task_goes_on(serve: Serve):
         await served.http.post(
             "/v1/images/generations", json={"prompt": "x"}, headers={"Idempotency-Key": "k"}, timeout=1.0
         )
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         while served.desk.watching:
             await trio.sleep(0.001)
     (task,) = served.desk.accepted

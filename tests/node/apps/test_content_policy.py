@@ -52,6 +52,6 @@ def test_refusal_of__word_without_letters__is_one_line(word):
 
 def test_refusal_of__longest_prompt_and_most_words__is_quick():
     words = [f"word{number} word*" for number in range(1000)]
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert not refused(words, "word " * 400)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
