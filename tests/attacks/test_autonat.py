@@ -17,6 +17,7 @@ from protocol.notes import NoteName
 from protocol.stake.standing import Standing
 from tests.support.adversary import Adversary, adversary, varint
 from tests.support.overlay import Running, overlay, peer_of, until
+from tests.support.patience import PATIENCE_S
 
 
 @asynccontextmanager
@@ -33,7 +34,7 @@ async def asked(standing: Standing = Standing.MINER) -> AsyncIterator[tuple[Runn
 async def asks(enemy: Adversary, *addresses: str) -> int:
     data = write_question(enemy.host.get_id(), [Multiaddr(address) for address in addresses])
     stream = await enemy.say(AUTONAT, varint(len(data)) + data)
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         answer = Message.FromString(await VarintFrames(muxed_of(stream), MAX_MESSAGE_BYTES).read())
     assert answer.type == Message.DIAL_RESPONSE
     return answer.dialResponse.status

@@ -33,8 +33,7 @@ async def test_sockets__opened_and_silent__newcomers_still_served() -> None:
         port = _port(place.victim)
         silent = [await trio.open_tcp_stream("127.0.0.1", port, local_address="127.0.0.2") for _ in range(60)]
         newcomer = await place.place.start(3, Standing.MINER, [place.victim])
-        with trio.fail_after(3):
-            await until(lambda: place.victim.connected_to(newcomer), "the newcomer")
+        await until(lambda: place.victim.connected_to(newcomer), "the newcomer", 3)
         await place.holds()
         for each in silent:
             await each.aclose()

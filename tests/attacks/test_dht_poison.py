@@ -18,6 +18,7 @@ from protocol.events import ProvidersFound
 from protocol.stake.standing import Standing
 from tests.support.adversary import Adversary, varint
 from tests.support.overlay import Running, peer_of, until
+from tests.support.patience import PATIENCE_S
 from tests.support.siege import KAD, Siege, siege
 
 KEY = "/cuckoo/1/devnet/model/pocket-emoji"
@@ -136,7 +137,7 @@ async def test_queries__a_hundred_streams_that_ask_nothing__others_are_answered_
         asker = await place.place.start(3, Standing.MINER, [place.victim])
         assert await _found(asker) == (place.honest.id,)
         await place.holds()
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             for stream in streams:
                 with pytest.raises(STREAM_ERRORS):
                     while await stream.read(4096):

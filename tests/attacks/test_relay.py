@@ -32,6 +32,7 @@ from protocol.stake.standing import Standing
 from protocol.units import PeerId
 from tests.support.adversary import Adversary, adversary, varint
 from tests.support.overlay import Overlay, Running, overlay, peer_of, until
+from tests.support.patience import PATIENCE_S
 
 
 @dataclass
@@ -85,7 +86,7 @@ async def asks(enemy: Adversary, message: Reserve | Connect | Answer) -> int:
 
 
 async def heard(stream: NetStream) -> Answer:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         answer = read_hop(await VarintFrames(muxed_of(stream), MAX_RELAY_MESSAGE_BYTES).read())
     assert isinstance(answer, Answer)
     return answer

@@ -81,7 +81,7 @@ def started_again(node: dict[str, Any]) -> Iterator[None]:
         yield
     finally:
         again.terminate()
-        again.wait(8)
+        again.wait(PATIENCE_S)
         assert again.stdin is not None
         again.stdin.close()
 
@@ -151,7 +151,7 @@ async def test_order__given_up_by_its_app__reaches_the_gpu(network: Running) -> 
                 nursery.start_soon(client.draw, order_of("a red heart"), follower)
                 await follower.step.wait()
                 scope.cancel()
-    wait_until(lambda: len(ended(network)) > before, "the end of the task", 3)
+    wait_until(lambda: len(ended(network)) > before, "the end of the task")
     assert "cancelled" in {note.get("reason") for note in ended(network)}
 
 

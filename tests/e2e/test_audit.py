@@ -133,5 +133,5 @@ def test_audit__node_that_records__writes_what_it_hears(network: Running, tmp_pa
 
         wait_until(hears, "the node records what is offered")
         running.terminate()
-        assert running.wait(20) == 0
+        assert running.wait(PATIENCE_S) == 0
     assert audited(kept)[0] == 0

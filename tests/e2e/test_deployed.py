@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from node.adapters.chain.devchain import find_anvil, free_port
-from tests.support.devnet import wait_until
+from tests.support.devnet import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -31,7 +31,7 @@ def running(command: list[str], log: Path, env: dict[str, str] | None = None) ->
         yield process
     finally:
         process.terminate()
-        process.wait(15)
+        process.wait(PATIENCE_S)
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def test_trial__set_up_twice_then_run__draws_a_picture_and_is_watched(tmp_path: 
             stack.enter_context(running(command, tmp_path / f"{role}.log", env))
         keys = tmp_path / "nodes" / "coordinator" / "api-keys.json"
         key = [sys.executable, "-m", "node", "apikey", "create", "--keys-file", str(keys), "--label", "me", "--json"]
-        created = subprocess.run(key, capture_output=True, text=True, check=True, timeout=30)
+        created = subprocess.run(key, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
         token = json.loads(created.stdout)["key"]
         with httpx.Client(base_url=f"http://127.0.0.1:{api}", timeout=60, trust_env=False) as client:
             wait_until(lambda: is_ready(client), "the coordinator has its miner", limit_s=90)

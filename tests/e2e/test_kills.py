@@ -90,7 +90,7 @@ def test_coordinator__killed_after_acknowledging__restarts_and_finishes(tmp_path
             assert sorted(note["task"] for note in done) == sorted(tasks)
         finally:
             again.terminate()
-            again.wait(8)
+            again.wait(PATIENCE_S)
             assert again.stdin is not None
             again.stdin.close()
 
@@ -101,7 +101,7 @@ def test_devnet__killed__leaves_no_process(tmp_path: Path) -> None:
         assert len(pids) >= 6, "five nodes and the chain"
         os.kill(network.process.pid, signal.SIGKILL)
         network.process.wait()
-        wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "all children gone", 8)
+        wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "all children gone")
 
 
 def test_devnet__interrupted__stops_within_five_seconds(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from protocol.notes import NoteName
 from protocol.task.artifact import check_png
 from protocol.task.webp import check_webp
 from tests.support.collector import Collector, collector
-from tests.support.devnet import Running, devnet, wait_until
+from tests.support.devnet import PATIENCE_S, Running, devnet, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -205,7 +205,7 @@ def test_stranger__runs_a_miner__never_gets_work(network: Running, tmp_path: Pat
     (tmp_path / "password").chmod(0o600)
     key = [sys.executable, "-m", "node", "key", "new", "--light", "--keystore", str(tmp_path / "key.json")]
     made = subprocess.run(
-        [*key, "--password-file", str(tmp_path / "password")], capture_output=True, text=True, timeout=30
+        [*key, "--password-file", str(tmp_path / "password")], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert made.returncode == 0, made.stderr
     flags = ["--data", str(tmp_path / "data"), "--keystore", str(tmp_path / "key.json"), "--json"]

@@ -57,7 +57,7 @@ def test_pay__over_kills_of_the_miner_and_the_coordinator__agrees_on_both_sides_
         with again(miner) as second:
             wait_until(lambda: bool(noted(network, miner, NoteName.REDEEM_ASKED)), "vouchers of before are redeemed")
             os.kill(second.pid, signal.SIGKILL)
-            second.wait(8)
+            second.wait()
         with again(miner):
             wait_until(lambda: bool(noted(network, miner, NoteName.PAYMENT_SEEN)), "the payment, after the kill")
             kill(coordinator)

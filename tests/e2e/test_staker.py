@@ -12,7 +12,7 @@ import pytest
 
 from protocol.notes import NoteName
 from tests.support.commands import command_here
-from tests.support.devnet import Running, devnet, wait_until
+from tests.support.devnet import PATIENCE_S, Running, devnet, wait_until
 
 pytestmark = pytest.mark.e2e
 CUCKOO = [sys.executable, "-m", "node"]
@@ -81,7 +81,7 @@ def test_newcomer__registers_joins_works_and_earns(tmp_path: Path) -> None:
             wait_until(lambda: earned(tmp_path, VOTER) > 0, "the vote earns")
         finally:
             node.send_signal(signal.SIGINT)
-            node.wait(10)
+            node.wait(PATIENCE_S)
         before = rewards(tmp_path, VOTER)
         cuckoo(tmp_path, "claim", "--keystore", VOTER)
         after = rewards(tmp_path, VOTER)

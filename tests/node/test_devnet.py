@@ -18,6 +18,7 @@ from node.devnet import Devnet, by_hand
 from node.devnet_plan import DevnetMember, DevnetOptions
 from node.settings import NodeRole
 from protocol.errors import Unavailable
+from tests.support.patience import PATIENCE_S
 from tests.support.web_server import QuietHandler, listening
 
 ONE_MINER = DevnetOptions(miners=1, engine="instant", port=0)
@@ -109,7 +110,7 @@ async def test_wait_until_serving__miners_come_one_by_one__waits_for_the_last_on
     monkeypatch.setattr(module, "READY_POLL_SECONDS", 0.001)
     asked: list[tuple[str, str]] = []
     with coordinator([(503, 0), (200, 0), (200, 1), (200, 2), (200, 3)], asked) as url:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             await module._wait_until_serving(network_of([url], "sk-1"), DevnetOptions(miners=3), quiet)
     assert [path for path, _ in asked] == ["/readyz", *["/readyz", "/v1/models"] * 4]
     assert {key for _, key in asked} == {"Bearer sk-1"}

@@ -11,6 +11,7 @@ from node.control import Control
 from node.settings import NodeRole
 from protocol.units import CAI
 from tests.node.test_network_in_memory import Network, serving
+from tests.support.patience import PATIENCE_S
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:hypercorn"),
@@ -31,7 +32,7 @@ def miner(cuckoo, tmp_path):
 
 
 async def until_not_ready(client):
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         while (await client.get("/readyz")).status_code == 200:
             await trio.sleep(0.02)
 
@@ -95,13 +96,13 @@ async def test_status__miner_that_was_paid_and_starts_again__says_how_its_coordi
         async with httpx.AsyncClient(base_url=info.http_url) as client:
             await serving(client)
             assert (await client.post("/v1/images/generations", json=PROMPT)).status_code == 200
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while not network.stores["alice"]._payers:
                 await trio.sleep(0.02)
         (payer,) = network.stores["alice"]._payers.values()
         alice.cancel_scope.cancel()
     await network.start(nursery, "alice", NodeRole.MINER)
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         while not (told := json.loads((await status("--json"))[1])["coordinators"]):
             await trio.sleep(0.05)
     (coordinator,) = told
@@ -126,7 +127,7 @@ async def test_miner__drained_in_the_middle_of_a_picture__delivers_it_and_stops(
         async with httpx.AsyncClient(base_url=info.http_url, timeout=30) as client:
             await serving(client)
             task = (await client.post("/v1/tasks", json={"prompt": "a red heart"})).json()["url"]
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_S):
                 while not network.stores["carol"]._awards:
                     await trio.sleep(0.01)
             with trio.fail_after(20):

@@ -36,6 +36,7 @@ from protocol.task.artifact import check_png
 from protocol.task.webp import check_webp
 from protocol.units import Epoch, Wei
 from tests.support import networks
+from tests.support.patience import PATIENCE_S
 from tests.support.pictures import png
 from tests.support.web_server import QuietHandler, listening
 
@@ -105,7 +106,7 @@ class Network:
 
 async def serving(client: httpx.AsyncClient) -> None:
     """Wait until the coordinator knows its miners."""
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         while (await client.get("/readyz")).status_code != 200:
             await trio.sleep(0.05)
 
@@ -142,13 +143,13 @@ async def test_generation__miner_leaves_mid_job__another_makes_it(tmp_path: Path
                 await serving(client)
                 answer = await client.post("/v1/tasks", json={"prompt": "a red heart"})
                 assert answer.status_code == 202, answer.text
-                with trio.fail_after(10):
+                with trio.fail_after(PATIENCE_S):
                     while not network.stores["carol"]._awards:
                         await trio.sleep(0.01)
                 shown = (await client.get(answer.json()["url"])).json()
                 assert shown["waiting"] == {"state": "awarded", "offers": 1, "reasons": {}}
             leaving.cancel_scope.cancel()
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             async with httpx.AsyncClient(base_url=info.http_url) as client:
                 while shown["waiting"]["state"] == "awarded":
                     await trio.sleep(0.05)
@@ -191,7 +192,7 @@ async def test_content__hook_refuses__no_task_for_a_prompt_and_no_picture_but_th
                 withheld = await client.post("/v1/images/generations", json={"prompt": "a red heart"})
                 assert withheld.status_code == 400
                 assert withheld.json()["error"]["code"] == "content_policy_violation"
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_S):
                 while not network.stores["alice"]._held:
                     await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
@@ -220,7 +221,7 @@ async def test_api_key__made_while_it_runs__counts_at_once_and_its_spending_outl
                         assert (await client.get("/v1/models")).status_code == 401
                         with changed_entries(tmp_path / "carol" / "api-keys.json") as entries:
                             entries.append(entry_of(key, "app", wei_per_day=ONE_PICTURE))
-                        with trio.fail_after(10):
+                        with trio.fail_after(PATIENCE_S):
                             while (await client.get("/v1/models")).status_code == 401:
                                 await trio.sleep(0.01)
                     answer = await client.post("/v1/images/generations", json={"prompt": "a red heart"})

@@ -25,6 +25,8 @@ DRAIN_MS = 200_000
 """Within so long after the last step every task has ended: far less than its deadline."""
 GATHERED_EVERY_MS = 1000
 """How often what a run has allocated since is moved into large pages."""
+LARGE = 100
+"""Nodes from which on that is worth its time."""
 SLICE_MS = 100
 """How often a run is asked whether it is over."""
 CALM_MS = 2000
@@ -129,10 +131,15 @@ class Run:
         core = machine.core
         return isinstance(core, MinerCore) and machine.behaviour is None and core._working.delivering.undelivered() > 0
 
+    def _gather(self) -> None:
+        """Have a large network lie in large pages; for a small one it takes longer than it saves."""
+        if len(self.world.machines) >= LARGE:
+            gather_in_large_pages()
+
     def _settle(self) -> None:
         """Let the network find itself."""
         for _ in range(SETTLE_MS // GATHERED_EVERY_MS):
-            gather_in_large_pages()
+            self._gather()
             self.world.run(GATHERED_EVERY_MS)
 
     def go(self, on_progress: Callable[[int], None] = lambda _ended: None) -> Summary:
@@ -151,7 +158,7 @@ class Run:
             self._whole_at = world.now + last + (3000 * world.params.epoch_s if self.scenario.faults else 0)
             for part in range((last + DRAIN_MS) // SLICE_MS):
                 if part % (GATHERED_EVERY_MS // SLICE_MS) == 0:
-                    gather_in_large_pages()
+                    self._gather()
                 world.run(SLICE_MS)
                 on_progress(self.ended())
                 if self.over():

@@ -17,7 +17,7 @@ from tests.support.patience import PATIENCE_S
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 """Names under which systems install it; playwright's own download is not asked for."""
-LIMIT_MS = 20_000
+LIMIT_MS = 60_000
 """Longest wait for something on a page (ms)."""
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 """Deque's rules for pages that everybody can use (WCAG 2.2)."""

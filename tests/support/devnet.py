@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S, stopwatch
 
 START_LIMIT_S = 90.0
 """Longest start of a devnet (s); it takes 6 on an idle machine with two cores."""
@@ -25,13 +25,14 @@ USUAL_START_S = 15.0
 
 def wait_until(condition: Callable[[], bool], what: str, limit_s: float = PATIENCE_S) -> None:
     """Wait for something that other processes do; leaves them most of the time, however long it takes to look."""
-    end = time.monotonic() + limit_s
+    if condition():
+        return
     looked = time.monotonic()
-    while not condition():
-        now = time.monotonic()
-        assert now < end, f"waited {limit_s:.0f} s in vain: {what}"
-        time.sleep(min(max(0.05, 3 * (now - looked)), 0.5))
-        looked = time.monotonic()
+    with stopwatch() as watch:
+        while not condition():
+            assert watch.seconds < limit_s, f"waited {limit_s:.0f} s in vain: {what}"
+            time.sleep(min(max(0.05, 3 * (time.monotonic() - looked)), 0.5))
+            looked = time.monotonic()
 
 
 @dataclass

@@ -18,7 +18,7 @@ from protocol.notes import NoteName
 from protocol.stake.standing import Standing
 from protocol.units import PeerId, TaskId, UnixMillis
 from tests.support.journal import RecordingJournal
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S, stopwatch
 
 E = TypeVar("E")
 
@@ -110,11 +110,12 @@ class Sink:
 
 async def until(condition: Callable[[], object], what: str, patience: float = PATIENCE_S) -> None:
     """Wait until something is so, or fail with its name."""
-    with trio.move_on_after(patience):
-        while not condition():
-            await trio.sleep(0.01)
+    if condition():
         return
-    raise AssertionError(f"not within {patience} s: {what}")
+    with stopwatch() as watch:
+        while not condition():
+            assert watch.seconds < patience, f"not within {patience} s: {what}"
+            await trio.sleep(0.01)
 
 
 @dataclass

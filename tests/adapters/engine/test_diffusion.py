@@ -139,7 +139,7 @@ async def test_run__a_day_of_an_engine__every_job_ends_once_whatever_happens_to_
     assert trio.current_time() - begin > 2
     last_progress = [event for event in recorder.of(frozen) if isinstance(event, JobProgress)][-1]
     assert recorder.time_of(last_progress) - begin < 2
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         while psutil.pid_exists(stopped_pid):
             await trio.sleep(0.05)
 
@@ -163,7 +163,7 @@ async def test_rest__before_it_runs_while_it_loads_and_while_it_serves__has_no_c
         """Each loaded model gives the child a new deadline: that does not take back that it was given up."""
         pid = engine.child_pid
         engine.rest()
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while psutil.pid_exists(pid):
                 await trio.sleep(0.05)
 
@@ -182,7 +182,7 @@ async def test_rest__before_it_runs_while_it_loads_and_while_it_serves__has_no_c
     assert [(one.model, one.in_memory) for one in report.models] == [("pocket-emoji", True)]
     assert report.models[0].speeds == ((1, up.models[0].pixel_steps_per_s),)
     await rests()
-    await recorder.until(lambda event: event == EngineChanged((), 0), 2)
+    await recorder.until(lambda event: event == EngineChanged((), 0))
     job = make_job(steps=2)
     engine.start(job)
     assert await recorder.until_end(job, 2) == JobFailed(job.task, 0, "engine_down")

@@ -29,7 +29,7 @@ async def test_rest__with_jobs__ends_them_withdraws_and_comes_back_after_wake(st
     await recorder.until(lambda event: isinstance(event, JobProgress))
     engine.rest()
     assert [(await recorder.until_end(job, 2)).reason for job in jobs] == ["cancelled", "cancelled"]
-    await recorder.until(lambda event: event == EngineChanged((), 0), 2)
+    await recorder.until(lambda event: event == EngineChanged((), 0))
     assert engine.report().state == "resting"
     recorder.events.clear()
     engine.rest()

@@ -15,6 +15,7 @@ from protocol.events import ProvidersFound
 from protocol.stake.standing import Standing
 from tests.support.journal import RecordingJournal
 from tests.support.overlay import Gate, MemoryBook, Overlay, Sink, WallClock, overlay, peer_of, secret_of, until
+from tests.support.patience import PATIENCE_S
 
 KEY = "/cuckoo/1/devnet/model/pocket-emoji"
 
@@ -36,7 +37,7 @@ async def test_listen__on_ip6__joined_found_and_worked_with() -> None:
         miner = await place.start(2, Standing.MINER, [boot], listen="/ip6/::1/tcp/0")
         miner.transport.provide(KEY)
         coordinator = await place.start(3, Standing.COORDINATOR, [boot], listen="/ip6/::1/tcp/0")
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             found: tuple[str, ...] = ()
             while not found:
                 coordinator.sink.events.clear()
@@ -83,7 +84,7 @@ async def _announcing(place: Overlay, nursery: trio.Nursery, port: int, *announc
     await nursery.start(transport.run, Sink(), Gate(place.standings))
     asker = await place.start(3, Standing.COORDINATOR, [boot])
     transport.provide(KEY)
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         while not any(event.peers for event in asker.sink.of(ProvidersFound)):
             asker.transport.find_providers(KEY)
             await trio.sleep(0.1)

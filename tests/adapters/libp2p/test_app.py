@@ -12,6 +12,7 @@ from protocol.stake.standing import Standing
 from protocol.wire.topics import coordinator_key
 from tests.support.journal import RecordingJournal
 from tests.support.overlay import Overlay, Running, WallClock, overlay, secret_of, until
+from tests.support.patience import PATIENCE_S
 
 KEY = coordinator_key("devnet")
 
@@ -108,7 +109,7 @@ async def test_receive__coordinator_dies__is_unavailable(nursery) -> None:
         await stream.send(b"one")
         await stream.receive()
         await entry.close()
-        with trio.fail_after(5), pytest.raises(Unavailable):
+        with trio.fail_after(PATIENCE_S), pytest.raises(Unavailable):
             await stream.receive()
         nursery.cancel_scope.cancel()
 

@@ -17,6 +17,7 @@ from protocol.stake.standing import Standing
 from protocol.units import Digest, PeerId
 from tests.support.adversary import adversary
 from tests.support.overlay import Overlay, Running, overlay, peer_of, until
+from tests.support.patience import PATIENCE_S
 
 DISPUTE = 2**200 + 7
 DATA = os.urandom(600_000)
@@ -176,5 +177,5 @@ async def test_fetch__reporter_that_promises_too_much_or_stops__costs_no_more_th
                 await trio.sleep_forever()
 
             enemy.host.set_stream_handler(BUNDLE, says)
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE_S):
                 assert await reason_of(juror, enemy.id) in {"broken_off", "too_large"}

@@ -174,7 +174,7 @@ async def test_write__after_a_reset_by_the_peer__fails() -> None:
 
         parts.artifacts._host.set_stream_handler(REFUSED, refuse)
         stream = await other.open(REFUSED)
-        with trio.fail_after(3), pytest.raises(STREAM_ERRORS):
+        with trio.fail_after(PATIENCE_S), pytest.raises(STREAM_ERRORS):
             await stream.read(1)
         with pytest.raises(STREAM_ERRORS):
             await stream.write(b"too late")
@@ -218,7 +218,7 @@ async def test_opened__number_that_is_not_the_peers_own__is_reset() -> None:
         theirs = MuxedStream(2002, ours, ours)
         ours._streams[2002] = theirs
         await ours.send_frame(WINDOW_UPDATE, SYN, 2002, 0)
-        with trio.fail_after(3), pytest.raises(MuxedStreamError):
+        with trio.fail_after(PATIENCE_S), pytest.raises(MuxedStreamError):
             await theirs.read()
         assert await echoes(await other.open(ECHO), b"still here") == b"still here"
 
@@ -230,7 +230,7 @@ async def test_opened__more_than_anybody_takes__the_rest_is_reset() -> None:
         last = MuxedStream(1001 + 2 * 399, ours, ours)
         ours._streams[last.stream_id] = last
         await ours._send(frames)
-        with trio.fail_after(3), pytest.raises(MuxedStreamError):
+        with trio.fail_after(PATIENCE_S), pytest.raises(MuxedStreamError):
             await last.read()
         assert MAX_UNACCEPTED < 400
         assert await echoes(await other.open(ECHO), b"still here") == b"still here"
@@ -283,7 +283,7 @@ async def test_send_frame__socket_full_for_too_long__is_the_end_of_the_connectio
     monkeypatch.setattr(secure_bytes, "SEND_S", 0.5)
     async with deaf_peer() as ours:
         await fill(ours)
-        with trio.fail_after(3), pytest.raises(MuxedConnUnavailable):
+        with trio.fail_after(PATIENCE_S), pytest.raises(MuxedConnUnavailable):
             while True:
                 await ours.send_frame(DATA, 0, 1, 60_000, bytes(60_000))
 
@@ -358,7 +358,7 @@ async def test_freed__number_used_again_while_the_first_stream_is_read__bytes_ar
             + HEADER.pack(0, WINDOW_UPDATE, FIN, number, 0)
             + HEADER.pack(0, WINDOW_UPDATE, SYN, number, 0)
         )  # fmt: skip
-        with trio.fail_after(3):
+        with trio.fail_after(PATIENCE_S):
             await read.wait()
         assert books.buffered == sum(each.unread() for each in books.values()) == 0
         assert number in books, "it is the second stream's"

@@ -5,6 +5,7 @@ import trio
 import trio.testing
 
 from node.adapters.libp2p.outgoing import Outgoing, at_once
+from tests.support.patience import PATIENCE_S
 
 
 class Wire:
@@ -72,7 +73,7 @@ async def test_at_once__socket_is_full__task_sends_the_rest_before_what_comes_la
     with at_once():
         alice.put(b"ghi")
     assert wire.sent == [("alice", "now", b"abc")], "what comes later waits"
-    with trio.fail_after(1):
+    with trio.fail_after(PATIENCE_S):
         await alice.flush()
     assert wire.sent == [("alice", "now", b"abc"), ("alice", "task", b"def"), ("alice", "task", b"ghi")]
 

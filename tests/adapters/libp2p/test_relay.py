@@ -13,6 +13,7 @@ from protocol.notes import NoteName
 from protocol.stake.standing import Standing
 from protocol.units import Digest, TaskId
 from tests.support.overlay import Overlay, Running, overlay, peer_of, until
+from tests.support.patience import PATIENCE_S
 
 TOPIC = "/cuckoo/1/devnet/offers/pocket-emoji"
 ROLE = "/cuckoo/1/devnet/role/coordinator"
@@ -43,7 +44,7 @@ async def test_coordinator__reached_through_a_relay_alone__found_worked_with_and
         coordinator.transport.subscribe(TOPIC)
         miner = await place.start(3, Standing.MINER, [relay], relays=[relay])
         miner.transport.subscribe(TOPIC)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while not any(event.peers for event in miner.sink.of(ProvidersFound)):
                 miner.transport.find_providers(ROLE)
                 await trio.sleep(0.1)

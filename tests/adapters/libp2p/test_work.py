@@ -10,7 +10,7 @@ from protocol.notes import NoteName
 from protocol.params import MAX_MESSAGE_BYTES
 from protocol.stake.standing import Standing
 from tests.support.overlay import Overlay, Running, overlay, until
-from tests.support.patience import stopwatch
+from tests.support.patience import PATIENCE_S, stopwatch
 
 
 async def _pair(place: Overlay) -> tuple[Running, Running]:
@@ -73,7 +73,7 @@ async def test_send__receiver_takes_nothing__outbox_fills_others_flow_and_the_sl
         await slow.work_with(coordinator)
         await quick.work_with(coordinator)
         slow.sink.block()
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while coordinator.send(slow, bytes(60_000)):
                 await trio.sleep(0.001)
         assert coordinator.journal.of(NoteName.MESSAGE_DROPPED)[0].fields["reason"] == "outbox_full"

@@ -25,6 +25,7 @@ from node.apps.api_keys import (
 from node.apps.app_keys import ApiKey
 from protocol.errors import ConfigError
 from protocol.units import UnixMillis, Wei
+from tests.support.patience import PATIENCE_S
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -146,7 +147,7 @@ async def test_follow_api_keys__file_changes__new_keys_count_and_a_damaged_file_
     complaints: list[str] = []
 
     async def heard_are(count: int) -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while len(heard) + len(complaints) < count:
                 await trio.sleep(0.001)
 
