@@ -142,6 +142,13 @@ def deployed(anvil_process: Anvil) -> World:  # noqa: F811 the fixture
 
 
 @pytest.fixture
+def steady_clock(anvil_process: Anvil) -> Iterator[None]:  # noqa: F811 the fixture
+    """Make epochs begin at the same operation of a story, however busy this machine is: the first one costs more."""
+    with anvil_process.steady():
+        yield
+
+
+@pytest.fixture
 def world(deployed: World) -> Iterator[World]:
     with deployed.anvil.unchanged():
         yield deployed

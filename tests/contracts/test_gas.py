@@ -8,12 +8,14 @@ from protocol.units import CAI
 from tests.contracts import gas
 from tests.contracts.conftest import MINER_MINIMUM, PARAMETER_DELAY_S, UNBONDING_DELAY_S, World
 
+pytestmark = pytest.mark.usefixtures("steady_clock")
 OWN = MINER_MINIMUM + 10 * CAI
 
 
 def test_staking__every_operation__costs_no_more_than_the_table_says(world: World):
     anvil, measured = world.anvil, {}
     world.keys = 1000
+    world.begin_epoch()
 
     def note(name: str) -> None:
         measured[name] = anvil.gas

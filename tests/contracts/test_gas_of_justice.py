@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from protocol.crypto.typed_data import sign
 from protocol.units import CAI
 from tests.contracts import gas
@@ -9,6 +11,8 @@ from tests.contracts.conftest import COORDINATOR_MINIMUM, MINER_MINIMUM, UNBONDI
 from tests.contracts.court import APPEAL_SEATS, DRAWING, SEATS, Court
 from tests.contracts.market import CAROLS, COORDINATOR, ESCROW, Market, fields
 from tests.contracts.proofs import KINDS, prove, voucher
+
+pytestmark = pytest.mark.usefixtures("steady_clock")
 
 
 def test_settlement__every_operation__costs_no_more_than_the_table_says(world: World):

@@ -116,9 +116,18 @@ class Anvil:
         self.rpc("anvil_setBalance", address, hex(10**20))
 
     def wait(self, seconds: int) -> None:
-        """Move chain time."""
-        self.rpc("evm_increaseTime", seconds)
+        """Make a block so many seconds after the last one."""
+        self.next_at(self.now() + seconds)
         self.rpc("evm_mine")
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """Make each block a second after the one before, however long this machine takes between them."""
+        self.rpc("anvil_setBlockTimestampInterval", 1)
+        try:
+            yield
+        finally:
+            self.rpc("anvil_removeBlockTimestampInterval")
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
