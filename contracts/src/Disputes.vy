@@ -47,7 +47,7 @@ struct Dispute:
     round: uint32
     # Unix seconds at which the present phase ends.
     deadline: uint256
-    # What is left of them, in wei.
+    # In wei, until it ends.
     bond: uint256
     appeal_bond: uint256
 
@@ -93,6 +93,8 @@ event QuorumSlashed:
 
 
 MINER: constant(uint8) = 1
+WRONG: constant(uint8) = 1
+RIGHT: constant(uint8) = 2
 DRAWING: constant(uint8) = 1
 VOTING: constant(uint8) = 2
 UPHELD: constant(uint8) = 3
@@ -124,9 +126,6 @@ open_dispute: public(HashMap[uint256, uint256])
 # What quorums may slash on a day (unix seconds // 86,400), in wei, fixed by its first execution; and what they have.
 day_budget: public(HashMap[uint256, uint256])
 day_slashed: public(HashMap[uint256, uint256])
-# What the jurors who upheld a report in round 0 were paid out of the reporter's bond, in wei.
-fees_of_upheld: public(HashMap[uint256, uint256])
-
 _disputes: HashMap[uint256, Dispute]
 
 
@@ -245,9 +244,9 @@ def vote(
 @external
 def close(dispute: uint256):
     """
-    @notice Ends a draw that found too few jurors or a vote that is over, by anybody: pays the jurors who judged, and
-            decides. Two thirds of the seats uphold or dismiss; anything else is undecided. A first jury for which not
-            all was tried in time lapses: that was the reporter's to see to.
+    @notice Ends a draw that found too few jurors or a vote that is over, by anybody, and decides. Two thirds of the
+            seats uphold or dismiss; anything else is undecided. A first jury for which not all was tried in time
+            lapses: that was the reporter's to see to.
     @param dispute Its number.
     """
     case: Dispute = self._disputes[dispute]
@@ -261,24 +260,15 @@ def close(dispute: uint256):
     assert case.status == VOTING, "Disputes: nothing is to be closed in this dispute now"
     panel: jury.Panel = jury._panel(dispute, case.round)
     assert late or panel.wrong + panel.right == panel.seats, "Disputes: the verdict window is open"
-    fees: uint256 = self._pay_jurors(dispute, case, panel.seats)
     if 3 * panel.wrong >= 2 * panel.seats:
         upheld_until: uint256 = block.timestamp
         if case.round == 0:
             upheld_until += staticcall PARAMETERS.value(ids.APPEAL_WINDOW)
-            self.fees_of_upheld[dispute] = fees
         self._disputes[dispute].status = UPHELD if case.round == 0 else CONFIRMED
         self._disputes[dispute].deadline = upheld_until
         log Upheld(dispute=dispute, round=case.round, deadline=upheld_until)
-    elif 3 * panel.right >= 2 * panel.seats:
-        if case.round == 1:
-            # Whoever was accused wrongly does not pay the jurors who found so, as far as the accuser's bond reaches.
-            made_good: uint256 = min(fees, self._disputes[dispute].bond)
-            self._disputes[dispute].bond -= made_good
-            self._disputes[dispute].appeal_bond += made_good
-        self._end(dispute, DISMISSED)
     else:
-        self._end(dispute, UNDECIDED)
+        self._end(dispute, DISMISSED if 3 * panel.right >= 2 * panel.seats else UNDECIDED)
 
 
 @external
@@ -311,7 +301,8 @@ def execute(dispute: uint256) -> uint256:
     @notice Slashes and jails the accused of an upheld dispute once no appeal is possible any more, by anybody. What
             all quorums slash on one day is capped, and what they slash of one node in two unbonding delays; what the
             caps do not leave is not slashed at all. Of what the owner's bonded stake loses the reporter gets back
-            what he paid the jurors, then the bounty, as far as nine tenths of it reach; all else burns.
+            what he paid the jurors and no appellant did, then the bounty, as far as nine tenths of it reach; all else
+            burns.
     @param dispute Its number.
     @return What was slashed, in wei.
     """
@@ -324,10 +315,15 @@ def execute(dispute: uint256) -> uint256:
     if bps > 0:
         bps = min(bps, self._left_today(day) * BPS // slashable)
         assert bps > 0, "Disputes: nothing is left of today's cap; execute tomorrow"
-    self._end(dispute, EXECUTED)
+    fees: uint256 = self._end(dispute, EXECUTED)
     held: uint256 = staticcall TOKEN.balanceOf(self)
     slashed: uint256 = extcall STAKING.slash(case.accused, bps, self, MADE_GOOD)
-    self._make_good(dispute, case.accuser, staticcall TOKEN.balanceOf(self) - held)
+    taken: uint256 = staticcall TOKEN.balanceOf(self) - held
+    # Who was right does not pay the jurors who found so, as far as what the owner lost reaches; a bounty comes after.
+    fees = min(fees, taken)
+    bounty: uint256 = min(taken * staticcall PARAMETERS.value(ids.BOUNTY) // MADE_GOOD, taken - fees)
+    self._pay(case.accuser, fees + bounty)
+    self._burn(taken - fees - bounty)
     self.day_slashed[day] += slashed
     respite._count(case.accused, slashed)
     log QuorumSlashed(id=case.accused, dispute=dispute, slashed=slashed, bps=bps, reporter=case.reporter)
@@ -378,23 +374,9 @@ def staking() -> address:
 
 
 @internal
-def _pay_jurors(dispute: uint256, case: Dispute, seats: uint256) -> uint256:
-    # Half of the round's bond, shared by seats: each juror who judged is paid one share, however it judged.
-    voters: DynArray[uint256, MAX_SEATS] = jury._voters(dispute, case.round)
-    fee: uint256 = (case.bond if case.round == 0 else case.appeal_bond) // (2 * seats)
-    fees: uint256 = fee * len(voters)
-    if case.round == 0:
-        self._disputes[dispute].bond -= fees
-    else:
-        self._disputes[dispute].appeal_bond -= fees
-    for juror: uint256 in voters:
-        self._pay((staticcall STAKING.node(juror)).owner, fee)
-    return fees
-
-
-@internal
-def _end(dispute: uint256, outcome: uint8):
-    # The one way out: the miner can be reported again, its withdrawals thaw, and the bonds go where they belong.
+def _end(dispute: uint256, outcome: uint8) -> uint256:
+    # The one way out: the miner can be reported again, its withdrawals thaw, the jurors are paid, and the bonds go where
+    # they belong. Gives what of the first jury's fees a reporter who was right still misses.
     case: Dispute = self._disputes[dispute]
     self._disputes[dispute].status = outcome
     self._disputes[dispute].bond = 0
@@ -402,25 +384,51 @@ def _end(dispute: uint256, outcome: uint8):
     self.open_dispute[case.accused] = 0
     log Ended(dispute=dispute, accused=case.accused, outcome=outcome)
     extcall STAKING.freeze(case.accused, block.timestamp)
-    burned: uint256 = 0
-    if outcome == DISMISSED or outcome == LAPSED:
-        burned = case.bond
-    else:
-        self._pay(case.accuser, case.bond)
+    # Whoever judges is paid the same in both rounds, a third of the first bond by seats: so that this bond reaches for
+    # all whom its reporter is to make good, a jury of twice the seats and one, and a third of the first that was right.
+    seats: uint256 = jury._panel(dispute, 0).seats
+    fee: uint256 = case.bond // (3 * seats)
+    contradicted: uint8 = 0
+    if case.round == 1 and outcome == EXECUTED:
+        contradicted = RIGHT
+    elif case.round == 1 and outcome == DISMISSED:
+        contradicted = WRONG
+    first: uint256 = self._pay_jurors(dispute, 0, fee, contradicted)
+    second: uint256 = self._pay_jurors(dispute, 1, min(fee, case.appeal_bond // (2 * seats + 1)), 0)
+    bond: uint256 = case.bond - first
+    appeal_bond: uint256 = case.appeal_bond - second
+    # Whoever was wrong makes good what whoever was right paid jurors, and the rest of his bond burns.
     if outcome == EXECUTED:
-        burned += case.appeal_bond
-    else:
-        self._pay(case.appellant, case.appeal_bond)
-    self._burn(burned)
+        made_good: uint256 = min(first, appeal_bond)
+        self._pay(case.accuser, bond + made_good)
+        self._burn(appeal_bond - made_good)
+        return first - made_good
+    if outcome == DISMISSED or outcome == LAPSED:
+        made_good: uint256 = min(second, bond)
+        self._pay(case.appellant, appeal_bond + made_good)
+        self._burn(bond - made_good)
+        return 0
+    # Seats of which nobody judged cost the reporter as much: else reports on which nobody can judge, by a friend of the
+    # accused's, would keep those of others away for nothing.
+    unpaid: uint256 = seats * fee - first if outcome == UNDECIDED else 0
+    self._pay(case.accuser, bond - unpaid)
+    self._pay(case.appellant, appeal_bond)
+    self._burn(unpaid)
+    return 0
 
 
 @internal
-def _make_good(dispute: uint256, accuser: address, taken: uint256):
-    # Who was right does not pay the jurors who found so, as far as what the owner lost reaches; a bounty comes after.
-    fees: uint256 = min(self.fees_of_upheld[dispute], taken)
-    bounty: uint256 = min(taken * staticcall PARAMETERS.value(ids.BOUNTY) // MADE_GOOD, taken - fees)
-    self._pay(accuser, fees + bounty)
-    self._burn(taken - fees - bounty)
+def _pay_jurors(dispute: uint256, round: uint32, fee: uint256, contradicted: uint8) -> uint256:
+    # Each who judged, but those whom the second jury contradicts. Gives what was paid.
+    paid: uint256 = 0
+    for verdict: uint8 in [WRONG, RIGHT]:
+        jurors: DynArray[uint256, MAX_SEATS] = jury._judges_who_said(dispute, round, verdict)
+        if verdict == contradicted:
+            continue
+        for juror: uint256 in jurors:
+            self._pay((staticcall STAKING.node(juror)).owner, fee)
+            paid += fee
+    return paid
 
 
 @internal

@@ -70,10 +70,10 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
         ),
     )
     notes = [
-        f"bond {format_cai(bond)}: half of it pays the {seats} jurors if they judge; the rest is back if two thirds "
-        "find the picture wrong or they do not agree, and burns if they find it right, or if nobody has jurors drawn "
-        "in time",
-        _gain(accused.own_wei * slash // BPS, bounty, bond // 2),
+        f"bond {format_cai(bond)}: a third of it pays the {seats} jurors; the rest is back if two thirds find "
+        "the picture wrong or they do not agree, and is gone if they find it right, also after an appeal, or if nobody "
+        "has jurors drawn in time",
+        _gain(accused.own_wei * slash // BPS, bounty, bond // (3 * seats) * seats),
         SHOWN_NOTE,
         SERVES_NOTE,
     ]
@@ -113,8 +113,9 @@ async def appeal(wallet: Wallet, number: int) -> Plan:
         ),
     )
     note = (
-        f"bond {format_cai(bond)}: half of it pays the {seats} jurors, who are others, and what they find is final; "
-        "the rest burns if two thirds find the picture wrong, and is back otherwise"
+        f"bond {format_cai(bond)}: it pays the {seats} jurors, who are others, and what they find is final; the rest "
+        "is gone if two thirds find the picture wrong, and all of it is back, out of the reporter's bond, if they find it "
+        "right"
     )
     title = f"appeal in dispute {number} to {seats} jurors"
     return Plan(title, (*await wallet.approval("Disputes", bond), step), watched, (note,))

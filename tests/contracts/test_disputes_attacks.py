@@ -12,13 +12,16 @@ from tests.contracts.court import (
     ACCUSED_STAKE,
     APPEAL_WINDOW_S,
     BOND,
+    CANNOT_JUDGE,
     CAP,
     DRAWING,
     EXECUTED,
+    FEE,
     LAPSED,
     REPORTER,
     SEATS,
     SLASH_BPS,
+    UNDECIDED,
     Candidate,
     Court,
     drawn,
@@ -27,7 +30,7 @@ from tests.contracts.market import fields
 from tests.contracts.proofs import commitment
 
 VOTES = 1_000_000 * CAI
-FEES = BOND // 2
+FEES = SEATS * FEE
 """Of a first round in which every juror judged."""
 
 
@@ -123,6 +126,20 @@ def test_draw__first_jurys_seed_is_lost__ends_the_dispute_and_sets_no_other(cour
             assert event == {"event": "Ended", "dispute": dispute, "accused": ACCUSED, "outcome": LAPSED}
 
 
+def test_close__report_of_which_no_juror_can_judge__costs_its_reporter_a_third_of_the_bond(court: Court):
+    """A friend reports what nobody can draw, and so keeps everybody else's report away: not for nothing."""
+    world, owner = court.world, court.owners[REPORTER]
+    before, supply = world.balance(owner), world.anvil.read(world.cai, "totalSupply")
+    dispute = court.report()
+    court.vote(dispute, dict.fromkeys(court.seat_all(dispute), CANNOT_JUDGE))
+    world.anvil.next_at(court.dispute(dispute)["deadline"])
+    court.close(dispute)
+    assert court.status(dispute) == UNDECIDED
+    assert world.balance(owner) == before - FEES
+    assert world.anvil.read(world.cai, "totalSupply") == supply - FEES
+    assert world.balance(world.disputes.address) == 0
+
+
 # To be slashed over and over
 
 
@@ -202,7 +219,7 @@ def test_execute__operator_and_reporter_are_friends__both_together_lose(court: C
     assert together() < before
 
 
-@pytest.mark.parametrize("own", [MINER_MINIMUM + 1, 26_000 * CAI, 29_000 * CAI, 60_000 * CAI])
+@pytest.mark.parametrize("own", [MINER_MINIMUM + 1, 20_500 * CAI, 29_000 * CAI, 60_000 * CAI])
 def test_execute__by_own_stake_of_the_accused__pays_the_jurors_first_and_then_the_bounty(court: Court, own: int):
     """However much voters have on it: nothing of theirs goes to anybody."""
     world = court.world
@@ -213,6 +230,7 @@ def test_execute__by_own_stake_of_the_accused__pays_the_jurors_first_and_then_th
     fees = min(FEES, lost * 9 // 10)
     bounty = min(lost // 10, lost * 9 // 10 - fees)
     assert world.balance(friend) - before == pytest.approx(fees + bounty - FEES, abs=2)
+    assert fees + bounty > FEES, "who was right gains, also against the least miner"
     assert world.anvil.read(world.cai, "totalSupply") == pytest.approx(supply - slashed + fees + bounty, abs=2)
     assert world.balance(world.disputes.address) == 0
 

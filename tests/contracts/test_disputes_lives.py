@@ -16,11 +16,13 @@ from tests.contracts.court import (
     DISMISSED,
     DRAW_WINDOW_S,
     EXECUTED,
+    FEE,
     FIRST_JUROR,
     IDLE,
     JURORS,
     LAPSED,
     REPORTER,
+    RIGHT,
     SEATS,
     SLASH_BPS,
     TWIN,
@@ -28,12 +30,13 @@ from tests.contracts.court import (
     UPHELD,
     VERDICT_WINDOW_S,
     VOID,
+    WRONG,
     Court,
 )
 from tests.support.anvil import Reverted
 
-FEES = BOND // 2
-"""Of a first round in which every juror judged."""
+FEES, APPEAL_FEES = SEATS * FEE, APPEAL_SEATS * FEE
+"""Of rounds in which every juror judged."""
 SLASHED = ACCUSED_STAKE * SLASH_BPS // 10_000
 JAIL_S = 125 // 4
 DAY = 86_400
@@ -177,33 +180,59 @@ def test_appeal__confirmed__is_executed_at_once_and_costs_the_appeal_bond(court:
     with pytest.raises(Reverted, match="Disputes: only an upheld dispute can be appealed, once"):
         court.appeal(dispute)
     court.execute(dispute)
-    fees = APPEAL_BOND // (2 * APPEAL_SEATS) * APPEAL_SEATS
     assert court.stake() == ACCUSED_STAKE - SLASHED
     assert world.balance(court.owners[ACCUSED]) == accused - APPEAL_BOND
     assert world.balance(court.owners[REPORTER]) == reporter + SLASHED // 10
-    assert supply(court) == first_supply - (SLASHED - SLASHED // 10 - FEES) - (APPEAL_BOND - fees)
+    assert supply(court) == first_supply - (SLASHED - SLASHED // 10) - (APPEAL_BOND - APPEAL_FEES - FEES)
     assert world.balance(court.owners[jurors[0]]) > 0
     assert world.balance(world.disputes.address) == 0
 
 
-def test_appeal__overturned__slashes_nobody_and_the_reporters_bond_makes_the_accused_good(court: Court):
+@pytest.mark.parametrize("right", [0, 1])
+def test_appeal__overturned__leaves_the_accused_whole_and_pays_no_juror_who_was_wrong(court: Court, right: int):
+    """What the first jury found costs him nothing, whose bond is five times its reporter's."""
     world = court.world
     reporter, accused = world.balance(court.owners[REPORTER]), world.balance(court.owners[ACCUSED])
     first_supply = supply(court)
-    dispute = upheld(court)
+    dispute = court.report()
+    jurors = court.seat_all(dispute)
+    balances = [world.balance(court.owners[juror]) for juror in jurors]
+    court.vote(dispute, dict.fromkeys(jurors[right:], WRONG) | dict.fromkeys(jurors[:right], RIGHT))
+    court.close(dispute)
     court.appeal(dispute)
     court.decide(dispute, 0, APPEAL_SEATS, round_=1)
     assert court.status(dispute) == DISMISSED
-    fees = APPEAL_BOND // (2 * APPEAL_SEATS) * APPEAL_SEATS
-    made_good = min(fees, BOND - FEES)
     assert court.stake() == ACCUSED_STAKE
     assert world.node(ACCUSED)["active"] is True
-    assert world.balance(court.owners[ACCUSED]) == accused - fees + made_good
+    assert world.balance(court.owners[ACCUSED]) == accused
     assert world.balance(court.owners[REPORTER]) == reporter - BOND
-    assert supply(court) == first_supply - (BOND - FEES - made_good)
+    paid = [world.balance(court.owners[juror]) - before for juror, before in zip(jurors, balances, strict=True)]
+    assert paid == [FEE] * right + [0] * (SEATS - right)
+    assert supply(court) == first_supply - (BOND - APPEAL_FEES - right * FEE)
     assert world.balance(world.disputes.address) == 0
     with pytest.raises(Reverted, match="Disputes: the dispute is not upheld"):
         court.execute(dispute)
+
+
+def test_appeal__confirmed_with_nothing_to_slash__gives_the_reporter_back_what_he_paid_jurors(court: Court):
+    """Out of the appeal's bond; jurors whom the second jury contradicts are paid nothing."""
+    world, owner = court.world, court.owners[ACCUSED]
+    world.unvote(owner, ACCUSED, ACCUSED_STAKE)
+    world.anvil.wait(UNBONDING_DELAY_S - 5)
+    reporter = world.balance(court.owners[REPORTER])
+    dispute = court.report()
+    jurors = court.seat_all(dispute)
+    lone = world.balance(court.owners[jurors[0]])
+    court.vote(dispute, dict.fromkeys(jurors[1:], WRONG) | {jurors[0]: RIGHT})
+    court.close(dispute)
+    court.appeal(dispute)
+    court.decide(dispute, APPEAL_SEATS, 0, round_=1)
+    world.anvil.wait(UNBONDING_DELAY_S)
+    world.withdraw(owner, 0)
+    assert court.execute(dispute)[1]["slashed"] == 0
+    assert world.balance(court.owners[REPORTER]) == reporter
+    assert world.balance(court.owners[jurors[0]]) == lone
+    assert world.balance(world.disputes.address) == 0
 
 
 def test_appeal__undecided__slashes_nobody_and_both_bonds_go_back_less_the_fees(court: Court):
@@ -214,7 +243,7 @@ def test_appeal__undecided__slashes_nobody_and_both_bonds_go_back_less_the_fees(
     court.decide(dispute, 5, 2, round_=1)
     assert court.status(dispute) == UNDECIDED
     assert court.stake() == ACCUSED_STAKE
-    assert world.balance(court.owners[ACCUSED]) == accused - 7 * (APPEAL_BOND // (2 * APPEAL_SEATS))
+    assert world.balance(court.owners[ACCUSED]) == accused - 7 * FEE
     assert world.balance(court.owners[REPORTER]) == reporter - FEES
     assert world.balance(world.disputes.address) == 0
 

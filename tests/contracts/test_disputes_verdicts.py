@@ -11,6 +11,7 @@ from tests.contracts.court import (
     BOND,
     CANNOT_JUDGE,
     DISMISSED,
+    FEE,
     FIRST_JUROR,
     JURORS,
     REPORTER,
@@ -25,8 +26,6 @@ from tests.contracts.court import (
 from tests.contracts.market import fields
 from tests.contracts.test_statements import other_forms
 from tests.support.anvil import Reverted
-
-FEE = BOND // (2 * SEATS)
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +140,9 @@ def test_vote__juror_cannot_judge__its_seat_is_drawn_again_and_it_never_again(co
     before = court.world.balance(court.owners[jurors[0]])
     court.close(1)
     assert court.status(1) == UPHELD
+    court.world.anvil.next_at(court.dispute(1)["deadline"])
+    court.execute(1)
+    assert court.world.balance(court.owners[successor]) > before
     assert court.world.balance(court.owners[jurors[0]]) == before
 
 
@@ -165,13 +167,14 @@ def test_close__two_thirds_of_the_seats__decide(court: Court, wrong: int, right:
     assert court.status(1) == outcome
     fees = FEE * (wrong + right)
     paid = [world.balance(court.owners[juror]) - before for juror, before in zip(jurors, balances, strict=True)]
-    assert paid == [FEE] * (wrong + right) + [0] * (SEATS - wrong - right)
+    judged = 0 if outcome == UPHELD else wrong + right
+    assert paid == [FEE] * judged + [0] * (SEATS - judged)
     back = world.balance(court.owners[REPORTER]) - reporter
     burned = supply - world.anvil.read(world.cai, "totalSupply")
     held = world.balance(world.disputes.address)
     assert (back, burned, held) == {
-        UPHELD: (0, 0, BOND - fees),
-        UNDECIDED: (BOND - fees, 0, 0),
+        UPHELD: (0, 0, BOND),
+        UNDECIDED: (BOND - FEE * SEATS, FEE * SEATS - fees, 0),
         DISMISSED: (0, BOND - fees, 0),
     }[outcome]
     is_open = outcome == UPHELD

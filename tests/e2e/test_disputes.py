@@ -124,7 +124,7 @@ def test_disputes__false_accusation_and_wrong_picture__each_cost_whom_they_shoul
         jurors = {juror["juror"] for juror in told["jurors"]}
         assert said(network, 1) == dict.fromkeys(jurors, "right")
         assert accused not in jurors
-        assert before - balance(network, coordinator) == BOND, "half of it to the jurors, the rest is burnt"
+        assert before - balance(network, coordinator) == BOND, "a third of it to the jurors, the rest is burnt"
         assert registered(network, by_id(network, accused))["state"] == "active"
 
         voters = voter(network, tmp_path, cheat)
@@ -150,7 +150,7 @@ def test_disputes__false_accusation_and_wrong_picture__each_cost_whom_they_shoul
             slashed = weight - int(after["effective_wei"])
             assert (after["state"], slashed) == ("jailed", weight * SLASH_BPS // 10_000)
             lost = int(cheats["own_wei"]) - int(after["own_wei"])
-            fees = SEATS * (BOND // (2 * SEATS))
+            fees = SEATS * (BOND // (3 * SEATS))
             back = min(fees, lost * 9 // 10)
             gained = balance(network, coordinator) - before
             assert gained == pytest.approx(back - fees + min(lost // 10, lost * 9 // 10 - back), abs=2)

@@ -21,8 +21,6 @@ SLASH: Final = 0.02
 """Share of all stake on the miner."""
 BOUNTY: Final = 0.1
 """Share of the slash that the reporter gets, where nobody but the owner has stake on the miner."""
-MADE_GOOD: Final = 0.9
-"""Share of it that gives the reporter back what he paid the jurors, and then the bounty, as far as it reaches."""
 LEAST_STAKE: Final = 20_000
 PRICE: Final = 2.1
 """Of a picture of 1024x1024 pixels in 20 steps."""
@@ -46,16 +44,12 @@ def executed(friends: float) -> float:
 def reporters_gain(stake: float, friends: float) -> float:
     """Give what a report brings whoever makes it, where all stake on the miner is its owner's.
 
-    Half the bond goes to the jurors, and comes back out of a slash; the other half is gone too if they call it right.
+    A third of the bond goes to the jurors, and comes back from who appealed in vain; the rest is gone too if either jury
+    calls it right.
     """
-    fees = min(BOND / 2, SLASH * MADE_GOOD * stake)
-    bounty, slashed = min(SLASH * BOUNTY * stake, SLASH * MADE_GOOD * stake - fees), executed(friends)
-    needed = -(-2 * SEATS[0] // 3)
-    dismissed = sum(
-        comb(SEATS[0], right) * friends**right * (1 - friends) ** (SEATS[0] - right)
-        for right in range(needed, SEATS[0] + 1)
-    )
-    return slashed * (fees + bounty) - BOND / 2 - dismissed * BOND / 2
+    first, slashed = upheld(SEATS[0], friends), executed(friends)
+    dismissed = upheld(SEATS[0], 1 - friends) + first * upheld(SEATS[1], 1 - friends)
+    return slashed * SLASH * BOUNTY * stake - dismissed * BOND - (1 - slashed - dismissed) * BOND / 3
 
 
 def reports_needed(cheat: Cheat, kind: str, policy: RecheckPolicy, pace: float) -> float:

@@ -30,8 +30,7 @@ def test_reports_needed__of_what_jurors_call_right__no_number_of_reports_is_enou
         assert reports_needed(NAMED[name], "16 bits", POLICY, PACES[0]) == float("inf")
 
 
-def test_reporters_gain__of_a_true_report__is_a_loss_of_what_the_slash_does_not_cover() -> None:
-    assert reporters_gain(LEAST_STAKE, 0.0) == pytest.approx(-140)
-    assert reporters_gain(500 / 0.018, 0.0) == pytest.approx(0)
+def test_reporters_gain__of_a_true_report_that_is_appealed__is_a_bounty_at_any_stake() -> None:
+    assert reporters_gain(LEAST_STAKE, 0.0) == pytest.approx(40)
     assert reporters_gain(500_000, 0.0) == pytest.approx(1000)
     assert reporters_gain(LEAST_STAKE, 1.0) == -1000, "friends alone judge, and call it right"

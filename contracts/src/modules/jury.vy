@@ -82,8 +82,8 @@ _panels: HashMap[uint256, HashMap[uint32, Panel]]
 _seats: HashMap[uint256, HashMap[uint256, uint256]]
 # Owners whose nodes cannot be drawn (any more): the parties, and those who have a juror.
 _excluded: HashMap[uint256, HashMap[address, bool]]
-# Who has judged, in order.
-_judges: HashMap[uint256, HashMap[uint32, DynArray[uint256, MAX_SEATS]]]
+# Who has judged, by dispute, round and verdict.
+_judges: HashMap[uint256, HashMap[uint32, HashMap[uint8, DynArray[uint256, MAX_SEATS]]]]
 
 
 @deploy
@@ -153,7 +153,7 @@ def _count(verdict: statements.Verdict, signature: Bytes[65]):
     else:
         assert verdict.verdict == WRONG or verdict.verdict == RIGHT, "Disputes: a verdict is 1 wrong, 2 right or 3"
         self._seats[verdict.dispute][juror] = held + convert(HAS_JUDGED, uint256)
-        self._judges[verdict.dispute][verdict.round].append(juror)
+        self._judges[verdict.dispute][verdict.round][verdict.verdict].append(juror)
         if verdict.verdict == WRONG:
             self._panels[verdict.dispute][verdict.round].wrong += 1
         else:
@@ -221,8 +221,8 @@ def _panel(dispute: uint256, round: uint32) -> Panel:
 
 @internal
 @view
-def _voters(dispute: uint256, round: uint32) -> DynArray[uint256, MAX_SEATS]:
-    return self._judges[dispute][round]
+def _judges_who_said(dispute: uint256, round: uint32, verdict: uint8) -> DynArray[uint256, MAX_SEATS]:
+    return self._judges[dispute][round][verdict]
 
 
 @internal
