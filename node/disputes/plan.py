@@ -114,8 +114,8 @@ async def appeal(wallet: Wallet, number: int) -> Plan:
     )
     note = (
         f"bond {format_cai(bond)}: it pays the {seats} jurors, who are others, and what they find is final; the rest "
-        "is gone if two thirds find the picture wrong, and all of it is back, out of the reporter's bond, if they find it "
-        "right"
+        "is gone if two thirds find the picture wrong, and all of it is back, out of the reporter's bond, if they find "
+        "it right"
     )
     title = f"appeal in dispute {number} to {seats} jurors"
     return Plan(title, (*await wallet.approval("Disputes", bond), step), watched, (note,))

@@ -11,7 +11,9 @@ from protocol.errors import ConfigError
 from protocol.justice.evidence import proof_call
 from protocol.units import Address
 
-RESPITE_NOTE: Final = "its signer was slashed lately or has nothing left: a proof jails it, slashes nothing and pays no bounty"
+RESPITE_NOTE: Final = (
+    "its signer was slashed lately or has no stake: a proof jails it, but slashes and pays nothing"
+)
 
 
 async def prove(wallet: Wallet, file: EvidenceFile, receiver: str) -> Plan:

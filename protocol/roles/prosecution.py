@@ -33,8 +33,8 @@ TIMER: Final = "prove"
 MAX_CASES: Final = 256
 """Pieces of evidence in memory; the one that was settled longest ago makes room, and none that is open does."""
 REST_MS: Final = DAY_MS
-"""For how long (ms) a signer that is on file is not filed again: a proof takes one slash of what is on a node, and more of
-them take what comes on it later, so a signer that was proven while it was empty is looked at again."""
+"""For how long (ms) a signer that is on file is not filed again: a proof takes one slash of what is on a node, others
+take what comes on it later, so a signer that was proven while it was empty is looked at again."""
 LOOK_AGAIN_MS: Final = 600_000
 """Pause (ms) before evidence that waits for cheaper gas, or for another day, is looked at again."""
 PATIENCE_MS: Final = 14 * DAY_MS

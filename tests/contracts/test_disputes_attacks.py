@@ -170,7 +170,7 @@ def test_execute__slashed_while_the_node_was_empty__saves_nothing_that_comes_lat
 
 
 def test_execute__next_to_nothing_in_a_respite__makes_it_hardly_longer(court: Court):
-    """Else a friend has him slashed for a basis point of what is new on the node before each respite ends: safe for ever."""
+    """Else a friend has him slashed for a basis point of what is new before each respite ends, and he is safe."""
     world, owner = court.world, court.owners[ACCUSED]
     first = executed(court)
     until = court.read("respite_until", ACCUSED)

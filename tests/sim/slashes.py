@@ -44,8 +44,8 @@ def executed(friends: float) -> float:
 def reporters_gain(stake: float, friends: float) -> float:
     """Give what a report brings whoever makes it, where all stake on the miner is its owner's.
 
-    A third of the bond goes to the jurors, and comes back from who appealed in vain; the rest is gone too if either jury
-    calls it right.
+    A third of the bond goes to the jurors, and comes back from who appealed in vain; the rest is gone too if either
+    jury calls it right.
     """
     first, slashed = upheld(SEATS[0], friends), executed(friends)
     dismissed = upheld(SEATS[0], 1 - friends) + first * upheld(SEATS[1], 1 - friends)
