@@ -32,6 +32,9 @@ SLASH_BPS = 200
 WRONG, RIGHT, CANNOT_JUDGE = 1, 2, 3
 DRAWING, VOTING, UPHELD, CONFIRMED, VOID, DISMISSED, UNDECIDED, EXECUTED, LAPSED = range(1, 10)
 MAX_TRIES = 4096
+SEED_BITS = 16
+SEED_BLOCKS = 4 + SEED_BITS
+"""Blocks until a round's seed is known."""
 
 Sent = list[dict[str, Any]]
 
@@ -123,15 +126,17 @@ class Court:
         self.send(sender or self.owners[reporter], "report", accused, reporter, EVIDENCE)
         return self.read("dispute_count")
 
-    def mine(self, blocks: int = 5, interval: int = 1) -> None:
-        """Let blocks pass: five and the seed of a round is known."""
+    def mine(self, blocks: int = SEED_BLOCKS, interval: int = 0) -> None:
+        """Let blocks pass, so many that the seed of a round is known."""
         self.world.anvil.rpc("anvil_mine", hex(blocks), hex(interval))
 
     def seed(self, dispute: int, round_: int = 0) -> bytes:
-        """Compute what the seed of a round is from the hash of its block."""
-        block = self.world.anvil.rpc("eth_getBlockByNumber", hex(self.panel(dispute, round_)["seed_block"]), False)
-        values = [bytes.fromhex(block["hash"][2:]), dispute, round_]
-        return keccak256(encode(["bytes32", "uint256", "uint32"], values))
+        """Compute what the seed of a round is from the hashes of its blocks."""
+        bits, last = 0, self.panel(dispute, round_)["seed_block"]
+        for number in range(last, last - SEED_BITS, -1):
+            block = self.world.anvil.rpc("eth_getBlockByNumber", hex(number), False)
+            bits = 2 * bits + int(block["hash"], 16) % 2
+        return keccak256(encode(["uint256", "uint256", "uint32"], [bits, dispute, round_]))
 
     def draw(self, dispute: int, tries: int = 128) -> Sent:
         return self.send(self.world.treasury, "draw", dispute, tries)

@@ -26,6 +26,8 @@ from tests.contracts.court import (
     LAPSED,
     REPORTER,
     SEATS,
+    SEED_BITS,
+    SEED_BLOCKS,
     TWIN,
     VERDICT_WINDOW_S,
     VOID,
@@ -130,11 +132,11 @@ def test_report__flaw_6_withdrawals_wait_while_it_is_open_and_never_longer_than_
 # Draws
 
 
-def test_draw__before_the_seeds_block__is_refused_and_then_equals_the_model(court: Court):
+def test_draw__before_the_seeds_blocks__is_refused_and_then_equals_the_model(court: Court):
     world = court.world
     dispute = court.report()
-    for _ in range(5):  # each refused transaction is a block
-        with pytest.raises(Reverted, match="Disputes: the seed's block is not mined yet"):
+    for _ in range(SEED_BLOCKS):  # each refused transaction is a block
+        with pytest.raises(Reverted, match="Disputes: the seed's blocks are not all mined yet"):
             court.draw(dispute)
         if world.anvil.rpc("eth_blockNumber") == hex(court.panel(dispute)["seed_block"]):
             break
@@ -177,14 +179,14 @@ def test_draw__appeals_seed_is_too_old_to_be_read__sets_a_later_one(court: Court
     dispute = court.report()
     court.decide(dispute, SEATS, 0)
     court.appeal(dispute)
-    first = court.panel(dispute, 1)["seed_block"]
+    first = court.panel(dispute, 1)["seed_block"] - SEED_BITS + 1
     court.mine(first + 256 - int(court.world.anvil.rpc("eth_blockNumber"), 16), interval=0)
     (event,) = court.draw(dispute)
     assert event["event"] == "SeedSet"
     later = court.panel(dispute, 1)["seed_block"]
-    assert later == event["block"] == first + 257 + 4
+    assert later == event["block"] == first + 257 + SEED_BLOCKS - 1
     assert court.panel(dispute, 1)["tries"] == 0
-    court.mine(later + 255 - int(court.world.anvil.rpc("eth_blockNumber"), 16), interval=0)
+    court.mine(later - SEED_BITS + 1 + 255 - int(court.world.anvil.rpc("eth_blockNumber"), 16), interval=0)
     court.draw(dispute)
     assert court.panel(dispute, 1)["tries"] > 0
 
@@ -196,7 +198,7 @@ def test_draw__parties_inactive_nodes_coordinators_and_newcomers__are_never_draw
     newcomer = court.register(court.person(90), 2 * CAP)
     for number in range(8):
         with court.world.anvil.unchanged():
-            court.mine(5 + number)
+            court.mine(SEED_BLOCKS + number)
             jurors = court.seat_all(dispute)
             assert len({court.owners[juror] for juror in jurors}) == SEATS
             assert min(jurors) >= FIRST_JUROR
@@ -240,7 +242,10 @@ def test_close__draw_not_over_by_its_deadline__lapses_and_not_a_second_before(co
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(blocks=st.integers(5, 40), inactive=st.sets(st.integers(FIRST_JUROR, FIRST_JUROR + JURORS - 1), max_size=3))
+@given(
+    blocks=st.integers(SEED_BLOCKS, 60),
+    inactive=st.sets(st.integers(FIRST_JUROR, FIRST_JUROR + JURORS - 1), max_size=3),
+)
 def test_draw__any_seed_and_network__equals_the_model(court: Court, blocks: int, inactive: set[int]):
     with court.put_back() as court:
         for node in range(FIRST_JUROR + JURORS - 6, FIRST_JUROR + JURORS):

@@ -29,6 +29,7 @@ from protocol.units import CAI, Digest, Role, StakingId, UnixMillis
 from protocol.wire.codec import encode
 from protocol.wire.messages import Award, Result
 from protocol.wire.statements import Registration, VerdictStatement
+from tests.contracts.court import SEED_BLOCKS
 from tests.node.test_staker_commands import PASSWORD, Cuckoo, vars_of
 from tests.protocol.roles.frames import PICTURE, SPECIFICATION
 from tests.support.anvil import Anvil, Contract, running_anvil
@@ -71,7 +72,7 @@ class Village:
 
     def seated(self, number: int) -> list[int]:
         """Draw jurors until no seat is free; gives them."""
-        self.anvil.rpc("anvil_mine", "0x5")
+        self.anvil.rpc("anvil_mine", hex(SEED_BLOCKS))
         while self.read("dispute", number)[5] == Status.DRAWING:
             self.send("draw", number, 128)
         round_ = self.read("dispute", number)[6]

@@ -1,8 +1,9 @@
 # pragma version 0.4.3
 """
 @title Jury
-@notice Draws the jurors of a round and counts their verdicts. The seed is the hash of a block that is mined a few
-        blocks after the round begins. Candidate j is node 1 + low half of keccak(seed, j) mod nodes; it is accepted
+@notice Draws the jurors of a round and counts their verdicts. The seed is one bit of the hash of each of some blocks
+        that are mined a few blocks after the round begins: who makes one of them chooses among two juries, where the
+        whole hash of one would let him choose any. Candidate j is node 1 + low half of keccak(seed, j) mod nodes; it is accepted
         with probability min(stake, cap) / cap by the high half, of the stake that was there when the seed's block was
         set. So one try costs the same however many nodes there are, and anybody can draw the same jury off chain.
 @dev Nodes that are registered after the round begins are no candidates. Spec: contracts/SPEC.md.
@@ -22,7 +23,7 @@ struct Panel:
     right: uint256
     # Nodes that were registered when the round began: the candidates.
     candidates: uint256
-    # Block whose hash becomes the seed.
+    # The last of the blocks whose hashes become the seed.
     seed_block: uint256
     # Zero until the first draw after that block.
     seed: bytes32
@@ -35,7 +36,7 @@ struct Panel:
 event SeedSet:
     dispute: indexed(uint256)
     round: uint32
-    # The block whose hash will be the seed.
+    # The last of the blocks whose hashes will be the seed.
     block: uint256
 
 event JurorDrawn:
@@ -55,8 +56,10 @@ WRONG: constant(uint8) = 1
 RIGHT: constant(uint8) = 2
 CANNOT_JUDGE: constant(uint8) = 3
 MAX_SEATS: constant(uint256) = 31
-# Blocks between the beginning of a round and its seed: nobody who begins one knows the seed.
+# Blocks between the beginning of a round and the first of its seed: nobody who begins one knows any of it.
 SEED_DELAY: constant(uint256) = 4
+# Blocks of a seed, a bit of each: with more, who makes one in ten of all gains no more by the bits that are his.
+SEED_BITS: constant(uint256) = 16
 # A block's hash can be read for so many blocks after it.
 READABLE_BLOCKS: constant(uint256) = 256
 # Epochs for which a seed holds: bounds how many of them are looked at for each candidate.
@@ -115,8 +118,11 @@ def _draw(dispute: uint256, round: uint32, tries: uint256) -> uint256:
         self._set_seed_block(dispute, round)
         return panel.seats - panel.taken
     if panel.seed == empty(bytes32):
-        assert block.number > panel.seed_block, "Disputes: the seed's block is not mined yet"
-        panel.seed = keccak256(abi_encode(blockhash(panel.seed_block), dispute, round))
+        assert block.number > panel.seed_block, "Disputes: the seed's blocks are not all mined yet"
+        bits: uint256 = 0
+        for before: uint256 in range(SEED_BITS):
+            bits = (bits << 1) | (convert(blockhash(panel.seed_block - before), uint256) & 1)
+        panel.seed = keccak256(abi_encode(bits, dispute, round))
         self._panels[dispute][round].seed = panel.seed
     last: uint256 = min(panel.tries + min(tries, MAX_TRIES_AT_ONCE), MAX_TRIES)
     assert panel.tries < last, "Disputes: no tries are left; close the dispute"
@@ -163,7 +169,7 @@ def _count(verdict: statements.Verdict, signature: Bytes[65]):
 
 @internal
 def _set_seed_block(dispute: uint256, round: uint32):
-    seed_block: uint256 = block.number + SEED_DELAY
+    seed_block: uint256 = block.number + SEED_DELAY + SEED_BITS - 1
     self._panels[dispute][round].seed_block = seed_block
     self._panels[dispute][round].seed = empty(bytes32)
     self._panels[dispute][round].epoch = block.timestamp // EPOCH
@@ -203,7 +209,8 @@ def _stake_before(id: uint256, epoch: uint256) -> uint256:
 def _is_stale(dispute: uint256, round: uint32) -> bool:
     # A seed that nobody stored while its block could be read, or one that was set too long ago.
     panel: Panel = self._panels[dispute][round]
-    is_lost: bool = panel.seed == empty(bytes32) and block.number > panel.seed_block + READABLE_BLOCKS
+    first: uint256 = panel.seed_block - (SEED_BITS - 1)
+    is_lost: bool = panel.seed == empty(bytes32) and block.number > first + READABLE_BLOCKS
     return is_lost or block.timestamp // EPOCH >= panel.epoch + SEED_EPOCHS
 
 
