@@ -11,9 +11,7 @@ from protocol.errors import ConfigError
 from protocol.justice.evidence import proof_call
 from protocol.units import Address
 
-RESPITE_NOTE: Final = (
-    "its signer was slashed lately or has no stake: a proof jails it, but slashes and pays nothing"
-)
+RESPITE_NOTE: Final = "its signer was slashed lately or has no stake: a proof jails it, but slashes and pays nothing"
 
 
 async def prove(wallet: Wallet, file: EvidenceFile, receiver: str) -> Plan:

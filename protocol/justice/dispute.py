@@ -81,6 +81,25 @@ class Step(IntEnum):
         return self.name.lower()
 
 
+KEEPER_TURN: Final = 64
+"""Blocks after a seed is known for which nodes that have no part leave the first jury to those who have."""
+
+
+def is_keepers_turn(own: StakingId, number: int, candidates: int, waited: int) -> bool:
+    """Say whether a node that has no part in a dispute is to draw its first jury, which nobody drew.
+
+    Else an honest reporter that is away loses its bond. One more node every other block, beginning at another one in
+    each dispute, so that hardly ever two pay for the same.
+
+    Args:
+        own: The node.
+        number: The dispute's.
+        candidates: Nodes that were registered when it began.
+        waited: Blocks since the last block of the seed.
+    """
+    return waited >= KEEPER_TURN + 2 * ((own - number) % candidates)
+
+
 @dataclass(frozen=True, slots=True)
 class DisputeSeen:
     """One dispute after a confirmed block, as far as it concerns the node that reads it."""
@@ -106,6 +125,8 @@ class DisputeSeen:
     """Candidates tried so far."""
     seat: Seat
     """Of the node that reads, in the present round."""
+    is_kept: bool
+    """Whether the reading node has no part in it, and draws its jury because nobody else does."""
     is_own_owners: bool
     """Whether one of the parties belongs to the reading node's owner; known where it has a seat."""
 

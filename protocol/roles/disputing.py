@@ -97,7 +97,9 @@ class Disputing:
         own = self._core.own_row()
         if own is not None and own.id == seen.reporter:
             return "reporter"
-        return "accused" if own is not None and own.id == seen.accused else "juror"
+        if own is not None and own.id == seen.accused:
+            return "accused"
+        return "keeper" if seen.is_kept else "juror"
 
     # What the chain says
 
@@ -161,7 +163,7 @@ class Disputing:
     def _turn(self, seen: DisputeSeen, step: Step) -> int:
         """Say for how many blocks this node leaves a step to others."""
         part = self.part_of(seen)
-        if part == "reporter":
+        if part in {"reporter", "keeper"}:
             return 0
         if part == "accused":
             # It need not pay for its own slash, and is the one who wants any other end most.

@@ -99,6 +99,7 @@ def dispute_about(bundle: Bundle, **changes: Any) -> DisputeSeen:
         seed_block=104,
         tries=0,
         seat=Seat.NONE,
+        is_kept=False,
         is_own_owners=False,
     )
     return replace(seen, **changes)

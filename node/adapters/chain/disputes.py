@@ -1,8 +1,8 @@
 """Follows the Disputes contract as far as it concerns one node: as reporter, accused or juror.
 
 With each confirmed block the number of disputes is read, and all that are open and concern this node; the others in
-turn, to see whether it was drawn. Everything is read of one block, so that what is signed about a dispute is about one
-that stays.
+turn, to see whether it was drawn, or is to have a first jury drawn that nobody else does. Everything is read of one
+block, so that what is signed about a dispute is about one that stays.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from node.adapters.chain.rpc import JsonRpc
 from node.ports import EventSink
 from protocol.errors import Unavailable
 from protocol.events import DisputesSeen
-from protocol.justice.dispute import DisputeSeen, Seat, Status
+from protocol.justice.dispute import DisputeSeen, Seat, Status, is_keepers_turn
 from protocol.stake.table import StakeRow
 from protocol.units import Address, BlockNumber, Digest, StakingId, Wei
 
@@ -78,7 +78,7 @@ class DisputeReader:
         count = await self._count_at(octets(block["hash"], 32))
         fresh = range(max(self._count, count - FIRST_LOOK) + 1, count + 1)
         looked_at = sorted({*fresh, *self._ours, *self._turn()})
-        seen, is_open = await self._look(looked_at, own.id, place) if looked_at else ([], set())
+        seen, is_open = await self._look(looked_at, own.id, confirmed, place) if looked_at else ([], set())
         concerned = {one.number for one in seen}
         told = bool(self._ours or concerned)
         self._count = count
@@ -113,8 +113,10 @@ class DisputeReader:
             self._last_in_turn = others[-1]
         return others
 
-    async def _look(self, numbers: Sequence[int], own: StakingId, place: Json) -> tuple[list[DisputeSeen], set[int]]:
-        """Read disputes; gives those that concern us, also where they have ended, and which of all are open."""
+    async def _look(
+        self, numbers: Sequence[int], own: StakingId, block: BlockNumber, place: Json
+    ) -> tuple[list[DisputeSeen], set[int]]:
+        """Read disputes after a block; gives those that concern us, also where they have ended, and which are open."""
         rows = await self._read("Disputes", [("dispute", (number,)) for number in numbers], place)
         seats = await self._read("Disputes", [("seat", (number, own)) for number in numbers], place)
         found = [
@@ -123,12 +125,21 @@ class DisputeReader:
             if row[5]  # zero: the chain went back behind its report, and it never was
         ]
         is_open = {number for number, row, _, _ in found if state_of(Status, row[5]).is_open}
-        ours = [one for one in found if (one[3] or own in one[1][:2]) and (one[0] in is_open or one[0] in self._ours)]
-        panels = await self._read("Disputes", [("panel", (number, row[6])) for number, row, _, _ in ours], place)
+        is_part = {number for number, row, _, was_drawn in found if was_drawn or own in row[:2]}
+        wanted = [
+            one
+            for one in found
+            if (one[0] in is_part and (one[0] in is_open or one[0] in self._ours))
+            or (one[1][5] == Status.DRAWING and not one[1][6])
+        ]
+        panels = await self._read("Disputes", [("panel", (number, row[6])) for number, row, _, _ in wanted], place)
         seen = []
-        for (number, row, seat, _), (panel,) in zip(ours, panels, strict=True):
+        for (number, row, seat, _), (panel,) in zip(wanted, panels, strict=True):
+            is_kept = number not in is_part
+            if is_kept and not is_keepers_turn(own, number, max(1, panel[4]), block - panel[5]):
+                continue
             is_own_owners = seat is not Seat.NONE and await self._is_own_owners(number, row, own, place)
-            seen.append(_seen(number, row, panel, seat, is_own_owners=is_own_owners))
+            seen.append(_seen(number, row, panel, seat, is_kept=is_kept, is_own_owners=is_own_owners))
         return seen, is_open
 
     async def _is_own_owners(self, number: int, row: _Row, own: StakingId, place: Json) -> bool:
@@ -203,7 +214,7 @@ class DisputeReader:
         return found
 
 
-def _seen(number: int, row: _Row, panel: _Row, seat: Seat, *, is_own_owners: bool) -> DisputeSeen:
+def _seen(number: int, row: _Row, panel: _Row, seat: Seat, *, is_kept: bool, is_own_owners: bool) -> DisputeSeen:
     accused, reporter, _, _, evidence, status, round_, deadline, _, _ = row
     seats, taken, wrong, right, _, seed_block, _, tries, _ = panel
     if max(accused, reporter, deadline, seats, taken, wrong, right, seed_block, tries) >> COUNT_BITS:
@@ -223,5 +234,6 @@ def _seen(number: int, row: _Row, panel: _Row, seat: Seat, *, is_own_owners: boo
         seed_block=seed_block,
         tries=tries,
         seat=seat,
+        is_kept=is_kept,
         is_own_owners=is_own_owners,
     )

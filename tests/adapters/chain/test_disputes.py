@@ -9,11 +9,22 @@ from node.adapters.chain.rpc import JsonRpc
 from protocol.crypto.keys import NodeKey
 from protocol.errors import Unavailable
 from protocol.events import DisputesSeen
-from protocol.justice.dispute import DisputeSeen, Seat, Status, due_step, step_call
+from protocol.justice.dispute import KEEPER_TURN, DisputeSeen, Seat, Status, Step, due_step, step_call
 from protocol.stake.table import StakeRow
 from protocol.units import Address, BlockNumber, Role, StakingId
 from tests.contracts.conftest import World, deployed, raw  # noqa: F401 a fixture
-from tests.contracts.court import ACCUSED, EVIDENCE, FIRST_JUROR, REPORTER, RIGHT, SEATS, TWIN, VERDICT_WINDOW_S, Court
+from tests.contracts.court import (
+    ACCUSED,
+    EVIDENCE,
+    FIRST_JUROR,
+    REPORTER,
+    RIGHT,
+    SEATS,
+    SEED_BLOCKS,
+    TWIN,
+    VERDICT_WINDOW_S,
+    Court,
+)
 from tests.contracts.court import WRONG as FOUND_WRONG
 from tests.support.chain import Sink
 
@@ -94,6 +105,28 @@ async def test_step__whole_life__is_told_to_each_party_and_what_is_due_is_what_t
     assert sent == ["draw", "close", "execute"]
     court.mine(1)
     assert await accused.step() is None
+
+
+async def test_step__first_jury_that_nobody_draws__is_told_to_others_one_after_the_other(
+    court: Court, rpc: JsonRpc
+) -> None:
+    """Its reporter is away, and the accused likes it: without them its seed is lost, and an honest bond burns."""
+    number, nodes = court.report(), len(court.owners)
+    first, second = (Follower(rpc, court, (number + after) % nodes) for after in (FIRST_JUROR, FIRST_JUROR + 1))
+    assert await first.step() is None
+    court.mine(SEED_BLOCKS - 1)
+    court.mine(KEEPER_TURN + 2 * FIRST_JUROR - 1)
+    assert (await first.step(), await second.step()) == (None, None)
+    court.mine(1)
+    (seen,) = await first.step() or ()
+    assert (seen.number, seen.is_kept, seen.seat, await second.step()) == (number, True, Seat.NONE, None)
+    assert due_step(seen, BlockNumber(int(court.world.anvil.rpc("eth_blockNumber"), 16)), 0) is Step.DRAW
+    court.mine(2)
+    assert len(await second.step() or ()) == 1
+    court.draw(number)
+    assert await first.step() == ()
+    court.mine(1)
+    assert await first.step() is None
 
 
 def answering(*words: int) -> str:

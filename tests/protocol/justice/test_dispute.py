@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from protocol.crypto.typed_data import digest
 from protocol.justice.dispute import (
+    KEEPER_TURN,
     MAX_TRIES,
     DisputeSeen,
     Status,
     Step,
     Verdict,
     due_step,
+    is_keepers_turn,
     state_name,
     step_call,
     verdict_of,
@@ -110,3 +112,11 @@ def test_verdict_of__distance__is_wrong_only_beyond_what_any_honest_picture_was_
     apart: int, verdict: Verdict | None
 ) -> None:
     assert verdict_of(apart) is verdict
+
+
+def test_is_keepers_turn__of_many_nodes__one_more_every_other_block_after_a_while() -> None:
+    for number in (1, 7, 2**64):
+        turns = [
+            sum(is_keepers_turn(StakingId(own), number, 50, waited) for own in range(1, 51)) for waited in range(200)
+        ]
+        assert turns == [0] * KEEPER_TURN + [min(50, 1 + after // 2) for after in range(200 - KEEPER_TURN)]

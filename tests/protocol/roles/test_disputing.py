@@ -90,6 +90,14 @@ def test_seen__as_its_reporter__jurors_are_drawn_as_soon_as_the_seed_is_mined_an
         assert noted(effects, NoteName.DISPUTE_SEEN) == [], "nothing is new"
 
 
+def test_seen__jury_that_nobody_else_draws__is_drawn_at_once_also_by_who_has_no_part() -> None:
+    party = Party("miner")
+    effects = party.sees(replace(DRAWING, accused=77, reporter=78, is_kept=True))
+    assert functions(effects) == ["draw"]
+    (note,) = noted(effects, NoteName.DISPUTE_SEEN)
+    assert note.fields["part"] == "keeper"
+
+
 def test_seen__draw_that_left_seats_free__goes_on_with_the_next_state() -> None:
     party = Party()
     (wish,) = asked(party.sees(DRAWING))
