@@ -30,7 +30,7 @@ from protocol.roles.core import EMPTY, Core
 from protocol.roles.disputing import Disputing
 from protocol.roles.juror_case import JurorCase, Stage, dispute_name, new_case
 from protocol.roles.owner_rule import CONTENT_POLICY
-from protocol.units import PeerId, StakingId, TaskId, UnixMillis
+from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.specification import TaskSpecification
 from protocol.wire.topics import coordinator_key
@@ -280,7 +280,11 @@ class Judging:
                 case.drawn_beside = event.digest
             else:
                 case.own = event.digest
-            self._core.emit(ComparePictures(case.name, case.picture, event.digest))
+            self._compare(case, case.picture, event.digest)
+
+    def _compare(self, case: JurorCase, one: Digest, other: Digest) -> None:
+        case.compared = (one, other)
+        self._core.emit(ComparePictures(case.name, one, other))
 
     def _drawn_for(self, event: JobFinished | JobFailed) -> JurorCase | None:
         case = self._cases.get(event.task)
@@ -314,7 +318,7 @@ class Judging:
     def on_compared(self, event: PicturesCompared) -> None:
         """Hear how far apart the pictures are; where one shows nothing, find out whether it is ours."""
         case = self._cases.get(event.subject)
-        if case is None or case.own is None:
+        if case is None or case.own is None or case.compared != (event.one, event.other):
             return
         if event.apart is None:
             self._say(case, Verdict.CANNOT_JUDGE, "not_comparable")
@@ -327,7 +331,7 @@ class Judging:
             verdict = verdict_of(event.apart)
             if verdict is None:
                 case.stage = Stage.CHECKING
-                self._core.emit(ComparePictures(case.name, case.own, case.own))
+                self._compare(case, case.own, case.own)
             elif verdict is Verdict.WRONG and case.specification is not None:
                 most = self._core.identity.catalog.models[case.specification.model].max_guidance
                 case.apart, case.beside = event.apart, list(beside(case.specification, most))
@@ -352,7 +356,7 @@ class Judging:
 
     def _on_beside(self, case: JurorCase, event: PicturesCompared) -> None:
         """Hear how far a picture from beside is from the disputed one, then from our own."""
-        if case.own is None or case.drawn_beside is None or case.drawn_beside not in (event.one, event.other):
+        if case.own is None or case.drawn_beside is None:
             return
         verdict = verdict_of(event.apart) if event.apart is not None else None
         is_own = case.own in (event.one, event.other)
@@ -365,7 +369,7 @@ class Judging:
         elif verdict is Verdict.RIGHT:
             self._say(case, Verdict.RIGHT, "tipped_over")
         else:
-            self._core.emit(ComparePictures(case.name, case.own, case.drawn_beside))
+            self._compare(case, case.own, case.drawn_beside)
 
     # The verdict
 

@@ -71,6 +71,8 @@ class JurorCase:
     """Not before this: the engine's queue was full."""
     drawn_beside: Digest | None = None
     """The latest of these."""
+    compared: tuple[Digest, Digest] | None = None
+    """Which two pictures are compared, or were last."""
     jobs: int = 0
     """How often the present drawing was begun."""
 
@@ -101,5 +103,6 @@ def new_case(seen: DisputeSeen, name: TaskId, left_ms: int, now: UnixMillis) -> 
 
 def dispute_name(seen: DisputeSeen) -> TaskId:
     """Give what stands for a round of a dispute at engine and decoder; no task has such a name."""
-    about = seen.number.to_bytes(32, "big") + seen.round.to_bytes(4, "big") + seen.evidence
+    parties = seen.accused.to_bytes(8, "big") + seen.reporter.to_bytes(8, "big")
+    about = seen.number.to_bytes(32, "big") + seen.round.to_bytes(4, "big") + seen.evidence + parties
     return TaskId(hashlib.sha256(b"cuckoo/1/dispute/job" + about).digest())
