@@ -1,5 +1,6 @@
 """What owners do in disputes, as plans: report a picture to jurors, and appeal against what they found."""
 
+from math import inf
 from typing import Final
 
 from node.amounts import format_cai
@@ -21,7 +22,9 @@ from protocol.crypto.typed_data import Domain
 from protocol.errors import ConfigError, InvalidMessage
 from protocol.justice.bundle import Bundle, bundle_digest, check_bundle, check_signers, signers_of_bundle
 from protocol.justice.dispute import Status
+from protocol.justice.steadiness import beside
 from protocol.units import Address, Digest, Role
+from protocol.wire.specification import TaskSpecification
 
 BPS: Final = 10_000
 """Slash and bounty are parts of this."""
@@ -75,6 +78,7 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
         "has jurors drawn in time",
         _gain(accused.own_wei * slash // BPS, bounty, bond // (3 * seats) * seats),
         SHOWN_NOTE,
+        _steady(bundle.specification),
         SERVES_NOTE,
     ]
     free = await _independent(wallet, accused, reporter)
@@ -131,6 +135,16 @@ def _gain(lost: int, bounty_bps: int, fees: int) -> str:
         f"{format_cai(fees)} for the jurors, and a bounty of {format_cai(bounty)}"
     )
     return told + (f": also then it costs you {format_cai(fees - back)}" if back < fees else "")
+
+
+def _steady(specification: TaskSpecification) -> str:
+    """Say what to look at before a bond is paid: jurors draw beside a task before they say that it is wrong."""
+    told = sorted({round(one.guidance, 2) for one in beside(specification, inf)} - {specification.guidance})
+    values = ", ".join(f"{one:g}" for one in told)
+    return (
+        f"first order the same with a guidance of {values}: where one of these pictures is like the reported one, or "
+        "they are not like each other, arithmetic may have decided, and jurors do not find it wrong"
+    )
 
 
 def _require_reporter(wallet: Wallet, reporter: NodeStake, accused: NodeStake) -> None:

@@ -84,6 +84,8 @@ class Opening:
         self._roster = roster
         self._on_over = on_over
         self._open: dict[TaskId, Question] = {}
+        self._later: dict[TaskId, tuple[int, Drawing, int]] = {}
+        """What is asked about later, of tasks that nobody draws again: steps of the picture, the drawing, the pause."""
         self._by_commitment: dict[Digest, TaskId] = {}
         self._awaited: Counter[StakingId] = Counter()
         """How many drawings of each miner are asked for, and not answered."""
@@ -91,8 +93,8 @@ class Opening:
         """How many answers nobody waited for, of each miner, since when."""
 
     def __len__(self) -> int:
-        """Count those under way."""
-        return len(self._open)
+        """Count those under way, and those that begin later."""
+        return len(self._open) + len(self._later)
 
     def __contains__(self, subject: TaskId) -> bool:
         """Say whether steps of a recheck are asked for."""
@@ -128,6 +130,14 @@ class Opening:
         core.set_timer((TIMER, subject, 0), beacon_cutoff(question.epoch, core.params) + pause_ms)
         return True
 
+    def begin_later(self, subject: TaskId, count: int, drawing: Drawing, at: UnixMillis, pause_ms: int) -> None:
+        """Ask for steps of a task that nobody draws again, from a moment on, as if it were.
+
+        Were those alone asked who were drawn again, it would be a warning to whoever cheated there.
+        """
+        self._later[subject] = (count, drawing, pause_ms)
+        self._core.set_timer((TIMER, subject, 0), at)
+
     def _unknown_epoch(self) -> Epoch:
         """Give the first epoch whose beacon is fixed so late that no block of it can be there yet."""
         core, epoch = self._core, epoch_at(self._core.now, self._core.params)
@@ -139,6 +149,9 @@ class Opening:
     def on_timer(self, subject: TaskId) -> None:
         """Choose the steps once the beacon is there; ask whoever has not answered, and end it after some such tries."""
         question, core = self._open.get(subject), self._core
+        if subject in self._later:
+            count, drawing, pause_ms = self._later.pop(subject)
+            self.begin(subject, count, {0: drawing}, pause_ms)
         if question is None:
             return
         question.tries += 1

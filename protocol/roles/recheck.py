@@ -1,5 +1,6 @@
 """What a coordinator knows of one task that is being drawn again. Spec: SPEC.md §12.8."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -7,6 +8,7 @@ from protocol.records import Drawing, RecheckKept
 from protocol.task.recheck import Judgement, judge_drawings, limit_between
 from protocol.task.steps import StepsJudgement
 from protocol.units import StakingId, TaskId, UnixMillis, Wei
+from protocol.wire.codec import SPECIFICATION_PLACE, decode
 from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.messages import TaskSpecification
 
@@ -37,6 +39,22 @@ class Recheck:
     may_be_disputed: bool = False
     """Whether jurors may see it."""
 
+    @staticmethod
+    def restored(record: RecheckKept, pending: TaskId | None) -> "Recheck":
+        """Take up one that an earlier run began, with the drawing that is still under way."""
+        return Recheck(
+            record.subject,
+            record.specification,
+            decode(record.specification, SPECIFICATION_PLACE),
+            record.planned_at,
+            record.due_at,
+            list(record.drawings),
+            record.tries,
+            pending,
+            record.spent,
+            may_be_disputed=record.may_be_disputed,
+        )
+
     def miners(self) -> list[StakingId]:
         """Give who drew it, in the order of the drawings."""
         return [drawing.miner for drawing in self.drawings]
@@ -63,6 +81,15 @@ class Recheck:
             for one, other in pairs
         }
         return judge_drawings(len(self.drawings), self.apart, limits, is_last=is_last)
+
+    def in_its_numbers(self, place: int, others: Iterable[int]) -> bool:
+        """Say whether one of the others draws in the class of a drawing's miner, or that miner names none.
+
+        Prompts can be sought whose pictures other numbers tip over, up to any distance, and jurors of other classes do
+        not judge (SPEC.md §12.10). To name none protects nobody.
+        """
+        own = self.numerics(place)
+        return own == ANY_NUMERICS or any(self.numerics(other) == own for other in others)
 
     def record(
         self, outcome: str = "", odd: tuple[StakingId, ...] = (), far: tuple[StakingId, ...] = ()

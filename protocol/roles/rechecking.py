@@ -22,13 +22,13 @@ from protocol.roles.opening import Opening, Shown
 from protocol.roles.recheck import Recheck
 from protocol.roles.reputation import GRAVE, SLIGHT
 from protocol.roles.roster import Roster
-from protocol.roles.sampling import RecheckPolicy, Spending, recheck_lot
+from protocol.roles.sampling import QUESTIONS, RecheckPolicy, Spending, recheck_lot
 from protocol.task.account import holders
-from protocol.task.recheck import MOST_DRAWINGS, Judgement
+from protocol.task.recheck import ENOUGH, MOST_DRAWINGS, Judgement
 from protocol.task.states import AwardedAttempt, Task, TaskState
-from protocol.task.steps import StepsJudgement, judge_steps
+from protocol.task.steps import StepsJudgement, judge_beside, judge_steps
 from protocol.units import DAY_MS, Address, DurationMs, StakingId, TaskId, UnixMillis, Wei
-from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
+from protocol.wire.codec import encode
 from protocol.wire.messages import TaskSpecification
 
 MOST_OPEN: Final = 256
@@ -83,19 +83,7 @@ class Rechecking:
                     self._core.emit(Persist((replace(record, outcome="undecided"),)))
 
     def _take_up(self, record: RecheckKept, tasks: set[TaskId]) -> None:
-        specification = decode(record.specification, SPECIFICATION_PLACE)
-        recheck = Recheck(
-            record.subject,
-            record.specification,
-            specification,
-            record.planned_at,
-            record.due_at,
-            list(record.drawings),
-            record.tries,
-            record.pending if record.pending in tasks else None,
-            record.spent,
-            may_be_disputed=record.may_be_disputed,
-        )
+        recheck = Recheck.restored(record, record.pending if record.pending in tasks else None)
         self._open[recheck.subject] = recheck
         if recheck.pending is not None:
             self._by_pending[recheck.pending] = recheck
@@ -132,10 +120,12 @@ class Rechecking:
             return ()
         drawn, delay = recheck_lot(self._secret, task.id, 0)
         account = self._roster.conduct.reputation.of(award.miner, core.now)
-        if drawn >= policy.chance(account.passed, account.doubt) or not self._others(specification, {award.miner}):
-            return ()
-        first = self._drawing(task, award)
+        chance, first = policy.chance(account.passed, account.doubt), self._drawing(task, award)
         due = UnixMillis(core.now + self._delay(policy, delay))
+        if drawn >= chance or not self._others(specification, {award.miner}):
+            if drawn < chance + QUESTIONS and len(self.opening) < MOST_OPEN:
+                self.opening.begin_later(task.id, specification.drawn_steps, first, due, policy.earliest)
+            return ()
         recheck = Recheck(task.id, task.encoded, task.specification, core.now, due, [first], account=task.account)
         may_be_shown = task.may_be_disputed or policy.all_may_be_disputed
         recheck.may_be_disputed = may_be_shown and not specification.inputs  # which no juror takes
@@ -296,7 +286,7 @@ class Rechecking:
             if self._policy is not None:
                 self._wait(self._policy, recheck)
             return
-        alike = {place: drawings[place] for place in judgement.agreeing}
+        alike = {place: drawings[place] for place in judgement.agreeing | judgement.slightly_off}
         count = recheck.specification.drawn_steps
         if self._policy is None or not self.opening.begin(recheck.subject, count, alike, self._policy.earliest):
             self._settle(recheck, judgement, StepsJudgement(is_over=True))
@@ -311,11 +301,15 @@ class Rechecking:
 
     def _on_shown(self, subject: TaskId, shown: Shown) -> None:
         """Hear what the miners whose pictures agree showed of their steps; ask one more where two contradict."""
-        recheck, policy = self._open[subject], self._policy
-        assert recheck.judgement is not None, "steps are asked for when the pictures are judged"
-        drawings = recheck.drawings
+        recheck, policy = self._open.get(subject), self._policy
+        if recheck is None:
+            return  # nobody draws it again
+        judgement, drawings = recheck.judgement, recheck.drawings
+        assert judgement is not None, "steps are asked for when the pictures are judged"
         numerics = {place: recheck.numerics(place) for place in shown}
-        steps = recheck.steps = judge_steps(shown, numerics, is_last=self._is_last(recheck))
+        agreeing = {place: one for place, one in shown.items() if place in judgement.agreeing}
+        steps = judge_steps(agreeing, numerics, is_last=self._is_last(recheck))
+        steps = recheck.steps = judge_beside(steps, shown, numerics)
         for place, name in steps.names.items():
             drawings[place] = replace(drawings[place], steps=name, opened=shown[place].message)
             apart = steps.apart.get(place, 0)
@@ -325,24 +319,27 @@ class Rechecking:
         if not steps.is_over and len(drawings) < MOST_DRAWINGS and policy is not None:
             self._wait(policy, recheck)
         else:
-            self._settle(recheck, recheck.judgement, steps)
+            self._settle(recheck, judgement, steps)
 
     def _settle(self, recheck: Recheck, judgement: Judgement, steps: StepsJudgement) -> None:
         """Draw the conclusions of pictures and steps."""
         now, reputation, drawings = self._core.now, self._roster.conduct.reputation, recheck.drawings
         must_open = self._policy is not None and self._policy.must_open
-        slight = judgement.slightly_off | steps.odd(must_open=must_open)
-        odd = sorted(slight | judgement.far_off | steps.wrong)
-        passed = [place for place in sorted(judgement.agreeing.difference(odd)) if steps.worth(place)]
+        far = {place for place in judgement.far_off if recheck.in_its_numbers(place, judgement.agreeing)}
+        slight = judgement.slightly_off - steps.agreed | judgement.far_off - far | steps.odd(must_open=must_open)
+        odd = sorted(slight | far | steps.wrong)
+        alike = sorted((judgement.agreeing | judgement.slightly_off).difference(odd))
+        passed = [place for place in alike if steps.worth(place)]
         for place in passed:
             reputation.passed_recheck(drawings[place].miner, now, steps.worth(place))
         for place in odd:
-            self._hold_against(recheck, place, SLIGHT if place in slight else GRAVE)
+            self._hold_against(recheck, place, GRAVE if place in far | steps.wrong else SLIGHT)
         known = sorted((*passed, *odd))
         self._core.emit(Persist(tuple(reputation.record(drawings[place].miner, now) for place in known)))
         if odd:
-            far = tuple(drawings[place].miner for place in sorted(judgement.far_off))
-            self._end(recheck, "odd_one_out", tuple(drawings[place].miner for place in odd), far)
+            shown = sorted(far) if len(judgement.agreeing) >= ENOUGH else ()  # a bond is worth no less
+            names = (tuple(drawings[place].miner for place in places) for places in (odd, shown))
+            self._end(recheck, "odd_one_out", *names)
         else:
             self._end(recheck, "agreed" if passed else "undecided")
 

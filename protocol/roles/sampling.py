@@ -13,6 +13,9 @@ EARLIEST_MS: Final = DurationMs(60_000)
 LATEST_MS: Final = DurationMs(600_000)
 DAILY_LIMIT: Final = Wei(500 * CAI)
 """Some 240 pictures of 1024x1024 pixels in 20 steps at the price of all networks so far."""
+QUESTIONS: Final = 0.25
+"""Share of tasks that nobody draws again and of whose steps some are asked for all the same. Only for who was drawn
+again it would be a warning: a cheat that hears it would work honestly for a while (tests/bench/AUDITS.md)."""
 DEAR_PART: Final = 16
 """An order is dear that costs more than one in so many of the daily limit."""
 PAUSE_MS: Final = DurationMs(7 * DAY_MS)

@@ -5,7 +5,7 @@ fewer has to make some up. Pure arithmetic on what was opened. Spec: SPEC.md §1
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Final
 
@@ -71,6 +71,11 @@ class StepsJudgement:
     def wrong(self) -> frozenset[int]:
         """The places of those that showed what they did not sign."""
         return frozenset(place for place, name in self.names.items() if name == WRONG)
+
+    @property
+    def agreed(self) -> frozenset[int]:
+        """The places of those whose steps lie where others have them."""
+        return frozenset(place for place, name in self.names.items() if name == AGREED)
 
     def odd(self, *, must_open: bool) -> frozenset[int]:
         """Give the places of those whose steps lie elsewhere than those of others.
@@ -150,3 +155,31 @@ def judge_steps(shown: Mapping[int, StepsShown], numerics: Mapping[int, str], *,
                 names[place] = ODD
     nearest = {place: min(ppm for pair, ppm in apart.items() if at in pair) for at, place in enumerate(opened_at)}
     return StepsJudgement(judgement.is_over, names, nearest)
+
+
+def judge_beside(
+    judged: StepsJudgement, shown: Mapping[int, StepsShown], numerics: Mapping[int, str]
+) -> StepsJudgement:
+    """Add what those showed whose pictures lie beside those that agree.
+
+    Whoever went through their latents drew honestly: arithmetic tipped its picture over. Between 16-bit numbers and
+    others that is every second picture of much guidance, while steps stay where they are (tests/bench/DISTANCE.md).
+
+    Args:
+        judged: What the steps of those say whose pictures agree.
+        shown: What they showed, and those beside.
+        numerics: The classes of arithmetic that all of them name.
+    """
+    names = dict(judged.names)
+    for place in shown.keys() - judged.names.keys():
+        one = shown[place]
+        if one.name == OPENED and judged.agreed:
+            is_alike = any(
+                steps_apart(one.fingerprints, shown[other].fingerprints)
+                <= step_limit_between(numerics[place], numerics[other])
+                for other in judged.agreed
+            )
+            names[place] = AGREED if is_alike else ODD
+        elif one.name == WRONG:
+            names[place] = WRONG
+    return replace(judged, names=names)

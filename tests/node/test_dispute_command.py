@@ -282,6 +282,7 @@ def test_report__dry_run__says_what_it_costs_and_sends_nothing(file: Path, as_: 
     assert "shown to the jurors" in out
     assert "gives you back 333.333333" in out
     assert "for the jurors, and a bounty of 400.002 CAI\n" in out
+    assert "first order the same with a guidance of " in out
     assert "slashed lately" not in out
     assert "ends void" not in out, "three owners are left, and three are needed"
     assert village.read("dispute_count") == 0

@@ -11,15 +11,15 @@ import argparse
 import random
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import combinations
+from dataclasses import dataclass, field, replace
+from itertools import combinations, product
 from math import exp2
 from statistics import fmean
 from typing import Final
 
 from protocol.roles.opinions import HALF_LIFE_MS
 from protocol.roles.reputation import GRAVE, LEFT_OUT_AT, SLIGHT, Reputation
-from protocol.roles.sampling import RecheckPolicy
+from protocol.roles.sampling import QUESTIONS, RecheckPolicy
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS, RE_ENCODED, SAME_NUMERICS
 from protocol.task.recheck import judge_drawings
 from protocol.units import DAY_MS, StakingId, UnixMillis
@@ -59,15 +59,26 @@ class Cheat:
     """Share of stake of friends who deliver the same."""
     one_in: int = 1
     """One task in so many is a cheated one."""
+    alone: bool = field(default=False, repr=False)
+    """Whether nobody else draws in the class of arithmetic that it names: nothing is more than slightly off then."""
+
+    @property
+    def gravest(self) -> float:
+        """What weighs against it where its picture shows something else."""
+        return SLIGHT if self.alone else GRAVE
 
     def by_picture(self, kind: str) -> float:
         """Give the chance that two honest drawings tell its picture from theirs."""
         return self.beyond[PLACE_OF[LIMITS[kind]]]
 
     def detected(self, kind: str) -> float:
-        """Give the chance that they tell its picture or its steps: what the steps tell may tell the same again."""
-        by_steps = self.steps[0 if kind.startswith("same") else 1] if self.shows_steps else 0.0
-        return max(self.by_picture(kind), by_steps)
+        """Give the chance that they tell its picture or its steps.
+
+        Of who shows steps, what a picture is slightly off by counts no more: steps tell whether arithmetic did it.
+        """
+        if not self.shows_steps:
+            return self.by_picture(kind)
+        return max(self.beyond[3], self.steps[0 if kind.startswith("same") else 1])
 
     def apart(self, kind: str, drawn: random.Random) -> int:
         """Draw how far its picture lies from an honest one."""
@@ -93,14 +104,16 @@ CHEATS: Final = (
     Cheat("3/4 of the edge, scaled up", 0.44, (1.0, 1.0, 0.07, 0.0)),
     Cheat("3/4 of the edge, shows no steps", 0.44, (1.0, 1.0, 0.07, 0.0), shows_steps=False),
     Cheat("noise, in one task of ten", 1.0, SURE, one_in=10),
+    Cheat("noise, names a class of its own", 1.0, SURE, alone=True),
     Cheat("noise, friends have 10 %", 1.0, SURE, friends=0.10),
     Cheat("noise, friends have 30 %", 1.0, SURE, friends=0.30),
 )
 """What is shown. Pictures of fewer steps were measured of 15, steps of 20: the nearest share of both is taken."""
-TIPPED: Final = Cheat(
-    "honest, one picture in 64 tipped over by 16-bit numbers", 0.0, (1.0, 1 / 64, 1 / 64, 0.0), (0.0, 0.0)
-)
-"""What DISTANCE.md saw between bf16 and fp32, of a miner whose arithmetic nobody shares."""
+TIPPED: Final = Cheat("honest, of other numbers, of much guidance", 0.0, (1.0, 0.5, 0.3, 0.03), (0.0, 0.0), alone=True)
+"""What DISTANCE.md saw between bf16 and fp32 at a guidance of 7.5, of a miner whose arithmetic nobody shares."""
+MUTE: Final = replace(TIPPED, name="the same, showing no steps", shows_steps=False)
+HALF: Final = Cheat("half the steps", 0.47, (1.0, 0.95, 0.55, 0.0), (1.0, 0.93))
+"""Of whom nothing is something else, so that it is asked for steps whenever it is drawn again."""
 PACES: Final = (10, 200)
 """Tasks a day that a miner gets from one coordinator: a few, and as many as keep a small GPU busy for an hour."""
 SHARES: Final = (0.005, 0.01, 0.02, 0.05, 0.1)
@@ -137,7 +150,7 @@ def formula(cheat: Cheat, kind: str, policy: RecheckPolicy, pace: float) -> tupl
     if not found:
         return float("inf"), COST * cheat.saving, 0.0
     grave = cheat.beyond[3] / cheat.detected(kind)
-    weight = grave * GRAVE + (1 - grave) * SLIGHT
+    weight = grave * cheat.gravest + (1 - grave) * SLIGHT
     more = max(-(-LEFT_OUT_AT // weight) - 1, 0)
     cheated = 1 / (steady_chance(policy, pace) * found) + more / (policy.newcomer_share * found)
     lost = policy.pause / DAY_MS * pace * (1 - COST)
@@ -170,9 +183,39 @@ def _run(cheat: Cheat, kind: str, policy: RecheckPolicy, pace: float, drawn: ran
             known.passed_recheck(MINER, moment)
         elif odd:
             honest_left_out += known.was_odd(next(others), moment, GRAVE if far else SLIGHT)
-        elif known.was_odd(MINER, moment, GRAVE if far else SLIGHT):
+        elif known.was_odd(MINER, moment, cheat.gravest if far else SLIGHT):
             return cheated, True, honest_left_out
     return cheated, False, honest_left_out
+
+
+def careful(rest: int, questions: float, pace: float, trials: int) -> tuple[int, float]:
+    """Play miners that draw half the steps until they are asked for some of a picture, and then honestly for a while.
+
+    Args:
+        rest: For how many tasks.
+        questions: Share of tasks that nobody draws again and of whose steps some are asked for all the same.
+        pace: Tasks a day.
+        trials: How many.
+
+    Returns:
+        How many were left out, and the share of tasks in which they cheated.
+    """
+    cheat, policy, left_out, tasks, cheated = HALF, RecheckPolicy(), 0, 0, 0
+    for trial in range(trials):
+        drawn, known, pause = random.Random(f"{trial} {rest} {questions} {pace}"), Reputation(), 0
+        for moment in _moments(pace):
+            is_bad = moment >= WELL_KNOWN_DAYS * DAY_MS and not pause
+            tasks, cheated, pause = tasks + (is_bad or pause > 0), cheated + is_bad, max(pause - 1, 0)
+            account, lot = known.of(MINER, moment), drawn.random()
+            chance = policy.chance(account.passed, account.doubt)
+            odd, _ = _judged(cheat, "16 bits", drawn) if is_bad and lot < chance else (None, False)
+            if lot < chance and odd is None:
+                known.passed_recheck(MINER, moment)
+            elif lot < chance and not odd and known.was_odd(MINER, moment, SLIGHT):
+                left_out += 1
+                break
+            pause = rest if is_bad and lot < chance + questions else pause
+    return left_out, cheated / tasks
 
 
 def _moments(pace: float) -> Iterator[UnixMillis]:
@@ -249,13 +292,27 @@ def by_share(trials: int, seed: int) -> Iterator[str]:
 
 def honest_lines(policy: RecheckPolicy, trials: int, seed: int) -> Iterator[str]:
     """Say how often honest miners are left out."""
-    for pace in PACES:
-        runs = [_run(TIPPED, "16 bits", policy, pace, random.Random(f"{seed} {pace} {run}")) for run in range(trials)]
+    for honest, pace in product((TIPPED, MUTE), PACES):
+        runs = [_run(honest, "16 bits", policy, pace, random.Random(f"{seed} {pace} {run}")) for run in range(trials)]
         out = sum(run[1] for run in runs)
-        yield f"- {TIPPED.name}, {pace} tasks a day: {out} of {trials} were left out within {PATIENCE_DAYS} days."
+        yield f"- {honest.name}, {pace} tasks a day: {out} of {trials} were left out within {PATIENCE_DAYS} days."
     for cheat in (one for one in CHEATS if one.friends):
         framed = simulated(cheat, "16 bits", policy, PACES[-1], trials, seed)[3]
         yield f'- Beside {trials} of "{cheat.name}", {framed} honest ones were left out.'
+
+
+def careful_lines(trials: int) -> Iterator[str]:
+    """Give what it brings to work honestly for a while once one is asked for steps, as Markdown."""
+    yield (
+        "| asks of other tasks | rests for | "
+        + " | ".join(f"{pace} a day: left out | cheats in" for pace in PACES)
+        + " |"
+    )
+    yield "|---:|---:|" + "---:|---:|" * len(PACES)
+    for questions, rest in product((0.0, QUESTIONS), (0, 10, 30)):
+        told = [careful(rest, questions, pace, trials) for pace in PACES]
+        cells = " | ".join(f"{out} of {trials} | {share:.0%}" for out, share in told)
+        yield f"| {questions:.0%} | {rest} tasks | {cells} |"
 
 
 def main() -> None:
@@ -269,6 +326,8 @@ def main() -> None:
         sys.stdout.writelines(f"{line}\n" for line in table(policy, asked.trials, asked.seed))
         sys.stdout.write("\n")
     sys.stdout.writelines(f"{line}\n" for line in by_share(asked.trials, asked.seed))
+    sys.stdout.write("\n")
+    sys.stdout.writelines(f"{line}\n" for line in careful_lines(max(asked.trials // 5, 1)))
 
 
 if __name__ == "__main__":

@@ -114,9 +114,9 @@ FORGERIES: Final[dict[str, Callable[[StartJob, int], Look]]] = {
     "cached": cached,
     "wrong_model": wrong_model,
     "honest_then_noise": honest_then_noise,
-    "half_the_steps": moved(22_567),
-    "half_the_edge": moved(27_194),
+    "half_the_steps": moved(22_567, 14_877),
+    "half_the_edge": moved(27_194, 60_470),
     "a_step_less": moved(3_463, 1_747),
     "half_the_steps_behind_a_quality": moved(9_000, 15_083),
 }
-"""What cheats deliver, by name; distances are the middle ones of DISTANCE.md."""
+"""What cheats deliver, by name; distances, also of steps, are the middle ones of DISTANCE.md."""

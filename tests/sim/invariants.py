@@ -149,7 +149,9 @@ class Invariants:
                 known = self._results.setdefault((machine.name, award), result)
                 require(known == result, "two results are signed for one award", award)
             case RecheckKept(subject=subject, odd=odd):
-                require(self.accounts[subject].paid, "a task is drawn again of which there is no picture", subject)
+                is_paid = any(isinstance(one, TaskDone | LeftPaid) and one.task == subject for one in together)
+                is_paid = is_paid or bool(self.accounts[subject].paid)
+                require(is_paid, "a task is drawn again of which there is no picture", subject)
                 honest = [miner for miner in odd if self._names[miner].paints is None]
                 require(not honest, "an honest miner is the odd one", subject, *honest)
             case _:
@@ -283,7 +285,9 @@ class Invariants:
             require(len(core.roster) <= nodes, "the roster grows", machine.name)
             rechecks = len(core._rechecking)
             require(rechecks <= MOST_OPEN, "rechecks grow", machine.name)
-            clocks = 4 * tasks + rechecks + nodes + 8
+            questions = len(core._rechecking.opening)
+            require(questions <= 2 * MOST_OPEN, "questions for steps grow", machine.name)
+            clocks = 4 * tasks + rechecks + questions + nodes + 8
             require(len(machine.timers) <= clocks, "timers grow", machine.name, len(machine.timers))
 
     # The end of a run

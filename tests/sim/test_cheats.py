@@ -2,8 +2,8 @@
 
 import pytest
 
-from protocol.roles.sampling import RecheckPolicy
-from tests.sim.cheats import CHEATS, PACES, TIPPED, Cheat, formula, kinds, simulated, steady_chance
+from protocol.roles.sampling import QUESTIONS, RecheckPolicy
+from tests.sim.cheats import CHEATS, PACES, TIPPED, Cheat, careful, formula, kinds, simulated, steady_chance
 
 POLICY = RecheckPolicy()
 SURE = [
@@ -62,3 +62,11 @@ def test_simulated__honest_miner_whose_arithmetic_nobody_shares__is_not_left_out
         cheated, _, lost, honest = simulated(TIPPED, "16 bits", POLICY, pace, trials=20, seed=5)
         assert cheated > 0
         assert (lost, honest) == (0, 0)
+
+
+def test_careful__rests_whenever_it_is_asked__cheats_seldom_only_since_others_are_asked_too() -> None:
+    for pace in PACES:
+        assert careful(0, QUESTIONS, pace, trials=10) == (10, 1.0)
+        out, share = careful(30, 0.0, pace, trials=10)
+        assert (out, share > 0.35) == (0, True), "a question would be a warning"
+        assert careful(30, QUESTIONS, pace, trials=10)[1] < 0.15

@@ -11,15 +11,16 @@ import pytest
 from protocol.crypto.keys import NodeKey
 from protocol.events import StreamClosed, TaskCancelled
 from protocol.notes import NoteName
-from protocol.records import RecheckKept, TaskAccepted
+from protocol.records import RecheckKept, ReputationKept, TaskAccepted
 from protocol.roles.rechecking import LONGEST_MS, MOST_REPEATED, MOST_TRIES
-from protocol.roles.reputation import GRAVE
+from protocol.roles.reputation import GRAVE, SLIGHT
+from protocol.task.distance import ANOTHER_PICTURE
 from protocol.task.recheck import MOST_DRAWINGS
 from protocol.task.steps import OTHER_STEPS
 from protocol.units import Address, StakingId, TaskId, UnixMillis, Wei
 from tests.protocol.roles import test_opening, test_rechecking
 from tests.protocol.roles.frames import ALICE_ID, BOB_ID, NOW, PRICE
-from tests.protocol.roles.seats import noted, persisted
+from tests.protocol.roles.seats import judged, noted, persisted
 from tests.protocol.roles.test_opening import OpeningSeat, through
 from tests.protocol.roles.test_rechecking import ALL, HEART, NOISE, OTHER_NOISE, RecheckSeat, asked
 from tests.support import networks
@@ -125,6 +126,76 @@ def test_on_shown__two_contradict_and_others_show_nothing__no_more_than_five_dra
     assert [seat.standing(miner) for miner in shows][-1:] == [(0.0, 0.0)], "one word against another"
 
 
+# Where arithmetic may have decided
+
+WAY = OTHER_STEPS * 9 // 10
+
+
+def differing(apart: int, *classes: str, shows: dict[NodeKey, list[bytes]] | None = None) -> OpeningSeat:
+    """Have alice's picture lie so far from three that agree; each miner names a class, and goes through such steps."""
+    seat = OpeningSeat(miners=())
+    seat.steps = dict.fromkeys(MINERS, through()) | {ALICE: through(WAY)} | (shows or {})
+    for miner, numerics in zip(MINERS, classes, strict=False):
+        seat._numerics = numerics
+        seat.greet(miner)
+    seat.rechecked((ALICE, NOISE), *((miner, HEART) for miner in MINERS[1:4]), apart=apart)
+    return seat
+
+
+def opened(seat: OpeningSeat) -> set[NodeKey]:
+    """Let all who are asked show their steps; gives who was asked."""
+    seat.until_asked()
+    asked_for = {key for key, _ in seat.questions}
+    for miner in asked_for:
+        seat.answer(miner)
+    return asked_for
+
+
+ALONE = ("bfloat16-cuda", "float32-cpu", "float32-cpu", "float32-cpu", "float32-cpu")
+ALIKE = ("bfloat16-cuda", "float32-cpu", "float32-cpu", "bfloat16-cuda", "float32-cpu")
+
+
+@pytest.mark.parametrize("classes", [ALONE, ALIKE], ids=["alone in its class", "with another"])
+def test_on_opened__slightly_off_through_the_steps_of_the_others__is_no_odd_one(classes: tuple[str, ...]) -> None:
+    seat = differing(ANOTHER_PICTURE, *classes)
+    assert ALICE in opened(seat)
+    assert (seat.last().outcome, seat.last().odd) == ("agreed", ())
+    assert seat.standing(ALICE) == (1.0, 0.0)
+
+
+def test_on_opened__slightly_off_through_other_steps_or_showing_none__is_the_odd_one() -> None:
+    other = differing(ANOTHER_PICTURE, *ALIKE, shows={ALICE: through(3 * OTHER_STEPS)})
+    opened(other)
+    silent = differing(ANOTHER_PICTURE, *ALIKE)
+    silent.until_asked()
+    for miner in MINERS[:4]:
+        silent.decline(miner) if miner is ALICE else silent.answer(miner)
+    for seat in (other, silent):
+        assert (seat.last().odd, seat.last().far) == ((ALICE_ID,), ())
+        assert seat.standing(ALICE) == (0.0, SLIGHT)
+
+
+def test_on_opened__slightly_off_and_shows_what_it_did_not_sign__is_a_lie() -> None:
+    seat = differing(ANOTHER_PICTURE, *ALIKE)
+    seat.steps[ALICE] = through(5)
+    opened(seat)
+    assert seat.standing(ALICE) == (0.0, GRAVE)
+
+
+@pytest.mark.parametrize(
+    ("classes", "doubt", "far"),
+    [(ALONE, SLIGHT, ()), (ALIKE, GRAVE, (ALICE_ID,)), (("any", *ALONE[1:]), GRAVE, (ALICE_ID,))],
+    ids=["alone in its class", "with another", "names none"],
+)
+def test_on_opened__something_else__is_grave_and_worth_a_report_where_one_of_its_class_agrees(
+    classes: tuple[str, ...], doubt: float, far: tuple[StakingId, ...]
+) -> None:
+    seat = differing(ANOTHER_PICTURE + 1, *classes)
+    assert ALICE not in opened(seat), "it hears nothing of it"
+    assert (seat.last().odd, seat.last().far) == ((ALICE_ID,), far)
+    assert seat.standing(ALICE) == (0.0, doubt)
+
+
 # Whose miners
 
 
@@ -154,3 +225,35 @@ def test_on_end__nobody_else_but_of_the_same_owner__plans_nothing() -> None:
     assert not persisted(seat.draw(seat.submit(), ALICE), RecheckKept)
     seat.greet(DAVE)
     assert persisted(seat.draw(seat.submit(), ALICE), RecheckKept)
+
+
+# Who is asked
+
+
+def test_plan__tasks_that_nobody_draws_again__are_asked_about_as_those_that_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seat = OpeningSeat(policy=replace(ALL, share=0.0, newcomer_share=0.0))
+    monkeypatch.setattr("protocol.roles.rechecking.QUESTIONS", 0.0)
+    seat.draw(seat.submit(), ALICE)
+    assert len(seat.core._rechecking.opening) == 0
+    monkeypatch.setattr("protocol.roles.rechecking.QUESTIONS", 1.0)
+    task = seat.submit()
+    seat.draw(task, ALICE)
+    seat.until_asked()
+    assert [(key, question.task) for key, question in seat.questions] == [(ALICE, task)]
+    seat.steps[ALICE] = through(1000)
+    effects = seat.answer(ALICE)
+    assert judged(effects) == ["fingerprint.opening"]
+    seat.wait(10_000)
+    assert len(seat.core._rechecking.opening) == 0
+    assert not persisted(effects, ReputationKept)
+
+
+def test_plan__more_than_may_be_asked_about__are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("protocol.roles.rechecking.MOST_OPEN", 2)
+    monkeypatch.setattr("protocol.roles.rechecking.QUESTIONS", 1.0)
+    seat = OpeningSeat(policy=replace(ALL, share=0.0, newcomer_share=0.0))
+    for _ in range(4):
+        seat.draw(seat.submit(), ALICE)
+    assert len(seat.core._rechecking.opening) == 2
