@@ -66,6 +66,8 @@ from tests.support.pictures import png
 
 ANOTHER = png(128, 128, 9)
 """Not what the accused delivered."""
+assert MODEL.digest is not None
+MODEL_DIGEST = MODEL.digest
 TAKES_PART = DisputePolicy(takes_part=True)
 
 
@@ -136,7 +138,7 @@ class Node:
         await self.hear(BlockSeen(BlockNumber(village.height()), village.now()))
         if isinstance(self.core, MinerCore):
             await self.hear(PeerUp(village.court.keys[REPORTER].peer_id))
-            state = ModelState(MODEL.name, MODEL.digest, True, 10_000_000, 1, MODEL.sizes, MODEL.max_steps)
+            state = ModelState(MODEL.name, MODEL_DIGEST, True, 10_000_000, 1, MODEL.sizes, MODEL.max_steps)
             await self.hear(EngineChanged((replace(state, numerics="float32-cpu"),), 1))
 
     async def hear(self, event: Event) -> None:
@@ -161,7 +163,7 @@ class Node:
             case StartJob(task=task, attempt=attempt):
                 picture = self.village.draws
                 name = Digest(hashlib.sha256(picture).digest())
-                return [JobFinished(task, attempt, picture, name, "image/png", MODEL.digest, NOTHING, 40)]
+                return [JobFinished(task, attempt, picture, name, "image/png", MODEL_DIGEST, NOTHING, 40)]
             case ComparePictures(subject=subject, one=one, other=other):
                 return [PicturesCompared(subject, one, other, 0 if one == other else 10**6)]
             case _:
