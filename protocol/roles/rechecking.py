@@ -120,10 +120,12 @@ class Rechecking:
             return ()
         drawn, delay = recheck_lot(self._secret, task.id, 0)
         account = self._roster.conduct.reputation.of(award.miner, core.now)
-        chance, first = policy.chance(account.passed, account.doubt), self._drawing(task, award)
-        due = UnixMillis(core.now + self._delay(policy, delay))
+        chance = policy.chance(account.passed, account.doubt)
+        if drawn >= chance + QUESTIONS:
+            return ()
+        first, due = self._drawing(task, award), UnixMillis(core.now + self._delay(policy, delay))
         if drawn >= chance or not self._others(specification, {award.miner}):
-            if drawn < chance + QUESTIONS and len(self.opening) < MOST_OPEN:
+            if len(self.opening) < MOST_OPEN:
                 self.opening.begin_later(task.id, specification.drawn_steps, first, due, policy.earliest)
             return ()
         recheck = Recheck(task.id, task.encoded, task.specification, core.now, due, [first], account=task.account)
