@@ -137,13 +137,13 @@ def test_vote__juror_cannot_judge__its_seat_is_drawn_again_and_it_never_again(co
     (successor,) = set(court.jurors(1)) - set(jurors)
     assert court.vote(1, {jurors[0]: WRONG}) == []
     court.vote(1, dict.fromkeys([successor, *jurors[2:]], WRONG))
-    before = court.world.balance(court.owners[jurors[0]])
+    before, unpaid = (court.world.balance(court.owners[juror]) for juror in (successor, jurors[0]))
     court.close(1)
     assert court.status(1) == UPHELD
     court.world.anvil.next_at(court.dispute(1)["deadline"])
     court.execute(1)
-    assert court.world.balance(court.owners[successor]) > before
-    assert court.world.balance(court.owners[jurors[0]]) == before
+    assert court.world.balance(court.owners[successor]) == before + FEE
+    assert court.world.balance(court.owners[jurors[0]]) == unpaid
 
 
 @pytest.mark.parametrize(

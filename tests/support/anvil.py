@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -37,7 +37,7 @@ class Reverted(Exception):
 class Contract:
     """A deployed contract."""
 
-    artifact: Artifact
+    artifact: Artifact = field(repr=False)
     address: str
 
 

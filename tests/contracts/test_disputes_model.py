@@ -1,0 +1,189 @@
+"""Where bonds, fees, slashes and bounties go, held against a model in Python over lives in any order.
+
+The model knows verdicts and bonds alone, and says who gets what by who was right; the contract's sums it never reads.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from protocol.crypto.typed_data import sign
+from protocol.units import CAI
+from tests.contracts.conftest import PARAMETER_DELAY_S, UNBONDING_DELAY_S, World
+from tests.contracts.court import (
+    ACCUSED,
+    CANNOT_JUDGE,
+    CONFIRMED,
+    DISMISSED,
+    DRAWING,
+    EXECUTED,
+    FIRST_JUROR,
+    LAPSED,
+    REPORTER,
+    RIGHT,
+    UNDECIDED,
+    UPHELD,
+    VOTING,
+    WRONG,
+    Court,
+)
+from tests.contracts.market import fields
+from tests.contracts.proofs import commitment
+from tests.support.anvil import Reverted
+
+RUNS = int(os.environ.get("CUCKOO_CONTRACT_RUNS", "1"))
+BOUNTY = 5
+"""Its parameter."""
+CHANGES = [(4, 50), (4, 500), (5, 0), (7, CAI), (7, 9_999 * CAI + 7), (8, 3), (8, 4), (9, CAI), (9, 400_000 * CAI + 1)]
+ACCUSABLE = (ACCUSED, FIRST_JUROR)
+WORDS = st.lists(st.sampled_from([WRONG, WRONG, WRONG, RIGHT, RIGHT, CANNOT_JUDGE, 0]), min_size=11, max_size=11)
+OPERATIONS = st.one_of(
+    st.tuples(st.just("report"), st.sampled_from(ACCUSABLE), st.sampled_from((REPORTER, FIRST_JUROR + 1))),
+    *[st.tuples(st.just("go_on"), st.integers(0, 1), WORDS)] * 2,
+    *[st.tuples(st.just("go_on"), st.integers(0, 1), st.sampled_from([[WRONG] * 11, [RIGHT] * 11]))] * 4,
+    st.tuples(st.just("appeal"), st.integers(0, 1)),
+    st.tuples(st.just("enact"), st.sampled_from(CHANGES)),
+    st.tuples(st.just("stake"), st.sampled_from(ACCUSABLE), st.sampled_from([-(10**9), -30_000, -1, 1, 40_000])),
+    st.tuples(st.just("prove"), st.sampled_from(ACCUSABLE), st.integers(0, 2)),
+    st.tuples(st.just("wait"), st.sampled_from([1, 70, 130, UNBONDING_DELAY_S])),
+)
+
+
+def shares(case: dict[str, Any], said: list[dict[int, int]], seats: int, outcome: int) -> tuple[Counter[int], int]:
+    """Say what each juror is paid, and what of the first round's fees its reporter would miss, in wei."""
+    fees = [case["bond"] // (3 * seats), 0]
+    fees[1] = min(fees[0], case["appeal_bond"] // (2 * seats + 1))
+    true = {DISMISSED: RIGHT, EXECUTED: WRONG}.get(outcome) if case["round"] else None
+    paid: Counter[int] = Counter()
+    for round_, verdicts in enumerate(said):
+        for juror, verdict in verdicts.items():
+            if round_ or true is None or verdict == true:
+                paid[juror] += fees[round_]
+    missing = sum(amount for juror, amount in paid.items() if juror in said[0])
+    return paid, missing
+
+
+class Lives:
+    """What may happen; what the contracts refuse does not."""
+
+    def __init__(self, court: Court) -> None:
+        self.court, self.world = court, court.world
+        self.said: dict[int, list[dict[int, int]]] = {}
+        self.people = sorted(set(court.owners.values()))
+
+    def report(self, accused: int, reporter: int) -> None:
+        self.said[self.court.report(accused, reporter)] = [{}, {}]
+
+    def go_on(self, back: int, words: list[int]) -> None:
+        """Bring the latest dispute, or the one before it, one step further."""
+        court, number = self.court, max(1, self.court.read("dispute_count") - back)
+        case = court.dispute(number)
+        if case["status"] == DRAWING:
+            court.mine()
+            while court.status(number) == DRAWING:
+                court.draw(number)
+        elif case["status"] == VOTING and not any(self.said[number][case["round"]].values()):
+            told = {one: word for one, word in zip(court.jurors(number), words, strict=False) if word}
+            court.vote(number, told, case["round"])
+            self.said[number][case["round"]] = {one: word for one, word in told.items() if word != CANNOT_JUDGE}
+        else:
+            self.world.anvil.next_at(max(case["deadline"], self.world.anvil.now() + 1))
+            self.finish(number, "execute" if case["status"] in {UPHELD, CONFIRMED} else "close")
+
+    def finish(self, number: int, function: str) -> None:
+        """Call what may end a dispute, and hold what it moves against the model."""
+        court, world = self.court, self.world
+        case, seats = court.dispute(number), court.panel(number)["seats"]
+        accused, accuser = court.owners.get(case["accused"], ""), case["accuser"].lower()
+        before = {one: world.balance(one) for one in self.people}
+        own, supply = self.own(case["accused"], accused), world.anvil.read(world.cai, "totalSupply")
+        held = world.balance(world.disputes.address)
+        events = court.send(world.carol, function, number)
+        outcome = next((event["outcome"] for event in events if event["event"] == "Ended"), None)
+        gained = {one: world.balance(one) - before[one] for one in self.people}
+        if outcome is None:
+            assert not any(gained.values()), "nobody is paid before the end"
+            return
+        paid, missing = shares(case, self.said[number], seats, outcome)
+        expected = Counter[str]()
+        for juror, amount in paid.items():
+            expected[court.owners[juror]] += amount
+        second = sum(paid.values()) - missing
+        slashed = next((event["slashed"] for event in events if event["event"] == "QuorumSlashed"), 0)
+        kept = (own - self.own(case["accused"], accused)) * 9 // 10
+        bonds = {accuser: case["bond"], accused: case["appeal_bond"]}
+        if outcome == EXECUTED:
+            lost = min(missing, case["appeal_bond"] - second)
+            back = min(missing - lost, kept)
+            bounty = world.anvil.read(world.parameters, "value", BOUNTY)
+            expected[accuser] += bonds[accuser] - missing + lost + back + min(kept * bounty // 9_000, kept - back)
+        elif outcome in {DISMISSED, LAPSED}:
+            assert second <= case["bond"] - missing, "it always reaches"
+            expected[accused] += case["appeal_bond"]
+        else:
+            seen = seats * (case["bond"] // (3 * seats)) if outcome == UNDECIDED else missing
+            expected[accuser] += bonds[accuser] - seen
+            expected[accused] += bonds[accused] - second
+        for one in self.people:
+            assert gained[one] == pytest.approx(expected[one], abs=3), (one, outcome)
+        burned = supply - world.anvil.read(world.cai, "totalSupply")
+        assert burned == case["bond"] + case["appeal_bond"] + slashed - sum(gained.values()) >= 0
+        assert held - world.balance(world.disputes.address) == case["bond"] + case["appeal_bond"]
+
+    def own(self, node: int, owner: str) -> int:
+        return self.world.anvil.read(self.world.staking, "stake_of", node, owner) if owner else 0
+
+    def appeal(self, back: int) -> None:
+        number = max(1, self.court.read("dispute_count") - back)
+        self.court.send(self.court.owners[self.court.dispute(number)["accused"]], "appeal", number)
+
+    def enact(self, change: tuple[int, int]) -> None:
+        self.world.anvil.send(self.world.treasury, self.world.parameters, "propose", *change)
+        self.world.anvil.wait(PARAMETER_DELAY_S)
+        self.world.anvil.send(self.world.treasury, self.world.parameters, "enact", change[0])
+
+    def stake(self, node: int, thousandths: int) -> None:
+        owner = self.court.owners[node]
+        if thousandths > 0:
+            self.world.vote(owner, node, thousandths * CAI)
+            return
+        amount = min(-thousandths * CAI, self.own(node, owner))
+        self.world.unvote(owner, node, amount)
+
+    def prove(self, miner: int, subject: int) -> None:
+        pair = [commitment(miner=miner, award=bytes([subject]) * 32, artifact=bytes([n]) * 32) for n in (1, 2)]
+        signatures = [sign(self.court.keys[miner], self.world.domain, one) for one in pair]
+        arguments = (*(fields(one) for one in pair), *signatures, self.world.carol)
+        self.world.anvil.send(self.world.carol, self.world.slashing, "prove_two_commitments", *arguments)
+
+    def wait(self, seconds: int) -> None:
+        self.world.anvil.wait(seconds)
+
+
+@pytest.fixture(scope="module")
+def opened(deployed: World) -> Iterator[Court]:
+    with deployed.anvil.unchanged():
+        yield Court.open(deployed)
+
+
+@settings(max_examples=5 * RUNS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(operations=st.lists(OPERATIONS, min_size=8, max_size=24))
+def test_dispute__any_life_and_parameters__pays_whom_the_model_says_to_the_wei(opened: Court, operations: list[tuple]):
+    with opened.put_back() as court:
+        lives = Lives(court)
+        for name, *arguments in [("report", ACCUSED, REPORTER), *operations]:
+            with suppress(Reverted):
+                getattr(lives, name)(*arguments)
+        for _ in range(3):
+            lives.wait(86_400)
+            for number in lives.said:
+                for function in ("close", "execute"):
+                    with suppress(Reverted):
+                        lives.finish(number, function)
+        assert court.world.balance(court.world.disputes.address) == 0
