@@ -207,13 +207,17 @@ async def test_publish__eight_join_at_once__all_hear_everything_and_soon_just_on
         listeners = [bob, *miners]
         for node in listeners:
             await until(lambda node=node: len(_data(node)) == 3 * eager_links.WINDOW, "everything")
-        copies = [_copies(node) for node in listeners]
-        for number in range(10):
-            alice.transport.publish(TOPIC, b"more %d" % number)
-            await trio.sleep(0.03)
-        for node in listeners:
-            await until(lambda node=node: len(_data(node)) == 3 * eager_links.WINDOW + 10, "everything")
-        assert sum(map(len, copies)) <= 2 * 10 * len(listeners), "a full mesh would send seven of each"
+        for tens in range(1, 11):  # soon, where a crowded machine's heartbeats come late
+            copies = [_copies(node) for node in listeners]
+            for number in range(10):
+                alice.transport.publish(TOPIC, b"more %d %d" % (tens, number))
+                await trio.sleep(0.03)
+            for node in listeners:
+                heard = 3 * eager_links.WINDOW + 10 * tens
+                await until(lambda node=node, heard=heard: len(_data(node)) == heard, "everything")
+            if sum(map(len, copies)) <= 2 * 10 * len(listeners):
+                return
+        raise AssertionError("a full mesh would send seven of each")
 
 
 async def test_record__of_what_is_accepted_and_published__holds_signatures_and_every_number() -> None:
