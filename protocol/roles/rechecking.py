@@ -77,13 +77,15 @@ class Rechecking:
                     self._roster.conduct.leave_out(record.miner, now, record.left_out_until)
             elif isinstance(record, RecheckKept):
                 self._spending.add(record.planned_at, record.spent)
-                if not record.outcome and self._policy is not None:
+                if not record.outcome:
                     self._take_up(record, tasks)
-                elif not record.outcome:
-                    self._core.emit(Persist((replace(record, outcome="undecided"),)))
 
     def _take_up(self, record: RecheckKept, tasks: set[TaskId]) -> None:
+        """Go on with a recheck, if its owner still wants that."""
         recheck = Recheck.restored(record, record.pending if record.pending in tasks else None)
+        if self._policy is None or (recheck.specification.inputs and not self._policy.with_inputs):
+            self._core.emit(Persist((replace(record, outcome="undecided"),)))
+            return
         self._open[recheck.subject] = recheck
         if recheck.pending is not None:
             self._by_pending[recheck.pending] = recheck

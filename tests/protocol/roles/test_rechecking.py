@@ -525,6 +525,13 @@ def test_plan__where_pictures_go_to_nobody_else__is_not_drawn_again() -> None:
     assert not persisted(EditSeat(replace(ALL, with_inputs=False)).edited(), RecheckKept)
 
 
+def test_restore__pictures_go_to_nobody_else_any_more__ends_what_was_under_way() -> None:
+    seat = EditSeat()
+    seat.edited()
+    again = RecheckSeat((seat.last(),), policy=replace(ALL, with_inputs=False))
+    assert again.last() == replace(seat.last(), outcome="undecided")
+
+
 def test_plan__nobody_else_does_such_work__is_not_drawn_again() -> None:
     assert not persisted(EditSeat(able=(ALICE,)).edited(), RecheckKept)
 
