@@ -15,8 +15,8 @@ from protocol.wire.specification import TaskSpecification
 PARTS: Final = (64, 256)
 """The guidance is changed by one in so many, both ways: 16-bit numbers round a value by one in 256, and were seen to
 decide within one in a hundred; 32-bit ones, within a billionth."""
-LEAST_GUIDANCE: Final = 1.0
-"""Less than this is changed as if it were this."""
+NO_GUIDANCE: Final = 1.0
+"""Up to this, pipelines draw without guidance, so that to change it changes nothing: what lies beside is above it."""
 
 
 def beside(specification: TaskSpecification, most: float) -> tuple[TaskSpecification, ...]:
@@ -25,14 +25,19 @@ def beside(specification: TaskSpecification, most: float) -> tuple[TaskSpecifica
     Args:
         specification: What is disputed.
         most: The most guidance that its model takes; where one side lies beyond a bound, all are on the other.
+
+    Returns:
+        Nothing where the model takes no guidance.
     """
-    guidance, found = specification.guidance, []
+    if most <= NO_GUIDANCE:
+        return ()
+    guidance, found = max(specification.guidance, NO_GUIDANCE), []
     for part in PARTS:
-        change = max(guidance, LEAST_GUIDANCE) / part
-        changes = (change, 2 * change) if guidance < change else (-change, change)
+        change = guidance / part
+        changes = (change, 2 * change) if guidance - change < NO_GUIDANCE else (-change, change)
         if guidance + change > most:
             changes = (-change, -2 * change)
-        found += [min(max(guidance + one, 0.0), most) for one in changes]
+        found += [min(max(guidance + one, NO_GUIDANCE), most) for one in changes]
     return tuple(specification.model_copy(update={"guidance": one}) for one in found)
 
 

@@ -344,7 +344,8 @@ class Judging:
     def _draw_beside(self, case: JurorCase) -> None:
         """Before "wrong" is said: draw what lies beside the task, whose picture an honest miner may have drawn too."""
         if not case.beside:
-            self._say(case, Verdict.WRONG, f"apart_{case.apart}")
+            found = (Verdict.WRONG, f"apart_{case.apart}") if case.has_changed else (Verdict.CANNOT_JUDGE, "unguided")
+            self._say(case, *found)
             return
         case.specification, case.drawing, case.jobs = case.beside.pop(0), case.drawing + 1, 0
         case.stage = Stage.WAITING
@@ -365,6 +366,7 @@ class Judging:
         elif is_own and not self._is_steady(case, event.apart):
             self._say(case, Verdict.CANNOT_JUDGE, "unsteady")
         elif is_own:
+            case.has_changed |= bool(event.apart)
             self._draw_beside(case)
         elif verdict is Verdict.RIGHT:
             self._say(case, Verdict.RIGHT, "tipped_over")

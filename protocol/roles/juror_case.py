@@ -71,6 +71,8 @@ class JurorCase:
     """Not before this: the engine's queue was full."""
     drawn_beside: Digest | None = None
     """The latest of these."""
+    has_changed: bool = False
+    """Whether any of these was another picture than our own, however little; else guidance changes nothing."""
     compared: tuple[Digest, Digest] | None = None
     """Which two pictures are compared, or were last."""
     jobs: int = 0

@@ -42,7 +42,7 @@ OTHER_NUMERICS: Final = 10_000
 RE_ENCODED: Final = 20_000
 """The same where a file has gone through JPEG or WebP of quality 70 or more, or has noise of two values."""
 ANOTHER_PICTURE: Final = 120_000
-"""So far away is no honest picture that was ever seen, tipped over or not: this one shows something else."""
+"""So far away is no honest picture, but where arithmetic alone decides: this one shows something else."""
 
 LEAST_EDGE: Final = WINDOW
 """Smallest edge (pixels) of pictures that can be compared; no task orders one below 16."""

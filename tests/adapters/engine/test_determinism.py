@@ -123,6 +123,18 @@ def test_beside__order_whose_picture_hangs_on_the_last_digit__shows_both_picture
         assert is_like_it or any(apart(end, own) > OTHER_NUMERICS for end in around), "nobody is found wrong"
 
 
+def test_beside__order_without_guidance_that_16_bit_numbers_tip_over__changes_much_and_nothing_below_does(first):
+    child, _ = first
+    heart = {"wishes": [("red heart", 50160)], "scheduler": "EulerAncestralDiscreteScheduler"}
+    (own,), (less,) = (drawn(child, "bfloat16", guidance=guidance, **heart) for guidance in (0.5, 0.25))
+    assert apart(own, less) == 0, "up to 1 is no guidance"
+    order = TaskSpecification(
+        model="pocket-emoji", prompt="red heart", width=128, height=128, steps=6, guidance=0.5, seed=50160
+    )
+    around = [drawn(child, "bfloat16", guidance=near.guidance, **heart)[0] for near in beside(order, 15.0)]
+    assert any(apart(end, own) > OTHER_NUMERICS for end in around)
+
+
 def test_run__any_picture__comes_with_the_root_of_its_own_steps(first):
     roots = [root for _, root in first[1].values()]
     assert len(set(roots)) == len(PRECISIONS) * len(WISHES)

@@ -1,9 +1,10 @@
 """What lies beside a task is another order, within the model's bounds, on both sides where both are. SPEC.md §12.10."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.justice.steadiness import PARTS, beside, most_change
+from protocol.justice.steadiness import NO_GUIDANCE, PARTS, beside, most_change
 from protocol.task.distance import OTHER_NUMERICS, RE_ENCODED
 from protocol.wire.messages import TaskSpecification
 from tests.protocol.roles.frames import SPECIFICATION
@@ -13,25 +14,33 @@ def guided(guidance: float) -> TaskSpecification:
     return SPECIFICATION.model_copy(update={"guidance": guidance})
 
 
-@given(st.floats(0, 1), st.floats(1, 50))
+@given(st.floats(0, 1), st.floats(1.5, 50))
 def test_beside__any_guidance__is_other_orders_within_the_bounds(share: float, most: float) -> None:
     guidance = share * most
     others = beside(guided(guidance), most)
     found = [other.guidance for other in others]
     assert len({guidance, *found}) == 1 + 2 * len(PARTS)
-    assert all(0 <= one <= most for one in found)
+    assert all(NO_GUIDANCE <= one <= most for one in found)
     assert all(abs(one - guidance) >= max(guidance, 1) / max(PARTS) * 0.99 for one in found)
     assert [other.model_copy(update={"guidance": guidance}) for other in others] == [guided(guidance)] * len(others)
 
 
-@given(st.floats(1, 40))
+@given(st.floats(1.1, 40))
 def test_beside__bounds_are_far__is_as_many_on_each_side(guidance: float) -> None:
     found = [other.guidance for other in beside(guided(guidance), 50)]
     assert sum(one < guidance for one in found) == sum(one > guidance for one in found) == len(PARTS)
 
 
-def test_beside__model_that_takes_no_guidance__is_the_task_itself() -> None:
-    assert beside(guided(0), 0) == (guided(0),) * 2 * len(PARTS)
+@pytest.mark.parametrize("most", [0, 1])
+def test_beside__model_that_takes_no_guidance__is_nothing(most: float) -> None:
+    assert beside(guided(most), most) == ()
+
+
+@given(st.floats(0, 1))
+def test_beside__order_without_guidance__is_with_a_little(guidance: float) -> None:
+    found = [other.guidance for other in beside(guided(guidance), 15)]
+    assert found == [other.guidance for other in beside(guided(NO_GUIDANCE), 15)]
+    assert min(found) > NO_GUIDANCE
 
 
 def test_most_change__file_with_loss__may_change_by_that_too() -> None:

@@ -120,7 +120,7 @@ def said(effects: Iterable[Effect]) -> list[tuple[Verdict, str]]:
     return found
 
 
-def beside(seat: JurorSeat, effects: Iterable[Effect], *, far: int = FAR, near: int = 0) -> tuple[Effect, ...]:
+def beside(seat: JurorSeat, effects: Iterable[Effect], *, far: int = FAR, near: int = 1) -> tuple[Effect, ...]:
     """Draw what lies beside a task: so far from the disputed picture, and so near to alice's own."""
     done = tuple(effects)
     for number in range(1, 2 * len(PARTS) + 1):

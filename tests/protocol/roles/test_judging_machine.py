@@ -52,6 +52,7 @@ BESIDE = [png(128, 128, 30 + number) for number in range(2 * len(PARTS))]
 """What comes out beside a task, where nothing is odd."""
 APART = [0, OTHER_NUMERICS, OTHER_NUMERICS + 1, ANOTHER_PICTURE, FAR, UNREADABLE, None]
 SERVED = Digest(MODEL.digest or b"")
+STEADY = {0, 1, OTHER_NUMERICS}
 NUMBERS = (1, 2, 3)
 Job = tuple[TaskId, int]
 T = TypeVar("T")
@@ -120,8 +121,7 @@ class AnyOrder(RuleBasedStateMachine):
             FAR in self.heard(name, picture, one)
             and all(
                 any(
-                    found == one
-                    or (FAR in self.heard(name, picture, found) and self.heard(name, one, found) & {0, OTHER_NUMERICS})
+                    found == one or (FAR in self.heard(name, picture, found) and self.heard(name, one, found) & STEADY)
                     for found in self.drew.get((name, number), ())
                 )
                 for number in range(1, 2 * len(PARTS) + 1)
@@ -178,7 +178,7 @@ class AnyOrder(RuleBasedStateMachine):
         times=st.sampled_from([1, 1, 2, 3, 13]),
         picture=st.sampled_from(DRAWN[1:]),
         apart=st.sampled_from([FAR, FAR, FAR, UNREADABLE, 0]),
-        near=st.sampled_from([0, OTHER_NUMERICS, OTHER_NUMERICS + 1]),
+        near=st.sampled_from([*sorted(STEADY), OTHER_NUMERICS + 1]),
     )
     def goes_on(self, times: int, picture: bytes, apart: int, near: int) -> None:
         """Everybody does as asked, so many times; pictures are so far from the disputed one, and from each other."""

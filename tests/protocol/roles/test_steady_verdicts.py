@@ -12,7 +12,18 @@ from protocol.justice.dispute import Verdict
 from protocol.justice.steadiness import PARTS
 from protocol.roles.judging import MAX_JOBS
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS
-from tests.protocol.roles.juror_seat import BUNDLE, FAR, WINDOW_S, JurorSeat, comparisons, drawing, jobs, juror, said
+from tests.protocol.roles.juror_seat import (
+    BUNDLE,
+    FAR,
+    WINDOW_S,
+    JurorSeat,
+    beside,
+    comparisons,
+    drawing,
+    jobs,
+    juror,
+    said,
+)
 from tests.support.pictures import png
 
 
@@ -57,11 +68,17 @@ def test_juror__own_picture_changes_beside_the_task__cannot_judge() -> None:
     assert said(seat.compared(asked, OTHER_NUMERICS + 1)) == [(Verdict.CANNOT_JUDGE, "unsteady")]
 
 
-def test_juror__guidance_changes_nothing__is_wrong_all_the_same() -> None:
+def test_juror__guidance_changes_nothing__cannot_judge() -> None:
     seat, job = doubting()
     for _ in range(2 * len(PARTS) - 1):
         (job,) = jobs(seat.drew(job))
-    assert said(seat.drew(job)) == [(Verdict.WRONG, f"apart_{FAR}")]
+    assert said(seat.drew(job)) == [(Verdict.CANNOT_JUDGE, "unguided")], "nothing tells whether arithmetic decides"
+
+
+def test_juror__guidance_changes_what_a_file_says_and_nothing_of_the_picture__cannot_judge() -> None:
+    seat = juror()
+    (asked,) = comparisons(seat.drew(drawing(seat)))
+    assert said(beside(seat, seat.compared(asked, FAR), near=0)) == [(Verdict.CANNOT_JUDGE, "unguided")]
 
 
 def test_juror__what_lies_beside_is_not_drawn_in_time_or_at_all__cannot_judge() -> None:
