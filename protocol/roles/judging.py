@@ -241,24 +241,29 @@ class Judging:
     def _consider(self, case: JurorCase) -> None:
         """Begin to draw where nobody's paid work is here, or time presses; one after the other."""
         specification, now = case.specification, self._core.now
-        if case.stage is not Stage.WAITING or specification is None or self.busy() or now < case.draw_at:
+        if case.stage is not Stage.WAITING or specification is None:
             return
         is_late = now >= case.start_by
-        if not self._is_idle() and not is_late:
+        lack = self._lack_of(case, specification, is_late=is_late)
+        if lack:
+            self._say(case, Verdict.CANNOT_JUDGE, lack)
+        elif specification.model not in self._models() or self.busy() or now < case.draw_at:
             return
-        served = self._models().get(specification.model)
-        if served is None:
-            if is_late:
-                self._say(case, Verdict.CANNOT_JUDGE, "not_served")
-            return  # its engine may be on the way
-        if served.digest != case.model:
-            self._say(case, Verdict.CANNOT_JUDGE, "other_model")
-        elif served.numerics == ANY_NUMERICS or case.numerics not in {ANY_NUMERICS, served.numerics}:
-            self._say(case, Verdict.CANNOT_JUDGE, "other_numerics")
-        else:
+        elif self._is_idle() or is_late:
             case.stage, case.jobs = Stage.DRAWING, case.jobs + 1
             self._core.emit(StartJob(case.name, case.drawing, specification))
             self._core.note(NoteName.JOB_STARTED, case.name, attempt=case.drawing, model=specification.model)
+
+    def _lack_of(self, case: JurorCase, specification: TaskSpecification, *, is_late: bool) -> str:
+        """Say why this engine is none to judge by, if it is; the sooner, the more time has whoever is drawn instead."""
+        models = self._models()
+        served = models.get(specification.model)
+        if served is None:  # an engine comes with all that it has: while it has nothing, it may be on the way
+            return "not_served" if models or is_late else ""
+        if served.digest != case.model:
+            return "other_model"
+        is_other = served.numerics == ANY_NUMERICS or case.numerics not in {ANY_NUMERICS, served.numerics}
+        return "other_numerics" if is_other else ""
 
     def on_finished(self, event: JobFinished) -> None:
         """Compare what we drew with what is disputed."""

@@ -173,6 +173,18 @@ def test_fetched__engine_is_not_there__waits_for_it_and_then_cannot_judge() -> N
     assert said(seat.wait(WINDOW_S * 1000 * 5 // 8)) == [(Verdict.CANNOT_JUDGE, "not_served")]
 
 
+@pytest.mark.parametrize("served", [{"model": "another-model"}, {"digest": OTHER_MODEL}, {"numerics": "half-cuda"}])
+def test_fetched__engine_draws_something_else_and_is_busy__says_so_at_once_so_that_another_is_drawn(
+    served: dict[str, Any],
+) -> None:
+    seat = juror()
+    seat.say(CAROL, award_of(seat.claimed()))
+    seat.serve(**served)
+    seat.sees(SEEN)
+    ((verdict, _),) = said(seat.fetched(BUNDLE, SEEN))
+    assert verdict is Verdict.CANNOT_JUDGE
+
+
 def test_fetched__owner_keeps_it_closed__cannot_judge_unless_it_opens_in_time() -> None:
     seat = juror()
     seat.hear(ServiceChanged(False))
