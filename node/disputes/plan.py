@@ -32,7 +32,10 @@ MADE_GOOD_BPS: Final = 9_000
 """Most of what the accused's owner loses that the reporter gets: as in the contract."""
 SHOWN_NOTE: Final = "prompt and picture are shown to the jurors, who run other miners"
 RESPITE_NOTE: Final = "jurors had it slashed lately: little or nothing is until its respite ends, and jurors cost you"
-SERVES_NOTE: Final = "keep the node running: who gets no evidence in time answers that the picture is right"
+SERVES_NOTE: Final = (
+    "keep the node running, with a gas key: it has the jurors drawn, without which the bond burns, and shows them the "
+    "evidence: who gets none in time answers that the picture is right"
+)
 
 
 def domain_of(wallet: Wallet) -> Domain:

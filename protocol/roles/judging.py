@@ -223,7 +223,9 @@ class Judging:
             self._accept(case, bundle)
 
     def _accept(self, case: JurorCase, bundle: Bundle) -> None:
-        """Evidence is good: the picture is kept for the comparison, and the prompt in memory alone."""
+        """Evidence is good: the picture is kept for the comparison, and the prompt in memory alone, but where the order
+        was that files tell it.
+        """
         commitment = bundle.result.commitment
         case.stage, case.specification = Stage.WAITING, bundle.specification
         case.picture, case.model, case.numerics = commitment.artifact, commitment.model, bundle.numerics
