@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+_LAST = 253_402_128_000
+"""The last day but one that calendars know: what a chain node makes up beyond it is shown as that."""
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -12,6 +14,7 @@ def moment(at: int, now: int) -> str:
         at: The moment, unix seconds.
         now: The present, unix seconds, by the same clock.
     """
+    at = min(at, _LAST)
     there, here = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
     seconds = abs(at - now) < 120
     text = there.strftime("%H:%M:%S" if seconds else "%H:%M")

@@ -40,6 +40,8 @@ MAX_CASES: Final = 16
 """Disputes that are judged at once; those whose time ends first, and others as they end."""
 MAX_FETCHES: Final = 4
 """Bundles that are fetched at once: each may be as large as a picture."""
+SLEPT_MS: Final = 20_000
+"""A moment that is heard of so late (ms) was slept over by this machine, which asked nobody meanwhile."""
 ENGINE_BUSY: Final = "engine_busy"
 """Why an engine takes no job while its queue is full."""
 MAX_JOBS: Final = 2
@@ -135,7 +137,7 @@ class Judging:
         if now >= case.end_by:
             self._say(case, Verdict.CANNOT_JUDGE, "too_late")
         elif case.stage is Stage.FETCHING:
-            if now >= case.fetch_until + case.retry_ms:  # this machine slept: nobody asked meanwhile
+            if now >= case.fetch_until + SLEPT_MS:
                 case.fetch_until = UnixMillis(now + (case.end_by - now) // 2)
             if now >= case.fetch_until:
                 self._say_without_evidence(case)
@@ -223,9 +225,7 @@ class Judging:
             self._accept(case, bundle)
 
     def _accept(self, case: JurorCase, bundle: Bundle) -> None:
-        """Evidence is good: the picture is kept for the comparison, and the prompt in memory alone, but where the order
-        was that files tell it.
-        """
+        """Evidence is good: the picture is kept for the comparison, the prompt in memory alone unless files tell it."""
         commitment = bundle.result.commitment
         case.stage, case.specification = Stage.WAITING, bundle.specification
         case.picture, case.model, case.numerics = commitment.artifact, commitment.model, bundle.numerics

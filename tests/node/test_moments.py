@@ -48,3 +48,8 @@ def _in_rome(monkeypatch):
 def test_moment__local_time__with_the_day_unless_it_is_today(ahead, form):
     now = 1_795_611_600  # 2026-11-25 14:00 in Rome
     assert re.fullmatch(form, moment(now + ahead, now))
+
+
+def test_moment__beyond_all_calendars__is_their_last() -> None:
+    assert moment(2**200, 0) == moment(2**47, 0)
+    assert "9999-12-3" in moment(2**200, 0)
