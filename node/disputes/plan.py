@@ -15,6 +15,7 @@ from node.disputes.view import (
     find_dispute,
     open_dispute_of,
 )
+from node.model_files.catalog import load_catalog
 from node.moments import moment
 from node.owner.stakes import NodeStake, all_nodes, find_node
 from node.owner.wallet import Plan, Step, Wallet, Watched
@@ -36,6 +37,17 @@ SERVES_NOTE: Final = (
     "keep the node running, with a gas key: it has the jurors drawn, without which the bond burns, and shows them the "
     "evidence: who gets none in time answers that the picture is right"
 )
+
+UNGUIDED_NOTE: Final = (
+    "its model takes no guidance: jurors who find another picture say that they cannot judge, so that it ends void "
+    "unless the file shows no picture at all"
+)
+
+
+def is_unguided(specification: TaskSpecification) -> bool:
+    """Say whether nothing lies beside a task of a model that this release knows: jurors cannot tell who is wrong."""
+    model = load_catalog().models.get(specification.model)
+    return model is not None and not beside(specification, model.max_guidance)
 
 
 def domain_of(wallet: Wallet) -> Domain:
@@ -84,6 +96,8 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
         _steady(bundle.specification),
         SERVES_NOTE,
     ]
+    if is_unguided(bundle.specification):
+        notes.append(UNGUIDED_NOTE)
     free = await _independent(wallet, accused, reporter)
     if free < seats:
         notes.append(f"only {free} independent owners of miners can be jurors, and {seats} are needed: it ends void")
