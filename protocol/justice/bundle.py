@@ -30,6 +30,10 @@ TAG: Final = b"cuckoo/1/dispute"
 """What every bundle begins with, so that its digest is of nothing else."""
 _SAID_PLACE: Final = Place(CapabilityUpdate)
 LENGTH_BYTES: Final = 4
+CLASSES: Final = frozenset(
+    f"{numbers}-{kind}" for numbers in ("float32", "bfloat16", "float16") for kind in ("cpu", "cuda")
+)
+"""Classes of arithmetic that engines name. Another one is a word for nothing: who makes one up would have no jurors."""
 MAX_BUNDLE_BYTES: Final = len(TAG) + 3 * (LENGTH_BYTES + MAX_MESSAGE_BYTES) + MAX_ARTIFACT_BYTES
 """No juror reads more."""
 
@@ -70,10 +74,14 @@ class Bundle:
 
     @property
     def numerics(self) -> str:
-        """The class of arithmetic in which the miner says that it draws this model; ``any`` where it says nothing."""
+        """The class of arithmetic in which the miner says that it draws this model.
+
+        ``any`` where it says nothing, or what no engine says.
+        """
         drawn_with = (self.specification.model, self.result.commitment.model)
         named = (one.numerics for one in self.capability.models if (one.model, one.digest) == drawn_with)
-        return next(named, ANY_NUMERICS)
+        said = next(named, ANY_NUMERICS)
+        return said if said in CLASSES else ANY_NUMERICS
 
 
 def bundle_digest(data: bytes) -> Digest:

@@ -1,14 +1,17 @@
 """Threads of an engine's child: the cores of this machine, shared fairly, and never none."""
 
 import os
+from typing import get_args
 
 import pytest
 
 from node.adapters.engine import EngineSettings, build_engine
 from node.adapters.engine.places import find_model
+from node.adapters.engine.precision import Numbers
 from node.adapters.engine.settings import load_command, numerics_of, precision_of
 from node.model_files.catalog import load_catalog
 from protocol.errors import ConfigError
+from protocol.justice.bundle import CLASSES
 
 
 @pytest.mark.parametrize(
@@ -83,3 +86,8 @@ def test_precision_of__by_model_choice_and_device__the_owner_has_the_last_word(h
 )
 def test_numerics_of__what_a_device_draws_in__are_its_numbers_and_its_kind(numbers, device, expected):
     assert numerics_of(numbers, device) == expected
+
+
+def test_numerics_of__any_device_that_can_be_named__is_a_class_that_jurors_know():
+    devices = ("cpu", "cuda", "cuda:7")
+    assert {numerics_of(numbers, device) for numbers in get_args(Numbers) for device in devices} == CLASSES

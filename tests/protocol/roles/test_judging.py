@@ -146,8 +146,9 @@ def test_fetched__engine_draws_something_else__cannot_judge(served: dict[str, An
     assert (said(effects), jobs(effects)) == ([(Verdict.CANNOT_JUDGE, reason)], [])
 
 
-def test_fetched__accused_says_nothing_of_its_class__is_judged_by_everybody() -> None:
-    bundle = disputed(said=said_by_bob(numerics="any"))
+@pytest.mark.parametrize("numerics", ["any", "float32-mine", "half-cpu"])
+def test_fetched__accused_says_nothing_of_its_class_or_makes_one_up__is_judged_by_everybody(numerics: str) -> None:
+    bundle = disputed(said=said_by_bob(numerics=numerics))
     seat, seen = juror(numerics="half-cuda"), drawn_for(bundle)
     seat.sees(seen)
     assert len(jobs(seat.fetched(bundle, seen))) == 1, "to say nothing protects nobody"
