@@ -34,13 +34,8 @@ MADE_GOOD_BPS: Final = 9_000
 SHOWN_NOTE: Final = "prompt and picture are shown to the jurors, who run other miners"
 RESPITE_NOTE: Final = "jurors had it slashed lately: little or nothing is until its respite ends, and jurors cost you"
 SERVES_NOTE: Final = (
-    "keep the node running, with a gas key: it has the jurors drawn, without which the bond burns, and shows them the "
+    "keep the node running, with a gas key: it has the jurors drawn, or else the bond may burn, and shows them the "
     "evidence: who gets none in time answers that the picture is right"
-)
-
-UNGUIDED_NOTE: Final = (
-    "its model takes no guidance: jurors who find another picture say that they cannot judge, so that it ends void "
-    "unless the file shows no picture at all"
 )
 
 
@@ -70,6 +65,11 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
     accused = await find_node(wallet, str(bundle.accused))
     _require_reporter(wallet, reporter, accused)
     await _require_proof(wallet, bundle, network)
+    if is_unguided(bundle.specification):
+        raise ConfigError(
+            f"FILE: {bundle.specification.model} takes no guidance: jurors who find another picture cannot tell "
+            "whether arithmetic alone decides, and a report that they cannot judge costs a third of the bond"
+        )
     opened = await open_dispute_of(wallet, accused.id)
     if opened is not None:
         raise ConfigError(f"FILE: dispute {opened.number} is open against node {accused.id}: wait until it has ended")
@@ -96,8 +96,6 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
         _steady(bundle.specification),
         SERVES_NOTE,
     ]
-    if is_unguided(bundle.specification):
-        notes.append(UNGUIDED_NOTE)
     free = await _independent(wallet, accused, reporter)
     if free < seats:
         notes.append(f"only {free} independent owners of miners can be jurors, and {seats} are needed: it ends void")
