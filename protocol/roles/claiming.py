@@ -235,9 +235,12 @@ class Claiming:
         else:
             self._heard.pop(known.coordinator, None)
             self._least_urgent.forget(known.coordinator)
-        if not self._offers and self._wake_at is not None:
-            self._wake_at = None
-            self._core.emit(CancelTimer(("slot", EMPTY, 0)))
+        if not self._offers:
+            # What made somebody look at some moment is gone: the next offer says when its own slot comes.
+            self._fresh_from = self._backlog_from = self._core.now + LONGEST_SLEEP_MS
+            if self._wake_at is not None:
+                self._wake_at = None
+                self._core.emit(CancelTimer(("slot", EMPTY, 0)))
 
     # Claims
 

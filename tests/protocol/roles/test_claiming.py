@@ -131,6 +131,24 @@ def test_on_slot_timer__first_offer_is_over__wakes_the_miner_for_the_next_slot()
     assert [claim.statement.task for claim in of_kind(effects, Claim)] == [second]
 
 
+def test_forget__last_offer_is_over__wakes_the_miner_for_the_slot_of_the_next_and_not_before() -> None:
+    seat = MinerSeat()
+    others = Field.of(networks.view(EPOCH).table.miners, {StakingId(2)}, {StakingId(2)}).to_bytes()
+
+    def hear(number: int, **changes: object) -> tuple[Effect, ...]:
+        message = bulletin(seat.now, number).model_copy(update={"field": others} | changes)
+        return seat.hear(GossipReceived(offers_topic(PARAMS.name, MODEL.name), message, CAROL.peer_id))
+
+    hear(0)
+    slot_at = seat.timers["slot", b"", 0]
+    first = bulletin(seat.now, 0).offers[0].task
+    hear(0, offers=(), closures=(Closure(task=first, reason="done"),))
+    assert ("slot", b"", 0) not in seat.timers
+    seat.now = UnixMillis(seat.now + 100)
+    hear(1)
+    assert seat.timers["slot", b"", 0] > slot_at
+
+
 def test_fill__no_room__woken_for_no_slot_until_there_is_room() -> None:
     seat = MinerSeat()
     seat.paid_before()
