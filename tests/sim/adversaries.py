@@ -28,6 +28,8 @@ class Behaviour:
     """An honest machine; adversaries override what they do otherwise."""
 
     role = "miner"
+    meddles = False
+    """Whether gossip does not reach everybody because of it."""
 
     def prepare(self, machine: Machine) -> None:
         """Change a machine before it starts."""
@@ -116,6 +118,7 @@ class Impostor(Behaviour):
     """Is registered nowhere; claims in the name of others and publishes what others published."""
 
     role = "stranger"
+    meddles = True
 
     def acts(self, machine: Machine, event: Event, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
         """Forge a claim for each offer and a bulletin for each bulletin."""
@@ -142,6 +145,8 @@ class Impostor(Behaviour):
 class Silent(Behaviour):
     """Hears gossip and hands none on: many of them around one miner eclipse it."""
 
+    meddles = True
+
     def forwards(self, machine: Machine, publisher: Machine) -> bool:
         """Keep it."""
         return False
@@ -151,6 +156,7 @@ class Flooding(Behaviour):
     """Publishes each bulletin a hundred times, each a little different."""
 
     role = "coordinator"
+    meddles = True
 
     def acts(self, machine: Machine, event: Event, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
         """Multiply what is published."""

@@ -1,36 +1,49 @@
 """Gossip as flooding over a random graph: whoever accepts a message hands it to its neighbours, once.
 
-A simple stand-in for GossipSub's mesh: the same reach, hops and per-hop verdicts, none of its control messages. Whether
-a hop happens is decided when it begins, and whether it is heard when it ends: who dies, is apart or keeps a message to
-itself in between stops it there, and nowhere else.
+A simple stand-in for GossipSub's mesh: the same reach, hops and per-hop verdicts, none of its control messages. How
+long each hop takes is drawn when the message is published. Whether a hop happens is decided when it begins, and whether
+it is heard when it ends: who dies, is apart or keeps a message to itself in between stops it there, and nowhere else.
+
+A network in which none of that happens is calm. There all arrivals are known at once (``Ways.arrivals``), and most of
+what is heard need not be heard at once (``LATE_MS``). Neither changes anything but the time that a run takes: a test
+runs one seed with and without.
 """
 
-import random
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import count
+from typing import TYPE_CHECKING, Final
 
+from protocol.effects import CancelTimer, Connect, Effect, Note, SetTimer
 from protocol.events import GossipReceived
 from protocol.gossip.admission import Judgement
 from protocol.gossip.verdict import Verdict
+from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core
-from protocol.units import PeerId, UnixMillis
+from protocol.stake.lottery import slot_ms
+from protocol.units import PeerId, Role, StakingId, UnixMillis
 from protocol.wire.codec import encode
 from protocol.wire.messages import Bulletin
-from tests.sim.machine import Machine
+from tests.sim.flood import NEVER, Ways
+from tests.sim.machine import Heard, Machine
+from tests.sim.mesh import Mesh
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-PICKS = 3
-"""Neighbours that a machine picks when it joins; twice as many have it in the end, which is GossipSub's D."""
-FEWEST = 4
-"""Neighbours below which a machine looks for more at its next heartbeat (GossipSub's D_low)."""
-HEARTBEAT_MS = 1000
-"""How long a hole in the graph lasts."""
-FAR_FUTURE = 2**29
-"""Later (ms) than anything arrives: six days. Python compares integers below 2**30 faster than larger ones."""
+LATE_MS: Final = 100
+"""How late (ms) at most an honest miner of a calm network is given what it heard.
+
+Until its slot comes, a bulletin makes a miner do nothing that others could see. So it is given what it heard when
+something else happens to it, or after so long, each message with the moment at which it came; who may claim sooner is
+given it at once. Most of what one event costs among a thousand machines is to fetch its machine from memory, and the
+next event of the same machine takes a third of the time.
+"""
+HEARING: Final = 0
+"""First rank of what is heard: in each millisecond before all else, by machine, in the order of publication."""
+EVERYBODY: Final = -1
+"""Second rank of what is done for all machines."""
 
 Judge = Callable[[Core, UnixMillis], Judgement]
 """What one core, at one moment, makes of some message."""
@@ -41,138 +54,184 @@ def judge_of(topic: str, data: bytes, author: PeerId) -> Judge:
     return lambda core, now: core.judge(topic, data, author, now)
 
 
+def check_late(machine: Machine, effects: Sequence[Effect]) -> None:
+    """Raise unless what a machine asks for, that was given late what it heard, is nothing that others see."""
+    for effect in effects:
+        is_nothing = isinstance(effect, Connect) and effect.peer in machine.connected
+        assert is_nothing or isinstance(effect, SetTimer | CancelTimer | Note), f"{machine.name} was late: {effect}"
+
+
 @dataclass(slots=True)
 class Rumour:
     """One message on its way through all machines."""
 
+    number: int
+    """In the order of publication."""
     topic: str
     message: Bulletin
     publisher: Machine
-    peer: PeerId
     judge: Judge
-    best: list[int]
-    """Earliest arrival planned at each machine (ms after it began: small numbers are compared in half the time); what
-    would come later is a duplicate that its transport drops."""
-    heard: bytearray
-    hearers: dict[int, list[int]] = field(default_factory=dict)
-    """Who may hear it so long (ms) after it began: all of one millisecond are one entry of the timeline."""
     event: GossipReceived | None = None
+    ways: Ways | None = None
+    """Where it goes hop by hop: all hops."""
+    delays: Sequence[int] = ()
+    """Where it goes hop by hop: how long (ms) each of the ways takes."""
+    best: list[int] = field(default_factory=list)
+    """Where it goes hop by hop: earliest arrival (unix ms) planned at each machine. What would come later is a
+    duplicate that its transport drops."""
 
 
 class Gossip:
-    """The graphs of all topics."""
+    """What is on its way on all topics."""
 
     def __init__(self, world: "World") -> None:
-        """Start with empty graphs."""
+        """Start in silence."""
         self._world = world
-        self._members: dict[str, list[Machine]] = defaultdict(list)
-        self._neighbours: dict[str, dict[int, list[int]]] = defaultdict(dict)
-        self._random: random.Random = world.random
+        self.mesh = Mesh(world)
         self.deliveries = 0
+        self.is_calm = False
+        """Whether ``calm`` was called."""
+        self._numbers = count()
+        self._prompt: list[int] = []
+        """Who is given everything at once in a calm network; all others are honest miners."""
+        self._late: dict[StakingId, Machine] = {}
+        self._unheard: list[list[Heard]] = []
+        """Of each machine of a calm network, so that a flood need not touch the machines themselves."""
+        self._is_looked_after = False
+        """Whether those who are given nothing in the meantime will be given what they heard."""
 
-    def surround(self, machine: Machine, topic: str, others: Sequence[Machine]) -> None:
-        """Give a machine these neighbours, as far as they hear the topic, and no others."""
-        near = self._neighbours[topic]
-        others = [other for other in others if other.index in near]
-        for index in near[machine.index]:
-            near[index].remove(machine.index)
-        near[machine.index] = [other.index for other in others]
-        for other in others:
-            near[other.index].append(machine.index)
+    def calm(self) -> None:
+        """Promise that from now on nobody joins or dies, nothing is lost, and all accept and hand on what they hear.
 
-    def join(self, machine: Machine, topic: str) -> None:
-        """A machine subscribes: it picks neighbours, who take it as theirs."""
-        if topic in machine.topics:
-            return
-        machine.topics.add(topic)
-        self._neighbours[topic][machine.index] = []
-        self._pick(machine, topic, PICKS)
-        self._members[topic].append(machine)
+        Where the promise is broken, ``_refused`` says so.
+        """
+        self.is_calm = True
+        for machine in self._world.everybody:
+            self._unheard.append(machine.unheard)
+            if machine.role is Role.MINER and machine.staking_id and machine.behaviour is None:
+                self._late[machine.staking_id] = machine
+            else:
+                self._prompt.append(machine.index)
 
-    def _pick(self, machine: Machine, topic: str, wanted: int) -> None:
-        near = self._neighbours[topic]
-        mine = near[machine.index]
-        members = self._members[topic]
-        for _ in range(4 * wanted):
-            if wanted <= 0 or not members:
-                return
-            other = members[int(self._random.random() * len(members))]
-            if other is not machine and other.index not in mine:
-                mine.append(other.index)
-                near[other.index].append(machine.index)
-                wanted -= 1
-
-    def leave(self, machine: Machine) -> None:
-        """A machine is gone; whom it leaves with few neighbours finds others at the next heartbeat."""
-        for topic in sorted(machine.topics):
-            self._members[topic].remove(machine)
-            for other in self._neighbours[topic].pop(machine.index):
-                self._neighbours[topic][other].remove(machine.index)
-                self._world.at(HEARTBEAT_MS, self._heal, self._world.everybody[other], topic)
-        machine.topics.clear()
-
-    def _heal(self, machine: Machine, topic: str) -> None:
-        near = self._neighbours[topic].get(machine.index)
-        if near is not None and len(near) < FEWEST:
-            self._pick(machine, topic, FEWEST - len(near))
+    # On the way
 
     def publish(self, machine: Machine, topic: str, message: Bulletin) -> None:
         """Begin a flood."""
-        peer, size = machine.key.peer_id, len(self._world.everybody)
-        judge = judge_of(topic, encode(message), peer)
-        rumour = Rumour(topic, message, machine, peer, judge, [FAR_FUTURE] * size, bytearray(size))
-        rumour.best[machine.index] = 0
-        rumour.heard[machine.index] = 1
-        self._forward(rumour, [machine.index], 0)
-
-    def _forward(self, rumour: Rumour, speakers: list[int], age: int) -> None:
-        """Have some machines hand a message to all their neighbours that do not have it by then from somebody else."""
-        world, best, hearers = self._world, rumour.best, rumour.hearers
-        near = self._neighbours[rumour.topic]
-        if world.is_whole():
-            hops = [other for one in speakers for other in near.get(one, ()) if best[other] > age]
+        world, ways = self._world, self.mesh.ways(topic)
+        judge = judge_of(topic, encode(message), machine.key.peer_id)
+        rumour = Rumour(next(self._numbers), topic, message, machine, judge)
+        delays = world.links.delays(len(ways))
+        if self.is_calm:
+            self._flood(rumour, ways.arrivals(machine.index, delays))
         else:
-            hops = [other for one in speakers for other in near.get(one, ()) if self._passes(rumour, one, other, age)]
-        for other, delay in zip(hops, world.links.delays(len(hops)), strict=True):
-            arrival = age + delay
-            if arrival < best[other]:
-                best[other] = arrival
-                together = hearers.get(arrival)
-                if together is None:
-                    hearers[arrival] = [other]
-                    world.at(delay, self._arrive, rumour, arrival)
-                else:
-                    together.append(other)
+            rumour.ways, rumour.delays = ways, delays.tolist()
+            rumour.best = [world.now + NEVER] * len(world.everybody)
+            rumour.best[machine.index] = world.now
+            self._forward(rumour, machine)
 
-    def _passes(self, rumour: Rumour, speaker: int, hearer: int, age: int) -> bool:
+    def _flood(self, rumour: Rumour, arrivals: list[int]) -> None:
+        """Have a message come to all machines of a calm network so long (ms) after now."""
+        world, begun, number = self._world, self._world.now, rumour.number
+        assert world.is_whole(), "what is lost is no part of a calm network"
+        for unheard, after in zip(self._unheard, arrivals, strict=False):
+            if 0 < after < NEVER:
+                unheard.append((begun + after, number, rumour))
+        for index in self._at_once(rumour):
+            if 0 < arrivals[index] < NEVER:
+                world.first_at(arrivals[index], (HEARING, index, number), self.catch_up, world.everybody[index])
+        if not self._is_looked_after:
+            self._is_looked_after = True
+            world.first_at(LATE_MS, (HEARING, EVERYBODY, 0), self._look_after)
+
+    def _at_once(self, rumour: Rumour) -> Collection[int]:
+        """Give who must be given a message at once, as it may make them do something that others see before long."""
+        message, publisher, all_of_them = rumour.message, rumour.publisher, range(len(self._unheard))
+        core = publisher.core
+        if not isinstance(message, Bulletin) or not isinstance(core, CoordinatorCore) or publisher.behaviour:
+            return all_of_them
+        connected = publisher.connected
+        prompt = {*self._prompt}
+        # Who has no connection with a coordinator dials it once it hears of an offer.
+        prompt.update(one.index for one in self._late.values() if one.key.peer_id not in connected)
+        for offer in message.offers:
+            task = core.task(offer.task)
+            if task is None or task.offered is None:
+                return all_of_them
+            rank, order = 0, task.offered.order
+            while slot_ms(rank, offer.slot_step_ms) <= LATE_MS:
+                if rank == len(order):
+                    return all_of_them  # who is outside the order comes behind it, but soon
+                if order[rank] in self._late:
+                    prompt.add(self._late[order[rank]].index)
+                rank += 1
+        return prompt
+
+    def _forward(self, rumour: Rumour, speaker: Machine) -> None:
+        """Have a machine hand a message to all its neighbours that do not have it by then from somebody else."""
+        world, best, delays = self._world, rumour.best, rumour.delays
+        is_whole = world.is_whole()
+        assert rumour.ways is not None
+        for index in self.mesh.near(rumour.topic, speaker.index):
+            other = world.everybody[index]
+            if best[index] <= world.now or not (is_whole or self._passes(rumour, speaker, other)):
+                continue
+            place = rumour.ways.places.get((speaker.index, index))
+            # They are neighbours only since it was published: a hole in the graph was mended.
+            delay = world.links.delay() if place is None else delays[place]
+            arrival = world.now + delay
+            if arrival < best[index]:
+                best[index] = arrival
+                other.unheard.append((arrival, rumour.number, rumour))
+                world.first_at(delay, (HEARING, index, rumour.number), self.catch_up, other)
+
+    def _passes(self, rumour: Rumour, speaker: Machine, hearer: Machine) -> bool:
         """Say whether one hop is possible, and is not lost."""
-        one, other = self._world.everybody[speaker], self._world.everybody[hearer]
-        possible = one.side == other.side and rumour.best[hearer] > age
-        return possible and not self._world.loses(one, other, rumour.message)
+        return speaker.side == hearer.side and not self._world.loses(speaker, hearer, rumour.message)
 
-    def _arrive(self, rumour: Rumour, age: int) -> None:
-        """Have all hear a message to whom it comes at this moment; who accepts it hands it on."""
-        world, heard, everybody = self._world, rumour.heard, self._world.everybody
-        now, judge, handle = world.now, rumour.judge, world.handle
-        event, speakers = rumour.event, []
-        for index in rumour.hearers.pop(age):
-            if heard[index]:
+    # There
+
+    def catch_up(self, machine: Machine) -> None:
+        """Give a machine all that it has heard by now, as of the moments at which it came."""
+        unheard = machine.unheard
+        if not unheard:
+            return
+        world, index = self._world, machine.index
+        now = world.now
+        unheard.sort()
+        arrived = unheard[: bisect_left(unheard, (now + 1,))]
+        del unheard[: len(arrived)]
+        for at, _, rumour in arrived:
+            core, behaviour, best = machine.core, machine.behaviour, rumour.best
+            if core is None or (best and best[index] != at):
                 continue
-            machine = everybody[index]
-            core, behaviour = machine.core, machine.behaviour
-            if core is None:
+            world.now = UnixMillis(at)
+            verdict, rule, message = rumour.judge(core, UnixMillis(at + machine.skew_ms))
+            if message is None:
+                self._refused(machine, rumour, verdict, rule)
                 continue
-            heard[index] = 1
-            at = now if not machine.skew_ms else UnixMillis(now + machine.skew_ms)
-            verdict, rule, message = judge(core, at)
-            if message is not None:
-                if behaviour is None or behaviour.forwards(machine, rumour.publisher):
-                    speakers.append(index)
-                if event is None:
-                    event = rumour.event = GossipReceived(rumour.topic, message, rumour.peer)
-                self.deliveries += 1
-                handle(machine, event)
-            elif verdict is Verdict.REJECT:
-                world.judge(machine, rumour.publisher, rule)
-        if speakers:
-            self._forward(rumour, speakers, age)
+            event = rumour.event
+            if event is None:
+                event = rumour.event = GossipReceived(rumour.topic, message, rumour.publisher.key.peer_id)
+            self.deliveries += 1
+            world.take(machine, event)
+            if best and (behaviour is None or behaviour.forwards(machine, rumour.publisher)):
+                self._forward(rumour, machine)
+        world.now = now
+
+    def _refused(self, machine: Machine, rumour: Rumour, verdict: Verdict, rule: str) -> None:
+        """A machine does not accept a message: it is not handed on."""
+        assert not self.is_calm, f"in a calm network {machine.name} refused a message: {rule}"
+        if verdict is Verdict.REJECT:
+            self._world.judge(machine, rumour.publisher, rule)
+
+    def catch_up_all(self) -> None:
+        """Give everybody what was heard by now, so that a network can be looked at."""
+        for machine in self._world.everybody:
+            self.catch_up(machine)
+
+    def _look_after(self) -> None:
+        """Let nobody hear later than agreed."""
+        self.catch_up_all()
+        self._is_looked_after = any(self._unheard)
+        if self._is_looked_after:
+            self._world.first_at(LATE_MS, (HEARING, EVERYBODY, 0), self._look_after)

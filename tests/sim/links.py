@@ -1,12 +1,10 @@
 """How long what is sent takes, and what never arrives: drawn from the world's one seed."""
 
 import random
-import struct
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
 
-DRAWN_AT_ONCE: Final = 8192
-"""Latencies drawn together, for floods: one after the other they would cost as much as what arrives."""
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass
@@ -23,7 +21,6 @@ class Links:
     """Share of gossip hops, frames and artifacts that never arrive."""
     duplication: float = 0.0
     """Share of frames that arrive twice."""
-    _drawn: list[int] = field(default_factory=list)
 
     def delay(self) -> int:
         """Draw a latency (ms)."""
@@ -33,18 +30,13 @@ class Links:
             drawn *= 1 + int(self.random.random() * self.slow_times)
         return drawn
 
-    def delays(self, number: int) -> list[int]:
-        """Draw so many latencies (ms)."""
+    def delays(self, number: int) -> NDArray[np.int32]:
+        """Draw so many latencies (ms): of all hops of a flood, which would cost as much as the rest one by one."""
         if self.slow_share:
-            return [self.delay() for _ in range(number)]
-        if len(self._drawn) < number:
-            low, high = self.latency_ms
-            words = struct.unpack(f"<{DRAWN_AT_ONCE}H", self.random.randbytes(2 * DRAWN_AT_ONCE))
-            self._drawn = [low + (word * (high - low + 1) >> 16) for word in words]
-        left = len(self._drawn) - number
-        taken = self._drawn[left:]
-        del self._drawn[left:]
-        return taken
+            return np.array([self.delay() for _ in range(number)], dtype=np.int32)
+        low, high = self.latency_ms
+        words = np.frombuffer(self.random.randbytes(2 * number), dtype="<u2").astype(np.int64)
+        return (low + (words * (high - low + 1) >> 16)).astype(np.int32)
 
     def loses(self) -> bool:
         """Draw whether one thing is lost."""

@@ -1,5 +1,7 @@
 """One machine of the simulator: a core, its disk, and what outlives neither."""
 
+import hashlib
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,6 +16,10 @@ from protocol.units import PeerId, Role, StakingId, TaskId, UnixMillis
 if TYPE_CHECKING:
     from tests.sim.adversaries import Behaviour
     from tests.sim.engines import Look
+    from tests.sim.gossip import Rumour
+
+Heard = tuple[int, int, "Rumour"]
+"""A message that has come: when (unix ms), its number, itself."""
 
 NOBODY = StakingId(0)
 """Staking id of who is registered nowhere."""
@@ -36,6 +42,11 @@ class Machine:
     """Counts starts: what was scheduled for an earlier life never happens."""
     events: int = 0
     """Taken so far."""
+    facts: list[int] = field(default_factory=list)
+    """Three numbers for each event, until they go into the digest: a call for each would cost as much as it."""
+    digested: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    unheard: list[Heard] = field(default_factory=list)
+    """Gossip that it has not been given: much of it is still on its way."""
     skew_ms: int = 0
     """How far its clock is ahead."""
     behaviour: "Behaviour | None" = None
@@ -63,3 +74,9 @@ class Machine:
     """How long its engine loads before each picture."""
     side: int = 0
     """Side of a partition; machines on different sides do not reach each other."""
+
+    def digest(self) -> bytes:
+        """SHA-256 of all events so far, in one byte order, whatever this computer's is."""
+        self.digested.update(struct.pack(f"<{len(self.facts)}q", *self.facts))
+        self.facts.clear()
+        return self.digested.digest()

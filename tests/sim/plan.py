@@ -9,6 +9,8 @@ FAULTS: Final = (
     "lossy", "deaf", "fork", "reorganise", "clock", "loses_transactions",
 )  # fmt: skip
 """Kinds of faults, the common ones more often."""
+SUBMISSIONS: Final = ("submit", "submit_attached")
+"""Steps that are no faults: with and without ``detached``."""
 COORDINATOR_SHARE: Final = 0.3
 """Share of faults that strike coordinators, which are few."""
 
@@ -39,7 +41,7 @@ def submissions(tasks: int, coordinators: int, pause_ms: float, drawn: random.Ra
     return tuple(
         Step(
             round(number * pause_ms),
-            "submit" if drawn.random() < 0.8 else "submit_attached",
+            SUBMISSIONS[drawn.random() >= 0.8],
             f"coordinator{drawn.randrange(coordinators)}",
             amount=number,
         )

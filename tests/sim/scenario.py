@@ -11,7 +11,7 @@ from tests.sim.adversaries import behaviours
 from tests.sim.invariants import MOST_CLAIMS, Invariants
 from tests.sim.large_pages import gather_in_large_pages
 from tests.sim.machine import Machine
-from tests.sim.plan import Step, faults, submissions
+from tests.sim.plan import SUBMISSIONS, Step, faults, submissions
 from tests.sim.shared_work import shared_work, uncollected
 from tests.sim.storm import Storm
 from tests.sim.summary import Summary
@@ -104,10 +104,17 @@ class Run:
             prepare=self._prepare,
         )
         self.world.unkept = frozenset(NoteName)
+        if self._is_calm():
+            self.world.gossip.calm()
         self.invariants = Invariants(self.world, scenario.most_claims)
         self.summary = Summary(self.world)
         self.storm = Storm(self.world, STEPS)
         self._whole_at = 0
+
+    def _is_calm(self) -> bool:
+        """Say whether whatever is gossiped reaches everybody: nothing is done but to submit, and nobody meddles."""
+        meddlers = any(behaviour.meddles for behaviour in self._behaviours.values())
+        return not meddlers and all(step.what in SUBMISSIONS for step in self.plan)
 
     def _prepare(self, machine: Machine) -> None:
         machine.step_ms = self.scenario.job_ms // STEPS

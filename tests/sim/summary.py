@@ -125,6 +125,6 @@ class Summary:
             f"held against peers   {len(world.judged)}",
             f"events               {world.events}",
             f"virtual time         {(world.now - 1_700_000_040_000) / 1000:.0f} s",
-            f"digest               {world.digest.hexdigest()}",
+            f"digest               {world.digest}",
         ]
         return lines

@@ -85,7 +85,7 @@ def surround(run: Run, *neighbours: str) -> None:
     world = run.world
     victim = world.machines[VICTIM]
     for topic in sorted(victim.topics):
-        world.gossip.surround(victim, topic, [world.machines[name] for name in neighbours])
+        world.gossip.mesh.surround(victim, topic, [world.machines[name] for name in neighbours])
 
 
 @pytest.mark.parametrize(("honest", "works"), [((), False), (("coordinator0",), True)])

@@ -1,19 +1,17 @@
-"""Virtual time: what is planned happens in order of time, and in the order of planning within one millisecond."""
+"""Virtual time: what is planned happens in order of time, and within one millisecond in an order of its own."""
 
-import hashlib
 import heapq
-import struct
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from protocol.units import UnixMillis
 
-FACTS_AT_ONCE: Final = 16_384
-"""Numbers that are hashed together: one call for each event would cost as much as the event."""
-FACTS_OF_EVENT: Final = 4
-
 Action = tuple[Callable[..., Any], tuple[Any, ...]]
+Rank = tuple[int, int, int]
+"""Place among what is done first in one millisecond: lower ones first, and no two alike."""
+Agenda = tuple[list[tuple[Rank, Callable[..., Any], tuple[Any, ...]]], deque[Action]]
+"""What happens in one millisecond: first what has a rank, as a heap, then the rest as it was planned."""
 
 
 def never() -> bool:
@@ -22,7 +20,7 @@ def never() -> bool:
 
 
 class Timeline:
-    """A clock that jumps to whatever comes next, and the digest of all that came.
+    """A clock that jumps to whatever comes next.
 
     Much happens in the same millisecond of a large network, so the heap holds moments, not events: an event costs one
     entry of its moment's agenda.
@@ -31,54 +29,42 @@ class Timeline:
     def __init__(self, start: UnixMillis) -> None:
         """Begin at ``start`` with nothing planned."""
         self.now = start
+        """The moment of what is done now: behind ``moment`` while somebody hears late what came before."""
+        self.moment = start
+        """How far time has come."""
         self._moments: list[int] = []
         """Heap of all moments that have an agenda."""
-        self._agendas: dict[int, deque[Action]] = {}
-        self._digest = hashlib.sha256()
-        self.facts: list[int] = []
-        """Four small numbers for each event, as it is handled; they go into the digest from time to time."""
-        self._hashed = 0
+        self._agendas: dict[int, Agenda] = {}
 
     def at(self, delay_ms: int, act: Callable[..., Any], *arguments: Any) -> None:
         """Call ``act`` with these arguments after a while (ms)."""
-        moment = self.now + delay_ms
+        self._agenda(self.now + delay_ms)[1].append((act, arguments))
+
+    def first_at(self, delay_ms: int, rank: Rank, act: Callable[..., Any], *arguments: Any) -> None:
+        """Call ``act`` after a while (ms), before all of that moment that has a higher rank or none."""
+        heapq.heappush(self._agenda(self.now + delay_ms)[0], (rank, act, arguments))
+
+    def _agenda(self, moment: int) -> Agenda:
         agenda = self._agendas.get(moment)
         if agenda is None:
-            agenda = self._agendas[moment] = deque()
+            if moment < self.moment:
+                raise RuntimeError("planned for a moment that is over")
+            agenda = self._agendas[moment] = ([], deque())
             heapq.heappush(self._moments, moment)
-        agenda.append((act, arguments))
+        return agenda
 
     def run(self, duration_ms: int, until: Callable[[], bool] = never) -> bool:
         """Let time pass; stop early and say so when ``until`` holds."""
         end = self.now + duration_ms
         moments = self._moments
         while moments and moments[0] <= end:
-            self.now = UnixMillis(moments[0])
-            agenda = self._agendas[moments[0]]
-            while agenda:
-                act, arguments = agenda.popleft()
+            self.now = self.moment = UnixMillis(moments[0])
+            ranked, rest = self._agendas[moments[0]]
+            while ranked or rest:
+                act, arguments = heapq.heappop(ranked)[1:] if ranked else rest.popleft()
                 act(*arguments)
                 if until is not never and until():
                     return True
             del self._agendas[heapq.heappop(moments)]
-            if len(self.facts) >= FACTS_AT_ONCE:
-                self._flush()
-        self.now = UnixMillis(end)
+        self.now = self.moment = UnixMillis(end)
         return until()
-
-    @property
-    def events(self) -> int:
-        """Handled so far."""
-        return (self._hashed + len(self.facts)) // FACTS_OF_EVENT
-
-    def _flush(self) -> None:
-        """Hash in one byte order, whatever this machine's is."""
-        self._digest.update(struct.pack(f"<{len(self.facts)}q", *self.facts))
-        self._hashed += len(self.facts)
-        self.facts.clear()
-
-    @property
-    def digest(self) -> "hashlib._Hash":
-        """SHA-256 of all events so far: equal runs have equal digests, on any machine."""
-        self._flush()
-        return self._digest

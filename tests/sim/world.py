@@ -14,34 +14,8 @@ from typing import Any, Final, TypeVar, get_args
 from node.model_files.catalog import load_catalog
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.typed_data import Domain
-from protocol.effects import (
-    CancelJob,
-    CancelTimer,
-    ComparePictures,
-    Connect,
-    Deliver,
-    Effect,
-    FindProviders,
-    Judge,
-    Note,
-    Offence,
-    OpenStream,
-    Persist,
-    Provide,
-    Publish,
-    Reply,
-    Send,
-    SendArtifact,
-    SendEncoded,
-    SendInput,
-    SetTimer,
-    StartJob,
-    SubmitTx,
-    Subscribe,
-    TimerKey,
-    Update,
-)
-from protocol.events import EngineChanged, Event, ModelState, Restored, TaskSubmitted, TimerFired
+from protocol.effects import Effect, Note, Offence, Update
+from protocol.events import EngineChanged, Event, ModelState, Restored, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.params import Params
 from protocol.roles.bootstrap import BootstrapCore
@@ -55,10 +29,12 @@ from protocol.units import CAI, Address, Digest, PeerId, Role, StakingId, TaskId
 from protocol.wire.messages import Hello, TaskSpecification
 from tests.sim.chain import Chain
 from tests.sim.engines import Engines
-from tests.sim.gossip import Gossip
+from tests.sim.gossip import Gossip, check_late
 from tests.sim.links import Links
 from tests.sim.machine import Machine
-from tests.sim.timeline import Timeline
+from tests.sim.performing import Watcher, performers
+from tests.sim.timeline import Timeline, never
+from tests.sim.timers import Timers
 from tests.sim.wires import Wires
 from tests.support.networks import network_params
 
@@ -70,11 +46,12 @@ PIXELS = 128 * 128
 """Of a picture that ``submit`` asks for."""
 EVENT_CODES: Final[dict[type, int]] = {kind: code for code, kind in enumerate(get_args(Event))}
 """What kinds of events are called in the digest."""
+FACTS_AT_ONCE: Final = 1024
+"""Numbers of one machine that are hashed together."""
 LOOKED_AT_EVERY: Final = 32
 """Events of one machine between two looks at what it remembers: one event adds no more than one message's worth."""
 
 T = TypeVar("T")
-Watcher = Callable[[Machine, Any], None]
 
 
 class World(Timeline):
@@ -141,8 +118,9 @@ class World(Timeline):
         self._network_id = self.params.network_id(31337, b"\x11" * 20)
         self.gossip = Gossip(self)
         self.wires = Wires(self)
+        self.timers = Timers(self)
         self.engines = Engines(self, MODEL.digest, sees_latents=rechecks is not None)
-        self._perform = self._performers()
+        self._perform = performers(self)
         rows = tuple(
             self._register(name, role, (stakes or {}).get(name))
             for name, role in (
@@ -215,10 +193,11 @@ class World(Timeline):
     def crash(self, name: str) -> None:
         """Kill a machine: only its disk stays. Peers notice after one latency."""
         machine = self.machines[name]
+        assert not self.gossip.is_calm, "where machines die is no calm"
         machine.core = None
         machine.life += 1
         self.wires.leave(machine)
-        self.gossip.leave(machine)
+        self.gossip.mesh.leave(machine)
         machine.jobs.clear()
         machine.timers.clear()
 
@@ -247,6 +226,23 @@ class World(Timeline):
         """Say whether all that is sent arrives: nobody is apart, and nothing is lost."""
         return not self._parted and self.lose is None and not self.links.loss
 
+    def run(self, duration_ms: int, until: Callable[[], bool] = never) -> bool:
+        """Let time pass; stop early and say so when ``until`` holds. Who looks then finds nobody behind."""
+        catch_up = self.gossip.catch_up_all
+        is_over = super().run(duration_ms, until if until is never else lambda: catch_up() or until())
+        catch_up()
+        return is_over
+
+    @property
+    def events(self) -> int:
+        """Handled so far."""
+        return sum(machine.events for machine in self.everybody)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that happened to each machine: equal runs have equal digests, on any computer."""
+        return hashlib.sha256(b"".join(machine.digest() for machine in self.everybody)).hexdigest()
+
     # Events and effects
 
     def post(self, machine: Machine, event: Event, delay_ms: int = 0) -> None:
@@ -258,13 +254,18 @@ class World(Timeline):
             self.handle(machine, event)
 
     def handle(self, machine: Machine, event: Event) -> None:
+        """Give a live core what it has heard until now, and then an event."""
+        self.gossip.catch_up(machine)
+        self.take(machine, event)
+
+    def take(self, machine: Machine, event: Event) -> None:
         """Give a live core an event, and do what it asks for."""
         core, behaviour, now = machine.core, machine.behaviour, self.now
         assert core is not None
         if behaviour is not None and not behaviour.hears(machine, event):
             return
         effects = core.handle(event, now if not machine.skew_ms else UnixMillis(now + machine.skew_ms))
-        self.facts += (now, machine.index, EVENT_CODES[type(event)], len(effects))
+        machine.facts += (now, EVENT_CODES[type(event)], len(effects))
         if behaviour is not None:
             effects = behaviour.acts(machine, event, effects)
         if effects:
@@ -273,6 +274,8 @@ class World(Timeline):
         if not machine.events % LOOKED_AT_EVERY:
             for look in self._looks:
                 look(machine)
+            if len(machine.facts) > FACTS_AT_ONCE:
+                machine.digest()
         if self._after:
             for check in self._after:
                 check(machine, event)
@@ -280,6 +283,8 @@ class World(Timeline):
     def _carry_out(self, machine: Machine, effects: tuple[Effect, ...]) -> None:
         """Do what a core asked for in this life, as long as that lasts."""
         tamper, watchers, perform, life = self.tamper, self._watchers, self._perform, machine.life
+        if self.now < self.moment:
+            check_late(machine, effects)
         for asked in effects:
             effect = asked if tamper is None else tamper(machine.name, asked)
             if effect is None or machine.life != life:
@@ -302,31 +307,6 @@ class World(Timeline):
         """Call ``look(machine)`` each time that a machine has taken so many events more."""
         self._looks.append(look)
 
-    def _performers(self) -> dict[type, Watcher]:
-        return {
-            Persist: lambda machine, effect: self.disk(machine.store.persist(effect.records)),
-            Note: self._note,
-            Send: self.wires.send,
-            SendEncoded: self.wires.send_encoded,
-            SendArtifact: self.wires.send_artifact,
-            SendInput: self.wires.send_input,
-            Publish: lambda machine, effect: self.gossip.publish(machine, effect.topic, effect.message),
-            Subscribe: lambda machine, effect: self.gossip.join(machine, effect.topic),
-            SetTimer: self._set_timer,
-            CancelTimer: lambda machine, effect: machine.timers.pop(effect.key, None),
-            Provide: self.wires.provide,
-            FindProviders: self.wires.find,
-            Connect: self.wires.connect,
-            OpenStream: self.wires.open_stream,
-            StartJob: self.engines.start,
-            CancelJob: self.engines.cancel,
-            ComparePictures: self.engines.compare,
-            SubmitTx: lambda machine, effect: self.chain.submit(machine, effect),
-            Deliver: lambda _machine, effect: self.updates[effect.task].append(effect.update),
-            Reply: lambda _machine, effect: self.replies.__setitem__(effect.request, effect.answer),
-            Judge: lambda machine, effect: self.judge(machine, self.by_peer[effect.peer], effect.rule, effect.offence),
-        }
-
     @staticmethod
     def disk(asked: Coroutine[Any, Any, T]) -> T:
         """Have the store in memory do something: it never waits, so no loop is needed."""
@@ -336,10 +316,6 @@ class World(Timeline):
             return done.value  # type: ignore[no-any-return]
         raise AssertionError("the store in memory waited")
 
-    def _note(self, machine: Machine, note: Note) -> None:
-        if note.name not in self.unkept:
-            self.notes.append((self.now, machine.name, note))
-
     def judge(self, machine: Machine, peer: Machine, rule: str, offence: Offence = Offence.GRAVE) -> None:
         """A machine holds something against another, and parts with it once its credit is spent."""
         self.judged.append((machine.name, peer.name, rule))
@@ -348,16 +324,6 @@ class World(Timeline):
         banned = machine.ledger.judge(peer.key.peer_id, offence.value, self.now)
         if banned and peer.key.peer_id in machine.connected:
             self.wires.cut(machine, peer)
-
-    def _set_timer(self, machine: Machine, effect: SetTimer) -> None:
-        key, at = effect.key, effect.at
-        machine.timers[key] = at
-        self.at(max(at - machine.skew_ms - self.now, 0), self._fire, machine, key, at, machine.life)
-
-    def _fire(self, machine: Machine, key: TimerKey, at: UnixMillis, life: int) -> None:
-        if machine.life == life and machine.core is not None and machine.timers.get(key) == at:
-            del machine.timers[key]
-            self.handle(machine, TimerFired(key))
 
     def loses(self, sender: Machine, receiver: Machine, message: object) -> bool:
         """Draw whether what goes from one to another never arrives."""
