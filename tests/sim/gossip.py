@@ -95,6 +95,7 @@ class Gossip:
         self._prompt: list[int] = []
         """Who is given everything at once in a calm network; all others are honest miners."""
         self._late: dict[StakingId, Machine] = {}
+        self._late_peers: dict[PeerId, int] = {}
         self._unheard: list[list[Heard]] = []
         """Of each machine of a calm network, so that a flood need not touch the machines themselves."""
         self._is_looked_after = False
@@ -110,6 +111,7 @@ class Gossip:
             self._unheard.append(machine.unheard)
             if machine.role is Role.MINER and machine.staking_id and machine.behaviour is None:
                 self._late[machine.staking_id] = machine
+                self._late_peers[machine.key.peer_id] = machine.index
             else:
                 self._prompt.append(machine.index)
 
@@ -149,10 +151,9 @@ class Gossip:
         core = publisher.core
         if not isinstance(message, Bulletin) or not isinstance(core, CoordinatorCore) or publisher.behaviour:
             return all_of_them
-        connected = publisher.connected
-        prompt = {*self._prompt}
         # Who has no connection with a coordinator dials it once it hears of an offer.
-        prompt.update(one.index for one in self._late.values() if one.key.peer_id not in connected)
+        strangers = self._late_peers.keys() - publisher.connected
+        prompt = {*self._prompt, *(self._late_peers[peer] for peer in strangers)}
         for offer in message.offers:
             task = core.task(offer.task)
             if task is None or task.offered is None:
