@@ -160,8 +160,9 @@ class Offering:
         waiting = len(self._tasks) - self._roster.held()
         fields = {frozenset[StakingId](): self._roster.field_of(board.model, frozenset(), core.now)}
         free = len(fields[frozenset()][0])
-        # Where more tasks wait than miners are free, whoever becomes free is to know what there is.
-        head_start_ms = core.params.publish_interval_ms if is_quiet and waiting <= free else 0
+        # Nor where there is other work: the next message comes soon then, and who becomes free is to know what waits.
+        is_alone = len(taken) == len(self._tasks) <= free
+        head_start_ms = core.params.publish_interval_ms if is_quiet and is_alone else 0
         for (epoch, excluded), tasks in groups.items():
             view = core.book.view(epoch) or current
             if excluded not in fields:

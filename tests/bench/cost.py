@@ -17,7 +17,7 @@ COUNTED = ("cuckoo_offers_total", 'cuckoo_claims_total{direction="received"}', '
 
 
 async def fsync_ms(folder: Path) -> float:
-    """Measure what the disk takes (median, ms) to make 4 KiB durable. A task's line waits for that five times."""
+    """Measure what the disk takes (median, ms) to make 4 KiB durable. A task's line waits for that four times."""
     spans = []
     with (folder / "probe").open("wb") as file:
         for _ in range(PROBES):

@@ -8,7 +8,7 @@ import pytest
 from protocol.effects import Publish, Refused, Reply, StartJob
 from protocol.events import PeerUp, StreamOpened, TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
-from protocol.records import BootStarted, TaskFailed
+from protocol.records import BootStarted, TaskAccepted, TaskFailed
 from protocol.roles.conduct import FALSE_WARM_MS, FIRST_PAUSE_MS
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.stake.field import WARM, Field
@@ -217,15 +217,28 @@ def test_offer__first_of_its_order__is_to_hear_it_first() -> None:
     assert offered.head_start_ms == PARAMS.publish_interval_ms
 
 
-def test_offer__beside_an_award__gives_nobody_a_head_start() -> None:
-    seat = CoordinatorSeat()
-    task = seat.submit()
-    seat.hear(TaskSubmitted(2, SPECIFICATION, True, None))
-    seat.say(ALICE, seat.claim(ALICE, task))
-    effects = seat.hear(TaskSubmitted(3, SPECIFICATION, True, None)) + seat.wait(100)
-    with_award = next(effect for effect in effects if isinstance(effect, Publish) and effect.message.awards)
-    assert with_award.message.offers
-    assert with_award.head_start_ms == 0
+def offers_with_head_start(effects: Any) -> list[int]:
+    """Give the head start (ms) of each message with offers."""
+    return [one.head_start_ms for one in effects if isinstance(one, Publish) and one.message.offers]
+
+
+def test_offer__beside_other_work__gives_nobody_a_head_start() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    seat.submit()
+    seat.wait(20)
+    effects = seat.hear(TaskSubmitted(2, SPECIFICATION, True, None)) + seat.wait(100)
+    assert offers_with_head_start(effects) == [0]
+
+
+def test_offer__beside_the_award_of_a_task_that_is_done__gives_nobody_a_head_start() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    (accepted,) = persisted(seat.hear(TaskSubmitted(1, SPECIFICATION, True, None)), TaskAccepted)
+    seat.say(ALICE, seat.claim(ALICE, accepted.task))
+    seat.hear(TaskCancelled(accepted.task))
+    effects = seat.hear(TaskSubmitted(2, SPECIFICATION, True, None)) + seat.wait(100)
+    (offered,) = [one for one in effects if isinstance(one, Publish) and one.message.offers]
+    assert offered.message.awards
+    assert offered.head_start_ms == 0
 
 
 def renew(seat: CoordinatorSeat) -> None:
