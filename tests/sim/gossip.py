@@ -21,10 +21,11 @@ from protocol.gossip.admission import Judgement
 from protocol.gossip.verdict import Verdict
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core
+from protocol.stake.epoch import is_acceptable
 from protocol.stake.lottery import slot_ms
 from protocol.units import PeerId, Role, StakingId, UnixMillis
 from protocol.wire.codec import encode
-from protocol.wire.messages import Bulletin
+from protocol.wire.messages import Bulletin, GossipMessage
 from tests.sim.flood import NEVER, Ways
 from tests.sim.machine import Heard, Machine
 from tests.sim.mesh import Mesh
@@ -40,8 +41,8 @@ something else happens to it, or after so long, each message with the moment at 
 given it at once. Most of what one event costs among a thousand machines is to fetch its machine from memory, and the
 next event of the same machine takes a third of the time.
 """
-HEARING: Final = 0
-"""First rank of what is heard: in each millisecond before all else, by machine, in the order of publication."""
+HEARING: Final = 1
+"""First rank of what is heard: in each millisecond behind timers and before the rest, by machine, as published."""
 EVERYBODY: Final = -1
 """Second rank of what is done for all machines."""
 
@@ -68,7 +69,7 @@ class Rumour:
     number: int
     """In the order of publication."""
     topic: str
-    message: Bulletin
+    message: GossipMessage
     publisher: Machine
     judge: Judge
     event: GossipReceived | None = None
@@ -102,7 +103,7 @@ class Gossip:
         """Whether those who are given nothing in the meantime will be given what they heard."""
 
     def calm(self) -> None:
-        """Promise that from now on nobody joins or dies, nothing is lost, and all accept and hand on what they hear.
+        """Promise that from now on nobody joins or dies, nothing is lost, and all hand on what they accept.
 
         Where the promise is broken, ``_refused`` says so.
         """
@@ -117,19 +118,27 @@ class Gossip:
 
     # On the way
 
-    def publish(self, machine: Machine, topic: str, message: Bulletin) -> None:
+    def publish(self, machine: Machine, topic: str, message: GossipMessage) -> None:
         """Begin a flood."""
         world, ways = self._world, self.mesh.ways(topic)
         judge = judge_of(topic, encode(message), machine.key.peer_id)
         rumour = Rumour(next(self._numbers), topic, message, machine, judge)
         delays = world.links.delays(len(ways))
-        if self.is_calm:
-            self._flood(rumour, ways.arrivals(machine.index, delays))
+        arrivals = ways.arrivals(machine.index, delays) if self.is_calm else []
+        if arrivals and self._is_for_all(message, max(after for after in arrivals if after < NEVER)):
+            self._flood(rumour, arrivals)
         else:
             rumour.ways, rumour.delays = ways, delays.tolist()
             rumour.best = [world.now + NEVER] * len(world.everybody)
             rumour.best[machine.index] = world.now
             self._forward(rumour, machine)
+
+    def _is_for_all(self, message: GossipMessage, longest_ms: int) -> bool:
+        """Say whether all will accept a message: a bulletin's epoch may end on the way, objections have a pace."""
+        world = self._world
+        return isinstance(message, Bulletin) and all(
+            is_acceptable(message.epoch, UnixMillis(world.now + after), world.params) for after in (0, longest_ms)
+        )
 
     def _flood(self, rumour: Rumour, arrivals: list[int]) -> None:
         """Have a message come to all machines of a calm network so long (ms) after now."""
@@ -149,12 +158,12 @@ class Gossip:
         """Give who must be given a message at once, as it may make them do something that others see before long."""
         message, publisher, all_of_them = rumour.message, rumour.publisher, range(len(self._unheard))
         core = publisher.core
-        if not isinstance(message, Bulletin) or not isinstance(core, CoordinatorCore) or publisher.behaviour:
+        if not isinstance(core, CoordinatorCore) or publisher.behaviour:
             return all_of_them
         # Who has no connection with a coordinator dials it once it hears of an offer.
         strangers = self._late_peers.keys() - publisher.connected
         prompt = {*self._prompt, *(self._late_peers[peer] for peer in strangers)}
-        for offer in message.offers:
+        for offer in message.offers if isinstance(message, Bulletin) else ():
             task = core.task(offer.task)
             if task is None or task.offered is None:
                 return all_of_them
@@ -191,15 +200,15 @@ class Gossip:
 
     # There
 
-    def catch_up(self, machine: Machine) -> None:
-        """Give a machine all that it has heard by now, as of the moments at which it came."""
+    def catch_up(self, machine: Machine, *, with_now: bool = True) -> None:
+        """Give a machine all that it has heard by now, or before, as of the moments at which it came."""
         unheard = machine.unheard
         if not unheard:
             return
         world, index = self._world, machine.index
         now = world.now
         unheard.sort()
-        arrived = unheard[: bisect_left(unheard, (now + 1,))]
+        arrived = unheard[: bisect_left(unheard, (now + with_now,))]
         del unheard[: len(arrived)]
         for at, _, rumour in arrived:
             core, behaviour, best = machine.core, machine.behaviour, rumour.best
@@ -221,7 +230,7 @@ class Gossip:
 
     def _refused(self, machine: Machine, rumour: Rumour, verdict: Verdict, rule: str) -> None:
         """A machine does not accept a message: it is not handed on."""
-        assert not self.is_calm, f"in a calm network {machine.name} refused a message: {rule}"
+        assert rumour.best, f"in a calm network {machine.name} refused a message: {rule}"
         if verdict is Verdict.REJECT:
             self._world.judge(machine, rumour.publisher, rule)
 

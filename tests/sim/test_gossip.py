@@ -14,6 +14,7 @@ from tests.sim.flood import NEVER, Ways
 from tests.sim.gossip import check_late
 from tests.sim.scenario import Run, Scenario
 from tests.sim.world import World
+from tests.support.networks import network_params
 
 BUSY = Scenario(seed=3, miners=14, coordinators=3, tasks=60, load=1.5)
 """More than its miners can do: whoever is free takes what has waited."""
@@ -40,6 +41,15 @@ def test_calm__hop_by_hop_and_at_once_instead__same_digest(scenario: Scenario, m
     assert is_calm
     monkeypatch.setattr(Run, "_is_calm", lambda _: False)
     assert went(scenario) == (digest, False, lines)
+
+
+def test_calm__epoch_ends_while_a_bulletin_is_on_its_way__same_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs = network_params(slot_step_ms=150, claim_allowance_ms=300, epoch_s=4, boundary_tolerance_s=1)
+    monkeypatch.setattr(Scenario, "parameters", lambda _: epochs)
+    scenario = replace(BUSY, seed=4, load=4, tasks=160)
+    at_once = went(scenario)
+    monkeypatch.setattr(Run, "_is_calm", lambda _: False)
+    assert went(scenario) == (at_once[0], False, at_once[2])
 
 
 def test_calm__faults_or_who_keeps_gossip_to_itself__is_not_promised() -> None:
