@@ -237,7 +237,7 @@ class Village:
         for _ in range(blocks):
             if self.court.status(number) == status:
                 return
-            self.court.mine(1)
+            self.court.mine(4)
             for node in self.nodes.values():
                 await node.block()
         raise AssertionError(self.court.dispute(number))
