@@ -121,8 +121,11 @@ PARAMETERS: immutable(IParameters)
 
 # How many disputes there were; their numbers run from 1.
 dispute_count: public(uint256)
-# The dispute that is open against a miner; 0 when none is.
-open_dispute: public(HashMap[uint256, uint256])
+# The dispute of a reporting node that is open against a miner, by miner and reporter; 0 when none is. One of each: of
+# one for all, a friend of the miner's could keep the place until its stake is gone.
+open_dispute: public(HashMap[uint256, HashMap[uint256, uint256]])
+# How many are open against a miner.
+open_disputes: public(HashMap[uint256, uint256])
 # What quorums may slash on a day (unix seconds // 86,400), in wei, fixed by its first execution; and what they have.
 day_budget: public(HashMap[uint256, uint256])
 day_slashed: public(HashMap[uint256, uint256])
@@ -161,11 +164,12 @@ def report(accused: uint256, reporter: uint256, evidence: bytes32) -> uint256:
     assert target.role == MINER, "Disputes: no miner has the accused id"
     assert target.owner != msg.sender, "Disputes: the accused miner is your own"
     assert evidence != empty(bytes32), "Disputes: the evidence has no digest"
-    assert self.open_dispute[accused] == 0, "Disputes: a dispute against this miner is open already"
+    assert self.open_dispute[accused][reporter] == 0, "Disputes: a dispute of this node's against this miner is open"
 
     dispute: uint256 = self.dispute_count + 1
     self.dispute_count = dispute
-    self.open_dispute[accused] = dispute
+    self.open_dispute[accused][reporter] = dispute
+    self.open_disputes[accused] += 1
     bond: uint256 = staticcall PARAMETERS.value(ids.DISPUTE_BOND)
     seats: uint256 = staticcall PARAMETERS.value(ids.JURORS)
     deadline: uint256 = block.timestamp + self._draw_window()
@@ -375,15 +379,17 @@ def staking() -> address:
 
 @internal
 def _end(dispute: uint256, outcome: uint8) -> uint256:
-    # The one way out: the miner can be reported again, its withdrawals thaw, the jurors are paid, and the bonds go where
-    # they belong. Gives what of the first jury's fees a reporter who was right still misses.
+    # The one way out: the reporter can report the miner again, its withdrawals thaw when this was the last open dispute,
+    # the jurors are paid, and the bonds go where they belong. Gives what of the first jury's fees a reporter who was right still misses.
     case: Dispute = self._disputes[dispute]
     self._disputes[dispute].status = outcome
     self._disputes[dispute].bond = 0
     self._disputes[dispute].appeal_bond = 0
-    self.open_dispute[case.accused] = 0
+    self.open_dispute[case.accused][case.reporter] = 0
+    self.open_disputes[case.accused] -= 1
     log Ended(dispute=dispute, accused=case.accused, outcome=outcome)
-    extcall STAKING.freeze(case.accused, block.timestamp)
+    if self.open_disputes[case.accused] == 0:
+        extcall STAKING.freeze(case.accused, block.timestamp)
     # Whoever judges is paid the same in both rounds, a third of the first bond by seats: so that this bond reaches for
     # all whom its reporter is to make good, a jury of twice the seats and one, and a third of the first that was right.
     seats: uint256 = jury._panel(dispute, 0).seats
@@ -408,8 +414,8 @@ def _end(dispute: uint256, outcome: uint8) -> uint256:
         self._pay(case.appellant, appeal_bond + made_good)
         self._burn(bond - made_good)
         return 0
-    # Seats of which nobody judged cost the reporter as much: else reports on which nobody can judge, by a friend of the
-    # accused's, would keep those of others away for nothing.
+    # Seats of which nobody judged cost the reporter as much: else reports on which nobody can judge would cost nothing,
+    # but jurors their gas.
     unpaid: uint256 = seats * fee - first if outcome == UNDECIDED else 0
     self._pay(case.accuser, bond - unpaid)
     self._pay(case.appellant, appeal_bond)

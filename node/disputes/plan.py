@@ -33,6 +33,9 @@ MADE_GOOD_BPS: Final = 9_000
 """Most of what the accused's owner loses that the reporter gets: as in the contract."""
 SHOWN_NOTE: Final = "prompt and picture are shown to the jurors, who run other miners"
 RESPITE_NOTE: Final = "jurors had it slashed lately: little or nothing is until its respite ends, and jurors cost you"
+OTHERS_NOTE: Final = (
+    "others have reported it: where theirs is executed first, yours brings nothing, and jurors cost you"
+)
 SERVES_NOTE: Final = (
     "keep the node running, with a gas key: it has the jurors drawn, or else the bond may burn, and shows them the "
     "evidence: who gets none in time answers that the picture is right"
@@ -70,20 +73,23 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
             f"FILE: {bundle.specification.model} takes no guidance: jurors who find another picture cannot tell "
             "whether arithmetic alone decides, and a report that they cannot judge costs a third of the bond"
         )
-    opened = await open_dispute_of(wallet, accused.id)
+    opened = await open_dispute_of(wallet, accused.id, reporter.id)
     if opened is not None:
-        raise ConfigError(f"FILE: dispute {opened.number} is open against node {accused.id}: wait until it has ended")
-    bond, seats, slash, bounty, respite = await wallet.read(
+        raise ConfigError(
+            f"FILE: dispute {opened.number} is open against node {accused.id} by your report: wait until it has ended"
+        )
+    bond, seats, slash, bounty, respite, others = await wallet.read(
         *(wallet.call("Parameters", "value", one) for one in (DISPUTE_BOND, JURORS, QUORUM_SLASH, BOUNTY)),
         wallet.call("Disputes", "respite_until", accused.id),
+        wallet.call("Disputes", "open_disputes", accused.id),
     )
     digest = bytes(bundle_digest(bundle.data()))
     step = Step(f"report node {accused.id}", wallet.call("Disputes", "report", accused.id, reporter.id, digest))
     watched = (
         Watched("your CAI", wallet.call("CAI", "balanceOf", wallet.address), lambda values: format_cai(values[0])),
         Watched(
-            f"dispute open against node {accused.id}",
-            wallet.call("Disputes", "open_dispute", accused.id),
+            f"your dispute against node {accused.id}",
+            wallet.call("Disputes", "open_dispute", accused.id, reporter.id),
             lambda values: str(values[0] or "none"),
         ),
     )
@@ -101,6 +107,8 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
         notes.append(f"only {free} independent owners of miners can be jurors, and {seats} are needed: it ends void")
     if respite > await wallet.now():
         notes.append(RESPITE_NOTE)
+    if others:
+        notes.append(OTHERS_NOTE)
     title = f"report task {bundle.award.statement.task.hex()[:12]} of node {accused.id} to {seats} jurors"
     return Plan(title, (*await wallet.approval("Disputes", bond), step), watched, tuple(notes))
 

@@ -103,9 +103,9 @@ async def find_dispute(wallet: Wallet, number: int) -> DisputeShown:
     return found
 
 
-async def open_dispute_of(wallet: Wallet, node: int) -> DisputeShown | None:
-    """Give the dispute that is open against a node, None where none is."""
-    (number,) = await wallet.read(wallet.call("Disputes", "open_dispute", node))
+async def open_dispute_of(wallet: Wallet, node: int, reporter: int) -> DisputeShown | None:
+    """Give a reporter's dispute that is open against a node, None where none is."""
+    (number,) = await wallet.read(wallet.call("Disputes", "open_dispute", node, reporter))
     return await find_dispute(wallet, number) if number else None
 
 

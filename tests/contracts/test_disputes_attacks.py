@@ -17,6 +17,7 @@ from tests.contracts.court import (
     DRAWING,
     EXECUTED,
     FEE,
+    FIRST_JUROR,
     LAPSED,
     REPORTER,
     SEATS,
@@ -28,6 +29,7 @@ from tests.contracts.court import (
 )
 from tests.contracts.market import fields
 from tests.contracts.proofs import commitment
+from tests.support.anvil import Reverted
 
 VOTES = 1_000_000 * CAI
 FEES = SEATS * FEE
@@ -109,7 +111,7 @@ def test_dispute__that_its_reporter_does_not_have_drawn__lapses_and_costs_him_th
     assert world.balance(owner) == before - BOND
     assert world.anvil.read(world.cai, "totalSupply") == supply - BOND
     assert world.balance(world.disputes.address) == 0
-    assert court.read("open_dispute", ACCUSED) == 0
+    assert court.read("open_disputes", ACCUSED) == 0
     assert court.frozen_until() <= world.anvil.now()
 
 
@@ -138,6 +140,24 @@ def test_close__report_of_which_no_juror_can_judge__costs_its_reporter_a_third_o
     assert world.balance(owner) == before - FEES
     assert world.anvil.read(world.cai, "totalSupply") == supply - FEES
     assert world.balance(world.disputes.address) == 0
+
+
+def test_report__a_friend_has_reported_before__keeps_nobody_away_and_thaws_nothing(court: Court):
+    """Else he has one of no worth open against the miner until its stake is gone, and ends each when it pleases him."""
+    world, owner = court.world, court.owners[ACCUSED]
+    world.unvote(owner, ACCUSED, ACCUSED_STAKE)
+    world.anvil.wait(UNBONDING_DELAY_S - 50)
+    friends, honest = court.report(reporter=FIRST_JUROR), court.report()
+    court.decide(honest, SEATS, 0)
+    court.vote(friends, dict.fromkeys(court.seat_all(friends), CANNOT_JUDGE))
+    world.anvil.next_at(court.dispute(friends)["deadline"])
+    court.close(friends)
+    world.anvil.next_at(max(court.dispute(honest)["deadline"], world.anvil.now() + 1))
+    with pytest.raises(Reverted, match="Staking: a dispute about this node is open"):
+        world.withdraw(owner, 0)
+    assert court.execute(honest)[1]["slashed"] == ACCUSED_STAKE * SLASH_BPS // 10_000
+    assert court.read("open_disputes", ACCUSED) == 0
+    world.withdraw(owner, 0)
 
 
 # To be slashed over and over

@@ -71,7 +71,7 @@ def test_report__by_an_active_nodes_owner__takes_the_bond_and_freezes_the_accuse
     assert seed["event"] == "SeedSet"
     assert world.balance(owner) == before - BOND
     assert world.balance(world.disputes.address) == BOND
-    assert court.read("open_dispute", ACCUSED) == court.read("dispute_count") == 1
+    assert court.read("open_dispute", ACCUSED, REPORTER) == court.read("dispute_count") == 1
     assert court.status(1) == DRAWING
     assert court.frozen_until() == now + UNBONDING_DELAY_S
     assert world.node(ACCUSED)["active"] is True
@@ -102,8 +102,8 @@ def test_report__without_evidence_a_second_one_or_the_bond__is_refused(court: Co
     with pytest.raises(Reverted, match="Disputes: the evidence has no digest"):
         court.send(court.owners[REPORTER], "report", ACCUSED, REPORTER, bytes(32))
     court.report()
-    with pytest.raises(Reverted, match="Disputes: a dispute against this miner is open already"):
-        court.report(ACCUSED, FIRST_JUROR)
+    with pytest.raises(Reverted, match="Disputes: a dispute of this node's against this miner is open"):
+        court.report()
     world.anvil.send(court.owners[FIRST_JUROR], world.cai, "approve", world.disputes.address, BOND - 1)
     with pytest.raises(Reverted, match="insufficient allowance"):
         court.report(FIRST_JUROR + 1, FIRST_JUROR)
@@ -224,7 +224,7 @@ def test_draw__too_few_independent_operators__makes_the_dispute_void_and_gives_t
     assert world.balance(court.owners[REPORTER]) == before
     assert world.balance(world.disputes.address) == 0
     assert court.frozen_until() <= world.anvil.now()
-    assert court.read("open_dispute", ACCUSED) == 0
+    assert court.read("open_disputes", ACCUSED) == 0
 
 
 def test_close__draw_not_over_by_its_deadline__lapses_and_not_a_second_before(court: Court):

@@ -94,7 +94,7 @@ def test_execute__upheld_and_not_appealed__slashes_jails_and_pays_the_reporter(c
     assert world.node(ACCUSED)["active"] is False
     assert world.anvil.read(world.staking, "standing", ACCUSED)[7] == world.anvil.now() + JAIL_S
     assert court.frozen_until() <= world.anvil.now()
-    assert court.read("open_dispute", ACCUSED) == 0
+    assert court.read("open_disputes", ACCUSED) == 0
     with pytest.raises(Reverted, match="Disputes: the dispute is not upheld"):
         court.execute(dispute)
 
@@ -263,7 +263,7 @@ def test_appeal__too_few_other_operators__is_void_in_favour_of_the_accused(court
     assert court.status(dispute) == VOID
     assert court.stake() == ACCUSED_STAKE
     assert world.balance(court.owners[ACCUSED]) == accused
-    assert court.read("open_dispute", ACCUSED) == 0
+    assert court.read("open_disputes", ACCUSED) == 0
 
 
 # The day's cap
@@ -332,7 +332,7 @@ def test_dispute__in_every_state__a_stranger_ends_it_once_its_time_is_over(court
                     court.send(world.carol, function, dispute)
                 except Reverted:
                     continue
-        assert court.read("open_dispute", ACCUSED) == 0
+        assert court.read("open_disputes", ACCUSED) == 0
         return court.status(dispute)
 
     ends = []

@@ -178,7 +178,7 @@ def test_close__two_thirds_of_the_seats__decide(court: Court, wrong: int, right:
         DISMISSED: (0, BOND - fees, 0),
     }[outcome]
     is_open = outcome == UPHELD
-    assert (court.read("open_dispute", ACCUSED) == 1) is is_open
+    assert (court.read("open_disputes", ACCUSED) == 1) is is_open
     assert (court.frozen_until() > world.anvil.now()) is is_open
     assert court.stake() == 500_000 * 10**18
 

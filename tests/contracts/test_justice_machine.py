@@ -138,7 +138,7 @@ class Story:
                 for function in ("close", "execute"):
                     with suppress(Reverted):
                         self.court.send(self.world.carol, function, number)
-        assert all(not self.court.read("open_dispute", node) for node in MINERS)
+        assert all(not self.court.read("open_disputes", node) for node in MINERS)
         assert self.world.balance(self.world.disputes.address) == 0
 
 
