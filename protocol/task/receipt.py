@@ -73,7 +73,7 @@ def receipt_problems(
     if voucher.issued_total < voucher.cumulative:
         yield InvalidMessage("receipt.mismatch", "the voucher promises more than was promised to all together")
     if artifact is not None and hashlib.sha256(artifact).digest() != statement.artifact:
-        yield InvalidMessage("receipt.artifact", "other bytes")
+        yield InvalidMessage("receipt.artifact", "it is for another picture than this one")
 
 
 def _signed_by(

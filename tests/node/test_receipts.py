@@ -74,7 +74,7 @@ def test_check_receipt__chain_unknown__says_that_no_signature_was_checked():
     ("found", "known", "problem"),
     [
         (receipt(), {"task": bytes(32)}, "receipt.task: it is the receipt of another task"),
-        (receipt(), {"picture": b"another"}, "receipt.artifact: other bytes"),
+        (receipt(), {"picture": b"another"}, "receipt.artifact: it is for another picture than this one"),
         (receipt(voucher_miner=3), {}, "receipt.mismatch: receipt and voucher name other parties"),
         (receipt(cumulative=9), {}, "receipt.mismatch: the voucher promises less than the receipt"),
         (receipt(issued_total=9), {}, "receipt.mismatch: the voucher promises more than was promised to all together"),
