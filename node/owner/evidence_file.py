@@ -66,6 +66,8 @@ def read_evidence_file(path: Path) -> EvidenceFile:
         raise ConfigError(f"FILE: {path} is no JSON: write one with cuckoo evidence export") from error
     if not isinstance(plain, dict):
         raise ConfigError(f"FILE: {path} holds no evidence: write one with cuckoo evidence export")
+    if "chain_id" not in plain and "staking" not in plain:
+        raise ConfigError(f"FILE: {path} holds no evidence: write one with cuckoo evidence export")
     chain_id, staking = plain.get("chain_id"), plain.get("staking")
     if not isinstance(chain_id, int) or not 1 <= chain_id < 2**63:
         raise ConfigError(f"FILE: {path}: chain_id is no number of a chain")

@@ -147,6 +147,13 @@ def test_check__any_other_file__is_one_line(tmp_path: Path, cuckoo: Cuckoo, town
     assert (code, len(err.splitlines())) == (2, 1)
 
 
+def test_check__receipt__says_what_writes_evidence(tmp_path: Path, cuckoo: Cuckoo) -> None:
+    path = tmp_path / "receipt.json"
+    path.write_text('{"kind": "receipt", "version": 1}', encoding="utf-8")
+    code, _, err = cuckoo("evidence", "check", str(path))
+    assert (code, err.count("\n"), f"FILE: {path} holds no evidence: write one with" in err) == (2, 1, True)
+
+
 def test_export__name_that_is_not_there__is_one_line(found: Evidence, cuckoo: Cuckoo, tmp_path: Path) -> None:
     for name, said in (("ffff", "none begins"), ("", "1 begin")):
         code, _, err = cuckoo("evidence", "export", name, "--out", str(tmp_path / "x"), "--data", str(tmp_path))
