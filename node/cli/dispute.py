@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from node.owner.wallet import Plan, Wallet
     from protocol.justice.bundle import Bundle
 
-dispute_commands = typer.Typer(help="Have jurors decide whether a picture is what was ordered.")
+dispute_commands = typer.Typer(
+    help="Have jurors decide whether a picture is what was ordered.\n\n"
+    "Who runs a coordinator takes three steps: found (what rechecks have found), export (the evidence, for its node to "
+    "show to jurors) and report (with a bond of its owner). The owner of the accused miner may appeal, and anybody "
+    "list and show. Nodes with a gas key draw the jurors, let them vote and close by themselves."
+)
 
 SHOWN_DIGITS = 12
 """Of a task, as people see it; so many are enough to name it by."""

@@ -114,7 +114,7 @@ def submit(
     check_output(out)
     check_sealed(sealed, over_overlay=overlay or bool(bootstrap))
     if may_be_disputed and image is not None:
-        raise ConfigError("--may-be-disputed: what begins from --image is shown to nobody but its miner: leave it out")
+        raise ConfigError("--may-be-disputed: what begins from --image is never shown to jurors: leave it out")
     chain = ChainToAsk.given(chain_rpc, staking, network)
     order = {
         "prompt": prompt,

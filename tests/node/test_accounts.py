@@ -147,6 +147,18 @@ def test_accounts__node_of_the_other_role__names_the_command_for_it(
     assert err.endswith(f"cuckoo {right}\n")
 
 
+def test_dispute_found__folder_of_a_miner__says_who_reports(cuckoo: Cuckoo, tmp_path: Path) -> None:
+    import trio
+
+    trio.run(keep_registered, tmp_path, Role.MINER)
+    code, out, err = cuckoo("dispute", "found", "--data", str(tmp_path))
+    assert (code, out, err) == (
+        2,
+        "",
+        f"error: --data: the node in {tmp_path} is a miner: only coordinators report pictures\n",
+    )
+
+
 @pytest.mark.parametrize(("version", "words"), [(5, "an older release"), (99, "a newer release")])
 async def test_accounts__store_of_another_release__is_named(tmp_path: Path, version: int, words: str) -> None:
     await keep(tmp_path, (held_by(4, 1, 1),))

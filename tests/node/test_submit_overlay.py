@@ -28,7 +28,7 @@ ENTRY = "/ip4/127.0.0.1/tcp/1/p2p/16Uiu2HAmEWQnHq2jLKJypwVnVoQeFCULuyop6atvq2eWj
             ("--bootstrap", ENTRY, "--may-be-disputed"),
             "error: --may-be-disputed: orders over the overlay do not say so",
         ),
-        (("--image", "x.png", "--may-be-disputed"), "error: --may-be-disputed: what begins from --image is shown"),
+        (("--image", "x.png", "--may-be-disputed"), "error: --may-be-disputed: what begins from --image is never"),
         (("--bootstrap", ENTRY, "--strength", "0.5"), "error: --strength: pictures to begin from are not sent"),
     ],
 )

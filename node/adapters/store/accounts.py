@@ -110,9 +110,9 @@ def _check_version(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 def _accounts(connection: sqlite3.Connection, side: Side) -> StoredAccounts:
-    place = connection.execute("SELECT contract, block FROM settlement_place").fetchone()
+    place = connection.execute("SELECT block FROM settlement_place").fetchone()
     return StoredAccounts(
-        own=StakingId(int(place["contract"].rpartition("/")[2])) if place is not None else None,
+        own=_own(connection),
         block=BlockNumber(place["block"]) if place is not None else None,
         promises=tuple(_promises(connection, side)),
         days=tuple(_days(connection, side)),
@@ -127,6 +127,12 @@ def _accounts(connection: sqlite3.Connection, side: Side) -> StoredAccounts:
             )
         ),
     )
+
+
+def _own(connection: sqlite3.Connection) -> StakingId | None:
+    """Give what the node is registered as; None where the store has not read that."""
+    place = connection.execute("SELECT contract FROM settlement_place").fetchone()
+    return StakingId(int(place["contract"].rpartition("/")[2])) if place is not None else None
 
 
 def _registered_role(connection: sqlite3.Connection, own: StakingId | None) -> Role | None:
@@ -180,8 +186,10 @@ class Disputable:
 
 
 def read_disputable(folder: Path) -> tuple[Disputable, ...]:
-    """Read which pictures a coordinator may report, the newest last; errors as above."""
+    """Read which pictures a coordinator may report, the newest last; errors as above, also where it is a miner's."""
     with _reading(folder) as connection:
+        if _registered_role(connection, _own(connection)) is Role.MINER:
+            raise ConfigError(f"--data: the node in {folder} is a miner: only coordinators report pictures")
         rows = connection.execute(
             "SELECT d.task, d.miner, d.artifact, d.result, d.capability, r.planned_at, a.award FROM drawings d "
             "JOIN rechecks r USING (subject) JOIN attempts a ON a.task = d.task AND a.attempt = d.attempt "
