@@ -130,9 +130,15 @@ def _name_the_command() -> None:
     groups = [group.typer_instance for group in app.registered_groups]
     for one in (app, *(group for group in groups if group is not None)):
         for command in one.registered_commands:
-            command.help = with_shown_command(getdoc(command.callback) or "")
+            command.help = with_shown_command(_flowing(getdoc(command.callback) or ""))
     assert app.registered_callback is not None
     app.registered_callback.help = with_shown_command(getdoc(cuckoo) or "")
+
+
+def _flowing(text: str) -> str:
+    """Join the lines of each paragraph, which are as long as source allows, so that they break as the terminal does."""
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(one if one.lstrip().startswith("$") else " ".join(one.split()) for one in paragraphs)
 
 
 def main() -> None:

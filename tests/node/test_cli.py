@@ -89,6 +89,12 @@ def test_help__every_command__shows_an_example(cuckoo, command):
     assert f"$ {shown_command()} {command}" in out or "curl" in out
 
 
+def test_help__paragraph_of_several_source_lines__breaks_where_the_terminal_does(cuckoo, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.strip() for line in cuckoo("key", "new", "--help")[1].splitlines()]
+    assert "owns nodes, votes and withdraws, is another key, and never belongs on the" in lines
+
+
 def test_no_arguments__shows_help(cuckoo):
     code, out, _ = cuckoo()
     assert code == 0
