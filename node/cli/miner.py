@@ -152,10 +152,7 @@ def _show(said: dict[str, Any], *, as_json: bool) -> None:
 def show_service(said: dict[str, Any]) -> None:
     """Show a person whether a miner works, and how fast its models draw."""
     service, engine = said["service"], said["engine"]
-    if service["open"]:
-        print(f"takes work; {_left(service)}")
-    else:
-        print(f"takes no work: {', '.join(HELD_BY[why] for why in service['held_by'])}; {_left(service)}")
+    print(f"{work_in_words(said)}; {_left(service)}")
     if service["celsius"] is not None:
         print(f"  heat      {service['celsius']} °C")
     if service["minutes_to_change"] is not None:
@@ -166,6 +163,16 @@ def show_service(said: dict[str, Any]) -> None:
     for model, reason in engine["faults"].items():
         print(f"  {model}: {reason}")
     _show_speeds(engine["models"])
+
+
+def work_in_words(said: dict[str, Any]) -> str:
+    """Say whether a miner takes work, or all that keeps it from that."""
+    holds = [HELD_BY[why] for why in said["service"]["held_by"]]
+    if said["staking_id"] is None:
+        holds.append(
+            "its key is not active in the stake table, where what is new counts from the next epoch but one on"
+        )
+    return f"takes no work: {', '.join(holds)}" if holds else "takes work"
 
 
 HELD_BY: Final = {

@@ -93,7 +93,7 @@ def _show_node(folder: Path, *, as_json: bool) -> None:
         return
     number = said["staking_id"]
     print(f"{said['role']} {said['peer_id']}")
-    print(f"  key       {said['address']}, {f'node {number}' if number else 'not active in the present stake table'}")
+    print(f"  key       {said['address']}{_standing(said['role'], number)}")
     for address in said["addresses"]:
         print(f"  reached   {address}")
     if said["reach"] != "unknown":
@@ -116,6 +116,13 @@ def _show_node(folder: Path, *, as_json: bool) -> None:
             print(f"  {in_words(miner)}")
         for coordinator in said.get("coordinators", ()):
             print(f"  {payer_in_words(coordinator)}")
+
+
+def _standing(role: str, number: int | None) -> str:
+    """Say as what a key is registered; entry points need not be."""
+    if number is not None:
+        return f", node {number}"
+    return "" if role == "bootstrap" else ", not active in the present stake table"
 
 
 def _described(node: "NodeStake") -> dict[str, Any]:  # Any: what JSON holds

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from node.adapters.control import ask
-from node.cli.miner import HELD_BY
+from node.cli.miner import work_in_words
 from node.moments import duration
 from protocol.errors import ConfigError, Unavailable
 
@@ -75,7 +75,8 @@ def _ask_again(place: Path) -> Json | None:
 def view(said: Json, earlier: Json, seconds: float) -> RenderableType:
     """Draw how a node stands, with what changed since it was asked ``seconds`` ago."""
     number = said["staking_id"]
-    who = Text.assemble((said["role"], "bold cyan"), f" {number or 'not active'}  {said['peer_id']}")
+    known_as = number or ("" if said["role"] == "bootstrap" else "not active")
+    who = Text.assemble((said["role"], "bold cyan"), f" {known_as}  {said['peer_id']}")
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
     grid.add_column()
@@ -134,14 +135,16 @@ def _lines_of_miner(said: Json, counted: _Figures) -> list[tuple[str, str]]:
     if "service" not in said:
         return []
     service, engine = said["service"], said["engine"]
-    work = "takes work" if service["open"] else ", ".join(HELD_BY[why] for why in service["held_by"])
     done = counted.count("cuckoo_receipts_total")
     earned, paid = counted.of("cuckoo_earned_cai_total") or 0, counted.of("cuckoo_paid_cai_total") or 0
     device = engine["device"] or "device unknown"
     celsius = counted.of("cuckoo_card_celsius") or service["celsius"]
     heat = "" if celsius is None else f", {celsius:.0f} °C"
     lines = [
-        ("work", f"{work}; {service['claims']} claimed, {service['jobs']} drawn now, {service['results']} to deliver"),
+        (
+            "work",
+            f"{work_in_words(said)}; {service['claims']} claimed, {service['jobs']} drawn now, {service['results']} to deliver",
+        ),
         ("pictures", f"{done} paid for since it started"),
         ("earned", f"{earned:,.6f} CAI promised since it started, {paid:,.6f} CAI redeemed"),
         ("device", f"{device}, {engine['state']}{heat}{_memory(counted)}"),

@@ -230,6 +230,17 @@ def test_view__miner__tells_peers_work_earnings_card_and_speeds() -> None:
     assert "newest block 3 s old" in text
 
 
+def test_view__miner_that_is_not_in_the_stake_table__takes_no_work_and_says_from_when_on() -> None:
+    text = " ".join(shown(SAID | {"staking_id": None}).split())
+    assert "miner not active" in text
+    assert "takes no work: its key is not active in the stake table, where what is new counts from the next" in text
+
+
+def test_view__bootstrap__needs_no_stake() -> None:
+    said = {name: SAID[name] for name in SAID if name not in {"service", "engine"}}
+    assert "not active" not in shown(said | {"role": "bootstrap", "staking_id": None})
+
+
 def test_view__asked_again__tells_how_many_a_second() -> None:
     later = SAID | {"figures": SAID["figures"] | {"cuckoo_receipts_total": 16.0}}  # type: ignore[operator]
     assert "16 (3.0/s) paid for" in shown(later, SAID)
