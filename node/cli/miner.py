@@ -1,6 +1,7 @@
 """``cuckoo miner``: the owner's word to a miner that runs on this machine."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -165,7 +166,7 @@ def show_service(said: dict[str, Any]) -> None:
     _show_speeds(engine["models"])
 
 
-def work_in_words(said: dict[str, Any]) -> str:
+def work_in_words(said: Mapping[str, Any]) -> str:  # Any: what JSON holds
     """Say whether a miner takes work, or all that keeps it from that."""
     holds = [HELD_BY[why] for why in said["service"]["held_by"]]
     if said["staking_id"] is None:

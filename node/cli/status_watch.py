@@ -135,16 +135,14 @@ def _lines_of_miner(said: Json, counted: _Figures) -> list[tuple[str, str]]:
     if "service" not in said:
         return []
     service, engine = said["service"], said["engine"]
+    left = f"{service['claims']} claimed, {service['jobs']} drawn now, {service['results']} to deliver"
     done = counted.count("cuckoo_receipts_total")
     earned, paid = counted.of("cuckoo_earned_cai_total") or 0, counted.of("cuckoo_paid_cai_total") or 0
     device = engine["device"] or "device unknown"
     celsius = counted.of("cuckoo_card_celsius") or service["celsius"]
     heat = "" if celsius is None else f", {celsius:.0f} °C"
     lines = [
-        (
-            "work",
-            f"{work_in_words(said)}; {service['claims']} claimed, {service['jobs']} drawn now, {service['results']} to deliver",
-        ),
+        ("work", f"{work_in_words(said)}; {left}"),
         ("pictures", f"{done} paid for since it started"),
         ("earned", f"{earned:,.6f} CAI promised since it started, {paid:,.6f} CAI redeemed"),
         ("device", f"{device}, {engine['state']}{heat}{_memory(counted)}"),
