@@ -16,10 +16,10 @@ from node.receipts import ChainToAsk, ReceiptFindings, check_receipt, look_up_do
 from protocol.crypto.keys import address_of_peer_id
 from protocol.errors import ConfigError, InvalidMessage
 from protocol.params import Params
-from protocol.roles.app_events import KeySealed, Moved
+from protocol.roles.app_events import KeySealed, Tell
 from protocol.roles.app_order import PATIENCE_MS
 from protocol.units import DurationMs, PeerId, Role
-from protocol.wire.app_messages import Order, OrderAccepted
+from protocol.wire.app_messages import Order, OrderNews
 from protocol.wire.codec import RECEIPT_PLACE, decode
 
 if TYPE_CHECKING:
@@ -160,14 +160,10 @@ def _order(wishes: Mapping[str, object], api_key: str | None) -> Order:
 
 def _tell(reporter: Reporter, news: Progress) -> None:
     """Show one piece of news as those of HTTP are shown."""
-    if isinstance(news, Moved):
-        reporter.say(news.why)
-    elif isinstance(news, KeySealed):
-        reporter.say(f"sealed to miner {news.miner}: {news.found}")
-    elif isinstance(news.news, OrderAccepted):
-        reporter.say(f"accepted by coordinator {news.peer}")
-    else:
+    if isinstance(news, Tell) and isinstance(news.news, OrderNews):
         reporter.update(news.news.model_dump())
+    else:
+        reporter.say(str(news))
 
 
 @asynccontextmanager

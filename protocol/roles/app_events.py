@@ -91,6 +91,19 @@ class Tell:
     peer: PeerId
     news: OrderAccepted | OrderNews
 
+    def __str__(self) -> str:
+        """Say it to a person in a line, without what only programs read."""
+        match self.news:
+            case OrderAccepted():
+                return f"accepted by coordinator {self.peer}"
+            case OrderNews(stage="progress", miner=miner, step=step, steps=steps, reason=reason, preview=preview):
+                preview_words = "" if preview is None else ", with a preview"
+                return f"miner {miner}: {reason or 'step'} {step} of {steps}{preview_words}"
+            case OrderNews(stage="claimed", miner=miner):
+                return f"claimed by miner {miner}"
+            case OrderNews(stage=stage, reason=reason):
+                return stage if reason is None else f"{stage}: {reason}"
+
 
 @dataclass(frozen=True, slots=True)
 class Moved:
@@ -98,6 +111,10 @@ class Moved:
 
     peer: PeerId | None
     why: str
+
+    def __str__(self) -> str:
+        """Say why."""
+        return self.why
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +134,10 @@ class KeySealed:
     attempt: int
     found: str
     """What of the award was checked, and what not."""
+
+    def __str__(self) -> str:
+        """Say it to a person."""
+        return f"sealed to miner {self.miner}: {self.found}"
 
 
 @dataclass(frozen=True, slots=True)
