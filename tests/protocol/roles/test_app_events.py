@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.roles.app_events import KeySealed, Moved, Tell
-from protocol.units import PeerId, StakingId
+from protocol.units import PeerId, StakingId, TaskId, Wei
 from protocol.wire.app_messages import OrderAccepted, OrderNews
 
 PEER = PeerId("16Uiu2HAmEWQnHq2jLKJypwVnVoQeFCULuyop6atvq2eWjYSUjzNi")
@@ -13,17 +13,27 @@ ORDER = b"o" * 16
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        (Tell(PEER, OrderAccepted(order=ORDER, task=b"t" * 32, price=1)), f"accepted by coordinator {PEER}"),
-        (Tell(PEER, OrderNews(order=ORDER, stage="queued", attempt=0)), "queued"),
-        (Tell(PEER, OrderNews(order=ORDER, stage="claimed", attempt=0, miner=4)), "claimed by miner 4"),
         (
-            Tell(PEER, OrderNews(order=ORDER, stage="progress", attempt=0, miner=4, step=3, steps=20, reason="step")),
+            Tell(PEER, OrderAccepted(order=ORDER, task=TaskId(b"t" * 32), price=Wei(1))),
+            f"accepted by coordinator {PEER}",
+        ),
+        (Tell(PEER, OrderNews(order=ORDER, stage="queued", attempt=0)), "queued"),
+        (Tell(PEER, OrderNews(order=ORDER, stage="claimed", attempt=0, miner=StakingId(4))), "claimed by miner 4"),
+        (
+            Tell(
+                PEER,
+                OrderNews(
+                    order=ORDER, stage="progress", attempt=0, miner=StakingId(4), step=3, steps=20, reason="step"
+                ),
+            ),
             "miner 4: step 3 of 20",
         ),
         (
             Tell(
                 PEER,
-                OrderNews(order=ORDER, stage="progress", attempt=0, miner=4, step=3, steps=20, preview=b"\x00RIFF"),
+                OrderNews(
+                    order=ORDER, stage="progress", attempt=0, miner=StakingId(4), step=3, steps=20, preview=b"\x00RIFF"
+                ),
             ),
             "miner 4: step 3 of 20, with a preview",
         ),
