@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from node.receipts import ChainToAsk, ReceiptFindings
 
 DEFAULT_API = "http://127.0.0.1:8000"
+
+OTHER_PICTURES: Final = frozenset({".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".tif", ".tiff"})
+"""Ends of names that promise a kind of file which nobody draws here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +310,8 @@ def check_output(out: Path) -> None:
 
     from protocol.errors import ConfigError
 
+    if out.suffix.lower() in OTHER_PICTURES:
+        raise ConfigError(f"--out: {out}: pictures come as PNG or WebP: let the name end in .png or .webp")
     if out.is_dir():
         raise ConfigError(f"--out: {out} is a folder: name a file, as {out / 'picture.png'}")
     if not out.absolute().parent.is_dir():

@@ -148,6 +148,7 @@ def test_version__shows_it(cuckoo):
             "error: --chain-rpc: 'localhost' is no HTTP address: write it as http://",
         ),
         (["demo", "x", "--bench", "1"], "error: --bench: 1 is not at least 2, of which a spread can be told"),
+        (["submit", "x", "--out", "x.JPG"], "error: --out: x.JPG: pictures come as PNG or WebP: let the name end in"),
         (["submit", "x", "--out", "/proc/x.png"], "error: --out: the folder /proc "),
         (["verify", "none.json"], "error: none.json: no such file"),
         (
