@@ -22,6 +22,8 @@ from node.settings import NodeRole, Settings
 from protocol.errors import ConfigError
 from protocol.params import Params
 
+DEVNET: Final = "devnet"
+"""How a network by the parameters ``minimal`` calls itself."""
 ONLY_FOR: Final[Mapping[str, NodeRole]] = {
     "http": NodeRole.COORDINATOR,
     "submit": NodeRole.COORDINATOR,
@@ -133,7 +135,10 @@ def load_params(name: str, base: Path | None = None) -> Params:
     if not name.endswith(".toml"):
         shipped = {path.name.removesuffix(".toml"): path for path in _shipped("params")}
         if name not in shipped:
-            raise ConfigError(f"params: no network is called {name!r}: give one of {one_of(shipped)}, or FILE.toml")
+            hint = "; a devnet's are called minimal" if name == DEVNET else ""
+            raise ConfigError(
+                f"params: no network is called {name!r}: give one of {one_of(shipped)}, or FILE.toml{hint}"
+            )
         path = shipped[name]
     else:
         path = (base or Path.cwd()) / Path(name).expanduser()

@@ -222,6 +222,11 @@ def test_load_settings__missing_key__says_where_to_set_it(write, key):
             {"params": "moon"},
             "params: no network is called 'moon': give one of mainnet, minimal, testnet, or FILE.toml",
         ),
+        (
+            {"params": "devnet"},
+            "params: no network is called 'devnet': give one of mainnet, minimal, testnet, or FILE.toml; "
+            "a devnet's are called minimal",
+        ),
     ],
 )
 def test_load_settings__bad_flag__names_the_flag(write, flags, line):
