@@ -88,8 +88,9 @@ def audit(
         chain = _views_of_chain(files.head, entries, network) if network is not None else None
         report = audit_entries(files.head, entries, chain)
     if not report.facts and not report.faults:
-        where = f"--seconds: in {seconds} s" if live else str((record or [Path()])[0])
-        raise ConfigError(f"{where}: no coordinator said anything: there is nothing to audit")
+        where = "--live" if live else str((record or [Path()])[0])
+        more = ": listen for longer, while a coordinator has tasks" if live else ""
+        raise ConfigError(f"{where}: no coordinator said anything, so there is nothing to audit{more}")
     if files.left_out:
         print(f"more was heard than fits into an audit: the first {MAX_LINES:,} lines of it count", file=sys.stderr)
     if as_json:
