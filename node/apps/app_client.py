@@ -98,12 +98,13 @@ class Picture:
 
 
 class OrderFailed(Unavailable):
-    """An order ended without a picture; ``code`` is stable."""
+    """An order ended without a picture; ``code`` is stable, and ``is_ours_to_mend`` says that no try can help."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, *, is_ours_to_mend: bool = False) -> None:
         """Name why; ``detail`` is for people."""
         super().__init__(f"{code}: {detail}" if detail else code)
         self.code = code
+        self.is_ours_to_mend = is_ours_to_mend
 
 
 def order_of(prompt: str, **wishes: Any) -> Order:  # noqa: ANN401 checked by the message
@@ -337,7 +338,7 @@ class _OrderUnderWay:
         if isinstance(end, Drawn):
             return Picture(end.done.task, end.peer, end.picture, end.done, end.delivered)
         assert end is not None, "the loop ends with it"
-        raise OrderFailed(end.code, end.detail)
+        raise OrderFailed(end.code, end.detail, is_ours_to_mend=end.is_ours_to_mend)
 
     async def _next(self) -> OrderEvent:
         """Give the next event, or the moment that the machine waits for."""

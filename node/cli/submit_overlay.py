@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from node.apps.app_client import AwardChecker, Progress, open_client, order_of
+from node.apps.app_client import AwardChecker, OrderFailed, Progress, open_client, order_of
 from node.apps.app_coordinators import MayBeAsked
 from node.cli.account import NOBODY
 from node.cli.progress import Reporter
@@ -18,6 +18,7 @@ from protocol.errors import ConfigError, InvalidMessage
 from protocol.params import Params
 from protocol.roles.app_events import KeySealed, Tell
 from protocol.roles.app_order import PATIENCE_MS
+from protocol.roles.order_ends import ELSEWHERE
 from protocol.units import DurationMs, PeerId, Role
 from protocol.wire.app_messages import Order, OrderNews
 from protocol.wire.codec import RECEIPT_PLACE, decode
@@ -82,7 +83,7 @@ async def draw_over_overlay(
     """Order a picture by the overlay and follow it; a ``sealed`` one is read by the miner that draws it alone.
 
     Raises:
-        ConfigError: The order is wrong, or an entry point.
+        ConfigError: The order is wrong, or an entry point, or it asks for what nobody there offers.
         Unavailable: It was refused by all, or ended without a picture.
     """
     order = _order(wishes, api_key)
@@ -106,7 +107,10 @@ async def draw_over_overlay(
             if isinstance(news, KeySealed):
                 findings.append(f"miner {news.miner} was given the key: {news.found}")
 
-        drawn = await app.draw(order, tell, patience_ms=patience, sealed=sealed)
+        try:
+            drawn = await app.draw(order, tell, patience_ms=patience, sealed=sealed)
+        except OrderFailed as failed:
+            raise as_over_http(failed) from None
     return DrawnPicture(
         task=drawn.task.hex(),
         miner=str(drawn.done.miner),
@@ -116,6 +120,11 @@ async def draw_over_overlay(
         delivered=drawn.delivered,
         opened_to=tuple(findings),
     )
+
+
+def as_over_http(failed: OrderFailed) -> ConfigError | OrderFailed:
+    """Give the end of an order with the exit code that it has over HTTP: what was typed is wrong, or else failed."""
+    return ConfigError(str(failed)) if failed.is_ours_to_mend or failed.code in ELSEWHERE else failed
 
 
 async def findings_of(drawn: DrawnPicture, chain: ChainToAsk | None) -> ReceiptFindings:

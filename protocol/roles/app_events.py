@@ -158,6 +158,8 @@ class GivenUp:
     code: str
     """A refusal's or failure's, or ``no_coordinator``, ``wrong_picture``, ``in_doubt``."""
     detail: str
+    is_ours_to_mend: bool = False
+    """It was refused for what it asks; any other coordinator would refuse it as well."""
 
 
 OrderEffect = Find | Open | Say | WakeAt | Tell | Moved | CheckAward | KeySealed | Drawn | GivenUp

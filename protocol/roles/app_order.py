@@ -7,6 +7,7 @@ work is not done twice either where that can be helped. Spec: SPEC.md §9.9.
 
 import hashlib
 from collections import Counter, deque
+from dataclasses import replace
 from enum import Enum
 from typing import Final, final
 
@@ -295,7 +296,7 @@ class AppOrder:
         elif self.phase is Phase.ASKED and why.code in AGAIN | ELSEWHERE:
             self._leave(why, may_pass=why.code in AGAIN)
         elif self.phase is Phase.ASKED:
-            self._end(why)
+            self._end(replace(why, is_ours_to_mend=True))
 
     def _on_failed(self, reason: str) -> None:
         """The task ended without a picture; where nobody was paid, the order is free to go elsewhere."""

@@ -4,7 +4,10 @@ import inspect
 
 import pytest
 
+from node.apps.app_client import OrderFailed
 from node.cli.main import app
+from node.cli.submit_overlay import as_over_http
+from protocol.errors import ConfigError
 
 ENTRY = "/ip4/127.0.0.1/tcp/1/p2p/16Uiu2HAmEWQnHq2jLKJypwVnVoQeFCULuyop6atvq2eWjYSUjzNi"
 
@@ -42,6 +45,20 @@ def test_submit__prompt_longer_than_any__names_it(cuckoo, tmp_path):
     code, _, err = cuckoo("submit", "x" * 2001, "--out", str(tmp_path / "x.png"), "--bootstrap", ENTRY)
     assert code == 2
     assert err.startswith("error: PROMPT: ")
+
+
+@pytest.mark.parametrize(
+    ("failed", "kind"),
+    [
+        (OrderFailed("too_many_steps", "at most 50", is_ours_to_mend=True), ConfigError),
+        (OrderFailed("unknown_model", "there is none"), ConfigError),
+        (OrderFailed("no_miner", "nobody draws"), OrderFailed),
+        (OrderFailed("attempts_exhausted", "the task ended without a picture"), OrderFailed),
+    ],
+)
+def test_as_over_http__end_of_an_order__is_misuse_where_no_try_helps(failed, kind):
+    found = as_over_http(failed)
+    assert (type(found), str(found)) == (kind, str(failed))
 
 
 def commands():

@@ -480,4 +480,5 @@ def test_refused__with_words_that_a_terminal_takes_for_commands__they_are_made_h
     desk = Desk(ANN)
     desk.hear(LinkUp(ANN))
     said = OrderRefused(order=NAME, code="prompt_too_long", detail="\x1b]52;c;ZXZpbA==\x07ä\u202e\n too long")
-    assert desk.say(ANN, said) == (GivenUp("prompt_too_long", "�]52;c;ZXZpbA==�ä�� too long"),)
+    given_up = GivenUp("prompt_too_long", "�]52;c;ZXZpbA==�ä�� too long", is_ours_to_mend=True)
+    assert desk.say(ANN, said) == (given_up,)
