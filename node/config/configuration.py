@@ -222,7 +222,8 @@ def _role(tree: Tree, source: Source) -> NodeRole:
     """Read the role first: defaults and allowed sections depend on it."""
     value = tree.get("role")
     if value is None:
-        raise ConfigError(source.missing("role"))
+        unknown = next((key for key in tree if key not in Settings.model_fields), None)
+        raise ConfigError(source.missing("role") if unknown is None else source.unknown([unknown], Settings))
     try:
         return NodeRole(str(value))
     except ValueError:

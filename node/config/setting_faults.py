@@ -80,6 +80,10 @@ class Source:
         where = f"set it in {self.config}" if self.config else "set it in a --config file"
         return f"{key} is missing: {where}" + (f", or give {flag}" if flag else "")
 
+    def unknown(self, parts: list[str], model: type[BaseModel]) -> str:
+        """Say that nothing reads a key, and which may be meant."""
+        return f"{self.name('.'.join(parts))}: unknown key{_did_you_mean(parts, model)}"
+
     def explain(self, fault: ErrorDetails, model: type[BaseModel]) -> str:
         """Turn the first fault that pydantic found into one line for people."""
         parts = [str(part) for part in fault["loc"]]
@@ -90,7 +94,7 @@ class Source:
             case "missing":
                 return self.missing(key)
             case "extra_forbidden":
-                return f"{self.name(key)}: unknown key{_did_you_mean(parts, model)}"
+                return self.unknown(parts, model)
             case "value_error":
                 return f"{self.name(key)}: {context['error']}"
             case "literal_error" | "enum":

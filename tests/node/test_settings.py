@@ -176,6 +176,7 @@ REPLACEMENTS = [
         "[submit]\nenabled = false\n[overlay]",
         "submit: only a coordinator reads this, and the role is miner: leave it out",
     ),
+    ('role = "miner"', 'rolle = "miner"', "rolle: unknown key (did you mean 'role'?)"),
     ("[overlay]", "[what]\nport = 1\n[overlay]", "what: unknown key: known are role, data, params, network, catalog"),
     ("[chain]", "logs = 3\n[chain]", "logs: must be a [section], not 3"),
     ("[chain]", 'exit_with_stdin = "yes"\n[chain]', "exit_with_stdin: must be true or false, not 'yes'"),
