@@ -237,7 +237,10 @@ async def _wait_until_serving(network: Devnet, options: DevnetOptions, report: R
                 while answer := await _why_not_serving(client, url, options):  # noqa: ASYNC110 it is another process
                     await trio.sleep(READY_POLL_SECONDS)
             if patience.cancelled_caught:
-                raise Unavailable(f"{url} did not serve within {SERVING_SECONDS:.0f} s: {answer}; see {network.folder}")
+                raise Unavailable(
+                    f"{url} did not serve within {SERVING_SECONDS:.0f} s: {answer}; on a busy machine try again, or "
+                    f"with --miners 1; each node's log is in {network.folder}"
+                )
 
 
 async def _why_not_serving(client: httpx.AsyncClient, url: str, options: DevnetOptions) -> str:
@@ -251,9 +254,9 @@ async def _why_not_serving(client: httpx.AsyncClient, url: str, options: DevnetO
         return f"no answer ({type(error).__name__})"
     serving = {model["id"]: model["cuckoo"]["miners"] for model in models}
     missing = [
-        f"{model}: {serving.get(model, 0)}" for model in options.models if serving.get(model, 0) < options.miners
+        f"{serving.get(model, 0)} for {model}" for model in options.models if serving.get(model, 0) < options.miners
     ]
-    return f"of {options.miners} miners it knows, for {', '.join(missing)}" if missing else ""
+    return f"of {options.miners} miners so few draw yet: {', '.join(missing)}" if missing else ""
 
 
 async def _tell_when_ended(member: DevnetMember, report: Report) -> None:

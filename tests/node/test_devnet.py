@@ -118,14 +118,17 @@ async def test_wait_until_serving__miners_come_one_by_one__waits_for_the_last_on
 
 @pytest.mark.parametrize(
     ("last", "why"),
-    [((200, 2), "of 3 miners it knows, for pocket-emoji: 2"), ((503, 0), "chain: no stake table yet")],
+    [((200, 2), "of 3 miners so few draw yet: 2 for pocket-emoji"), ((503, 0), "chain: no stake table yet")],
 )
 async def test_wait_until_serving__a_miner_or_the_chain_is_missing__says_who_and_why(monkeypatch, last, why):
     monkeypatch.setattr(module, "READY_POLL_SECONDS", 0.001)
     monkeypatch.setattr(module, "SERVING_SECONDS", 0.3)
     with coordinator([(200, 3)], []) as good, coordinator([last], []) as bad, pytest.raises(Unavailable) as caught:
         await module._wait_until_serving(network_of([good, bad]), DevnetOptions(miners=3), quiet)
-    assert str(caught.value) == f"{bad} did not serve within 0 s: {why}; see net"
+    assert str(caught.value) == (
+        f"{bad} did not serve within 0 s: {why}; on a busy machine try again, or with --miners 1; "
+        "each node's log is in net"
+    )
 
 
 async def test_wait_until_serving__nobody_listens__says_so(monkeypatch):
