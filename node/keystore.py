@@ -154,12 +154,14 @@ def new_password(password_file: Path | None, *, ask: Ask | None = None) -> str:
     """Get the password for a new keystore; a person types it twice.
 
     Raises:
-        ConfigError: When there is neither file nor terminal, or the two differ.
+        ConfigError: When there is neither file nor terminal, it is empty, or the two differ.
     """
     if password_file is not None:
         return read_password_file(password_file)
     asking = _ask_or_advise(ask)
     first = asking("New password: ")
+    if not first:
+        raise ConfigError("password: it is empty; nothing was written")
     if asking("The same again: ") != first:
         raise ConfigError("password: the two do not agree; nothing was written")
     return first

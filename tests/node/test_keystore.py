@@ -158,6 +158,10 @@ def test_new_password__two_that_differ__refused():
     assert fault_of(keystore.new_password, None, ask=lambda _: next(answers)) == line
 
 
+def test_new_password__empty__refused_as_an_empty_file_is():
+    assert fault_of(keystore.new_password, None, ask=lambda _: "") == "password: it is empty; nothing was written"
+
+
 def test_new_password__typed_twice__taken():
     asked = []
 
