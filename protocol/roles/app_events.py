@@ -97,8 +97,9 @@ class Tell:
             case OrderAccepted():
                 return f"accepted by coordinator {self.peer}"
             case OrderNews(stage="progress", miner=miner, step=step, steps=steps, reason=reason, preview=preview):
-                preview_words = "" if preview is None else ", with a preview"
-                return f"miner {miner}: {reason or 'step'} {step} of {steps}{preview_words}"
+                if reason not in {None, "step"}:
+                    return f"miner {miner}: {reason}"
+                return f"miner {miner}: step {step} of {steps}{'' if preview is None else ', with a preview'}"
             case OrderNews(stage="claimed", miner=miner):
                 return f"claimed by miner {miner}"
             case OrderNews(stage=stage, reason=reason):

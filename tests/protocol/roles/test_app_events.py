@@ -38,6 +38,13 @@ ORDER = b"o" * 16
             "miner 4: step 3 of 20, with a preview",
         ),
         (Tell(PEER, OrderNews(order=ORDER, stage="failed", attempt=0, reason="deadline")), "failed: deadline"),
+        (
+            Tell(
+                PEER,
+                OrderNews(order=ORDER, stage="progress", attempt=0, miner=StakingId(4), steps=20, reason="loading"),
+            ),
+            "miner 4: loading",
+        ),
         (Moved(PEER, "busy: come back later"), "busy: come back later"),
         (KeySealed(PEER, StakingId(4), 0, "both are registered"), "sealed to miner 4: both are registered"),
     ],
