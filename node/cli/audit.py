@@ -100,7 +100,7 @@ def audit(
     else:
         from node.cli.audit_report import print_report
 
-        print_report(report, files.head)
+        print_report(report, files.head, is_live=live)
     if chart is not None:
         draw_chart(report, chart)
         if not as_json:

@@ -78,8 +78,8 @@ def _plain(items: Sequence[Any]) -> list[dict[str, Any]]:  # Any: fields of data
     return [asdict(item) for item in items]
 
 
-def print_report(report: Report, head: RecordHead) -> None:
-    """Show it to a person."""
+def print_report(report: Report, head: RecordHead, *, is_live: bool = False) -> None:
+    """Show it to a person; of an ``is_live`` one we were the recorder, and read the chain ourselves."""
     console = Console(highlight=False, markup=False, emoji=False)
     messages = sum(fact.messages for fact in report.facts)
     console.print(
@@ -88,6 +88,8 @@ def print_report(report: Report, head: RecordHead) -> None:
     )
     if report.views_of_chain:
         console.print(f"tables and beacons of {report.views_of_chain} of {report.views} epochs are the chain's own")
+    elif is_live:
+        console.print("tables and beacons were read from the chain while we listened")
     else:
         console.print("tables and beacons are as the recorder had them: --network compares a record with the chain")
     for fault in report.faults:

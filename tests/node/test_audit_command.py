@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from node.audit_chart import draw_chart
+from node.cli.audit_report import print_report
 from node.record_file import RecordFiles
 from node.recording import Recorder
 from protocol.audit.audit import audit
@@ -251,6 +252,23 @@ def test_audit__that_is_not_right__is_one_line_and_exit_code_2(
     assert (answer.returncode, answer.stdout) == (2, "")
     (line,) = answer.stderr.splitlines()
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("is_live", "said"),
+    [
+        (True, "tables and beacons were read from the chain while we listened"),
+        (False, "tables and beacons are as the recorder had them: --network compares a record with the chain"),
+    ],
+)
+def test_print_report__ours_or_somebody_elses_record__says_whose_tables_it_takes(
+    is_live: bool, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    files = RecordFiles([record(tmp_path / "record", spoken(1))])
+    report = audit(files.head, files.entries())
+    print_report(report, files.head, is_live=is_live)
+    assert said in capsys.readouterr().out.splitlines()
 
 
 def test_audit__record_in_which_nobody_spoke__is_refused(run: Run, tmp_path: Path) -> None:
