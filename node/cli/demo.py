@@ -37,6 +37,8 @@ def demo(
     from node.devnet_plan import DevnetOptions
     from protocol.errors import ConfigError
 
+    if out.suffix.lower() == ".webp":
+        raise ConfigError(f"--out: {out}: a demo saves a PNG: let the name end in .png")
     check_output(out)
     if not prompt.strip():
         raise ConfigError("PROMPT: is empty: say what the picture shows")

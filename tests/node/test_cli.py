@@ -131,6 +131,7 @@ def test_version__shows_it(cuckoo):
         (["devnet", "--engine", "fast"], "error: --engine: 'fast' is not one of diffusion, instant"),
         (["devnet", "--port", "70000"], "error: --port: 70000 is not within 0 and 65534"),
         (["demo", " "], "error: PROMPT: is empty: say what the picture shows"),
+        (["demo", "x", "--out", "x.webp"], "error: --out: x.webp: a demo saves a PNG: let the name end in .png"),
         (["demo", "x", "--out", "/none/x.png"], "error: --out: the folder /none does not exist"),
         (["submit", "x", "--api", "localhost"], "error: --api: 'localhost' is no HTTP address: write it as http://"),
         (["config", "check", "none.toml"], "error: none.toml: no such file"),
