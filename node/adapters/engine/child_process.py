@@ -47,6 +47,9 @@ class ChildProcess:
         self._process = process
         self._send, self._outgoing = trio.open_memory_channel[Command](COMMAND_LIMIT)
         self._started = False
+        self.is_loaded = False
+        """Whether its models are loaded; until whoever loads them says so, pings need no answer: what imports and loads
+        holds Python's lock for seconds, on a busy or slow machine for many, and the deadline alone counts."""
         self._missed = 0
         self._numbers = 0
         self.lost_reason = "engine_down"
@@ -144,7 +147,7 @@ class ChildProcess:
             self._numbers += 1
             self.send(Ping(number=self._numbers))
             await trio.sleep(PING_INTERVAL_S)
-            if self._started:  # imports hold Python's lock for seconds; until they are done the deadline alone counts
+            if self.is_loaded:
                 self._missed += 1
             if self._given_up:
                 scope.cancel()

@@ -305,7 +305,7 @@ class DiffusionEngine:
             return
         self._loading = ""
         if len(self._batching):
-            self._child.deadline = math.inf
+            self._child.deadline, self._child.is_loaded = math.inf, True
             self._back_off_s = FIRST_BACK_OFF_S
             self._up = True
             self._outbox.changed(EngineChanged(self._states(), self._batching.places()))

@@ -132,7 +132,7 @@ class Ping(Frozen):
 
 
 class Started(Frozen):
-    """The libraries are imported and the device is there; from now on pings are answered in time."""
+    """The libraries are imported and the device is there; once models are loaded, pings are answered in time."""
 
     kind: Literal["started"] = "started"
     device: Annotated[str, Field(min_length=1, max_length=128)]
