@@ -37,6 +37,7 @@ _SHORT_TASK: Final = 12
 """Hexadecimal digits of a task id that people are shown; JSON has all 64."""
 
 _LEVELS: Final[Mapping[NoteName, int]] = {
+    NoteName.NODE_INACTIVE: logging.WARNING,
     NoteName.PEER_UP: logging.DEBUG,
     NoteName.PEER_DOWN: logging.DEBUG,
     NoteName.RELAY_CARRIES: logging.DEBUG,

@@ -11,6 +11,8 @@ class NoteName(StrEnum):
     """Every domain event. The part before the dot is the subject."""
 
     NODE_READY = "node.ready"
+    NODE_ACTIVE = "node.active"
+    NODE_INACTIVE = "node.inactive"
     NODE_STOPPING = "node.stopping"
     PEER_UP = "peer.up"
     PEER_DOWN = "peer.down"

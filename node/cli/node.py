@@ -203,7 +203,7 @@ def ready_text(info: "NodeInfo", *, has_gas_key: bool = True) -> str:
         lines.append(f"  metrics at  {info.metrics_url}")
     if info.staking_id is None and info.role != "bootstrap":
         lines.append("  not (yet) active in the stake table: be registered with a stake above the minimum;")
-        lines.append("  what is new there takes part in the next epoch but one")
+        lines.append("  what is new there takes part in the next epoch but one, which is told here (node.active)")
     if info.role == "miner" and not has_gas_key:
         lines.append("  no gas key: it keeps its vouchers and does not redeem them; set chain.gas_keystore to be paid")
     return "\n".join(lines)

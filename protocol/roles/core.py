@@ -80,6 +80,8 @@ class Core(ABC):
         self._epoch_ms = identity.params.epoch_s * 1000
         self._own: tuple[Tables | None, int, StakingId | None] = (None, -1, None)
         """Our id, by these tables, in this epoch."""
+        self._told_own: StakingId | None = None
+        """As whom people were told that we are active."""
         self._settlement_kept = -QUIET_BLOCKS
         """Up to which block the store knows the Settlement contract."""
         self._early_hellos: dict[PeerId, bytes] = {}
@@ -95,7 +97,9 @@ class Core(ABC):
         if type(event) not in _OF_THE_CHAIN:
             self.on_event(event)
             return tuple(self._effects)
-        self.on_event(self._follow_chain(event))
+        heard = self._follow_chain(event)
+        self._tell_standing()
+        self.on_event(heard)
         if isinstance(event, TxConfirmed | TxFailed):
             # Durable together with what the role made of the outcome, so that it is told until both are.
             self.emit(Persist((TransactionSettled(event.key),)))
@@ -127,6 +131,17 @@ class Core(ABC):
             case _:
                 pass
         return event
+
+    def _tell_standing(self) -> None:
+        """Tell people when the stake table begins or ceases to list us as active: they wait for that."""
+        own, told = self.own_id(), self._told_own
+        if own == told:
+            return
+        self._told_own = own
+        if own is not None:
+            self.note(NoteName.NODE_ACTIVE, node=own)
+        elif told is not None:
+            self.note(NoteName.NODE_INACTIVE, node=told)
 
     def _keep(self, read: SettlementRead) -> None:
         """Make durable what the Settlement contract said, where it says something new."""
