@@ -52,11 +52,13 @@ TASKS = [*(Task(number, prompt, 1000 + number) for number, prompt in enumerate(S
 Draw = Callable[[Task], Image.Image]
 
 
-def drawn(painter: Painter, *wishes: tuple[str, int], steps: int = STEPS, guidance: float = GUIDANCE) -> Image.Image:
+def drawn(
+    painter: Painter, *wishes: tuple[str, int], steps: int = STEPS, guidance: float = GUIDANCE, scheduler: str = ""
+) -> Image.Image:
     """Draw (prompt, seed) together and give the first."""
     pictures = painter.draw(
         [Wish(prompt, "", seed) for prompt, seed in wishes],
-        Manner(EDGE, EDGE, steps, guidance),
+        Manner(EDGE, EDGE, steps, guidance, scheduler=scheduler),
         lambda *_: True,
     )
     assert isinstance(pictures[0], Image.Image), pictures[0]
@@ -84,6 +86,11 @@ def _in_company(precision: str = "float32") -> Callable[[], Draw]:
     return make
 
 
+def pipeline_of(painter: Painter) -> Any:
+    """Give the pipeline that a painter draws from text with, to meddle with it."""
+    return painter._variants.choose("text_to_image", "")[0]
+
+
 def _other_seed(offset: int) -> Callable[[], Draw]:
     def make() -> Draw:
         painter = pocket()
@@ -97,7 +104,7 @@ def _rounded(bits: int) -> Callable[[], Draw]:
 
     def make() -> Draw:
         painter = pocket()
-        for weights in painter._pipeline.unet.parameters():
+        for weights in pipeline_of(painter).unet.parameters():
             if weights.ndim > 1:
                 rows = weights.data.reshape(weights.shape[0], -1)
                 scale = rows.abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
@@ -114,7 +121,7 @@ def _moved(percent: int) -> Callable[[], Draw]:
         import torch
 
         painter, generator = pocket(), torch.Generator().manual_seed(7)
-        for weights in painter._pipeline.unet.parameters():
+        for weights in pipeline_of(painter).unet.parameters():
             if weights.ndim > 1:
                 noise = torch.randn(weights.shape, generator=generator)
                 weights.data += percent / 100 * weights.data.std() * noise
@@ -130,8 +137,8 @@ def _other_scheduler(steps: int) -> Callable[[], Draw]:
         from diffusers import DPMSolverMultistepScheduler
 
         painter = pocket()
-        painter._pipeline.scheduler = DPMSolverMultistepScheduler.from_config(painter._pipeline.scheduler.config)
-        return lambda task: drawn(painter, (task.prompt, task.seed), steps=steps)
+        name = DPMSolverMultistepScheduler.__name__
+        return lambda task: drawn(painter, (task.prompt, task.seed), steps=steps, scheduler=name)
 
     return make
 
@@ -141,7 +148,8 @@ def _reused(every: int) -> Callable[[], Draw]:
 
     def make() -> Draw:
         painter = pocket()
-        ask, asked = painter._pipeline.unet.forward, {"steps": 0, "last": None}
+        unet = pipeline_of(painter).unet
+        ask, asked = unet.forward, {"steps": 0, "last": None}
 
         def forward(*values: Any, **named: Any) -> Any:
             asked["steps"] += 1
@@ -153,7 +161,7 @@ def _reused(every: int) -> Callable[[], Draw]:
             asked.update(steps=0, last=None)
             return drawn(painter, (task.prompt, task.seed))
 
-        painter._pipeline.unet.forward = forward
+        unet.forward = forward
         return draw
 
     return make
