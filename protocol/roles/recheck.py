@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from protocol.justice.bundle import CLASSES
 from protocol.records import Drawing, RecheckKept
 from protocol.task.recheck import Judgement, judge_drawings, limit_between
 from protocol.task.steps import StepsJudgement
@@ -63,9 +64,10 @@ class Recheck:
         """Give the class of arithmetic in which a drawing came about.
 
         Of a task that begins from pictures none is known: each miner has them decoded and fitted by libraries of its
-        own, whose last digits differ.
+        own, whose last digits differ. A class that no engine names is a word for nothing, as it is to jurors.
         """
-        return ANY_NUMERICS if self.specification.inputs else self.drawings[place].numerics
+        named = self.drawings[place].numerics
+        return named if named in CLASSES and not self.specification.inputs else ANY_NUMERICS
 
     def judged(self, *, is_last: bool) -> Judgement:
         """Say what all drawings say; nothing is decided while two of them were not compared.

@@ -60,6 +60,8 @@ class Rechecking:
         self._open: dict[TaskId, Recheck] = {}
         self._by_pending: dict[TaskId, Recheck] = {}
         self._spending = Spending()
+        self._met_from = UnixMillis(0)
+        """From then on whoever is not here is away: after a restart, miners come back one by one."""
         self.opening = Opening(core, roster, self._on_shown)
         self._open_of: Counter[str] = Counter()
         """How many of those under way are of each account's tasks, and of all together that may be one caller."""
@@ -69,6 +71,7 @@ class Rechecking:
     def restore(self, records: tuple[Record, ...]) -> None:
         """Take up what earlier runs thought of miners and had drawn again; tasks are restored apart."""
         now = self._core.now
+        self._met_from = UnixMillis(now + self._policy.earliest) if self._policy is not None else now
         tasks = {record.task for record in records if isinstance(record, TaskAccepted)}
         for record in records:
             if isinstance(record, ReputationKept):
@@ -175,7 +178,8 @@ class Rechecking:
 
     def _is_last(self, recheck: Recheck) -> bool:
         """Say whether nobody is left to ask: nobody else is here, or none of them is drawn time after time."""
-        return recheck.repeated >= MOST_REPEATED or not self._others(recheck.specification, recheck.miners())
+        is_alone = self._core.now >= self._met_from and not self._others(recheck.specification, recheck.miners())
+        return recheck.repeated >= MOST_REPEATED or is_alone
 
     # The next drawing
 
@@ -358,7 +362,7 @@ class Rechecking:
             recheck.subject,
             miner=miner,
             apart=least,
-            artifact=self._name(recheck, place),
+            artifact=drawing.artifact.hex(),
             steps=drawing.steps or "unasked",
         )
         if not is_too_much or self._policy is None or not self._may_leave_out(recheck.specification.model, miner):
@@ -374,10 +378,6 @@ class Rechecking:
         serving = {known.id for known in self._roster.serving(model, now)}
         left_out = {known for known in serving if reputation.is_left_out(known, now)} | {miner}
         return 2 * len(left_out) <= len(serving)
-
-    @staticmethod
-    def _name(recheck: Recheck, place: int) -> str:
-        return recheck.drawings[place].artifact.hex()
 
     def _end(
         self, recheck: Recheck, outcome: str, odd: tuple[StakingId, ...] = (), far: tuple[StakingId, ...] = ()

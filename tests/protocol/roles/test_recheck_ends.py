@@ -101,6 +101,17 @@ def test_restore__pictures_not_compared_again_when_time_is_over__ends_undecided(
     assert again.last().outcome == "undecided"
 
 
+def test_restore__its_miners_are_not_back_yet__nobody_is_blamed_by_fewer_than_three() -> None:
+    seat = RecheckSeat(miners=MINERS)
+    seat.rechecked((ALICE, NOISE), (BOB, HEART), (DAVE, HEART))
+    again = RecheckSeat((seat.last(),), miners=())
+    for question in asked(again.began):
+        again.compared(question, ANOTHER_PICTURE + 1)
+    assert not again.last().outcome, "erin and fred may be drawn yet"
+    again.wait(2100 * (MOST_TRIES + 1))
+    assert (again.last().outcome, again.last().odd) == ("odd_one_out", (ALICE_ID,)), "nobody came back for long"
+
+
 # Where steps contradict each other
 
 
@@ -184,8 +195,13 @@ def test_on_opened__slightly_off_and_shows_what_it_did_not_sign__is_a_lie() -> N
 
 @pytest.mark.parametrize(
     ("classes", "doubt", "far"),
-    [(ALONE, SLIGHT, ()), (ALIKE, GRAVE, (ALICE_ID,)), (("any", *ALONE[1:]), GRAVE, (ALICE_ID,))],
-    ids=["alone in its class", "with another", "names none"],
+    [
+        (ALONE, SLIGHT, ()),
+        (ALIKE, GRAVE, (ALICE_ID,)),
+        (("any", *ALONE[1:]), GRAVE, (ALICE_ID,)),
+        (("float64-abacus", *ALONE[1:]), GRAVE, (ALICE_ID,)),
+    ],
+    ids=["alone in its class", "with another", "names none", "makes one up"],
 )
 def test_on_opened__something_else__is_grave_and_worth_a_report_where_one_of_its_class_agrees(
     classes: tuple[str, ...], doubt: float, far: tuple[StakingId, ...]
