@@ -3,7 +3,7 @@
 """
 @title Disputes
 @notice Quality disputes: whether a miner's result is what it claims to be. No signature proves that, so jurors decide:
-        miners drawn by stake from a block after the report, who do the work again and sign what they found. A slash
+        miners drawn by stake from blocks after the report, who do the work again and sign what they found. A slash
         from here proves only that these jurors signed; its event says `QuorumSlashed`.
         One life: report, draw, vote, close, and when upheld either appeal (draw, vote, close once more) or execute.
 @dev Every phase has a deadline after which anybody can end it. How jurors are drawn is in modules/jury.vy.
@@ -379,8 +379,9 @@ def staking() -> address:
 
 @internal
 def _end(dispute: uint256, outcome: uint8) -> uint256:
-    # The one way out: the reporter can report the miner again, its withdrawals thaw when this was the last open dispute,
-    # the jurors are paid, and the bonds go where they belong. Gives what of the first jury's fees a reporter who was right still misses.
+    # The one way out: the reporter can report the miner again, its withdrawals thaw if this was the last open dispute,
+    # the jurors are paid, and the bonds go where they belong. Gives what of the first jury's fees a reporter who was
+    # right still misses.
     case: Dispute = self._disputes[dispute]
     self._disputes[dispute].status = outcome
     self._disputes[dispute].bond = 0

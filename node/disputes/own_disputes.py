@@ -43,6 +43,8 @@ def in_words(told: dict[str, Any]) -> str:
         about = f"this miner is accused by coordinator {told['reporter']}"
     elif told["part"] == "juror":
         about += ", and this miner is a juror"
+    elif told["part"] == "keeper":
+        about += ", and this node has its jury drawn, since nobody else did"
     judged = f"{_WORDS[status]} ({told['wrong']} wrong, {told['right']} right of {told['seats']})"
     until = f", {'until' if told['deadline'] > now else 'since'} {moment(told['deadline'], now)}"
     line = f"dispute {told['dispute']}: {about}; {judged}{until}"

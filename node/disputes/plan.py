@@ -44,8 +44,13 @@ SERVES_NOTE: Final = (
 
 def is_unguided(specification: TaskSpecification) -> bool:
     """Say whether nothing lies beside a task of a model that this release knows: jurors cannot tell who is wrong."""
+    return not _beside(specification)
+
+
+def _beside(specification: TaskSpecification) -> tuple[TaskSpecification, ...]:
+    """Give what jurors draw beside a task; of a model that this release does not know, as if it took any guidance."""
     model = load_catalog().models.get(specification.model)
-    return model is not None and not beside(specification, model.max_guidance)
+    return beside(specification, model.max_guidance if model is not None else inf)
 
 
 def domain_of(wallet: Wallet) -> Domain:
@@ -99,7 +104,7 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
         "has jurors drawn in time",
         _gain(accused.own_wei * slash // BPS, bounty, bond // (3 * seats) * seats),
         SHOWN_NOTE,
-        _steady(bundle.specification),
+        steady_note(bundle.specification),
         SERVES_NOTE,
     ]
     free = await _independent(wallet, accused, reporter)
@@ -160,9 +165,9 @@ def _gain(lost: int, bounty_bps: int, fees: int) -> str:
     return told + (f": also then it costs you {format_cai(fees - back)}" if back < fees else "")
 
 
-def _steady(specification: TaskSpecification) -> str:
+def steady_note(specification: TaskSpecification) -> str:
     """Say what to look at before a bond is paid: jurors draw beside a task before they say that it is wrong."""
-    told = sorted({round(one.guidance, 2) for one in beside(specification, inf)} - {specification.guidance})
+    told = sorted({round(one.guidance, 2) for one in _beside(specification)} - {specification.guidance})
     values = ", ".join(f"{one:g}" for one in told)
     return (
         f"first order the same with a guidance of {values}: where one of these pictures is like the reported one, or "

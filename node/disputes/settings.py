@@ -12,8 +12,9 @@ class DisputesSection(Section):
     """What a node does where jurors decide whether a picture is what it claims to be."""
 
     take_part: bool = True
-    """With ``chain.gas_keystore``: bring disputes on in which this node is a party or a juror, and as a miner that is
-    drawn as a juror draw the disputed task again and say what was found. Jurors are paid out of the bond."""
+    """With ``chain.gas_keystore``: bring disputes on in which this node is a party or a juror, draw first juries that
+    nobody else draws, and as a miner that is drawn as a juror draw the disputed task again and say what was found.
+    Jurors are paid out of the bond."""
     gas_gwei: Annotated[float, Field(ge=0, le=1_000_000)] = 100.0
     """While one gas costs more (gwei), nothing is sent. A draw takes about a million gas, a verdict 140,000."""
     calls_per_day: Annotated[int, Field(ge=0, le=10_000)] = 48

@@ -1,6 +1,6 @@
 """A quality dispute as its contract tells of it, and what is due in it. Pure decisions on what the chain says.
 
-Anybody may bring a dispute on: draw jurors once the seed's block is mined, bring verdicts, close, execute.
+Anybody may bring a dispute on: draw jurors once the last of the seed's blocks is mined, bring verdicts, close, execute.
 Spec: SPEC.md §12.10, contracts/SPEC.md §8.
 """
 
@@ -120,7 +120,7 @@ class DisputeSeen:
     wrong: int
     right: int
     seed_block: int
-    """Block whose hash becomes the seed."""
+    """The last of the blocks whose hashes make the seed."""
     tries: int
     """Candidates tried so far."""
     seat: Seat

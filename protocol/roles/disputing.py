@@ -1,9 +1,9 @@
-"""Brings disputes on in which a node has a part: as reporter, accused or juror. Shared by coordinators and miners.
+"""Brings disputes on for a node that is reporter, accused, juror, or keeper of one whose first jury nobody draws.
 
-Whatever anybody may call is called here once for each state of a dispute, by whoever's turn it is: the reporter at
-once, the accused some blocks later, jurors after these. An outcome that changes nothing is tried again ever more
-rarely. What was asked for is on disk as a transaction of its own name, so that a restart asks for the same.
-Spec: SPEC.md §12.10.
+Shared by coordinators and miners. Whatever anybody may call is called here once for each state of a dispute, by
+whoever's turn it is: the reporter at once, the accused some blocks later, jurors after these; a keeper hears of it when
+its turn comes. An outcome that changes nothing is tried again ever more rarely. What was asked for is on disk as a
+transaction of its own name, so that a restart asks for the same. Spec: SPEC.md §12.10.
 """
 
 from dataclasses import dataclass

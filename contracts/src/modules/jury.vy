@@ -3,9 +3,10 @@
 @title Jury
 @notice Draws the jurors of a round and counts their verdicts. The seed is one bit of the hash of each of some blocks
         that are mined a few blocks after the round begins: who makes one of them chooses among two juries, where the
-        whole hash of one would let him choose any. Candidate j is node 1 + low half of keccak(seed, j) mod nodes; it is accepted
-        with probability min(stake, cap) / cap by the high half, of the stake that was there when the seed's block was
-        set. So one try costs the same however many nodes there are, and anybody can draw the same jury off chain.
+        whole hash of one would let him choose any. Candidate j is node 1 + low half of keccak(seed, j) mod nodes; it
+        is accepted with probability min(stake, cap) / cap by the high half, of the stake that was there before the
+        epoch in which the seed's blocks were set. So one try costs the same however many nodes there are, and anybody
+        can draw the same jury off chain.
 @dev Nodes that are registered after the round begins are no candidates. Spec: contracts/SPEC.md.
 """
 from interfaces import IStaking
@@ -29,7 +30,7 @@ struct Panel:
     seed: bytes32
     # Candidates tried so far.
     tries: uint256
-    # Epoch in which the seed's block was set: what came in it or later does not weigh.
+    # Epoch in which the seed's blocks were set: what came in it or later does not weigh.
     epoch: uint256
 
 
@@ -180,8 +181,8 @@ def _set_seed_block(dispute: uint256, round: uint32):
 @view
 def _is_eligible(dispute: uint256, juror: uint256, chance: uint256, epoch: uint256) -> bool:
     # With a stake from CAP on, every chance is enough. An owner who has or had a juror here is excluded, so nobody is
-    # drawn twice. Stake that came since the seed's block was set does not weigh: it may have come when the seed was
-    # known. It is read last, since it costs more than the row, which refuses most.
+    # drawn twice. Stake that came since the seed's blocks were set does not weigh: it may have come when the seed
+    # was known. It is read last, since it costs more than the row, which refuses most.
     node: IStaking.Node = staticcall STAKING.node(juror)
     return (
         chance * CAP < node.effective_stake << 128

@@ -44,5 +44,10 @@ def test_in_words__reporter_or_juror__is_told_how_it_stands() -> None:
     assert "and this miner is a juror" in line
 
 
+def test_in_words__jury_that_nobody_else_draws__is_told_why_this_node_does() -> None:
+    (line,) = told(MinerSeat(), replace(VOTING, status=Status.DRAWING, is_kept=True))
+    assert "coordinator 3, and this node has its jury drawn, since nobody else did; jurors are being drawn" in line
+
+
 def test_own_disputes__that_ended__are_not_told() -> None:
     assert told(CoordinatorSeat(), replace(VOTING, status=Status.DISMISSED)) == []
