@@ -26,9 +26,10 @@ ACCUSED_TURN: Final = 4
 JUROR_TURN: Final = 8
 """Blocks for which jurors leave it to both; each one up to 14 more, so that they do not all pay for the same."""
 JUROR_TURNS: Final = 8
-VOTES_PART: Final = 4
+DAYS_PARTS: Final = 4
 """One in so many of a day's calls is kept for what this node alone can say, its verdicts: else who has it drawn, closed
-and accused often enough on one day keeps its word out of the dispute that matters."""
+and accused often enough on one day keeps its word out of the dispute that matters. And no more go into disputes of
+others: else who reports often and has nobody draw keeps it from having its own jury drawn."""
 FIRST_PAUSE: Final = 4
 """Blocks after a call that came to nothing before it is tried again; doubled each time, up to ``LAST_PAUSE``."""
 LAST_PAUSE: Final = 1024
@@ -180,7 +181,7 @@ class Disputing:
             self._wait("not_sent_by_this_node", seen.number)
         elif event.gas_price > self.policy.gas_price:
             self._wait("gas_price", seen.number)
-        elif not self._may_call(is_vote=call.function == Step.VOTE.label):
+        elif not self._may_call(seen, is_vote=call.function == Step.VOTE.label):
             self._wait("enough_for_today", seen.number)
         else:
             asked.is_pending = True
@@ -188,11 +189,12 @@ class Disputing:
             self._core.submit(f"{name}/{asked.tries}", call)
             self._core.note(NoteName.DISPUTE_CALLED, dispute=seen.number, round=seen.round, reason=call.function)
 
-    def _may_call(self, *, is_vote: bool) -> bool:
+    def _may_call(self, seen: DisputeSeen, *, is_vote: bool) -> bool:
         """Say whether one more call is within the day's limit, of which others can draw and close, but not vote."""
         since = self._core.now - DAY_MS
         self._calls = [at for at in self._calls if at > since]
-        most = self.policy.per_day if is_vote else self.policy.per_day - self.policy.per_day // VOTES_PART
+        part = self.policy.per_day // DAYS_PARTS
+        most = part if seen.is_kept else self.policy.per_day - (0 if is_vote else part)
         return len(self._calls) < most
 
     def _wait(self, reason: str, dispute: int) -> None:

@@ -15,11 +15,11 @@ from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.core import Core
 from protocol.roles.disputing import (
     ACCUSED_TURN,
+    DAYS_PARTS,
     FIRST_PAUSE,
     JUROR_TURN,
     JUROR_TURNS,
     LAST_PAUSE,
-    VOTES_PART,
     DisputePolicy,
 )
 from protocol.roles.miner import MinerCore
@@ -210,12 +210,20 @@ def test_seen__others_used_up_the_days_steps__its_own_verdicts_still_leave() -> 
     for tries in range(20):
         party.sees(replace(accused, tries=tries))
         steps += len(functions(party.sees(replace(accused, tries=tries), block=SEED + ACCUSED_TURN)))
-    assert steps == 8 - 8 // VOTES_PART
+    assert steps == 8 - 8 // DAYS_PARTS
     voting = [replace(VOTING, number=number, seat=Seat.DRAWN) for number in (1, 2, 3)]
     kept = [VerdictKept(seen.number, 0, seen.evidence, 2, b"s" * 65, "apart", party.now, ALICE_ID) for seen in voting]
     assert isinstance(party.core, MinerCore)
     party.core.jury.disputing.verdicts.update({(one.dispute, one.round): one for one in kept})
-    assert functions(party.sees(*voting)) == ["vote"] * (8 // VOTES_PART)
+    assert functions(party.sees(*voting)) == ["vote"] * (8 // DAYS_PARTS)
+
+
+def test_seen__others_have_it_draw_their_juries_all_day__it_still_draws_its_own() -> None:
+    party = Party(policy=replace(TAKES_PART, per_day=8))
+    kept = replace(DRAWING, number=90, accused=77, reporter=78, is_kept=True)
+    steps = sum(len(functions(party.sees(replace(kept, tries=tries)))) for tries in range(20))
+    assert steps == 8 // DAYS_PARTS
+    assert functions(party.sees(DRAWING)) == ["draw"]
 
 
 def test_seen__verdict_of_a_node_that_was_registered_anew_since__is_brought_as_whose_it_was() -> None:
