@@ -277,8 +277,8 @@ class CoordinatorSection(Section):
     recheck_pause_days: Annotated[float, Field(ge=0, le=30)] = 7.0
     """How long (days) a miner is left out whose pictures were not what others drew, again and again."""
     recheck_with_inputs: bool = True
-    """Whether tasks that begin from pictures are drawn again, too. These stay here until that is over, half a day at
-    most, and go to one more miner. Without it, a miner may deliver what it likes for such tasks."""
+    """Whether tasks that begin from pictures are drawn again, too: these are kept for that, half a day at most, and go
+    to one more miner."""
     recheck_must_open: bool = False
     """Whether it counts as a picture that is slightly off when a miner of a recheck shows nothing of the steps that it
     committed to while another one does. Miners of older releases show nothing; without it they are looked at more."""

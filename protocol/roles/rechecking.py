@@ -354,14 +354,12 @@ class Rechecking:
     def _hold_against(self, recheck: Recheck, place: int, weight: float) -> None:
         """A miner was the odd one out: it is looked at more often, and left out where that comes again and again."""
         core, conduct, drawing = self._core, self._roster.conduct, recheck.drawings[place]
-        miner = drawing.miner
-        is_too_much = conduct.reputation.was_odd(miner, core.now, weight)
-        least = min(ppm for pair, ppm in recheck.apart.items() if place in pair)
+        miner, is_too_much = drawing.miner, conduct.reputation.was_odd(drawing.miner, core.now, weight)
         core.note(
             NoteName.RECHECK_ODD,
             recheck.subject,
             miner=miner,
-            apart=least,
+            apart=min(ppm for pair, ppm in recheck.apart.items() if place in pair),
             artifact=drawing.artifact.hex(),
             steps=drawing.steps or "unasked",
         )
