@@ -265,8 +265,7 @@ class CoordinatorSection(Section):
     escrow_low_cai: Annotated[float, Field(ge=0, le=10**9)] = 100.0
     """Warn when the escrow covers less than so much CAI beyond all that is promised and under way."""
     recheck_percent: Annotated[float, Field(ge=0, le=25)] = 2.0
-    """Share (%) of the tasks of well-known miners that another miner draws again, to compare the pictures; each is an
-    ordinary task, paid from the escrow."""
+    """Share (%) of the tasks of well-known miners that another one draws again, as ordinary tasks that are paid for."""
     recheck_newcomer_percent: Annotated[float, Field(ge=0, le=100)] = 50.0
     """The same of a miner that never passed or gave reason for doubt; it halves with each recheck that is passed. With
     both at 0 nothing is drawn again, and a miner may deliver what it likes."""

@@ -235,8 +235,7 @@ class Claiming:
         else:
             self._heard.pop(known.coordinator, None)
             self._least_urgent.forget(known.coordinator)
-        if not self._offers:
-            # What made somebody look at some moment is gone: the next offer says when its own slot comes.
+        if not self._offers:  # the next one says when its own slot comes
             self._fresh_from = self._backlog_from = self._core.now + LONGEST_SLEEP_MS
             if self._wake_at is not None:
                 self._wake_at = None
@@ -384,8 +383,7 @@ class Claiming:
 
     def on_claim_timer(self, task: TaskId) -> None:
         """No answer in time: the claim binds us no longer."""
-        if task in self._claims:
-            claimed = self._claims[task]
+        if (claimed := self._claims.get(task)) is not None:
             self._drop(task)
             self._service.left_unanswered(claimed.claim.statement.coordinator, claimed.digest, claimed.offer)
             self._core.note(NoteName.CLAIM_DECLINED, task, reason="unanswered")
