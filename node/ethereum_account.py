@@ -8,10 +8,10 @@ of a second of every start and command that opens a key. Stand-ins are imported 
 """
 
 import sys
-from types import ModuleType
 from typing import Final
 
 import node.lean_ethereum  # noqa: F401  before eth_account
+from node.stand_ins import stand_ins
 
 _LIMIT: Final = 1000
 """Python's own."""
@@ -22,20 +22,9 @@ _STAND_INS: Final[dict[str, dict[str, object]]] = {
 """Modules of the other curve, and what eth_keyfile takes from them: no use for keystores version 3."""
 
 
-def _stand_in(name: str) -> ModuleType:
-    module = ModuleType(name)
-    vars(module).update(_STAND_INS[name])
-    return module
-
-
-_mine: Final = {name: _stand_in(name) for name in _STAND_INS if name not in sys.modules}
-sys.modules.update(_mine)
-
-from eth_account import Account  # noqa: E402  with the stand-ins in place
-from eth_account.signers.local import LocalAccount  # noqa: E402
-
-for _name in _mine:
-    del sys.modules[_name]  # whoever wants the real ones gets them
+with stand_ins(_STAND_INS):
+    from eth_account import Account
+    from eth_account.signers.local import LocalAccount
 
 sys.setrecursionlimit(_LIMIT)
 

@@ -6,18 +6,14 @@ an address. What imports one of these imports this first.
 """
 
 import sys
-from types import ModuleType
 from typing import Final
+
+from node.stand_ins import stand_ins
 
 NETWORKS: Final = "eth_utils.network"
 _NAMES: Final = ("Network", "name_from_chain_id", "network_from_chain_id", "short_name_from_chain_id")
 """What eth_utils takes from there, to hand it on."""
 
 if "eth_utils" not in sys.modules:
-    _stand_in: Final = ModuleType(NETWORKS)
-    vars(_stand_in).update(dict.fromkeys(_NAMES))
-    sys.modules[NETWORKS] = _stand_in
-    try:
-        import eth_utils  # noqa: F401  with the stand-in in place
-    finally:
-        del sys.modules[NETWORKS]  # whoever wants the real one gets it
+    with stand_ins({NETWORKS: dict.fromkeys(_NAMES)}):
+        import eth_utils  # noqa: F401  for what it leaves loaded

@@ -108,7 +108,8 @@ MAY_IMPORT = {
     "node/adapters/engine": {"trio", "msgpack", "pydantic", "node.engine_report", "node.child_environment"},
     "node/adapters/http": {"trio", "pydantic", "fastapi", "starlette", "hypercorn", "h11", "prometheus_client"}
     | {"node.desk_ports", "node.portal.ports", "node.apps.app_keys"},
-    "node/adapters/libp2p": {"trio", "libp2p", "multiaddr", "base58", "google", "node.disputes.ports"},
+    "node/adapters/libp2p": {"trio", "libp2p", "multiaddr", "base58", "google", "node.disputes.ports"}
+    | {"node.stand_ins"},
     "node/adapters/memory": {"trio"},
     "node/adapters/pictures": {"trio", "node.child_environment"},
     "node/adapters/review": {"trio", "httpx", "node.child_environment"},

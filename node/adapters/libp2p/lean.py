@@ -7,8 +7,9 @@ loaded when there is one.
 """
 
 import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, final
+
+from node.stand_ins import stand_ins
 
 if TYPE_CHECKING:
     from multiaddr.multiaddr import Multiaddr
@@ -50,19 +51,8 @@ _STAND_INS: Final[dict[str, dict[str, object]]] = {
 """Modules, and what others of py-libp2p and multiaddr take from them."""
 
 
-def _stand_in(name: str) -> ModuleType:
-    module = ModuleType(name)
-    vars(module).update(_STAND_INS[name])
-    return module
-
-
 if "libp2p" not in sys.modules:
-    _mine: Final = {name: _stand_in(name) for name in _STAND_INS if name not in sys.modules}
-    sys.modules.update(_mine)
-    try:
+    with stand_ins(_STAND_INS):
         import libp2p.kad_dht.kad_dht
         import libp2p.pubsub.gossipsub
         import libp2p.relay.circuit_v2.protocol  # noqa: F401  all that import any of these
-    finally:
-        for _name in _mine:
-            del sys.modules[_name]  # whoever wants the real ones gets them
