@@ -19,7 +19,7 @@ from eth_utils import function_abi_to_4byte_selector, to_checksum_address
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
 
 from contracts.bindings import Artifact
-from node.adapters.chain.devchain import find_anvil, free_port
+from node.adapters.chain.devchain import KEPT_STATES, find_anvil, free_port
 from protocol.errors import ConfigError
 from tests.support.patience import PATIENCE_S
 
@@ -185,8 +185,8 @@ def _event(artifact: Artifact, log: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def running_anvil(*options: str) -> Iterator[Anvil]:
-    """Start anvil with automatic mining, under the guard that also serves devnets.
+def running_anvil(*options: str, kept_states: int = KEPT_STATES) -> Iterator[Anvil]:
+    """Start anvil with automatic mining and so many past states, under the guard that also serves devnets.
 
     Without anvil the test is skipped, visibly; in CI that is an error.
     """
@@ -198,7 +198,8 @@ def running_anvil(*options: str) -> Iterator[Anvil]:
         pytest.skip(str(error))
     port = free_port(0)
     command = [sys.executable, "-m", "node.adapters.chain.guard", "--", str(binary)]
-    command += ["--port", str(port), "--quiet", *options]
+    # Else it writes each older state to the home folder: half a gigabyte for a folder of tests, left there when killed.
+    command += ["--port", str(port), "--quiet", "--prune-history", str(kept_states), *options]
     process = subprocess.Popen(command, stdin=subprocess.PIPE)
     anvil = None
     try:

@@ -140,7 +140,7 @@ def test_find_anvil__none_installed__says_make_setup(tmp_path: Path, monkeypatch
 
 
 async def test_follower__chain_that_keeps_few_states__still_reads_all_events():
-    with running_anvil("--prune-history", "4") as anvil:
+    with running_anvil(kept_states=4) as anvil:
         staking = StakingOnAnvil(anvil)
         staking.register(1)
         for _ in range(40):
