@@ -184,6 +184,7 @@ def redeem(voucher: statements.Voucher, signature: Bytes[65]) -> uint256:
             Anybody may send it. The payment is streamed to the miner's node by Staking.
     @param voucher What the coordinator signed; the latest voucher replaces all before it.
     @param signature Its 65 bytes, by the coordinator's key or one that was retired less than the unbonding delay ago.
+           Not read where as much was shown before.
     @return What was paid now, in wei.
     """
     news: bool = False
@@ -283,17 +284,19 @@ def _redeem(voucher: statements.Voucher, signature: Bytes[65]) -> (bool, uint256
     # Gives whether anything changed, and what the miner is to be paid. The caller settles the debt, and pays.
     coordinator: uint256 = convert(voucher.coordinator, uint256)
     miner: uint256 = convert(voucher.miner, uint256)
-    assert voucher.issuedTotal <= MAX_PROMISE, "Settlement: a promise is at most 2^128 wei"
-    assert voucher.cumulative <= voucher.issuedTotal, "Settlement: one miner is promised more than all miners are"
-    signer: address = statements._signer(statements._voucher_digest(voucher), signature)
-    assert signer != empty(address), "Settlement: the signature is not 65 bytes in its one valid form"
-    assert coordinator != 0 and staticcall STAKING.signing_id(signer) == coordinator, (
-        "Settlement: not signed by a key of the coordinator"
-    )
-    assert (staticcall STAKING.node(coordinator)).role == COORDINATOR, "Settlement: the signer is not a coordinator"
-    assert (staticcall STAKING.node(miner)).role == MINER, "Settlement: the payee is not a registered miner"
-
     known: uint256 = self.acknowledged[coordinator][miner]
+    # What was shown is owed, and needs no signature again: one that counted then may count no more when a debt is met.
+    if voucher.cumulative > known:
+        assert voucher.issuedTotal <= MAX_PROMISE, "Settlement: a promise is at most 2^128 wei"
+        assert voucher.cumulative <= voucher.issuedTotal, "Settlement: one miner is promised more than all miners are"
+        signer: address = statements._signer(statements._voucher_digest(voucher), signature)
+        assert signer != empty(address), "Settlement: the signature is not 65 bytes in its one valid form"
+        assert coordinator != 0 and staticcall STAKING.signing_id(signer) == coordinator, (
+            "Settlement: not signed by a key of the coordinator"
+        )
+        assert (staticcall STAKING.node(coordinator)).role == COORDINATOR, "Settlement: the signer is not a coordinator"
+        assert (staticcall STAKING.node(miner)).role == MINER, "Settlement: the payee is not a registered miner"
+
     promised: uint256 = max(known, voucher.cumulative)
     unpaid: uint256 = promised - self.redeemed[coordinator][miner]
     held: uint256 = self.escrow[coordinator]

@@ -151,6 +151,29 @@ def test_meet_debt__bonded_stake_is_not_enough__takes_named_unbondings_of_the_ow
     assert world.balance(world.treasury) == before + VOTE
 
 
+def test_meet_debt__key_was_changed_before_the_voucher_was_shown__miner_is_paid_all_the_same(market: Market):
+    """The debt is met when the signature counts no more: else what was seized would be nobody's for ever."""
+    world, voucher = market.world, market.voucher(ESCROW + DEBT)
+    market.rotate()
+    market.redeem(voucher)
+    world.anvil.wait(UNBONDING_DELAY_S)
+    assert meet(market)[0]["amount"] == DEBT
+    redeemed, out = market.redeem(voucher)
+    assert (redeemed["amount"], redeemed["unpaid"], out["event"]) == (DEBT, 0, "OutOfDebt")
+    assert world.balance(world.settlement.address) == market.escrow() == 0
+
+
+def test_redeem__without_a_signature__pays_what_was_shown_and_nothing_more(indebted: Market):
+    indebted.deposit(DEBT)
+    for more in (indebted.voucher(ESCROW + DEBT + 1), indebted.voucher(1, CAROLS)):
+        with pytest.raises(Reverted, match="Settlement: the signature is not 65 bytes"):
+            indebted.redeem(more, b"")
+    assert indebted.redeem(indebted.voucher(0), b"")[0]["amount"] == DEBT
+    for less in (indebted.voucher(ESCROW + DEBT), indebted.voucher(0, CAROLS), indebted.voucher(0, 99)):
+        with pytest.raises(Reverted, match="Settlement: this voucher adds nothing"):
+            indebted.redeem(less, b"")
+
+
 def test_hot_key__promises_everything_there_is__moves_no_token_of_a_voter(market: Market):
     """Whoever has the hot key can take escrow and own stake, and nothing else."""
     world = market.world
