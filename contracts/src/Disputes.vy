@@ -6,12 +6,12 @@
         miners drawn by stake from blocks after the report, who do the work again and sign what they found. A slash
         from here proves only that these jurors signed; its event says `QuorumSlashed`.
         One life: report, draw, vote, close, and when upheld either appeal (draw, vote, close once more) or execute.
-@dev Every phase has a deadline after which anybody can end it. How jurors are drawn is in modules/jury.vy.
-     Spec: contracts/SPEC.md.
+@dev Every phase has a deadline after which anybody can end it. How jurors are drawn is in modules/jury.vy, what is paid
+     at an end in modules/bonds.vy. Spec: contracts/SPEC.md.
 """
-from ethereum.ercs import IERC20
 from interfaces import IParameters
 from interfaces import IStaking
+from modules import bonds
 from modules import jury
 from modules import parameter_ids as ids
 from modules import respite
@@ -19,6 +19,7 @@ from modules import statements
 
 initializes: statements
 initializes: jury[statements := statements]
+initializes: bonds[jury := jury]
 initializes: respite
 
 exports: (respite.respite_until, respite.respite_slashed)
@@ -27,9 +28,6 @@ exports: (respite.respite_until, respite.respite_slashed)
 # What of Staking is not for all connected contracts.
 interface Totals:
     def total_unbonding() -> uint256: view
-
-interface Burnable:
-    def burn(amount: uint256): nonpayable
 
 
 struct Dispute:
@@ -41,7 +39,7 @@ struct Dispute:
     appellant: address
     # Digest of what jurors examine, off chain.
     evidence: bytes32
-    # One of the constants below.
+    # One of the constants below, or of the ends in modules/bonds.vy.
     status: uint8
     # 0, or 1 after an appeal.
     round: uint32
@@ -93,29 +91,15 @@ event QuorumSlashed:
 
 
 MINER: constant(uint8) = 1
-WRONG: constant(uint8) = 1
-RIGHT: constant(uint8) = 2
 DRAWING: constant(uint8) = 1
 VOTING: constant(uint8) = 2
 UPHELD: constant(uint8) = 3
 CONFIRMED: constant(uint8) = 4
-# Ends, which are outcomes too.
-VOID: constant(uint8) = 5
-DISMISSED: constant(uint8) = 6
-UNDECIDED: constant(uint8) = 7
-EXECUTED: constant(uint8) = 8
-LAPSED: constant(uint8) = 9
-# 15 seats, which is most that Parameters allows, and twice that and one after an appeal.
-MAX_SEATS: constant(uint256) = 31
 BPS: constant(uint256) = 10_000
 DAY: constant(uint256) = 86_400
 # A quorum can be wrong: its jail is this part of the one for proven misbehaviour.
 JAIL_PART: constant(uint256) = 4
-# The part of what the accused's owner loses that may make the reporter good, most that Staking lets go: whoever reports
-# himself loses the rest also where all jurors are his friends.
-MADE_GOOD: constant(uint256) = 9_000
 
-TOKEN: immutable(IERC20)
 STAKING: immutable(IStaking)
 PARAMETERS: immutable(IParameters)
 
@@ -140,9 +124,9 @@ def __init__(staking: address):
     assert staking.is_contract, "Disputes: staking is not a contract"
     statements.__init__(staking)
     jury.__init__(staking)
+    bonds.__init__(staking)
     respite.__init__(staking)
     STAKING = IStaking(staking)
-    TOKEN = IERC20(staticcall STAKING.token())
     PARAMETERS = IParameters(staticcall STAKING.parameters())
 
 
@@ -192,7 +176,7 @@ def report(accused: uint256, reporter: uint256, evidence: bytes32) -> uint256:
         dispute=dispute, accused=accused, reporter=reporter, evidence=evidence, seats=seats, deadline=deadline
     )
     extcall STAKING.freeze(accused, block.timestamp + staticcall STAKING.unbonding_delay())
-    assert extcall TOKEN.transferFrom(msg.sender, self, bond), "Disputes: transfer failed"
+    bonds._take(bond)
     return dispute
 
 
@@ -210,7 +194,7 @@ def draw(dispute: uint256, tries: uint256) -> uint256:
     assert case.status == DRAWING or case.status == VOTING, "Disputes: no jurors are wanted in this dispute now"
     assert block.timestamp < case.deadline, "Disputes: the deadline has passed; close the dispute"
     if case.status == DRAWING and case.round == 0 and jury._is_stale(dispute, 0):
-        self._end(dispute, LAPSED)
+        self._end(dispute, bonds.LAPSED)
         panel: jury.Panel = jury._panel(dispute, 0)
         return panel.seats - panel.taken
     free: uint256 = jury._draw(dispute, case.round, tries)
@@ -225,8 +209,8 @@ def draw(dispute: uint256, tries: uint256) -> uint256:
 @external
 def vote(
     dispute: uint256,
-    verdicts: DynArray[statements.Verdict, MAX_SEATS],
-    signatures: DynArray[Bytes[65], MAX_SEATS],
+    verdicts: DynArray[statements.Verdict, jury.MAX_SEATS],
+    signatures: DynArray[Bytes[65], jury.MAX_SEATS],
 ):
     """
     @notice Brings signed verdicts of jurors, by anybody. A juror's first verdict counts; one whose verdict counts
@@ -239,7 +223,7 @@ def vote(
     assert case.status == VOTING, "Disputes: no verdicts are wanted in this dispute now"
     assert block.timestamp < case.deadline, "Disputes: the deadline has passed; close the dispute"
     assert len(verdicts) == len(signatures), "Disputes: as many signatures as verdicts are needed"
-    for index: uint256 in range(len(verdicts), bound=MAX_SEATS):
+    for index: uint256 in range(len(verdicts), bound=jury.MAX_SEATS):
         verdict: statements.Verdict = verdicts[index]
         assert verdict.dispute == dispute and verdict.round == case.round, "Disputes: a verdict is for another round"
         jury._count(verdict, signatures[index])
@@ -259,7 +243,7 @@ def close(dispute: uint256):
         exhausted: bool = jury._exhausted(dispute, case.round)
         lapsed: bool = case.round == 0 and not exhausted
         assert late or exhausted or (lapsed and jury._is_stale(dispute, 0)), "Disputes: jurors are still being drawn"
-        self._end(dispute, LAPSED if lapsed else VOID)
+        self._end(dispute, bonds.LAPSED if lapsed else bonds.VOID)
         return
     assert case.status == VOTING, "Disputes: nothing is to be closed in this dispute now"
     panel: jury.Panel = jury._panel(dispute, case.round)
@@ -272,7 +256,7 @@ def close(dispute: uint256):
         self._disputes[dispute].deadline = upheld_until
         log Upheld(dispute=dispute, round=case.round, deadline=upheld_until)
     else:
-        self._end(dispute, DISMISSED if 3 * panel.right >= 2 * panel.seats else UNDECIDED)
+        self._end(dispute, bonds.DISMISSED if 3 * panel.right >= 2 * panel.seats else bonds.UNDECIDED)
 
 
 @external
@@ -296,7 +280,7 @@ def appeal(dispute: uint256):
     self._disputes[dispute].appeal_bond = bond
     jury._arm(dispute, 1, seats)
     log Appealed(dispute=dispute, seats=seats, deadline=deadline)
-    assert extcall TOKEN.transferFrom(msg.sender, self, bond), "Disputes: transfer failed"
+    bonds._take(bond)
 
 
 @external
@@ -319,15 +303,8 @@ def execute(dispute: uint256) -> uint256:
     if bps > 0:
         bps = min(bps, self._left_today(day) * BPS // slashable)
         assert bps > 0, "Disputes: nothing is left of today's cap; execute tomorrow"
-    fees: uint256 = self._end(dispute, EXECUTED)
-    held: uint256 = staticcall TOKEN.balanceOf(self)
-    slashed: uint256 = extcall STAKING.slash(case.accused, bps, self, MADE_GOOD)
-    taken: uint256 = staticcall TOKEN.balanceOf(self) - held
-    # Who was right does not pay the jurors who found so, as far as what the owner lost reaches; a bounty comes after.
-    fees = min(fees, taken)
-    bounty: uint256 = min(taken * staticcall PARAMETERS.value(ids.BOUNTY) // MADE_GOOD, taken - fees)
-    self._pay(case.accuser, fees + bounty)
-    self._burn(taken - fees - bounty)
+    missing: uint256 = self._end(dispute, bonds.EXECUTED)
+    slashed: uint256 = bonds._slash(case.accused, bps, case.accuser, missing)
     self.day_slashed[day] += slashed
     respite._count(case.accused, slashed)
     log QuorumSlashed(id=case.accused, dispute=dispute, slashed=slashed, bps=bps, reporter=case.reporter)
@@ -391,63 +368,7 @@ def _end(dispute: uint256, outcome: uint8) -> uint256:
     log Ended(dispute=dispute, accused=case.accused, outcome=outcome)
     if self.open_disputes[case.accused] == 0:
         extcall STAKING.freeze(case.accused, block.timestamp)
-    # Whoever judges is paid the same in both rounds, a third of the first bond by seats: so that this bond reaches for
-    # all whom its reporter is to make good, a jury of twice the seats and one, and a third of the first that was right.
-    seats: uint256 = jury._panel(dispute, 0).seats
-    fee: uint256 = case.bond // (3 * seats)
-    contradicted: uint8 = 0
-    if case.round == 1 and outcome == EXECUTED:
-        contradicted = RIGHT
-    elif case.round == 1 and outcome == DISMISSED:
-        contradicted = WRONG
-    first: uint256 = self._pay_jurors(dispute, 0, fee, contradicted)
-    second: uint256 = self._pay_jurors(dispute, 1, min(fee, case.appeal_bond // (2 * seats + 1)), 0)
-    bond: uint256 = case.bond - first
-    appeal_bond: uint256 = case.appeal_bond - second
-    # Whoever was wrong makes good what whoever was right paid jurors, and the rest of his bond burns.
-    if outcome == EXECUTED:
-        made_good: uint256 = min(first, appeal_bond)
-        self._pay(case.accuser, bond + made_good)
-        self._burn(appeal_bond - made_good)
-        return first - made_good
-    if outcome == DISMISSED or outcome == LAPSED:
-        made_good: uint256 = min(second, bond)
-        self._pay(case.appellant, appeal_bond + made_good)
-        self._burn(bond - made_good)
-        return 0
-    # Seats of which nobody judged cost the reporter as much: else reports on which nobody can judge would cost nothing,
-    # but jurors their gas.
-    unpaid: uint256 = seats * fee - first if outcome == UNDECIDED else 0
-    self._pay(case.accuser, bond - unpaid)
-    self._pay(case.appellant, appeal_bond)
-    self._burn(unpaid)
-    return 0
-
-
-@internal
-def _pay_jurors(dispute: uint256, round: uint32, fee: uint256, contradicted: uint8) -> uint256:
-    # Each who judged, but those whom the second jury contradicts. Gives what was paid.
-    paid: uint256 = 0
-    for verdict: uint8 in [WRONG, RIGHT]:
-        jurors: DynArray[uint256, MAX_SEATS] = jury._judges_who_said(dispute, round, verdict)
-        if verdict == contradicted:
-            continue
-        for juror: uint256 in jurors:
-            self._pay((staticcall STAKING.node(juror)).owner, fee)
-            paid += fee
-    return paid
-
-
-@internal
-def _burn(amount: uint256):
-    if amount > 0:
-        extcall Burnable(TOKEN.address).burn(amount)
-
-
-@internal
-def _pay(receiver: address, amount: uint256):
-    if amount > 0:
-        assert extcall TOKEN.transfer(receiver, amount), "Disputes: transfer failed"
+    return bonds._settle(dispute, case.round, outcome, case.accuser, case.bond, case.appellant, case.appeal_bond)
 
 
 @internal

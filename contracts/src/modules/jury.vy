@@ -56,6 +56,7 @@ MINER: constant(uint8) = 1
 WRONG: constant(uint8) = 1
 RIGHT: constant(uint8) = 2
 CANNOT_JUDGE: constant(uint8) = 3
+# 15 seats, which is most that Parameters allows, and twice that and one after an appeal.
 MAX_SEATS: constant(uint256) = 31
 # Blocks between the beginning of a round and the first of its seed: nobody who begins one knows any of it.
 SEED_DELAY: constant(uint256) = 4
