@@ -91,10 +91,10 @@ class Market:
         """Wei that still streams to a node."""
         return self.world.anvil.read(self.world.staking, "standing", miner)[10]
 
-    def rotate(self) -> NodeKey:
+    def rotate(self, coordinator: int = COORDINATOR, owner: str | None = None) -> NodeKey:
         """Give the coordinator a new key; the old one stays ``key``."""
-        fresh = self.world.key()
-        consent = self.world.consent(fresh, self.world.alice, 2)
+        fresh, owner = self.world.key(), owner or self.world.alice
+        consent = self.world.consent(fresh, owner, 2)
         address = "0x" + fresh.address.hex()
-        self.world.anvil.send(self.world.alice, self.world.staking, "rotate_key", COORDINATOR, address, FAR, consent)
+        self.world.anvil.send(owner, self.world.staking, "rotate_key", coordinator, address, FAR, consent)
         return fresh

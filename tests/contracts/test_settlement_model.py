@@ -25,6 +25,8 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("deposit"), coordinators, amounts),
     st.tuples(st.just("redeem"), vouchers),
     st.tuples(st.just("redeem"), vouchers),
+    st.tuples(st.just("redeem_by_the_first_key"), vouchers),
+    st.tuples(st.just("rotate"), coordinators),
     st.tuples(st.just("redeem_many"), st.lists(vouchers, max_size=4)),
     st.tuples(st.just("request_withdrawal"), coordinators, amounts),
     st.tuples(st.just("cancel_withdrawal"), coordinators),
@@ -48,6 +50,7 @@ class Model:
     paid: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))
     request: dict[int, tuple[int, int]] = field(default_factory=dict)
     since: dict[int, int] = field(default_factory=dict)
+    first_key_retired: dict[int, int] = field(default_factory=dict)
 
     def owed(self, coordinator: int) -> int:
         return sum(self.shown[coordinator, miner] - self.paid[coordinator, miner] for miner in MINERS)
@@ -60,6 +63,15 @@ class Model:
         news = self._take(voucher)
         self._settle(now)
         return news
+
+    def redeem_by_the_first_key(self, now: int, voucher: tuple[int, int, int]) -> bool:
+        coordinator, miner, cumulative = voucher
+        counts = now < self.first_key_retired.get(coordinator, now) + UNBONDING_DELAY_S
+        return (counts or cumulative <= self.shown[coordinator, miner]) and self.redeem(now, voucher)
+
+    def rotate(self, now: int, coordinator: int) -> bool:
+        self.first_key_retired.setdefault(coordinator, now)
+        return True
 
     def redeem_many(self, now: int, batch: list[tuple[int, int, int]]) -> bool:
         for place, voucher in enumerate(batch):
@@ -133,7 +145,9 @@ class Run:
     """One example: the chain and the model side by side."""
 
     market: Market
+    first_keys: dict[int, NodeKey]
     keys: dict[int, NodeKey]
+    """Those of now."""
     model: Model
 
     @classmethod
@@ -146,7 +160,8 @@ class Run:
         # More than 40 of the largest deposits: the model counts escrows, not what people have left.
         world.anvil.send(world.treasury, world.cai, "transfer", world.alice, 40 * 2_500_000 * CAI)
         model = Model({COORDINATOR: ESCROW, SECOND: 0}, {COORDINATOR: OWN, SECOND: COORDINATOR_MINIMUM + 1})
-        return cls(market, {COORDINATOR: market.key, SECOND: second}, model)
+        keys = {COORDINATOR: market.key, SECOND: second}
+        return cls(market, keys, dict(keys), model)
 
     def owner(self, coordinator: int) -> str:
         return self.market.world.alice if coordinator == COORDINATOR else self.market.world.treasury
@@ -173,6 +188,11 @@ class Run:
             case "redeem", (coordinator, miner, cumulative):
                 voucher = market.voucher(cumulative, miner, coordinator=coordinator)
                 market.redeem(voucher, market.sign(voucher, self.keys[coordinator]))
+            case "redeem_by_the_first_key", (coordinator, miner, cumulative):
+                voucher = market.voucher(cumulative, miner, coordinator=coordinator)
+                market.redeem(voucher, market.sign(voucher, self.first_keys[coordinator]))
+            case "rotate", int(coordinator):
+                self.keys[coordinator] = market.rotate(coordinator, self.owner(coordinator))
             case "redeem_many", list(batch):
                 signed = [(market.voucher(amount, miner, coordinator=c), self.keys[c]) for c, miner, amount in batch]
                 signatures = [market.sign(voucher, key) for voucher, key in signed]
