@@ -4,9 +4,10 @@ All drawings are signed -> a beacon that nobody knew then -> Send(open_steps), a
 was shown. Whoever asks draws the conclusions: ``rechecking``. Spec: SPEC.md §12.8.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, final
 
 from protocol.crypto.typed_data import digest
@@ -15,6 +16,7 @@ from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.records import Drawing
 from protocol.roles.core import Core
 from protocol.roles.roster import Roster
+from protocol.roles.shared_room import SharedRoom
 from protocol.stake.epoch import beacon_cutoff, epoch_at
 from protocol.task.fingerprint import NO_FINGERPRINT, steps_to_open
 from protocol.task.steps import AWAY, DECLINED, OPENED, ROOTLESS, SILENT, UNASKED, WRONG, StepsShown, check_shown
@@ -68,24 +70,44 @@ class Question:
     """By the digest of the commitment."""
     untold: dict[int, StepsShown] = field(default_factory=dict)
     """What is known without asking, by the place of the drawing."""
-    first: Digest | None = None
-    """Of the first drawing: it draws the steps."""
     steps: tuple[int, ...] = ()
     tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Questions about a task that nobody draws again."""
+
+    count: int
+    """Steps of the picture."""
+    drawing: Drawing
+    pauses: tuple[int, ...]
+    """Time (ms) until the next question, and after each until the one that follows."""
+    pause_ms: int
+    """Time between two tries of one."""
 
 
 @final
 class Opening:
     """Questions that are under way, one for a recheck at most."""
 
-    def __init__(self, core: Core, roster: Roster, on_over: Callable[[TaskId, Shown], None]) -> None:
-        """Share the coordinator's miners; ``on_over`` hears of each question what was shown."""
+    def __init__(self, core: Core, roster: Roster, secret: bytes, on_over: Callable[[TaskId, Shown], None]) -> None:
+        """Share the coordinator's miners.
+
+        Args:
+            core: The coordinator.
+            roster: Its miners.
+            secret: What draws the steps, together with a beacon: what nobody else knows.
+            on_over: Hears of each question what was shown.
+        """
         self._core = core
         self._roster = roster
+        self._secret = secret
         self._on_over = on_over
         self._open: dict[TaskId, Question] = {}
-        self._later: dict[TaskId, tuple[int, Drawing, int]] = {}
-        """What is asked about later, of tasks that nobody draws again: steps of the picture, the drawing, the pause."""
+        self._later: dict[TaskId, Later] = {}
+        """Of tasks that nobody draws again: what is asked about later, or once more."""
+        self._room = SharedRoom()
         self._by_commitment: dict[Digest, TaskId] = {}
         self._awaited: Counter[StakingId] = Counter()
         """How many drawings of each miner are asked for, and not answered."""
@@ -94,7 +116,7 @@ class Opening:
 
     def __len__(self) -> int:
         """Count those under way, and those that begin later."""
-        return len(self._open) + len(self._later)
+        return len(self._open.keys() | self._later.keys())
 
     def __contains__(self, subject: TaskId) -> bool:
         """Say whether steps of a recheck are asked for."""
@@ -121,7 +143,6 @@ class Opening:
             else:
                 name_of = digest(core.identity.domain, commitment)
                 question.asked[name_of] = Asked(place, drawing, commitment.fingerprint)
-                question.first = question.first or name_of
         if not question.asked:
             return False
         self._open[subject] = question
@@ -130,13 +151,28 @@ class Opening:
         core.set_timer((TIMER, subject, 0), beacon_cutoff(question.epoch, core.params) + pause_ms)
         return True
 
-    def begin_later(self, subject: TaskId, count: int, drawing: Drawing, at: UnixMillis, pause_ms: int) -> None:
-        """Ask for steps of a task that nobody draws again, from a moment on, as if it were.
+    def begin_later(self, subject: TaskId, later: Later, account: str, most: int) -> None:
+        """Ask for steps of a task that nobody draws again as if it were, unless there is no room for that.
 
         Were those alone asked who were drawn again, it would be a warning to whoever cheated there.
+
+        Args:
+            subject: The task.
+            later: What is asked, and when.
+            account: Whose task it is: nobody's tasks keep those of others from being asked about.
+            most: How many may be under way, with those of rechecks.
         """
-        self._later[subject] = (count, drawing, pause_ms)
-        self._core.set_timer((TIMER, subject, 0), at)
+        if self._room.lets(account, most - len(self)):
+            self._room.take(subject, account)
+            self._put_off(subject, later)
+
+    def _put_off(self, subject: TaskId, later: Later) -> None:
+        """Ask once the next pause is over, or never again."""
+        if later.pauses:
+            self._later[subject] = later
+            self._core.set_timer((TIMER, subject, 0), UnixMillis(self._core.now + later.pauses[0]))
+        else:
+            self._room.leave(subject)
 
     def _unknown_epoch(self) -> Epoch:
         """Give the first epoch whose beacon is fixed so late that no block of it can be there yet."""
@@ -149,10 +185,8 @@ class Opening:
     def on_timer(self, subject: TaskId) -> None:
         """Choose the steps once the beacon is there; ask whoever has not answered, and end it after some such tries."""
         question, core = self._open.get(subject), self._core
-        if subject in self._later:
-            count, drawing, pause_ms = self._later.pop(subject)
-            self.begin(subject, count, {0: drawing}, pause_ms)
         if question is None:
+            self._ask_next(subject)
             return
         question.tries += 1
         if not question.steps and not self._choose(question):
@@ -175,6 +209,15 @@ class Opening:
                 core.emit(Send(known.peer, message, Lane.NORMAL))
         core.set_timer((TIMER, subject, 0), core.now + question.pause_ms)
 
+    def _ask_next(self, subject: TaskId) -> None:
+        """Begin the next question about a task that nobody draws again."""
+        later = self._later.pop(subject, None)
+        if later is not None:
+            if self.begin(subject, later.count, {0: later.drawing}, later.pause_ms):
+                self._later[subject] = replace(later, pauses=later.pauses[1:])
+            else:
+                self._room.leave(subject)
+
     def _choose(self, question: Question) -> bool:
         """Draw the steps from the first beacon that is late enough; False while none is known."""
         views = self._core.book.tables.views
@@ -182,8 +225,8 @@ class Opening:
         if late is None:
             return False
         beacon = views[late].beacon
-        assert question.first is not None, "a question without a drawing is never begun"
-        question.steps = steps_to_open(beacon, question.first, question.count, MAX_OPENED_STEPS)
+        secret = Digest(hashlib.sha256(self._secret + question.subject).digest())
+        question.steps = steps_to_open(beacon, secret, question.count, MAX_OPENED_STEPS)
         question.tries = 1
         return True
 
@@ -260,4 +303,8 @@ class Opening:
                 self._answered(asked)
             missing = UNASKED if not question.steps else SILENT if asked.was_there else AWAY
             shown[asked.place] = asked.shown or StepsShown(missing)
-        self._on_over(question.subject, shown)
+        later = self._later.pop(question.subject, None)
+        if later is not None:
+            self._put_off(question.subject, later)
+        else:
+            self._on_over(question.subject, shown)

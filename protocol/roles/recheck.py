@@ -29,8 +29,6 @@ class Recheck:
     spent: Wei = Wei(0)
     apart: dict[tuple[int, int], int] = field(default_factory=dict)
     """Distances (parts per million) of two drawings, by their places."""
-    account: str = ""
-    """Whose task it is; not known any more after a restart."""
     judgement: Judgement | None = None
     """What the pictures said, while steps are asked for."""
     steps: StepsJudgement = field(default_factory=lambda: StepsJudgement(is_over=True))

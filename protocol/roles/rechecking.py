@@ -5,7 +5,6 @@ end of a task -> by lot: RecheckKept -> minutes later: an ordinary task -> Compa
 of this begins. Spec: SPEC.md §12.8.
 """
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import combinations
@@ -18,12 +17,12 @@ from protocol.records import Drawing, RecheckKept, Record, ReputationKept, TaskA
 from protocol.roles.core import Core
 from protocol.roles.intake import Intake, price_of
 from protocol.roles.opening import TIMER as OPENING
-from protocol.roles.opening import Opening, Shown
+from protocol.roles.opening import Later, Opening, Shown
 from protocol.roles.recheck import Recheck
 from protocol.roles.reputation import GRAVE, SLIGHT
 from protocol.roles.roster import Roster
-from protocol.roles.sampling import QUESTIONS, RecheckPolicy, Spending, recheck_lot
-from protocol.task.account import holders
+from protocol.roles.sampling import QUESTIONS, RecheckPolicy, Spending, question_pauses, recheck_lot
+from protocol.roles.shared_room import SharedRoom
 from protocol.task.recheck import ENOUGH, MOST_DRAWINGS, Judgement
 from protocol.task.states import AwardedAttempt, Task, TaskState
 from protocol.task.steps import StepsJudgement, judge_beside, judge_steps
@@ -62,9 +61,8 @@ class Rechecking:
         self._spending = Spending()
         self._met_from = UnixMillis(0)
         """From then on whoever is not here is away: after a restart, miners come back one by one."""
-        self.opening = Opening(core, roster, self._on_shown)
-        self._open_of: Counter[str] = Counter()
-        """How many of those under way are of each account's tasks, and of all together that may be one caller."""
+        self.opening = Opening(core, roster, self._secret, self._on_shown)
+        self._room = SharedRoom()
 
     # Beginning of a run
 
@@ -128,16 +126,17 @@ class Rechecking:
         chance = policy.chance(account.passed, account.doubt)
         if drawn >= chance + QUESTIONS:
             return ()
-        first, due = self._drawing(task, award), UnixMillis(core.now + self._delay(policy, delay))
+        first, due = self._drawing(task, award), UnixMillis(core.now + policy.delay(delay))
         if drawn >= chance or not self._others(specification, {award.miner}):
-            if len(self.opening) < MOST_OPEN:
-                self.opening.begin_later(task.id, specification.drawn_steps, first, due, policy.earliest)
+            pauses = question_pauses(policy, self._secret, task.id)
+            question = Later(specification.drawn_steps, first, pauses, policy.earliest)
+            self.opening.begin_later(task.id, question, task.account, MOST_OPEN)
             return ()
-        recheck = Recheck(task.id, task.encoded, task.specification, core.now, due, [first], account=task.account)
+        recheck = Recheck(task.id, task.encoded, task.specification, core.now, due, [first])
         may_be_shown = task.may_be_disputed or policy.all_may_be_disputed
         recheck.may_be_disputed = may_be_shown and not specification.inputs  # which no juror takes
         self._open[task.id] = recheck
-        self._open_of.update(holder for holder, _ in holders(task.account))
+        self._room.take(task.id, task.account)
         core.note(NoteName.RECHECK_PLANNED, task.id, miner=award.miner, ms=due - core.now)
         core.set_timer(("recheck", task.id, 0), due)
         return (recheck.record(),)
@@ -149,11 +148,7 @@ class Rechecking:
             is_gone = task.state is TaskState.FAILED  # and what it began from with it
             known = sum(bool(recheck.specification.inputs) for recheck in self._open.values())
             free = 0 if is_gone else min(free, MOST_WITH_INPUTS - known)
-        return free > 0 and all(self._open_of[holder] < times * free for holder, times in holders(task.account))
-
-    @staticmethod
-    def _delay(policy: RecheckPolicy, drawn: float) -> int:
-        return policy.earliest + int(drawn * max(policy.latest - policy.earliest, 0))
+        return self._room.lets(task.account, free)
 
     def _drawing(self, task: Task, award: AwardedAttempt) -> Drawing:
         assert award.result is not None, "it delivered"
@@ -228,7 +223,7 @@ class Rechecking:
 
     def _wait(self, policy: RecheckPolicy, recheck: Recheck) -> None:
         _, delay = recheck_lot(self._secret, recheck.subject, recheck.tries)
-        recheck.due_at = UnixMillis(self._core.now + self._delay(policy, delay))
+        recheck.due_at = UnixMillis(self._core.now + policy.delay(delay))
         self._core.emit(Persist((recheck.record(),)))
         self._core.set_timer(("recheck", recheck.subject, 0), recheck.due_at)
 
@@ -311,7 +306,7 @@ class Rechecking:
         """Hear what the miners whose pictures agree showed of their steps; ask one more where two contradict."""
         recheck, policy = self._open.get(subject), self._policy
         if recheck is None:
-            return  # nobody draws it again
+            return  # it ended meanwhile
         judgement, drawings = recheck.judgement, recheck.drawings
         assert judgement is not None, "steps are asked for when the pictures are judged"
         numerics = {place: recheck.numerics(place) for place in shown}
@@ -383,10 +378,7 @@ class Rechecking:
         """Close a recheck; what was drawn and signed stays on disk with the history."""
         core = self._core
         del self._open[recheck.subject]
-        for holder, _ in holders(recheck.account):
-            self._open_of[holder] -= 1
-            if not self._open_of[holder]:
-                del self._open_of[holder]
+        self._room.leave(recheck.subject)
         core.emit(Persist((recheck.record(outcome, odd, far),)))
         core.note(
             NoteName.RECHECK_ENDED,

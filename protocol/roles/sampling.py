@@ -13,9 +13,14 @@ EARLIEST_MS: Final = DurationMs(60_000)
 LATEST_MS: Final = DurationMs(600_000)
 DAILY_LIMIT: Final = Wei(500 * CAI)
 """Some 240 pictures of 1024x1024 pixels in 20 steps at the price of all networks so far."""
-QUESTIONS: Final = 0.25
+QUESTIONS: Final = 0.5
 """Share of tasks that nobody draws again and of whose steps some are asked for all the same. Only for who was drawn
 again it would be a warning: a cheat that hears it would work honestly for a while (tests/bench/AUDITS.md)."""
+LATE_QUESTIONS: Final = 0.5
+"""Share of these that are asked as late as where a picture was contradicted, and three others drew it. The others are
+asked soon, and once more after that, as where steps were."""
+DRAWN_AGAIN: Final = 3
+"""How often a task is drawn again then at least."""
 DEAR_PART: Final = 16
 """An order is dear that costs more than one in so many of the daily limit."""
 PAUSE_MS: Final = DurationMs(7 * DAY_MS)
@@ -45,6 +50,10 @@ class RecheckPolicy:
     all_may_be_disputed: bool = False
     """Whether all apps have agreed that jurors may see what they ordered (SPEC.md §12.10)."""
 
+    def delay(self, drawn: float) -> int:
+        """Give the time (ms) until the next drawing, by a fraction of 1 that was drawn for it."""
+        return self.earliest + int(drawn * max(self.latest - self.earliest, 0))
+
     def chance(self, passed: float, doubt: float) -> float:
         """Give the chance that a task of a miner is drawn again.
 
@@ -67,6 +76,17 @@ def recheck_lot(secret: bytes, task: TaskId, tries: int) -> tuple[float, float]:
     """
     drawn = hashlib.sha256(_TAG + secret + task + tries.to_bytes(2, "big")).digest()
     return int.from_bytes(drawn[:8], "big") / _SPAN, int.from_bytes(drawn[8:16], "big") / _SPAN
+
+
+def question_pauses(policy: RecheckPolicy, secret: bytes, task: TaskId) -> tuple[int, ...]:
+    """Draw when to ask for steps of a task that nobody draws again: as if others contradicted it, in either way.
+
+    Returns:
+        The time (ms) until the first question, and where there is a second, from the end of the first until that.
+    """
+    delays = [policy.delay(recheck_lot(secret, task, tries)[1]) for tries in range(DRAWN_AGAIN)]
+    is_late = recheck_lot(secret, task, DRAWN_AGAIN)[0] < LATE_QUESTIONS
+    return (sum(delays),) if is_late else tuple(delays[:2])
 
 
 class Spending:

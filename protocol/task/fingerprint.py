@@ -105,16 +105,17 @@ def check_opening(root: Digest, count: int, opening: Opening) -> None:
         raise InvalidMessage("fingerprint.opening", "leads to another root")
 
 
-def steps_to_open(beacon: Digest, commitment: Digest, count: int, wanted: int) -> tuple[int, ...]:
-    """Choose steps (from 0, in rising order) that nobody could know when the commitment was signed.
+def steps_to_open(beacon: Digest, secret: Digest, count: int, wanted: int) -> tuple[int, ...]:
+    """Choose steps (from 0, in rising order) that nobody could know when the commitments were signed.
 
     Args:
-        beacon: Of an epoch that was accepted after the commitment.
-        commitment: Digest of the signed commitment.
+        beacon: Of an epoch that was accepted after the last commitment.
+        secret: 32 bytes that nobody knows but who asks: of a commitment they would tell its miner whether its picture
+            was the first one.
         count: Steps of the picture.
         wanted: How many to open; all when there are no more.
     """
-    seed = hashlib.sha256(_DRAW + beacon + commitment).digest()
+    seed = hashlib.sha256(_DRAW + beacon + secret).digest()
     order = sorted(range(count), key=lambda step: hashlib.sha256(seed + step.to_bytes(2, "big")).digest())
     return tuple(sorted(order[:wanted]))
 

@@ -36,8 +36,8 @@ def apart(folder: Path, one: str, other: str) -> list[int]:
         pair = [read(folder, variant, task) for variant in (one, other)]
         if pair[0] is None or pair[1] is None:
             continue
-        commitment = Digest(task.number.to_bytes(32, "big"))
-        steps = steps_to_open(Digest(bytes(32)), commitment, ORDERED_STEPS, MAX_OPENED_STEPS)
+        secret = Digest(task.number.to_bytes(32, "big"))
+        steps = steps_to_open(Digest(bytes(32)), secret, ORDERED_STEPS, MAX_OPENED_STEPS)
         found.append(steps_apart([pair[0][step] for step in steps], [pair[1][step] for step in steps]))
     return sorted(found)
 

@@ -19,7 +19,7 @@ from typing import Final
 
 from protocol.roles.opinions import HALF_LIFE_MS
 from protocol.roles.reputation import GRAVE, LEFT_OUT_AT, SLIGHT, Reputation
-from protocol.roles.sampling import QUESTIONS, RecheckPolicy
+from protocol.roles.sampling import LATE_QUESTIONS, QUESTIONS, RecheckPolicy
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS, RE_ENCODED, SAME_NUMERICS
 from protocol.task.recheck import judge_drawings
 from protocol.units import DAY_MS, StakingId, UnixMillis
@@ -189,11 +189,11 @@ def _run(cheat: Cheat, kind: str, policy: RecheckPolicy, pace: float, drawn: ran
 
 
 def careful(rest: int, questions: float, pace: float, trials: int) -> tuple[int, float]:
-    """Play miners that draw half the steps until they are asked for some of a picture, and then honestly for a while.
+    """Play miners that take half the steps until others seem to have contradicted it, and all of them for a while then.
 
     Args:
         rest: For how many tasks.
-        questions: Share of tasks that nobody draws again and of whose steps some are asked for all the same.
+        questions: Share of tasks that nobody draws again and of whose steps some are asked for as where others did.
         pace: Tasks a day.
         trials: How many.
 
@@ -302,14 +302,14 @@ def honest_lines(policy: RecheckPolicy, trials: int, seed: int) -> Iterator[str]
 
 
 def careful_lines(trials: int) -> Iterator[str]:
-    """Give what it brings to work honestly for a while once one is asked for steps, as Markdown."""
+    """Give what it brings to work honestly for a while once one is asked for steps late, as Markdown."""
     yield (
-        "| asks of other tasks | rests for | "
+        "| asks so of other tasks | rests for | "
         + " | ".join(f"{pace} a day: left out | cheats in" for pace in PACES)
         + " |"
     )
     yield "|---:|---:|" + "---:|---:|" * len(PACES)
-    for questions, rest in product((0.0, QUESTIONS), (0, 10, 30)):
+    for questions, rest in product((0.0, QUESTIONS * LATE_QUESTIONS), (0, 10, 30)):
         told = [careful(rest, questions, pace, trials) for pace in PACES]
         cells = " | ".join(f"{out} of {trials} | {share:.0%}" for out, share in told)
         yield f"| {questions:.0%} | {rest} tasks | {cells} |"

@@ -254,6 +254,7 @@ def test_plan__tasks_that_nobody_draws_again__are_asked_about_as_those_that_are(
     seat.draw(seat.submit(), ALICE)
     assert len(seat.core._rechecking.opening) == 0
     monkeypatch.setattr("protocol.roles.rechecking.QUESTIONS", 1.0)
+    monkeypatch.setattr("protocol.roles.sampling.LATE_QUESTIONS", 1.0)
     task = seat.submit()
     seat.draw(task, ALICE)
     seat.until_asked()
