@@ -22,7 +22,6 @@ from protocol.task.fingerprint import NO_FINGERPRINT, steps_to_open
 from protocol.task.steps import AWAY, DECLINED, OPENED, ROOTLESS, SILENT, UNASKED, WRONG, StepsShown, check_shown
 from protocol.units import Digest, Epoch, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import RESULT_PLACE, decode, encode
-from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.messages import MAX_OPENED_STEPS, OpenedSteps, OpenSteps
 
 TIMER: Final = "opening"
@@ -138,8 +137,7 @@ class Opening:
         for place, drawing in sorted(drawings.items()):
             commitment = decode(drawing.result, RESULT_PLACE).commitment
             if commitment.fingerprint == NO_FINGERPRINT:
-                name = UNASKED if drawing.numerics == ANY_NUMERICS else ROOTLESS
-                question.untold[place] = StepsShown(name)
+                question.untold[place] = StepsShown(ROOTLESS)
             else:
                 name_of = digest(core.identity.domain, commitment)
                 question.asked[name_of] = Asked(place, drawing, commitment.fingerprint)

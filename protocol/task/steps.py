@@ -36,9 +36,9 @@ SILENT: Final = "silent"
 AWAY: Final = "away"
 """It was not there while they were asked for."""
 ROOTLESS: Final = "rootless"
-"""It committed to no steps, although it names the numbers in which it draws."""
+"""It committed to no steps: its engine sees no latents, or so it says."""
 UNASKED: Final = ""
-"""Nobody asked: no beacon came, or its engine sees no latents."""
+"""Nobody asked: no beacon came, or none of those that agree committed to any."""
 UNOPENED_WORTH: Final = 0.5
 """What a recheck says for a miner that showed no steps, of 1: it is looked at more often than who does."""
 UNOPENED: Final = frozenset({DECLINED, SILENT, ROOTLESS})

@@ -336,8 +336,9 @@ def test_on_timer__miner_comes_back_in_time__is_asked_again_and_passes() -> None
     assert seat.names() == ["agreed", "agreed"]
 
 
-def test_begin__no_root_of_an_engine_that_names_its_numbers__passes_by_half() -> None:
-    seat = OpeningSeat()
+@pytest.mark.parametrize("numerics", ["bfloat16-cuda", "any"])
+def test_begin__no_root_beside_one__passes_by_half_whatever_numbers_it_names(numerics: str) -> None:
+    seat = OpeningSeat(numerics=numerics)
     seat.steps[BOB] = []
     drawn(seat, ALICE, BOB)
     seat.until_asked()
@@ -347,9 +348,12 @@ def test_begin__no_root_of_an_engine_that_names_its_numbers__passes_by_half() ->
     assert seat.standing(BOB) == (0.5, 0.0)
 
 
-@pytest.mark.parametrize("kind", ["declined", "silent", "rootless", "away"])
-def test_settle__where_steps_must_be_opened__speaks_against_who_could_and_did_not(kind: str) -> None:
-    seat = OpeningSeat(policy=replace(ALL, must_open=True))
+@pytest.mark.parametrize(
+    ("kind", "numerics"),
+    [(kind, "bfloat16-cuda") for kind in ("declined", "silent", "rootless", "away")] + [("rootless", "any")],
+)
+def test_settle__where_steps_must_be_opened__speaks_against_who_could_and_did_not(kind: str, numerics: str) -> None:
+    seat = OpeningSeat(policy=replace(ALL, must_open=True), numerics=numerics)
     if kind == "rootless":
         seat.steps[BOB] = []
     drawn(seat, ALICE, BOB)
