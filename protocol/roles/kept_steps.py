@@ -17,7 +17,8 @@ from protocol.units import Digest, DurationMs, PeerId, StakingId, TaskId
 from protocol.wire.messages import OpenedSteps, OpenSteps
 
 MOST_BYTES: Final = 16 * 2**20
-"""Most that is kept (bytes): 6,500 pictures of 20 steps. A miner that draws more within an hour or so says so."""
+"""Most that is kept (bytes): 6,500 pictures of 20 steps. A miner that draws more within an hour or so says so. Six
+hundred of the smallest pictures in 200 steps, which cost two of the usual ones, take as much."""
 KEPT_MS: Final = DurationMs(24 * 3_600_000)
 """How long (ms): a recheck ends within half a day and the epoch after."""
 MOST_ANSWERS: Final = 16
@@ -42,6 +43,8 @@ class KeptSteps:
         """Start with none."""
         self._core = core
         self._kept: OrderedDict[Digest, Kept] = OrderedDict()
+        self._alike: dict[tuple[StakingId, int], OrderedDict[Digest, None]] = {}
+        """The same by coordinator and number of bytes, the oldest first."""
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -49,16 +52,31 @@ class KeptSteps:
         return len(self._kept)
 
     def restore(self, record: StepsKept) -> None:
-        """Take up what an earlier run kept, the oldest first."""
-        known = self._kept.pop(record.commitment, None)
-        self._bytes += len(record.fingerprints) - (len(known.record.fingerprints) if known is not None else 0)
+        """Take up what an earlier run kept, the oldest first.
+
+        Where there is no room, the oldest of the coordinator and number of steps that take most of it is forgotten: so
+        that no small tasks of many steps, and no other coordinator's, take the steps of the usual ones away.
+        """
+        self._forget(record.commitment)
         self._kept[record.commitment] = Kept(record)
-        while self._kept:
-            oldest = next(iter(self._kept.values())).record
-            if self._bytes <= MOST_BYTES and oldest.kept_at > self._core.now - KEPT_MS:
-                return
-            self._bytes -= len(oldest.fingerprints)
-            del self._kept[oldest.commitment]
+        self._alike.setdefault(_kind(record), OrderedDict())[record.commitment] = None
+        self._bytes += len(record.fingerprints)
+        while self._kept and next(iter(self._kept.values())).record.kept_at <= self._core.now - KEPT_MS:
+            self._forget(next(iter(self._kept)))
+        while self._bytes > MOST_BYTES:
+            most = max(self._alike, key=lambda kind: len(self._alike[kind]) * kind[1])
+            self._forget(next(iter(self._alike[most])))
+
+    def _forget(self, commitment: Digest) -> None:
+        """Forget the steps of a picture, if they are known."""
+        known = self._kept.pop(commitment, None)
+        if known is None:
+            return
+        kind = _kind(known.record)
+        self._bytes -= len(known.record.fingerprints)
+        del self._alike[kind][commitment]
+        if not self._alike[kind]:
+            del self._alike[kind]
 
     def keep(
         self, task: TaskId, attempt: int, coordinator: StakingId, commitment: Digest, root: Digest, fingerprints: bytes
@@ -106,6 +124,10 @@ class KeptSteps:
         """Say whether these are steps that it committed to, of that coordinator's task."""
         of_it = (record.task, record.attempt, record.coordinator) == (message.task, message.attempt, coordinator)
         return of_it and message.steps[-1] * FINGERPRINT_BYTES < len(record.fingerprints)
+
+
+def _kind(record: StepsKept) -> tuple[StakingId, int]:
+    return record.coordinator, len(record.fingerprints)
 
 
 def _cut(fingerprints: bytes) -> list[bytes]:

@@ -145,6 +145,22 @@ def test_keep__more_than_there_is_room_for__forgets_the_oldest(monkeypatch: pyte
     assert answer(seat.say(CAROL, question(later[0], 1))).opened
 
 
+def test_keep__small_tasks_of_many_steps_or_of_another_coordinator__take_no_other_steps_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for changes in ({"fingerprints": b"".join(STEPS * 20)}, {"coordinator": StakingId(99)}):
+        seat = KeepingSeat()
+        kept = seat.kept()
+        store, flood = seat.core._working.steps, replace(kept, **changes)  # type: ignore[arg-type]
+        monkeypatch.setattr(kept_steps, "MOST_BYTES", 3 * len(flood.fingerprints))
+        for number in range(10):
+            store.restore(replace(flood, commitment=Digest(bytes([number]) * 32)))
+            assert store._bytes <= 3 * len(flood.fingerprints)
+        assert answer(seat.say(CAROL, question(kept, 1))).opened
+        assert len(store) == 3
+        assert sum(map(len, store._alike.values())) == 3
+
+
 def test_keep__older_than_a_day__is_forgotten() -> None:
     seat = KeepingSeat()
     kept = seat.kept()
