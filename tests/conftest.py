@@ -22,6 +22,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 ONE_AT_A_TIME = {
     "real life": (
+        "tests/e2e/test_appeal.py",
         "tests/e2e/test_audit.py",
         "tests/e2e/test_deployed.py",
         "tests/e2e/test_disputes.py",
@@ -39,7 +40,7 @@ path belongs to the first group that names it. In real life people and jurors ac
 of a lease: such networks can run beside those that are killed and timed."""
 SECONDS = {
     "real processes": 330,
-    "real life": 250,
+    "real life": 275,
     "real network": 200,
     "real engine": 150,
     "real chain": 100,

@@ -2,27 +2,32 @@
 
     python -m tests.support.disputed_devnet devnet --port 0 --json …
 
-A devnet's windows are parts of its unbonding delay, which is a minute: too short for jurors to draw anything. Here it
-is longer, three jurors are enough, and what else takes time is as short as the contracts allow. Each task is drawn
-again, and soon.
+With ``ERRING`` in the environment its miners paint (``tests.support.tampered_node``), so that many can be started: an
+appeal takes eleven. A devnet's windows are parts of its unbonding delay, which is a minute: too short for jurors to
+draw anything. Here it is longer, three jurors are enough, and what else takes time is as short as the contracts allow.
+Each task is drawn again, and soon.
 """
 
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import contracts.deploy
+import node.children
 import node.devnet
 from contracts.bindings import load
 from node.adapters.chain import devchain
 from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.sender import Sender
 from node.cli.main import main
+from tests.support.tampered_node import ERRING
 
 UNBONDING_DELAY_S = 320
-PARAMETERS = {8: 3, 10: UNBONDING_DELAY_S // 4, 11: UNBONDING_DELAY_S // 16}
-"""Jurors, verdict window (s), appeal window (s)."""
+PARAMETERS = {8: 3, 10: UNBONDING_DELAY_S // 4, 11: UNBONDING_DELAY_S // (4 if ERRING in os.environ else 16)}
+"""Jurors, verdict window (s), appeal window (s): where somebody appeals, long enough for a busy machine."""
+PAINTING = [sys.executable, "-m", "tests.support.tampered_node", "--engine", "painted", "--"]
 RECHECKS = """
 [coordinator]
 recheck_percent = 25.0
@@ -75,5 +80,7 @@ if __name__ == "__main__":
     contracts.deploy.deploy_all = proposing(contracts.deploy.deploy_all)
     devchain.deploy_devnet = enacting(devchain.deploy_devnet)
     node.devnet.write_config = rechecking(node.devnet.write_config)
+    if ERRING in os.environ:
+        node.children.own_command = lambda: PAINTING
     sys.argv = ["cuckoo", *sys.argv[1:]]
     main()

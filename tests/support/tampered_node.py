@@ -4,8 +4,8 @@
 
 The process kills itself, as ``kill -9`` does, right before or right after the first batch with a record of that type
 becomes durable. ``--engine garbage`` stands in for the engine's pictures by bytes that are none, ``--engine wrong``
-draws something else than was ordered, and ``--cheat`` has its key sign what contradicts itself
-(``tests.support.double_signing``).
+draws something else than was ordered, ``--engine painted`` makes of an instant engine one by whose pictures jurors can
+judge, rightly or not, and ``--cheat`` has its key sign what contradicts itself (``tests.support.double_signing``).
 """
 
 import argparse
@@ -14,22 +14,27 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import trio
 
 from node import compose
+from node.adapters.engine.picture import solid_png
 from node.cli.main import main
-from node.ports import EventSink, Ports, Ready, Store
+from node.ports import Engine, EventSink, Ports, Ready, Store
 from protocol.effects import StartJob
-from protocol.events import Event, JobFinished
+from protocol.events import EngineChanged, Event, JobFinished
 from protocol.records import Record
-from protocol.units import Digest
+from protocol.units import Digest, TaskId
+from protocol.wire.specification import TaskSpecification
 from tests.support.double_signing import CHEATS
 from tests.support.wrapped_engine import WrappedEngine
 
 WRONG_PROMPT = "a green turtle"
 GARBAGE = b"a picture that nobody can look at" * 8
+ERRING = "ERRING"
+"""Variable with the path of a file: while it is there, painted pictures are of something else."""
 
 
 class MortalStore:
@@ -77,7 +82,41 @@ class _Spoiling:
         await self._sink.post(event)
 
 
-ENGINES = {"honest": WrappedEngine, "garbage": GarbageEngine, "wrong": WrongEngine}
+class PaintedEngine(WrappedEngine):
+    """An instant engine with an arithmetic, and a picture that follows from the order: slightly, from its guidance.
+
+    As jurors need it. It errs while the file that ``ERRING`` names is there.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._ordered: dict[tuple[TaskId, int], TaskSpecification] = {}
+
+    async def run(self, sink: EventSink, *, task_status: Ready = trio.TASK_STATUS_IGNORED) -> None:
+        await super().run(_Painting(sink, self._ordered), task_status=task_status)
+
+    def start(self, job: StartJob) -> None:
+        self._ordered[job.task, job.attempt] = job.specification
+        super().start(job)
+
+
+class _Painting:
+    def __init__(self, sink: EventSink, ordered: dict[tuple[TaskId, int], TaskSpecification]) -> None:
+        self._sink = sink
+        self._ordered = ordered
+
+    async def post(self, event: Event) -> None:
+        if isinstance(event, EngineChanged):
+            event = replace(event, models=tuple(replace(one, numerics="float32-cpu") for one in event.models))
+        elif isinstance(event, JobFinished):
+            ordered = self._ordered.pop((event.task, event.attempt))
+            red, green = (40, 200) if Path(os.environ[ERRING]).exists() else (200, 40)
+            data = solid_png(ordered.width, ordered.height, bytes((red, green, round(16 * ordered.guidance) % 256)))
+            event = replace(event, data=data, digest=Digest(hashlib.sha256(data).digest()))
+        await self._sink.post(event)
+
+
+ENGINES = {"honest": WrappedEngine, "garbage": GarbageEngine, "wrong": WrongEngine, "painted": PaintedEngine}
 
 
 def run() -> None:
