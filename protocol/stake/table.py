@@ -25,7 +25,7 @@ class StakeRow:
     active: bool
     """Own stake above the minimum of its role, neither jailed nor in debt: as the contract has it."""
     owner: Address | None = None
-    """Who staked it, by the newest that the chain told of it; not in the root. None: from a store that did not say."""
+    """Who staked it, by the newest that the chain told of it; not in the root. None in a table of a record."""
 
 
 @final

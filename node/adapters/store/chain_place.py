@@ -10,8 +10,12 @@ from protocol.units import Address, BlockNumber, Role, StakingId, UnixMillis, We
 
 
 def add_owner(connection: sqlite3.Connection) -> None:
-    """Version 18: who owns a node; what was read before does not say it, until the chain tells of the node again."""
+    """Version 18: who owns a node; what was read before does not say it, so the contract is read anew.
+
+    Else a node that nothing happened to would for ever be its own owner, and bear its owner's other nodes out.
+    """
     connection.execute("ALTER TABLE chain_changes ADD COLUMN owner BLOB CHECK (length(owner) = 20)")
+    connection.execute("DELETE FROM chain_place")  # without a place there is nothing to go on from
 
 
 def read(connection: sqlite3.Connection, contract: str) -> ChainPlace | None:

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from node.adapters.chain.place import Place
 from node.adapters.store import SqliteStore, payers
 from node.adapters.store.schema import MIGRATIONS, migrate, schema_version
-from protocol.chain_records import ContractCall, TransactionRequested
+from protocol.chain_records import ContractCall, Header, TransactionRequested
 from protocol.records import BootStarted, Record, VoucherHeld
+from protocol.stake.table import StakeRow
 from protocol.task.priority import Priority
-from protocol.units import Digest, StakingId, Wei
+from protocol.units import Address, BlockNumber, Digest, Role, StakingId, Wei
 from tests.support.clock import HandClock
 from tests.support.records import (
     NOW,
@@ -131,6 +133,29 @@ def test_migrate__as_far_as_a_release_came__makes_its_tables(version: int, tmp_p
             assert schema_version(connection) == version
             shapes.append(set(connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")))
     assert shapes[0] == shapes[1], "a migration that was released never changes"
+
+
+async def test_opened__stake_table_that_names_no_owners__is_read_anew(tmp_path: Path) -> None:
+    store = old_store(tmp_path, 17)
+    with closing(sqlite3.connect(tmp_path / "store.sqlite")) as connection:
+        ((contract,),) = connection.execute("SELECT contract FROM chain_place")
+        header = (b"h" * 32, b"p" * 32, int(NOW))
+        connection.execute("INSERT INTO chain_anchors (number, hash, parent, timestamp) VALUES (5, ?, ?, ?)", header)
+        connection.execute(
+            "INSERT INTO chain_changes (block, node, address, role, stake, active) VALUES (5, ?, ?, 1, ?, 1)",
+            (bytes(7) + b"\x07", b"a" * 20, bytes(31) + b"\x09"),
+        )
+        connection.commit()
+    async with store.opened():
+        place = Place(BlockNumber(5), contract, store)
+        assert not await place.load()
+        assert place.next == 5
+        owned = StakeRow(StakingId(7), Address(b"a" * 20), Role.MINER, Wei(9), True, owner=Address(b"o" * 20))
+        place.advance(Header(BlockNumber(6), b"h" * 32, b"p" * 32, NOW), [(BlockNumber(6), owned)])
+        await place.save()
+        kept = await store.chain_place(contract)
+        assert kept is not None
+        assert [change.row for change in kept.changes] == [owned], "and nothing of before is left"
 
 
 def test_migrate__every_step_alone__leads_to_what_all_at_once_do(tmp_path: Path) -> None:
