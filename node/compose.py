@@ -35,7 +35,7 @@ from node.portal.live_network import LiveView
 from node.ports import Clock, Journal, Ports, Reach
 from node.recording import RecordedSink, Recorder
 from node.settings import NodeRole, Settings
-from node.standings import payers, standings
+from node.standings import few_witnesses, payers, standings
 from node.upkeep import keep_tidy
 from node.watching import start_metrics, start_tracing
 from protocol.audit.record import RecordHead
@@ -317,16 +317,16 @@ async def run_with(
         if ports.control is not None:
             refused = core.refused if isinstance(core, MinerCore) else None
             counted = partial(figures, journal.registry)
-            miners = partial(standings, core, ports.clock) if isinstance(core, CoordinatorCore) else None
             control = Control(
                 lambda: described(describe()),
                 doorkeeper,
                 ports.engine,
                 refused,
                 counted,
-                miners,
+                partial(standings, core, ports.clock) if isinstance(core, CoordinatorCore) else None,
                 coordinators=partial(payers, core, ports.clock) if isinstance(core, MinerCore) else None,
                 disputes=_disputes_of(core),
+                few_witnesses=partial(few_witnesses, core, ports.clock) if isinstance(core, CoordinatorCore) else None,
             )
             await nursery.start(ports.control.run, control.answer)
         journal.note(NoteName.NODE_READY, role=settings.role.value, peer=info.peer_id)

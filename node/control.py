@@ -26,6 +26,7 @@ class Control:
         miners: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
         coordinators: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
         disputes: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
+        few_witnesses: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
         """Know the node.
 
@@ -38,6 +39,7 @@ class Control:
             miners: What it thinks of the miners that work for it, if it is a coordinator.
             coordinators: What it thinks of the coordinators that it works for, if it is a miner.
             disputes: In which it has a part, if it is registered.
+            few_witnesses: Models of which rechecks can blame nobody, if it is a coordinator.
         """
         self._describe = describe
         self._doorkeeper = doorkeeper
@@ -47,6 +49,7 @@ class Control:
         self._miners = miners
         self._coordinators = coordinators
         self._disputes = disputes
+        self._few_witnesses = few_witnesses
 
     async def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Do what is asked, and say how the node stands then.
@@ -99,4 +102,6 @@ class Control:
             said["coordinators"] = list(self._coordinators())
         if self._disputes is not None:
             said["disputes"] = list(self._disputes())
+        if self._few_witnesses is not None:
+            said["few_witnesses"] = list(self._few_witnesses())
         return said

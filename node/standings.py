@@ -10,6 +10,8 @@ from protocol.units import CAI
 
 MOST_SHOWN: Final = 256
 """Nodes that are told of at once, those who stand worst first: what one answer holds."""
+LEAST_OWNERS: Final = 3
+"""Of whose miners pictures say who was wrong: one, and two that agree against it."""
 HOUR_MS: Final = 3_600_000
 MINUTE_MS: Final = 60_000
 
@@ -55,6 +57,25 @@ def in_words(told: dict[str, Any]) -> str:
     if not told["connected"]:
         reasons.append("not connected")
     return f"miner {told['id']:<6} {told['standing']:>3} of 100: {', '.join(reasons)}"
+
+
+def few_witnesses(core: CoordinatorCore, clock: Clock) -> list[dict[str, Any]]:  # Any: what JSON holds
+    """List the models of which rechecks can blame nobody: too few owners' miners serve them (SPEC.md §12.8)."""
+    now, found = clock.now(), []
+    for model in core.identity.catalog.offered():
+        owners = {core.book.owner(miner.id, now) for miner in core.roster.serving(model, now)}
+        if 0 < len(owners) < LEAST_OWNERS:
+            found.append({"model": model, "owners": len(owners)})
+    return found
+
+
+def witnesses_in_words(told: dict[str, Any]) -> str:
+    """Say of such a model why nothing comes of its rechecks."""
+    owned = "one owner" if told["owners"] == 1 else f"{told['owners']} owners"
+    return (
+        f"all miners of {told['model']} belong to {owned}: to tell whose picture is wrong takes {LEAST_OWNERS}, so "
+        "rechecks blame nobody"
+    )
 
 
 def payers(core: MinerCore, clock: Clock) -> list[dict[str, Any]]:  # Any: what JSON holds

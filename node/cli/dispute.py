@@ -132,7 +132,8 @@ def report(file: Annotated[Path, typer.Argument(metavar="FILE", help="As export 
 def appeal(number: NumberArgument, means: Means) -> None:
     """Appeal against what the first jurors found: twice as many others judge, and that is final.
 
-    The account is the owner's of the accused miner.
+    The account is the owner's of the accused miner. Where the network has too few owners of other miners to judge, the
+    appeal ends void: nobody is slashed, and the bond is back. See first what it costs, and what it takes:
 
       $ cuckoo dispute appeal 3 --network network.toml --keystore account.json --dry-run
     """

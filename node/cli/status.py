@@ -109,9 +109,11 @@ def _show_node(folder: Path, *, as_json: bool) -> None:
         from node.own_command import with_shown_command
 
         print(f"  {with_shown_command(dispute_in_words(dispute))}")
-    if said.get("miners") or said.get("coordinators"):
-        from node.standings import in_words, payer_in_words
+    if any(said.get(kind) for kind in ("miners", "coordinators", "few_witnesses")):
+        from node.standings import in_words, payer_in_words, witnesses_in_words
 
+        for model in said.get("few_witnesses", ()):
+            print(f"  rechecks  {witnesses_in_words(model)}")
         for miner in said.get("miners", ()):
             print(f"  {in_words(miner)}")
         for coordinator in said.get("coordinators", ()):

@@ -1,5 +1,6 @@
 """What owners do in disputes, as plans: report a picture to jurors, and appeal against what they found."""
 
+from collections.abc import Iterable
 from math import inf
 from typing import Final
 
@@ -13,6 +14,7 @@ from node.disputes.view import (
     QUORUM_SLASH,
     VERDICT_WINDOW,
     find_dispute,
+    jurors_of,
     open_dispute_of,
 )
 from node.model_files.catalog import load_catalog
@@ -35,6 +37,10 @@ SHOWN_NOTE: Final = "prompt and picture are shown to the jurors, who run other m
 RESPITE_NOTE: Final = "jurors had it slashed lately: little or nothing is until its respite ends, and jurors cost you"
 OTHERS_NOTE: Final = (
     "others have reported it: where theirs is executed first, yours brings nothing, and jurors cost you"
+)
+VOID_NOTE: Final = (
+    "it ends void where too few owners of other miners are there to judge: nobody is slashed or found right then, and "
+    "the bond is back"
 )
 SERVES_NOTE: Final = (
     "keep the node running, with a gas key: it has the jurors drawn, or else the bond may burn, and shows them the "
@@ -107,7 +113,7 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
         steady_note(bundle.specification),
         SERVES_NOTE,
     ]
-    free = await _independent(wallet, accused, reporter)
+    free = _independent(await all_nodes(wallet), {accused.owner, reporter.owner})
     if free < seats:
         notes.append(f"only {free} independent owners of miners can be jurors, and {seats} are needed: it ends void")
     if respite > await wallet.now():
@@ -144,13 +150,19 @@ async def appeal(wallet: Wallet, number: int) -> Plan:
             lambda values: "appeal" if values[0][6] else "first",
         ),
     )
-    note = (
-        f"bond {format_cai(bond)}: it pays the {seats} jurors, who are others, and what they find is final; the rest "
-        "is gone if two thirds find the picture wrong, and all of it is back, out of the reporter's bond, if they find "
-        "it right"
-    )
+    notes = [
+        f"bond {format_cai(bond)}: the {seats} jurors, who are others, are paid out of it, and their word is final; "
+        "all of it is back, out of the reporter's bond, if two thirds find the picture right, what is left of it if "
+        "they do not agree, and nothing if two thirds find it wrong",
+        VOID_NOTE,
+    ]
+    taken = {one.node for one in await jurors_of(wallet, number)}
+    nodes = await all_nodes(wallet)
+    free = _independent(nodes, {accused.owner, found.accuser, *(node.owner for node in nodes if node.id in taken)})
+    if free < seats:
+        notes.append(f"only {free} owners of miners can be jurors of it, and {seats} are needed: it ends void")
     title = f"appeal in dispute {number} to {seats} jurors"
-    return Plan(title, (*await wallet.approval("Disputes", bond), step), watched, (note,))
+    return Plan(title, (*await wallet.approval("Disputes", bond), step), watched, tuple(notes))
 
 
 def _gain(lost: int, bounty_bps: int, fees: int) -> str:
@@ -222,8 +234,6 @@ async def _require_time(wallet: Wallet, keys: tuple[Address, ...]) -> None:
         )
 
 
-async def _independent(wallet: Wallet, accused: NodeStake, reporter: NodeStake) -> int:
-    """Count the owners of active miners who are no party: each gives one juror at most."""
-    nodes = await all_nodes(wallet)
-    owners = {node.owner for node in nodes if node.role is Role.MINER and node.is_active}
-    return len(owners - {accused.owner, reporter.owner})
+def _independent(nodes: Iterable[NodeStake], taken: set[str]) -> int:
+    """Count the owners of active miners but these: each gives one juror at most."""
+    return len({node.owner for node in nodes if node.role is Role.MINER and node.is_active} - taken)

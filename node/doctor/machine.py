@@ -14,6 +14,7 @@ from node.adapters.control import ask
 from node.doctor.findings import Finding, bad, good, in_thread
 from node.model_files.shelf import free_bytes
 from node.settings import NodeRole, Settings
+from node.standings import witnesses_in_words
 from protocol.errors import ConfigError, Unavailable
 
 LEAST_FREE_BYTES: Final = 10**9
@@ -75,6 +76,11 @@ async def look_at_ports(settings: Settings, standing: Standing) -> Sequence[Find
     if settings.role is NodeRole.COORDINATOR:
         wanted.append(("http.port", settings.http.host, settings.http.port))
     for key, host, port in wanted:
+        listening = [one for one in standing.get("addresses", ()) if host_and_port(one)[0] == host]
+        if port == 0 and key == "overlay.listen" and listening and _is_loopback(host):
+            now = host_and_port(listening[0])[1]
+            found.append(good("port", f"{key}: {host}:{now} until it stops, for nodes on this machine alone"))
+            continue
         if port == 0 and key == "overlay.listen" and settings.role is not NodeRole.MINER:
             fix = 'set a fixed port: overlay.listen = ["/ip4/0.0.0.0/tcp/4001"]'
             found.append(
@@ -120,6 +126,13 @@ def is_public(host: str) -> bool:
         return ip_address(host).is_global
     except ValueError:
         return not host.endswith((".local", ".lan", "localhost"))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 async def look_at_reach(settings: Settings) -> Sequence[Finding]:
@@ -209,4 +222,5 @@ async def look_at_node(settings: Settings, standing: Standing) -> Sequence[Findi
             service["held_by"][0], "wait, or change miner.hours" if "hours" in held else "cuckoo miner resume"
         )
         return [bad("node", f"it runs and takes no work: {held}", fix)]
-    return [good("node", "it runs and takes part")]
+    few = [good("rechecks", witnesses_in_words(model)) for model in standing.get("few_witnesses", ())]
+    return [good("node", "it runs and takes part"), *few]

@@ -329,6 +329,9 @@ def test_report__by_the_owner__takes_the_bond_and_is_listed_until_it_is_upheld_a
     assert "the accused's owner may appeal" in cuckoo("dispute", "show", "1")[1]
     code, _, err = as_(COORDINATOR, "dispute", "appeal", "1")
     assert (code, f"against node {ACCUSED}" in err) == (2, True)
+    code, out, _ = as_(ACCUSED, "dispute", "appeal", "1", "--dry-run")
+    assert "it ends void where too few owners" in out
+    assert "only 0 owners of miners can be jurors of it, and 7 are needed: it ends void" in out
     code, out, err = as_(ACCUSED, "dispute", "appeal", "1")
     assert code == 0, err
     assert "bond 5,000 CAI" in out

@@ -218,6 +218,15 @@ async def test_look_at_ports__any_port_for_who_must_be_found__is_red(place):
     assert one(await look_at_ports(place.settings("miner", "miner", **listen), {})).is_good
 
 
+async def test_look_at_ports__any_port_of_a_node_that_runs_for_this_machine_alone__is_good(place):
+    running = {"role": "coordinator", "addresses": ["/ip4/127.0.0.1/tcp/40123/p2p/" + PEER]}
+    here, everywhere = ({"overlay.listen": [f"/ip4/{host}/tcp/0"]} for host in ("127.0.0.1", "0.0.0.0"))
+    found, http = await look_at_ports(place.settings("coordinator", "coordinator", **here), running)
+    assert (found.is_good, "127.0.0.1:40123" in found.detail, http.is_good) == (True, True, True)
+    found, _ = await look_at_ports(place.settings("coordinator", "coordinator", **everywhere), running)
+    assert not found.is_good
+
+
 async def test_look_at_reach__reached_through_relays__is_good_where_nobody_can_dial_it(place):
     relay = f"/ip4/203.0.114.9/tcp/4001/p2p/{peer_of(5)}"
     hidden = {"overlay.listen": ["/ip4/10.0.0.1/tcp/4001"], "overlay.bootstrap": [relay]}
@@ -290,6 +299,14 @@ async def test_look_at_bootstraps__one_of_two_alive__is_good(place):
 )
 async def test_look_at_node__as_it_stands__is_judged(place, standing, expected):
     assert one(await look_at_node(place.settings("miner", "miner"), standing)).is_good is expected
+
+
+async def test_look_at_node__rechecks_can_blame_nobody__says_so_and_is_well(place):
+    standing = {"staking_id": 3, "few_witnesses": [{"model": "pocket-emoji", "owners": 1}]}
+    node, rechecks = await look_at_node(place.settings("coordinator", "coordinator"), standing)
+    assert node.is_good
+    assert (rechecks.name, rechecks.is_good) == ("rechecks", True)
+    assert "all miners of pocket-emoji belong to one owner" in rechecks.detail
 
 
 async def test_running__node_that_runs__says_how_it_stands(tmp_path, nursery):

@@ -1,14 +1,19 @@
 """How miners stand with a coordinator, and why, in its owner's words."""
 
-from node.standings import in_words, payer_in_words, payers, standings
+from dataclasses import replace
+
+from node.standings import few_witnesses, in_words, payer_in_words, payers, standings, witnesses_in_words
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.credit import FORGOTTEN
 from protocol.roles.reputation import GRAVE
-from protocol.units import CAI, DAY_MS, StakingId, UnixMillis, Wei
-from tests.protocol.roles.frames import ALICE_ID, BOB_ID
+from protocol.stake.book import Tables
+from protocol.stake.table import StakeTable
+from protocol.units import CAI, DAY_MS, Address, StakingId, UnixMillis, Wei
+from tests.protocol.roles.frames import ALICE_ID, BOB_ID, MODEL
 from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat
+from tests.protocol.roles.test_rechecking import RecheckSeat
 from tests.support.clock import HandClock
-from tests.support.networks import ALICE, BOB
+from tests.support.networks import ALICE, BOB, DAVE
 
 AWAY = StakingId(77)
 
@@ -41,6 +46,23 @@ def test_standings__of_miners_that_were_heard_of__are_told_with_their_reasons_th
 def test_standings__of_nobody__are_none() -> None:
     seat = CoordinatorSeat()
     assert standings(seat.core, HandClock(seat.now)) == []
+
+
+def test_few_witnesses__of_two_owners_miners__are_named_and_of_three_are_not() -> None:
+    seat = RecheckSeat(miners=(ALICE, BOB, DAVE))
+    view = seat.core.book.current(seat.now)
+    assert view is not None
+
+    def owned(bobs: bytes, daves: bytes) -> list[dict[str, object]]:
+        owners = {BOB.address: Address(bobs * 20), DAVE.address: Address(daves * 20)}
+        table = StakeTable.of(replace(row, owner=owners.get(row.address)) for row in view.table.rows)
+        seat.core.book.tables = Tables({view.epoch: replace(view, table=table)}, frozenset())
+        return few_witnesses(seat.core, HandClock(seat.now))
+
+    assert owned(b"b", b"d") == [], "who says no owner stands for itself"
+    (told,) = owned(b"b", b"b")
+    assert told == {"model": MODEL.name, "owners": 2}
+    assert "all miners of pocket-emoji belong to 2 owners" in witnesses_in_words(told)
 
 
 def test_payers__of_coordinators_that_a_miner_had_to_do_with__are_told_with_their_reasons_the_worst_first() -> None:
