@@ -25,7 +25,7 @@ from protocol.crypto.typed_data import Domain
 from protocol.errors import ConfigError, InvalidMessage
 from protocol.justice.bundle import Bundle, bundle_digest, check_bundle, check_signers, signers_of_bundle
 from protocol.justice.dispute import Status
-from protocol.justice.steadiness import beside
+from protocol.justice.steadiness import beside, is_moot
 from protocol.units import Address, Digest, Role
 from protocol.wire.specification import TaskSpecification
 
@@ -181,9 +181,10 @@ def steady_note(specification: TaskSpecification) -> str:
     """Say what to look at before a bond is paid: jurors draw beside a task before they say that it is wrong."""
     told = sorted({round(one.guidance, 2) for one in _beside(specification)} - {specification.guidance})
     values = ", ".join(f"{one:g}" for one in told)
+    without = ", without a negative prompt" if is_moot(specification) else ""
     return (
-        f"first order the same with a guidance of {values}: where one of these pictures is like the reported one, or "
-        "they are not like each other, arithmetic may have decided, and jurors do not find it wrong"
+        f"first order the same with a guidance of {values}{without}: where one of these pictures is like the reported "
+        "one, or they are not like each other, arithmetic may have decided, and jurors do not find it wrong"
     )
 
 

@@ -23,7 +23,8 @@ def beside(specification: TaskSpecification, most: float) -> tuple[TaskSpecifica
     """Give the orders beside this one, a little less guided and a little more.
 
     Args:
-        specification: What is disputed.
+        specification: What is disputed. Where the negative prompt is the prompt, it is an order without guidance and
+            without a negative prompt, to the last digit.
         most: The most guidance that its model takes; where one side lies beyond a bound, all are on the other.
 
     Returns:
@@ -31,14 +32,22 @@ def beside(specification: TaskSpecification, most: float) -> tuple[TaskSpecifica
     """
     if most <= NO_GUIDANCE:
         return ()
-    guidance, found = max(specification.guidance, NO_GUIDANCE), []
+    guidance, found = (NO_GUIDANCE if is_moot(specification) else max(specification.guidance, NO_GUIDANCE)), []
     for part in PARTS:
         change = guidance / part
         changes = (change, 2 * change) if guidance - change < NO_GUIDANCE else (-change, change)
         if guidance + change > most:
             changes = (-change, -2 * change)
         found += [min(max(guidance + one, NO_GUIDANCE), most) for one in changes]
-    return tuple(specification.model_copy(update={"guidance": one}) for one in found)
+    away_from = "" if is_moot(specification) else specification.negative_prompt
+    changed = ({"guidance": one, "negative_prompt": away_from} for one in found)
+    return tuple(specification.model_copy(update=change) for change in changed)
+
+
+def is_moot(specification: TaskSpecification) -> bool:
+    """Say whether guidance leads away from the very words that it leads to, as models read them: it changes nothing."""
+    led_to, led_away = (text.lower().split() for text in (specification.prompt, specification.negative_prompt))
+    return led_to == led_away
 
 
 def most_change(specification: TaskSpecification) -> int:

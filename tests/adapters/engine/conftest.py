@@ -153,13 +153,14 @@ class SharedChild:
         """Begin a batch of (prompt, seed), and give the number of each; it may begin from sources and masks."""
         sources, masks = changes.pop("sources", ()), changes.pop("masks", ())
         kept = {name: changes.pop(name) for name in ("output", "quality", "embed_prompt") if name in changes}
+        away_from = changes.pop("negative_prompt", "")
         numbers = {"model": "pocket-emoji", "width": 128, "height": 128, "steps": 8, "guidance": 4.0} | changes
         jobs = range(self._jobs + 1, self._jobs + 1 + len(wishes))
         self._jobs += len(wishes)
         for place, (job, source) in enumerate(zip(jobs, sources, strict=False)):
             self.send(Give(job=job, source=source, mask=masks[place] if masks else b""))
         orders = tuple(
-            Order(job=job, prompt=prompt, negative_prompt="", seed=seed, **kept)
+            Order(job=job, prompt=prompt, negative_prompt=away_from, seed=seed, **kept)
             for job, (prompt, seed) in zip(jobs, wishes, strict=True)
         )
         self.send(Run(orders=orders, **numbers))

@@ -135,6 +135,28 @@ def test_beside__order_without_guidance_that_16_bit_numbers_tip_over__changes_mu
     assert any(apart(end, own) > OTHER_NUMERICS for end in around)
 
 
+def test_beside__negative_prompt_that_is_the_prompt__changes_steadily_where_guidance_changes_nothing(first):
+    child, _ = first
+    heart = {"wishes": [("a red heart", 7)], "model": "float32"}
+    (own,), (less,) = (
+        drawn(child, guidance=guidance, negative_prompt=" A red heart", **heart) for guidance in (7.5, 5.0)
+    )
+    assert apart(own, less) == 0, "it leads to and away from the same"
+    order = TaskSpecification(
+        model="pocket-emoji",
+        prompt="a red heart",
+        negative_prompt=" A red heart",
+        width=128,
+        height=128,
+        steps=6,
+        guidance=7.5,
+        seed=7,
+    )
+    for near in beside(order, 15.0):
+        (end,) = drawn(child, guidance=near.guidance, negative_prompt=near.negative_prompt, **heart)
+        assert 0 < apart(own, end) <= OTHER_NUMERICS
+
+
 def test_run__any_picture__comes_with_the_root_of_its_own_steps(first):
     roots = [root for _, root in first[1].values()]
     assert len(set(roots)) == len(PRECISIONS) * len(WISHES)

@@ -43,6 +43,15 @@ def test_beside__order_without_guidance__is_with_a_little(guidance: float) -> No
     assert min(found) > NO_GUIDANCE
 
 
+@pytest.mark.parametrize("words", ["{}", " {} ", "{}\n"])
+def test_beside__negative_prompt_that_is_the_prompt__is_as_without_guidance(words: str) -> None:
+    for prompt in (SPECIFICATION.prompt, SPECIFICATION.prompt.upper()):
+        moot = guided(7.5).model_copy(update={"negative_prompt": words.format(prompt)})
+        assert beside(moot, 15) == beside(guided(NO_GUIDANCE), 15)
+    other = guided(7.5).model_copy(update={"negative_prompt": "a green turtle"})
+    assert [one.negative_prompt for one in beside(other, 15)] == ["a green turtle"] * 2 * len(PARTS)
+
+
 def test_most_change__file_with_loss__may_change_by_that_too() -> None:
     lossy = SPECIFICATION.model_copy(update={"version": 2, "output": "webp", "quality": 80})
     assert (most_change(SPECIFICATION), most_change(lossy)) == (OTHER_NUMERICS, RE_ENCODED)
