@@ -85,7 +85,12 @@ KEEPER_TURN: Final = 64
 """Blocks after a seed is known for which nodes that have no part leave the first jury to those who have."""
 
 
-def is_keepers_turn(own: StakingId, number: int, candidates: int, waited: int) -> bool:
+SEED_LASTS: Final = 224
+"""Blocks after which they take a seed that nobody stored for lost: the contract can use it for 241, and a call takes
+some to be mined. A draw past that ends the dispute, and costs who sends it his gas."""
+
+
+def is_keepers_turn(own: StakingId, number: int, candidates: int, waited: int, *, is_stored: bool) -> bool:
     """Say whether a node that has no part in a dispute is to draw its first jury, which nobody drew.
 
     Else an honest reporter that is away loses its bond. One more node every other block, beginning at another one in
@@ -96,8 +101,10 @@ def is_keepers_turn(own: StakingId, number: int, candidates: int, waited: int) -
         number: The dispute's.
         candidates: Nodes that were registered when it began.
         waited: Blocks since the last block of the seed.
+        is_stored: Whether somebody drew with it, so that the contract keeps it.
     """
-    return waited >= KEEPER_TURN + 2 * ((own - number) % candidates)
+    is_lost = waited >= SEED_LASTS and not is_stored
+    return not is_lost and waited >= KEEPER_TURN + 2 * ((own - number) % candidates)
 
 
 @dataclass(frozen=True, slots=True)

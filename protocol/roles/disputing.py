@@ -107,7 +107,8 @@ class Disputing:
     def _on_seen(self, event: DisputesSeen) -> None:
         """Hear how the disputes of this node stand after one more block, and do what is due."""
         self._block, self.at_s = event.block, event.at_s
-        told = {seen.number: seen for seen in event.disputes}
+        # Who sends nothing has no use for the juries of others.
+        told = {seen.number: seen for seen in event.disputes if self.policy.takes_part or not seen.is_kept}
         for number in [known for known in self.seen if known not in told]:
             self._forget(number)
         for number, seen in told.items():
@@ -153,7 +154,7 @@ class Disputing:
                 self._ask(f"{KEY}{seen.number}/{seen.round}/vote", call, seen, event, turn=0)
             return
         step = due_step(seen, event.block, event.at_s)
-        if step is not None:
+        if step is not None and (step is Step.DRAW or not seen.is_kept):  # whoever has a part ends it
             self._ask(state_name(seen, step), step_call(seen, step), seen, event, turn=self._turn(seen, step))
 
     @staticmethod

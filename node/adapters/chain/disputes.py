@@ -136,7 +136,8 @@ class DisputeReader:
         seen = []
         for (number, row, seat, _), (panel,) in zip(wanted, panels, strict=True):
             is_kept = number not in is_part
-            if is_kept and not is_keepers_turn(own, number, max(1, panel[4]), block - panel[5]):
+            turn = (own, number, max(1, panel[4]), block - panel[5])
+            if is_kept and not is_keepers_turn(*turn, is_stored=any(panel[6])):
                 continue
             is_own_owners = seat is not Seat.NONE and await self._is_own_owners(number, row, own, place)
             seen.append(_seen(number, row, panel, seat, is_kept=is_kept, is_own_owners=is_own_owners))

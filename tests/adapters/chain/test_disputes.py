@@ -9,7 +9,7 @@ from node.adapters.chain.rpc import JsonRpc
 from protocol.crypto.keys import NodeKey
 from protocol.errors import Unavailable
 from protocol.events import DisputesSeen
-from protocol.justice.dispute import KEEPER_TURN, DisputeSeen, Seat, Status, Step, due_step, step_call
+from protocol.justice.dispute import KEEPER_TURN, SEED_LASTS, DisputeSeen, Seat, Status, Step, due_step, step_call
 from protocol.stake.table import StakeRow
 from protocol.units import Address, BlockNumber, Role, StakingId
 from tests.contracts.conftest import World, deployed, raw  # noqa: F401 a fixture
@@ -128,6 +128,20 @@ async def test_step__first_jury_that_nobody_draws__is_told_to_others_one_after_t
     assert await first.step() == ()
     court.mine(1)
     assert await first.step() is None
+
+
+async def test_step__seed_that_nobody_stored_in_time__is_told_to_no_keeper_and_a_stored_one_is(
+    court: Court, rpc: JsonRpc
+) -> None:
+    number = court.report()
+    court.mine(SEED_BLOCKS)
+    with court.world.anvil.unchanged():
+        court.mine(SEED_LASTS)
+        assert await Follower(rpc, court, TWIN).step() is None
+    court.draw(number, 1)
+    court.mine(SEED_LASTS)
+    (seen,) = await Follower(rpc, court, TWIN).step() or ()
+    assert seen.is_kept
 
 
 def answering(*words: int) -> str:

@@ -10,6 +10,7 @@ from protocol.crypto.typed_data import digest
 from protocol.justice.dispute import (
     KEEPER_TURN,
     MAX_TRIES,
+    SEED_LASTS,
     DisputeSeen,
     Status,
     Step,
@@ -117,6 +118,14 @@ def test_verdict_of__distance__is_wrong_only_beyond_what_any_honest_picture_was_
 def test_is_keepers_turn__of_many_nodes__one_more_every_other_block_after_a_while() -> None:
     for number in (1, 7, 2**64):
         turns = [
-            sum(is_keepers_turn(StakingId(own), number, 50, waited) for own in range(1, 51)) for waited in range(200)
+            sum(is_keepers_turn(StakingId(own), number, 50, waited, is_stored=False) for own in range(1, 51))
+            for waited in range(200)
         ]
         assert turns == [0] * KEEPER_TURN + [min(50, 1 + after // 2) for after in range(200 - KEEPER_TURN)]
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_is_keepers_turn__seed_that_nobody_stored_in_time__is_drawn_from_no_more(is_stored: bool) -> None:
+    turn = (StakingId(3), 3, 50)
+    assert is_keepers_turn(*turn, SEED_LASTS - 1, is_stored=is_stored)
+    assert is_keepers_turn(*turn, SEED_LASTS, is_stored=is_stored) is is_stored

@@ -98,6 +98,16 @@ def test_seen__jury_that_nobody_else_draws__is_drawn_at_once_also_by_who_has_no_
     assert note.fields["part"] == "keeper"
 
 
+def test_seen__jury_of_others_that_nobody_drew_in_time__is_closed_by_others() -> None:
+    assert functions(Party().sees(replace(DRAWING, accused=77, reporter=78, is_kept=True), at_s=LATE)) == []
+
+
+def test_seen__jury_of_others_where_this_node_sends_nothing__is_not_noted() -> None:
+    party = Party(policy=replace(TAKES_PART, takes_part=False))
+    assert not noted(party.sees(replace(DRAWING, accused=77, reporter=78, is_kept=True)), NoteName.DISPUTE_SEEN)
+    assert noted(party.sees(DRAWING), NoteName.DISPUTE_SEEN), "its own it hears of"
+
+
 def test_seen__draw_that_left_seats_free__goes_on_with_the_next_state() -> None:
     party = Party()
     (wish,) = asked(party.sees(DRAWING))
