@@ -1,6 +1,6 @@
 """Which unfinished tasks each miner was awarded: a stream that opens or ends concerns these, however many wait.
 
-A miner chooses how often its stream breaks, and a queue is long. Spec: SPEC.md §9.1.
+A miner chooses how often its stream breaks, and a queue is long. Spec: SPEC.md §8.2.
 """
 
 from typing import final

@@ -1,6 +1,6 @@
 """The apps' side of a coordinator: what is taken, what is refused, and what an earlier run had taken.
 
-A task is on disk before it is promised to anybody. Spec: SPEC.md §9.1, §9.4.
+A task is on disk before it is promised to anybody. Spec: SPEC.md §9.1, §9.5.
 """
 
 from typing import Final, final

@@ -1,4 +1,7 @@
-"""What a node thinks of others, by staking id: each opinion fades with time, and so many are remembered."""
+"""What a node thinks of others, by staking id: each opinion fades with time, and so many are remembered.
+
+Spec: SPEC.md §12.9.
+"""
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict

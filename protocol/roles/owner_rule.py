@@ -1,4 +1,4 @@
-"""What a miner's owner does not let be drawn here, and which tasks were refused by that rule."""
+"""What a miner's owner does not let be drawn here, and which tasks were refused by that rule. Spec: SPEC.md §9.3."""
 
 from collections.abc import Callable
 from typing import Final, final

@@ -1,4 +1,4 @@
-"""Records of an earlier run become living state again. Spec: SPEC.md §9.4."""
+"""Records of an earlier run become living state again. Spec: SPEC.md §9.5."""
 
 from protocol.crypto.typed_data import Domain, digest
 from protocol.records import TaskAccepted, TaskAwarded

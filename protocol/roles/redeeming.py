@@ -1,7 +1,7 @@
 """When a miner redeems its vouchers, and which: one transaction at a time, for as many coordinators as it pays for.
 
 Whatever is asked for here may be asked for again: a voucher is cumulative, and the contract pays only what is new. So
-nothing but the vouchers has to outlive a restart. Spec: SPEC.md §11.1.
+nothing but the vouchers has to outlive a restart. Spec: SPEC.md §11.2.
 """
 
 import hashlib

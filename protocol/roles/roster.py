@@ -1,4 +1,7 @@
-"""What a coordinator knows of each connected miner: its capability and how much of it we use. Spec: SPEC.md §8.2."""
+"""What a coordinator knows of each connected miner: its capability and how much of it we use.
+
+Spec: SPEC.md §7.6, §8.2.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

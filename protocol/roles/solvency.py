@@ -1,4 +1,4 @@
-"""Whether a coordinator's own escrow pays for one more task, and when it is about to run out. Spec: SPEC.md §11.2.
+"""Whether a coordinator's own escrow pays for one more task, and when it is about to run out. Spec: SPEC.md §11.3.
 
 It promises nothing that it cannot pay: its miners would refuse it, and a voucher that the escrow does not cover is a
 debt that jails it. It tops nothing up by itself: that is its owner's money.

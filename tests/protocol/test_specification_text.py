@@ -127,6 +127,33 @@ def test_spec__sections__are_those_that_the_code_cites():
     assert sorted((name, number) for name, number in cited if number not in numbers) == []
 
 
+def module_of(dotted: str) -> Path:
+    """The file that holds a function, class or method."""
+    parts = dotted.split(".")
+    files = [ROOT.joinpath(*parts[:end]).with_suffix(".py") for end in range(1, len(parts) + 1)]
+    return next(file for file in files if file.is_file())
+
+
+def sections_of_modules() -> dict[Path, set[str]]:
+    """The sections that name functions of each module of the protocol."""
+    found: dict[Path, set[str]] = {}
+    section = ""
+    for line in LINES:
+        section = match[1] if (match := re.match(r"#{2,3} (\d+(?:\.\d+)?) ", line)) else section
+        for dotted in re.findall(r"`(protocol(?:\.\w+)+)`", line):
+            found.setdefault(module_of(dotted), set()).add(section)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("module", "sections"), [pytest.param(*found, id=found[0].stem) for found in sections_of_modules().items()]
+)
+def test_spec__module_whose_functions_it_names__cites_a_section_that_does(module: Path, sections: set[str]):
+    said = ast.get_docstring(ast.parse(module.read_text())) or ""
+    cited = set(re.findall(r"§(\d+(?:\.\d+)?)", said))
+    assert sections & cited or {section.split(".")[0] for section in sections} & cited, f"{cited} and not {sections}"
+
+
 def test_spec__limits__are_those_of_the_code():
     assert "`MAX_MESSAGE_BYTES` (64 KiB)" in TEXT
     assert params.MAX_MESSAGE_BYTES == 64 * 1024
