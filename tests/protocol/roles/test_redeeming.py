@@ -12,7 +12,7 @@ from protocol.notes import NoteName
 from protocol.records import VoucherHeld
 from protocol.roles.miner import MinerCore
 from protocol.roles.redeeming import FIRST_PAUSE_MS, LAST_PAUSE_MS, MOST_AT_ONCE, PATIENCE, RedeemPolicy
-from protocol.units import BlockNumber, Digest, DurationMs, StakingId, Wei
+from protocol.units import DAY_MS, BlockNumber, Digest, DurationMs, StakingId, Wei
 from tests.protocol.roles.frames import ALICE_ID, CAROL_ID, DOMAIN, EPOCH, signed
 from tests.protocol.roles.pay import escrow_of, hold, payment_of, promise, wei
 from tests.protocol.roles.seats import AMPLE, MinerSeat, Seat, noted, persisted
@@ -108,7 +108,7 @@ def test_redeem__escrow_may_soon_be_gone__is_redeemed_at_once_at_any_price(escro
 
 
 def test_redeem__coordinator_has_a_new_key__is_redeemed_at_once() -> None:
-    seat = seat_with(2)
+    seat = seat_with(2, replace(POLICY, after=DAY_MS))
     assert asked(next_block(seat)) == []
     seat.tables((row(ALICE, 1), row(BOB, 2), coordinator(DAVE, 3)))
     (wish,) = asked(next_block(seat, 3))
@@ -252,7 +252,7 @@ def test_restart__transaction_under_way__is_waited_for_and_not_asked_for_twice()
     seat = seat_with(10)
     (wish,) = asked(next_block(seat))
     records = (held_of(CAROL_ID, 12), TransactionRequested(wish.key, wish.call))
-    again = MinerSeat(records, redeem=POLICY)
+    again = MinerSeat(records, redeem=POLICY, escrow=None)
     assert asked(next_block(again)) == []
     again.hear(confirmed(wish))
     assert asked(again.escrows(AMPLE, payment_of(10, block=3), block=3)) == [], "two are left, and that is not much"
