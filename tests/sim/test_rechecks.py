@@ -1,7 +1,7 @@
 """Rechecks in a simulated network: who cheats is found out, and nobody else is touched. SPEC.md §12.8, §12.9."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -19,6 +19,7 @@ from tests.sim.forgers import FORGERIES, HONEST_TASKS, Colluders, Forger, Shown,
 from tests.sim.invariants import Invariants
 from tests.sim.machine import Machine
 from tests.sim.scenario import Run, Scenario
+from tests.sim.shared_work import shared_work, uncollected
 from tests.sim.sweep import ALL_CHEATS, ALL_FAULTS
 from tests.sim.world import World
 from tests.support.networks import network_params
@@ -30,6 +31,12 @@ PARAMS: Final = network_params(epoch_s=8, boundary_tolerance_s=2)
 MINERS: Final = 8
 HONEST_OFF: Final = (0, 2000, 4500, 9000)
 """How far honest machines' arithmetic moves a picture (parts per million): within the limit of one another."""
+
+
+@pytest.fixture(autouse=True)
+def _quick() -> Iterator[None]:
+    with uncollected(), shared_work():
+        yield
 
 
 class Network:
