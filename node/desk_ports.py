@@ -1,6 +1,6 @@
 """What a coordinator offers to the adapters that face apps: tasks go in, news and pictures come out."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from protocol.effects import Accepted, Refused, Update
 from protocol.events import Acceptance, KeyGiven, PictureRejected
 from protocol.task.priority import Priority
 from protocol.units import Digest, TaskId, UnixMillis, Wei
+from protocol.wire.app_messages import Order
 from protocol.wire.messages import TaskSpecification
 
 NO_INPUTS: Final[Mapping[Digest, bytes]] = MappingProxyType({})
@@ -53,6 +54,10 @@ class Placed:
     task: TaskId
     specification: TaskSpecification
     """With all that the app had left out."""
+
+
+FetchInputs = Callable[[Order], Awaitable[Mapping[Digest, bytes] | None]]
+"""Has an app send the pictures that its order names; None where they do not come in time."""
 
 
 class Desk(Protocol):

@@ -105,12 +105,12 @@ class AppLink(Protocol):
         """The IP address that it calls from; empty where nobody knows."""
         ...
 
-    async def receive(self) -> bytes:
-        """Wait for one frame, at most MAX_MESSAGE_BYTES.
+    async def receive(self, size: int = 0) -> bytes:
+        """Wait for one frame, at most MAX_MESSAGE_BYTES, or for the ``size`` bytes that the last one announced.
 
         Raises:
             Unavailable: The stream is over.
-            InvalidMessage: It is no frame.
+            InvalidMessage: It is no frame, or they do not come.
         """
         ...
 

@@ -6,63 +6,43 @@
 No HTTP, no chain: it uses the protocol and the overlay only. ``cuckoo submit --bootstrap`` is made with it.
 """
 
+import hashlib
 import random
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 import trio
 
 from node.apps.app_coordinators import Coordinators, MayBeAsked
-from node.apps.app_links import AppNetwork, Link
+from node.apps.app_links import AppNetwork, Link, Parts
+from node.apps.app_under_way import Follower, OrderFailed, OrderUnderWay, Picture, Progress
 from node.ports import Clock, Journal, Ready
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.sealing import KEY_BYTES
 from protocol.errors import InvalidMessage, Unavailable
 from protocol.notes import NoteName
-from protocol.roles.app_events import (
-    AwardChecked,
-    CheckAward,
-    Drawn,
-    Due,
-    Find,
-    Found,
-    GivenUp,
-    KeySealed,
-    Moved,
-    Open,
-    OrderEffect,
-    OrderEvent,
-    Say,
-    Tell,
-    WakeAt,
-)
+from protocol.roles.app_events import AwardChecked, CheckAward
+from protocol.roles.app_inputs import named as named_input
 from protocol.roles.app_order import PATIENCE_MS, AppOrder
 from protocol.roles.order_seal import KnownNetwork, OrderSeal, seal_order
-from protocol.units import DurationMs, PeerId, TaskId, UnixMillis
-from protocol.wire.app_messages import Order, OrderCancelled, OrderDone
-from protocol.wire.codec import encode
+from protocol.units import Digest, DurationMs, PeerId, UnixMillis
+from protocol.wire.app_messages import SECOND_VERSION_FIELDS, Order
 from protocol.wire.sealed_messages import ShownAward
 from protocol.wire.topics import coordinator_key
 
 if TYPE_CHECKING:
     from node.adapters.libp2p.app import AppOverlay
 
+__all__ = ["AppClient", "AwardChecker", "OrderFailed", "Picture", "Progress", "open_client", "order_of"]
+
 SEED_BITS: Final = 53
 """Seeds that we draw are exact in the numbers of JavaScript too."""
-MAX_EVENTS: Final = 1024
-"""Events that wait for one order; a coordinator that sends more waits for us."""
-
 NOT_CHECKED: Final = "signatures fit together; NOT CHECKED: that the two are registered, and how the miner was drawn"
 """What is known of an award without a chain."""
 CHECK_S: Final = 8.0
 """How long (s) an award may be looked up: less than its coordinator waits for the key."""
-
-Progress = Tell | Moved | KeySealed
-"""What is told of an order while it is under way."""
-Follower = Callable[[Progress], None]
 
 
 class AwardChecker(Protocol):
@@ -83,38 +63,32 @@ class AwardChecker(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """What an order brought."""
-
-    task: TaskId
-    coordinator: PeerId
-    """Who drew the receipt up, and pays the miner."""
-    data: bytes
-    done: OrderDone
-    """With the receipt, encoded, and who drew it."""
-    delivered: bytes
-    """What the receipt is of: the picture, or of a sealed order what its miner sealed."""
-
-
-class OrderFailed(Unavailable):
-    """An order ended without a picture; ``code`` is stable, and ``is_ours_to_mend`` says that no try can help."""
-
-    def __init__(self, code: str, detail: str, *, is_ours_to_mend: bool = False) -> None:
-        """Name why; ``detail`` is for people."""
-        super().__init__(f"{code}: {detail}" if detail else code)
-        self.code = code
-        self.is_ours_to_mend = is_ours_to_mend
-
-
-def order_of(prompt: str, **wishes: Any) -> Order:  # noqa: ANN401 checked by the message
+def order_of(
+    prompt: str,
+    *,
+    source: bytes | None = None,
+    mask: bytes | None = None,
+    **wishes: Any,  # noqa: ANN401 checked by the message
+) -> Order:
     """Make an order with a name and a seed of its own.
+
+    Args:
+        prompt: What the picture shows.
+        source: A file to begin from, which the order names; ``draw`` is given it, too.
+        mask: A file of the same size, likewise: where it is transparent, or else light, the source is drawn anew.
+        wishes: Fields of ``protocol.wire.app_messages.Order``.
 
     Raises:
         ValueError: pydantic's, naming the field that is wrong.
     """
     drawn = {"order": secrets.token_bytes(16), "seed": secrets.randbits(SEED_BITS)}
-    return Order.model_validate(drawn | {"prompt": prompt} | wishes)
+    begun = {name: named_input(file) for name, file in (("source", source), ("mask", mask)) if file is not None}
+    said = wishes | begun
+    for name in SECOND_VERSION_FIELDS:
+        if said.get(name) is None or said[name] is False:
+            said.pop(name, None)
+    version = 2 if said.keys() & SECOND_VERSION_FIELDS else 1
+    return Order.model_validate(drawn | {"prompt": prompt, "version": version} | said)
 
 
 @asynccontextmanager
@@ -226,11 +200,11 @@ class AppClient:
         *,
         patience_ms: DurationMs = PATIENCE_MS,
         sealed: bool = False,
+        pictures: Iterable[bytes] = (),
     ) -> Picture:
         """Bring one order to its picture, from coordinator to coordinator if need be.
 
         One that is cancelled from outside tells its coordinator so.
-
 
         Args:
             order: What to draw; the same order again, by the same key, is the same task at the same coordinator.
@@ -240,17 +214,22 @@ class AppClient:
             sealed: Whether only the miner that draws it may read it, and no coordinator. This program must stay on the
                 line then, since it gives the key to each winner; and as that is drawn for this call, a second call with
                 the same order is refused.
+            pictures: The files that the order names, source and mask; each coordinator that is asked gets them.
 
         Raises:
             OrderFailed: There is no picture; the text says why.
+            ValueError: These are not the files that the order names, or a sealed one names some.
         """
+        files = {Digest(hashlib.sha256(file).digest()): file for file in pictures}
+        if files.keys() != {one.digest for one in order.inputs}:
+            raise ValueError("pictures: give the files that the order names as source and mask, and no others")
         if not sealed:
-            return await _OrderUnderWay(self, AppOrder(order, patience_ms), order.order, tell).run()
+            return await OrderUnderWay(self, AppOrder(order, patience_ms), order, tell, files).run()
         content_key = secrets.token_bytes(KEY_BYTES)
         closed = seal_order(order, content_key)
         known = self._awards.known if self._awards is not None else None
         seal = OrderSeal(closed, content_key, self._own, secrets.token_bytes, known)
-        return await _OrderUnderWay(self, AppOrder(closed, patience_ms, seal), order.order, tell).run()
+        return await OrderUnderWay(self, AppOrder(closed, patience_ms, seal), order, tell).run()
 
     async def check(self, asked: CheckAward) -> AwardChecked:
         """Look an award up, as far as that can be."""
@@ -267,7 +246,7 @@ class AppClient:
         """Give the present."""
         return self._clock.now()
 
-    def join(self, peer: PeerId, order: "_OrderUnderWay") -> None:
+    def join(self, peer: PeerId, order: OrderUnderWay) -> None:
         """Let an order hear a coordinator, by a stream that all orders share."""
         assert self._nursery is not None, "it runs"
         link = self._links.get(peer)
@@ -282,104 +261,22 @@ class AppClient:
         if link is not None:
             link.say(data)
 
-    def leave(self, order: "_OrderUnderWay") -> None:
+    def send_inputs(self, peer: PeerId, parts: Parts, are_wanted: Callable[[], bool]) -> None:
+        """Send a coordinator the pictures of an order, for as long as they are wanted."""
+        link = self._links.get(peer)
+        if link is not None:
+            link.send_inputs(parts, are_wanted)
+
+    def leave(self, order: OrderUnderWay) -> None:
         """Let an order hear nobody any more."""
         for link in self._links.values():
             link.leave(order)
 
 
-@final
-class _OrderUnderWay:
-    """One order under way: the machine, its clock, and who is told."""
-
-    def __init__(self, client: AppClient, machine: AppOrder, name: bytes, tell: Follower) -> None:
-        self.name = name
-        self._client = client
-        self._machine = machine
-        self._tell = tell
-        self._send, self._events = trio.open_memory_channel[OrderEvent](MAX_EVENTS + 64)
-        self._heard = trio.Event()
-        self._is_over = False
-        self._wake_at: UnixMillis | None = None
-        self._has_sought = False
-        self._end: Drawn | GivenUp | None = None
-
-    def post(self, event: OrderEvent) -> None:
-        """Take an event in; there is room, since what coordinators say waits for it."""
-        self._send.send_nowait(event)
-
-    async def wait_for_room(self) -> None:
-        """Hold a coordinator back that says more than is heard."""
-        while self._send.statistics().current_buffer_used >= MAX_EVENTS and not self._is_over:
-            self._heard = trio.Event()
-            await self._heard.wait()
-
-    def cancel(self, peer: PeerId) -> None:
-        """Tell a coordinator that nobody waits for it any more, if it is with that one, and that has not our word."""
-        if self._machine.peer == peer and self._machine.taken_by is None:
-            self._client.say(peer, encode(OrderCancelled(order=self.name)))
-
-    async def run(self) -> Picture:
-        try:
-            async with trio.open_nursery() as nursery:
-                self._perform(self._machine.begin(self._client.now()), nursery)
-                while self._end is None:
-                    event = await self._next()
-                    self._heard.set()
-                    self._perform(self._machine.handle(event, self._client.now()), nursery)
-                nursery.cancel_scope.cancel()
-        finally:
-            self._is_over = True
-            self._heard.set()
-            if self._end is None and self._machine.peer is not None:
-                self.cancel(self._machine.peer)
-            self._client.leave(self)
-        end: Drawn | GivenUp | None = self._end
-        if isinstance(end, Drawn):
-            return Picture(end.done.task, end.peer, end.picture, end.done, end.delivered)
-        assert end is not None, "the loop ends with it"
-        raise OrderFailed(end.code, end.detail, is_ours_to_mend=end.is_ours_to_mend)
-
-    async def _next(self) -> OrderEvent:
-        """Give the next event, or the moment that the machine waits for."""
-        wait_s = 0.0 if self._wake_at is None else (self._wake_at - self._client.now()) / 1000
-        with trio.move_on_after(max(0.0, wait_s)) as patience:
-            if self._wake_at is None:
-                patience.deadline = float("inf")
-            return await self._events.receive()
-        self._wake_at = None
-        return Due()
-
-    def _perform(self, effects: tuple[OrderEffect, ...], nursery: trio.Nursery) -> None:
-        for effect in effects:
-            match effect:
-                case Find():
-                    nursery.start_soon(self._find)
-                case Open(peer=peer):
-                    self._client.join(peer, self)
-                case Say(peer=peer, message=message):
-                    self._client.say(peer, encode(message))
-                case WakeAt(at=at):
-                    self._wake_at = at
-                case Tell() | Moved() | KeySealed():
-                    self._tell(effect)
-                case CheckAward():
-                    nursery.start_soon(self._check, effect)
-                case Drawn() | GivenUp():
-                    self._end = effect
-
-    async def _check(self, asked: CheckAward) -> None:
-        self.post(await self._client.check(asked))
-
-    async def _find(self) -> None:
-        again, self._has_sought = self._has_sought, True
-        self.post(Found(await self._client.coordinators.find(again=again)))
-
-
 class _Silent:
     """A journal for an app: what matters to it is told to its follower."""
 
-    def note(self, name: NoteName, task: TaskId | None = None, **fields: str | int) -> None:
+    def note(self, name: NoteName, task: bytes | None = None, **fields: str | int) -> None:
         """Keep nothing."""
         del name, task, fields
 

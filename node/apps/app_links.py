@@ -1,5 +1,6 @@
 """Streams of an app to coordinators: one each, which carries all its orders there."""
 
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final, Protocol, final
 
@@ -8,21 +9,26 @@ import trio
 from protocol.errors import IgnoredMessage, InvalidMessage, Unavailable
 from protocol.roles.app_events import LinkDown, LinkUp, OrderEvent, Said
 from protocol.units import PeerId
-from protocol.wire.app_messages import CoordinatorMessage, OrderDone
-from protocol.wire.codec import COORDINATOR_PLACE, decode
+from protocol.wire.app_messages import CoordinatorMessage, OrderDone, OrderInput
+from protocol.wire.codec import COORDINATOR_PLACE, decode, encode
 from protocol.wire.sealed_messages import OrderSealed
 
 MAX_FRAMES: Final = 1024
 """Frames that wait for one coordinator to read them; one that reads nothing is found gone."""
 LAST_WORDS_S: Final = 1.0
 """How long (s) an order that is given up tries to say so."""
+MAX_SENDINGS: Final = 1024
+"""Orders whose pictures wait to be sent to one coordinator; of more it gets none, and they go elsewhere in time."""
+
+Parts = Iterator[tuple[OrderInput, bytes]]
+"""Pictures in parts, each behind the message that announces it."""
 
 
 class AppStream(Protocol):
     """A submit stream to a coordinator. Everything raises ``Unavailable`` once it is over."""
 
-    async def send(self, data: bytes) -> None:
-        """Send one frame."""
+    async def send(self, data: bytes, body: bytes = b"") -> None:
+        """Send one frame, and behind it a body that it announces."""
         ...
 
     async def receive(self) -> bytes:
@@ -81,6 +87,7 @@ class Link:
         self._orders: dict[bytes, Hearer] = {}
         self._is_up = False
         self._send, self._waiting = trio.open_memory_channel[bytes](MAX_FRAMES)
+        self._send_parts, self._parts = trio.open_memory_channel[tuple[Parts, Callable[[], bool]]](MAX_SENDINGS)
 
     def join(self, hearer: Hearer) -> None:
         """Let an order hear this coordinator."""
@@ -97,6 +104,11 @@ class Link:
         with suppress(trio.WouldBlock):
             self._send.send_nowait(data)
 
+    def send_inputs(self, parts: Parts, are_wanted: Callable[[], bool]) -> None:
+        """Send pictures behind those of other orders, between frames, for as long as they are wanted."""
+        with suppress(trio.WouldBlock):
+            self._send_parts.send_nowait((parts, are_wanted))
+
     async def run(self, overlay: AppNetwork) -> None:
         """Have a stream until it is over, and tell all orders on it of both."""
         try:
@@ -111,6 +123,7 @@ class Link:
         try:
             async with trio.open_nursery() as both:
                 both.start_soon(self._write, stream, both.cancel_scope)
+                both.start_soon(self._write_inputs, stream, both.cancel_scope)
                 await self._read(stream)
                 both.cancel_scope.cancel()
             is_cancelled = False  # the stream is over, and who is on it waits for its coordinator, or goes elsewhere
@@ -140,6 +153,18 @@ class Link:
             async for data in self._waiting:
                 with trio.CancelScope(shield=True):  # what is taken out is said, also the word that all is over
                     await stream.send(data)
+        except Unavailable:
+            scope.cancel()
+
+    async def _write_inputs(self, stream: AppStream, scope: trio.CancelScope) -> None:
+        try:
+            async for parts, are_wanted in self._parts:
+                for message, part in parts:
+                    if not are_wanted():
+                        break
+                    with trio.CancelScope(shield=True):  # a part that is cut off would swallow the last words
+                        await stream.send(encode(message), part)
+                    await trio.lowlevel.checkpoint_if_cancelled()
         except Unavailable:
             scope.cancel()
 

@@ -6,14 +6,15 @@ say nothing. Spec: SPEC.md §9.9.
 
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
 import trio
 
+from node.apps.app_uploads import Uploads
 from node.desk import LAST_STAGES
-from node.desk_ports import Desk, Placed
+from node.desk_ports import Desk, FetchInputs, Placed
 from node.ports import AppLink, Clock, Journal
 from protocol.effects import Refused, Stage, Update
 from protocol.errors import IgnoredMessage, InvalidMessage, Unavailable
@@ -21,7 +22,7 @@ from protocol.events import Acceptance, KeyGiven, PictureRejected
 from protocol.notes import NoteName
 from protocol.roles.collecting import NOT_TAKEN
 from protocol.roles.sealed_tasks import APP_GONE
-from protocol.units import PeerId, TaskId
+from protocol.units import Digest, PeerId, TaskId
 from protocol.wire.app_messages import (
     MAX_DETAIL,
     AnyOrder,
@@ -31,6 +32,8 @@ from protocol.wire.app_messages import (
     OrderAccepted,
     OrderCancelled,
     OrderDone,
+    OrderInput,
+    OrderInputsWanted,
     OrderNews,
     OrderRefused,
     OrderTaken,
@@ -54,7 +57,7 @@ LEAVE_S: Final = 1.0
 """How long (s) the core may take to hear that an app is gone."""
 _REASON: Final = re.compile(r"[a-z0-9_]{1,48}")
 
-PlaceOrder = Callable[[AnyOrder, PeerId, str], Awaitable[Placed | Refused]]
+PlaceOrder = Callable[[AnyOrder, PeerId, str, FetchInputs], Awaitable[Placed | Refused]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,10 @@ class AppService:
     """Implements ``node.ports.AppFace`` over the desk of one coordinator."""
 
     def __init__(self, desk: Desk, place: PlaceOrder, clock: Clock, journal: Journal) -> None:
-        """Serve ``desk``; ``place`` hands in an order of an app that calls from an address, or finds its task."""
+        """Serve ``desk``; ``place`` hands in an order of an app that calls from an address, or finds its task.
+
+        It has the app asked for the pictures that the order begins from, where these are needed.
+        """
         self.desk = desk
         self.place = place
         self.clock = clock
@@ -98,6 +104,7 @@ class _Session:
         """Orders under way; None while it is being handed in."""
         self._were_over: set[bytes] = set()
         """Of these, whose tasks had ended before this stream asked for them."""
+        self._uploads = Uploads()
         self._fault: InvalidMessage | None = None
         self._delivering = trio.Lock()
         """Held by the order whose picture is on its way: an app that reads slowly has the others left on the disk."""
@@ -145,6 +152,11 @@ class _Session:
             case Order() | SealedOrder():
                 self._orders[message.order] = None
                 nursery.start_soon(self._bring_to_its_end, message, nursery.cancel_scope)
+            case OrderInput():
+                self._uploads.take(message, await self._link.receive(message.size))
+            case OrderCancelled() if followed is None:
+                self._uploads.end(message.order)
+                raise IgnoredMessage("submit.unknown_order")
             case _ if followed is None:
                 raise IgnoredMessage("submit.unknown_order")  # it has ended, which the app does not know yet
             case OrderTaken():
@@ -174,7 +186,7 @@ class _Session:
     async def _is_accepted(self, order: AnyOrder) -> bool:
         service = self._service
         try:
-            placed = await service.place(order, self._link.peer, self._link.address)
+            placed = await service.place(order, self._link.peer, self._link.address, self._fetch)
         except Unavailable as error:  # not the app's line, but what it asks for
             placed = Refused("unavailable", str(error))
         if isinstance(placed, Refused):
@@ -189,6 +201,12 @@ class _Session:
         price = service.desk.price(placed.specification)
         await self._say(OrderAccepted(order=order.order, task=placed.task, price=price))
         return True
+
+    async def _fetch(self, order: Order) -> Mapping[Digest, bytes] | None:
+        """Have the app send the pictures that an order begins from; None where they do not come."""
+        with self._uploads.expected(order) as upload:
+            await self._say(OrderInputsWanted(order=order.order))
+            return await upload.wait()
 
     async def _follow(self, order: bytes) -> None:
         followed = self._orders[order]

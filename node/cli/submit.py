@@ -1,5 +1,6 @@
 """``cuckoo submit``: one prompt to a coordinator, one picture back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -101,6 +102,8 @@ def submit(
 
     $ cuckoo submit "a red heart" --overlay --network network.toml
 
+    $ cuckoo submit "a blue heart" --overlay --network network.toml --image heart.png --strength 0.7
+
     $ cuckoo submit "a red heart" --bootstrap /ip4/203.0.113.7/tcp/4001/p2p/16Uiu2HA… --params testnet
 
     With --sealed no coordinator can read the prompt or see the picture: only the miner that draws it can, and what
@@ -115,7 +118,16 @@ def submit(
     from protocol.errors import ConfigError
 
     check_output(out)
-    check_sealed(sealed, over_overlay=overlay or bool(bootstrap))
+    check_sealed(
+        sealed,
+        over_overlay=overlay or bool(bootstrap),
+        shown={
+            "--image": image is not None,
+            "--mask": mask is not None,
+            "--strength": strength is not None,
+            "--may-be-disputed": may_be_disputed,
+        },
+    )
     if may_be_disputed and image is not None:
         raise ConfigError("--may-be-disputed: what begins from --image is never shown to jurors: leave it out")
     chain = ChainToAsk.given(chain_rpc, staking, network)
@@ -128,8 +140,8 @@ def submit(
         "negative_prompt": negative,
         "guidance": guidance,
         "scheduler": scheduler,
-        "source": encoded_picture(image, "--image"),
-        "mask": encoded_picture(mask, "--mask"),
+        "source": picture_to_send(image, "--image"),
+        "mask": picture_to_send(mask, "--mask"),
         "strength": strength,
         "output_format": output_format or ("webp" if out.suffix.lower() == ".webp" else None),
         "output_quality": quality,
@@ -137,7 +149,7 @@ def submit(
         "may_be_disputed": may_be_disputed or None,
     }
 
-    wishes = {name: value for name, value in order.items() if value is not None}
+    wishes: dict[str, Any] = {name: value for name, value in order.items() if value is not None}
 
     async def run() -> None:
         reporter = Reporter()
@@ -153,7 +165,7 @@ def submit(
             async with ApiClient(api, api_key) as client:
                 with reporter.shown():
                     reporter.say("submitting")
-                    last, picture = await draw(client, wishes, reporter)
+                    last, picture = await draw(client, in_base64(wishes), reporter)
                 save(out, picture)
                 findings = await receipt_findings(client, last["task"], picture, chain)
             drawn = DrawnPicture(last["task"], str(last["miner"]), picture)
@@ -261,16 +273,21 @@ def findings_view(findings: "ReceiptFindings") -> dict[str, Any]:
     }
 
 
-def encoded_picture(path: Path | None, flag: str) -> str | None:
-    """Read a picture to send, in base64, once its header shows that it would be taken.
+def in_base64(wishes: "Json") -> "Json":
+    """Write files as JSON holds them."""
+    from base64 import b64encode
+
+    return {name: b64encode(wish).decode() if isinstance(wish, bytes) else wish for name, wish in wishes.items()}
+
+
+def picture_to_send(path: Path | None, flag: str) -> bytes | None:
+    """Read a picture to send, once its header shows that it would be taken.
 
     Raises:
         ConfigError: Naming the flag: it cannot be read, or is no picture that tasks begin from.
     """
     if path is None:
         return None
-    from base64 import b64encode
-
     from protocol.errors import ConfigError, InvalidMessage
     from protocol.params import MAX_INPUT_BYTES
     from protocol.task.inputs import check_input
@@ -284,17 +301,22 @@ def encoded_picture(path: Path | None, flag: str) -> str | None:
     except InvalidMessage as problem:
         what = f"more than {MAX_INPUT_BYTES:,} bytes" if problem.rule == "input.oversize" else problem.detail
         raise ConfigError(f"{flag}: {path}: {what}") from None
-    return b64encode(data).decode()
+    return data
 
 
-def check_sealed(sealed: bool, *, over_overlay: bool) -> None:
-    """Refuse to seal what goes to a coordinator in plain words.
+def check_sealed(sealed: bool, *, over_overlay: bool, shown: Mapping[str, bool]) -> None:
+    """Refuse to seal what goes to a coordinator in plain words; ``shown`` are the flags of what a seal does not cover.
 
     Raises:
         ConfigError: Naming --sealed.
     """
     from protocol.errors import ConfigError
 
+    for flag, is_given in shown.items():
+        if sealed and is_given:
+            raise ConfigError(
+                f"--sealed: only what is drawn from a prompt alone, for nobody else, is sealed: leave out {flag}"
+            )
     if sealed and not over_overlay:
         raise ConfigError("--sealed: only orders over the overlay are sealed: give --overlay --network, or --bootstrap")
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from node.apps.app_client import AwardChecker, OrderFailed, Progress, open_client, order_of
 from node.apps.app_coordinators import MayBeAsked
@@ -39,6 +39,7 @@ _OPTIONS: Final = {
     "negative_prompt": "--negative",
     "prompt": "PROMPT",
     "api_key": "--api-key",
+    "strength": "--strength",
 }
 """Field of an order -> what a person wrote it as."""
 
@@ -72,7 +73,7 @@ class Entries:
 
 
 async def draw_over_overlay(
-    wishes: Mapping[str, object],
+    wishes: Mapping[str, Any],
     entries: Entries,
     api_key: str | None,
     patience_s: float | None,
@@ -108,7 +109,8 @@ async def draw_over_overlay(
                 findings.append(f"miner {news.miner} was given the key: {news.found}")
 
         try:
-            drawn = await app.draw(order, tell, patience_ms=patience, sealed=sealed)
+            pictures = [wishes[name] for name in ("source", "mask") if name in wishes]
+            drawn = await app.draw(order, tell, patience_ms=patience, sealed=sealed, pictures=pictures)
         except OrderFailed as failed:
             raise as_over_http(failed) from None
     return DrawnPicture(
@@ -137,7 +139,7 @@ async def findings_of(drawn: DrawnPicture, chain: ChainToAsk | None) -> ReceiptF
     return check_receipt(receipt, task=task, picture=drawn.delivered, domain=domain, registered_key=key)
 
 
-def _order(wishes: Mapping[str, object], api_key: str | None) -> Order:
+def _order(wishes: Mapping[str, Any], api_key: str | None) -> Order:
     """Make an order of what a person wrote.
 
     Raises:
@@ -145,12 +147,6 @@ def _order(wishes: Mapping[str, object], api_key: str | None) -> Order:
     """
     from pydantic import ValidationError
 
-    for name in ("source", "mask", "strength"):
-        if name in wishes:
-            flag = {"source": "--image"}.get(name, f"--{name}")
-            raise ConfigError(f"{flag}: pictures to begin from are not sent over the overlay: use --api")
-    if "may_be_disputed" in wishes:
-        raise ConfigError("--may-be-disputed: orders over the overlay do not say so: use --api")
     said = dict(wishes)
     said["output"] = said.pop("output_format", "png")
     if "output_quality" in said:

@@ -78,6 +78,13 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
+class SendInputs:
+    """Send a coordinator the pictures that the order begins from, for as long as it is asked for the order."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
 class WakeAt:
     """Bring ``Due`` then, and forget any earlier wish."""
 
@@ -163,4 +170,4 @@ class GivenUp:
     """It was refused for what it asks; any other coordinator would refuse it as well."""
 
 
-OrderEffect = Find | Open | Say | WakeAt | Tell | Moved | CheckAward | KeySealed | Drawn | GivenUp
+OrderEffect = Find | Open | Say | SendInputs | WakeAt | Tell | Moved | CheckAward | KeySealed | Drawn | GivenUp

@@ -29,6 +29,7 @@ from protocol.roles.app_events import (
     OrderEvent,
     Said,
     Say,
+    SendInputs,
     Tell,
     WakeAt,
 )
@@ -41,6 +42,7 @@ from protocol.wire.app_messages import (
     OrderAccepted,
     OrderCancelled,
     OrderDone,
+    OrderInputsWanted,
     OrderNews,
     OrderRefused,
     OrderTaken,
@@ -49,8 +51,7 @@ from protocol.wire.codec import RECEIPT_PLACE, decode
 from protocol.wire.sealed_messages import OrderAwarded, OrderKey, OrderRejection, OrderSealed, ShownAward
 
 PATIENCE_MS: Final = DurationMs(17_000)
-"""How long (ms) a coordinator that is gone is waited for: as long as it keeps the task, and the time that either end
-may take to notice."""
+"""How long (ms) a coordinator that is gone is waited for: as long as it keeps the task, and till either end notices."""
 OPEN_MS: Final = 15_000
 """How long (ms) a coordinator may take to be reached."""
 ANSWER_MS: Final = 15_000
@@ -66,8 +67,7 @@ HELD_MS: Final = 1_200_000
 ORDER_MS: Final = 3_600_000
 """How old (ms) an order may be when it goes to yet another coordinator."""
 MOST_WINNERS: Final = 24
-"""Miners that may have the key of a sealed order at one coordinator: an honest one's attempts, and its refusals, end
-before that."""
+"""Miners that may have the key of a sealed order at one coordinator: an honest one's attempts end before that."""
 MAX_LOSSES: Final = 8
 """How often one may be gone before it is left, however soon it comes back."""
 TAKEN_MS: Final = 600_000
@@ -120,6 +120,8 @@ class AppOrder:
         self._lost_at = UnixMillis(0)
         """When its coordinator was gone first since it last had the order."""
         self._losses = 0
+        self._may_send = False
+        """Whether the pictures that it begins from did not go out since its coordinator was told of it last."""
         self._why = GivenUp(
             "no_coordinator", "no coordinator was found: is the entry point right, and of the network that was named?"
         )
@@ -143,6 +145,7 @@ class AppOrder:
                     self._on_found(peers)
                 case LinkUp(peer=peer) if peer == self.peer and self.phase in {Phase.OPENING, Phase.LOST}:
                     self.phase = Phase.ASKED if self._task is None else Phase.LOST
+                    self._may_send = True
                     self._emit(Say(peer, self._order))
                     self._wake(ANSWER_MS)
                 case LinkDown(peer=peer) if peer == self.peer:
@@ -168,7 +171,6 @@ class AppOrder:
         self._emit(effect)
 
     # Finding a coordinator.
-
     def _on_found(self, peers: tuple[PeerId, ...]) -> None:
         if self.phase is Phase.SEEKING:
             self._left = deque(peers)
@@ -197,7 +199,6 @@ class AppOrder:
         self._next()
 
     # A coordinator that comes and goes.
-
     def _on_down(self, peer: PeerId) -> None:
         match self.phase:
             case Phase.OPENING:
@@ -257,7 +258,6 @@ class AppOrder:
         self._leave(GivenUp("timeout", detail), may_pass=False)
 
     # What a coordinator says.
-
     def _on_said(self, peer: PeerId, said: Said) -> None:
         match said.message:
             case OrderAccepted(task=task):
@@ -265,8 +265,11 @@ class AppOrder:
                 self._emit(Tell(peer, said.message))
                 if self._key is not None and self._key[0] == task:
                     self._emit(Say(peer, self._key[1]))  # it was started again, and may not have passed it on
-                self._held_until = self._held_until or UnixMillis(self._now + HELD_MS)
-                self._emit(WakeAt(self._held_until))
+                self._hold()
+            case OrderInputsWanted() if self.phase is Phase.ASKED and self._may_send:
+                self._may_send = False
+                self._emit(SendInputs(peer))
+                self._hold()
             case OrderRefused(code=code, detail=detail):
                 self._on_refused(GivenUp(code, printable(detail)))
             case OrderAwarded(shown=shown) if self.phase is Phase.HELD and self._seal is not None:
@@ -287,6 +290,10 @@ class AppOrder:
             case _:
                 pass  # before it took the order
 
+    def _hold(self) -> None:
+        self._held_until = self._held_until or UnixMillis(self._now + HELD_MS)
+        self._emit(WakeAt(self._held_until))
+
     def _on_refused(self, why: GivenUp) -> None:
         if self.phase is Phase.LOST or self.taken_by is not None:
             # It took the order once, and stops or has just begun: it keeps what it took.
@@ -294,6 +301,7 @@ class AppOrder:
             self.phase = Phase.LOST
             self._wake(REDIAL_MS)
         elif self.phase is Phase.ASKED and why.code in AGAIN | ELSEWHERE:
+            self._since = self._now if self._held_until is not None else self._since  # it was sent our pictures
             self._leave(why, may_pass=why.code in AGAIN)
         elif self.phase is Phase.ASKED:
             self._end(replace(why, is_ours_to_mend=True))
@@ -329,7 +337,6 @@ class AppOrder:
         )
 
     # A sealed order.
-
     def _on_awarded(self, peer: PeerId, shown: ShownAward, seal: OrderSeal) -> None:
         """A miner waits for the key: it gets it once we know that it may have it, for each award the same."""
         award = shown.award

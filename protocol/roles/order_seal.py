@@ -42,7 +42,13 @@ _BODY: Final = frozenset({"kind", "version", "prompt", "negative_prompt", "seed"
 
 
 def seal_order(order: Order, content_key: bytes) -> SealedOrder:
-    """Seal what an order says of its picture; the key (32 bytes) is drawn for this order and seals nothing else."""
+    """Seal what an order says of its picture; the key (32 bytes) is drawn for this order and seals nothing else.
+
+    Raises:
+        ValueError: It begins from pictures, or may be shown to jurors.
+    """
+    if order.version > 1:
+        raise ValueError("an order that begins from pictures or may be shown to jurors is not sealed")
     body = SealedBody(
         prompt=order.prompt,
         negative_prompt=order.negative_prompt,

@@ -4,11 +4,11 @@ An app names each of its orders by 16 bytes that it draws once; with the key of 
 has it. A stream carries many orders.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from protocol.params import MAX_ARTIFACT_BYTES, MAX_PREVIEW_BYTES, MAX_PROMPT_CHARACTERS
+from protocol.params import MAX_ARTIFACT_BYTES, MAX_INPUT_BYTES, MAX_PREVIEW_BYTES, MAX_PROMPT_CHARACTERS
 from protocol.wire.fields import (
     AttemptField,
     DigestField,
@@ -28,14 +28,29 @@ SUBMIT_PROTOCOL: Final = "/cuckoo/1/submit"
 MAX_DETAIL: Final = 600
 """Longest explanation (characters) of a refusal."""
 
+MAX_INPUT_PART: Final = 64 * 1024
+"""Most bytes of a picture in one part: what an app says of its other orders waits behind no more."""
+SECOND_VERSION_FIELDS: Final = frozenset({"source", "mask", "strength", "may_be_disputed"})
+"""What version 1 of an order does not have."""
+
 Name = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class NamedInput(Frozen):
+    """A picture that an order begins from; its bytes come when the coordinator asks for them."""
+
+    digest: DigestField
+    """SHA-256 of the file."""
+    size: Annotated[int, Field(ge=1, le=MAX_INPUT_BYTES)]
+    """Of the file (bytes)."""
 
 
 class Order(Frozen):
     """App to coordinator: have this drawn. What is left out is the model's own. The same order again finds its task."""
 
     kind: Literal["order"] = "order"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 1
+    """2 where a field of version 2 is other than its default; its writer sees to that."""
     order: NonceField
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)]
     negative_prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)] = ""
@@ -54,6 +69,48 @@ class Order(Frozen):
     priority: Literal["low", "normal", "high"] = "normal"
     api_key: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     """The app's key at this coordinator; None: it has none."""
+    source: NamedInput | None = None
+    """Picture to begin from. From version 2 on, as all that follows."""
+    mask: NamedInput | None = None
+    """Where it is transparent, or without transparency where it is light, the source is drawn anew."""
+    strength: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    """How far the source is left behind."""
+    may_be_disputed: bool = False
+    """Whether the coordinator may show prompt and picture to jurors, should the picture turn out to be wrong."""
+
+    @model_validator(mode="after")
+    def _check_version(self) -> Self:
+        """Refuse fields that the version does not have, and one picture of two sizes."""
+        if self.version == 1:
+            if self.model_fields_set & SECOND_VERSION_FIELDS:
+                raise ValueError("version 1 has no source, mask, strength or may_be_disputed")
+        elif self.source and self.mask and self.source.digest == self.mask.digest and self.source != self.mask:
+            raise ValueError("source and mask are one file, which has one size")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, whole: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Write the fields of the version only."""
+        fields: dict[str, object] = whole(self)
+        if self.version > 1:
+            return fields
+        return {name: value for name, value in fields.items() if name not in SECOND_VERSION_FIELDS}
+
+    @property
+    def inputs(self) -> tuple[NamedInput, ...]:
+        """The pictures that it begins from, each once: source, mask."""
+        return tuple(dict.fromkeys(named for named in (self.source, self.mask) if named is not None))
+
+
+class OrderInput(Frozen):
+    """App to coordinator: the next bytes of a picture that the order begins from; exactly ``size`` of them follow."""
+
+    kind: Literal["order_input"] = "order_input"
+    version: Literal[1] = 1
+    order: NonceField
+    digest: DigestField
+    """Of the whole picture."""
+    size: Annotated[int, Field(ge=1, le=MAX_INPUT_PART)]
 
 
 class OrderTaken(Frozen):
@@ -68,6 +125,14 @@ class OrderCancelled(Frozen):
     """App to coordinator: I want it no more."""
 
     kind: Literal["order_cancelled"] = "order_cancelled"
+    version: Literal[1] = 1
+    order: NonceField
+
+
+class OrderInputsWanted(Frozen):
+    """Coordinator to app: send the pictures that this order begins from."""
+
+    kind: Literal["order_inputs_wanted"] = "order_inputs_wanted"
     version: Literal[1] = 1
     order: NonceField
 
@@ -130,7 +195,7 @@ class OrderDone(Frozen):
 
 AnyOrder = Order | SealedOrder
 """An order, plain or sealed."""
-AppMessage = Order | OrderTaken | OrderCancelled | SealedAppMessage
+AppMessage = Order | OrderInput | OrderTaken | OrderCancelled | SealedAppMessage
 """What an app may say."""
-CoordinatorMessage = OrderAccepted | OrderRefused | OrderNews | OrderDone | SealedCoordinatorMessage
+CoordinatorMessage = OrderInputsWanted | OrderAccepted | OrderRefused | OrderNews | OrderDone | SealedCoordinatorMessage
 """What a coordinator may answer."""

@@ -20,9 +20,10 @@ from protocol.roles.app_order import PATIENCE_MS
 from protocol.roles.collecting import APP_LEASE_MS
 from protocol.task.artifact import check_png
 from protocol.units import DurationMs
-from protocol.wire.app_messages import OrderNews
+from protocol.wire.app_messages import Order, OrderNews
 from protocol.wire.codec import RECEIPT_PLACE, decode
 from tests.support.devnet import PATIENCE_S, Running, devnet, wait_until
+from tests.support.pictures import png, with_remark
 
 pytestmark = pytest.mark.e2e
 DELAY_MS = 2500
@@ -106,14 +107,19 @@ class Follower:
 
 
 async def drawn_while(
-    client: AppClient, then: Callable[[Follower], None], *, patience_ms: int = PATIENCE_MS
+    client: AppClient,
+    then: Callable[[Follower], None],
+    *,
+    patience_ms: int = PATIENCE_MS,
+    order: Order | None = None,
+    files: tuple[bytes, ...] = (),
 ) -> tuple[Picture, Follower]:
     """Order a picture, and do something to the network while a miner draws it."""
     follower, pictures = Follower(), []
+    wanted = order or order_of("a red heart")
 
     async def draw() -> None:
-        order = order_of("a red heart")
-        pictures.append(await client.draw(order, follower, patience_ms=DurationMs(patience_ms)))
+        pictures.append(await client.draw(wanted, follower, patience_ms=DurationMs(patience_ms), pictures=files))
 
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
@@ -173,6 +179,44 @@ async def test_coordinator__killed_and_back_in_time__same_task_ends_and_is_paid_
     check_png(picture.data, 128, 128)
     assert promised(network) - owed == decode(picture.done.receipt, RECEIPT_PLACE).statement.price
     assert len(ended(network)) == before + 1
+
+
+def kept(network: Running, files: tuple[bytes, ...]) -> list[int]:
+    """How many of these files each coordinator has on its disk, to begin from."""
+    counts = []
+    for node in network.nodes("coordinator"):
+        with closing(sqlite3.connect(Path(node["config"]).parent / "store.sqlite")) as connection:
+            stored = {data for (data,) in connection.execute("SELECT data FROM inputs")}
+        counts.append(len(stored & set(files)))
+    return counts
+
+
+async def test_edit__its_coordinator_is_killed__another_is_sent_the_pictures_and_draws_it_for_one_payment(
+    network: Running, restarts: ExitStack
+) -> None:
+    owed = promised(network)
+    files = (with_remark(png(128, 128, seed=5), "x" * 300_000), png(128, 128, seed=250))
+    killed: list[dict[str, Any]] = []
+
+    def kill(follower: Follower) -> None:
+        assert follower.drawn_by is not None
+        killed.append(coordinator_of(network, follower.drawn_by))
+        assert sorted(kept(network, files)) == [0, len(files)], "on the disk of the one that took it"
+        os.kill(killed[0]["pid"], signal.SIGKILL)
+
+    async with open_client(entries(network), network="devnet") as client:
+        order = order_of("a blue heart", source=files[0], mask=files[1], strength=0.9)
+        picture, _ = await drawn_while(client, kill, patience_ms=2000, order=order, files=files)
+    check_png(picture.data, 128, 128)
+    assert picture.coordinator != killed[0]["peer_id"]
+    before = [note["task"] for note in network.notes(killed[0]) if note["event"] == NoteName.TASK_ACCEPTED]
+    restarts.enter_context(started_again(killed[0]))
+    limit_s = PATIENCE_S + APP_LEASE_MS / 1000
+    wait_until(lambda: before[-1] in {note["task"] for note in ended(network)}, "the end of the first", limit_s)
+    (end,) = [note for note in ended(network) if note["task"] == before[-1]]
+    assert end["reason"] in {"not_taken", "client_gone"}
+    assert promised(network) - owed == decode(picture.done.receipt, RECEIPT_PLACE).statement.price
+    assert kept(network, files) == [0, 0], "gone with its end"
 
 
 async def test_coordinator__killed_and_away__another_draws_it_and_the_first_pays_nothing_when_it_is_back(

@@ -48,11 +48,13 @@ from protocol.crypto.sealing import (
 from protocol.crypto.typed_data import Domain, signer
 from protocol.errors import IgnoredMessage, InvalidMessage
 from protocol.params import MAX_INPUT_EDGE
+from protocol.roles.app_inputs import ComingInputs, named
 from protocol.stake.field import Field
 from protocol.task.artifact import check_png
 from protocol.task.inputs import check_input
 from protocol.task.webp import check_webp
 from protocol.units import Address, Digest, PeerId
+from protocol.wire.app_messages import Order
 from protocol.wire.codec import Place, decode, encode
 from protocol.wire.statements import VoucherStatement
 from tests.support.adversary import varint
@@ -170,6 +172,22 @@ def _circuit(data: bytes) -> None:
             assert isinstance(read(data), Reserve | Connect | Answer)
 
 
+def _order_input(data: bytes) -> None:
+    """Parts of two pictures, each behind a byte that says of which, and one that says how long it is."""
+    files = [named(file) for file in (b"a source", b"a mask")]
+    order = Order(version=2, order=bytes(16), prompt="x", seed=1, source=files[0], mask=files[1])
+    coming, taken = ComingInputs(order), 0
+    with contextlib.suppress(InvalidMessage):
+        while len(data) >= 2:
+            digest = (files[0].digest, files[1].digest, Digest(bytes(32)))[data[0] % 3]
+            part, data = data[2 : 2 + data[1]], data[2 + data[1] :]
+            coming.take(digest, part)
+            taken += len(part)
+        assert coming.missing == sum(one.size for one in files) - taken
+        if not coming.missing:
+            assert set(coming.pictures().values()) == {b"a source", b"a mask"}
+
+
 def _reach(data: bytes) -> None:
     with contextlib.suppress(InvalidMessage):
         assert all(len(list(address.items())) == 2 for address in read_question(data, SENDER))
@@ -267,6 +285,9 @@ TARGETS: dict[str, Target] = {
     "query": Target(_query, (_query_seed(),)),
     "circuit": Target(
         _circuit, (write_hop(Connect(SENDER)), write_stop(Connect(SENDER, Limit(60, 1000))), write_hop(Reserve()))
+    ),
+    "order_input": Target(
+        _order_input, (b"\x00\x03a s\x01\x06a mask\x00\x05ource", b"\x00\x08a source\x01\x06a mask\x01\x01k")
     ),
     "reach": Target(_reach, (write_question(SENDER, [Multiaddr("/ip4/192.0.2.1/tcp/4001")]),)),
     "frames": Target(_frames, (b"\x03" + varint(5) + b"hello", b"\x00\x00\x00\x00\x05hello")),

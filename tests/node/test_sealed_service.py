@@ -7,7 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from node.apps.app_service import AppService
-from node.desk_ports import Placed
+from node.desk_ports import FetchInputs, Placed
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.events import Acceptance, AppReturned, KeyGiven, PictureRejected, TaskTaken
 from protocol.records import ArtifactStored
@@ -40,7 +40,7 @@ class Service(AppService):
     def __init__(self, bench: Workbench) -> None:
         super().__init__(bench.desk, self._place, HandClock(NOW), RecordingJournal())
 
-    async def _place(self, order: AnyOrder, peer: PeerId, address: str) -> Placed | Refused:
+    async def _place(self, order: AnyOrder, peer: PeerId, address: str, _: FetchInputs) -> Placed | Refused:
         answer = await self.desk.submit(
             SEALED, detached=True, idempotency_key=f"{peer} {order.order.hex()}", account=address, collected=True
         )

@@ -28,11 +28,16 @@ ENTRY = "/ip4/127.0.0.1/tcp/1/p2p/16Uiu2HAmEWQnHq2jLKJypwVnVoQeFCULuyop6atvq2eWj
         (("--sealed",), "error: --sealed: only orders over the overlay are sealed: give --overlay --network, or"),
         (("--bootstrap", ENTRY, "--sealed", "--steps", "0"), "error: --steps: "),
         (
-            ("--bootstrap", ENTRY, "--may-be-disputed"),
-            "error: --may-be-disputed: orders over the overlay do not say so",
+            ("--bootstrap", ENTRY, "--sealed", "--may-be-disputed"),
+            "error: --sealed: only what is drawn from a prompt alone, for nobody else, is sealed: leave out --may",
         ),
+        (
+            ("--bootstrap", ENTRY, "--sealed", "--image", "x.png"),
+            "error: --sealed: only what is drawn from a prompt alone, for nobody else, is sealed: leave out --image",
+        ),
+        (("--bootstrap", ENTRY, "--image", "no-such.png"), "error: --image: no-such.png cannot be read"),
         (("--image", "x.png", "--may-be-disputed"), "error: --may-be-disputed: what begins from --image is never"),
-        (("--bootstrap", ENTRY, "--strength", "0.5"), "error: --strength: pictures to begin from are not sent"),
+        (("--bootstrap", ENTRY, "--strength", "1.5"), "error: --strength: "),
     ],
 )
 def test_submit__over_the_overlay_and_wrong__one_line_that_names_the_flag(cuckoo, tmp_path, arguments, says):

@@ -27,11 +27,13 @@ class MemoryLink:
 
     # The coordinator's end.
 
-    async def receive(self) -> bytes:
+    async def receive(self, size: int = 0) -> bytes:
         try:
-            return await self._to_hear.receive()
+            data = await self._to_hear.receive()
         except trio.EndOfChannel:
             raise Unavailable("gone") from None
+        assert not size or len(data) == size
+        return data
 
     async def send(self, data: bytes, body: bytes = b"") -> None:
         message = decode(data, COORDINATOR_PLACE)
@@ -57,8 +59,10 @@ class MemoryLink:
 
     # The app's end.
 
-    def say(self, message: AppMessage | bytes) -> None:
+    def say(self, message: AppMessage | bytes, body: bytes = b"") -> None:
         self._said.send_nowait(message if isinstance(message, bytes) else encode(message))
+        if body:
+            self._said.send_nowait(body)
 
     async def hear(self) -> CoordinatorMessage:
         with trio.fail_after(5):

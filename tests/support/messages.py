@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
+from protocol.wire.app_messages import SECOND_VERSION_FIELDS as ORDERS_SECOND_VERSION
+from protocol.wire.app_messages import Order
 from protocol.wire.fields import Frozen
 from protocol.wire.messages import Message, OpenedSteps, Result, TaskSpecification
 from protocol.wire.specification import SECOND_VERSION_FIELDS, THIRD_VERSION_FIELDS
@@ -60,6 +62,7 @@ def largest(model: type[Frozen]) -> Frozen:
         TaskSpecification: {"work": "inpaint", "version": 2, "output": "webp"},  # sealed ones are smaller
         Result: {"version": 2, "media_type": "image/webp"},
         OpenedSteps: {"reason": None},
+        Order: {"version": 2},
     }
     alone = {"sealed"} if model is TaskSpecification else set()
     return model(**{name: value for name, value in (fields | together.get(model, {})).items() if name not in alone})
@@ -95,6 +98,8 @@ def messages(model: type[Frozen]) -> st.SearchStrategy[Frozen]:
         return st.fixed_dictionaries(fields).map(_consistent)
     if model is Result:
         return st.fixed_dictionaries(fields).map(_of_its_version)
+    if model is Order:
+        return st.fixed_dictionaries(fields).map(_of_one_file)
     if model is OpenedSteps:
         return st.fixed_dictionaries(fields).map(_either)
     return st.builds(model, **fields)
@@ -121,6 +126,14 @@ def _consistent(fields: dict[str, Any]) -> Frozen:
 def _of_its_version(fields: dict[str, Any]) -> Frozen:
     """Give a result a type that its version knows."""
     return Result(**fields | ({"media_type": "image/png"} if fields["version"] == 1 else {}))
+
+
+def _of_one_file(fields: dict[str, Any]) -> Frozen:
+    """Give an order what its version knows, and one size to a picture that is source and mask."""
+    if fields["version"] == 1:
+        return Order(**{name: value for name, value in fields.items() if name not in ORDERS_SECOND_VERSION})
+    source, mask = fields["source"], fields["mask"]
+    return Order(**fields | ({"mask": source} if source and mask and source.digest == mask.digest else {}))
 
 
 def _either(fields: dict[str, Any]) -> Frozen:

@@ -198,6 +198,8 @@ MESSAGES: dict[str, dict[str, Any]] = {
     "Abandon": ABANDON,
     "Order": {"order": b"o" * 16, "prompt": "a red heart", "size": [128, 96], "seed": 7, "api_key": "cuckoo-key"},
     "OrderTaken": {"order": b"o" * 16},
+    "OrderInputsWanted": {"order": b"o" * 16},
+    "OrderInput": {"order": b"o" * 16, "digest": b"i" * 32, "size": 65_536},
     "OrderCancelled": {"order": b"o" * 16},
     "OrderAccepted": {"order": b"o" * 16, "task": TASK, "price": (10**18).to_bytes(32, "big")},
     "OrderRefused": {"order": b"o" * 16, "code": "busy", "detail": "2048 tasks are waiting here"},
@@ -371,6 +373,20 @@ CASES: dict[str, dict[str, Json]] = {
             "message": "OpenedSteps",
             "fields": MESSAGES["OpenedSteps"] | {"opened": [], "reason": "not_kept"},
         },
+        "Order of version 2": {
+            "message": "Order",
+            "fields": MESSAGES["Order"]
+            | {
+                "version": 2,
+                "source": {"digest": b"i" * 32, "size": 200_000},
+                "mask": {"digest": b"k" * 32, "size": 3_000},
+                "strength": 0.5,
+            },
+        },
+        "Order of version 2, whose picture jurors may see": {
+            "message": "Order",
+            "fields": MESSAGES["Order"] | {"version": 2, "may_be_disputed": True},
+        },
         "TaskSpecification of version 3, sealed": {"message": "TaskSpecification", "fields": SEALED_SPECIFICATION},
         "Hello without voucher": {
             "message": "Hello",
@@ -424,6 +440,18 @@ CASES: dict[str, dict[str, Json]] = {
             "place": "specification",
             "data": msgpack.packb(
                 MESSAGES["TaskSpecification"] | {"kind": "specification", "version": 1, "prompt": ""}
+            ),
+        },
+        "order of version 1 with a field of version 2": {
+            "place": "app",
+            "data": msgpack.packb(MESSAGES["Order"] | {"kind": "order", "version": 1, "may_be_disputed": False}),
+        },
+        "order of version 2 with one picture of two sizes": {
+            "place": "app",
+            "data": msgpack.packb(
+                MESSAGES["Order"]
+                | {"kind": "order", "version": 2}
+                | {name: {"digest": b"i" * 32, "size": size} for name, size in (("source", 1), ("mask", 2))}
             ),
         },
         "specification of version 1 with a field of version 2": {

@@ -7,11 +7,13 @@ brings, or of the address that it calls from.
 from dataclasses import replace
 from typing import Final, final
 
-from node.adapters.http.accounts import Accounts
+from node.adapters.http.accounts import Account, Accounts
+from node.adapters.http.beginnings import NOTHING, Beginning, looked_at
 from node.adapters.http.errors import ApiError
 from node.adapters.http.orders import Orders
 from node.adapters.http.requests import TaskRequest
-from node.desk_ports import Placed
+from node.adapters.http.uploads import SharedRoom
+from node.desk_ports import FetchInputs, Placed
 from protocol.effects import Refused
 from protocol.units import PeerId
 from protocol.wire.app_messages import MAX_DETAIL, AnyOrder, Order
@@ -29,18 +31,21 @@ NO_SEALED: Final = "this coordinator takes no sealed orders: order it plain, or 
 class AppOrders:
     """Hands in what apps order on submit streams."""
 
-    def __init__(self, orders: Orders, accounts: Accounts, *, require_key: bool, take_sealed: bool) -> None:
-        """Share the gateway's orders and accounts; with ``require_key``, only known keys are served.
+    def __init__(
+        self, orders: Orders, accounts: Accounts, room: SharedRoom, *, require_key: bool, take_sealed: bool
+    ) -> None:
+        """Share the gateway's orders, accounts and room for pictures; with ``require_key``, only known keys are served.
 
         What nobody here can read is taken with ``take_sealed`` only.
         """
+        self._room = room
         self._take_sealed = take_sealed
         self._orders = orders
         self._accounts = accounts
         self._require_key = require_key
 
-    async def place(self, order: AnyOrder, peer: PeerId, address: str) -> Placed | Refused:
-        """Hand in one order, or find its task."""
+    async def place(self, order: AnyOrder, peer: PeerId, address: str, fetch: FetchInputs) -> Placed | Refused:
+        """Hand in one order, or find its task; pictures are fetched once all else is found to be right."""
         if isinstance(order, SealedOrder) and not self._take_sealed:
             return Refused("sealed_not_taken", NO_SEALED)
         if self._require_key and order.api_key is None:
@@ -52,17 +57,42 @@ class AppOrders:
             self._accounts.charge(account)
             # No hash and no site begins so: nobody else's tasks are found, and these by no request over HTTP.
             own = replace(account, scope=f"app-{peer}")
-            placed = await self._orders.place(
-                _request(order),
-                own,
-                count=1,
-                key=order.order.hex(),
-                detached=True,
-                collected=True,
-                sealed=order.sealed if isinstance(order, SealedOrder) else None,
-            )
+            if isinstance(order, Order) and order.version > 1:
+                return await self._place_later_version(order, own, fetch)
+            return await self._hand_in(order, own)
         except ApiError as error:
             return Refused(error.code, error.message[:MAX_DETAIL], error.retry_after_s)
+
+    async def _place_later_version(self, order: Order, own: Account, fetch: FetchInputs) -> Placed:
+        """Hand in what may begin from pictures, which are on disk before anybody hears that it was taken."""
+        known = await self._orders.placed_before(own, order.order.hex())
+        beginning = Beginning(
+            source=None if order.source is None else order.source.digest,
+            mask=None if order.mask is None else order.mask.digest,
+            strength=order.strength,
+            size=None if known is None else (known.width, known.height),  # which followed from its source
+        )
+        if known is not None or not order.inputs:
+            return await self._hand_in(order, own, beginning)
+        self._orders.check(_request(order), beginning)
+        with self._room.held(sum(one.size for one in order.inputs), own.share):
+            inputs = await fetch(order)
+            if inputs is None:
+                raise ApiError(408, "timeout", "the pictures did not arrive in time")
+            return await self._hand_in(order, own, looked_at(beginning, inputs))
+
+    async def _hand_in(self, order: AnyOrder, own: Account, beginning: Beginning = NOTHING) -> Placed:
+        placed = await self._orders.place(
+            _request(order),
+            own,
+            count=1,
+            key=order.order.hex(),
+            detached=True,
+            beginning=beginning,
+            collected=True,
+            sealed=order.sealed if isinstance(order, SealedOrder) else None,
+            may_be_disputed=isinstance(order, Order) and order.may_be_disputed,
+        )
         return Placed(placed.tasks[0], placed.specifications[0])
 
 

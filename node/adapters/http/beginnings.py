@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import trio
@@ -68,6 +68,18 @@ async def beginning_of(
         inputs=inputs,
         size=size,
     )
+
+
+def looked_at(named: Beginning, inputs: Mapping[Digest, bytes]) -> Beginning:
+    """Look at pictures that are what their digests name: those that ``named`` begins from.
+
+    Raises:
+        ApiError: 400: one is no picture that is taken.
+    """
+    size = None if named.source is None else _look(inputs[named.source], "source")
+    if named.mask is not None:
+        _look(inputs[named.mask], "mask")
+    return replace(named, inputs=inputs, size=size)
 
 
 def _look(data: bytes | None, name: str) -> Size | None:

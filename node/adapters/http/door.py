@@ -49,7 +49,8 @@ class Door:
         self._inner = inner
         self._settings = settings
         self._accounts = accounts
-        self._uploads = UploadRoom(settings.max_uploading_bytes)
+        self.uploads = UploadRoom(settings.max_uploading_bytes)
+        """For pictures, whichever way they come."""
         self._requests = Counter(
             "cuckoo_http_requests", "Requests answered", ["method", "route", "status"], registry=registry
         )
@@ -151,7 +152,7 @@ class Door:
         if stated and stated <= settings.max_body_bytes:
             return await self._read(receive, settings.max_body_bytes, settings.body_timeout_s)
         try:
-            upload = self._uploads.take(stated or settings.max_upload_bytes)
+            upload = self.uploads.take(stated or settings.max_upload_bytes)
         except ApiError:
             await _drain(receive)
             raise

@@ -33,6 +33,7 @@ from node.adapters.http.settings import HttpSettings
 from node.adapters.http.shelf import shelf_routes
 from node.adapters.http.spending import Spending
 from node.adapters.http.tasks import task_routes
+from node.adapters.http.uploads import SharedRoom
 from node.desk_ports import Desk
 from node.ports import Journal
 from protocol.errors import ConfigError
@@ -98,7 +99,8 @@ class Gateway:
 
     def app_orders(self, *, require_key: bool, take_sealed: bool = True) -> AppOrders:
         """Give what hands in the orders of apps that come over the overlay: with the same keys, rates and limits."""
-        return AppOrders(self._orders, self._accounts, require_key=require_key, take_sealed=take_sealed)
+        room = SharedRoom(self._door.uploads, trio.current_time)
+        return AppOrders(self._orders, self._accounts, room, require_key=require_key, take_sealed=take_sealed)
 
     async def drain(self) -> None:
         """Take no more tasks, and return once no call waits for its pictures; event streams end then.

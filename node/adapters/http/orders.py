@@ -25,7 +25,7 @@ from protocol.notes import NoteName
 from protocol.task.catalog import Catalog, Impossible
 from protocol.task.priority import Priority
 from protocol.units import Digest, StakingId, TaskId, Wei
-from protocol.wire.codec import encode
+from protocol.wire.codec import SPECIFICATION_PLACE, decode, encode
 from protocol.wire.messages import TaskSpecification
 
 MAX_KEY_CHARACTERS: Final = 255
@@ -138,6 +138,21 @@ class Orders:
                 async with self._turns.alone(account.scope, name):
                     tasks = await self._submit_or_find(specifications, told)
         return Order(specifications, tasks, told.detached)
+
+    async def placed_before(self, account: Account, key: str) -> TaskSpecification | None:
+        """Give what the first task asks for that was handed in with this Idempotency-Key, if there is one."""
+        found = await self._desk.find_by_key(account.storage_key(f"given {key}", 0))
+        return None if found is None else decode(found.accepted.specification, SPECIFICATION_PLACE)
+
+    def check(self, request: PictureRequest, beginning: Beginning) -> None:
+        """Look at a request for one picture whose source is not here.
+
+        Raises:
+            ApiError: it is wrong, impossible, or not taken now, whatever the source.
+        """
+        if self._is_closed:
+            raise _stopping()
+        self._complete(request, 1, None, beginning, None)
 
     @contextmanager
     def noted(self) -> Generator[None]:

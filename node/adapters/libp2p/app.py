@@ -33,7 +33,9 @@ from protocol.units import PeerId, TaskId, UnixMillis
 OPEN_S: Final = 10.0
 """Dial and negotiate within this (s)."""
 WRITE_S: Final = 3.0
-"""A coordinator that takes no bytes for this long (s) is left: all that an app says is small."""
+"""A coordinator that does not take what an app says within this (s) is left: it is small."""
+PART_S: Final = 10.0
+"""The same for a part of a picture: an app's line may be slow."""
 BODY_STEP_S: Final = 20.0
 """Each step of a picture, or its rest, must be here within this (s)."""
 MAX_CONNECTIONS: Final = 64
@@ -47,17 +49,22 @@ class AppStream:
         self._stream = stream
         self._frames = LengthFrames(stream, MAX_MESSAGE_BYTES)
         self._writing = trio.Lock()
+        self._is_cut = False
+        """Whether something was sent in part, behind which nothing could be read."""
 
-    async def send(self, data: bytes) -> None:
-        """Send one frame.
+    async def send(self, data: bytes, body: bytes = b"") -> None:
+        """Send one frame, and behind it a body that it announces; nothing comes between them.
 
         Raises:
             Unavailable: The stream is over.
         """
         try:
             async with self._writing:
-                await self._stream.write_within(WRITE_S, frame(data))
+                if self._is_cut:
+                    raise Unavailable("cut")
+                await self._stream.write_within(PART_S if body else WRITE_S, frame(data) + body)
         except (*STREAM_ERRORS, trio.TooSlowError) as error:
+            self._is_cut = True
             raise Unavailable(type(error).__name__) from error
 
     async def receive(self) -> bytes:

@@ -10,7 +10,7 @@ from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
 
 from node.adapters.libp2p.budget import Budgets
-from node.adapters.libp2p.framing import STREAM_ERRORS, LengthFrames, frame
+from node.adapters.libp2p.framing import FRAME_S, STREAM_ERRORS, LengthFrames, frame
 from node.adapters.libp2p.identity import from_libp2p
 from node.adapters.libp2p.muxed_stream import MuxedStream, muxed_of
 from node.adapters.libp2p.peers import Peers
@@ -64,14 +64,16 @@ class SubmitLink:
         remote = self._stream.get_remote_address()
         return remote[0] if remote is not None else ""
 
-    async def receive(self) -> bytes:
-        """Wait for one frame.
+    async def receive(self, size: int = 0) -> bytes:
+        """Wait for one frame, or for the ``size`` bytes that the last one announced.
 
         Raises:
             Unavailable: The stream is over.
-            InvalidMessage: It is no frame.
+            InvalidMessage: It is no frame, or they do not come within ``FRAME_S``.
         """
         try:
+            if size:
+                return await self._body(size)
             data = await self._frames.read()
         except STREAM_ERRORS as error:
             raise Unavailable(type(error).__name__) from error
@@ -81,6 +83,11 @@ class SubmitLink:
                 self.blame("submit.flood")
             await trio.sleep(PAUSE_S)
         return data
+
+    async def _body(self, size: int) -> bytes:
+        with trio.move_on_after(FRAME_S):
+            return await self._frames.read_exactly(size)
+        raise InvalidMessage("stream.slow", f"{size} bytes were not here after {FRAME_S:.0f} s")
 
     async def send(self, data: bytes, body: bytes = b"") -> None:
         """Send one frame and its body.

@@ -216,19 +216,19 @@ async def test_edits__more_pictures_than_memory_has_room_for__is_busy_until_one_
         head = f"POST {EDITS} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
         await stalled.send_all(f"{head}Content-Length: 200000\r\n\r\n".encode() + b"x" * 1000)
         with trio.fail_after(PATIENCE_S):
-            while served.gateway._door._uploads._free == 300_000:
+            while served.gateway._door.uploads.free == 300_000:
                 await trio.sleep(0.01)
         response = await served.http.post(EDITS, files=form)
         assert code_of(response) == (429, "busy", None)
         assert response.headers["Retry-After"]
     async with trio.open_nursery() as nursery:
         with trio.fail_after(PATIENCE_S):
-            while served.gateway._door._uploads._free != 300_000:
+            while served.gateway._door.uploads.free != 300_000:
                 await trio.sleep(0.01)
         nursery.start_soon(lambda: served.http.post(EDITS, files=form))
         await served.desk.wait_for_tasks(1)
         with trio.fail_after(PATIENCE_S):
-            while served.gateway._door._uploads._free != 300_000:
+            while served.gateway._door.uploads.free != 300_000:
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
 

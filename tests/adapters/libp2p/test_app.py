@@ -1,9 +1,13 @@
 """The overlay as an app sees it, over real sockets."""
 
+import contextlib
+import hashlib
+
 import pytest
 import trio
 
 from node.adapters.libp2p import RelayLimits
+from node.adapters.libp2p import app as app_module
 from node.adapters.libp2p.app import AppOverlay
 from node.ports import AppLink
 from protocol.errors import ConfigError, Unavailable
@@ -87,6 +91,55 @@ async def test_open__coordinator_that_was_found__frames_and_bodies_come_whole(nu
             await stream.close()
             with pytest.raises(Unavailable):
                 await stream.send(b"three")
+        nursery.cancel_scope.cancel()
+
+
+class Taking:
+    """Answers each frame, which says how many bytes follow, with their digest."""
+
+    async def serve(self, link: AppLink) -> None:
+        with contextlib.suppress(Unavailable):
+            while True:
+                size = int(await link.receive())
+                await link.send(hashlib.sha256(await link.receive(size)).digest())
+
+
+async def test_send__bodies_behind_frames_of_two_tasks__come_whole(nursery) -> None:
+    async with overlay() as place:
+        entry = await place.start(1, Standing.COORDINATOR)
+        entry.transport.serve_apps(Taking())
+        app = await app_of(nursery, entry)
+        stream = await app.open(entry.id)
+        bodies = [bytes([number]) + bytes(60_000) for number in range(20)]
+        with trio.fail_after(PATIENCE_S):
+            async with trio.open_nursery() as both:
+                for body in bodies:
+                    both.start_soon(stream.send, b"%d" % len(body), body)
+            answers = {await stream.receive() for _ in bodies}
+        assert answers == {hashlib.sha256(body).digest() for body in bodies}
+        nursery.cancel_scope.cancel()
+
+
+async def test_send__coordinator_reads_nothing__stream_is_over_and_says_no_more(
+    nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "PART_S", 0.5)
+
+    class Deaf:
+        async def serve(self, link: AppLink) -> None:
+            await trio.sleep_forever()
+
+    async with overlay() as place:
+        entry = await place.start(1, Standing.COORDINATOR)
+        entry.transport.serve_apps(Deaf())
+        app = await app_of(nursery, entry)
+        stream = await app.open(entry.id)
+        with trio.fail_after(PATIENCE_S):
+            with pytest.raises(Unavailable):
+                while True:
+                    await stream.send(b"60000", bytes(60_000))
+            with pytest.raises(Unavailable, match="cut"):
+                await stream.send(b"a last word, behind half a part")
         nursery.cancel_scope.cancel()
 
 

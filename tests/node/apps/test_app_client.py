@@ -10,7 +10,7 @@ from node.apps.app_client import AppClient, OrderFailed, order_of
 from protocol.crypto.keys import NodeKey
 from protocol.errors import Unavailable
 from protocol.units import PeerId, TaskId
-from protocol.wire.app_messages import AppMessage, CoordinatorMessage, OrderAccepted, OrderNews, OrderRefused
+from protocol.wire.app_messages import AppMessage, CoordinatorMessage, Order, OrderAccepted, OrderNews, OrderRefused
 from protocol.wire.codec import APP_PLACE, decode, encode
 from tests.support.clock import HandClock
 
@@ -28,7 +28,8 @@ class Coordinator:
         self._hears, self._said = trio.open_memory_channel[AppMessage](64)
         self._says, self._to_read = trio.open_memory_channel[bytes](64)
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes, body: bytes = b"") -> None:
+        assert not body, "the orders here begin from none"
         message = decode(data, APP_PLACE)
         self.heard.append(message)
         self._hears.send_nowait(message)
@@ -75,14 +76,16 @@ class Network:
 
 
 @asynccontextmanager
-async def ordering(network: Network) -> AsyncGenerator[trio.Nursery, None]:
+async def ordering(
+    network: Network, order: Order = ORDER, pictures: tuple[bytes, ...] = ()
+) -> AsyncGenerator[trio.Nursery, None]:
     """An order under way; leaving the block cancels it."""
     client = AppClient(network, "test", HandClock(), APP)
     client._random.shuffle = lambda found: None  # type: ignore[method-assign]
 
     async def draw() -> None:
         with pytest.raises(OrderFailed):
-            await client.draw(ORDER)
+            await client.draw(order, pictures=pictures)
 
     async with client.running(), trio.open_nursery() as nursery:
         nursery.start_soon(draw)

@@ -8,7 +8,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from node.apps import app_service
 from node.apps.app_service import AppService
 from node.apps.content_review import ReviewedDesk
-from node.desk_ports import Desk, Placed
+from node.desk_ports import Desk, FetchInputs, Placed
 from protocol.effects import Accepted, Refused, Stage, Update
 from protocol.errors import Unavailable
 from protocol.events import AppLeft, AppReturned, TaskTaken
@@ -35,9 +35,17 @@ class Service(AppService):
         self.notes = RecordingJournal()
         super().__init__(desk or bench.desk, self._place, HandClock(NOW), self.notes)
 
-    async def _place(self, order: Order, peer: PeerId, address: str) -> Placed | Refused:
+    async def _place(self, order: Order, peer: PeerId, address: str, fetch: FetchInputs) -> Placed | Refused:
+        inputs = await fetch(order) if order.inputs else {}
+        if inputs is None:
+            return Refused("timeout", "the pictures did not arrive")
         answer = await self.desk.submit(
-            SPECIFICATION, detached=True, idempotency_key=f"{peer} {order.order.hex()}", account=address, collected=True
+            SPECIFICATION,
+            detached=True,
+            idempotency_key=f"{peer} {order.order.hex()}",
+            account=address,
+            collected=True,
+            inputs=inputs,
         )
         return Placed(answer.task, SPECIFICATION) if isinstance(answer, Accepted) else answer
 

@@ -21,6 +21,7 @@ from protocol.roles.app_events import (
     OrderEvent,
     Said,
     Say,
+    SendInputs,
     Tell,
     WakeAt,
 )
@@ -46,6 +47,7 @@ from protocol.wire.app_messages import (
     OrderAccepted,
     OrderCancelled,
     OrderDone,
+    OrderInputsWanted,
     OrderNews,
     OrderRefused,
 )
@@ -389,6 +391,43 @@ def test_done__not_what_the_receipt_names__ends_by_name_and_goes_nowhere(message
     assert given_up(desk.say(ANN, message, picture)) == ["wrong_picture"]
 
 
+WANTED = OrderInputsWanted(order=NAME)
+
+
+def test_wanted__pictures_that_it_begins_from__are_sent_once_for_each_time_that_it_is_asked() -> None:
+    desk = Desk(ANN, BEN)
+    assert not desk.say(ANN, WANTED), "it does not know the order yet"
+    desk.hear(LinkUp(ANN))
+    assert desk.say(ANN, WANTED) == (SendInputs(ANN),)
+    assert not desk.say(ANN, WANTED)
+    assert not desk.wait(2 * ANSWER_MS), "they may be long on their way"
+    desk.hear(LinkDown(ANN))
+    desk.wait(REDIAL_MS)
+    assert desk.hear(LinkUp(ANN)) == (Say(ANN, ORDER),)
+    assert desk.say(ANN, WANTED) == (SendInputs(ANN),)
+    desk.say(ANN, accepted())
+    assert not desk.say(ANN, WANTED), "they are on its disk"
+
+
+def test_wanted__refused_long_after__next_one_is_asked() -> None:
+    desk = Desk(ANN, BEN)
+    desk.hear(LinkUp(ANN))
+    desk.say(ANN, WANTED)
+    desk.wait(2 * SEEK_MS)
+    assert opened(desk.say(ANN, refused("timeout"))) == [BEN]
+    desk.hear(LinkUp(BEN))
+    assert desk.say(BEN, WANTED) == (SendInputs(BEN),)
+
+
+def test_wanted__again_and_again_and_no_answer__is_left_as_soon_as_one_that_has_the_order() -> None:
+    desk = Desk(ANN, BEN)
+    desk.hear(LinkUp(ANN))
+    for _ in range(19):
+        desk.say(ANN, WANTED)
+        assert not desk.wait(HELD_MS // 20)
+    assert opened(desk.wait(HELD_MS // 20 + REDIAL_MS)) == [BEN]
+
+
 def test_held__nothing_comes_for_longer_than_a_task_lives__is_taken_for_gone() -> None:
     desk = Desk(ANN, BEN).held()
     assert not desk.wait(HELD_MS - 1)
@@ -443,6 +482,7 @@ MESSAGES = st.sampled_from(
         refused("busy"),
         refused("unknown_model"),
         done(),
+        WANTED,
     ]
 )
 EVENTS = st.one_of(
