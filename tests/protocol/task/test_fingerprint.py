@@ -8,6 +8,9 @@ from protocol.errors import InvalidMessage
 from protocol.task.fingerprint import (
     FINGERPRINT_BYTES,
     MAX_STEPS,
+    Opening,
+    _leaf,
+    _root,
     check_opening,
     fingerprint_distance,
     fingerprint_root,
@@ -60,6 +63,13 @@ def test_check_opening__any_hash_of_the_path_changed_or_left_out__is_refused(lev
 def test_check_opening__fingerprint_of_another_length__is_refused():
     opening = opened(STEPS[:3], 0)
     assert refused(fingerprint_root(STEPS[:3]), 3, dataclasses.replace(opening, fingerprint=opening.fingerprint[1:]))
+
+
+@pytest.mark.parametrize(("step", "fingerprint"), [(1, STEPS[1]), (0, STEPS[1][1:])], ids=["step", "length"])
+def test_check_opening__root_over_what_no_picture_has__is_refused(step, fingerprint):
+    """A miner may sign any root, also over a step behind the last, or over less than a fingerprint."""
+    root = _root(1, _leaf(step, fingerprint))
+    assert refused(root, 1, Opening(step, fingerprint, ()))
 
 
 def test_fingerprint_root__inner_hash_given_for_a_step__does_not_pass():
