@@ -128,8 +128,9 @@ def test_coordinator__hello_with_a_voucher_for_another__is_judged() -> None:
 
 def test_coordinator__hello_with_a_higher_voucher__adopts_it_and_promises_on_top() -> None:
     seat = CoordinatorSeat()
-    effects = seat.say(ALICE, hello(ALICE_ID, voucher_of(5 * PRICE, sequence=9)))
-    assert [record.cumulative for record in persisted(effects, VoucherIssued)] == [5 * PRICE]
+    effects = seat.say(ALICE, hello(ALICE_ID, voucher_of(2 * PRICE, sequence=4)))
+    effects += seat.say(ALICE, hello(ALICE_ID, voucher_of(5 * PRICE, sequence=9)))
+    assert [record.cumulative for record in persisted(effects, VoucherIssued)] == [2 * PRICE, 5 * PRICE]
     award = seat.award()
     effects = seat.say(ALICE, result_of(award)) + seat.hear(artifact_of(award))
     voucher = of_kind(effects, Receipt)[0].voucher
@@ -303,6 +304,16 @@ def test_coordinator__artifact_of_another_size_than_stated__is_judged_and_costs_
     seat.hear(artifact_of(award))
     lie = result_of(award).model_copy(update={"size": len(PICTURE) + 1})
     effects = seat.say(ALICE, lie)
+    assert judged(effects) == ["artifact.mismatch"]
+    assert of_kind(effects, Receipt) == []
+
+
+def test_coordinator__artifact_before_a_commitment_to_another__is_judged_and_costs_the_task() -> None:
+    seat = CoordinatorSeat()
+    award = seat.award()
+    other = png(128, 128, 9)
+    seat.hear(artifact_of(award, data=other))
+    effects = seat.say(ALICE, result_of(award).model_copy(update={"size": len(other)}))
     assert judged(effects) == ["artifact.mismatch"]
     assert of_kind(effects, Receipt) == []
 

@@ -134,6 +134,19 @@ def test_coordinator__miner_hides_a_voucher_until_it_has_a_new_one__total_covers
     assert understated(life.vouchers) == []
 
 
+def test_coordinator__miner_shows_a_voucher_of_a_lower_total_than_was_promised_since__total_does_not_fall():
+    life = Life()
+    life.copy()
+    life.work(ALICE)
+    life.restore(0)
+    for _ in range(5):
+        life.work(BOB)
+    life.show(ALICE, 0)
+    life.work(BOB)
+    assert len(life.vouchers) == 7
+    assert understated(life.vouchers) == []
+
+
 def test_coordinator__copy_from_before_the_receipt__receipts_differ_in_their_time_only():
     life = Life()
     life.copy_amid_work(ALICE)
