@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
-from protocol.effects import Deliver, Publish, Stage
+from protocol.effects import Deliver, Publish, SendEncoded, Stage
 from protocol.events import ActivityChanged, StreamReceived
 from protocol.notes import NoteName
 from protocol.records import TaskDone, VoucherIssued
+from protocol.roles.settlement import REMEMBERED_RECEIPTS
 from protocol.stake.field import Field
+from protocol.units import Digest, TaskId
 from protocol.wire.codec import encode
 from protocol.wire.messages import Alive, Award, Cancel, Decline, Hello, Receipt, Reject
 from tests.protocol.roles.frames import (
@@ -326,6 +328,16 @@ def test_coordinator__artifact_that_is_no_picture__is_judged_and_costs_the_task(
     effects = seat.hear(artifact_of(award, data=garbage))
     assert judged(effects) == ["artifact.signature"]
     assert [cancel.reason for cancel in of_kind(effects, Cancel)] == ["invalid_artifact"]
+
+
+def test_result__of_a_task_that_ended__brings_its_receipt_of_as_many_as_are_remembered() -> None:
+    ended = [TaskId(number.to_bytes(32, "big")) for number in range(REMEMBERED_RECEIPTS + 1)]
+    records = (TaskDone(task, 0, ALICE_ID, Digest(bytes(32)), "image/png", task, NOW, 1) for task in ended)
+    seat = CoordinatorSeat(tuple(records))
+    of_another = seat.award()
+    forgotten, oldest = (seat.say(ALICE, result_of(of_another, task=task)) for task in ended[:2])
+    assert [reject.reason for reject in of_kind(forgotten, Reject)] == ["superseded"]
+    assert [effect.data for effect in oldest if isinstance(effect, SendEncoded)] == [ended[1]], "byte for byte"
 
 
 def test_coordinator__greets_with_its_id_and_highest_voucher() -> None:
