@@ -14,7 +14,7 @@ from protocol.units import BlockNumber, Digest, Wei
 from protocol.wire.codec import CAPABILITY_PLACE, decode
 from protocol.wire.messages import CapabilityUpdate, Claim
 from protocol.wire.statements import VoucherStatement
-from tests.protocol.roles.frames import CAROL_ID, PRICE, award_of, receipt_of
+from tests.protocol.roles.frames import CAROL_ID, PRICE, award_of, hello, receipt_of
 from tests.protocol.roles.pay import escrow_of, hold, payment_of, promise
 from tests.protocol.roles.seats import MinerSeat, judged, noted, of_kind, persisted
 from tests.protocol.roles.test_credit import skipped
@@ -153,6 +153,21 @@ def test_receipt__voucher_that_contradicts_the_one_before__is_paid_kept_as_evide
         assert (one.early.statement, one.late.statement) == (first, second)
         again = MinerSeat((EvidenceFound(one, seat.now),))
         assert skipped(again.offer()) == ["contradicted"], "also after a restart"
+
+
+@pytest.mark.parametrize(
+    ("second", "kind"),
+    [(promise(4, sequence=2, total=6), "understated"), (promise(2, sequence=1, total=6), "two_vouchers")],
+    ids=["less in all than it adds", "in one place"],
+)
+def test_hello__voucher_that_contradicts_the_one_that_is_held__is_evidence_too(
+    second: VoucherStatement, kind: str
+) -> None:
+    seat = MinerSeat()
+    hold(seat, promise(1, sequence=1, total=5))
+    effects = seat.say(CAROL, hello(CAROL_ID, second))
+    assert [one.evidence.KIND.label for one in persisted(effects, EvidenceFound)] == [kind]
+    assert skipped(seat.offer()) == ["contradicted"]
 
 
 def test_receipt__voucher_in_the_place_of_one_before_the_last__is_evidence_too() -> None:
