@@ -19,7 +19,7 @@ from protocol.task.specification import specification_digest
 from protocol.task.states import AwardedAttempt, OpenAttempt, PendingClaim, Task, TaskState
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import encode
-from protocol.wire.messages import Award, Claim, Decline, ServedModel
+from protocol.wire.messages import Award, Claim, Decline
 from protocol.wire.statements import NO_RANK, AwardStatement, DeclineStatement
 
 PLACES_PACE_MS: Final = 100
@@ -148,11 +148,16 @@ class Awarding:
         if self._is_left_out(task, statement.miner):
             self._roster.conduct.tell(statement.miner)
             return "paused"
-        if not self._can_open(task, statement.miner):
+        return self._why_unfit(task, statement.miner)
+
+    def _why_unfit(self, task: Task, miner: StakingId) -> str | None:
+        """Say why a miner cannot have a task by what it says now and has of us, None when it can."""
+        known = self._roster.id(miner)
+        if known is None or known.serves(task.specification.model, self._core.now) is None:
+            return "not_served"  # for that word it answers in a dispute
+        if task.specification.sealed is not None and not known.takes_sealed():
             return "no_sealing_key"
-        if self._served(task, statement.miner) is None:
-            return "not_served"
-        return None if self._has_room(statement.miner) else "no_place"
+        return None if known.has_room() else "no_place"
 
     @staticmethod
     def _award_of(task: Task, claim: Claim) -> AwardedAttempt | None:
@@ -189,10 +194,11 @@ class Awarding:
         waited_for = self._waited_for(task, attempt, best)
         if waited_for <= self._core.now:
             winner = best.claim.statement.miner
-            if not (self._has_room(winner) and self._can_open(task, winner) and self._served(task, winner)):
+            unfit = self._why_unfit(task, winner)
+            if unfit is not None:
                 # It won another of our tasks since it claimed this one, or says less than it said then.
                 del attempt.claims[winner]
-                self._decline(best.peer, best.claim, best.digest, "no_place", task)
+                self._decline(best.peer, best.claim, best.digest, unfit, task)
                 self.award_if_due(task)
                 return
             self._award(task, attempt, best)
@@ -240,20 +246,6 @@ class Awarding:
             else:
                 found.append((task, task.open))
         return found
-
-    def _has_room(self, miner: StakingId) -> bool:
-        known = self._roster.id(miner)
-        return known is not None and known.has_room()
-
-    def _served(self, task: Task, miner: StakingId) -> ServedModel | None:
-        """Give what a miner's word that holds now says of the task's model: for that word it answers in a dispute."""
-        known = self._roster.id(miner)
-        return known.serves(task.specification.model, self._core.now) if known is not None else None
-
-    def _can_open(self, task: Task, miner: StakingId) -> bool:
-        """Say whether a task is not sealed, or its key can be sealed to a miner."""
-        known = self._roster.id(miner)
-        return task.specification.sealed is None or (known is not None and known.takes_sealed())
 
     def _award(self, task: Task, attempt: OpenAttempt, won: PendingClaim) -> None:
         """Give the attempt away: on disk first, so that one claim never gets two awards."""

@@ -20,8 +20,8 @@ SPEAKING = ("protocol", "node/adapters/libp2p")
 NAMING = {"InvalidMessage", "IgnoredMessage", "Judge"}
 REASONED = {"abandon", "cancel", "reject", "stop", "fail", "take_back", "_decline", "_end", "Refused"}
 """Methods of the roles that say no, with the reason among their arguments."""
-SKIPPING = ("on_award", "_reason_to_skip", "_fault_of_offer", "_fault_of_coordinator", "_had_already")
-"""Methods that give the reason for which a miner skips an offer, or gives an award back."""
+SKIPPING = ("on_award", "_fault_of_offer", "_fault_of_coordinator", "_had_already", "_reason_to_decline", "_why_unfit")
+"""Methods that give the reason for which a miner skips an offer, or gives an award back, or is declined."""
 FUNCTIONS = sorted(set(re.findall(r"`((?:protocol|node)(?:\.\w+)+)`", TEXT)))
 TESTS = sorted(set(re.findall(r"`(test_\w+)`", TEXT)))
 DEFINED = defined_tests()

@@ -8,13 +8,13 @@ from protocol.events import StreamClosed
 from protocol.units import Digest
 from protocol.wire.codec import CAPABILITY_PLACE, WORK_PLACE, decode, encode
 from protocol.wire.messages import Award, CapabilityUpdate, Decline
-from tests.protocol.roles.frames import SPECIFICATION, artifact_of, capability, result_of
-from tests.protocol.roles.seats import of_kind
+from tests.protocol.roles.frames import PARAMS, SPECIFICATION, artifact_of, capability, result_of
+from tests.protocol.roles.seats import CoordinatorSeat, of_kind
 from tests.protocol.roles.test_rechecking import HEART, LAST_SLOT_MS, RecheckSeat
-from tests.support.networks import ALICE
+from tests.support.networks import ALICE, BOB
 
 
-def serves(seat: RecheckSeat, miner: NodeKey, **changes: object) -> None:
+def serves(seat: CoordinatorSeat, miner: NodeKey, **changes: object) -> None:
     """A miner says anew what it serves; changes are fields of its model, and with ``None`` it serves nothing."""
     usual = capability(miner, seat.number(miner), sequence=seat.now + 1, expires_at=seat.now + 60_000)
     said = decode(usual.body, CAPABILITY_PLACE)
@@ -49,5 +49,16 @@ def test_claim__of_a_miner_whose_word_does_not_name_the_model__is_declined(said:
     task = seat.submit()
     seat.wait(3 * LAST_SLOT_MS)
     effects = seat.say(ALICE, seat.claim(ALICE, task)) + seat.wait(300)
+    assert of_kind(effects, Award) == []
+    assert [decline.statement.reason for decline in of_kind(effects, Decline)] == ["not_served"]
+
+
+def test_award__to_a_miner_that_says_since_its_claim_that_it_serves_something_else__is_not_made() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))  # alice has rank 0, and bob's claim waits for hers
+    task = seat.submit()
+    seat.wait(PARAMS.slot_step_ms - 20)
+    seat.say(BOB, seat.claim(BOB, task))
+    serves(seat, BOB, model="another")
+    effects = seat.wait(PARAMS.claim_allowance_ms)
     assert of_kind(effects, Award) == []
     assert [decline.statement.reason for decline in of_kind(effects, Decline)] == ["not_served"]
