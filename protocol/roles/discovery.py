@@ -10,7 +10,8 @@ from protocol.effects import Connect, Effect, FindProviders, SetTimer, TimerKey
 from protocol.units import PeerId, UnixMillis
 
 FIRST_PAUSE_MS: Final = 500
-"""Pause (ms) before the second look-up: a network that starts together finds itself in about a second."""
+"""Pause (ms) after the loss of a peer. After a look-up it is twice as long: a network that starts together finds itself
+in about a second."""
 LAST_PAUSE_MS: Final = 60_000
 """Longest pause (ms): newcomers dial by themselves, so this only repairs what was missed."""
 MAX_DIALS: Final = 64

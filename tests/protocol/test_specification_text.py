@@ -159,8 +159,20 @@ def test_spec__limits__are_those_of_the_code():
     assert params.MAX_MESSAGE_BYTES == 64 * 1024
     assert "`MAX_ARTIFACT_BYTES` (24 MiB)" in TEXT
     assert params.MAX_ARTIFACT_BYTES == 24 * 1024 * 1024
+    assert "`MAX_INPUT_BYTES` (8 MiB)" in TEXT
+    assert params.MAX_INPUT_BYTES == 8 * 1024 * 1024
+    assert "`MAX_INPUT_EDGE` (4096 pixels)" in TEXT
+    assert params.MAX_INPUT_EDGE == 4096
     assert "`MAX_PROMPT_CHARACTERS` (2000)" in TEXT
     assert params.MAX_PROMPT_CHARACTERS == 2000
+
+
+def test_spec__streams__are_those_of_the_code():
+    sources = [path.read_text() for folder in SPEAKING for path in (ROOT / folder).rglob("*.py")]
+    named = {found for source in sources for found in re.findall(r'"(/cuckoo/1/\w+)"', source)}
+    places = TEXT.split("### 4.1 ")[1].split("### 4.2 ")[0]
+    assert {found for found in named if f"`{found}`" not in places} == set()
+    assert len(named) == 4
 
 
 FAILURES = [line.strip("|").split("|") for line in TEXT.split("### 9.7 ")[1].split("\n##")[0].splitlines()[6:] if line]

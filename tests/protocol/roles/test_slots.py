@@ -14,7 +14,7 @@ from protocol.roles.coordinator import CoordinatorCore
 from protocol.stake.field import WARM, Field
 from protocol.stake.lottery import last_slot_ms, outside_place, slot_ms
 from protocol.task.states import TaskState
-from protocol.units import StakingId, UnixMillis, Wei
+from protocol.units import StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import CAPABILITY_PLACE, decode
 from protocol.wire.messages import Abandon, Alive, Award, CapabilityUpdate, Claim, Decline
 from protocol.wire.statements import DeclineStatement
@@ -78,6 +78,14 @@ def busy(seat: CoordinatorSeat) -> tuple[Any, ...]:
     return seat.say(ALICE, capability(ALICE, ALICE_ID, sequence=seat.now + 1, expires_at=seat.now + 60_000, free=0))
 
 
+def waited_for(seat: CoordinatorSeat, task: bytes) -> None:
+    """Give a task an allowance longer than a slot, so that bob's claim waits for alice."""
+    known = seat.core.task(TaskId(task))
+    assert known is not None
+    assert known.open is not None
+    known.open.allowance_ms = 2 * STEP_MS
+
+
 def test_claim__better_rank_said_that_it_has_no_place__wins_on_arrival() -> None:
     seat = CoordinatorSeat(miners=(ALICE, BOB))
     task = seat.submit()
@@ -87,16 +95,25 @@ def test_claim__better_rank_said_that_it_has_no_place__wins_on_arrival() -> None
 
 
 def test_claim__better_rank_says_that_it_has_no_place_while_it_is_waited_for__wins_then() -> None:
-    # An allowance longer than a slot, so that bob's claim waits for alice.
     seat = CoordinatorSeat(miners=(ALICE, BOB))
     task = seat.submit()
-    known = seat.core.task(task)  # type: ignore[arg-type]
-    assert known is not None
-    assert known.open is not None
-    known.open.allowance_ms = 2 * STEP_MS
+    waited_for(seat, task)
     seat.wait(STEP_MS - 20)
     assert winners(seat.say(BOB, seat.claim(BOB, task))) == []
     assert winners(busy(seat)) == [BOB_ID]
+
+
+def test_claim__its_miner_won_as_many_as_it_may_hold_while_it_waited__is_declined() -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    tasks = [seat.submit() for _ in range(3)]
+    for task in tasks:
+        waited_for(seat, task)
+    seat.wait(STEP_MS - 20)
+    for task in tasks:
+        assert winners(seat.say(BOB, seat.claim(BOB, task, nonce=task[:16]))) == []
+    effects = seat.wait(2 * ALLOWANCE_MS)
+    assert winners(effects) == [BOB_ID] * 2, "one place, and one task to look ahead"
+    assert reasons(effects) == ["no_place"]
 
 
 def test_claim__before_its_slot__is_declined_and_its_miner_out_for_this_attempt() -> None:
