@@ -4,13 +4,18 @@ from typing import Final, final
 
 from protocol.effects import CancelTimer, Deliver, Send, Stage, Update
 from protocol.notes import NoteName
+from protocol.roles.abandon_reasons import (
+    CONTENT_POLICY,
+    INPUT_INVALID,
+    NO_CLAIM,
+    NO_INPUT,
+    NO_KEY,
+    SEALED_INVALID,
+)
 from protocol.roles.core import Core
 from protocol.roles.input_sending import send_inputs
-from protocol.roles.input_waiting import NO_INPUT
 from protocol.roles.offering import Offering
-from protocol.roles.owner_rule import CONTENT_POLICY
 from protocol.roles.roster import Roster
-from protocol.roles.sealed_work import NO_KEY, SEALED_INVALID
 from protocol.roles.settlement import Settlement
 from protocol.task.artifact import largest_picture
 from protocol.task.preview import PREVIEW_PACE_MS
@@ -18,10 +23,6 @@ from protocol.task.states import AwardedAttempt, Task
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.messages import Alive, Cancel
 
-NO_CLAIM: Final = "no_claim"
-"""Reason of an ``abandon``: the award is for no claim that binds the miner now."""
-INPUT_INVALID: Final = "input_invalid"
-"""Reason of an ``abandon``, and of the end of a task: a picture that it begins from cannot be decoded."""
 UNREADABLE_TO: Final = 2
 """Attempts that end so before the task does."""
 MOST_REFUSALS: Final = 16

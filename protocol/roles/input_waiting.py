@@ -13,6 +13,7 @@ from protocol.errors import InvalidMessage
 from protocol.events import ArtifactReceived
 from protocol.notes import NoteName
 from protocol.params import MAX_INPUT_BYTES
+from protocol.roles.abandon_reasons import NO_INPUT
 from protocol.roles.core import Core
 from protocol.roles.job_waiting import Awaited, JobWaiting, Key, Patience
 from protocol.task.inputs import check_inputs
@@ -20,8 +21,6 @@ from protocol.units import Digest, DurationMs, PeerId
 from protocol.wire.messages import Claim
 from protocol.wire.specification import TaskSpecification
 
-NO_INPUT: Final = "no_input"
-"""Reason of an ``abandon``: the pictures that the task begins from did not come."""
 WAIT_MS: Final = DurationMs(60_000)
 """How long (ms) they may take: two of the largest at 2.3 Mbit/s."""
 ASK_AGAIN_MS: Final = DurationMs(5000)

@@ -26,10 +26,10 @@ from protocol.justice.dispute import DisputeSeen, Seat, Status, Verdict, verdict
 from protocol.justice.steadiness import beside, most_change
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored, VerdictKept
+from protocol.roles.abandon_reasons import CONTENT_POLICY
 from protocol.roles.core import EMPTY, Core
 from protocol.roles.disputing import Disputing
 from protocol.roles.juror_case import JurorCase, Stage, dispute_name, new_case
-from protocol.roles.owner_rule import CONTENT_POLICY
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.fields import ANY_NUMERICS
 from protocol.wire.specification import TaskSpecification

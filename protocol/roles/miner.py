@@ -35,6 +35,7 @@ from protocol.events import (
 )
 from protocol.justice.evidence import Signed
 from protocol.records import Record
+from protocol.roles.abandon_reasons import NO_CLAIM
 from protocol.roles.announcing import Announcing
 from protocol.roles.claiming import Claiming
 from protocol.roles.core import Core, Identity
@@ -327,7 +328,7 @@ class MinerCore(Core):
         if self.own_id() is None:
             self._working.abandon(peer, statement.task, statement.attempt, "not_registered")
         elif (claimed := self._claiming.take_award(statement, peer)) is None:
-            self._working.abandon(peer, statement.task, statement.attempt, "no_claim")
+            self._working.abandon(peer, statement.task, statement.attempt, NO_CLAIM)
         else:
             reason = self._working.on_award(peer, row, message, claimed, self._serving.models)
             if reason is not None:

@@ -6,8 +6,6 @@ from typing import Final, final
 from protocol.units import TaskId
 from protocol.wire.specification import TaskSpecification
 
-CONTENT_POLICY: Final = "content_policy"
-"""Reason of an ``abandon``: the owner does not let such things be drawn; and of a task that nobody draws."""
 MAX_REFUSED: Final = 1024
 """Tasks remembered as refused by the owner's rule; the oldest is forgotten first."""
 Refuses = Callable[[TaskSpecification], bool]

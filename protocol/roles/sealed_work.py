@@ -11,6 +11,7 @@ from typing import Final, final
 
 from protocol.crypto.sealing import KEY_BYTES, open_body, open_key, sealing_key_of
 from protocol.errors import IgnoredMessage, InvalidMessage
+from protocol.roles.abandon_reasons import NO_KEY, SEALED_INVALID
 from protocol.roles.core import Core
 from protocol.roles.job_waiting import Awaited, JobWaiting, Key, Patience
 from protocol.task.specification import open_specification
@@ -19,10 +20,6 @@ from protocol.wire.codec import BODY_PLACE, decode
 from protocol.wire.messages import Claim
 from protocol.wire.specification import TaskSpecification
 
-NO_KEY: Final = "no_key"
-"""Reason of an ``abandon``: the key of a sealed task did not come."""
-SEALED_INVALID: Final = "sealed_invalid"
-"""Reason of an ``abandon``, and of the end of a task: its key or its body cannot be opened."""
 WAIT_MS: Final = DurationMs(12_000)
 """How long (ms) a key may take: what its app has for it, and the way."""
 ASK_AGAIN_MS: Final = DurationMs(4000)

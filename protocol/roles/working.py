@@ -16,6 +16,7 @@ from protocol.justice.evidence import Signed
 from protocol.notes import NoteName
 from protocol.params import MAX_ARTIFACT_BYTES
 from protocol.records import ArtifactStored, PayerKept, Record, ResultCommitted, StepsKept
+from protocol.roles.abandon_reasons import CONTENT_POLICY
 from protocol.roles.core import Core
 from protocol.roles.delivering import Delivering
 from protocol.roles.held_work import Job
@@ -23,7 +24,7 @@ from protocol.roles.income import Income
 from protocol.roles.input_waiting import InputWaiting
 from protocol.roles.kept_steps import KeptSteps
 from protocol.roles.open_offers import OutstandingClaim
-from protocol.roles.owner_rule import CONTENT_POLICY, OwnerRule, Refuses, refuses_nothing
+from protocol.roles.owner_rule import OwnerRule, Refuses, refuses_nothing
 from protocol.roles.prosecution import Prosecution
 from protocol.roles.redeeming import RedeemPolicy
 from protocol.roles.sealed_work import SealedWork
