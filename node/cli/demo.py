@@ -30,9 +30,10 @@ def demo(
     $ cuckoo demo --engine instant --bench 50          (how fast the network itself is)
     """
     from node.cli.api import ApiClient
+    from node.cli.drawn_picture import check_output, save
     from node.cli.progress import Reporter
     from node.cli.running import run_until_stopped
-    from node.cli.submit import check_output, draw, save
+    from node.cli.submit import draw
     from node.devnet import devnet as run_devnet
     from node.devnet_plan import DevnetOptions
     from protocol.errors import ConfigError

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from node.apps.app_client import AwardChecker, OrderFailed, Progress, open_client, order_of
 from node.apps.app_coordinators import MayBeAsked
 from node.cli.account import NOBODY
+from node.cli.drawn_picture import DrawnPicture
 from node.cli.progress import Reporter
-from node.cli.submit import DrawnPicture
 from node.network_file import NetworkFile, read_network
 from node.receipts import ChainToAsk, ReceiptFindings, check_receipt, look_up_domain
 from protocol.crypto.keys import address_of_peer_id

@@ -45,7 +45,7 @@ def verify(
 
     import trio
 
-    from node.cli.submit import findings_view, print_findings
+    from node.cli.drawn_picture import findings_view, print_findings
     from node.given_file import read_given_file
     from node.receipts import ChainToAsk, check_receipt, decode_receipt, look_up_domain
     from protocol.errors import ConfigError

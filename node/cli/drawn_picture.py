@@ -1,0 +1,137 @@
+"""A picture that was drawn for a person: where it goes, what its receipt says, and how both are told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from node.cli.account import print_line
+
+if TYPE_CHECKING:
+    from node.receipts import ReceiptFindings
+
+OTHER_PICTURES: Final = frozenset({".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".tif", ".tiff"})
+"""Ends of names that promise a kind of file which nobody draws here."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnPicture:
+    """A picture that was drawn, as it is told to people."""
+
+    task: str
+    miner: str
+    picture: bytes
+    coordinator: str | None = None
+    """Its peer id, where it was found in the overlay."""
+    receipt: bytes = b""
+    delivered: bytes = b""
+    """What the receipt is of, where it came over the overlay: the picture, or what its miner sealed."""
+    opened_to: tuple[str, ...] = ()
+    """Of a sealed one: which miners could read it, and what is known of them."""
+
+
+def check_output(out: Path) -> None:
+    """Refuse a place where no file can be written, before any work is paid for.
+
+    Raises:
+        ConfigError: Naming --out.
+    """
+    import os
+    from tempfile import TemporaryFile
+
+    from protocol.errors import ConfigError
+
+    if out.suffix.lower() in OTHER_PICTURES:
+        raise ConfigError(f"--out: {out}: pictures come as PNG or WebP: let the name end in .png or .webp")
+    if out.is_dir():
+        raise ConfigError(f"--out: {out} is a folder: name a file, as {out / 'picture.png'}")
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"--out: the folder {out.absolute().parent} does not exist")
+    if out.exists():
+        if not os.access(out, os.W_OK):
+            raise ConfigError(f"--out: {out} exists and cannot be written")
+        return
+    try:
+        with TemporaryFile(dir=out.absolute().parent):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--out: the folder {out.absolute().parent} takes no file: {error.strerror}") from None
+
+
+def save(out: Path, picture: bytes) -> None:
+    """Save a picture.
+
+    Raises:
+        ConfigError: Naming --out.
+    """
+    from protocol.errors import ConfigError
+
+    try:
+        out.write_bytes(picture)
+    except OSError as error:
+        raise ConfigError(f"--out: {out} cannot be written: {error.strerror}") from None
+
+
+def tell(drawn: DrawnPicture, out: Path, findings: "ReceiptFindings", *, as_json: bool, show: bool) -> None:
+    """Say where the picture is and what its receipt says, and show it.
+
+    Raises:
+        Unavailable: The receipt cannot be believed.
+    """
+    if as_json:
+        print_line(
+            {
+                "task": drawn.task,
+                "miner": drawn.miner,
+                "coordinator": drawn.coordinator,
+                "file": str(out),
+                "bytes": len(drawn.picture),
+                "receipt": findings_view(findings),
+                **({"opened_to": list(drawn.opened_to)} if drawn.opened_to else {}),
+            }
+        )
+        if findings.problems:
+            print_findings(findings)  # raises
+        return
+    if show:
+        from rich.console import Console
+
+        from node.cli.picture import show_picture
+
+        show_picture(drawn.picture, Console())
+    where = f", for coordinator {drawn.coordinator}" if drawn.coordinator else ""
+    print(f"saved {out} ({len(drawn.picture):,} bytes), made by miner {drawn.miner} as task {drawn.task}{where}")
+    for line in drawn.opened_to:
+        print(f"sealed: {line}")
+    print_findings(findings)
+
+
+def print_findings(findings: "ReceiptFindings") -> None:
+    """Print what the check of a receipt found.
+
+    Raises:
+        Unavailable: The receipt cannot be believed.
+    """
+    from protocol.errors import Unavailable
+
+    if findings.problems:
+        raise Unavailable(f"receipt: not to be believed: {'; '.join(findings.problems)}")
+    says = ", ".join(findings.lines())
+    if findings.signed_by is None:
+        print(f"receipt: says that {says}; SIGNATURE NOT CHECKED: give --network, or --chain-rpc and --staking")
+    else:
+        print(f"receipt: good: {says}")
+
+
+def findings_view(findings: "ReceiptFindings") -> dict[str, Any]:
+    """Say what the check of a receipt found, as JSON holds it."""
+    statement = findings.receipt.statement
+    return {
+        "task": statement.task.hex(),
+        "coordinator": str(statement.coordinator),
+        "miner": str(statement.miner),
+        "price_wei": str(statement.price),
+        "problems": list(findings.problems),
+        "signed_by": None if findings.signed_by is None else "0x" + findings.signed_by.hex(),
+        "signer_is_registered": findings.signer_is_registered,
+        "notes": list(findings.notes),
+    }
