@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.notes import NoteName
-from protocol.roles.assignment import MAX_WAIT_MS, SPARE_MS
+from protocol.roles.assignment import MAX_STEP_MS, MAX_WAIT_MS, SPARE_MS
 from protocol.task.states import AwardedAttempt
 from protocol.wire.messages import Alive, Award
 from tests.protocol.roles.frames import ALICE_ID, PARAMS, SPECIFICATION, capability, result_of
@@ -71,6 +71,12 @@ def test_alive__states_that_it_is_as_slow__has_half_of_the_longest_life_and_no_m
     assert work(seat, award, queued_ms=0, step_ms=60_000, speed=1) == ["slow"]
     assert 0 <= seat.now - holder.awarded_at - PARAMS.task_limit_ms // 2 <= 1000
     assert seat.core.roster.conduct.is_paused(ALICE_ID, seat.now)
+
+
+def test_alive__endless_step_stated__is_believed_for_a_bounded_time() -> None:
+    seat, award, holder = awarded(speed=1)
+    assert work(seat, award, queued_ms=0, step_ms=600_000, speed=1) == ["stuck_step"]
+    assert seat.now - holder.awarded_at <= 4 * MAX_STEP_MS + PARAMS.step_grace_ms + 2000
 
 
 def test_result__at_the_end_of_its_time__has_time_for_its_bytes() -> None:

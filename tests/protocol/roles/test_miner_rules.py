@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from protocol.effects import StartJob
+from protocol.events import JobFinished
+from protocol.params import MAX_ARTIFACT_BYTES
 from protocol.records import ClaimSigned, ResultCommitted, ResultSettled, VoucherHeld
 from protocol.task.receipt import MAX_PROMISE_WEI
-from protocol.units import Wei
+from protocol.units import Digest, Wei
 from protocol.wire.messages import Abandon, Award, Claim, Decline, Result
 from protocol.wire.statements import DeclineStatement
 from tests.protocol.roles.frames import (
@@ -275,3 +277,15 @@ def test_miner__award_of_a_coordinator_that_did_not_hear_the_claim__is_no_award(
     other = award_of(claim, claim=NOTHING)
     assert isinstance(other, Award)
     assert [abandon.reason for abandon in of_kind(seat.say(CAROL, other), Abandon)] == ["no_claim"]
+
+
+def test_finished__larger_than_any_artifact_may_be__is_given_back_and_not_signed() -> None:
+    seat = MinerSeat()
+    award = award_of(seat.claimed())
+    seat.say(CAROL, award)
+    named, data = award.statement, bytes(MAX_ARTIFACT_BYTES + 1)
+    effects = seat.hear(
+        JobFinished(named.task, named.attempt, data, Digest(NOTHING), "image/png", Digest(NOTHING), Digest(NOTHING), 40)
+    )
+    assert [abandon.reason for abandon in of_kind(effects, Abandon)] == ["too_large"]
+    assert persisted(effects, ResultCommitted) == []

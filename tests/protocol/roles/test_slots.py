@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from protocol.effects import Publish, Refused, Reply, StartJob
+from protocol.effects import CancelJob, Publish, Refused, Reply, StartJob
 from protocol.events import PeerUp, StreamOpened, TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
-from protocol.records import BootStarted, TaskAccepted, TaskFailed
+from protocol.records import BootStarted, ResultSettled, TaskAccepted, TaskFailed
 from protocol.roles.conduct import FALSE_WARM_MS, FIRST_PAUSE_MS
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.stake.field import WARM, Field
@@ -16,7 +16,17 @@ from protocol.stake.lottery import last_slot_ms, outside_place, slot_ms
 from protocol.task.states import TaskState
 from protocol.units import StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import CAPABILITY_PLACE, decode
-from protocol.wire.messages import Abandon, Alive, Award, CapabilityUpdate, Claim, Decline
+from protocol.wire.messages import (
+    Abandon,
+    Alive,
+    Award,
+    Cancel,
+    CapabilityUpdate,
+    Claim,
+    Decline,
+    Reject,
+    Result,
+)
 from protocol.wire.statements import DeclineStatement
 from tests.protocol.roles.frames import (
     ALICE_ID,
@@ -396,6 +406,19 @@ def test_award__of_another_coordinator_for_a_claim__is_given_back_and_the_claim_
     assert [given.reason for given in of_kind(effects, Abandon)] == ["no_claim"]
     assert started(effects) == 0
     assert started(seat.say(CAROL, award_of(claim))) == 1
+
+
+def test_cancel_and_reject__of_another_coordinator__end_nothing() -> None:
+    seat, claim = beside_another_coordinator()
+    award = award_of(claim)
+    seat.say(CAROL, award)
+    named = award.statement
+    effects = seat.say(DAVE, Cancel(task=named.task, attempt=named.attempt, reason="closed"))
+    assert not [effect for effect in effects if isinstance(effect, CancelJob)]
+    assert of_kind(seat.finish(award), Result)
+    reject = Reject(task=named.task, attempt=named.attempt, reason="superseded")
+    assert persisted(seat.say(DAVE, reject), ResultSettled) == []
+    assert len(persisted(seat.say(CAROL, reject), ResultSettled)) == 1
 
 
 def test_decline__of_another_coordinator_for_a_claim__frees_nothing() -> None:
