@@ -122,11 +122,7 @@ class Admission:
     def admit(self, speech: Speech, now: UnixMillis) -> None:
         """Pass what was sent just now, is new to this very node, and is not more than its speaker may send."""
         speaker, weight, sent_at, digest = speech
-        tolerance = self._tolerance_ms
-        if not -tolerance <= now - sent_at <= tolerance:
-            raise IgnoredMessage("gossip.stale")
-        if self._seen.holds(digest, now):
-            raise IgnoredMessage("gossip.duplicate")
+        self._check_new(sent_at, digest, now)
         if not self._quota.take(speaker, weight, now):
             raise IgnoredMessage("gossip.quota")
         self._seen.put(digest, now)

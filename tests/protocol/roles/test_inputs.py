@@ -179,6 +179,19 @@ def test_claim__repeated_by_the_winner__pictures_go_again_at_a_pace_and_not_for_
     assert times == MAX_SENDS
 
 
+def test_claim__repeated_by_who_lost_the_task__brings_no_pictures():
+    seat = coordinator()
+    task, _ = awarded(seat)
+    claim = seat.claim(ALICE, task)
+    claim = claim.model_copy(update={"statement": claim.statement.model_copy(update={"offer": _offer_of(seat, task)})})
+    claim = _signed_again(seat, claim)
+    seat.say(ALICE, Abandon(task=task, attempt=0, reason="out_of_memory"))
+    seat.wait(SEND_PACE_MS)
+    effects = seat.say(ALICE, claim)
+    assert len(of_kind(effects, Award)) == 1, "it has none for what it won then but this one"
+    assert sent(effects) == []
+
+
 def _offer_of(seat: CoordinatorSeat, task: bytes) -> bytes:
     return seat.core.task(task).holder.award.statement.offer
 

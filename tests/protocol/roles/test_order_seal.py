@@ -120,6 +120,10 @@ def test_check__not_what_was_ordered__is_refused(wish: dict[str, object]) -> Non
     assert refused(HONEST.shown, ORDER.model_copy(update=wish)) == "shown.specification"
 
 
+def test_check__specification_that_is_none__is_refused() -> None:
+    assert refused(HONEST.shown.model_copy(update={"specification": b"garbage"})) == "shown.specification"
+
+
 def test_check__other_scheduler_than_was_ordered__is_refused() -> None:
     work = SEALED.model_copy(update={"scheduler": "EulerDiscreteScheduler"})
     assert refused(Shown(work=work).shown, ORDER.model_copy(update={"scheduler": "ddim"})) == "shown.specification"

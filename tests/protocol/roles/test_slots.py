@@ -16,6 +16,7 @@ from protocol.stake.lottery import last_slot_ms, outside_place, slot_ms
 from protocol.task.states import TaskState
 from protocol.units import StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.codec import CAPABILITY_PLACE, decode
+from protocol.wire.fields import MAX_ATTEMPT
 from protocol.wire.messages import (
     Abandon,
     Alive,
@@ -310,6 +311,15 @@ def test_leases_lost__as_many_as_allowed__task_fails_by_name() -> None:
         claim = seat.claim(ALICE, task, nonce=bytes([lost]) * 16)
         award = of_kind(seat.say(ALICE, claim) + seat.wait(ALLOWANCE_MS), Award)[0]
         effects = seat.say(ALICE, abandon(award)) + seat.wait(STEP_MS)
+    assert [record.reason for record in persisted(effects, TaskFailed)] == ["attempts_exhausted"]
+
+
+def test_offer__nobody_claims_as_often_as_it_can_be_counted__task_fails_by_name() -> None:
+    seat = CoordinatorSeat()
+    known = seat.core.task(TaskId(seat.submit()))
+    assert known is not None
+    known.attempt = MAX_ATTEMPT
+    effects = seat.wait(5000)
     assert [record.reason for record in persisted(effects, TaskFailed)] == ["attempts_exhausted"]
 
 
