@@ -1,4 +1,4 @@
-"""What an order of an app hears and asks for (``protocol.roles.app_order``): two closed unions. Spec: SPEC.md §9.9."""
+"""What an order of an app hears and asks for (``app_order``): two closed unions. Spec: SPEC.md §9.9."""
 
 from dataclasses import dataclass
 
