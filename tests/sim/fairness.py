@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from math import sqrt
 
-from scipy.stats import chisquare
+import scipy
 
 from protocol.effects import Note, Publish
 from protocol.notes import NoteName
@@ -87,7 +87,7 @@ class Fairness:
         common = [miner for miner in self.due if miner not in rare]
         drawn = [self.drawn[miner] for miner in common] + [sum(self.drawn[miner] for miner in rare)] * bool(rare)
         due = [self.due[miner] for miner in common] + [sum(self.due[miner] for miner in rare)] * bool(rare)
-        return float(chisquare(drawn, due).pvalue)
+        return float(scipy.stats.chisquare(drawn, due).pvalue)
 
     def variation(self) -> float:
         """Give the share of first places that fell to others than was due (total variation)."""

@@ -3,9 +3,9 @@ from itertools import product
 from math import inf
 
 import pytest
+import scipy
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy import stats
 
 from protocol.audit.statistics import (
     binomial_tail,
@@ -22,7 +22,9 @@ VALUES = st.floats(-5, 5).filter(lambda value: value == 0 or abs(value) > 1e-3)
 @given(st.integers(0, 60), st.integers(0, 60), SHARES)
 def test_binomial_tail__any_count__is_what_scipy_says(successes: int, trials: int, chance: float) -> None:
     assume(successes <= trials)
-    assert binomial_tail(successes, trials, chance) == pytest.approx(stats.binom.sf(successes - 1, trials, chance))
+    assert binomial_tail(successes, trials, chance) == pytest.approx(
+        scipy.stats.binom.sf(successes - 1, trials, chance)
+    )
 
 
 def test_binomial_tail__impossible_and_certain__are_0_and_1() -> None:
@@ -33,7 +35,7 @@ def test_binomial_tail__impossible_and_certain__are_0_and_1() -> None:
 def test_more_often_tail__any_table__is_fishers(here: int, of: int, there: int, among: int) -> None:
     assume(here <= of and there <= among)
     table = [[here, of - here], [there, among - there]]
-    expected = stats.fisher_exact(table, alternative="greater").pvalue
+    expected = scipy.stats.fisher_exact(table, alternative="greater").pvalue
     assert more_often_tail(here, of, there, among) == pytest.approx(expected, abs=1e-9)
 
 
@@ -63,7 +65,7 @@ def test_weighted_tail__any_events__is_never_below_the_exact_chance(
 
 
 def test_weighted_tail__many_alike__is_near_the_exact_chance() -> None:
-    exact = stats.binom.sf(69, 200, 0.25) + stats.binom.cdf(30, 200, 0.25)
+    exact = scipy.stats.binom.sf(69, 200, 0.25) + scipy.stats.binom.cdf(30, 200, 0.25)
     bound = weighted_tail([1.0] * 200, [0.25] * 200, 70 - 50)
     assert exact < bound < 20 * exact
 
@@ -78,8 +80,8 @@ def test_weighted_tail__extremes__stay_between_0_and_1() -> None:
 def test_detectable__of_a_sum__is_found_in_nine_of_ten_normal_draws() -> None:
     threshold = 1e-4
     shift = detectable(1.0, threshold)
-    least_seen = stats.norm.ppf(0.1, loc=shift)
-    assert 2 * stats.norm.sf(least_seen) < threshold
+    least_seen = scipy.stats.norm.ppf(0.1, loc=shift)
+    assert 2 * scipy.stats.norm.sf(least_seen) < threshold
     assert detectable(1.0, 1e-6) > shift
     assert shift < inf
 
@@ -90,5 +92,5 @@ def test_detectable_share__more_trials__is_smaller_and_none_for_few() -> None:
     assert few is not None
     assert many is not None
     assert 0.1 < many < 0.15 < few < 0.6
-    drawn = stats.binom.ppf(0.1, 30, few)
+    drawn = scipy.stats.binom.ppf(0.1, 30, few)
     assert binomial_tail(int(drawn), 30, 0.1) < 2e-3

@@ -4,9 +4,9 @@ from math import log2, sqrt
 from time import process_time
 
 import pytest
+import scipy
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, chisquare
 
 from protocol.stake.field import Field
 from protocol.stake.lottery import (
@@ -85,7 +85,7 @@ def test_order__first_place__falls_by_share_of_stake():
     for draw in draws:
         wins[order(rows, everyone(rows), draw, PLAIN)[0] - 1] += 1
     expected = [len(draws) * weight / sum(weights) for weight in weights]
-    assert chisquare(wins, expected).pvalue > SIGNIFICANCE
+    assert scipy.stats.chisquare(wins, expected).pvalue > SIGNIFICANCE
     variation = sum(abs(won - due) for won, due in zip(wins, expected, strict=True)) / (2 * len(draws))
     assert variation <= 0.6 * sqrt(len(weights) / len(draws))
 
@@ -111,7 +111,7 @@ def test_order__whole_order__is_weighted_drawing_without_replacement():
             chance *= weights[identity - 1] / left
             left -= weights[identity - 1]
         expected.append(len(draws) * chance)
-    assert chisquare(list(counts.values()), expected).pvalue > SIGNIFICANCE
+    assert scipy.stats.chisquare(list(counts.values()), expected).pvalue > SIGNIFICANCE
 
 
 def test_order__stake_split_over_three_nodes__wins_as_often_as_whole():
@@ -120,7 +120,7 @@ def test_order__stake_split_over_three_nodes__wins_as_often_as_whole():
     won_split = sum(order(split, everyone(split), draw, PLAIN)[0] <= 3 for draw in draws)
     won_whole = sum(order(whole, everyone(whole), draw, PLAIN)[0] == 1 for draw in draws)
     for won in (won_split, won_whole):
-        assert binomtest(won, len(draws), 90 / 210).pvalue > SIGNIFICANCE
+        assert scipy.stats.binomtest(won, len(draws), 90 / 210).pvalue > SIGNIFICANCE
 
 
 def test_order__warm_and_cold__are_two_blocks_each_by_stake():
@@ -130,8 +130,8 @@ def test_order__warm_and_cold__are_two_blocks_each_by_stake():
     draws = tickets(4000)
     drawn = [order(rows, field, draw, PLAIN) for draw in draws]
     assert all(set(ranking[2:]) == cold for ranking in drawn)
-    assert binomtest(sum(ranking[0] == 1 for ranking in drawn), len(draws), 1 / 3).pvalue > SIGNIFICANCE
-    assert binomtest(sum(ranking[2] == 3 for ranking in drawn), len(draws), 1 / 3).pvalue > SIGNIFICANCE
+    assert scipy.stats.binomtest(sum(ranking[0] == 1 for ranking in drawn), len(draws), 1 / 3).pvalue > SIGNIFICANCE
+    assert scipy.stats.binomtest(sum(ranking[2] == 3 for ranking in drawn), len(draws), 1 / 3).pvalue > SIGNIFICANCE
 
 
 def test_order__ticket_of_the_catalog_share__is_blind_to_warmth():
@@ -140,7 +140,7 @@ def test_order__ticket_of_the_catalog_share__is_blind_to_warmth():
     field = Field.of(rows, members={1, 2, 3, 4}, warm={1})
     draws = tickets(10_000)
     blind = [draw for draw in draws if ignores_warmth(draw, params)]
-    assert binomtest(len(blind), len(draws), 0.05).pvalue > SIGNIFICANCE
+    assert scipy.stats.binomtest(len(blind), len(draws), 0.05).pvalue > SIGNIFICANCE
     for draw in draws[:500]:
         mixed = ignores_warmth(draw, params)
         assert order(rows, field, draw, params) == order(rows, everyone(rows) if mixed else field, draw, PLAIN)
@@ -157,7 +157,7 @@ def test_order__dropout__leaves_out_each_miner_equally_and_moves_nobody():
             dropped[identity] += 1
         assert kept == tuple(i for i in order(rows, everyone(rows), draw, PLAIN) if i in kept)
     for count in dropped.values():
-        assert binomtest(count, len(draws), 0.02).pvalue > SIGNIFICANCE
+        assert scipy.stats.binomtest(count, len(draws), 0.02).pvalue > SIGNIFICANCE
 
 
 @given(stakes, any_ticket, st.data())
