@@ -43,11 +43,15 @@ BOUNTY = 5
 CHANGES = [(4, 50), (4, 500), (5, 0), (7, CAI), (7, 9_999 * CAI + 7), (8, 3), (8, 4), (9, CAI), (9, 400_000 * CAI + 1)]
 ACCUSABLE = (ACCUSED, FIRST_JUROR)
 WORDS = st.lists(st.sampled_from([WRONG, WRONG, WRONG, RIGHT, RIGHT, CANNOT_JUDGE, 0]), min_size=11, max_size=11)
+BACK = st.sampled_from([0, 0, 0, 1])
+"""The latest dispute, or the one before it."""
+ALIKE = st.sampled_from([[WRONG] * 11, [WRONG] * 11, [RIGHT] * 11])
 OPERATIONS = st.one_of(
     st.tuples(st.just("report"), st.sampled_from(ACCUSABLE), st.sampled_from((REPORTER, FIRST_JUROR + 1))),
-    *[st.tuples(st.just("go_on"), st.integers(0, 1), WORDS)] * 2,
-    *[st.tuples(st.just("go_on"), st.integers(0, 1), st.sampled_from([[WRONG] * 11, [RIGHT] * 11]))] * 4,
-    st.tuples(st.just("appeal"), st.integers(0, 1)),
+    # Objects of their own: one_of counts one that is named twice as one.
+    *[st.tuples(st.just("go_on"), BACK, WORDS, st.booleans()) for _ in range(5)],
+    *[st.tuples(st.just("go_on"), BACK, ALIKE, st.booleans()) for _ in range(7)],
+    st.tuples(st.just("appeal"), BACK),
     st.tuples(st.just("enact"), st.sampled_from(CHANGES)),
     st.tuples(st.just("stake"), st.sampled_from(ACCUSABLE), st.sampled_from([-(10**9), -30_000, -1, 1, 40_000])),
     st.tuples(st.just("prove"), st.sampled_from(ACCUSABLE), st.integers(0, 2)),
@@ -80,21 +84,30 @@ class Lives:
     def report(self, accused: int, reporter: int) -> None:
         self.said[self.court.report(accused, reporter)] = [{}, {}]
 
-    def go_on(self, back: int, words: list[int]) -> None:
-        """Bring the latest dispute, or the one before it, one step further."""
+    def go_on(self, back: int, words: list[int], appeals: bool) -> None:
+        """Bring a dispute one step further, by an appeal where there can be one, or without; report anew what ended."""
         court, number = self.court, max(1, self.court.read("dispute_count") - back)
         case = court.dispute(number)
-        if case["status"] == DRAWING:
+        if case["status"] == DRAWING and self.is_early(case):
             court.mine()
             while court.status(number) == DRAWING:
                 court.draw(number)
-        elif case["status"] == VOTING and not any(self.said[number][case["round"]].values()):
+        elif case["status"] == VOTING and not self.said[number][case["round"]] and self.is_early(case):
             told = {one: word for one, word in zip(court.jurors(number), words, strict=False) if word}
             court.vote(number, told, case["round"])
             self.said[number][case["round"]] = {one: word for one, word in told.items() if word != CANNOT_JUDGE}
+            if len(self.said[number][case["round"]]) == court.panel(number, case["round"])["seats"]:
+                self.finish(number, "close")
+        elif case["status"] == UPHELD and appeals and self.is_early(case):
+            self.appeal(back)
+        elif case["status"] > CONFIRMED:
+            self.report(case["accused"], case["reporter"])
         else:
             self.world.anvil.next_at(max(case["deadline"], self.world.anvil.now() + 1))
             self.finish(number, "execute" if case["status"] in {UPHELD, CONFIRMED} else "close")
+
+    def is_early(self, case: dict[str, Any]) -> bool:
+        return self.world.anvil.now() < case["deadline"]
 
     def finish(self, number: int, function: str) -> None:
         """Call what may end a dispute, and hold what it moves against the model."""
