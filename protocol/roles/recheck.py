@@ -35,6 +35,8 @@ class Recheck:
     """What the steps said when they were shown last."""
     repeated: int = 0
     """Drawings that were ordered since the last new one came, all of which came from who had drawn it before."""
+    alone: int = 0
+    """Looks one after the other at which nobody was here that could draw it too."""
     may_be_disputed: bool = False
     """Whether jurors may see it."""
 

@@ -37,6 +37,9 @@ MOST_TRIES: Final = 12
 MOST_REPEATED: Final = 6
 """Drawings ordered one after the other that all came from who had drawn it before: then nobody else is there to ask. A
 friend of a cheat that is here and takes no work, or a cheat that draws most itself, must not keep it open for ever."""
+MOST_ALONE: Final = 2
+"""Looks, a shortest delay apart at least, at which nobody else was here: then nobody is. At a single one all may be on
+their way back, from a line that broke or a restart, and whose friend is back first has not the last word."""
 LONGEST_MS: Final = DurationMs(DAY_MS // 2)
 """A recheck that is older (ms) ends undecided: its pictures are deleted a day after they came."""
 MOST_WITH_INPUTS: Final = 16
@@ -59,8 +62,6 @@ class Rechecking:
         self._open: dict[TaskId, Recheck] = {}
         self._by_pending: dict[TaskId, Recheck] = {}
         self._spending = Spending()
-        self._met_from = UnixMillis(0)
-        """From then on whoever is not here is away: after a restart, miners come back one by one."""
         self.opening = Opening(core, roster, self._secret, self._on_shown)
         self._room = SharedRoom()
 
@@ -69,7 +70,6 @@ class Rechecking:
     def restore(self, records: tuple[Record, ...]) -> None:
         """Take up what earlier runs thought of miners and had drawn again; tasks are restored apart."""
         now = self._core.now
-        self._met_from = UnixMillis(now + self._policy.earliest) if self._policy is not None else now
         tasks = {record.task for record in records if isinstance(record, TaskAccepted)}
         for record in records:
             if isinstance(record, ReputationKept):
@@ -172,8 +172,8 @@ class Rechecking:
         return {self._core.book.owner(miner, self._core.now) for miner in miners}
 
     def _is_last(self, recheck: Recheck) -> bool:
-        """Say whether nobody is left to ask: nobody else is here, or none of them is drawn time after time."""
-        is_alone = self._core.now >= self._met_from and not self._others(recheck.specification, recheck.miners())
+        """Say whether nobody is left to ask: nobody else is here for a while, or these are never drawn."""
+        is_alone = recheck.alone >= MOST_ALONE and not self._others(recheck.specification, recheck.miners())
         return recheck.repeated >= MOST_REPEATED or is_alone
 
     # The next drawing
@@ -196,10 +196,15 @@ class Rechecking:
         price = price_of(recheck.specification, self._core.params)
         if not self._spending.admits(now, price, policy.daily_limit):
             self._put_off(policy, recheck, "daily_limit")
-        elif not self._others(recheck.specification, recheck.miners()):
-            self._put_off(policy, recheck, "nobody_else")
-        else:
+        elif self._others(recheck.specification, recheck.miners()):
+            recheck.alone = 0
             self._order(policy, recheck, price)
+        else:
+            recheck.alone += 1
+            if recheck.alone == MOST_ALONE and len(recheck.drawings) > 1:
+                self._compare(recheck)
+            else:
+                self._put_off(policy, recheck, "nobody_else")
 
     def _order(self, policy: RecheckPolicy, recheck: Recheck, price: Wei) -> None:
         again = recheck.subject if recheck.specification.inputs else None

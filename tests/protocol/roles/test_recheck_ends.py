@@ -82,6 +82,26 @@ def test_on_timer__last_of_the_others_has_gone__judges_by_those_who_drew() -> No
     assert (seat.last().outcome, seat.last().odd) == ("odd_one_out", (ALICE_ID,))
 
 
+@pytest.mark.parametrize("back", [(), (ALICE, BOB)], ids=["nobody is back", "two friends are back first"])
+def test_on_compared__all_lines_broke_a_moment_ago__nobody_is_blamed_by_fewer_than_three(
+    back: tuple[NodeKey, ...],
+) -> None:
+    seat = RecheckSeat(miners=MINERS)
+    seat.rechecked((ALICE, NOISE), (BOB, HEART))
+    effects = seat.draw(seat.ordered(), DAVE, HEART)
+    for miner in MINERS:
+        seat.hear(StreamClosed(miner.peer_id))
+    for miner in back:
+        seat.greet(miner)
+    for question in asked(effects):
+        seat.compared(question, ANOTHER_PICTURE + 1)
+    assert not seat.last().outcome, "erin and fred may be drawn yet"
+    seat.wait(1900)
+    for miner in MINERS:
+        seat.greet(miner)
+    seat.draw(seat.ordered(), ERIN, HEART)
+
+
 def test_on_timer__cannot_be_ordered_for_long__blames_nobody_by_two() -> None:
     seat = RecheckSeat(policy=replace(ALL, daily_limit=Wei(2 * PRICE)), miners=MINERS)
     seat.rechecked((ALICE, NOISE), (BOB, HEART), (DAVE, HEART))
