@@ -6,6 +6,7 @@ from node.disputes.own_disputes import in_words, own_disputes
 from protocol.events import DisputesSeen
 from protocol.justice.dispute import DisputeSeen, Seat, Status
 from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.disputing import DisputePolicy
 from protocol.roles.miner import MinerCore
 from protocol.units import BlockNumber, Wei
 from tests.protocol.roles.frames import ALICE_ID
@@ -45,7 +46,10 @@ def test_in_words__reporter_or_juror__is_told_how_it_stands() -> None:
 
 
 def test_in_words__jury_that_nobody_else_draws__is_told_why_this_node_does() -> None:
-    (line,) = told(MinerSeat(), replace(VOTING, status=Status.DRAWING, is_kept=True))
+    seat, kept = MinerSeat(), replace(VOTING, status=Status.DRAWING, is_kept=True)
+    assert told(seat, kept) == [], "without a gas key it does not"
+    seat.core.jury.disputing.policy = DisputePolicy(takes_part=True)
+    (line,) = told(seat, kept)
     assert "coordinator 3, and this node has its jury drawn, since nobody else did; jurors are being drawn" in line
 
 
