@@ -40,7 +40,7 @@ path belongs to the first group that names it. In real life people and jurors ac
 of a lease: such networks can run beside those that are killed and timed."""
 SECONDS = {
     "real processes": 330,
-    "real life": 275,
+    "real life": 300,
     "real network": 200,
     "real engine": 150,
     "real chain": 100,

@@ -11,7 +11,6 @@ Each task is drawn again, and soon.
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import contracts.deploy
@@ -22,18 +21,13 @@ from node.adapters.chain import devchain
 from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.sender import Sender
 from node.cli.main import main
+from tests.support.rechecking_devnet import rechecking
 from tests.support.tampered_node import ERRING
 
 UNBONDING_DELAY_S = 320
 PARAMETERS = {8: 3, 10: UNBONDING_DELAY_S // 4, 11: UNBONDING_DELAY_S // (4 if ERRING in os.environ else 16)}
 """Jurors, verdict window (s), appeal window (s): where somebody appeals, long enough for a busy machine."""
 PAINTING = [sys.executable, "-m", "tests.support.tampered_node", "--engine", "painted", "--"]
-RECHECKS = """
-[coordinator]
-recheck_percent = 25.0
-recheck_newcomer_percent = 100.0
-recheck_within_s = 2.0
-"""
 Deploy = Callable[..., Awaitable[Any]]
 
 
@@ -61,18 +55,6 @@ def enacting(deploy_devnet: Deploy) -> Deploy:
         return found
 
     return deploy
-
-
-def rechecking(write_config: Callable[..., Path]) -> Callable[..., Path]:
-    """Have coordinators draw each task again, and soon."""
-
-    def write(member: Any, *arguments: Any, **named: Any) -> Path:
-        path = write_config(member, *arguments, **named)
-        if member.role.value == "coordinator":
-            path.write_text(path.read_text(encoding="utf-8") + RECHECKS, encoding="utf-8")
-        return path
-
-    return write
 
 
 if __name__ == "__main__":
