@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 OTHER_PICTURES: Final = frozenset({".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".tif", ".tiff"})
 """Ends of names that promise a kind of file which nobody draws here."""
 
+LOOK_UP: Final = "name the network's file (--network, CUCKOO_NETWORK), or give --chain-rpc and --staking"
+"""What it takes to look up who signed a receipt."""
+
 
 @dataclass(frozen=True, slots=True)
 class DrawnPicture:
@@ -117,7 +120,7 @@ def print_findings(findings: "ReceiptFindings") -> None:
         raise Unavailable(f"receipt: not to be believed: {'; '.join(findings.problems)}")
     says = ", ".join(findings.lines())
     if findings.signed_by is None:
-        print(f"receipt: says that {says}; SIGNATURE NOT CHECKED: give --network, or --chain-rpc and --staking")
+        print(f"receipt: says that {says}; SIGNATURE NOT CHECKED: {LOOK_UP}")
     else:
         print(f"receipt: good: {says}")
 

@@ -62,7 +62,7 @@ def test_verify__without_the_chain__says_that_the_signature_was_not_checked_and_
     picture.write_bytes(b"picture")
     code, out, err = cuckoo("verify", str(path), "--artifact", str(picture))
     assert (code, err) == (1, "")
-    assert "SIGNATURE NOT CHECKED: give --network, or --chain-rpc and --staking" in out
+    assert "SIGNATURE NOT CHECKED: name the network's file (--network, CUCKOO_NETWORK), or give" in out
     assert "good" not in out
 
 
