@@ -179,7 +179,7 @@ def _show(plan: "Plan", preview: "Preview", means: Means) -> None:
                 "gas": preview.gas,
                 "fee_wei": preview.fee_wei,
                 "effects": [{"what": what, "before": was, "after": then} for what, was, then in preview.effects],
-                "notes": plan.notes,
+                "notes": (*plan.notes, *plan.advice),
             }
         )
     else:
@@ -187,7 +187,7 @@ def _show(plan: "Plan", preview: "Preview", means: Means) -> None:
         width = max((len(what) for what, _, _ in preview.effects), default=0)
         for what, was, then in preview.effects:
             print(f"  {what:<{width}}  {was} → {then}" if was != then else f"  {what:<{width}}  {was}")
-        for note in plan.notes:
+        for note in (*plan.notes, *(plan.advice if means.dry_run else ())):
             print(f"  {with_shown_command(note)}")
         count = "1 transaction" if len(plan.steps) == 1 else f"{len(plan.steps)} transactions"
         print(f"  gas {preview.gas:,} in {count}, about {_coins(preview.fee_wei)}")

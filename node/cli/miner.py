@@ -171,7 +171,8 @@ def work_in_words(said: Mapping[str, Any]) -> str:  # Any: what JSON holds
     holds = [HELD_BY[why] for why in said["service"]["held_by"]]
     if said["staking_id"] is None:
         holds.append(
-            "its key is not active in the stake table, where what is new counts from the next epoch but one on"
+            "its key is not active in the stake table: what is new counts there from the next epoch but one on, and "
+            "who is jailed or below its minimum does not (cuckoo status --stakes)"
         )
     return f"takes no work: {', '.join(holds)}" if holds else "takes work"
 

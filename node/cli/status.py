@@ -165,7 +165,7 @@ def _print(listed: "list[NodeStake]", count: int, staked: int, unbonding: int, p
         return
     table = Table(box=box.SIMPLE)
     for heading in ("id", "role", "name", "state"):
-        table.add_column(heading, no_wrap=heading != "name")
+        table.add_column(heading, no_wrap=heading not in {"name", "state"}, overflow="fold")
     for heading in ("own CAI", "weight CAI", "keeps"):
         table.add_column(heading, justify="right", no_wrap=True)
     for node in sorted(listed, key=lambda node: (-node.role, -node.effective_wei)):

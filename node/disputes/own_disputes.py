@@ -47,6 +47,8 @@ def in_words(told: dict[str, Any]) -> str:
         about += ", and this node has its jury drawn, since nobody else did"
     judged = f"{_WORDS[status]} ({told['wrong']} wrong, {told['right']} right of {told['seats']})"
     until = f", {'until' if told['deadline'] > now else 'since'} {moment(told['deadline'], now)}"
+    if status is Status.UPHELD and told["part"] != "accused":
+        until = f", and the miner's owner may appeal{until.lstrip(',')}" if told["deadline"] > now else ""
     line = f"dispute {told['dispute']}: {about}; {judged}{until}"
     if told["part"] != "accused":
         return line

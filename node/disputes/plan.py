@@ -110,7 +110,6 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
         "has jurors drawn in time",
         _gain(accused.own_wei * slash // BPS, bounty, bond // (3 * seats) * seats),
         SHOWN_NOTE,
-        steady_note(bundle.specification),
         SERVES_NOTE,
     ]
     free = _independent(await all_nodes(wallet), {accused.owner, reporter.owner})
@@ -121,7 +120,8 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
     if others:
         notes.append(OTHERS_NOTE)
     title = f"report task {bundle.award.statement.task.hex()[:12]} of node {accused.id} to {seats} jurors"
-    return Plan(title, (*await wallet.approval("Disputes", bond), step), watched, tuple(notes))
+    steps = (*await wallet.approval("Disputes", bond), step)
+    return Plan(title, steps, watched, tuple(notes), advice=(steady_note(bundle.specification),))
 
 
 async def appeal(wallet: Wallet, number: int) -> Plan:

@@ -73,6 +73,8 @@ class DisputeShown:
     def in_words(self, now: int) -> str:
         """Say how it stands and until when."""
         found = f"{self.wrong} wrong, {self.right} right of {self.seats}"
+        if self.status is Status.UPHELD and self.deadline <= now:
+            return f"found wrong, and nobody appealed in time: to be executed ({found})"
         until = ""
         if self.status.is_open and self.status is not Status.CONFIRMED:
             until = f", {'until' if self.deadline > now else 'since'} {moment(self.deadline, now)}"

@@ -11,6 +11,7 @@ from node.adapters.chain.gas_level import LOW_GAS_TRANSACTIONS, USUAL_GAS
 from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.simulation import Call, read
 from node.doctor.findings import Finding, bad, good
+from node.moments import moment
 from node.settings import NodeRole, Settings
 from protocol.errors import ConfigError, OverlayError, Unavailable
 from protocol.units import CAI, Role
@@ -35,7 +36,7 @@ async def look_at_chain(settings: Settings, now_s: float) -> Sequence[Finding]:
         found.append(await _contract(rpc, settings))
         found.append(await _clock(rpc, settings, now_s))
         if found[-2].is_good and settings.role is not NodeRole.BOOTSTRAP:
-            found.append(await _registration(rpc, settings))
+            found.append(await _registration(rpc, settings, now_s))
             if settings.role is NodeRole.COORDINATOR and found[-1].name == "stake":
                 found.append(await _escrow(rpc, settings))
         found.append(await _gas(rpc, settings))
@@ -83,7 +84,7 @@ def judge_clock(age_s: float, settings: Settings) -> Finding:
     return good("clock", f"the chain's newest block is {max(age_s, 0):.0f} s old by this clock")
 
 
-async def _registration(rpc: JsonRpc, settings: Settings) -> Finding:
+async def _registration(rpc: JsonRpc, settings: Settings, now_s: float) -> Finding:
     """Look whether the key is registered, in this role, and active."""
     try:
         key = keystore.address_of(settings.keystore)
@@ -106,7 +107,7 @@ async def _registration(rpc: JsonRpc, settings: Settings) -> Finding:
         detail = f"node {number} has {own / CAI:,.0f} CAI of its own, and must have more than {minimum / CAI:,.0f}"
         return bad("stake", detail, f"cuckoo stake {number} {(minimum - own) // CAI + 1}")
     if in_debt or jailed_until:
-        why = "in debt to miners" if in_debt else "jailed"
+        why = "in debt to miners" if in_debt else f"jailed until {moment(jailed_until, int(now_s))}"
         fix = f"cuckoo escrow deposit {number} AMOUNT" if in_debt else f"cuckoo unjail {number}, once its time is over"
         return bad("stake", f"node {number} is {why}", fix)
     if not is_active:

@@ -213,7 +213,7 @@ async def look_at_node(settings: Settings, standing: Standing) -> Sequence[Findi
     if "hangs" in standing:
         return [bad("node", str(standing["hangs"]), "stop it and start it again: it lost nothing that it accepted")]
     if standing.get("staking_id") is None and settings.role is not NodeRole.BOOTSTRAP:
-        fix = "wait for the next epoch but one after its registration, or see the line registration"
+        fix = "wait for the next epoch but one after its registration, or see the line registration or stake"
         return [bad("node", "it runs, and the present stake table does not list it as active", fix)]
     service = standing.get("service")
     if isinstance(service, dict) and not service["open"]:

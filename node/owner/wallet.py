@@ -65,6 +65,8 @@ class Plan:
     watched: tuple[Watched, ...] = ()
     notes: tuple[str, ...] = ()
     """What else to know before it is sent: when it can be undone, and what may be lost."""
+    advice: tuple[str, ...] = ()
+    """What to look at first; once it is sent that is too late, and not shown."""
 
 
 @dataclass(frozen=True, slots=True)

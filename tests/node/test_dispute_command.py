@@ -289,7 +289,7 @@ def test_report__dry_run__says_what_it_costs_and_sends_nothing(file: Path, as_: 
 
 
 def test_report__accused_has_little_of_its_own_or_was_slashed_lately__says_what_it_costs_also_when_upheld(
-    file: Path, as_: Any, village: Village
+    file: Path, as_: Any, village: Village, cuckoo: Cuckoo
 ) -> None:
     anvil, staking = village.anvil, Contract(load("Staking"), "0x" + village.domain.contract.hex())
     owner = "0x" + NodeKey(owner_secret(NAMES[ACCUSED - 1])).address.hex()
@@ -302,6 +302,7 @@ def test_report__accused_has_little_of_its_own_or_was_slashed_lately__says_what_
     assert as_(COORDINATOR, "dispute", "report", str(file))[0] == 0
     village.judged(1, 1)
     anvil.wait(UNBONDING_DELAY_S // 4)
+    assert "found wrong, and nobody appealed in time: to be executed" in cuckoo("dispute", "show", "1")[1]
     village.send("execute", 1)
     code, out, err = as_(COORDINATOR, "dispute", "report", str(file), "--dry-run")
     assert code == 0, err
@@ -314,6 +315,7 @@ def test_report__by_the_owner__takes_the_bond_and_is_listed_until_it_is_upheld_a
     evidence = "0x" + bundle_digest(file.read_bytes()).hex()
     code, out, err = as_(COORDINATOR, "dispute", "report", str(file))
     assert code == 0, err
+    assert "first order the same" not in out, "it is too late for that"
     (one,) = json.loads(cuckoo("dispute", "list", "--json")[1])["disputes"]
     said = (one["dispute"], one["accused"], one["reporter"], one["evidence"], one["status"], one["bond_wei"])
     assert said == (1, ACCUSED, COORDINATOR, evidence, "drawing", str(BOND))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,9 +18,11 @@ from node.adapters.chain.devchain import (
     deploy_devnet,
     owner_secret,
 )
+from node.cli.status import _print as print_stakes
 from node.config.configuration import load_params
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile, read_network
 from node.own_command import with_shown_command
+from node.owner.stakes import NodeStake
 from protocol.crypto.keys import NodeKey
 from protocol.units import CAI, Role
 from tests.support.anvil import Anvil, Contract, running_anvil
@@ -346,3 +348,28 @@ def test_escrow__deposit_ask_wait_and_take(as_: Cuckoo, cuckoo: Cuckoo, town: To
         assert told["pending_withdrawal"]["amount_wei"] == "0"
     finally:
         (town.folder / "coordinator-1.json").unlink()
+
+
+def test_status__stakes_of_a_jailed_node__still_show_names(capsys: pytest.CaptureFixture[str]) -> None:
+    now = 1_800_000_000
+    jailed = NodeStake(
+        id=1004,
+        owner="0x",
+        key="0x",
+        role=Role.MINER,
+        is_active=False,
+        own_wei=98_000 * CAI,
+        effective_wei=108_780 * CAI,
+        profile={"name": "miner-3"},
+        commission_bps=1_000,
+        next_commission_bps=1_000,
+        next_commission_at=0,
+        jailed_until=now + 3 * 86_400,
+        frozen_until=0,
+        in_debt=False,
+    )
+    coordinator = replace(jailed, id=1, role=Role.COORDINATOR, profile={"name": "coordinator-1"})
+    print_stakes([jailed, coordinator], 2, 0, 0, 0, 0, now)
+    out = capsys.readouterr().out
+    assert "miner-3" in out
+    assert "…" not in out

@@ -41,6 +41,10 @@ def test_in_words__reporter_or_juror__is_told_how_it_stands() -> None:
     (line,) = told(CoordinatorSeat(), VOTING)
     assert line.startswith("dispute 7: miner 2 is accused by coordinator 3; jurors judge")
     assert "frozen" not in line
+    (line,) = told(CoordinatorSeat(), replace(VOTING, status=Status.UPHELD))
+    assert ", and the miner's owner may appeal until " in line
+    (line,) = told(CoordinatorSeat(), replace(VOTING, status=Status.UPHELD, deadline_s=NOW - 1))
+    assert line.endswith("jurors found the picture wrong (1 wrong, 0 right of 3)")
     (line,) = told(MinerSeat(), replace(VOTING, seat=Seat.DRAWN))
     assert "and this miner is a juror" in line
 
