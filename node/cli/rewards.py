@@ -145,6 +145,12 @@ def _print(who: str, held: "list[Position]", waiting: "list[Unbonding]", balance
                 format_number(item.earned_wei),
             )
         console.print(table)
+        for node in (item.node for item in held if item.node.jailed_until):
+            since = f" from {moment(node.jailed_until, now)} on" if node.jailed_until > now else ""
+            console.print(
+                f"node {node.id} earns nothing while it is jailed; its owner may end that{since}: "
+                f"{shown_command()} unjail {node.id}"
+            )
     else:
         console.print(f"no stake and no rewards: {shown_command()} status --stakes lists the nodes to vote for")
     for entry in waiting:

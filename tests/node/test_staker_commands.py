@@ -18,11 +18,12 @@ from node.adapters.chain.devchain import (
     deploy_devnet,
     owner_secret,
 )
+from node.cli.rewards import _print as print_rewards
 from node.cli.status import _print as print_stakes
 from node.config.configuration import load_params
 from node.network_file import NetworkChain, NetworkContracts, NetworkFile, read_network
 from node.own_command import with_shown_command
-from node.owner.stakes import NodeStake
+from node.owner.stakes import NodeStake, Position
 from protocol.crypto.keys import NodeKey
 from protocol.units import CAI, Role
 from tests.support.anvil import Anvil, Contract, running_anvil
@@ -350,26 +351,40 @@ def test_escrow__deposit_ask_wait_and_take(as_: Cuckoo, cuckoo: Cuckoo, town: To
         (town.folder / "coordinator-1.json").unlink()
 
 
+NOW_S = 1_800_000_000
+JAILED = NodeStake(
+    id=1004,
+    owner="0x",
+    key="0x",
+    role=Role.MINER,
+    is_active=False,
+    own_wei=98_000 * CAI,
+    effective_wei=108_780 * CAI,
+    profile={"name": "miner-3"},
+    commission_bps=1_000,
+    next_commission_bps=1_000,
+    next_commission_at=0,
+    jailed_until=NOW_S + 3 * DAY_S,
+    frozen_until=0,
+    in_debt=False,
+)
+
+
 def test_status__stakes_of_a_jailed_node__still_show_names(capsys: pytest.CaptureFixture[str]) -> None:
-    now = 1_800_000_000
-    jailed = NodeStake(
-        id=1004,
-        owner="0x",
-        key="0x",
-        role=Role.MINER,
-        is_active=False,
-        own_wei=98_000 * CAI,
-        effective_wei=108_780 * CAI,
-        profile={"name": "miner-3"},
-        commission_bps=1_000,
-        next_commission_bps=1_000,
-        next_commission_at=0,
-        jailed_until=now + 3 * 86_400,
-        frozen_until=0,
-        in_debt=False,
-    )
-    coordinator = replace(jailed, id=1, role=Role.COORDINATOR, profile={"name": "coordinator-1"})
-    print_stakes([jailed, coordinator], 2, 0, 0, 0, 0, now)
+    coordinator = replace(JAILED, id=1, role=Role.COORDINATOR, profile={"name": "coordinator-1"})
+    print_stakes([JAILED, coordinator], 2, 0, 0, 0, 0, NOW_S)
     out = capsys.readouterr().out
     assert "miner-3" in out
     assert "…" not in out
+
+
+@pytest.mark.parametrize(("later", "said"), [(0, "may end that from "), (3 * DAY_S, "may end that: ")])
+def test_rewards__on_a_jailed_node__say_what_ends_that(
+    later: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_rewards("0x", [Position(JAILED, 10_780 * CAI, CAI)], [], 0, NOW_S + later)
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"node 1004 earns nothing while it is jailed; its owner {said}" in out
+    assert out.endswith("unjail 1004")
+    print_rewards("0x", [Position(replace(JAILED, jailed_until=0), CAI, CAI)], [], 0, NOW_S)
+    assert "jailed" not in capsys.readouterr().out
