@@ -18,7 +18,7 @@ from protocol.roles.coverage import UNCOVERED
 from protocol.roles.credit import worth
 from protocol.roles.news import News, Offered, fault_of_terms, news_of
 from protocol.roles.objecting import Objecting
-from protocol.roles.open_offers import OpenOffer, OutstandingClaim, rather_ours
+from protocol.roles.open_offers import OpenOffer, OutstandingClaim, one_by_lot
 from protocol.roles.service import Service
 from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR, LeastUrgent
 from protocol.roles.working import Working
@@ -295,7 +295,7 @@ class Claiming:
             return None
         least = self._service.least_served(due)
         # Of coordinators served alike, as in a young network, not all miners must turn to the same one.
-        return rather_ours(due[coordinator] for coordinator in due if coordinator in least)
+        return one_by_lot((due[one] for one in due if one in least), self._core.identity.entropy)
 
     def _look(self, *, fresh_too: bool) -> tuple[dict[StakingId, list[OpenOffer]], int]:
         """Find what is due, of each coordinator, and when (unix ms) more may be; forget what is over."""

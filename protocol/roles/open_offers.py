@@ -1,8 +1,7 @@
 """What a miner may claim, and what it has claimed and waits for. Spec: SPEC.md §7.4."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Final
 
 from protocol.roles.news import Slots
@@ -10,10 +9,10 @@ from protocol.units import Digest, PeerId, StakingId, UnixMillis
 from protocol.wire.messages import Claim, Offer
 
 CHOICE: Final = 64
-"""Due offers of a coordinator with the nearest deadlines, among which a miner takes the one whose draw it is nearest to
-winning: in backlog freed miners would otherwise all claim the same one, and all but one in vain. With 16, eight quick
-miners claimed every task three times before they had heard what the others got."""
-_clock: Final = attrgetter("clock")
+"""Due offers of a coordinator with the nearest deadlines, among which a miner takes one by lot: in backlog freed miners
+would otherwise all claim the same one, and all but one in vain. By a lot of its own each time: were it by what their
+draws say, those that are good for nobody would stay while others come and go, until they were nearly all of the 64; and
+every miner would claim the same newcomers."""
 
 
 @dataclass(slots=True)
@@ -29,7 +28,7 @@ class OpenOffer:
     """When our slot comes (unix ms)."""
     rank: int | None
     clock: float
-    """What our own clock reads in its draw: the smaller, the rather it is ours."""
+    """What our own clock reads in its draw."""
     slots: Slots
     backlog_at: int = 0
     """From when on the look-ahead may take it too (unix ms), once that was asked for, else 0: most offers are over
@@ -60,10 +59,10 @@ class OutstandingClaim:
     """It left when our slot came: who is beaten by a worse rank then may object."""
 
 
-def rather_ours(due: Iterable[list[OpenOffer]]) -> OpenOffer:
-    """Pick one of what is due of some coordinators, a list of each."""
+def one_by_lot(due: Iterable[list[OpenOffer]], entropy: Callable[[int], bytes]) -> OpenOffer:
+    """Take one of what is due of some coordinators, a list of each; ``entropy`` gives n unpredictable bytes."""
     urgent = [one for of_one in due for one in _most_urgent(of_one)]
-    return min(urgent, key=_clock)
+    return urgent[int.from_bytes(entropy(8), "big") % len(urgent)]
 
 
 def _most_urgent(of_one: list[OpenOffer]) -> list[OpenOffer]:

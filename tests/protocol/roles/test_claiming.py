@@ -161,22 +161,27 @@ def test_fill__no_room__woken_for_no_slot_until_there_is_room() -> None:
     assert of_kind(seat.finish(won) + seat.wait(SLOTS_MS), Claim), "room came"
 
 
-def test_next__many_due__takes_of_the_oldest_the_one_nearest_to_its_draw() -> None:
+def test_next__many_due_and_more_come__takes_each_of_the_oldest_soon() -> None:
     seat = MinerSeat()
     claiming = seat.core._claiming
     seat.say(CAROL, award_of(seat.claimed()))
     seat.offer(1)
     mine = next(iter(claiming._offers.values()))
-    assert mine.clock > 0
     claiming._offers = {}
-    for number in range(CHOICE + 4):
-        # The later, the nearer to its draw.
-        known = replace(mine, offer=bulletin(NOW, number).offers[0], clock=100.0 - number, backlog_at=NOW)
+    oldest = {}
+    # Each that comes is nearer to its draw than all before it.
+    for number in range(20 * CHOICE):
+        known = replace(mine, offer=bulletin(NOW, number).offers[0], clock=mine.clock / (1 + number), backlog_at=NOW)
         claiming._offers[known.offer.task] = known
-    claiming._fresh_from = claiming._backlog_from = 0
-    chosen = claiming._next(fresh_too=False)
-    assert chosen is not None
-    assert chosen.offer.number == CHOICE - 1
+        if number < CHOICE:
+            oldest[known.offer.task] = known
+            continue
+        claiming._fresh_from = claiming._backlog_from = 0
+        chosen = claiming._next(fresh_too=False)
+        assert chosen is not None
+        claiming._forget(chosen.offer.task)
+    # A given one of them is still there in one run of 200 million.
+    assert not oldest.keys() & claiming._offers.keys()
 
 
 def test_fill__claim_never_answered__counts_as_service_of_that_coordinator() -> None:
@@ -220,26 +225,21 @@ def test_next__two_coordinators__serves_the_one_that_was_served_least() -> None:
     assert chosen.coordinator == other
 
 
-def test_next__two_coordinators_served_alike__takes_the_one_nearest_to_its_draw() -> None:
+def test_next__two_coordinators_served_alike__turns_to_either_by_lot() -> None:
     seat = MinerSeat()
     claiming = seat.core._claiming
     seat.say(CAROL, award_of(seat.claimed()))
     seat.offer(1)
     mine = next(iter(claiming._offers.values()))
-    for nearest in (StakingId(8), StakingId(9)):
-        claiming.streams[PeerId(f"peer {nearest}")] = nearest
-        seat.escrows(of=nearest)
-    for nearest in (StakingId(8), StakingId(9)):
-        claiming._offers = {}
-        for coordinator_ in (StakingId(8), StakingId(9)):
-            offer = mine.offer.model_copy(update={"task": bytes([coordinator_]) * 32})
-            clock = 1.0 if coordinator_ == nearest else 2.0
-            claiming._offers[offer.task] = replace(
-                mine, offer=offer, coordinator=coordinator_, clock=clock, slot_at=UnixMillis(NOW)
-            )
-        chosen = claiming._next(fresh_too=True)
-        assert chosen is not None
-        assert chosen.coordinator == nearest
+    alike = (StakingId(8), StakingId(9))
+    claiming._offers = {}
+    for one in alike:
+        claiming.streams[PeerId(f"peer {one}")] = one
+        seat.escrows(of=one)
+        offer = mine.offer.model_copy(update={"task": bytes([one]) * 32})
+        claiming._offers[offer.task] = replace(mine, offer=offer, coordinator=one, slot_at=UnixMillis(NOW))
+    chosen = [claiming._next(fresh_too=True) for _ in range(50)]
+    assert {one.coordinator for one in chosen if one is not None} == set(alike)
 
 
 def test_decline__of_an_attempt_behind_which_a_newer_one_is_open__is_followed_by_the_claim_of_that_one() -> None:

@@ -95,13 +95,14 @@ def test_next__more_due_than_are_weighed__takes_of_those_with_the_nearest_deadli
     mine = next(iter(claiming._offers.values()))
     claiming._offers = {}
     for number in range(2 * CHOICE):
-        # What came last is the most urgent, and what came first is nearest to its draw.
+        # What came last is the most urgent.
         offer = bulletin(NOW, number, deadline=UnixMillis(NOW + 600_000 - number)).offers[0]
-        claiming._offers[offer.task] = replace(mine, offer=offer, clock=float(number), backlog_at=NOW)
-    claiming._fresh_from = claiming._backlog_from = 0
-    chosen = claiming._next(fresh_too=False)
-    assert chosen is not None
-    assert chosen.offer.number == CHOICE
+        claiming._offers[offer.task] = replace(mine, offer=offer, backlog_at=NOW)
+    for _ in range(100):
+        claiming._fresh_from = claiming._backlog_from = 0
+        chosen = claiming._next(fresh_too=False)
+        assert chosen is not None
+        assert chosen.offer.number >= CHOICE
 
 
 def test_offer__more_open_than_are_remembered__the_most_urgent_are() -> None:
