@@ -18,7 +18,7 @@ from protocol.roles.coverage import UNCOVERED
 from protocol.roles.credit import worth
 from protocol.roles.news import News, Offered, fault_of_terms, news_of
 from protocol.roles.objecting import Objecting
-from protocol.roles.open_offers import OpenOffer, OutstandingClaim, one_by_lot
+from protocol.roles.open_offers import CHOICE, OpenOffer, OpenOffers, OutstandingClaim, one_by_lot
 from protocol.roles.service import Service
 from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR, LeastUrgent
 from protocol.roles.working import Working
@@ -56,7 +56,7 @@ class Claiming:
         self._coverage = working.income.coverage
         self._price_floor = price_floor
         self._blocked = blocked
-        self._offers: dict[TaskId, OpenOffer] = {}
+        self._offers = OpenOffers()
         self._fresh_from = self._backlog_from = 0
         """Before these moments no open offer that could be ours is due, none as backlog: nobody looks until then."""
         self._wants_fresh = self._wants_backlog = False
@@ -298,16 +298,15 @@ class Claiming:
         return one_by_lot((due[one] for one in due if one in least), self._core.identity.entropy)
 
     def _look(self, *, fresh_too: bool) -> tuple[dict[StakingId, list[OpenOffer]], int]:
-        """Find what is due, of each coordinator, and when (unix ms) more may be; forget what is over."""
+        """Find the most urgent due, of each coordinator, and else when (unix ms) some are; forget what is over."""
         now, streams, claims = self._core.now, self.streams, self._claims
         due: dict[StakingId, list[OpenOffer]] = {}
         rooms: dict[StakingId, int | None] = {}
-        first_to_come, over = now + LONGEST_SLEEP_MS, []
-        for open_offer in self._offers.values():  # hundreds in backlog, for each claim: each look-up here counts
+        first_to_come, over, full = now + LONGEST_SLEEP_MS, [], 0
+        for open_offer in self._offers.by_deadline():  # hundreds in backlog, for each claim: each look-up here counts
             due_at = open_offer.slot_at if fresh_too else open_offer.backlog_at or open_offer.due_as_backlog()
             if due_at > now:
-                if due_at < first_to_come:
-                    first_to_come = due_at
+                first_to_come = min(first_to_come, due_at)
                 continue
             offer, coordinator = open_offer.offer, open_offer.coordinator
             if offer.deadline <= now:
@@ -316,13 +315,14 @@ class Claiming:
                 if coordinator not in rooms:
                     rooms[coordinator] = self._working.room(coordinator, claims.values())
                     due[coordinator] = []
-                room = rooms[coordinator]
-                if room is None:
-                    continue
-                if offer.price <= room:
-                    due[coordinator].append(open_offer)
-                else:
+                room, found = rooms[coordinator], due[coordinator]
+                if room is not None and offer.price > room:
                     first_to_come = min(first_to_come, now + ROOM_PAUSE_MS)
+                elif room is not None and len(found) < CHOICE:
+                    found.append(open_offer)
+                    full += len(found) == CHOICE
+                    if full == len(self._heard):
+                        break
         for task in over:
             self._forget(task)
         return {coordinator: offers for coordinator, offers in due.items() if offers}, first_to_come

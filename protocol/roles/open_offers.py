@@ -1,11 +1,12 @@
 """What a miner may claim, and what it has claimed and waits for. Spec: SPEC.md §7.4."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from operator import attrgetter
+from typing import Final, final
 
 from protocol.roles.news import Slots
-from protocol.units import Digest, PeerId, StakingId, UnixMillis
+from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.messages import Claim, Offer
 
 CHOICE: Final = 64
@@ -13,6 +14,7 @@ CHOICE: Final = 64
 would otherwise all claim the same one, and all but one in vain. By a lot of its own each time: were it by what their
 draws say, those that are good for nobody would stay while others come and go, until they were nearly all of the 64; and
 every miner would claim the same newcomers."""
+_deadline: Final = attrgetter("offer.deadline")
 
 
 @dataclass(slots=True)
@@ -42,6 +44,28 @@ class OpenOffer:
         return self.backlog_at
 
 
+@final
+class OpenOffers(dict[TaskId, OpenOffer]):
+    """Open offers by task, in the order in which they were heard last."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        super().__init__()
+        self._by_deadline: list[OpenOffer] | None = None
+        """Sorted when it is asked for after one was heard; some may be gone."""
+
+    def __setitem__(self, task: TaskId, one: OpenOffer) -> None:
+        """Open an offer, or another one of the same task."""
+        super().__setitem__(task, one)
+        self._by_deadline = None
+
+    def by_deadline(self) -> Iterator[OpenOffer]:
+        """Give all of them, those with the nearest deadlines first."""
+        if self._by_deadline is None:  # they come nearly in that order, which sorting makes use of
+            self._by_deadline = sorted(self.values(), key=_deadline)
+        return (one for one in self._by_deadline if self.get(one.offer.task) is one)
+
+
 @dataclass(slots=True)
 class OutstandingClaim:
     """A signed claim that has no answer yet. It binds us until ``expires_at``."""
@@ -61,10 +85,5 @@ class OutstandingClaim:
 
 def one_by_lot(due: Iterable[list[OpenOffer]], entropy: Callable[[int], bytes]) -> OpenOffer:
     """Take one of what is due of some coordinators, a list of each; ``entropy`` gives n unpredictable bytes."""
-    urgent = [one for of_one in due for one in _most_urgent(of_one)]
+    urgent = [one for of_one in due for one in of_one]
     return urgent[int.from_bytes(entropy(8), "big") % len(urgent)]
-
-
-def _most_urgent(of_one: list[OpenOffer]) -> list[OpenOffer]:
-    """Give the ``CHOICE`` with the nearest deadlines. They come nearly in that order, which sorting makes use of."""
-    return of_one if len(of_one) <= CHOICE else sorted(of_one, key=lambda one: one.offer.deadline)[:CHOICE]

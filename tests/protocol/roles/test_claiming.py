@@ -24,7 +24,7 @@ from protocol.roles.announcing import BUSY_PAUSE_MS
 from protocol.roles.claiming import MAX_OPEN_OFFERS
 from protocol.roles.delivering import RESULT_KEPT_MS
 from protocol.roles.miner import FIRST_REOPEN_MS, LAST_REOPEN_MS
-from protocol.roles.open_offers import CHOICE
+from protocol.roles.open_offers import CHOICE, OpenOffers
 from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR
 from protocol.stake.field import Field
 from protocol.stake.lottery import last_slot_ms
@@ -167,7 +167,7 @@ def test_next__many_due_and_more_come__takes_each_of_the_oldest_soon() -> None:
     seat.say(CAROL, award_of(seat.claimed()))
     seat.offer(1)
     mine = next(iter(claiming._offers.values()))
-    claiming._offers = {}
+    claiming._offers = OpenOffers()
     oldest = {}
     # Each that comes is nearer to its draw than all before it.
     for number in range(20 * CHOICE):
@@ -213,7 +213,7 @@ def test_next__two_coordinators__serves_the_one_that_was_served_least() -> None:
     other = StakingId(9)
     claiming.streams[PeerId("other")] = other
     seat.escrows(of=other)
-    claiming._offers = {}
+    claiming._offers = OpenOffers()
     for coordinator_, peer in ((CAROL_ID, CAROL.peer_id), (other, PeerId("other"))):
         offer = mine.offer.model_copy(update={"task": bytes([coordinator_]) * 32})
         claiming._offers[offer.task] = replace(
@@ -232,7 +232,7 @@ def test_next__two_coordinators_served_alike__turns_to_either_by_lot() -> None:
     seat.offer(1)
     mine = next(iter(claiming._offers.values()))
     alike = (StakingId(8), StakingId(9))
-    claiming._offers = {}
+    claiming._offers = OpenOffers()
     for one in alike:
         claiming.streams[PeerId(f"peer {one}")] = one
         seat.escrows(of=one)
@@ -240,6 +240,25 @@ def test_next__two_coordinators_served_alike__turns_to_either_by_lot() -> None:
         claiming._offers[offer.task] = replace(mine, offer=offer, coordinator=one, slot_at=UnixMillis(NOW))
     chosen = [claiming._next(fresh_too=True) for _ in range(50)]
     assert {one.coordinator for one in chosen if one is not None} == set(alike)
+
+
+def test_next__one_coordinator_has_many_that_are_more_urgent__the_other_is_served_too() -> None:
+    seat = MinerSeat()
+    claiming = seat.core._claiming
+    seat.say(CAROL, award_of(seat.claimed()))
+    seat.offer(1)
+    mine = next(iter(claiming._offers.values()))
+    few, many = StakingId(8), StakingId(9)
+    claiming._offers = OpenOffers()
+    for one, count, deadline in ((many, 2 * CHOICE, NOW + 500_000), (few, 1, NOW + 600_000)):
+        claiming.streams[PeerId(f"peer {one}")] = one
+        claiming._heard[one] = count
+        seat.escrows(of=one)
+        for number in range(count):
+            offer = bulletin(NOW, one * 1000 + number, deadline=UnixMillis(deadline)).offers[0]
+            claiming._offers[offer.task] = replace(mine, offer=offer, coordinator=one, slot_at=UnixMillis(NOW))
+    due, _ = claiming._look(fresh_too=True)
+    assert {one: len(offers) for one, offers in due.items()} == {many: CHOICE, few: 1}
 
 
 def test_decline__of_an_attempt_behind_which_a_newer_one_is_open__is_followed_by_the_claim_of_that_one() -> None:

@@ -11,7 +11,7 @@ from protocol.notes import NoteName
 from protocol.records import TaskAccepted, TaskAwarded
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.left_pictures import BYTES_MS
-from protocol.roles.open_offers import CHOICE
+from protocol.roles.open_offers import CHOICE, OpenOffers
 from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR
 from protocol.task.priority import Priority
 from protocol.task.states import TaskState
@@ -93,7 +93,7 @@ def test_next__more_due_than_are_weighed__takes_of_those_with_the_nearest_deadli
     seat.say(CAROL, award_of(seat.claimed()))
     seat.offer(1)
     mine = next(iter(claiming._offers.values()))
-    claiming._offers = {}
+    claiming._offers = OpenOffers()
     for number in range(2 * CHOICE):
         # What came last is the most urgent.
         offer = bulletin(NOW, number, deadline=UnixMillis(NOW + 600_000 - number)).offers[0]
@@ -111,7 +111,7 @@ def test_offer__more_open_than_are_remembered__the_most_urgent_are() -> None:
     seat.say(CAROL, award_of(seat.claimed()))
     seat.offer(1)
     mine = next(iter(claiming._offers.values()))
-    claiming._offers = {}
+    claiming._offers = OpenOffers()
     for number in range(MAX_HEARD_PER_COORDINATOR):
         offer = bulletin(NOW, number, deadline=UnixMillis(NOW + 500_000 + number)).offers[0]
         claiming._offers[offer.task] = replace(mine, offer=offer, backlog_at=UnixMillis(NOW + 600_000))

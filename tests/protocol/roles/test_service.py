@@ -52,6 +52,7 @@ def add(claiming: Claiming, by: StakingId, peer: PeerId, price: int) -> None:
     """Have it hear an offer that is due now."""
     offer = bulletin(NOW, by, price=price).offers[0]
     claiming.streams[peer] = by
+    claiming._heard[by] = 1
     claiming._offers[offer.task] = OpenOffer(
         offer, "pocket-emoji", by, peer, UnixMillis(NOW), NOW, 0, 1.0 / by, Slots(100, 1, 1.0, 1, 0, Digest(bytes(32)))
     )
