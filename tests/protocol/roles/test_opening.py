@@ -293,6 +293,20 @@ def test_on_opened__late_answer_to_the_question_of_an_earlier_run__is_held_again
     assert (again.last().outcome, again.names()) == ("agreed", ["agreed", "agreed"])
 
 
+def test_on_opened__word_on_the_question_of_an_earlier_run_before_this_one_asks__is_ignored() -> None:
+    seat = OpeningSeat()
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    late = seat.answered(BOB).model_copy(update={"opened": (), "reason": "not_kept"})
+    again = OpeningSeat((seat.last(),), begun=seat.now)
+    again.wait(1)
+    assert ignored(again.say(BOB, late)) == ["opened_steps.unasked"]
+    again.until_asked()
+    again.answer(ALICE)
+    again.answer(BOB)
+    assert (again.last().outcome, again.names()) == ("agreed", ["agreed", "agreed"])
+
+
 def test_on_opened__miner_kept_none__passes_by_half_and_is_not_blamed() -> None:
     seat = OpeningSeat()
     drawn(seat, ALICE, BOB)
