@@ -24,22 +24,6 @@ def check_redeemable(voucher: VoucherStatement) -> None:
         raise InvalidMessage("voucher.unredeemable")
 
 
-def verify_receipt(domain: Domain, receipt: Receipt, *, coordinator: Address, artifact: bytes | None) -> None:
-    """Pass only a receipt whose statement and voucher the coordinator signed, for the same two parties.
-
-    Args:
-        domain: Chain and contract for which it must hold.
-        receipt: The receipt.
-        coordinator: Address of the coordinator's hot key, from the stake table.
-        artifact: The picture's bytes, or None to leave them unchecked.
-
-    Raises:
-        InvalidMessage: The first of ``receipt_problems``.
-    """
-    for problem in receipt_problems(receipt, domain=domain, coordinator=coordinator, artifact=artifact):
-        raise problem
-
-
 def receipt_problems(
     receipt: Receipt, *, domain: Domain | None, coordinator: Address | None, artifact: bytes | None
 ) -> Iterator[InvalidMessage]:
