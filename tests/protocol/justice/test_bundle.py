@@ -24,7 +24,7 @@ from protocol.wire.messages import TaskSpecification
 from tests.protocol.roles.frames import ALICE_ID, DOMAIN, NETWORK_ID, PICTURE, SPECIFICATION, result_of
 from tests.support.disputed import ACCUSED, KEYS, NUMERICS, REPORTER, award_to_bob, bundle_of, disputed, said_by_bob
 from tests.support.networks import ALICE, BOB
-from tests.support.pictures import png
+from tests.support.pictures import png, vp8, webp
 
 DATA = disputed().data()
 OTHER_PICTURE = png(128, 128, 8)
@@ -95,6 +95,11 @@ def test_read_bundle__larger_than_any_can_be__is_refused_unread() -> None:
         read_bundle(TAG + bytes(MAX_BUNDLE_BYTES))
 
 
+def test_read_bundle__good_but_for_its_tag__is_refused() -> None:
+    with pytest.raises(InvalidMessage, match=r"bundle\.form"):
+        read_bundle(b"x" + DATA[1:])
+
+
 @pytest.mark.parametrize("lying", [2**32 - 1, 70_000, 5_000])
 def test_read_bundle__part_that_is_longer_than_it_says__is_refused(lying: int) -> None:
     data = TAG + lying.to_bytes(4, "big") + bytes(4_000)
@@ -148,6 +153,12 @@ def test_check_bundle__picture_of_another_length_than_its_miner_said__is_refused
     award = award_to_bob()
     said = result_of(award, by=BOB).model_copy(update={"size": len(PICTURE) + 1})
     assert fault_of(bundle_of(award, said, PICTURE)) == "bundle.artifact"
+
+
+def test_check_bundle__picture_in_another_format_than_was_ordered__is_refused() -> None:
+    award, picture = award_to_bob(), webp(vp8(128, 128))
+    said = result_of(award, by=BOB, data=picture).model_copy(update={"version": 2, "media_type": "image/webp"})
+    assert fault_of(bundle_of(award, said, picture)) == "bundle.artifact"
 
 
 def test_check_bundle__another_prompt_beside_the_award__is_refused() -> None:
