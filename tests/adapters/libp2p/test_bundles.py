@@ -106,6 +106,25 @@ async def test_accept__stranger_asks__gets_nothing_and_the_shelf_never_hears() -
         assert shelf.asked == []
 
 
+async def test_accept__registered_peer_asks_a_second_time_meanwhile__gets_nothing_and_is_judged() -> None:
+    async with overlay() as place:
+        reporter, _ = await pair(place)
+        shelf = Shelf()
+        reporter.transport.serve_bundles(shelf)
+        async with adversary(reporter) as enemy:
+            reporter.gate.standings[enemy.id] = Standing.MINER
+            first = await enemy.host.new_stream(to_libp2p(reporter.id), [BUNDLE])
+            await first.write(b"half a question")
+            parts = reporter.transport._parts
+            assert parts is not None
+            await until(lambda: bool(parts.bundles._of_peer), "the first one is heard")
+            second = await enemy.host.new_stream(to_libp2p(reporter.id), [BUNDLE])
+            with suppress(*STREAM_ERRORS):  # it may be reset before
+                await second.write(DISPUTE.to_bytes(32, "big") + NAMED)
+            await until(lambda: "bundle.too_many" in reporter.rules_against(enemy.id), "the judgement")
+        assert shelf.asked == []
+
+
 async def test_accept__juror_that_asks_nothing__is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "QUESTION_S", 0.3)
     async with overlay() as place:
