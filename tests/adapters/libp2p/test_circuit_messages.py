@@ -71,6 +71,23 @@ def test_read_hop__wrong__named(data: bytes) -> None:
     assert caught.value.rule == "relay.malformed"
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff",
+        circuit_pb2.StopMessage(type=77).SerializeToString(),  # type: ignore[arg-type]  # a type of another version
+        circuit_pb2.StopMessage(type=circuit_pb2.StopMessage.CONNECT).SerializeToString(),
+        write_stop(Connect(ID(bytes(MAX_ID_BYTES + 1)))),
+    ],
+    ids=["nothing", "no_message", "unknown_type", "nobody", "long_name"],
+)
+def test_read_stop__wrong__named(data: bytes) -> None:
+    with pytest.raises(InvalidMessage) as caught:
+        read_stop(data)
+    assert caught.value.rule == "relay.malformed"
+
+
 def test_relay_of__address_through_a_relay__gives_the_relay_and_back() -> None:
     address = circuit_address(RELAY)
     assert str(address) == f"{RELAY}/p2p-circuit"
