@@ -382,6 +382,8 @@ def test_failed__would_fail_elsewhere_too__ends(reason: str) -> None:
         (done(picture=PICTURE + b"x"), PICTURE + b"x"),
         (done(task=OTHER), PICTURE),
         (done(task=OTHER, receipt=encode(receipt_for(OTHER))), PICTURE),
+        (done(receipt=encode(receipt_for(OTHER))), PICTURE),
+        (done().model_copy(update={"artifact": bytes(32)}), PICTURE),
         (done(receipt=b"no receipt"), PICTURE),
     ],
 )
