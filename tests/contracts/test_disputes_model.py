@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from protocol.crypto.typed_data import sign
 from protocol.units import CAI
-from tests.contracts.conftest import PARAMETER_DELAY_S, UNBONDING_DELAY_S, World
+from tests.contracts.conftest import FAR, PARAMETER_DELAY_S, UNBONDING_DELAY_S, World
 from tests.contracts.court import (
     ACCUSED,
     CANNOT_JUDGE,
@@ -41,21 +41,26 @@ RUNS = int(os.environ.get("CUCKOO_CONTRACT_RUNS", "1"))
 BOUNTY = 5
 """Its parameter."""
 CHANGES = [(4, 50), (4, 500), (5, 0), (7, CAI), (7, 9_999 * CAI + 7), (8, 3), (8, 4), (9, CAI), (9, 400_000 * CAI + 1)]
+CHANGES += [(8, 15), (10, 62), (10, 250), (11, 62), (11, 250), (12, 10), (12, 500)]
 ACCUSABLE = (ACCUSED, FIRST_JUROR)
+WHOM = st.sampled_from((ACCUSED, ACCUSED, FIRST_JUROR))
 WORDS = st.lists(st.sampled_from([WRONG, WRONG, WRONG, RIGHT, RIGHT, CANNOT_JUDGE, 0]), min_size=11, max_size=11)
 BACK = st.sampled_from([0, 0, 0, 1])
 """The latest dispute, or the one before it."""
-ALIKE = st.sampled_from([[WRONG] * 11, [WRONG] * 11, [RIGHT] * 11])
+ALIKE = st.sampled_from([[WRONG] * 31, [*[WRONG] * 4, RIGHT, *[WRONG] * 26], [RIGHT] * 31])
 OPERATIONS = st.one_of(
-    st.tuples(st.just("report"), st.sampled_from(ACCUSABLE), st.sampled_from((REPORTER, FIRST_JUROR + 1))),
     # Objects of their own: one_of counts one that is named twice as one.
+    *[st.tuples(st.just("report"), WHOM, st.sampled_from((REPORTER, FIRST_JUROR + 1))) for _ in range(2)],
     *[st.tuples(st.just("go_on"), BACK, WORDS, st.booleans()) for _ in range(5)],
     *[st.tuples(st.just("go_on"), BACK, ALIKE, st.booleans()) for _ in range(7)],
     st.tuples(st.just("appeal"), BACK),
-    st.tuples(st.just("enact"), st.sampled_from(CHANGES)),
+    st.tuples(st.just("propose"), st.lists(st.sampled_from(CHANGES), min_size=1, max_size=4)),
+    st.tuples(st.just("enact"), st.sampled_from([change[0] for change in CHANGES])),
+    st.tuples(st.just("rotate"), st.sampled_from([ACCUSED, *range(FIRST_JUROR, FIRST_JUROR + 6)])),
+    st.tuples(st.just("draw"), BACK, st.sampled_from([1, 128])),
     st.tuples(st.just("stake"), st.sampled_from(ACCUSABLE), st.sampled_from([-(10**9), -30_000, -1, 1, 40_000])),
     st.tuples(st.just("prove"), st.sampled_from(ACCUSABLE), st.integers(0, 2)),
-    st.tuples(st.just("wait"), st.sampled_from([1, 70, 130, UNBONDING_DELAY_S])),
+    st.tuples(st.just("wait"), st.sampled_from([1, 70, 130, UNBONDING_DELAY_S, PARAMETER_DELAY_S])),
 )
 
 
@@ -79,10 +84,13 @@ class Lives:
     def __init__(self, court: Court) -> None:
         self.court, self.world = court, court.world
         self.said: dict[int, list[dict[int, int]]] = {}
+        self.reported_at = dict.fromkeys(ACCUSABLE, 0)
+        """When each was reported last (unix s)."""
         self.people = sorted(set(court.owners.values()))
 
     def report(self, accused: int, reporter: int) -> None:
         self.said[self.court.report(accused, reporter)] = [{}, {}]
+        self.reported_at[accused] = self.world.anvil.now()
 
     def go_on(self, back: int, words: list[int], appeals: bool) -> None:
         """Bring a dispute one step further, by an appeal where there can be one, or without; report anew what ended."""
@@ -109,7 +117,7 @@ class Lives:
     def is_early(self, case: dict[str, Any]) -> bool:
         return self.world.anvil.now() < case["deadline"]
 
-    def finish(self, number: int, function: str) -> None:
+    def finish(self, number: int, function: str, *arguments: int) -> None:
         """Call what may end a dispute, and hold what it moves against the model."""
         court, world = self.court, self.world
         case, seats = court.dispute(number), court.panel(number)["seats"]
@@ -117,7 +125,7 @@ class Lives:
         before = {one: world.balance(one) for one in self.people}
         own, supply = self.own(case["accused"], accused), world.anvil.read(world.cai, "totalSupply")
         held = world.balance(world.disputes.address)
-        events = court.send(world.carol, function, number)
+        events = court.send(world.carol, function, number, *arguments)
         outcome = next((event["outcome"] for event in events if event["event"] == "Ended"), None)
         gained = {one: world.balance(one) - before[one] for one in self.people}
         if outcome is None:
@@ -156,10 +164,25 @@ class Lives:
         number = max(1, self.court.read("dispute_count") - back)
         self.court.send(self.court.owners[self.court.dispute(number)["accused"]], "appeal", number)
 
-    def enact(self, change: tuple[int, int]) -> None:
-        self.world.anvil.send(self.world.treasury, self.world.parameters, "propose", *change)
-        self.world.anvil.wait(PARAMETER_DELAY_S)
-        self.world.anvil.send(self.world.treasury, self.world.parameters, "enact", change[0])
+    def propose(self, changes: list[tuple[int, int]]) -> None:
+        """Announce changes: they may be enacted in the middle of a dispute."""
+        for change in changes:
+            self.world.anvil.send(self.world.treasury, self.world.parameters, "propose", *change)
+
+    def enact(self, parameter: int) -> None:
+        self.world.anvil.send(self.world.carol, self.world.parameters, "enact", parameter)
+
+    def rotate(self, node: int) -> None:
+        """Give a node another key: its next verdict is signed by that one."""
+        key, owner = self.world.key(), self.court.owners[node]
+        consent = self.world.consent(key, owner)
+        arguments = (node, "0x" + key.address.hex(), FAR, consent)
+        self.world.anvil.send(owner, self.world.staking, "rotate_key", *arguments)
+        self.court.keys[node] = key
+
+    def draw(self, back: int, tries: int) -> None:
+        """Draw without waiting for anything."""
+        self.finish(max(1, self.court.read("dispute_count") - back), "draw", tries)
 
     def stake(self, node: int, thousandths: int) -> None:
         owner = self.court.owners[node]
@@ -178,6 +201,20 @@ class Lives:
     def wait(self, seconds: int) -> None:
         self.world.anvil.wait(seconds)
 
+    def check(self) -> None:
+        """What holds at any time: bonds are of open disputes, and these alone freeze."""
+        cases = [self.court.dispute(number) for number in self.said]
+        bonds = sum(case["bond"] + case["appeal_bond"] for case in cases if case["status"] <= CONFIRMED)
+        assert self.world.balance(self.world.disputes.address) == bonds
+        for node in ACCUSABLE:
+            opened = sum(case["accused"] == node and case["status"] <= CONFIRMED for case in cases)
+            assert self.court.read("open_disputes", node) == opened
+            until = self.world.standing(node)["frozen_until"]
+            if opened:
+                assert until == self.reported_at[node] + UNBONDING_DELAY_S
+            else:
+                assert until <= self.world.anvil.now()
+
 
 @pytest.fixture(scope="module")
 def opened(deployed: World) -> Iterator[Court]:
@@ -193,6 +230,7 @@ def test_dispute__any_life_and_parameters__pays_whom_the_model_says_to_the_wei(o
         for name, *arguments in [("report", ACCUSED, REPORTER), *operations]:
             with suppress(Reverted):
                 getattr(lives, name)(*arguments)
+            lives.check()
         for _ in range(3):
             lives.wait(86_400)
             for number in lives.said:
