@@ -46,13 +46,13 @@ def recheck_policy(settings: Settings) -> RecheckPolicy | None:
     section = settings.coordinator
     if not section.recheck_percent and not section.recheck_newcomer_percent:
         return None
-    within_ms = int(section.recheck_within_s * 1000)
+    within_ms, limit = int(section.recheck_within_s * 1000), section.recheck_daily_limit_cai
     return RecheckPolicy(
         share=section.recheck_percent / 100,
         newcomer_share=section.recheck_newcomer_percent / 100,
         earliest=DurationMs(within_ms // 10),
         latest=DurationMs(within_ms),
-        daily_limit=wei_of(section.recheck_daily_limit_cai),
+        daily_limit=None if limit is None else wei_of(limit),
         pause=DurationMs(int(section.recheck_pause_days * DAY_MS)),
         with_inputs=section.recheck_with_inputs,
         must_open=section.recheck_must_open,

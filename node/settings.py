@@ -271,8 +271,9 @@ class CoordinatorSection(Section):
     both at 0 nothing is drawn again, and a miner may deliver what it likes."""
     recheck_within_s: Annotated[float, Field(ge=1, le=3600)] = 600.0
     """A tenth of this time (s) after a result at least, and this at most, a drawn task is ordered again."""
-    recheck_daily_limit_cai: Annotated[float, Field(ge=0, le=10**9)] = 500.0
-    """Most CAI that is ordered for rechecks within 24 hours."""
+    recheck_daily_limit_cai: Annotated[float, Field(ge=0, le=10**9)] | None = None
+    """Most CAI that is ordered for rechecks within 24 hours; left out: 500, or a twentieth of what tasks cost in these
+    where that is more."""
     recheck_pause_days: Annotated[float, Field(ge=0, le=30)] = 7.0
     """How long (days) a miner is left out whose pictures were not what others drew, again and again."""
     recheck_with_inputs: bool = True

@@ -109,6 +109,8 @@ class Rechecking:
         recheck = self._by_pending.pop(task.id, None)
         if recheck is not None:
             self._on_drawn(recheck, task, award)
+        elif award is not None:
+            self._spending.ended(now, task.price)
 
     def plan(self, task: Task, award: AwardedAttempt) -> tuple[Record, ...]:
         """Draw by lot whether a task that ends now is looked at: its miner cannot know, nor when.
@@ -194,7 +196,8 @@ class Rechecking:
             self._give_up(recheck)
             return
         price = price_of(recheck.specification, self._core.params)
-        if not self._spending.admits(now, price, policy.daily_limit):
+        limit = self._spending.most(now) if policy.daily_limit is None else policy.daily_limit
+        if not self._spending.admits(now, price, limit):
             self._put_off(policy, recheck, "daily_limit")
         elif self._others(recheck.specification, recheck.miners()):
             recheck.alone = 0

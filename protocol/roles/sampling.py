@@ -12,7 +12,8 @@ _SPAN: Final = 2**64
 EARLIEST_MS: Final = DurationMs(60_000)
 LATEST_MS: Final = DurationMs(600_000)
 DAILY_LIMIT: Final = Wei(500 * CAI)
-"""Some 240 pictures of 1024x1024 pixels in 20 steps at the price of all networks so far."""
+"""Some 240 pictures of 1024x1024 pixels in 20 steps at the price of all networks so far: the limit of a day where its
+owner named none, unless ``PART_OF_PRICES`` is more."""
 QUESTIONS: Final = 0.5
 """Share of tasks that nobody draws again and of whose steps some are asked for all the same. Only for who was drawn
 again it would be a warning: a cheat that hears it would work honestly for a while (tests/bench/AUDITS.md)."""
@@ -21,6 +22,10 @@ LATE_QUESTIONS: Final = 0.5
 asked soon, and once more after that, as where steps were."""
 DRAWN_AGAIN: Final = 3
 """How often a task is drawn again then at least."""
+PART_OF_PRICES: Final = 20
+"""One in so many wei that the tasks of a day cost may be ordered for their rechecks then: of very many tasks 240 would
+be so few that cheating pays (tests/bench/AUDITS.md)."""
+HOUR_MS: Final = 3_600_000
 DEAR_PART: Final = 16
 """An order is dear that costs more than one in so many of the daily limit."""
 PAUSE_MS: Final = DurationMs(7 * DAY_MS)
@@ -39,8 +44,8 @@ class RecheckPolicy:
     """Least time (ms) between a result, or a drawing that does not count, and the next drawing."""
     latest: DurationMs = LATEST_MS
     """Most: each moment between them is as likely."""
-    daily_limit: Wei = DAILY_LIMIT
-    """Most (wei) that is ordered for rechecks within 24 hours."""
+    daily_limit: Wei | None = None
+    """Most (wei) that is ordered for rechecks within 24 hours; None for what ``Spending.most`` says."""
     pause: DurationMs = PAUSE_MS
     """How long (ms) a miner is left out that was the odd one again and again."""
     with_inputs: bool = True
@@ -95,12 +100,25 @@ class Spending:
     def __init__(self) -> None:
         """Start with nothing."""
         self._orders: list[tuple[UnixMillis, Wei]] = []
+        self._prices: dict[int, int] = {}
+        """What tasks cost that ended in each hour of this run."""
         self._asked: dict[bool, int] = {}
         """When a dear order was asked for last, and when another."""
 
     def add(self, at: UnixMillis, price: Wei) -> None:
         """Count one order."""
         self._orders.append((at, price))
+
+    def ended(self, now: UnixMillis, price: Wei) -> None:
+        """Count a task that was drawn and is no recheck: the more there are, the more may be looked at."""
+        hour = now // HOUR_MS
+        self._prices[hour] = self._prices.get(hour, 0) + price
+
+    def most(self, now: UnixMillis) -> Wei:
+        """Give what may be ordered within 24 hours (wei) where nobody named a limit: it grows with what tasks cost."""
+        since = (now - DAY_MS) // HOUR_MS
+        self._prices = {hour: wei for hour, wei in self._prices.items() if hour > since}
+        return Wei(max(DAILY_LIMIT, sum(self._prices.values()) // PART_OF_PRICES))
 
     def admits(self, now: UnixMillis, price: Wei, limit: Wei) -> bool:
         """Say whether one more order is within the limit of a day: half of it is for dear ones, half for the others.

@@ -33,7 +33,7 @@ from protocol.records import (
     TaskAwarded,
     TaskDone,
 )
-from protocol.roles import rechecking
+from protocol.roles import rechecking, sampling
 from protocol.roles.coordinator import CoordinatorCore
 from protocol.roles.recheck import Recheck
 from protocol.roles.rechecking import LONGEST_MS, MOST_TRIES
@@ -273,6 +273,18 @@ def test_on_timer__limit_of_the_day_is_reached__waits_and_ends_undecided() -> No
     assert {note.fields["reason"] for note in noted(effects, NoteName.RECHECK_PUT_OFF)} == {"daily_limit"}
     assert seat.last().outcome == "undecided"
     assert len([record for record in seat.kept if isinstance(record, TaskAccepted)]) == 1
+
+
+def test_on_timer__many_tasks_and_no_limit_named__looks_at_more_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "DAILY_LIMIT", Wei(PRICE - 1))
+    for is_much, named in ((True, None), (False, None), (True, Wei(PRICE - 1))):
+        monkeypatch.setattr(sampling, "PART_OF_PRICES", 1 if is_much else 20)
+        seat = RecheckSeat(policy=replace(ALL, daily_limit=named))
+        seat.draw(seat.submit(), ALICE)
+        reasons = [note.fields["reason"] for note in noted(seat.wait(2100), NoteName.RECHECK_PUT_OFF)]
+        is_looked_at = is_much and named is None
+        assert reasons[:1] == ([] if is_looked_at else ["daily_limit"])
+        assert len([record for record in seat.kept if isinstance(record, TaskAccepted)]) == 1 + is_looked_at
 
 
 def test_on_timer__what_was_ordered_today_leaves_no_room__waits() -> None:

@@ -16,7 +16,7 @@ from protocol.roles.reputation import (
     SLIGHT,
     Reputation,
 )
-from protocol.roles.sampling import DAILY_LIMIT, DEAR_PART, RecheckPolicy, Spending, recheck_lot
+from protocol.roles.sampling import DAILY_LIMIT, DEAR_PART, PART_OF_PRICES, RecheckPolicy, Spending, recheck_lot
 from protocol.units import CAI, DAY_MS, StakingId, TaskId, UnixMillis, Wei
 
 MINER = StakingId(1)
@@ -177,6 +177,17 @@ def test_since_yesterday__of_orders__forgets_those_of_a_day_ago() -> None:
     spending.add(UnixMillis(NOW + MINUTE), Wei(7))
     assert spending.since_yesterday(UnixMillis(NOW + DAY_MS - 1)) == 12
     assert spending.since_yesterday(UnixMillis(NOW + DAY_MS)) == 7
+
+
+def test_most__where_nobody_named_a_limit__grows_with_what_tasks_of_a_day_cost() -> None:
+    spending, usual = Spending(), Wei(2 * CAI)
+    assert spending.most(NOW) == DAILY_LIMIT
+    for task in range(20_000):
+        spending.ended(UnixMillis(NOW + task), usual)
+    assert spending.most(NOW) == 20_000 * usual // PART_OF_PRICES > DAILY_LIMIT
+    assert spending.most(UnixMillis(NOW + DAY_MS // 2)) == 20_000 * usual // PART_OF_PRICES
+    assert spending.most(UnixMillis(NOW + DAY_MS + MINUTE)) == DAILY_LIMIT
+    assert not spending._prices
 
 
 @given(st.lists(st.tuples(st.integers(1, 1100), st.integers(0, DAY_MS // 200)), max_size=60))
