@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Final, final
 
 from protocol.roles.news import Slots
@@ -14,7 +13,6 @@ CHOICE: Final = 64
 would otherwise all claim the same one, and all but one in vain. By a lot of its own each time: were it by what their
 draws say, those that are good for nobody would stay while others come and go, until they were nearly all of the 64; and
 every miner would claim the same newcomers."""
-_deadline: Final = attrgetter("offer.deadline")
 
 
 @dataclass(slots=True)
@@ -62,7 +60,7 @@ class OpenOffers(dict[TaskId, OpenOffer]):
     def by_deadline(self) -> Iterator[OpenOffer]:
         """Give all of them, those with the nearest deadlines first."""
         if self._by_deadline is None:  # they come nearly in that order, which sorting makes use of
-            self._by_deadline = sorted(self.values(), key=_deadline)
+            self._by_deadline = sorted(self.values(), key=lambda one: one.offer.deadline)
         return (one for one in self._by_deadline if self.get(one.offer.task) is one)
 
 
