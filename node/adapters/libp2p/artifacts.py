@@ -1,9 +1,11 @@
 """Artifacts: on streams of their own, for each a header frame and then exactly the bytes that it announces.
 
-A stream is kept for the next artifact: opening one costs more than a small picture on it. A body is read only when
-the core awaits it, and never slower than a floor; so what is not awaited costs a header, and who brings nothing frees
-its place within two seconds. A body that may not fit the first window of its stream is sent only when the receiver
-says that it has a place: else it would stand with a full window, which ends it after five seconds.
+A stream is kept for the next artifact: opening one costs more than a small picture on it. A small one is not answered:
+what comes of it the cores tell each other, and the next may follow at once. A body is read only when the core awaits
+it, save a small one that others may stand behind, and never slower than a floor; so what is not awaited costs little,
+and who brings nothing frees its place within two seconds. A body that may not fit the first window of its stream is
+sent only when the receiver says that it has a place: else it would stand with a full window, which ends it after five
+seconds.
 """
 
 import hashlib
@@ -40,6 +42,7 @@ ARTIFACT: Final = TProtocol(ARTIFACT_PROTOCOL)
 HEADER_S: Final = 5.0
 """The header must be here within this (s) after the stream is open; it comes in the same packet from the honest."""
 STEP_BYTES: Final = 64 * 1024
+"""A body of at most so many bytes is small."""
 STEP_S: Final = 2.0
 """Whoever holds a place must bring ``STEP_BYTES``, or the rest, within this (s): 256 kbit/s, which a video call needs
 twice. So a place is never held for longer than this without bytes."""
@@ -52,7 +55,7 @@ MAX_RECEIVING: Final = 16
 GO: Final = b"\x01"
 """What the receiver of a large body says when it has a place for it."""
 TAKEN: Final = b"\x02"
-"""What the receiver says when it has a body, whole and right."""
+"""What the receiver says when it has a body that is not small, whole and right."""
 KEPT_S: Final = 20.0
 """How long (s) a sender keeps a stream that is idle."""
 IDLE_S: Final = 30.0
@@ -154,6 +157,9 @@ class Artifacts:
         if not 0 < len(data) <= MAX_ARTIFACT_BYTES:
             self._dropped(peer, task, "artifact_oversize" if data else "artifact_empty")
             return
+        header = ArtifactHeader(task=task, attempt=attempt, digest=digest, size=len(data))
+        if self._send_now(peer, header, data):
+            return
         outgoing, key = self._to[peer], (task, attempt, digest)
         if key in outgoing.keys:
             self._dropped(peer, task, "artifact_on_its_way")
@@ -162,23 +168,19 @@ class Artifacts:
         else:
             outgoing.keys.add(key)
             self._sending += 1
-            header = ArtifactHeader(task=task, attempt=attempt, digest=digest, size=len(data))
-            self._nursery.start_soon(self._send, peer, header, data, self._begin(peer, outgoing, header, data))
+            self._nursery.start_soon(self._send, peer, header, data)
         if not outgoing.keys:
             del self._to[peer]
 
-    def _begin(self, peer: PeerId, outgoing: _Outgoing, header: ArtifactHeader, data: bytes) -> INetStream | None:
-        """Write the whole of a small artifact to a kept stream that has room for it; gives the stream."""
-        if len(data) > STEP_BYTES or not outgoing.lane.available_tokens:
-            return None
-        stream = self._kept_to(peer)
-        if stream is not None and not muxed_of(stream).write_now(frame(encode(header)) + data):
-            self._keep(peer, stream)
-            return None
-        return stream
+    def _send_now(self, peer: PeerId, header: ArtifactHeader, data: bytes) -> bool:
+        """Write a small artifact to a kept stream, if one has room for it; say whether."""
+        if len(data) > STEP_BYTES or (stream := self._kept_to(peer)) is None:
+            return False
+        self._keep(peer, stream)
+        return muxed_of(stream).write_now(frame(encode(header)) + data)
 
-    async def _send(self, peer: PeerId, header: ArtifactHeader, data: bytes, begun: INetStream | None) -> None:
-        """Send an artifact to its end; ``begun`` has the whole of it already."""
+    async def _send(self, peer: PeerId, header: ArtifactHeader, data: bytes) -> None:
+        """Send an artifact to its end."""
         outgoing, key = self._to[peer], (header.task, header.attempt, header.digest)
         try:
             async with AsyncExitStack() as lanes:
@@ -186,8 +188,7 @@ class Artifacts:
                     await lanes.enter_async_context(_place(outgoing.large))
                 await lanes.enter_async_context(_place(outgoing.lane))
                 with trio.fail_after(SEND_S):
-                    stream = begun or await self._stream_to(peer)
-                    await self._write(peer, stream, header, b"" if begun else data)
+                    await self._write(peer, await self._stream_to(peer), header, data)
         except (*STREAM_ERRORS, trio.TooSlowError) as error:
             self._dropped(peer, header.task, type(error).__name__)
         finally:
@@ -213,7 +214,7 @@ class Artifacts:
         """Take a kept stream to a peer, if there is one; forget those that nobody has used for long."""
         now = trio.current_time()
         for other, streams in list(self._kept.items()):
-            good = [(until, kept) for until, kept in streams if until > now and kept.muxed_conn.is_established]
+            good = [(until, kept) for until, kept in streams if until > now and not muxed_of(kept).is_closed]
             for until, kept in streams:
                 if until <= now:
                     self._nursery.start_soon(self._reset, kept)
@@ -223,22 +224,19 @@ class Artifacts:
         return self._kept[peer].pop()[1] if self._kept.get(peer) else None
 
     async def _write(self, peer: PeerId, stream: INetStream, header: ArtifactHeader, data: bytes) -> None:
-        """Write it all and wait for the receiver's word that it has it; then the stream is kept.
-
-        Without ``data`` it is written already.
-        """
+        """Write it all, and wait for the receiver's word that it has it unless it is small; then the stream is kept."""
         is_taken = False
         muxed = muxed_of(stream)
         try:
-            if data:
-                head = frame(encode(header))
-                await muxed.write_within(WRITE_S, head if len(data) > LARGE_BYTES else head + data[:STEP_BYTES])
+            head = frame(encode(header))
+            await muxed.write_within(WRITE_S, head if len(data) > LARGE_BYTES else head + data[:STEP_BYTES])
             if len(data) > LARGE_BYTES:
                 with trio.fail_after(PLACE_S):
                     await self._hear(muxed, GO)
             for start in range(0 if len(data) > LARGE_BYTES else STEP_BYTES, len(data), STEP_BYTES):
                 await muxed.write_within(WRITE_S, data[start : start + STEP_BYTES])
-            await self._hear(muxed, TAKEN)
+            if len(data) > STEP_BYTES:
+                await self._hear(muxed, TAKEN)
             is_taken = True
         finally:
             if is_taken:
@@ -292,9 +290,8 @@ class Artifacts:
             with trio.fail_after(HEADER_S):
                 header = await frames.read()
             while True:
-                received = await self._read(stream, frames, decode(header, ARTIFACT_PLACE), peer, incoming)
-                await self._sink.post(received)
-                await stream.write(TAKEN)
+                if not await self._take(stream, frames, decode(header, ARTIFACT_PLACE), peer, incoming):
+                    return
                 with trio.move_on_after(IDLE_S) as idle:
                     header = await frames.read()
                 if idle.cancelled_caught or self._peers.standing(peer) not in WORKERS:
@@ -307,6 +304,25 @@ class Artifacts:
             self._journal.note(NoteName.MESSAGE_IGNORED, rule=error.rule, peer=peer)
         except STREAM_ERRORS:
             return
+
+    async def _take(
+        self, stream: MuxedStream, frames: LengthFrames, header: ArtifactHeader, peer: PeerId, incoming: _Incoming
+    ) -> bool:
+        """Take one artifact, or pass over a small one that nobody awaits; say whether another may follow."""
+        is_small = header.size <= STEP_BYTES
+        try:
+            received = await self._read(stream, frames, header, peer, incoming)
+        except IgnoredMessage as error:
+            self._journal.note(NoteName.MESSAGE_IGNORED, rule=error.rule, peer=peer)
+            if is_small:  # others may stand behind it
+                with trio.move_on_after(STEP_S):
+                    await frames.read_exactly(header.size)
+                    return True
+            return False
+        await self._sink.post(received)
+        if not is_small:
+            await stream.write(TAKEN)
+        return True
 
     async def _read(
         self, stream: MuxedStream, frames: LengthFrames, header: ArtifactHeader, peer: PeerId, incoming: _Incoming

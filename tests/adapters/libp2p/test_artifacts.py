@@ -350,6 +350,47 @@ async def test_send_artifact__small_and_a_stream_is_kept__is_on_its_way_at_once(
         assert _kept(miner, coordinator) is stream
 
 
+async def test_send_artifact__small_ones_in_a_row__follow_each_other_unanswered_on_one_stream() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        _send(miner, coordinator.id, b"picture")
+        await until(lambda: not _sending(miner), "a kept stream")
+        for number in range(2, 22):
+            _send(miner, coordinator.id, bytes([number]) * 3000, attempt=number)
+        assert not _sending(miner)
+        await until(lambda: len(coordinator.sink.of(ArtifactReceived)) == 21, "all of them")
+        assert [event.attempt for event in coordinator.sink.of(ArtifactReceived)] == [1, *range(2, 22)]
+        assert _streams(miner, coordinator) == 1
+        assert not _kept(miner, coordinator).unread()
+
+
+async def test_accept__small_and_not_expected__passed_over_and_the_next_is_taken() -> None:
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        coordinator.gate.expects = False
+        _send(miner, coordinator.id, bytes(limits.STEP_BYTES))
+        await until(lambda: _ignored(coordinator) == ["artifact.unexpected"] and not _sending(miner), "the refusal")
+        coordinator.gate.expects, stream = True, _kept(miner, coordinator)
+        _send(miner, coordinator.id, b"expected", attempt=2)
+        await until(lambda: coordinator.sink.of(ArtifactReceived), "the next one")
+        assert [event.attempt for event in coordinator.sink.of(ArtifactReceived)] == [2]
+        assert _kept(miner, coordinator) is stream
+        assert coordinator.rules_against(miner.id) == []
+
+
+async def test_accept__small_not_expected_and_never_whole__stream_ended_and_nobody_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "STEP_S", 0.3)
+    async with overlay() as place:
+        coordinator, miner = await _pair(place)
+        coordinator.gate.expects = False
+        await _say(miner, coordinator, size=1000, body=bytes(999))
+        await until(lambda: _ignored(coordinator) == ["artifact.unexpected"], "the refusal")
+        await until(lambda: _streams(coordinator, miner) == 0, "the end of the stream")
+        assert coordinator.rules_against(miner.id) == []
+
+
 async def test_send_artifact__kept_stream_has_no_room__is_sent_once_it_has() -> None:
     async with overlay() as place:
         coordinator, miner = await _pair(place)
