@@ -39,6 +39,8 @@ class ComingInputs:
         """Wait for all that the order names."""
         self._sizes = {one.digest: one.size for one in order.inputs}
         self._here: dict[Digest, bytearray] = {digest: bytearray() for digest in self._sizes}
+        # Each part as it comes: a whole picture takes tens of milliseconds, in which a coordinator answers nobody.
+        self._hashes = {digest: hashlib.sha256() for digest in self._sizes}
         self.missing = sum(self._sizes.values())
         """What has not come (bytes)."""
 
@@ -53,8 +55,9 @@ class ComingInputs:
         if here is None or len(here) + len(part) > self._sizes[digest]:
             raise InvalidMessage("input.unexpected", "bytes that the order does not name")
         here += part
+        self._hashes[digest].update(part)
         self.missing -= len(part)
-        if len(here) == self._sizes[digest] and hashlib.sha256(here).digest() != digest:
+        if len(here) == self._sizes[digest] and self._hashes[digest].digest() != digest:
             raise InvalidMessage("input.digest", "not the picture that the order names")
 
     def pictures(self) -> dict[Digest, bytes]:
