@@ -76,7 +76,8 @@ class Order(Frozen):
     strength: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     """How far the source is left behind."""
     may_be_disputed: bool = False
-    """Whether the coordinator may show prompt and picture to jurors, should the picture turn out to be wrong."""
+    """Whether the coordinator may show prompt and picture to jurors, should the picture turn out to be wrong; not of
+    pictures that begin from others."""
 
     @model_validator(mode="after")
     def _check_version(self) -> Self:

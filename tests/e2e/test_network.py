@@ -93,9 +93,12 @@ def test_openai_client__edits__reach_a_miner_behind_real_streams(network: Runnin
         assert NoteName.JOB_FAILED not in events
 
 
-def test_submit__from_a_picture__saves_what_the_network_made(network: Running, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["http", "overlay"])
+def test_submit__from_a_picture__saves_what_the_network_made(network: Running, tmp_path: Path, way: str) -> None:
     source, out = noise(tmp_path / "source.png", 64), tmp_path / "made.webp"
-    command = [sys.executable, "-m", "node", "submit", "a red heart", "--api", network.url, "--image", str(source)]
+    entry = ["--bootstrap", network.nodes("bootstrap")[0]["addresses"][0], "--params", "minimal"]
+    to = ["--api", network.url] if way == "http" else entry
+    command = [sys.executable, "-m", "node", "submit", "a red heart", *to, "--image", str(source)]
     made = subprocess.run(
         [*command, "--strength", "0.5", "--out", str(out)], capture_output=True, text=True, timeout=60
     )
