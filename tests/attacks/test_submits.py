@@ -13,15 +13,22 @@ from prometheus_client import CollectorRegistry
 from node.adapters.http import Gateway, HttpSettings
 from node.adapters.http.uploads import SharedRoom
 from node.adapters.libp2p import submits
-from node.adapters.libp2p.framing import STREAM_ERRORS, frame
+from node.adapters.libp2p.framing import STREAM_ERRORS, LengthFrames, frame
 from node.adapters.libp2p.muxed_stream import muxed_of
 from node.apps import app_uploads
 from node.apps.app_service import AppService
 from protocol.notes import NoteName
-from protocol.params import MAX_INPUT_BYTES
+from protocol.params import MAX_INPUT_BYTES, MAX_MESSAGE_BYTES
 from protocol.roles.app_inputs import named
-from protocol.wire.app_messages import SUBMIT_PROTOCOL, Order, OrderInput, OrderTaken
-from protocol.wire.codec import encode
+from protocol.wire.app_messages import (
+    SUBMIT_PROTOCOL,
+    Order,
+    OrderInput,
+    OrderInputsWanted,
+    OrderRefused,
+    OrderTaken,
+)
+from protocol.wire.codec import COORDINATOR_PLACE, decode, encode
 from tests.adapters.http.conftest import catalog
 from tests.node.apps.test_app_service import ORDER, Service
 from tests.support.adversary import Adversary
@@ -29,6 +36,7 @@ from tests.support.clock import HandClock
 from tests.support.desk import Workbench
 from tests.support.journal import RecordingJournal
 from tests.support.overlay import until
+from tests.support.patience import PATIENCE_S
 from tests.support.pictures import png
 from tests.support.records import NOW
 from tests.support.siege import Siege, siege
@@ -222,10 +230,15 @@ async def test_submit__pictures_that_never_end__are_cut_off_and_their_room_is_fr
                         await stream.write(part(message, bytes([byte])))
                         await trio.sleep(0.05)
 
-            nursery.start_soon(trickle)
-            await until(lambda: gateway._door.uploads.free < free, "the room for it")
-            await until(lambda: gateway._door.uploads.free == free, "its room")
+            frames = LengthFrames(stream, MAX_MESSAGE_BYTES)
+            with trio.fail_after(PATIENCE_S):
+                assert decode(await frames.read(), COORDINATOR_PLACE) == OrderInputsWanted(order=message.order)
+                nursery.start_soon(trickle)
+                refused = decode(await frames.read(), COORDINATOR_PLACE)
             nursery.cancel_scope.cancel()
+        assert isinstance(refused, OrderRefused)
+        assert refused.code == "timeout"
+        assert gateway._door.uploads.free == free
         assert not bench.accepted
         await place.holds()
 
