@@ -174,6 +174,7 @@ def show(number: NumberArgument, network: NetworkOption = DEFAULT_NETWORK, as_js
 
     $ cuckoo dispute show 3 --network network.toml
     """
+    from node.amounts import format_cai
 
     async def ask(wallet: "Wallet") -> "tuple[DisputeShown, list[JurorShown], int]":
         from node.disputes.view import find_dispute, jurors_of
@@ -191,6 +192,8 @@ def show(number: NumberArgument, network: NetworkOption = DEFAULT_NETWORK, as_js
         return
     _print(shown, now)
     print(f"  evidence 0x{shown.evidence.hex()}, bond paid by {shown.accuser}")
+    if shown.fee_wei:
+        print(f"  each juror who judges brings its owner {format_cai(shown.fee_wei)}, unless an appeal contradicts it")
     for one in jurors:
         word = "has not judged" if one.verdict is None else one.verdict.label.replace("_", " ")
         print(f"  juror {one.node}{' (appeal)' if one.round else ''}: {word}")

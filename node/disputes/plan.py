@@ -10,6 +10,7 @@ from node.disputes.view import (
     APPEAL_WINDOW,
     BOUNTY,
     DISPUTE_BOND,
+    FEES_PART,
     JURORS,
     QUORUM_SLASH,
     VERDICT_WINDOW,
@@ -108,7 +109,7 @@ async def report(wallet: Wallet, bundle: Bundle, network: Digest) -> Plan:
         f"bond {format_cai(bond)}: a third of it pays the {seats} jurors; the rest is back if two thirds find "
         "the picture wrong or they do not agree, and is gone if they find it right, also after an appeal, or if nobody "
         "has jurors drawn in time",
-        _gain(accused.own_wei * slash // BPS, bounty, bond // (3 * seats) * seats),
+        _gain(accused.own_wei * slash // BPS, bounty, bond // (FEES_PART * seats) * seats),
         SHOWN_NOTE,
         SERVES_NOTE,
     ]

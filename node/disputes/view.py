@@ -20,6 +20,8 @@ APPEAL_BOND: Final = 9
 VERDICT_WINDOW: Final = 10
 APPEAL_WINDOW: Final = 11
 """Numbers of parameters, as in the contract."""
+FEES_PART: Final = 3
+"""The first jury is paid one part in so many of the reporter's bond."""
 MOST_LISTED: Final = 200
 """Disputes that are listed, the newest."""
 FIRST_CHUNK: Final = 100_000
@@ -69,6 +71,13 @@ class DisputeShown:
     taken: int
     wrong: int
     right: int
+
+    @property
+    def fee_wei(self) -> int:
+        """What a juror who judges is paid at its end, in both rounds; 0 once it has ended: contracts/SPEC.md §8.3."""
+        if not self.round:
+            return self.bond_wei // (FEES_PART * self.seats)
+        return min(self.bond_wei // (FEES_PART * (self.seats // 2)), self.appeal_bond_wei // self.seats)
 
     def in_words(self, now: int) -> str:
         """Say how it stands and until when."""

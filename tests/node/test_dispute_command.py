@@ -14,6 +14,7 @@ from node import keystore
 from node.adapters.chain import devchain
 from node.adapters.chain.devchain import DEV_TREASURY_SECRET, DevnetNode, deploy_devnet, owner_secret
 from node.adapters.store import SqliteStore
+from node.amounts import format_cai
 from node.config.configuration import load_params
 from node.disputes.files import KEPT_MS, forget_bundles, kept_bundle
 from node.disputes.view import _shown
@@ -328,7 +329,9 @@ def test_report__by_the_owner__takes_the_bond_and_is_listed_until_it_is_upheld_a
     shown = json.loads(cuckoo("dispute", "show", "1", "--json")[1])
     assert (shown["status"], shown["wrong"], shown["seats"]) == ("upheld", SEATS, SEATS)
     assert {(juror["juror"], juror["verdict"]) for juror in shown["jurors"]} == {(node, "wrong") for node in JURORS}
-    assert "the accused's owner may appeal" in cuckoo("dispute", "show", "1")[1]
+    out = cuckoo("dispute", "show", "1")[1]
+    assert "the accused's owner may appeal" in out
+    assert f"brings its owner {format_cai(BOND // (3 * SEATS))}, unless" in out
     code, _, err = as_(COORDINATOR, "dispute", "appeal", "1")
     assert (code, f"against node {ACCUSED}" in err) == (2, True)
     code, out, _ = as_(ACCUSED, "dispute", "appeal", "1", "--dry-run")
@@ -340,6 +343,7 @@ def test_report__by_the_owner__takes_the_bond_and_is_listed_until_it_is_upheld_a
     shown = json.loads(cuckoo("dispute", "show", "1", "--json")[1])
     assert (shown["status"], shown["round"], shown["seats"]) == ("drawing", 1, 2 * SEATS + 1)
     assert shown["appeal_bond_wei"] == str(APPEAL_BOND)
+    assert f"brings its owner {format_cai(BOND // (3 * SEATS))}, unless" in cuckoo("dispute", "show", "1")[1]
 
 
 def test_report__not_by_the_owner__is_refused_before_anything_is_sent(file: Path, as_: Any, village: Village) -> None:
