@@ -1,6 +1,7 @@
 """Apps that order over the overlay, of real processes: coordinators die in the middle, and each order is paid once."""
 
 import os
+import secrets
 import signal
 import sqlite3
 import subprocess
@@ -28,8 +29,6 @@ from tests.support.pictures import png, with_remark
 
 pytestmark = pytest.mark.e2e
 DELAY_MS = 2500
-FILES = (with_remark(png(128, 128, seed=5), "x" * 300_000), png(128, 128, seed=250))
-"""What edits begin from: a source and a mask."""
 ENDS = {NoteName.TASK_DONE, NoteName.TASK_FAILED}
 
 
@@ -191,15 +190,21 @@ async def test_coordinator__killed_and_back_in_time__same_task_ends_and_is_paid_
     assert len(ended(network)) == before + 1
 
 
-def kept(node: dict[str, Any]) -> int:
-    """How many of the files that edits begin from a coordinator has on its disk."""
+def files_of_its_own() -> tuple[bytes, bytes]:
+    """A source and a mask that nothing else begins from: what is looked at again by lot is kept for a while."""
+    name = secrets.token_hex(150_000)
+    return with_remark(png(128, 128, seed=5), name), with_remark(png(128, 128, seed=250), name[:100])
+
+
+def kept(node: dict[str, Any], files: tuple[bytes, ...]) -> int:
+    """How many of these files a coordinator has on its disk, to begin from."""
     with closing(sqlite3.connect(Path(node["config"]).parent / "store.sqlite")) as connection:
         stored = {data for (data,) in connection.execute("SELECT data FROM inputs")}
-    return len(stored & set(FILES))
+    return len(stored & set(files))
 
 
-def edit() -> Order:
-    return order_of("a blue heart", source=FILES[0], mask=FILES[1], strength=0.9)
+def edit(files: tuple[bytes, bytes]) -> Order:
+    return order_of("a blue heart", source=files[0], mask=files[1], strength=0.9)
 
 
 def asked_for_pictures(client: AppClient, then: Callable[[str], None] = lambda _: None) -> list[str]:
@@ -219,17 +224,17 @@ def asked_for_pictures(client: AppClient, then: Callable[[str], None] = lambda _
 async def test_edit__its_coordinator_is_killed__another_is_sent_the_pictures_and_draws_it_for_one_payment(
     network: Running, restarts: ExitStack
 ) -> None:
-    owed = promised(network)
+    owed, files = promised(network), files_of_its_own()
     killed: list[dict[str, Any]] = []
 
     def kill(follower: Follower) -> None:
         assert follower.drawn_by is not None
         killed.append(coordinator_of(network, follower.drawn_by))
-        assert kept(killed[0]) == len(FILES), "before it was acknowledged"
+        assert kept(killed[0], files) == len(files), "before it was acknowledged"
         os.kill(killed[0]["pid"], signal.SIGKILL)
 
     async with open_client(entries(network), network="devnet") as client:
-        picture, _ = await drawn_while(client, kill, patience_ms=2000, order=edit(), files=FILES)
+        picture, _ = await drawn_while(client, kill, patience_ms=2000, order=edit(files), files=files)
     check_png(picture.data, 128, 128)
     assert picture.coordinator != killed[0]["peer_id"]
     before = [note["task"] for note in network.notes(killed[0]) if note["event"] == NoteName.TASK_ACCEPTED]
@@ -239,13 +244,13 @@ async def test_edit__its_coordinator_is_killed__another_is_sent_the_pictures_and
     (end,) = [note for note in ended(network) if note["task"] == before[-1]]
     assert end["reason"] in {"not_taken", "client_gone"}
     assert promised(network) - owed == decode(picture.done.receipt, RECEIPT_PLACE).statement.price
-    assert not kept(killed[0]), "gone with its end"
+    assert not kept(killed[0], files), "gone with its end"
 
 
 async def test_edit__its_coordinator_is_killed_and_back_in_time__goes_on_and_is_sent_nothing_again(
     network: Running, restarts: ExitStack
 ) -> None:
-    owed = promised(network)
+    owed, files = promised(network), files_of_its_own()
 
     def kill_and_restart(follower: Follower) -> None:
         assert follower.drawn_by is not None
@@ -255,7 +260,7 @@ async def test_edit__its_coordinator_is_killed_and_back_in_time__goes_on_and_is_
 
     async with open_client(entries(network), network="devnet") as client:
         asked = asked_for_pictures(client)
-        picture, follower = await drawn_while(client, kill_and_restart, order=edit(), files=FILES)
+        picture, follower = await drawn_while(client, kill_and_restart, order=edit(files), files=files)
     check_png(picture.data, 128, 128)
     assert [picture.coordinator] == asked == [follower.drawn_by]
     assert promised(network) - owed == decode(picture.done.receipt, RECEIPT_PLACE).statement.price
@@ -264,7 +269,7 @@ async def test_edit__its_coordinator_is_killed_and_back_in_time__goes_on_and_is_
 async def test_edit__its_coordinator_is_killed_while_pictures_go_out__another_is_sent_them(
     network: Running, restarts: ExitStack
 ) -> None:
-    owed = promised(network)
+    owed, files = promised(network), files_of_its_own()
     killed: list[dict[str, Any]] = []
 
     def kill_the_first(peer: str) -> None:
@@ -274,10 +279,10 @@ async def test_edit__its_coordinator_is_killed_while_pictures_go_out__another_is
 
     async with open_client(entries(network), network="devnet") as client:
         asked = asked_for_pictures(client, kill_the_first)
-        picture, _ = await drawn_while(client, lambda _: None, patience_ms=2000, order=edit(), files=FILES)
+        picture, _ = await drawn_while(client, lambda _: None, patience_ms=2000, order=edit(files), files=files)
     check_png(picture.data, 128, 128)
     assert asked == [killed[0]["peer_id"], picture.coordinator]
-    assert not kept(killed[0]), "nothing is kept of which a part is missing"
+    assert not kept(killed[0], files), "nothing is kept of which a part is missing"
     restarts.enter_context(started_again(killed[0]))
     assert promised(network) - owed == decode(picture.done.receipt, RECEIPT_PLACE).statement.price
 
