@@ -9,8 +9,8 @@ from typing import Final
 
 from node.adapters.store.accounts import StoredAccounts, read_accounts
 from protocol.chain_records import Escrow, Payment
-from protocol.roles.coverage import CONTRADICTED, UNCOVERED, still_promised
-from protocol.roles.redeeming import coordinators_of
+from protocol.roles.miner.coverage import CONTRADICTED, UNCOVERED, still_promised
+from protocol.roles.miner.redeeming import coordinators_of
 from protocol.units import DAY_MS, BlockNumber, StakingId, Wei
 
 BEFORE: Final = 0

@@ -18,7 +18,7 @@ from node.ports import Clock, Engine, EventSink, Journal
 from protocol.errors import ConfigError
 from protocol.events import ServiceChanged
 from protocol.notes import NoteName
-from protocol.roles.serving import MinerLoad
+from protocol.roles.miner.serving import MinerLoad
 
 TICK_S: Final = 1.0
 """How often (s) hours, heat and what is left to do are looked at."""

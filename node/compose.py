@@ -44,10 +44,10 @@ from protocol.crypto.typed_data import Domain
 from protocol.errors import ConfigError
 from protocol.notes import NoteName
 from protocol.roles.bootstrap import BootstrapCore
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
+from protocol.roles.coordinator.intake import price_of
 from protocol.roles.core import Core, Identity
-from protocol.roles.intake import price_of
-from protocol.roles.miner import MinerCore
+from protocol.roles.miner.miner import MinerCore
 from protocol.task.catalog import Catalog
 from protocol.units import PeerId, StakingId, TaskId, Wei
 from protocol.wire.topics import objections_topic, offers_topic

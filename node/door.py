@@ -9,7 +9,7 @@ from node.hours import parse_hours
 from node.ports import Engine, Ports
 from node.settings import Settings
 from protocol.errors import ConfigError
-from protocol.roles.miner import MinerCore
+from protocol.roles.miner.miner import MinerCore
 
 
 async def build_doorkeeper(core: MinerCore, engine: Engine, settings: Settings, ports: Ports) -> Doorkeeper:

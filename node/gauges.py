@@ -18,7 +18,7 @@ from node.availability import HOLDS, Doorkeeper
 from node.engine_report import EngineReport
 from node.ports import Clock, Engine
 from node.settings import NodeRole, Settings
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from protocol.roles.core import Core
 from protocol.stake.epoch import epoch_at
 

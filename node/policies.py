@@ -2,10 +2,10 @@
 
 from node.amounts import wei_of, wei_of_gwei
 from node.settings import Settings
+from protocol.roles.coordinator.sampling import RecheckPolicy
 from protocol.roles.disputing import DisputePolicy
+from protocol.roles.miner.redeeming import RedeemPolicy
 from protocol.roles.prosecution import ProofPolicy
-from protocol.roles.redeeming import RedeemPolicy
-from protocol.roles.sampling import RecheckPolicy
 from protocol.units import DAY_MS, DurationMs
 
 

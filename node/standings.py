@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from node.ports import Clock
-from protocol.roles.coordinator import CoordinatorCore
-from protocol.roles.coverage import CONTRADICTED
-from protocol.roles.miner import MinerCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
+from protocol.roles.miner.coverage import CONTRADICTED
+from protocol.roles.miner.miner import MinerCore
 from protocol.units import CAI
 
 MOST_SHOWN: Final = 256

@@ -23,10 +23,10 @@ from protocol.crypto.keys import NodeKey
 from protocol.crypto.sealing import KEY_BYTES
 from protocol.errors import InvalidMessage, Unavailable
 from protocol.notes import NoteName
-from protocol.roles.app_events import AwardChecked, CheckAward
+from protocol.roles.app.app_events import AwardChecked, CheckAward
+from protocol.roles.app.app_order import PATIENCE_MS, AppOrder
+from protocol.roles.app.order_seal import KnownNetwork, OrderSeal, seal_order
 from protocol.roles.app_inputs import named as named_input
-from protocol.roles.app_order import PATIENCE_MS, AppOrder
-from protocol.roles.order_seal import KnownNetwork, OrderSeal, seal_order
 from protocol.units import Digest, DurationMs, PeerId, UnixMillis
 from protocol.wire.app_messages import SECOND_VERSION_FIELDS, Order
 from protocol.wire.sealed_messages import ShownAward

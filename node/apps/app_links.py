@@ -7,7 +7,7 @@ from typing import Final, Protocol, final
 import trio
 
 from protocol.errors import IgnoredMessage, InvalidMessage, Unavailable
-from protocol.roles.app_events import LinkDown, LinkUp, OrderEvent, Said
+from protocol.roles.app.app_events import LinkDown, LinkUp, OrderEvent, Said
 from protocol.units import PeerId
 from protocol.wire.app_messages import CoordinatorMessage, OrderDone, OrderInput
 from protocol.wire.codec import COORDINATOR_PLACE, decode, encode

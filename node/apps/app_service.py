@@ -20,8 +20,8 @@ from protocol.effects import Refused, Stage, Update
 from protocol.errors import IgnoredMessage, InvalidMessage, Unavailable
 from protocol.events import Acceptance, KeyGiven, PictureRejected
 from protocol.notes import NoteName
-from protocol.roles.collecting import NOT_TAKEN
-from protocol.roles.sealed_tasks import APP_GONE
+from protocol.roles.coordinator.collecting import NOT_TAKEN
+from protocol.roles.coordinator.sealed_tasks import APP_GONE
 from protocol.units import Digest, PeerId, TaskId
 from protocol.wire.app_messages import (
     MAX_DETAIL,

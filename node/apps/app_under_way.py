@@ -1,4 +1,4 @@
-"""One order of an app under way: its machine (``protocol.roles.app_order``), its clock, and who is told."""
+"""One order of an app under way: its machine (``protocol.roles.app.app_order``), its clock, and who is told."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, final
 import trio
 
 from protocol.errors import Unavailable
-from protocol.roles.app_events import (
+from protocol.roles.app.app_events import (
     CheckAward,
     Drawn,
     Due,
@@ -25,8 +25,8 @@ from protocol.roles.app_events import (
     Tell,
     WakeAt,
 )
+from protocol.roles.app.app_order import AppOrder, Phase
 from protocol.roles.app_inputs import parts_of
-from protocol.roles.app_order import AppOrder, Phase
 from protocol.units import Digest, PeerId, TaskId, UnixMillis
 from protocol.wire.app_messages import Order, OrderCancelled, OrderDone
 from protocol.wire.codec import encode

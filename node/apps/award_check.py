@@ -15,7 +15,7 @@ from protocol.crypto.keys import address_of_peer_id
 from protocol.crypto.typed_data import Domain, signer
 from protocol.errors import InvalidMessage, Unavailable
 from protocol.params import Params
-from protocol.roles.order_seal import KnownNetwork
+from protocol.roles.app.order_seal import KnownNetwork
 from protocol.stake.epoch import acceptable_epochs, beacon_cutoff, table_cutoff
 from protocol.stake.field import Field
 from protocol.stake.lottery import order, ticket

@@ -16,9 +16,9 @@ from node.receipts import ChainToAsk, ReceiptFindings, check_receipt, look_up_do
 from protocol.crypto.keys import address_of_peer_id
 from protocol.errors import ConfigError, InvalidMessage
 from protocol.params import Params
-from protocol.roles.app_events import KeySealed, Tell
-from protocol.roles.app_order import PATIENCE_MS
-from protocol.roles.order_ends import ELSEWHERE
+from protocol.roles.app.app_events import KeySealed, Tell
+from protocol.roles.app.app_order import PATIENCE_MS
+from protocol.roles.app.order_ends import ELSEWHERE
 from protocol.units import DurationMs, PeerId, Role
 from protocol.wire.app_messages import Order, OrderNews
 from protocol.wire.codec import RECEIPT_PLACE, decode

@@ -17,7 +17,7 @@ from node.portal.elsewhere import TASK_DIGITS, Elsewhere
 from node.portal.ports import Deeds, Happening, Here, Member, Totals
 from node.ports import Clock, Journal
 from protocol.notes import NoteName
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from protocol.stake.epoch import epoch_at
 from protocol.stake.table import StakeRow
 from protocol.units import Role, StakingId, TaskId, UnixMillis

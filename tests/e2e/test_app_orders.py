@@ -17,9 +17,9 @@ import trio
 from node.apps.app_client import AppClient, OrderFailed, Picture, open_client, order_of
 from node.apps.app_links import Parts
 from protocol.notes import NoteName
-from protocol.roles.app_events import Moved, Tell
-from protocol.roles.app_order import PATIENCE_MS
-from protocol.roles.collecting import APP_LEASE_MS
+from protocol.roles.app.app_events import Moved, Tell
+from protocol.roles.app.app_order import PATIENCE_MS
+from protocol.roles.coordinator.collecting import APP_LEASE_MS
 from protocol.task.artifact import check_png
 from protocol.units import DurationMs, PeerId
 from protocol.wire.app_messages import Order, OrderNews

@@ -15,7 +15,7 @@ from node.apps.app_client import AppClient, Picture, open_client, order_of
 from node.apps.award_check import awards_of_chain
 from node.cli.submit_overlay import Entries
 from node.receipts import ChainToAsk, check_receipt, look_up_domain
-from protocol.roles.app_events import KeySealed, Moved, Tell
+from protocol.roles.app.app_events import KeySealed, Moved, Tell
 from protocol.task.artifact import check_png
 from protocol.wire.codec import RECEIPT_PLACE, decode
 from tests.e2e.test_app_orders import coordinator_of, promised, started_again

@@ -11,7 +11,7 @@ from node.hours import parse_hours
 from protocol.errors import ConfigError
 from protocol.events import ServiceChanged
 from protocol.notes import NoteName
-from protocol.roles.serving import MinerLoad
+from protocol.roles.miner.serving import MinerLoad
 from protocol.units import UnixMillis
 from tests.support.journal import RecordingJournal
 

@@ -245,7 +245,7 @@ def test_imports__every_module__only_what_its_folder_may():
     [
         ("protocol/units.py", "import sqlite3"),
         ("protocol/units.py", "import os"),
-        ("protocol/roles/miner.py", "from secrets import token_bytes"),
+        ("protocol/roles/miner/miner.py", "from secrets import token_bytes"),
         ("protocol/stake/book.py", "import urllib.request"),
         ("protocol/stake/book.py", "from datetime import datetime"),
         ("protocol/task/catalog.py", "from pathlib import Path"),

@@ -17,7 +17,7 @@ from node.settings import EngineSection, NodeRole, Section, Settings
 from protocol.crypto.keys import NodeKey
 from protocol.errors import ConfigError
 from protocol.params import Params
-from protocol.roles.sampling import RecheckPolicy
+from protocol.roles.coordinator.sampling import RecheckPolicy
 from tests.node.test_network_file import NETWORK
 
 ROOT = Path(__file__).parents[2]

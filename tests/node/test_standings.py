@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from node.standings import few_witnesses, in_words, payer_in_words, payers, standings, witnesses_in_words
-from protocol.roles.coordinator import CoordinatorCore
-from protocol.roles.credit import FORGOTTEN
-from protocol.roles.reputation import GRAVE
+from protocol.roles.coordinator.coordinator import CoordinatorCore
+from protocol.roles.coordinator.reputation import GRAVE
+from protocol.roles.miner.credit import FORGOTTEN
 from protocol.stake.book import Tables
 from protocol.stake.table import StakeTable
 from protocol.units import CAI, DAY_MS, Address, StakingId, UnixMillis, Wei

@@ -98,7 +98,7 @@ def test_spec__rule_that_the_code_names__stands_in_it():
 
 def returned_by(name: str) -> list[ast.expr]:
     """What the methods of this name in the roles return."""
-    trees = [ast.parse(path.read_text()) for path in (ROOT / "protocol" / "roles").glob("*.py")]
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "protocol" / "roles").rglob("*.py")]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     methods = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == name]
     returns = [node for method in methods for node in ast.walk(method) if isinstance(node, ast.Return)]

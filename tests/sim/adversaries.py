@@ -4,8 +4,8 @@ from typing import Final
 
 from protocol.effects import Effect, OpenStream, Publish, Send, SendArtifact, SendEncoded, StartJob
 from protocol.events import Event, GossipReceived, StreamReceived, TaskSubmitted, TimerFired
-from protocol.roles.coordinator import CoordinatorCore
-from protocol.roles.miner import MinerCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
+from protocol.roles.miner.miner import MinerCore
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.codec import RECEIPT_PLACE, WORK_PLACE, decode
 from protocol.wire.messages import Award, CapabilityUpdate, Claim, Decline, Objection, Reject, Result

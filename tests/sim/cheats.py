@@ -17,9 +17,9 @@ from math import exp2
 from statistics import fmean
 from typing import Final
 
+from protocol.roles.coordinator.reputation import GRAVE, LEFT_OUT_AT, SLIGHT, Reputation
+from protocol.roles.coordinator.sampling import LATE_QUESTIONS, QUESTIONS, RecheckPolicy
 from protocol.roles.opinions import HALF_LIFE_MS
-from protocol.roles.reputation import GRAVE, LEFT_OUT_AT, SLIGHT, Reputation
-from protocol.roles.sampling import LATE_QUESTIONS, QUESTIONS, RecheckPolicy
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS, RE_ENCODED, SAME_NUMERICS
 from protocol.task.recheck import judge_drawings
 from protocol.units import DAY_MS, StakingId, UnixMillis

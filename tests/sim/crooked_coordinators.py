@@ -8,9 +8,9 @@ from typing import Final
 
 from protocol.effects import Effect
 from protocol.events import Event, GossipReceived, StreamReceived, TaskSubmitted, TimerFired
-from protocol.roles.awarding import Awarding
-from protocol.roles.coordinator import CoordinatorCore
-from protocol.roles.miner import MinerCore
+from protocol.roles.coordinator.awarding import Awarding
+from protocol.roles.coordinator.coordinator import CoordinatorCore
+from protocol.roles.miner.miner import MinerCore
 from protocol.stake.field import Field
 from protocol.stake.lottery import award_at, order, slot_ms, ticket
 from protocol.task.states import Task

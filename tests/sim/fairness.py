@@ -13,8 +13,8 @@ import scipy
 
 from protocol.effects import Note, Publish
 from protocol.notes import NoteName
-from protocol.roles.coordinator import CoordinatorCore
-from protocol.roles.miner import MinerCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
+from protocol.roles.miner.miner import MinerCore
 from protocol.stake.field import MEMBER, WARM, Field
 from protocol.stake.lottery import ignores_warmth, order, ticket
 from protocol.units import StakingId, TaskId

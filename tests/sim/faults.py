@@ -10,9 +10,9 @@ from copy import deepcopy
 from protocol.effects import Accepted, Effect, Persist, Publish, Send, SendEncoded, Stage, StartJob
 from protocol.events import JobFailed, TaskCancelled
 from protocol.records import ClaimSigned
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from protocol.roles.look_ahead import LOOK_AHEAD
-from protocol.roles.miner import MinerCore
+from protocol.roles.miner.miner import MinerCore
 from protocol.units import Role, StakingId, TaskId
 from protocol.wire.codec import WORK_PLACE, decode
 from protocol.wire.messages import Award, Bulletin, Hello, Receipt

@@ -19,7 +19,7 @@ from protocol.effects import CancelTimer, Connect, Effect, Note, SetTimer
 from protocol.events import GossipReceived
 from protocol.gossip.admission import Judgement
 from protocol.gossip.verdict import Verdict
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from protocol.roles.core import Core
 from protocol.stake.epoch import is_acceptable
 from protocol.stake.lottery import slot_ms

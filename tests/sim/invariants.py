@@ -23,13 +23,13 @@ from protocol.records import (
     VoucherHeld,
     VoucherIssued,
 )
-from protocol.roles.app_room import GIVEN_UP
-from protocol.roles.claiming import MAX_OPEN_OFFERS
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.app_room import GIVEN_UP
+from protocol.roles.coordinator.coordinator import CoordinatorCore
+from protocol.roles.coordinator.rechecking import MOST_OPEN
 from protocol.roles.look_ahead import LOOK_AHEAD
-from protocol.roles.miner import MinerCore
-from protocol.roles.rechecking import MOST_OPEN
-from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR
+from protocol.roles.miner.claiming import MAX_OPEN_OFFERS
+from protocol.roles.miner.miner import MinerCore
+from protocol.roles.miner.urgency import MAX_HEARD_PER_COORDINATOR
 from protocol.units import Digest, Role, StakingId, TaskId
 from protocol.wire.codec import WORK_PLACE, decode
 from protocol.wire.messages import Award, Claim, Decline, Receipt

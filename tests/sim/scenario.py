@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from protocol.notes import NoteName
 from protocol.params import Params
-from protocol.roles.miner import MinerCore
+from protocol.roles.miner.miner import MinerCore
 from tests.sim.adversaries import behaviours
 from tests.sim.invariants import MOST_CLAIMS, Invariants
 from tests.sim.large_pages import gather_in_large_pages

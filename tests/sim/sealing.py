@@ -4,7 +4,7 @@ from protocol.crypto.keys import NodeKey
 from protocol.effects import Accepted, Deliver, Stage, Update
 from protocol.errors import InvalidMessage
 from protocol.events import Acceptance, AppReturned, KeyGiven, PictureRejected, TaskSubmitted, TaskTaken
-from protocol.roles.order_seal import OrderSeal, seal_order
+from protocol.roles.app.order_seal import OrderSeal, seal_order
 from protocol.units import Digest, PeerId, StakingId, TaskId
 from protocol.wire.app_messages import Order
 from protocol.wire.messages import TaskSpecification

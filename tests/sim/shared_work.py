@@ -18,7 +18,7 @@ from protocol.gossip.admission import Judgement, Speech
 from protocol.gossip.verdict import Verdict
 from protocol.params import Params
 from protocol.roles.core import Core
-from protocol.roles.news import News, news_of
+from protocol.roles.miner.news import News, news_of
 from protocol.stake.book import StakeBook, Tables
 from protocol.stake.epoch import epoch_start, is_acceptable
 from protocol.stake.field import Field
@@ -177,16 +177,22 @@ def shared_work() -> Iterator[None]:
     def key(miners: Sequence[StakeRow], field: Field, drawn: Digest, params: Params) -> Any:
         return (id(miners), field.codes, drawn, id(params))
 
-    readers = ("gossip.admission", "roles.coordinator", "roles.miner", "roles.working", "roles.delivering")
+    readers = (
+        "gossip.admission",
+        "roles.coordinator.coordinator",
+        "roles.miner.miner",
+        "roles.miner.working",
+        "roles.miner.delivering",
+    )
     drawn = remembered(readings, key)
     sign, signer = _signed_once()
     hashed = many(keccak256)
     patches = [
         *(patch(f"protocol.{module}.decode", read) for module in readers),
-        *(patch(f"protocol.{module}.readings", drawn) for module in ("roles.news", "stake.lottery")),
-        patch("protocol.roles.offering.order", remembered(_ranked, key)),
-        patch("protocol.roles.claiming.news_of", _news_once()),
-        patch("protocol.roles.capability_check.opened_by", quick(opened_by)),
+        *(patch(f"protocol.{module}.readings", drawn) for module in ("roles.miner.news", "stake.lottery")),
+        patch("protocol.roles.coordinator.offering.order", remembered(_ranked, key)),
+        patch("protocol.roles.miner.claiming.news_of", _news_once()),
+        patch("protocol.roles.coordinator.capability_check.opened_by", quick(opened_by)),
         patch("protocol.stake.book.Tables", remembered(Tables, _same_tables)),
         patch("tests.sim.gossip.judge_of", _judge_once_of),
         patch.object(NodeKey, "sign", sign),

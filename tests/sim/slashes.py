@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from math import comb
 from typing import Final
 
-from protocol.roles.reputation import GRAVE, LEFT_OUT_AT, SLIGHT
-from protocol.roles.sampling import RecheckPolicy
+from protocol.roles.coordinator.reputation import GRAVE, LEFT_OUT_AT, SLIGHT
+from protocol.roles.coordinator.sampling import RecheckPolicy
 from tests.sim.cheats import CHEATS, COST, PACES, Cheat, formula
 
 SEATS: Final = (5, 11)

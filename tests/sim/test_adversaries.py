@@ -8,8 +8,8 @@ import pytest
 
 from protocol.effects import Note
 from protocol.notes import NoteName
-from protocol.roles.conduct import FIRST_PAUSE_MS
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.conduct import FIRST_PAUSE_MS
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from tests.sim.claims import BUDGET
 from tests.sim.machine import Machine
 from tests.sim.scenario import SETTLE_MS, Run, Scenario

@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocol.roles.sampling import LATE_QUESTIONS, QUESTIONS, RecheckPolicy
+from protocol.roles.coordinator.sampling import LATE_QUESTIONS, QUESTIONS, RecheckPolicy
 from tests.sim.cheats import CHEATS, PACES, TIPPED, Cheat, careful, formula, kinds, simulated, steady_chance
 
 POLICY = RecheckPolicy()

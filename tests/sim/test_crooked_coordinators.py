@@ -9,7 +9,7 @@ import pytest
 from protocol.audit.audit import audit
 from protocol.audit.draw_tests import FEWEST_TASKS
 from protocol.audit.record import Heard
-from protocol.roles.credit import MOST
+from protocol.roles.miner.credit import MOST
 from protocol.units import StakingId
 from tests.sim.adversaries import Behaviour, NeverAwarding, NeverPaying, PayingSmallOnes
 from tests.sim.audited_run import AuditedRun

@@ -11,8 +11,8 @@ import pytest
 from protocol.effects import Accepted, Effect, Persist, Stage, StartJob
 from protocol.events import TaskCancelled
 from protocol.records import TaskAccepted, TaskDone, TaskFailed, VoucherIssued
-from protocol.roles.coordinator import CoordinatorCore
-from protocol.roles.miner import MinerCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
+from protocol.roles.miner.miner import MinerCore
 from tests.sim.invariants import Invariants
 from tests.sim.machine import Machine
 from tests.sim.world import World

@@ -4,7 +4,7 @@ import pytest
 
 from protocol.effects import SendInput, Stage, StartJob
 from protocol.notes import NoteName
-from protocol.roles.input_waiting import ASK_AGAIN_MS, WAIT_MS
+from protocol.roles.miner.input_waiting import ASK_AGAIN_MS, WAIT_MS
 from protocol.wire.messages import Claim
 from tests.sim.test_failures_of_miners import check_paid_once
 from tests.sim.test_task_line import SETTLE_MS, accept, ended, finish, holder, settled

@@ -5,8 +5,8 @@ import pytest
 from protocol.effects import Accepted, Deliver, Stage, Update
 from protocol.events import TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
-from protocol.roles.app_room import FIRST
-from protocol.roles.miner import MinerCore
+from protocol.roles.coordinator.app_room import FIRST
+from protocol.roles.miner.miner import MinerCore
 from protocol.units import TaskId
 from protocol.wire.messages import TaskSpecification
 from tests.sim.machine import Machine

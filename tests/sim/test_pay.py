@@ -9,7 +9,7 @@ from protocol.effects import Accepted
 from protocol.events import SettlementSeen
 from protocol.notes import NoteName
 from protocol.records import VoucherHeld, VoucherIssued
-from protocol.roles.redeeming import RedeemPolicy
+from protocol.roles.miner.redeeming import RedeemPolicy
 from protocol.units import BlockNumber, Digest, DurationMs, StakingId, Wei
 from tests.sim.chain import BLOCK_MS
 from tests.sim.settlement import Settlement

@@ -10,9 +10,9 @@ import pytest
 
 from protocol.effects import Note
 from protocol.notes import NoteName
-from protocol.roles.coordinator import CoordinatorCore
-from protocol.roles.reputation import MOST_PASSED
-from protocol.roles.sampling import RecheckPolicy
+from protocol.roles.coordinator.coordinator import CoordinatorCore
+from protocol.roles.coordinator.reputation import MOST_PASSED
+from protocol.roles.coordinator.sampling import RecheckPolicy
 from protocol.units import DurationMs, StakingId
 from protocol.wire.messages import OpenedSteps
 from tests.sim.forgers import FORGERIES, HONEST_TASKS, Colluders, Forger, Shown, made_up, not_kept

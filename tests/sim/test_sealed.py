@@ -4,8 +4,8 @@ import pytest
 
 from protocol.effects import Send, Stage, StartJob
 from protocol.notes import NoteName
-from protocol.roles.award_showing import KEY_MS
-from protocol.roles.sealed_work import WAIT_MS
+from protocol.roles.coordinator.award_showing import KEY_MS
+from protocol.roles.miner.sealed_work import WAIT_MS
 from protocol.task.artifact import check_png
 from protocol.wire.codec import encode
 from protocol.wire.messages import Award

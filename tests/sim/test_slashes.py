@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocol.roles.sampling import RecheckPolicy
+from protocol.roles.coordinator.sampling import RecheckPolicy
 from tests.sim.cheats import CHEATS, PACES
 from tests.sim.slashes import LEAST_STAKE, executed, reporters_gain, reports_needed, upheld
 

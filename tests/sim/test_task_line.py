@@ -240,7 +240,7 @@ def test_claim__before_its_slot__is_declined_as_early() -> None:
     core = world.machines["coordinator0"].core
     assert core is not None
     # A miner that ignores its slot: it hears of a later rank and claims at once.
-    from protocol.roles import claiming
+    from protocol.roles.miner import claiming
 
     original = claiming.slot_ms
     claiming.slot_ms = lambda rank, step: 0  # type: ignore[assignment]

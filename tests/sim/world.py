@@ -19,11 +19,11 @@ from protocol.events import EngineChanged, Event, ModelState, Restored, TaskSubm
 from protocol.notes import NoteName
 from protocol.params import Params
 from protocol.roles.bootstrap import BootstrapCore
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
+from protocol.roles.coordinator.sampling import RecheckPolicy
 from protocol.roles.core import Core, Identity
-from protocol.roles.miner import MinerCore
-from protocol.roles.redeeming import RedeemPolicy
-from protocol.roles.sampling import RecheckPolicy
+from protocol.roles.miner.miner import MinerCore
+from protocol.roles.miner.redeeming import RedeemPolicy
 from protocol.stake.table import StakeRow
 from protocol.units import CAI, Address, Digest, PeerId, Role, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import Hello, TaskSpecification

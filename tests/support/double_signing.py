@@ -5,8 +5,8 @@ from typing import Final
 
 from protocol.effects import Send
 from protocol.records import ResultCommitted
-from protocol.roles.delivering import Delivering
-from protocol.roles.settlement import Settlement
+from protocol.roles.coordinator.settlement import Settlement
+from protocol.roles.miner.delivering import Delivering
 from protocol.units import CAI, Digest, PeerId, StakingId, Wei
 from protocol.wire.codec import RESULT_PLACE, decode
 from protocol.wire.statements import VoucherStatement

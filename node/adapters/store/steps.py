@@ -5,7 +5,7 @@ from typing import Final
 
 from node.adapters.store.integers import integer, unsigned
 from protocol.records import StepsKept
-from protocol.roles.kept_steps import MOST_BYTES
+from protocol.roles.miner.kept_steps import MOST_BYTES
 from protocol.units import Digest, StakingId, TaskId, UnixMillis
 
 MOST_PICTURES: Final = 8192

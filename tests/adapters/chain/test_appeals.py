@@ -35,10 +35,10 @@ from protocol.events import (
 from protocol.justice.bundle import Bundle, bundle_digest, signers_of_bundle
 from protocol.justice.dispute import Verdict
 from protocol.records import VerdictKept
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from protocol.roles.core import Core, Identity
 from protocol.roles.disputing import DisputePolicy
-from protocol.roles.miner import MinerCore
+from protocol.roles.miner.miner import MinerCore
 from protocol.stake.epoch import epoch_at
 from protocol.stake.table import EpochView, StakeRow, StakeTable
 from protocol.task.specification import specification_digest

@@ -21,7 +21,7 @@ from protocol.effects import CheckEvidence, Effect, Persist, SubmitTx
 from protocol.events import Event, EvidenceChecked, Provability, Restored
 from protocol.justice.evidence import Evidence, Rise, Signed, TwoCommitments, Understated, name_of, of_pair, proof_call
 from protocol.records import CaseChanged, CaseState, Record
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from protocol.roles.prosecution import KEY, ProofPolicy
 from protocol.units import Address, Wei
 from tests.adapters.chain.gas import BUMP_MS, GWEI, SECRET, FatalStore, Killed

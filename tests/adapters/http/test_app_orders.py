@@ -6,7 +6,7 @@ from node.adapters.http import KeyRing, hash_of_key
 from node.apps.app_keys import ApiKey
 from node.desk_ports import Placed
 from protocol.effects import Refused
-from protocol.roles.order_seal import seal_order
+from protocol.roles.app.order_seal import seal_order
 from protocol.units import PeerId, Wei
 from protocol.wire.app_messages import Order
 from tests.support.desk import PRICE, Workbench

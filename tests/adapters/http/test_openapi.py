@@ -73,7 +73,7 @@ async def test_openapi__our_tables__speak_of_operations_that_there_are(serve: Se
 def test_refusals__every_code_in_the_source__is_described():
     source = "".join(path.read_text() for path in sorted((ROOT / "node/adapters/http").glob("*.py")))
     source += "".join(path.read_text() for path in sorted((ROOT / "protocol/task").glob("*.py")))
-    for path in ("protocol/roles/intake.py", "protocol/roles/solvency.py", "node/desk.py"):
+    for path in ("protocol/roles/coordinator/intake.py", "protocol/roles/coordinator/solvency.py", "node/desk.py"):
         source += (ROOT / path).read_text()
     codes = set(re.findall(r'(?:ApiError\(\s*\d+|Impossible\(|Refused\()[\s,]*"(\w+)"', source))
     assert {"busy", "prompt_empty", "size_not_offered", "no_miner", "disk_full"} <= codes, "the source is read"

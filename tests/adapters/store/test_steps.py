@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from node.adapters.store import SqliteStore
-from protocol.roles.kept_steps import MOST_BYTES
+from protocol.roles.miner.kept_steps import MOST_BYTES
 from protocol.task.fingerprint import FINGERPRINT_BYTES, MAX_STEPS
 from tests.support.clock import HandClock
 from tests.support.records import steps_kept

@@ -5,9 +5,9 @@ from dataclasses import replace
 from node.disputes.own_disputes import in_words, own_disputes
 from protocol.events import DisputesSeen
 from protocol.justice.dispute import DisputeSeen, Seat, Status
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from protocol.roles.disputing import DisputePolicy
-from protocol.roles.miner import MinerCore
+from protocol.roles.miner.miner import MinerCore
 from protocol.units import BlockNumber, Wei
 from tests.protocol.roles.frames import ALICE_ID
 from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat

@@ -20,7 +20,7 @@ from protocol.justice.dispute import DisputeSeen, Seat, Status, Verdict
 from protocol.justice.steadiness import PARTS
 from protocol.records import Record, VerdictKept
 from protocol.roles.disputing import DisputePolicy
-from protocol.roles.miner import MinerCore
+from protocol.roles.miner.miner import MinerCore
 from protocol.task.distance import ANOTHER_PICTURE
 from protocol.units import BlockNumber, Digest, Wei
 from protocol.wire.statements import VerdictStatement

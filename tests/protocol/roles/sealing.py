@@ -4,7 +4,7 @@ import hashlib
 
 from protocol.crypto.sealing import seal_key, seal_picture, sealing_key_of
 from protocol.crypto.typed_data import digest
-from protocol.roles.order_seal import seal_order
+from protocol.roles.app.order_seal import seal_order
 from protocol.task.offer import offer_digest
 from protocol.units import Digest, TaskId
 from protocol.wire.app_messages import Order

@@ -29,11 +29,11 @@ from protocol.events import (
 )
 from protocol.notes import NoteName
 from protocol.records import Record
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from protocol.roles.core import Core, Identity
-from protocol.roles.miner import MinerCore
+from protocol.roles.miner.miner import MinerCore
+from protocol.roles.miner.redeeming import RedeemPolicy
 from protocol.roles.prosecution import ProofPolicy
-from protocol.roles.redeeming import RedeemPolicy
 from protocol.stake.table import StakeRow
 from protocol.units import BlockNumber, Digest, StakingId, UnixMillis, Wei
 from protocol.wire.codec import WORK_PLACE, decode, encode

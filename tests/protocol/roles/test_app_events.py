@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocol.roles.app_events import KeySealed, Moved, Tell
+from protocol.roles.app.app_events import KeySealed, Moved, Tell
 from protocol.units import PeerId, StakingId, TaskId, Wei
 from protocol.wire.app_messages import OrderAccepted, OrderNews
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.params import MAX_PREVIEW_BYTES
-from protocol.roles.app_events import (
+from protocol.roles.app.app_events import (
     Drawn,
     Due,
     Find,
@@ -25,7 +25,7 @@ from protocol.roles.app_events import (
     Tell,
     WakeAt,
 )
-from protocol.roles.app_order import (
+from protocol.roles.app.app_order import (
     ANSWER_MS,
     HELD_MS,
     LOOK_AGAIN_MS,
@@ -39,7 +39,7 @@ from protocol.roles.app_order import (
     AppOrder,
     Phase,
 )
-from protocol.roles.order_ends import FINAL_FAILURES
+from protocol.roles.app.order_ends import FINAL_FAILURES
 from protocol.units import Digest, PeerId, TaskId, UnixMillis, Wei
 from protocol.wire.app_messages import (
     CoordinatorMessage,

@@ -5,8 +5,8 @@ import pytest
 from protocol.effects import Accepted, Effect, Publish, Reply
 from protocol.events import TaskCancelled, TaskSubmitted, TaskTaken
 from protocol.records import BootStarted, Record, TaskAccepted, TaskAwarded
-from protocol.roles import app_room
-from protocol.roles.app_room import ACCOUNT_FULL, FIRST, MOST, MOST_STALE, AppRoom
+from protocol.roles.coordinator import app_room
+from protocol.roles.coordinator.app_room import ACCOUNT_FULL, FIRST, MOST, MOST_STALE, AppRoom
 from protocol.task.priority import Priority
 from protocol.units import TaskId
 from protocol.wire.messages import Award, Bulletin

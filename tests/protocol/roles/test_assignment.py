@@ -8,8 +8,8 @@ from protocol.effects import Connect, Deliver, Effect, Publish, SetTimer, Stage
 from protocol.events import JobProgress, StreamClosed, StreamOpened, TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import TaskAccepted, TaskAwarded, TaskDone, TaskFailed
-from protocol.roles.assignment import SLOWEST_BYTES_PER_S
-from protocol.roles.working import ALIVE_PACE_MS
+from protocol.roles.coordinator.assignment import SLOWEST_BYTES_PER_S
+from protocol.roles.miner.working import ALIVE_PACE_MS
 from protocol.task.artifact import largest_picture
 from protocol.task.preview import PREVIEW_PACE_MS
 from protocol.task.states import TaskState

@@ -20,12 +20,12 @@ from protocol.events import (
 )
 from protocol.notes import NoteName
 from protocol.records import ResultCommitted, ResultSettled
-from protocol.roles.announcing import BUSY_PAUSE_MS
-from protocol.roles.claiming import MAX_OPEN_OFFERS
-from protocol.roles.delivering import RESULT_KEPT_MS
-from protocol.roles.miner import FIRST_REOPEN_MS, LAST_REOPEN_MS
-from protocol.roles.open_offers import CHOICE, OpenOffers
-from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR
+from protocol.roles.miner.announcing import BUSY_PAUSE_MS
+from protocol.roles.miner.claiming import MAX_OPEN_OFFERS
+from protocol.roles.miner.delivering import RESULT_KEPT_MS
+from protocol.roles.miner.miner import FIRST_REOPEN_MS, LAST_REOPEN_MS
+from protocol.roles.miner.open_offers import CHOICE, OpenOffers
+from protocol.roles.miner.urgency import MAX_HEARD_PER_COORDINATOR
 from protocol.stake.field import Field
 from protocol.stake.lottery import last_slot_ms
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis

@@ -24,9 +24,9 @@ from protocol.records import (
     TaskFailed,
     VoucherIssued,
 )
-from protocol.roles import untaken
-from protocol.roles.collecting import APP_LEASE_MS, NOT_TAKEN
-from protocol.roles.untaken import FORGOTTEN_MS, MOST
+from protocol.roles.coordinator import untaken
+from protocol.roles.coordinator.collecting import APP_LEASE_MS, NOT_TAKEN
+from protocol.roles.coordinator.untaken import FORGOTTEN_MS, MOST
 from protocol.units import TaskId, UnixMillis
 from protocol.wire.messages import Abandon, Alive, Award, Cancel, Receipt
 from tests.protocol.roles.frames import PARAMS, PICTURE, PICTURE_DIGEST, SPECIFICATION, artifact_of, result_of

@@ -7,7 +7,7 @@ import pytest
 from protocol.effects import Judge, Offence, Publish
 from protocol.events import StreamClosed, TaskSubmitted
 from protocol.notes import NoteName
-from protocol.roles.conduct import (
+from protocol.roles.coordinator.conduct import (
     BURST_MS,
     EARLY_FORGIVEN_MS,
     EARLY_FREE,

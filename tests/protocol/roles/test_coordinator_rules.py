@@ -8,7 +8,7 @@ from protocol.effects import Deliver, Publish, SendEncoded, Stage
 from protocol.events import ActivityChanged, StreamReceived
 from protocol.notes import NoteName
 from protocol.records import TaskDone, VoucherIssued
-from protocol.roles.settlement import REMEMBERED_RECEIPTS
+from protocol.roles.coordinator.settlement import REMEMBERED_RECEIPTS
 from protocol.stake.field import Field
 from protocol.units import Digest, TaskId
 from protocol.wire.codec import encode

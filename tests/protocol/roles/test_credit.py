@@ -3,8 +3,8 @@
 from protocol.effects import Note
 from protocol.events import StreamClosed, StreamOpened
 from protocol.notes import NoteName
-from protocol.roles.credit import ANY, FORGOTTEN, MOST, PATIENCE, REMEMBERED, Credit
-from protocol.roles.delivering import RESEND_MS, RESULT_KEPT_MS
+from protocol.roles.miner.credit import ANY, FORGOTTEN, MOST, PATIENCE, REMEMBERED, Credit
+from protocol.roles.miner.delivering import RESEND_MS, RESULT_KEPT_MS
 from protocol.units import StakingId, UnixMillis, Wei
 from protocol.wire.messages import Claim, Reject, Result
 from tests.protocol.roles.frames import CAROL_ID, NOW, PRICE, SPECIFICATION, award_of, hello, receipt_of, voucher_of

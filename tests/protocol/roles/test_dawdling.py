@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.notes import NoteName
-from protocol.roles.assignment import MAX_STEP_MS, MAX_WAIT_MS, SPARE_MS
+from protocol.roles.coordinator.assignment import MAX_STEP_MS, MAX_WAIT_MS, SPARE_MS
 from protocol.task.states import AwardedAttempt
 from protocol.wire.messages import Alive, Award
 from tests.protocol.roles.frames import ALICE_ID, PARAMS, SPECIFICATION, capability, result_of

@@ -11,7 +11,7 @@ from protocol.events import DisputesSeen, TxConfirmed, TxFailed
 from protocol.justice.dispute import DisputeSeen, Seat, Status
 from protocol.notes import NoteName
 from protocol.records import Record, VerdictKept
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from protocol.roles.core import Core
 from protocol.roles.disputing import (
     ACCUSED_TURN,
@@ -22,7 +22,7 @@ from protocol.roles.disputing import (
     LAST_PAUSE,
     DisputePolicy,
 )
-from protocol.roles.miner import MinerCore
+from protocol.roles.miner.miner import MinerCore
 from protocol.units import BlockNumber, Digest, StakingId, UnixMillis, Wei
 from tests.protocol.roles.frames import ALICE_ID, BOB_ID, CAROL_ID, EPOCH
 from tests.protocol.roles.seats import Seat as Place

@@ -8,8 +8,8 @@ from typing import Any
 from protocol.effects import Effect
 from protocol.events import EngineChanged, Event, GossipReceived, ModelState, PeerDown, StreamClosed, StreamOpened
 from protocol.notes import NoteName
-from protocol.roles.claiming import LONGEST_SLEEP_MS
-from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR, MOST_GONE, LeastUrgent
+from protocol.roles.miner.claiming import LONGEST_SLEEP_MS
+from protocol.roles.miner.urgency import MAX_HEARD_PER_COORDINATOR, MOST_GONE, LeastUrgent
 from protocol.stake.field import Field
 from protocol.units import UnixMillis
 from protocol.wire.messages import Bulletin, Claim, Offer

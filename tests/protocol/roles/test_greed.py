@@ -4,7 +4,7 @@ from protocol.effects import Accepted, Reply, StartJob
 from protocol.events import GossipReceived, TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import ResultSettled, TaskAccepted
-from protocol.roles.roster import MAX_DELIVERING
+from protocol.roles.coordinator.roster import MAX_DELIVERING
 from protocol.stake.lottery import last_slot_ms
 from protocol.task.artifact import largest_picture
 from protocol.units import StakingId

@@ -25,8 +25,8 @@ from protocol.events import (
 )
 from protocol.notes import NoteName
 from protocol.records import VoucherIssued
-from protocol.roles.coordinator import CoordinatorCore
-from protocol.roles.miner import MAX_COORDINATORS, MinerCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
+from protocol.roles.miner.miner import MAX_COORDINATORS, MinerCore
 from protocol.stake.table import StakeRow
 from protocol.units import BlockNumber, PeerId, StakingId, UnixMillis, Wei
 from protocol.wire.codec import encode

@@ -9,9 +9,10 @@ from protocol.errors import InvalidMessage
 from protocol.events import ArtifactReceived, ServiceChanged, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import InputStored, TaskAccepted, TaskDone, TaskFailed
-from protocol.roles import input_sending, input_waiting
-from protocol.roles.input_sending import MAX_SENDS, SEND_PACE_MS
-from protocol.roles.input_waiting import ASK_AGAIN_MS, WAIT_MS
+from protocol.roles.coordinator import input_sending
+from protocol.roles.coordinator.input_sending import MAX_SENDS, SEND_PACE_MS
+from protocol.roles.miner import input_waiting
+from protocol.roles.miner.input_waiting import ASK_AGAIN_MS, WAIT_MS
 from protocol.task.inputs import check_inputs
 from protocol.units import Digest, Wei
 from protocol.wire.codec import encode

@@ -22,7 +22,7 @@ from protocol.justice.dispute import Seat, Status, Verdict
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored, VerdictKept
 from protocol.roles.disputing import DisputePolicy
-from protocol.roles.judging import MAX_JOBS, TIMER
+from protocol.roles.miner.judging import MAX_JOBS, TIMER
 from protocol.task.distance import ANOTHER_PICTURE
 from protocol.task.recheck import UNREADABLE
 from protocol.units import Digest, UnixMillis

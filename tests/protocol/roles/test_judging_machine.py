@@ -23,7 +23,7 @@ from protocol.justice.bundle import bundle_digest
 from protocol.justice.dispute import DisputeSeen, Seat, Verdict
 from protocol.justice.steadiness import PARTS
 from protocol.records import VerdictKept
-from protocol.roles.judging import Judging
+from protocol.roles.miner.judging import Judging
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS
 from protocol.task.recheck import UNREADABLE
 from protocol.units import Digest, StakingId, TaskId, UnixMillis

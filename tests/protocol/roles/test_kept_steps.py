@@ -7,8 +7,8 @@ import pytest
 from protocol.effects import Effect, Persist, Send
 from protocol.events import JobFinished
 from protocol.records import ArtifactStored, ResultCommitted, StepsKept
-from protocol.roles import kept_steps
-from protocol.roles.kept_steps import KEPT_MS, MOST_ANSWERS
+from protocol.roles.miner import kept_steps
+from protocol.roles.miner.kept_steps import KEPT_MS, MOST_ANSWERS
 from protocol.task.fingerprint import fingerprint_root, packed
 from protocol.task.steps import check_shown
 from protocol.units import Digest, StakingId, UnixMillis

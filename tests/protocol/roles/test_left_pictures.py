@@ -7,9 +7,9 @@ import pytest
 from protocol.effects import Accepted, Effect, Persist, Reply
 from protocol.events import AppLeft, TaskCancelled, TaskSubmitted
 from protocol.records import ArtifactStored, BootStarted, LeftPaid, TaskFailed, VoucherIssued
-from protocol.roles import left_pictures
-from protocol.roles.collecting import APP_LEASE_MS
-from protocol.roles.sampling import RecheckPolicy
+from protocol.roles.coordinator import left_pictures
+from protocol.roles.coordinator.collecting import APP_LEASE_MS
+from protocol.roles.coordinator.sampling import RecheckPolicy
 from protocol.units import TaskId, UnixMillis, Wei
 from protocol.wire.messages import Abandon, Award, Cancel, Receipt, Reject
 from tests.protocol.roles.frames import PARAMS, PICTURE, PICTURE_DIGEST, PRICE, SPECIFICATION, artifact_of, result_of

@@ -9,7 +9,7 @@ from protocol.crypto.keys import NodeKey
 from protocol.effects import SendEncoded
 from protocol.events import Event, StreamClosed, StreamOpened, StreamReceived, TaskSubmitted
 from protocol.records import TaskAccepted, TaskAwarded
-from protocol.roles.awarding import PLACES_PACE_MS
+from protocol.roles.coordinator.awarding import PLACES_PACE_MS
 from protocol.wire.codec import encode
 from protocol.wire.messages import Award
 from tests.protocol.roles.frames import ALICE_ID, BOB_ID, PARAMS, SPECIFICATION, artifact_of, capability, result_of

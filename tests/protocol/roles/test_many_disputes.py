@@ -8,7 +8,7 @@ from protocol.events import (
     PeerUp,
 )
 from protocol.justice.dispute import DisputeSeen
-from protocol.roles.judging import MAX_CASES, MAX_FETCHES
+from protocol.roles.miner.judging import MAX_CASES, MAX_FETCHES
 from protocol.units import StakingId
 from tests.protocol.roles.juror_seat import (
     AT_S,

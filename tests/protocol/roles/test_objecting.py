@@ -6,7 +6,7 @@ from protocol.crypto.typed_data import digest
 from protocol.effects import Effect, Publish, Subscribe
 from protocol.events import GossipReceived, Restored
 from protocol.roles.bootstrap import BootstrapCore
-from protocol.roles.objecting import OWN_PACE_MS
+from protocol.roles.miner.objecting import OWN_PACE_MS
 from protocol.units import StakingId
 from protocol.wire.messages import Claim, Decline, Objection
 from protocol.wire.statements import DeclineStatement

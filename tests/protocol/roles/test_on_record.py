@@ -13,7 +13,7 @@ from protocol.crypto.publication import Publication, signed_bytes
 from protocol.effects import Effect, Persist, Publish
 from protocol.events import Event, StreamClosed
 from protocol.records import BootStarted, Record
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from protocol.units import Digest, UnixMillis
 from protocol.wire.codec import GOSSIP_PLACE, decode, encode
 from protocol.wire.messages import Award, Bulletin, Claim, Decline, Objection

@@ -15,10 +15,10 @@ from protocol.errors import IgnoredMessage
 from protocol.events import StakeChanged, StreamClosed, StreamReceived
 from protocol.notes import NoteName
 from protocol.records import RecheckKept, Record, ReputationKept
-from protocol.roles import opening
-from protocol.roles.opening import MOST_QUESTIONS, MOST_UNASKED, UNASKED_MS
-from protocol.roles.reputation import GRAVE, SLIGHT
-from protocol.roles.sampling import RecheckPolicy
+from protocol.roles.coordinator import opening
+from protocol.roles.coordinator.opening import MOST_QUESTIONS, MOST_UNASKED, UNASKED_MS
+from protocol.roles.coordinator.reputation import GRAVE, SLIGHT
+from protocol.roles.coordinator.sampling import RecheckPolicy
 from protocol.stake.epoch import beacon_cutoff, epoch_at
 from protocol.task.fingerprint import fingerprint_root, packed, steps_to_open
 from protocol.task.steps import OTHER_STEPS, SAME_STEPS, show_steps

@@ -10,7 +10,7 @@ from protocol.crypto.keys import NodeKey
 from protocol.crypto.sealing import open_body, open_key, sealing_key_of
 from protocol.crypto.typed_data import Domain, digest
 from protocol.errors import InvalidMessage
-from protocol.roles.order_seal import CLOCKS_APART_MS, KnownNetwork, OrderSeal, seal_order
+from protocol.roles.app.order_seal import CLOCKS_APART_MS, KnownNetwork, OrderSeal, seal_order
 from protocol.stake.lottery import task_id
 from protocol.task.offer import offer_digest
 from protocol.units import Address, Digest, PeerId, TaskId, UnixMillis, Wei

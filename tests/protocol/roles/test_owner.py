@@ -6,11 +6,11 @@ from protocol.effects import CancelJob, StartJob
 from protocol.events import EngineChanged, ServiceChanged
 from protocol.notes import NoteName
 from protocol.records import TaskFailed
-from protocol.roles.assignment import MOST_REFUSALS
-from protocol.roles.conduct import REFUSALS_FREE, Conduct
-from protocol.roles.miner import MinerCore
-from protocol.roles.owner_rule import MAX_REFUSED, OwnerRule
-from protocol.roles.serving import MinerLoad
+from protocol.roles.coordinator.assignment import MOST_REFUSALS
+from protocol.roles.coordinator.conduct import REFUSALS_FREE, Conduct
+from protocol.roles.miner.miner import MinerCore
+from protocol.roles.miner.owner_rule import MAX_REFUSED, OwnerRule
+from protocol.roles.miner.serving import MinerLoad
 from protocol.units import StakingId, TaskId, Wei
 from protocol.wire.codec import CAPABILITY_PLACE, decode
 from protocol.wire.messages import Abandon, Alive, Award, Capability, CapabilityUpdate, Claim, Result

@@ -10,8 +10,8 @@ from protocol.effects import Publish
 from protocol.events import StreamOpened, TaskSubmitted
 from protocol.gossip.admission import ACCEPTED, BURST_S
 from protocol.gossip.quota import Quota
-from protocol.roles.bulletins import Boards
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.bulletins import Boards
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from protocol.task.catalog import Catalog
 from protocol.units import TaskId, UnixMillis, Wei
 from protocol.wire.codec import encode

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from protocol.effects import Effect
 from protocol.events import ActivityChanged, GossipReceived, JobProgress
 from protocol.records import PayerKept
-from protocol.roles.credit import FORGOTTEN, HALF_TRY, PARDON, TRY, Credit
-from protocol.roles.delivering import RESULT_KEPT_MS
+from protocol.roles.miner.credit import FORGOTTEN, HALF_TRY, PARDON, TRY, Credit
+from protocol.roles.miner.delivering import RESULT_KEPT_MS
+from protocol.roles.miner.payers import MOST_PAID, MOST_WRONG, Payers
 from protocol.roles.opinions import HALF_LIFE_MS, REMEMBERED
-from protocol.roles.payers import MOST_PAID, MOST_WRONG, Payers
 from protocol.units import StakingId, UnixMillis, Wei
 from protocol.wire.messages import Cancel, Claim, Reject
 from protocol.wire.topics import objections_topic

@@ -5,7 +5,7 @@ import pytest
 from protocol.effects import FindProviders, Subscribe
 from protocol.events import Restored
 from protocol.roles.bootstrap import BootstrapCore
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from protocol.wire.topics import offers_topic
 from tests.protocol.roles.frames import CATALOG, PARAMS
 from tests.protocol.roles.seats import CoordinatorSeat

@@ -16,7 +16,7 @@ from protocol.justice.evidence import (
 )
 from protocol.notes import NoteName
 from protocol.records import CaseChanged, CaseState, EvidenceFound, Record
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from protocol.roles.prosecution import LOOK_AGAIN_MS, PATIENCE_MS, ProofPolicy
 from protocol.units import Address, BlockNumber, Digest, UnixMillis, Wei
 from tests.protocol.roles.frames import (

@@ -10,7 +10,7 @@ from protocol.justice.evidence import (
     Understated,
 )
 from protocol.notes import NoteName
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from protocol.roles.prosecution import LOOK_AGAIN_MS, MAX_CASES, REST_MS, ProofPolicy, Prosecution
 from protocol.units import DAY_MS, StakingId, UnixMillis
 from tests.protocol.roles.frames import (

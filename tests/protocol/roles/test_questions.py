@@ -19,8 +19,8 @@ from tests.support.networks import ALICE
 def test_plan__tasks_that_nobody_draws_again__are_asked_about_as_those_whose_steps_were_contradicted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("protocol.roles.rechecking.QUESTIONS", 1.0)
-    monkeypatch.setattr("protocol.roles.sampling.LATE_QUESTIONS", 0.0)
+    monkeypatch.setattr("protocol.roles.coordinator.rechecking.QUESTIONS", 1.0)
+    monkeypatch.setattr("protocol.roles.coordinator.sampling.LATE_QUESTIONS", 0.0)
     seat = OpeningSeat(policy=replace(ALL, share=0.0, newcomer_share=0.0), count=20)
     task = seat.submit()
     seat.draw(task, ALICE)
@@ -39,8 +39,8 @@ def test_plan__tasks_that_nobody_draws_again__are_asked_about_as_those_whose_ste
 def test_plan__tasks_that_nobody_draws_again__are_asked_about_as_late_as_those_whose_picture_was_contradicted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("protocol.roles.rechecking.QUESTIONS", 1.0)
-    monkeypatch.setattr("protocol.roles.sampling.LATE_QUESTIONS", 1.0)
+    monkeypatch.setattr("protocol.roles.coordinator.rechecking.QUESTIONS", 1.0)
+    monkeypatch.setattr("protocol.roles.coordinator.sampling.LATE_QUESTIONS", 1.0)
     epoch_ms, cutoff = PARAMS.epoch_s * 1000, beacon_cutoff(Epoch(EPOCH + 1), PARAMS)
     policy = replace(ALL, share=0.0, newcomer_share=0.0, earliest=DurationMs(epoch_ms), latest=DurationMs(epoch_ms))
     seat = OpeningSeat(policy=policy)
@@ -53,8 +53,8 @@ def test_plan__tasks_that_nobody_draws_again__are_asked_about_as_late_as_those_w
 def test_plan__many_tasks_of_one_account__leave_room_for_questions_about_those_of_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("protocol.roles.rechecking.MOST_OPEN", 4)
-    monkeypatch.setattr("protocol.roles.rechecking.QUESTIONS", 1.0)
+    monkeypatch.setattr("protocol.roles.coordinator.rechecking.MOST_OPEN", 4)
+    monkeypatch.setattr("protocol.roles.coordinator.rechecking.QUESTIONS", 1.0)
     seat = OpeningSeat(policy=replace(ALL, share=0.0, newcomer_share=0.0))
     found = []
     for account in ("friend", "friend", "friend", "other"):

@@ -9,10 +9,10 @@ from protocol.effects import Accepted, Persist, Publish, Refused, Reply
 from protocol.events import TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import TaskAccepted, TaskAwarded
-from protocol.roles.coordinator import CoordinatorCore
-from protocol.roles.left_pictures import BYTES_MS
-from protocol.roles.open_offers import CHOICE, OpenOffers
-from protocol.roles.urgency import MAX_HEARD_PER_COORDINATOR
+from protocol.roles.coordinator.coordinator import CoordinatorCore
+from protocol.roles.coordinator.left_pictures import BYTES_MS
+from protocol.roles.miner.open_offers import CHOICE, OpenOffers
+from protocol.roles.miner.urgency import MAX_HEARD_PER_COORDINATOR
 from protocol.task.priority import Priority
 from protocol.task.states import TaskState
 from protocol.units import TaskId, UnixMillis

@@ -12,8 +12,8 @@ from protocol.crypto.keys import NodeKey
 from protocol.events import StreamClosed, TaskCancelled
 from protocol.notes import NoteName
 from protocol.records import RecheckKept, ReputationKept, TaskAccepted
-from protocol.roles.rechecking import LONGEST_MS, MOST_REPEATED, MOST_TRIES
-from protocol.roles.reputation import GRAVE, SLIGHT
+from protocol.roles.coordinator.rechecking import LONGEST_MS, MOST_REPEATED, MOST_TRIES
+from protocol.roles.coordinator.reputation import GRAVE, SLIGHT
 from protocol.task.distance import ANOTHER_PICTURE
 from protocol.task.recheck import MOST_DRAWINGS
 from protocol.task.steps import OTHER_STEPS
@@ -270,11 +270,11 @@ def test_plan__tasks_that_nobody_draws_again__are_asked_about_as_those_that_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seat = OpeningSeat(policy=replace(ALL, share=0.0, newcomer_share=0.0))
-    monkeypatch.setattr("protocol.roles.rechecking.QUESTIONS", 0.0)
+    monkeypatch.setattr("protocol.roles.coordinator.rechecking.QUESTIONS", 0.0)
     seat.draw(seat.submit(), ALICE)
     assert len(seat.core._rechecking.opening) == 0
-    monkeypatch.setattr("protocol.roles.rechecking.QUESTIONS", 1.0)
-    monkeypatch.setattr("protocol.roles.sampling.LATE_QUESTIONS", 1.0)
+    monkeypatch.setattr("protocol.roles.coordinator.rechecking.QUESTIONS", 1.0)
+    monkeypatch.setattr("protocol.roles.coordinator.sampling.LATE_QUESTIONS", 1.0)
     task = seat.submit()
     seat.draw(task, ALICE)
     seat.until_asked()
@@ -288,8 +288,8 @@ def test_plan__tasks_that_nobody_draws_again__are_asked_about_as_those_that_are(
 
 
 def test_plan__more_than_may_be_asked_about__are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("protocol.roles.rechecking.MOST_OPEN", 2)
-    monkeypatch.setattr("protocol.roles.rechecking.QUESTIONS", 1.0)
+    monkeypatch.setattr("protocol.roles.coordinator.rechecking.MOST_OPEN", 2)
+    monkeypatch.setattr("protocol.roles.coordinator.rechecking.QUESTIONS", 1.0)
     seat = OpeningSeat(policy=replace(ALL, share=0.0, newcomer_share=0.0))
     for _ in range(4):
         seat.draw(seat.submit(), ALICE)

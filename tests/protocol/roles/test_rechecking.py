@@ -33,12 +33,12 @@ from protocol.records import (
     TaskAwarded,
     TaskDone,
 )
-from protocol.roles import rechecking, sampling
-from protocol.roles.coordinator import CoordinatorCore
-from protocol.roles.recheck import Recheck
-from protocol.roles.rechecking import LONGEST_MS, MOST_TRIES
-from protocol.roles.reputation import GRAVE, SLIGHT
-from protocol.roles.sampling import RecheckPolicy
+from protocol.roles.coordinator import rechecking, sampling
+from protocol.roles.coordinator.coordinator import CoordinatorCore
+from protocol.roles.coordinator.recheck import Recheck
+from protocol.roles.coordinator.rechecking import LONGEST_MS, MOST_TRIES
+from protocol.roles.coordinator.reputation import GRAVE, SLIGHT
+from protocol.roles.coordinator.sampling import RecheckPolicy
 from protocol.stake.lottery import last_slot_ms
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS
 from protocol.units import DAY_MS, BlockNumber, Digest, DurationMs, StakingId, TaskId, UnixMillis, Wei
@@ -568,7 +568,7 @@ def test_numerics__of_a_task_that_began_from_a_picture__are_not_known() -> None:
 
 
 def test_on_end__as_many_as_may_be_are_under_way__no_more_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("protocol.roles.rechecking.MOST_OPEN", 1)
+    monkeypatch.setattr("protocol.roles.coordinator.rechecking.MOST_OPEN", 1)
     seat = RecheckSeat(policy=replace(ALL, earliest=DurationMs(60_000), latest=DurationMs(60_000)))
     assert persisted(seat.draw(seat.submit(), ALICE), RecheckKept)
     assert not persisted(seat.draw(seat.submit(), BOB), RecheckKept)

@@ -15,8 +15,8 @@ from protocol.crypto.keys import NodeKey
 from protocol.effects import ComparePictures, Effect
 from protocol.events import BlockSeen, StakeChanged, StreamClosed, TaskCancelled, TaskSubmitted
 from protocol.records import BootStarted, RecheckKept, Record, ReputationKept, TaskAccepted, TaskDone, TaskFailed
-from protocol.roles.rechecking import LONGEST_MS, MOST_OPEN
-from protocol.roles.sampling import RecheckPolicy
+from protocol.roles.coordinator.rechecking import LONGEST_MS, MOST_OPEN
+from protocol.roles.coordinator.sampling import RecheckPolicy
 from protocol.task.account import holders
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS
 from protocol.task.steps import OTHER_STEPS, show_steps

@@ -10,8 +10,8 @@ from protocol.effects import Effect, SubmitTx
 from protocol.events import Restored, SettlementSeen, StakeChanged, TxConfirmed, TxFailed
 from protocol.notes import NoteName
 from protocol.records import VoucherHeld
-from protocol.roles.miner import MinerCore
-from protocol.roles.redeeming import FIRST_PAUSE_MS, LAST_PAUSE_MS, MOST_AT_ONCE, PATIENCE, RedeemPolicy
+from protocol.roles.miner.miner import MinerCore
+from protocol.roles.miner.redeeming import FIRST_PAUSE_MS, LAST_PAUSE_MS, MOST_AT_ONCE, PATIENCE, RedeemPolicy
 from protocol.units import DAY_MS, BlockNumber, Digest, DurationMs, StakingId, Wei
 from tests.protocol.roles.frames import ALICE_ID, CAROL_ID, DOMAIN, EPOCH, signed
 from tests.protocol.roles.pay import escrow_of, hold, payment_of, promise, wei

@@ -3,9 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.roles.conduct import Conduct
-from protocol.roles.opinions import HALF_LIFE_MS, REMEMBERED
-from protocol.roles.reputation import (
+from protocol.roles.coordinator.conduct import Conduct
+from protocol.roles.coordinator.reputation import (
     GRAVE,
     LEFT_OUT_AT,
     MOST_DELIVERED,
@@ -16,7 +15,15 @@ from protocol.roles.reputation import (
     SLIGHT,
     Reputation,
 )
-from protocol.roles.sampling import DAILY_LIMIT, DEAR_PART, PART_OF_PRICES, RecheckPolicy, Spending, recheck_lot
+from protocol.roles.coordinator.sampling import (
+    DAILY_LIMIT,
+    DEAR_PART,
+    PART_OF_PRICES,
+    RecheckPolicy,
+    Spending,
+    recheck_lot,
+)
+from protocol.roles.opinions import HALF_LIFE_MS, REMEMBERED
 from protocol.units import CAI, DAY_MS, StakingId, TaskId, UnixMillis, Wei
 
 MINER = StakingId(1)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.roles.roster import Roster
+from protocol.roles.coordinator.roster import Roster
 from protocol.units import PeerId, StakingId, TaskId, UnixMillis, Wei
 from protocol.wire.messages import Capability, ServedModel
 

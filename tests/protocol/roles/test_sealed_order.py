@@ -7,7 +7,7 @@ import pytest
 
 from protocol.crypto.keys import NodeKey
 from protocol.crypto.sealing import seal_picture
-from protocol.roles.app_events import (
+from protocol.roles.app.app_events import (
     AwardChecked,
     CheckAward,
     Drawn,
@@ -24,8 +24,8 @@ from protocol.roles.app_events import (
     Tell,
     WakeAt,
 )
-from protocol.roles.app_order import MOST_WINNERS, PATIENCE_MS, AppOrder
-from protocol.roles.order_seal import KnownNetwork, OrderSeal
+from protocol.roles.app.app_order import MOST_WINNERS, PATIENCE_MS, AppOrder
+from protocol.roles.app.order_seal import KnownNetwork, OrderSeal
 from protocol.task.acceptance import check_acceptance
 from protocol.units import Digest, UnixMillis, Wei
 from protocol.wire.app_messages import OrderAccepted, OrderCancelled, OrderDone, OrderNews, OrderTaken

@@ -8,10 +8,10 @@ from protocol.effects import Effect, Publish, Refused, Reply, Stage
 from protocol.events import KeyGiven, PictureRejected, TaskSubmitted, TaskTaken
 from protocol.notes import NoteName
 from protocol.records import ArtifactStored, TaskAccepted, TaskAwarded, TaskDone, VoucherIssued
-from protocol.roles.award_showing import KEY_MS
-from protocol.roles.collecting import APP_LEASE_MS
-from protocol.roles.sampling import RecheckPolicy
-from protocol.roles.untaken import MOST
+from protocol.roles.coordinator.award_showing import KEY_MS
+from protocol.roles.coordinator.collecting import APP_LEASE_MS
+from protocol.roles.coordinator.sampling import RecheckPolicy
+from protocol.roles.coordinator.untaken import MOST
 from protocol.stake.field import Field
 from protocol.task.artifact import largest_picture
 from protocol.units import Digest, TaskId, UnixMillis

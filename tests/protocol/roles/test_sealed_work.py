@@ -10,8 +10,8 @@ from protocol.effects import CancelJob, Effect, Send, StartJob
 from protocol.errors import InvalidMessage
 from protocol.events import JobFailed, JobFinished, JobProgress
 from protocol.records import ArtifactStored, ResultCommitted, StepsKept
-from protocol.roles.credit import ANY
-from protocol.roles.sealed_work import ASK_AGAIN_MS, KEPT_MS, ROTATED_MS, WAIT_MS
+from protocol.roles.miner.credit import ANY
+from protocol.roles.miner.sealed_work import ASK_AGAIN_MS, KEPT_MS, ROTATED_MS, WAIT_MS
 from protocol.task.fingerprint import FINGERPRINT_BYTES
 from protocol.task.specification import open_specification
 from protocol.units import DAY_MS, TaskId, Wei

@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 
 from protocol.effects import StartJob
-from protocol.roles.claiming import Claiming
 from protocol.roles.look_ahead import LOOK_AHEAD
-from protocol.roles.news import Slots
-from protocol.roles.open_offers import OpenOffer
+from protocol.roles.miner.claiming import Claiming
+from protocol.roles.miner.news import Slots
+from protocol.roles.miner.open_offers import OpenOffer
 from protocol.stake.lottery import last_slot_ms
 from protocol.units import CAI, Digest, PeerId, StakingId, UnixMillis
 from protocol.wire.messages import Claim

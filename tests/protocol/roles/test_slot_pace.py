@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from protocol.effects import Effect, Publish
 from protocol.events import ArtifactReceived, TaskCancelled, TaskSubmitted
-from protocol.roles.offering import BUSY_ROUND_PAUSE_MS, DONE_PAUSE_MS, WAITING_PACE_MS
-from protocol.roles.slot_pace import FEWEST, REMEMBERED, SlotPace
+from protocol.roles.coordinator.offering import BUSY_ROUND_PAUSE_MS, DONE_PAUSE_MS, WAITING_PACE_MS
+from protocol.roles.coordinator.slot_pace import FEWEST, REMEMBERED, SlotPace
 from protocol.stake.lottery import last_slot_ms
 from protocol.task.offer import MAX_STRETCH
 from protocol.units import StakingId, TaskId

@@ -9,8 +9,8 @@ from protocol.effects import CancelJob, Publish, Refused, Reply, StartJob
 from protocol.events import PeerUp, StreamOpened, TaskCancelled, TaskSubmitted
 from protocol.notes import NoteName
 from protocol.records import BootStarted, ResultSettled, TaskAccepted, TaskFailed
-from protocol.roles.conduct import FALSE_WARM_MS, FIRST_PAUSE_MS
-from protocol.roles.coordinator import CoordinatorCore
+from protocol.roles.coordinator.conduct import FALSE_WARM_MS, FIRST_PAUSE_MS
+from protocol.roles.coordinator.coordinator import CoordinatorCore
 from protocol.stake.field import WARM, Field
 from protocol.stake.lottery import last_slot_ms, outside_place, slot_ms
 from protocol.task.states import TaskState

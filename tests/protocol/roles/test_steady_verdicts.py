@@ -10,7 +10,7 @@ from protocol.events import (
 )
 from protocol.justice.dispute import Verdict
 from protocol.justice.steadiness import PARTS
-from protocol.roles.judging import MAX_JOBS
+from protocol.roles.miner.judging import MAX_JOBS
 from protocol.task.distance import ANOTHER_PICTURE, OTHER_NUMERICS
 from tests.protocol.roles.juror_seat import (
     BUNDLE,

@@ -1,0 +1,1 @@
+"""An app's order over the overlay, and what it alone is made of."""
