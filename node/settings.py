@@ -194,8 +194,7 @@ class EngineSection(Section):
     """Most that pulled models may take of the disk together (GB); 0 for as much as there is. ``cuckoo models pull``
     with these settings refuses what goes beyond, and says what can be removed."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    """CPU threads of the engine; 0 means cores ÷ ``engines_on_machine``, or one for a model so small that more make it
-    no faster, as is measured when it is loaded."""
+    """CPU threads; 0 means cores ÷ ``engines_on_machine``, or one where more do not pay, as for small models."""
     engines_on_machine: Annotated[int, Field(ge=1, le=1024)] = 1
     """How many engines share this machine. Wrong on a CPU, it costs far more than it sounds: three engines
     with two threads each on two cores take 40 s for what takes 1 s with one thread."""
