@@ -124,6 +124,7 @@ MAY_ALSO_IMPORT = {
     "node/adapters/chain/gas_account.py": {"node.ethereum_account"},
     "node/adapters/chain/sender.py": {"eth_utils", "node.lean_ethereum"},
     "node/adapters/engine/families.py": {"diffusers"},
+    "node/adapters/engine/lean.py": {"diffusers", "transformers", "scipy", "node.stand_ins"},
     "node/adapters/engine/loading.py": {"torch"},
     "node/adapters/engine/pipeline.py": {"torch", "diffusers", "transformers", "numpy", "PIL"},
     "node/adapters/engine/variants.py": {"diffusers"},

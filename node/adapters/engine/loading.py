@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import torch
 
+import node.adapters.engine.lean  # noqa: F401  before diffusers makes a pipeline
 from node.adapters.engine.choices import Wanted, choose, memory_share
 from node.adapters.engine.describing import describe
 from node.adapters.engine.families import folder_class, single_file_class

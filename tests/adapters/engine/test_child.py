@@ -65,6 +65,13 @@ def test_run__red_heart__is_a_png_of_the_asked_size_with_its_parameters_and_no_p
     assert end.digest == hashlib.sha256(end.data).digest()
 
 
+@pytest.mark.skipif(not hasattr(psutil.Process, "memory_maps"), reason="this system tells nothing of it")
+def test_load__embedded_model__comes_without_what_libraries_load_of_scipy_for_others(child):
+    mapped = [one.path for one in psutil.Process(child.process.pid).memory_maps()]
+    assert any("/torch/" in path for path in mapped)
+    assert not [path for path in mapped if "/scipy/stats/" in path or "/scipy/optimize/" in path]
+
+
 def test_run__longer_prompt_than_the_model_reads__says_how_much_and_the_rest_changes_nothing(child, model_folder):
     assert isinstance(child.load(model_folder, model_digest(model_folder), max_prompt_tokens=30), Loaded)
     pictures = []
