@@ -9,7 +9,6 @@ from protocol.params import Params
 from protocol.roles.miner.miner import MinerCore
 from tests.sim.adversaries import behaviours
 from tests.sim.invariants import MOST_CLAIMS, Invariants
-from tests.sim.large_pages import gather_in_large_pages
 from tests.sim.machine import Machine
 from tests.sim.plan import SUBMISSIONS, Step, faults, submissions
 from tests.sim.shared_work import shared_work, uncollected
@@ -23,10 +22,6 @@ SETTLE_MS = 5000
 STEPS = 10
 DRAIN_MS = 200_000
 """Within so long after the last step every task has ended: far less than its deadline."""
-GATHERED_EVERY_MS = 1000
-"""How often what a run has allocated since is moved into large pages."""
-LARGE = 100
-"""Nodes from which on that is worth its time."""
 SLICE_MS = 100
 """How often a run is asked whether it is over."""
 CALM_MS = 2000
@@ -138,17 +133,6 @@ class Run:
         core = machine.core
         return isinstance(core, MinerCore) and machine.behaviour is None and core._working.delivering.undelivered() > 0
 
-    def _gather(self) -> None:
-        """Have a large network lie in large pages; for a small one it takes longer than it saves."""
-        if len(self.world.machines) >= LARGE:
-            gather_in_large_pages()
-
-    def _settle(self) -> None:
-        """Let the network find itself."""
-        for _ in range(SETTLE_MS // GATHERED_EVERY_MS):
-            self._gather()
-            self.world.run(GATHERED_EVERY_MS)
-
     def go(self, on_progress: Callable[[int], None] = lambda _ended: None) -> Summary:
         """Run to the end; ``on_progress`` hears now and then how many tasks have ended.
 
@@ -158,14 +142,12 @@ class Run:
         world = self.world
         with uncollected(), shared_work():
             world.chain.follow()
-            self._settle()
+            world.run(SETTLE_MS)
             self.storm.plan(self.plan)
             last = max((step.at_ms + step.for_ms for step in self.plan), default=0)
             # Who left the table is back in it two epochs later, and the run goes on until then.
             self._whole_at = world.now + last + (3000 * world.params.epoch_s if self.scenario.faults else 0)
-            for part in range((last + DRAIN_MS) // SLICE_MS):
-                if part % (GATHERED_EVERY_MS // SLICE_MS) == 0:
-                    self._gather()
+            for _ in range((last + DRAIN_MS) // SLICE_MS):
                 world.run(SLICE_MS)
                 on_progress(self.ended())
                 if self.over():
