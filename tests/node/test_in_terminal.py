@@ -233,7 +233,7 @@ def test_view__miner__tells_peers_work_earnings_card_and_speeds() -> None:
 def test_view__miner_that_is_not_in_the_stake_table__takes_no_work_and_says_from_when_on() -> None:
     text = " ".join(shown(SAID | {"staking_id": None}).split())
     assert "miner not active" in text
-    assert "takes no work: its key is not active in the stake table, where what is new counts from the next" in text
+    assert "takes no work: its key is not active in the stake table: what is new counts there from the next" in text
 
 
 def test_view__bootstrap__needs_no_stake() -> None:

@@ -163,7 +163,7 @@ class Overruling(Crooked):
             if friend is not None and friend.rank is not None:
                 # Not before better ranks have had their time: who looks at a clock sees nothing.
                 due = award_at(friend.rank, core.now, attempt.published_at, attempt.slot_step_ms, attempt.allowance_ms)
-                if core.now >= due and awarding._has_room(self.friend):
+                if core.now >= due and awarding._why_unfit(task, self.friend) is None:
                     awarding._award(task, attempt, friend)
                 else:
                     core.set_timer(("award", task.id, 0), max(due, core.now + 1))
@@ -186,7 +186,7 @@ class AwardingEarly(Crooked):
         def award_if_due(task: Task) -> None:
             attempt = task.open
             friend = attempt.claims.get(self.friend) if attempt is not None else None
-            if attempt is not None and friend is not None and awarding._has_room(self.friend):
+            if attempt is not None and friend is not None and awarding._why_unfit(task, self.friend) is None:
                 awarding._award(task, attempt, friend)
             else:
                 honest(task)
