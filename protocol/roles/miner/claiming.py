@@ -339,7 +339,7 @@ class Claiming:
             attempt=offer.attempt,
             coordinator=chosen.coordinator,
             miner=own,
-            offer=chosen.slots.digest,
+            offer=chosen.slots.digest(),
             nonce=core.identity.entropy(16),
         )
         claimed, signature = core.sign_named(statement)

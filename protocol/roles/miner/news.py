@@ -4,7 +4,9 @@ It depends on the bulletin and its epoch's view alone, so that it can be worked 
 only who wants an offer asks for, its draw, is worked out then. Spec: SPEC.md §7.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import final
 
@@ -34,7 +36,8 @@ class Slots:
     """Active miners."""
     answered_ms: int
     """How long (ms) after publication all slots have passed and an answer was due."""
-    digest: Digest
+    digest: Callable[[], Digest]
+    """Gives the digest of the offer: most are claimed by others, and theirs is never asked for."""
 
     def behind_ms(self, reading: float) -> int:
         """Give how long (ms) after publication the slot behind the order comes of a clock that reads so much."""
@@ -118,7 +121,7 @@ class News:
             float(table.miner_stake),
             len(table.miners),
             last_slot_ms(len(order), len(table.miners), offer.slot_step_ms) + offer.allowance_ms,
-            offer_digest(coordinator, message.epoch, message.root, field.digest, message.model, offer),
+            partial(offer_digest, coordinator, message.epoch, message.root, field.digest, message.model, offer),
         )
         places = {miner: (rank, reading) for rank, (miner, reading) in enumerate(order.items())}
         return Draw(drawn, places, view, slots)

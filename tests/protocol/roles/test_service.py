@@ -54,7 +54,15 @@ def add(claiming: Claiming, by: StakingId, peer: PeerId, price: int) -> None:
     claiming.streams[peer] = by
     claiming._heard[by] = 1
     claiming._offers[offer.task] = OpenOffer(
-        offer, "pocket-emoji", by, peer, UnixMillis(NOW), NOW, 0, 1.0 / by, Slots(100, 1, 1.0, 1, 0, Digest(bytes(32)))
+        offer,
+        "pocket-emoji",
+        by,
+        peer,
+        UnixMillis(NOW),
+        NOW,
+        0,
+        1.0 / by,
+        Slots(100, 1, 1.0, 1, 0, lambda: Digest(bytes(32))),
     )
     claiming._fresh_from = claiming._backlog_from = NOW
 
