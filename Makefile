@@ -55,9 +55,9 @@ pictures: $(STAMP) ## Draw the README's strip of all kinds of work through a net
 devnet: $(STAMP) ## Run a whole network here until Ctrl-C
 	$(BIN)/cuckoo devnet
 
-# Three workers for two cores: two of the four longest groups of tests (tests/conftest.py) mostly wait for other processes.
+# Four workers for two cores: two of the four longest groups of tests (tests/conftest.py) mostly wait for other processes.
 test: $(STAMP) ## Run all tests
-	$(BIN)/pytest -n 3 --dist loadgroup --durations 20
+	$(BIN)/pytest -n 4 --dist loadgroup --durations 20
 
 sim: $(STAMP) ## Run a simulated network: SEED, MINERS, COORDINATORS, TASKS, LOAD, FAULTS, CHEATS, LATENCY, SELFISH
 	$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED)) $(if $(MINERS),--miners $(MINERS)) \

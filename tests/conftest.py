@@ -39,11 +39,11 @@ ONE_AT_A_TIME = {
 path belongs to the first group that names it. In real life people and jurors act, within minutes and not in fractions
 of a lease: such networks can run beside those that are killed and timed."""
 SECONDS = {
-    "real processes": 330,
-    "real life": 300,
-    "real network": 200,
-    "real engine": 150,
-    "real chain": 100,
+    "real processes": 490,
+    "real life": 350,
+    "real network": 245,
+    "real engine": 265,
+    "real chain": 130,
 }
 """Roughly what a group takes on two cores. The longest is begun first, so that nothing long is left at the end."""
 SECONDS_OF_A_TEST = {"tests/sim/": 2.0, "tests/fuzz/": 0.3, "tests/protocol/": 0.03, "tests/": 0.1}
