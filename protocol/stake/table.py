@@ -66,6 +66,11 @@ class StakeTable:
         return tuple(sorted(active, key=lambda row: row.address))
 
     @cached_property
+    def miner_index(self) -> dict[StakingId, int]:
+        """Index of each of ``miners`` by staking id."""
+        return {row.id: index for index, row in enumerate(self.miners)}
+
+    @cached_property
     def miner_stake(self) -> int:
         """Effective stake (wei) of all active miners together."""
         return sum(row.stake for row in self.miners)

@@ -208,8 +208,8 @@ class EarlyFriend(Behaviour):
             return effects
         for offer in core._claiming._offers.values():
             if offer.coordinator == 1:
-                offer.slot_at = offer.backlog_at = core.now
-        core._claiming._fresh_from = core._claiming._backlog_from = 0
+                offer.slot_at = offer.second_slot_at = core.now
+        core._claiming._fresh_from = core._claiming._ahead_from = 0
         return effects + core.handle(TimerFired(("slot", b"", 0)), core.now)
 
 

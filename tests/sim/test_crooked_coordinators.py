@@ -75,7 +75,7 @@ def test_audit__honest_network__accuses_nobody_and_says_what_it_could_have_seen(
 
 
 def test_audit__overloaded_honest_network__accuses_nobody_and_says_that_few_draws_had_anybody_to_draw() -> None:
-    run = AuditedRun(seed=13, load=1.3, tasks=400)
+    run = AuditedRun(seed=13, load=2.0, tasks=400)
     assert (run.report.proofs, run.report.findings, run.report.faults) == ((), [], ())
     powers = [power for power in run.report.powers if power.rule.startswith("draw.")]
     assert [(power.rule, power.coordinator, power.detectable) for power in powers] == [

@@ -18,9 +18,10 @@ from protocol.roles.miner.coverage import UNCOVERED
 from protocol.roles.miner.credit import worth
 from protocol.roles.miner.news import News, Offered, fault_of_terms, news_of
 from protocol.roles.miner.objecting import Objecting
-from protocol.roles.miner.open_offers import CHOICE, OpenOffer, OpenOffers, OutstandingClaim, one_by_lot
+from protocol.roles.miner.open_offers import CHOICE, OpenOffer, OpenOffers, OutstandingClaim, best_of
 from protocol.roles.miner.service import Service
 from protocol.roles.miner.urgency import MAX_HEARD_PER_COORDINATOR, LeastUrgent
+from protocol.roles.miner.wheel import seat_of
 from protocol.roles.miner.working import Working
 from protocol.stake.epoch import acceptable_epochs
 from protocol.stake.lottery import slot_ms
@@ -57,9 +58,9 @@ class Claiming:
         self._price_floor = price_floor
         self._blocked = blocked
         self._offers = OpenOffers()
-        self._fresh_from = self._backlog_from = 0
-        """Before these moments no open offer that could be ours is due, none as backlog: nobody looks until then."""
-        self._wants_fresh = self._wants_backlog = False
+        self._fresh_from = self._ahead_from = 0
+        """Before these moments no open offer is due for a free place, none to look ahead: nobody looks until then."""
+        self._wants_fresh = self._wants_ahead = False
         """Whether a place is free, or only the look-ahead."""
         self._wake_at: int | None = None
         """When the one timer for slots fires."""
@@ -113,9 +114,9 @@ class Claiming:
 
     def _is_due(self) -> bool:
         """Say whether ``fill`` has something to do, since it was called last: to claim, or to be woken sooner."""
-        if not self._wants_fresh and not self._wants_backlog:
+        if not self._wants_fresh and not self._wants_ahead:
             return False
-        nobody_until = self._fresh_from if self._wants_fresh else self._backlog_from
+        nobody_until = self._fresh_from if self._wants_fresh else self._ahead_from
         if self._core.now >= nobody_until:
             return True
         return bool(self._offers) and (self._wake_at is None or nobody_until < self._wake_at)
@@ -138,7 +139,7 @@ class Claiming:
         """Find our rank in the draw of each offer and wait for our slot, or skip the offer for a named reason."""
         now, own, coordinator, offers = self._core.now, self._core.own_id(), news.coordinator, self._offers
         fault, room = self._fault_of_coordinator(coordinator), self._coverage.room(coordinator)
-        trust = self._working.delivering.trust(coordinator)
+        trust, seat = self._working.delivering.trust(coordinator), seat_of(self._core)
         for offered in news.offers:
             task = offered.task
             reason = self._fault_of_offer(offered, news, served) or fault
@@ -162,8 +163,8 @@ class Claiming:
                 self._forget(next(iter(offers)))
             if slot_at < self._fresh_from:
                 self._fresh_from = slot_at
-            if slot_at < self._backlog_from > now + draw.slots.answered_ms:
-                self._backlog_from = min(self._backlog_from, heard.due_as_backlog())
+            if slot_at < self._ahead_from:
+                self._ahead_from = min(self._ahead_from, heard.due_at(seat, len(offers), is_free=False))
             if peer not in self.streams and peer not in self.connected:
                 self._core.emit(Connect(peer))
 
@@ -236,7 +237,7 @@ class Claiming:
             self._heard.pop(known.coordinator, None)
             self._least_urgent.forget(known.coordinator)
         if not self._offers:  # the next one says when its own slot comes
-            self._fresh_from = self._backlog_from = self._core.now + LONGEST_SLEEP_MS
+            self._fresh_from = self._ahead_from = self._core.now + LONGEST_SLEEP_MS
             if self._wake_at is not None:
                 self._wake_at = None
                 self._core.emit(CancelTimer(("slot", EMPTY, 0)))
@@ -254,57 +255,56 @@ class Claiming:
         self._wake_at = None
 
     def fill(self, places: int, busy: int, ahead: int) -> int:
-        """Claim from what is open as long as there is room: our slot has come, or every slot has passed.
+        """Claim from what is open as long as there is room: our slot has come.
 
-        ``busy`` counts jobs at the engine. Beyond ``places`` only ``ahead`` more are claimed, and only backlog: an idle
-        miner is better placed for a fresh offer than our queue. While there is no room nobody is woken for a slot:
-        whatever makes room calls this again. Gives the number of places that are taken then.
+        ``busy`` counts jobs at the engine. Beyond ``places`` only ``ahead`` more are claimed, of what may well wait
+        (``OpenOffer.due_at``). While there is no room nobody is woken for a slot: whatever makes room calls this again.
+        Gives how many places are taken then.
         """
         while True:
             taken = busy + len(self._claims)
-            self._wants_fresh, self._wants_backlog = taken < places, 0 < places <= taken < places + ahead
-            if not (self._wants_fresh or self._wants_backlog):
+            self._wants_fresh, self._wants_ahead = taken < places, 0 < places <= taken < places + ahead
+            if not (self._wants_fresh or self._wants_ahead):
                 return taken
-            best = self._next(fresh_too=self._wants_fresh)
+            best = self._next(is_free=self._wants_fresh)
             if best is None:
                 return taken
             self._claim(best)
 
     def look_anew(self) -> None:
         """What was due and could not be ours may be: a coordinator has its stream, or paid, or a claim is over."""
-        self._fresh_from = self._backlog_from = 0
+        self._fresh_from = self._ahead_from = 0
 
-    def _next(self, *, fresh_too: bool) -> OpenOffer | None:
-        """Pick by stake-weighted fair queueing over coordinators, then one of the most urgent of the one picked.
+    def _next(self, *, is_free: bool) -> OpenOffer | None:
+        """Pick a coordinator by stake-weighted fair queueing, then one of its most urgent offers by the wheel.
 
         Where none is due, we are woken for the first that will be.
         """
-        now, nobody_until = self._core.now, self._fresh_from if fresh_too else self._backlog_from
+        now, nobody_until = self._core.now, self._fresh_from if is_free else self._ahead_from
         if now < nobody_until:
             if self._offers:
                 self._wake_by(nobody_until)
             return None
-        due, first_to_come = self._look(fresh_too=fresh_too)
+        due, first_to_come = self._look(is_free=is_free)
         if not due:
-            if fresh_too:
+            if is_free:
                 self._fresh_from = first_to_come
             else:
-                self._backlog_from = first_to_come
+                self._ahead_from = first_to_come
             if self._offers:
                 self._wake_by(first_to_come)
             return None
         least = self._service.least_served(due)
-        # Of coordinators served alike, as in a young network, not all miners must turn to the same one.
-        return one_by_lot((due[one] for one in due if one in least), self._core.identity.entropy)
+        return best_of((due[one] for one in due if one in least), seat_of(self._core))
 
-    def _look(self, *, fresh_too: bool) -> tuple[dict[StakingId, list[OpenOffer]], int]:
+    def _look(self, *, is_free: bool) -> tuple[dict[StakingId, list[OpenOffer]], int]:
         """Find the most urgent due, of each coordinator, and else when (unix ms) some are; forget what is over."""
         now, streams, claims = self._core.now, self.streams, self._claims
         due: dict[StakingId, list[OpenOffer]] = {}
         rooms: dict[StakingId, int | None] = {}
-        first_to_come, over, full = now + LONGEST_SLEEP_MS, [], 0
+        first_to_come, over, full, seat, many = now + LONGEST_SLEEP_MS, [], 0, seat_of(self._core), len(self._offers)
         for open_offer in self._offers.by_deadline():  # hundreds in backlog, for each claim: each look-up here counts
-            due_at = open_offer.slot_at if fresh_too else open_offer.backlog_at or open_offer.due_as_backlog()
+            due_at = open_offer.due_at(seat, many, is_free=is_free)
             if due_at > now:
                 first_to_come = min(first_to_come, due_at)
                 continue

@@ -1,18 +1,16 @@
 """What a miner may claim, and what it has claimed and waits for. Spec: SPEC.md §7.4."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
 from protocol.roles.miner.news import Slots
+from protocol.roles.miner.wheel import WheelSeat
 from protocol.units import Digest, PeerId, StakingId, TaskId, UnixMillis
 from protocol.wire.messages import Claim, Offer
 
 CHOICE: Final = 64
-"""Due offers of a coordinator with the nearest deadlines, among which a miner takes one by lot: in backlog freed miners
-would otherwise all claim the same one, and all but one in vain. By a lot of its own each time: were it by what their
-draws say, those that are good for nobody would stay while others come and go, until they were nearly all of the 64; and
-every miner would claim the same newcomers."""
+"""Due offers of a coordinator with the nearest deadlines, among which a miner takes one."""
 
 
 @dataclass(slots=True)
@@ -30,16 +28,23 @@ class OpenOffer:
     clock: float
     """What our own clock reads in its draw."""
     slots: Slots
-    backlog_at: int = 0
-    """From when on the look-ahead may take it too (unix ms), once that was asked for, else 0: most offers are over
-    before that, and only a miner without a free place wants to know."""
+    second_slot_at: int = 0
+    """When our slot of the second round comes (unix ms), once that was asked for, else 0: most offers are over before
+    that, and only a miner without a free place wants to know."""
 
-    def due_as_backlog(self) -> int:
-        """Give from when on (unix ms) the look-ahead may take it too: every slot has passed, and an answer was due."""
-        if not self.backlog_at:
+    def due_at(self, seat: WheelSeat, open_offers: int, *, is_free: bool) -> int:
+        """Give from when on (unix ms) we may claim it while so many offers are open.
+
+        With a free place that is our slot. To look ahead it is, too, for what falls to us on the wheel where more is
+        open than miners were free for this offer, as all of them have work then. Else it is our slot of a second round,
+        after every slot has passed and an answer was due: an idle miner is better placed than our queue.
+        """
+        if is_free or (self.slots.ranked < open_offers and not seat.distance(self.offer.task)):
+            return self.slot_at
+        if not self.second_slot_at:
             answered_at = self.heard_at + self.slots.answered_ms + self.slots.behind_ms(self.clock)
-            self.backlog_at = max(self.slot_at, answered_at)
-        return self.backlog_at
+            self.second_slot_at = max(self.slot_at, answered_at)
+        return self.second_slot_at
 
 
 @final
@@ -81,7 +86,12 @@ class OutstandingClaim:
     """It left when our slot came: who is beaten by a worse rank then may object."""
 
 
-def one_by_lot(due: Iterable[list[OpenOffer]], entropy: Callable[[int], bytes]) -> OpenOffer:
-    """Take one of what is due of some coordinators, a list of each; ``entropy`` gives n unpredictable bytes."""
-    urgent = [one for of_one in due for one in of_one]
-    return urgent[int.from_bytes(entropy(8), "big") % len(urgent)]
+def best_of(due: Iterable[list[OpenOffer]], seat: WheelSeat) -> OpenOffer:
+    """Take what falls to us, else to whoever is the least far before us; of that the most urgent.
+
+    Args:
+        due: What may be claimed of some coordinators, a list of each; at least one.
+        seat: Ours.
+    """
+    every = (one for of_one in due for one in of_one)
+    return min(every, key=lambda one: (seat.distance(one.offer.task), one.offer.deadline))

@@ -171,13 +171,15 @@ def test_next__many_due_and_more_come__takes_each_of_the_oldest_soon() -> None:
     oldest = {}
     # Each that comes is nearer to its draw than all before it.
     for number in range(20 * CHOICE):
-        known = replace(mine, offer=bulletin(NOW, number).offers[0], clock=mine.clock / (1 + number), backlog_at=NOW)
+        known = replace(
+            mine, offer=bulletin(NOW, number).offers[0], clock=mine.clock / (1 + number), second_slot_at=NOW
+        )
         claiming._offers[known.offer.task] = known
         if number < CHOICE:
             oldest[known.offer.task] = known
             continue
-        claiming._fresh_from = claiming._backlog_from = 0
-        chosen = claiming._next(fresh_too=False)
+        claiming._fresh_from = claiming._ahead_from = 0
+        chosen = claiming._next(is_free=False)
         assert chosen is not None
         claiming._forget(chosen.offer.task)
     # A given one of them is still there in one run of 200 million.
@@ -217,29 +219,34 @@ def test_next__two_coordinators__serves_the_one_that_was_served_least() -> None:
     for coordinator_, peer in ((CAROL_ID, CAROL.peer_id), (other, PeerId("other"))):
         offer = mine.offer.model_copy(update={"task": bytes([coordinator_]) * 32})
         claiming._offers[offer.task] = replace(
-            mine, offer=offer, coordinator=coordinator_, peer=peer, slot_at=NOW, backlog_at=NOW
+            mine, offer=offer, coordinator=coordinator_, peer=peer, slot_at=NOW, second_slot_at=NOW
         )
-    claiming._fresh_from = claiming._backlog_from = 0
-    chosen = claiming._next(fresh_too=True)
+    claiming._fresh_from = claiming._ahead_from = 0
+    chosen = claiming._next(is_free=True)
     assert chosen is not None
     assert chosen.coordinator == other
 
 
-def test_next__two_coordinators_served_alike__turns_to_either_by_lot() -> None:
+def test_next__two_coordinators_served_alike__turns_to_either() -> None:
     seat = MinerSeat()
     claiming = seat.core._claiming
     seat.say(CAROL, award_of(seat.claimed()))
     seat.offer(1)
     mine = next(iter(claiming._offers.values()))
     alike = (StakingId(8), StakingId(9))
-    claiming._offers = OpenOffers()
     for one in alike:
         claiming.streams[PeerId(f"peer {one}")] = one
         seat.escrows(of=one)
-        offer = mine.offer.model_copy(update={"task": bytes([one]) * 32})
-        claiming._offers[offer.task] = replace(mine, offer=offer, coordinator=one, slot_at=UnixMillis(NOW))
-    chosen = [claiming._next(fresh_too=True) for _ in range(50)]
-    assert {one.coordinator for one in chosen if one is not None} == set(alike)
+    chosen = set()
+    for number in range(20):
+        claiming._offers = OpenOffers()
+        for one in alike:
+            offer = bulletin(NOW, one * 1000 + number).offers[0]
+            claiming._offers[offer.task] = replace(mine, offer=offer, coordinator=one, slot_at=UnixMillis(NOW))
+        best = claiming._next(is_free=True)
+        assert best is not None
+        chosen.add(best.coordinator)
+    assert chosen == set(alike)
 
 
 def test_next__one_coordinator_has_many_that_are_more_urgent__the_other_is_served_too() -> None:
@@ -257,7 +264,7 @@ def test_next__one_coordinator_has_many_that_are_more_urgent__the_other_is_serve
         for number in range(count):
             offer = bulletin(NOW, one * 1000 + number, deadline=UnixMillis(deadline)).offers[0]
             claiming._offers[offer.task] = replace(mine, offer=offer, coordinator=one, slot_at=UnixMillis(NOW))
-    due, _ = claiming._look(fresh_too=True)
+    due, _ = claiming._look(is_free=True)
     assert {one: len(offers) for one, offers in due.items()} == {many: CHOICE, few: 1}
 
 

@@ -97,10 +97,10 @@ def test_next__more_due_than_are_weighed__takes_of_those_with_the_nearest_deadli
     for number in range(2 * CHOICE):
         # What came last is the most urgent.
         offer = bulletin(NOW, number, deadline=UnixMillis(NOW + 600_000 - number)).offers[0]
-        claiming._offers[offer.task] = replace(mine, offer=offer, backlog_at=NOW)
+        claiming._offers[offer.task] = replace(mine, offer=offer, second_slot_at=NOW)
     for _ in range(100):
-        claiming._fresh_from = claiming._backlog_from = 0
-        chosen = claiming._next(fresh_too=False)
+        claiming._fresh_from = claiming._ahead_from = 0
+        chosen = claiming._next(is_free=False)
         assert chosen is not None
         assert chosen.offer.number >= CHOICE
 
@@ -114,7 +114,7 @@ def test_offer__more_open_than_are_remembered__the_most_urgent_are() -> None:
     claiming._offers = OpenOffers()
     for number in range(MAX_HEARD_PER_COORDINATOR):
         offer = bulletin(NOW, number, deadline=UnixMillis(NOW + 500_000 + number)).offers[0]
-        claiming._offers[offer.task] = replace(mine, offer=offer, backlog_at=UnixMillis(NOW + 600_000))
+        claiming._offers[offer.task] = replace(mine, offer=offer, second_slot_at=UnixMillis(NOW + 600_000))
     claiming._heard[CAROL_ID] = MAX_HEARD_PER_COORDINATOR
     late = seat.offer(5000, deadline=UnixMillis(NOW + 600_000))
     assert [note.fields["reason"] for note in noted(late, NoteName.OFFER_SKIPPED)] == ["too_many_offers"]

@@ -29,7 +29,7 @@ def served(tasks: int, prices: dict[StakingId, int]) -> Counter[StakingId]:
         add(claiming, each, PeerId(f"peer {peer}"), prices[each])
     worked: Counter[StakingId] = Counter()
     for _ in range(tasks):
-        chosen = claiming._next(fresh_too=True)
+        chosen = claiming._next(is_free=True)
         assert chosen is not None
         claiming._service.charge(chosen.coordinator, chosen.offer)
         worked[chosen.coordinator] += chosen.offer.price
@@ -64,7 +64,7 @@ def add(claiming: Claiming, by: StakingId, peer: PeerId, price: int) -> None:
         1.0 / by,
         Slots(100, 1, 1.0, 1, 0, lambda: Digest(bytes(32))),
     )
-    claiming._fresh_from = claiming._backlog_from = NOW
+    claiming._fresh_from = claiming._ahead_from = NOW
 
 
 @pytest.mark.parametrize("dearest", [1, 7])
@@ -85,7 +85,7 @@ def serve(claiming: Claiming, times: int) -> Counter[StakingId]:
     """Have it choose and do so many tasks of whoever has work waiting."""
     worked: Counter[StakingId] = Counter()
     for _ in range(times):
-        chosen = claiming._next(fresh_too=True)
+        chosen = claiming._next(is_free=True)
         assert chosen is not None
         claiming._service.charge(chosen.coordinator, chosen.offer)
         worked[chosen.coordinator] += 1
@@ -111,7 +111,7 @@ def test_charge__many_places_claimed_for_before_any_award__whoever_waits_loses_n
     add(claiming, large, PeerId("large"), PRICE)
     worked: Counter[StakingId] = Counter()
     for _ in range(200):
-        claimed = [claiming._next(fresh_too=True) for _ in range(8)]
+        claimed = [claiming._next(is_free=True) for _ in range(8)]
         for one in claimed:
             assert one is not None
             claiming._service.charge(one.coordinator, one.offer)
@@ -125,7 +125,7 @@ def test_charge__many_places_claimed_for_before_any_award__whoever_waits_loses_n
 def test_fill__several_places__takes_fresh_offers_into_each_and_looks_one_ahead_in_the_backlog() -> None:
     seat = MinerSeat(places=3)
     claiming = seat.core._claiming
-    for number in range(6):
+    for number in range(4):
         seat.offer(number, wait_ms=50)
         if number == 2:
             for claim in [one.claim for one in claiming._claims.values()]:

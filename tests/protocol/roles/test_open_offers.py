@@ -1,0 +1,95 @@
+"""Which of many open offers a miner takes, and from when on."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from protocol.roles.miner.open_offers import CHOICE, OpenOffer, best_of
+from protocol.roles.miner.wheel import WheelSeat, seat_of
+from protocol.units import UnixMillis
+from protocol.wire.messages import Claim
+from tests.protocol.roles.frames import NOW, award_of, bulletin
+from tests.protocol.roles.seats import MinerSeat, of_kind
+from tests.support.networks import CAROL
+
+
+@pytest.fixture(scope="module")
+def one_offer() -> OpenOffer:
+    """An open offer of a miner that has something to do."""
+    seat = MinerSeat()
+    seat.say(CAROL, award_of(seat.claimed()))
+    seat.offer(1)
+    return next(iter(seat.core._claiming._offers.values()))
+
+
+def waiting(like: OpenOffer, count: int) -> list[OpenOffer]:
+    """So many offers, the most urgent first."""
+    return [
+        replace(like, offer=bulletin(NOW, number, deadline=UnixMillis(NOW + 600_000 + number)).offers[0])
+        for number in range(count)
+    ]
+
+
+def test_best_of__all_miners_at_once__take_different_ones_that_are_urgent(one_offer: OpenOffer) -> None:
+    due = waiting(one_offer, CHOICE)
+    taken = [best_of([due], WheelSeat(index, 8, 0)) for index in range(8)]
+    assert len({one.offer.task for one in taken}) == 8
+    assert sum(one.offer.number for one in taken) / 8 < CHOICE / 4, "the first of each miner's eighth"
+
+
+def test_best_of__nothing_falls_to_a_miner__takes_one_all_the_same(one_offer: OpenOffer) -> None:
+    due = waiting(one_offer, 1)
+    assert [best_of([due], WheelSeat(index, 8, 0)) for index in range(8)] == due * 8
+
+
+def test_best_of__one_of_many_hundred_miners__takes_any_of_the_urgent_ones(one_offer: OpenOffer) -> None:
+    due = waiting(one_offer, 16)
+    times = Counter(best_of([due], WheelSeat(index, 1000, 0)).offer.number for index in range(1000))
+    assert len(times) == 16
+
+
+def test_best_of__wheel_turns__lets_what_fell_to_a_miner_that_is_gone_fall_to_others(one_offer: OpenOffer) -> None:
+    due = waiting(one_offer, CHOICE)
+    held_up = [one for one in due if not WheelSeat(3, 8, 0).distance(one.offer.task)]
+    assert len(held_up) > 2
+    falls_to = [
+        {index for index in range(8) if not WheelSeat(index, 8, turn).distance(one.offer.task)}
+        for one in held_up
+        for turn in range(1, 5)
+    ]
+    assert all(len(one) == 1 for one in falls_to)
+    assert len(set.union(*falls_to)) > 4
+    assert sum(one == {3} for one in falls_to) < len(falls_to) / 4
+
+
+def looking_ahead(one: OpenOffer, seat: WheelSeat, *, open_offers: int) -> int:
+    """From when on whoever has no free place may claim it, counted from his slot."""
+    return one.due_at(seat, open_offers, is_free=False) - one.slot_at
+
+
+def test_due_at__to_look_ahead__is_the_slot_for_what_falls_to_us_where_more_is_open_than_miners_were_free(
+    one_offer: OpenOffer,
+) -> None:
+    seats = [WheelSeat(index, 8, 0) for index in range(8)]
+    (ours,) = [seat for seat in seats if not seat.distance(one_offer.offer.task)]
+    free, answered_ms = one_offer.slots.ranked, one_offer.slots.answered_ms
+    for seat in seats:
+        assert one_offer.due_at(seat, free, is_free=True) == one_offer.slot_at
+        assert looking_ahead(one_offer, seat, open_offers=free) > answered_ms / 2
+        assert (looking_ahead(one_offer, seat, open_offers=free + 1) == 0) == (seat == ours)
+
+
+def test_offers__more_open_than_miners_were_free__are_claimed_to_look_ahead_in_the_first_round_where_ours() -> None:
+    seat = MinerSeat()
+    seat.paid_before()
+    seat.say(CAROL, award_of(seat.claimed()))
+    for number in range(1, 20):
+        assert number == 1 or seat_of(seat.core).miners == 2
+        claims = of_kind(seat.offer(number) + seat.wait(100), Claim)
+        falls_to_us = not seat_of(seat.core).distance(bulletin(NOW, number).offers[0].task)
+        if claims:
+            break
+        assert number == 1 or not falls_to_us, "of the first one somebody was free for it"
+    assert number > 1
+    assert not seat_of(seat.core).distance(claims[0].statement.task)
