@@ -18,7 +18,7 @@ from protocol.roles.miner.coverage import UNCOVERED
 from protocol.roles.miner.credit import worth
 from protocol.roles.miner.news import News, Offered, fault_of_terms, news_of
 from protocol.roles.miner.objecting import Objecting
-from protocol.roles.miner.open_offers import CHOICE, OpenOffer, OpenOffers, OutstandingClaim, best_of
+from protocol.roles.miner.open_offers import Choice, OpenOffer, OpenOffers, OutstandingClaim
 from protocol.roles.miner.service import Service
 from protocol.roles.miner.urgency import MAX_HEARD_PER_COORDINATOR, LeastUrgent
 from protocol.roles.miner.wheel import seat_of
@@ -258,8 +258,7 @@ class Claiming:
         """Claim from what is open as long as there is room: our slot has come.
 
         ``busy`` counts jobs at the engine. Beyond ``places`` only ``ahead`` more are claimed, of what may well wait
-        (``OpenOffer.due_at``). While there is no room nobody is woken for a slot: whatever makes room calls this again.
-        Gives how many places are taken then.
+        (``OpenOffer.due_at``). Without room nobody is woken for a slot: what makes room calls it. Gives what is taken.
         """
         while True:
             taken = busy + len(self._claims)
@@ -295,14 +294,15 @@ class Claiming:
                 self._wake_by(first_to_come)
             return None
         least = self._service.least_served(due)
-        return best_of((due[one] for one in due if one in least), seat_of(self._core))
+        seat, mine = seat_of(self._core), [due[one] for one in due if one in least]
+        return min(mine, key=lambda one: seat.distance(one.offer.task))
 
-    def _look(self, *, is_free: bool) -> tuple[dict[StakingId, list[OpenOffer]], int]:
-        """Find the most urgent due, of each coordinator, and else when (unix ms) some are; forget what is over."""
+    def _look(self, *, is_free: bool) -> tuple[dict[StakingId, OpenOffer], int]:
+        """Find the best that is due of each coordinator, and when (unix ms) more are; forget what is over."""
         now, streams, claims = self._core.now, self.streams, self._claims
-        due: dict[StakingId, list[OpenOffer]] = {}
+        choices: dict[StakingId, Choice] = {}
         rooms: dict[StakingId, int | None] = {}
-        first_to_come, over, full, seat, many = now + LONGEST_SLEEP_MS, [], 0, seat_of(self._core), len(self._offers)
+        first_to_come, over, made, seat, many = now + LONGEST_SLEEP_MS, [], 0, seat_of(self._core), len(self._offers)
         for open_offer in self._offers.by_deadline():  # hundreds in backlog, for each claim: each look-up here counts
             due_at = open_offer.due_at(seat, many, is_free=is_free)
             if due_at > now:
@@ -314,18 +314,18 @@ class Claiming:
             elif open_offer.peer in streams and offer.task not in claims:
                 if coordinator not in rooms:
                     rooms[coordinator] = self._working.room(coordinator, claims.values())
-                    due[coordinator] = []
-                room, found = rooms[coordinator], due[coordinator]
+                    choices[coordinator] = Choice()
+                room, choice = rooms[coordinator], choices[coordinator]
                 if room is not None and offer.price > room:
                     first_to_come = min(first_to_come, now + ROOM_PAUSE_MS)
-                elif room is not None and len(found) < CHOICE:
-                    found.append(open_offer)
-                    full += len(found) == CHOICE
-                    if full == len(self._heard):
+                elif room is not None and not choice.is_made:
+                    choice.weigh(open_offer, seat.distance(offer.task))
+                    made += choice.is_made
+                    if made == len(self._heard):
                         break
         for task in over:
             self._forget(task)
-        return {coordinator: offers for coordinator, offers in due.items() if offers}, first_to_come
+        return {of: choice.best for of, choice in choices.items() if choice.best is not None}, first_to_come
 
     def _claim(self, chosen: OpenOffer) -> None:
         """Sign and send one claim; the nonce is on disk first."""

@@ -1,6 +1,6 @@
 """What a miner may claim, and what it has claimed and waits for. Spec: SPEC.md §7.4."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -86,12 +86,22 @@ class OutstandingClaim:
     """It left when our slot came: who is beaten by a worse rank then may object."""
 
 
-def best_of(due: Iterable[list[OpenOffer]], seat: WheelSeat) -> OpenOffer:
-    """Take what falls to us, else to whoever is the least far before us; of that the most urgent.
+@dataclass(slots=True)
+class Choice:
+    """Takes one of a coordinator's due offers, which it is shown in the order of their deadlines.
 
-    Args:
-        due: What may be claimed of some coordinators, a list of each; at least one.
-        seat: Ours.
+    Of the first ``CHOICE`` that is what falls to us, else to whoever is the least far before us, the most urgent of it.
     """
-    every = (one for of_one in due for one in of_one)
-    return min(every, key=lambda one: (seat.distance(one.offer.task), one.offer.deadline))
+
+    best: OpenOffer | None = None
+    is_made: bool = False
+    """Whether nothing that comes can be better."""
+    _distance: int = 0
+    _weighed: int = 0
+
+    def weigh(self, one: OpenOffer, distance: int) -> None:
+        """Look at the next, so far from what falls to us (``WheelSeat.distance``)."""
+        if self.best is None or distance < self._distance:
+            self.best, self._distance = one, distance
+        self._weighed += 1
+        self.is_made = distance == 0 or self._weighed == CHOICE

@@ -265,7 +265,7 @@ def test_next__one_coordinator_has_many_that_are_more_urgent__the_other_is_serve
             offer = bulletin(NOW, one * 1000 + number, deadline=UnixMillis(deadline)).offers[0]
             claiming._offers[offer.task] = replace(mine, offer=offer, coordinator=one, slot_at=UnixMillis(NOW))
     due, _ = claiming._look(is_free=True)
-    assert {one: len(offers) for one, offers in due.items()} == {many: CHOICE, few: 1}
+    assert due.keys() == {many, few}
 
 
 def test_decline__of_an_attempt_behind_which_a_newer_one_is_open__is_followed_by_the_claim_of_that_one() -> None:

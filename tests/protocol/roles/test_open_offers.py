@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from protocol.roles.miner.open_offers import CHOICE, OpenOffer, best_of
+from protocol.roles.miner.open_offers import CHOICE, Choice, OpenOffer
 from protocol.roles.miner.wheel import WheelSeat, seat_of
 from protocol.units import UnixMillis
 from protocol.wire.messages import Claim
@@ -31,25 +31,36 @@ def waiting(like: OpenOffer, count: int) -> list[OpenOffer]:
     ]
 
 
-def test_best_of__all_miners_at_once__take_different_ones_that_are_urgent(one_offer: OpenOffer) -> None:
+def chosen(due: list[OpenOffer], seat: WheelSeat) -> OpenOffer:
+    """What a miner takes of these."""
+    choice = Choice()
+    for one in due:
+        choice.weigh(one, seat.distance(one.offer.task))
+        if choice.is_made:
+            break
+    assert choice.best is not None
+    return choice.best
+
+
+def test_choice__all_miners_at_once__take_different_ones_that_are_urgent(one_offer: OpenOffer) -> None:
     due = waiting(one_offer, CHOICE)
-    taken = [best_of([due], WheelSeat(index, 8, 0)) for index in range(8)]
+    taken = [chosen(due, WheelSeat(index, 8, 0)) for index in range(8)]
     assert len({one.offer.task for one in taken}) == 8
     assert sum(one.offer.number for one in taken) / 8 < CHOICE / 4, "the first of each miner's eighth"
 
 
-def test_best_of__nothing_falls_to_a_miner__takes_one_all_the_same(one_offer: OpenOffer) -> None:
+def test_choice__nothing_falls_to_a_miner__takes_one_all_the_same(one_offer: OpenOffer) -> None:
     due = waiting(one_offer, 1)
-    assert [best_of([due], WheelSeat(index, 8, 0)) for index in range(8)] == due * 8
+    assert [chosen(due, WheelSeat(index, 8, 0)) for index in range(8)] == due * 8
 
 
-def test_best_of__one_of_many_hundred_miners__takes_any_of_the_urgent_ones(one_offer: OpenOffer) -> None:
+def test_choice__one_of_many_hundred_miners__takes_any_of_the_urgent_ones(one_offer: OpenOffer) -> None:
     due = waiting(one_offer, 16)
-    times = Counter(best_of([due], WheelSeat(index, 1000, 0)).offer.number for index in range(1000))
+    times = Counter(chosen(due, WheelSeat(index, 1000, 0)).offer.number for index in range(1000))
     assert len(times) == 16
 
 
-def test_best_of__wheel_turns__lets_what_fell_to_a_miner_that_is_gone_fall_to_others(one_offer: OpenOffer) -> None:
+def test_choice__wheel_turns__lets_what_fell_to_a_miner_that_is_gone_fall_to_others(one_offer: OpenOffer) -> None:
     due = waiting(one_offer, CHOICE)
     held_up = [one for one in due if not WheelSeat(3, 8, 0).distance(one.offer.task)]
     assert len(held_up) > 2
