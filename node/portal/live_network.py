@@ -18,6 +18,7 @@ from node.portal.ports import Deeds, Happening, Here, Member, Totals
 from node.ports import Clock, Journal
 from protocol.notes import NoteName
 from protocol.roles.coordinator.coordinator import CoordinatorCore
+from protocol.roles.coordinator.settlement import LEAVES
 from protocol.stake.epoch import epoch_at
 from protocol.stake.table import StakeRow
 from protocol.units import Role, StakingId, TaskId, UnixMillis
@@ -84,7 +85,7 @@ class LiveView:
         if task is None or name not in PUBLIC:
             return
         now = self._clock.now()
-        if name in self._counts:
+        if name in self._counts and fields.get("reason") not in LEAVES:
             self._counts[name] += 1
         self._count_deed(name, task, fields.get("miner"), now)
         if not self._is_shown(name, task, now):

@@ -65,6 +65,7 @@ class Totals:
     accepted: int
     done: int
     failed: int
+    """Ended without a picture, but for those that whoever asked gave up."""
     open: int
     """Unfinished now."""
     passed_over: int

@@ -16,15 +16,13 @@ from protocol.crypto.keys import NodeKey
 from protocol.units import CAI, Role
 from tests.support.browser import LIMIT_MS, running_chromium, visitor_of
 from tests.support.devnet import Running, devnet
-from tests.support.portal_visit import PHONE, connected, sign, wallet_on
+from tests.support.portal_visit import PHONE, VIEWS, connected, sign, wallet_on
 
 pytestmark = pytest.mark.e2e
 DRAWING_MS = 1500
 """Long enough to be seen by a browser on a busy machine."""
 PROMPT = "a red heart that nobody but the miner sees"
 LATER = 2**32
-VIEWS = {"network": "#members tbody tr", "try": "#go:enabled", "nodes": "#leaders tbody tr", "stake": ".facts"}
-"""View -> something that is there once the view has what it shows."""
 
 expect.set_options(timeout=LIMIT_MS)
 
@@ -148,7 +146,7 @@ def test_nodes__leaderboard__sorts_by_keyboard_and_leads_to_a_vote(chromium: Bro
     expect(page.locator("th[aria-sort=ascending]")).to_contain_text("Stake")
     page.get_by_role("button", name="Coordinators").click()
     expect(rows).to_have_count(1)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "a phone would scroll sideways"
+    assert visitor.overhang() == 0, "a phone would scroll sideways"
     rows.first.get_by_role("link", name="Vote for coordinator-1").click()
     expect(page.get_by_role("heading", name="Connect your wallet")).to_be_visible()
     visitor.assert_clean()

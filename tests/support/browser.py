@@ -112,6 +112,10 @@ class Visitor:
         """Open a view of the portal."""
         self.page.goto(f"{self.origin}/#{view}")
 
+    def overhang(self) -> int:
+        """By how many pixels the page is wider than the window; on a phone ``innerWidth`` would grow with the page."""
+        return self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
     def assert_clean(self) -> None:
         """Nothing was logged, nothing refused by the policy, nothing asked of another host."""
         assert self.problems == []

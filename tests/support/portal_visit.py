@@ -8,6 +8,8 @@ from tests.support.browser import Visitor, Wallet, visitor_of
 from tests.support.devnet import Running
 
 PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
+VIEWS = {"network": "#members tbody tr", "try": "#go:enabled", "nodes": "#leaders tbody tr", "stake": ".facts"}
+"""View -> something that is there once the view has what it shows."""
 
 
 def wallet_on(network: Running, **changes: object) -> Wallet:

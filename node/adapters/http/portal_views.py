@@ -41,6 +41,7 @@ def network_view(scene: Scene) -> Json:
                 "default_size": "x".join(map(str, scene.catalog.models[offered.model].default_size)),
                 "default_steps": scene.catalog.models[offered.model].default_steps,
                 "max_steps": offered.max_steps,
+                "max_prompt_tokens": offered.max_prompt_tokens,
                 "miners": offered.miners,
             }
             for offered in scene.desk.models()

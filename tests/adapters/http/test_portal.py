@@ -146,7 +146,7 @@ async def test_network__gateway_requires_a_key__is_public_and_says_so(serve: Ser
     assert told["models"] == [
         {
             "id": "tiny", "title": "A tiny model", "sizes": ["64x64", "128x128"], "default_size": "128x128",
-            "default_steps": 4, "max_steps": 50, "miners": 3,
+            "default_steps": 4, "max_steps": 50, "max_prompt_tokens": 75, "miners": 3,
         }
     ]  # fmt: skip
     assert (await served.http.get("/portal/recent")).json() == {

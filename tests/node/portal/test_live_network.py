@@ -129,6 +129,14 @@ def test_totals__tasks_that_ended__are_counted(watch: Watch):
     assert (totals.accepted, totals.done, totals.failed, totals.open) == (2, 1, 1, 1)
 
 
+@pytest.mark.parametrize("reason", ["cancelled", "client_gone"])
+def test_totals__app_gave_its_task_up__is_no_failure(watch: Watch, reason: str):
+    watch.view.note(NoteName.TASK_ACCEPTED, TASK, model="tiny")
+    watch.view.note(NoteName.TASK_FAILED, TASK, reason=reason, waiting="")
+    assert (watch.view.totals().accepted, watch.view.totals().failed) == (1, 0)
+    assert watch.view.recent()[-1].fields["reason"] == reason
+
+
 def bulletin_of(coordinator: int, *tasks: TaskId, awards: Sequence[AwardNotice] = (), closures: Sequence[Closure] = ()):
     """What another coordinator says, with an offer of each task."""
     said = bulletin(0, 0)

@@ -60,7 +60,10 @@ async function found() {
   } finally {
     heard = null;
   }
-  if (wasLost) stake.again();
+  if (wasLost) {
+    stake.again();
+    readNodes().catch(() => {});
+  }
 }
 
 /** Follow the network; a page that nobody looks at lets go, since browsers and coordinators allow only so many. */

@@ -40,11 +40,14 @@ export function number(wei, decimals = 6) {
 
 export const cai = (wei, decimals = 6) => `${number(wei, decimals)} CAI`;
 
-/** Write an amount of wei in a few characters: 25k, 2.5M. */
+/** Write an amount of wei in a few characters, rounded down: 25k, 2.67M. */
 export function short(wei) {
   const whole = Number(BigInt(wei) / (WEI / 1000n)) / 1000;
   for (const [size, unit] of [[1e9, "B"], [1e6, "M"], [1e3, "k"]]) {
-    if (whole >= size) return `${(Math.floor((whole / size) * 10) / 10).toLocaleString("en-US")}${unit}`;
+    if (whole >= size) {
+      const digits = whole >= 10 * size ? 10 : 100;
+      return `${(Math.floor((whole / size) * digits) / digits).toLocaleString("en-US")}${unit}`;
+    }
   }
   return (Math.floor(whole * 100) / 100).toLocaleString("en-US");
 }
@@ -64,7 +67,7 @@ export function span(seconds) {
   return parts.join(" ") || "0 s";
 }
 
-export const seconds = (ms) => (ms < 950 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+export const seconds = (ms) => (ms < 950 ? `${Math.round(ms)}\u00a0ms` : `${(ms / 1000).toFixed(1)}\u00a0s`);
 
 /** Shorten an address for the eye; the whole of it is its title. */
 export function address(text) {

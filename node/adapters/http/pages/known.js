@@ -2,8 +2,9 @@
 
 import { askJson } from "./dom.js";
 
-/** `network` as `/portal/network` gives it, `listed` as `/portal/nodes`, `names` of nodes by id. */
-export const known = { network: null, listed: [], names: new Map() };
+/** `network` as `/portal/network` gives it, `listed` as `/portal/nodes`, `names` of nodes by id,
+ * and why the last look at those nodes failed, if it did. */
+export const known = { network: null, listed: [], names: new Map(), fault: "" };
 /** The first digits of the tasks that this page handed in. */
 export const ours = new Set();
 const listeners = new Set();
@@ -22,7 +23,14 @@ export function take(network) {
 
 /** Read the registered nodes. */
 export async function readNodes() {
-  known.listed = (await askJson("portal/nodes")).nodes;
+  try {
+    known.listed = (await askJson("portal/nodes")).nodes;
+    known.fault = "";
+  } catch (error) {
+    known.fault = error.message;
+    tell();
+    throw error;
+  }
   known.names = new Map(known.listed.map((node) => [node.id, node.profile.name || `Node ${node.id}`]));
   tell();
   return known.listed;

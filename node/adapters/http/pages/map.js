@@ -68,7 +68,7 @@ export class NetworkMap {
       const y = this.centre.y + Math.sin(angle) * (this.size.height / 2 - margin.y) * reach;
       const base = isCrowd ? 7 : 13;
       const radius = member.role === "miner" ? base + base * 0.9 * Math.sqrt(Number(member.stake) / most) : base * 1.6;
-      this.place(member, x, y, radius, shown.length <= MAX_NAMED);
+      this.place(member, x, y, radius, { numbered: !isCrowd, named: shown.length <= MAX_NAMED });
     });
     const own = network.members.find((member) => member.id === network.own_id);
     this.hub = s("g", { class: "node hub", transform: `translate(${this.centre.x} ${this.centre.y})` },
@@ -81,12 +81,12 @@ export class NetworkMap {
     this.nodes.append(this.hub);
   }
 
-  place(member, x, y, radius, named) {
+  place(member, x, y, radius, { numbered, named }) {
     const link = s("line", { x1: this.centre.x, y1: this.centre.y, x2: x, y2: y });
     const body = member.role === "miner" ? s("circle", { r: radius, class: "body" }) : s("path", { d: hexagon(radius), class: "body" });
     const group = s("g", { class: `node ${member.role}`, transform: `translate(${x} ${y})` },
       s("title"), body, member.role === "miner" ? s("circle", { r: radius + 5, class: "turning" }) : null,
-      radius > 12.9 ? s("text", { class: "inside", y: 4 }, `${member.id > 99 ? "" : "#"}${member.id}`) : null);
+      numbered ? s("text", { class: "inside", y: 4 }, `${member.id > 99 ? "" : "#"}${member.id}`) : null);
     if (named) {
       const above = y < this.centre.y - 20;
       group.append(

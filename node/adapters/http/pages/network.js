@@ -8,6 +8,7 @@ const MAX_TASKS = 9;
 const MAX_ELSEWHERE = 4;
 const MAX_ROWS = 100;
 const NAMES = ["Miners connected", "Free places", "Pictures made", "In the works", "Staked", "A picture takes"];
+const LEFT = new Set(["cancelled", "client gone"]); // by whoever asked for it: no fault of anybody's
 const STEPS = ["offered", "claimed", "drawing", "done"];
 let map = null;
 let isRead = false;
@@ -83,6 +84,7 @@ function note(step) {
   }
 }
 
+const ending = (problem) => (LEFT.has(problem) ? "given up by who asked for it" : `ended without a picture: ${problem}`);
 const words = (reason) => String(reason ?? "").replaceAll("_", " ");
 
 function showTasks() {
@@ -93,10 +95,10 @@ function showTasks() {
 
 function taskRow(task) {
   const stages = STEPS.map((name, index) => h("i", { class: task.stage > index ? "on" : "" }));
-  const kind = task.stage === 5 ? "failed" : task.stage === 4 ? "done" : task.stage === 3 ? "drawing" : "open";
+  const kind = task.stage === 5 ? (LEFT.has(task.problem) ? "left" : "failed") : task.stage === 4 ? "done" : task.stage === 3 ? "drawing" : "open";
   return h("li", { class: kind },
     h("span", { class: "mono id" }, task.id.slice(0, 6)),
-    h("span", { class: "what" }, sentence(task), ours.has(task.id) ? tag("good", "yours") : null),
+    h("span", { class: "what" }, sentence(task), ours.has(task.id) ? [" ", tag("good", "yours")] : null),
     h("span", { class: "steps", "aria-hidden": "true" }, ...stages));
 }
 
@@ -106,14 +108,14 @@ function sentence(task) {
 
 /** What another coordinator says in public: not who claims, nor how long it takes. */
 function ofTheirs(task) {
-  if (task.stage === 5) return `ended without a picture: ${task.problem}`;
+  if (task.stage === 5) return ending(task.problem);
   if (task.stage === 4) return task.miner === undefined ? "drawn" : `${nameOf(task.miner)} drew it`;
   return task.stage === 3 ? `${nameOf(task.miner)} draws it` : "offered to all miners";
 }
 
 function ofOurs(task) {
   const claims = `${task.claims.size} ${task.claims.size === 1 ? "claim" : "claims"}`;
-  if (task.stage === 5) return `ended without a picture: ${task.problem}`;
+  if (task.stage === 5) return ending(task.problem);
   if (task.stage === 4) return `${nameOf(task.miner)} drew it in ${seconds(task.took)}`;
   if (task.stage === 3) return `${nameOf(task.miner)} draws it${isNext(task) ? " next" : ""}`;
   if (task.stage === 2) return `${claims}, about to be awarded`;
@@ -147,6 +149,8 @@ function show({ network }) {
     [timed ? seconds(worked / timed) : "–", timed ? "on average" : "none timed yet"],
   ];
   figures(shown.map((figure, index) => [NAMES[index], ...figure]));
+  at("feed-more").hidden = !totals.passed_over;
+  at("feed-more").textContent = `${totals.passed_over.toLocaleString("en-US")} more since this start: of a busy second, only the first tasks are listed.`;
   const rows = network.members.slice(0, MAX_ROWS);
   at("members").tBodies[0].replaceChildren(...rows.map((member) => memberRow(member, network.own_id)));
   at("members-note").textContent =

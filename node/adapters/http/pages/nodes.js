@@ -33,14 +33,10 @@ export function start() {
 }
 
 export async function open() {
-  try {
-    await readNodes();
-  } catch (error) {
-    at("leaders-note").textContent = `Not up to date: ${error.message}.`;
-  }
+  await readNodes().catch(() => show(known));
 }
 
-function show({ listed, network }) {
+function show({ listed, network, fault }) {
   const members = new Map((network?.members ?? []).map((member) => [member.id, member]));
   const words = at("find").value.trim().toLowerCase();
   const rows = listed.filter((node) => node.role === role).map((node) => rowOf(node, members.get(node.id)))
@@ -51,6 +47,7 @@ function show({ listed, network }) {
     const [x, y] = [column.by(a), column.by(b)];
     return x === y ? a.node.id - b.node.id : (x < y ? -1 : 1) * sign;
   });
+  at("leaders-note").textContent = fault ? `Not up to date: ${fault}.` : !listed.length ? "Reading the chain…" : !rows.length ? "Nobody fits." : "";
   const key = JSON.stringify([role, order, words, rows.map((row) => [row.node, row.deeds, row.here])]);
   if (key === drawn) return;
   drawn = key;
@@ -59,7 +56,6 @@ function show({ listed, network }) {
   at("leaders").tHead.replaceChildren(h("tr", {}, ...shown.map(heading), h("th", { scope: "col" }, h("span", { class: "out" }, "Vote"))));
   if (focused) at("leaders").querySelector(`[data-column="${focused}"]`)?.focus();
   at("leaders").tBodies[0].replaceChildren(...rows.slice(0, MAX_ROWS).map((row) => tableRow(row)));
-  at("leaders-note").textContent = !listed.length ? "Reading the chain…" : !rows.length ? "Nobody fits." : "";
 }
 
 function rowOf(node, member) {

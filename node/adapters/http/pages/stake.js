@@ -31,7 +31,8 @@ export function start() {
 }
 
 export async function open(query) {
-  wanted = query.get("node") ?? wanted;
+  const node = query.get("node") ?? wanted;
+  wanted = /^\d{1,10}$/.test(node) ? node : ""; // it goes into a command to copy, and anybody may make a link
   drawn = "";
   render();
   await readChain();

@@ -72,7 +72,12 @@ function showModel() {
   at("steps").value = "";
   at("steps").max = model.max_steps;
   at("steps").placeholder = `${model.default_steps}, at most ${model.max_steps}`;
-  at("model-note").textContent = `${model.title}. Served by ${model.miners} ${model.miners === 1 ? "miner" : "miners"} now.`;
+  at("model-note").textContent = `${model.title}. Served by ${model.miners} ${model.miners === 1 ? "miner" : "miners"} now.${readsWords(model)}`;
+}
+
+/** Say how much of a prompt changes the picture; English has about four tokens for three words. */
+function readsWords({ max_prompt_tokens: tokens }) {
+  return tokens ? ` It reads about the first ${Math.floor(tokens * 0.75)} words.` : "";
 }
 
 const chosen = () => known.network?.models.find((model) => model.id === at("model").value);
@@ -264,4 +269,5 @@ function say(text) {
 function problem(text) {
   at("try-problem").hidden = !text;
   at("try-problem").textContent = text ?? "";
+  if (text) at("try-problem").scrollIntoView({ block: "nearest" });
 }
