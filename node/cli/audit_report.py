@@ -83,8 +83,8 @@ def print_report(report: Report, head: RecordHead, *, is_live: bool = False) -> 
     console = Console(highlight=False, markup=False, emoji=False)
     messages = sum(fact.messages for fact in report.facts)
     console.print(
-        f"network {head.params.name} ({head.network_id.hex()[:16]}): {messages:,} messages of "
-        f"{len(report.facts)} coordinators in {duration(report.span_ms // 1000)}"
+        f"network {head.params.name} ({head.network_id.hex()[:16]}): {_counted(messages, 'message')} of "
+        f"{_counted(len(report.facts), 'coordinator')} in {duration(report.span_ms // 1000)}"
     )
     if report.views_of_chain:
         console.print(f"tables and beacons of {report.views_of_chain} of {report.views} epochs are the chain's own")
@@ -132,7 +132,8 @@ def _print_facts(console: Console, report: Report) -> None:
         began = f"{_counted(fact.boots, 'boot')}, {_counted(fact.runs, 'run')}"
         when = f"{began} in {_counted(fact.epochs, 'epoch')}"
         console.print(
-            f"  coordinator {fact.coordinator}: {said}; {when}; {fact.tasks:,} tasks, {fact.offers:,} draws repeated; "
+            f"  coordinator {fact.coordinator}: {said}; {when}; {_counted(fact.tasks, 'task')}, "
+            f"{_counted(fact.offers, 'draw')} repeated; "
             f"{numbers}; {fact.awards_checked:,} awards, {fact.awards_in_field / checked:.0%} to miners in the field, "
             f"{fact.awards_first / checked:.0%} to the drawn first"
         )

@@ -268,7 +268,9 @@ def test_print_report__ours_or_somebody_elses_record__says_whose_tables_it_takes
     files = RecordFiles([record(tmp_path / "record", spoken(1))])
     report = audit(files.head, files.entries())
     print_report(report, files.head, is_live=is_live)
-    assert said in capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
+    assert said in lines
+    assert "of 1 coordinator in" in lines[0]
 
 
 def test_audit__record_in_which_nobody_spoke__is_refused(run: Run, tmp_path: Path) -> None:
