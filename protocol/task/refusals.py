@@ -64,9 +64,12 @@ def refuse_numbers(model: CatalogModel, size: tuple[int, int], steps: int, guida
         return Impossible("steps_out_of_range", f"{model.name} takes 1 to {model.max_steps} steps, not {steps}")
     if steps > model.max_steps:
         return Impossible("too_many_steps", f"{model.name} takes at most {model.max_steps} steps, not {steps}")
-    if not 0 <= guidance <= model.max_guidance:
-        code = "guidance_too_high" if guidance > model.max_guidance else "guidance_out_of_range"
-        return Impossible(code, f"{model.name} takes a guidance of at most {model.max_guidance:g}, not {guidance:g}")
+    if guidance > model.max_guidance:
+        most = f"at most {model.max_guidance:g}"
+        return Impossible("guidance_too_high", f"{model.name} takes a guidance of {most}, not {guidance:g}")
+    if not guidance >= 0:  # nor is what is no number
+        within = f"0 to {model.max_guidance:g}"
+        return Impossible("guidance_out_of_range", f"{model.name} takes a guidance of {within}, not {guidance:g}")
     return None
 
 

@@ -26,32 +26,39 @@ class Refusal:
         return ApiError(self.status, self.code, self.message, self.param, self.retry_after_s)
 
 
+_SCHEDULERS: Final = (
+    "pocket-emoji draws with DDIMScheduler, EulerDiscreteScheduler, EulerAncestralDiscreteScheduler, "
+    "DPMSolverMultistepScheduler, UniPCMultistepScheduler, not x"
+)
+_NOT_PINNED: Final = (
+    "nobody draws with sd-1.5 here: this network's catalog has no digest of it; there are: pocket-emoji"
+)
 _FIELDS: Final = (
     Refusal(400, "invalid_request", "size is WIDTHxHEIGHT in pixels, such as 512x512, or auto", "size"),
-    Refusal(400, "prompt_empty", "the prompt is empty: say what the picture shows", "prompt"),
-    Refusal(400, "prompt_too_long", "prompt has 2001 characters, at most 2000", "prompt"),
-    Refusal(400, "size_not_offered", "pocket-emoji makes 128x128, not 512x512", "size"),
-    Refusal(400, "steps_out_of_range", "steps is 0, at least 1", "steps"),
+    Refusal(400, "prompt_empty", "a prompt needs at least one word", "prompt"),
+    Refusal(400, "prompt_too_long", "a prompt has at most 2000 characters, this one has 2001", "prompt"),
+    Refusal(400, "size_not_offered", "pocket-emoji does not draw 512x512; it offers 128x128", "size"),
+    Refusal(400, "steps_out_of_range", "pocket-emoji takes 1 to 50 steps, not 0", "steps"),
     Refusal(400, "too_many_steps", "pocket-emoji takes at most 50 steps, not 51", "steps"),
-    Refusal(400, "guidance_out_of_range", "guidance is -1, at least 0", "guidance"),
+    Refusal(400, "guidance_out_of_range", "pocket-emoji takes a guidance of 0 to 15, not -1", "guidance"),
     Refusal(400, "guidance_too_high", "pocket-emoji takes a guidance of at most 15, not 16", "guidance"),
-    Refusal(400, "scheduler_not_offered", "pocket-emoji draws with DPMSolverMultistepScheduler, not x", "scheduler"),
+    Refusal(400, "scheduler_not_offered", _SCHEDULERS, "scheduler"),
     Refusal(400, "work_not_offered", "pocket-emoji does text_to_image, not inpaint", "model"),
-    Refusal(400, "seed_out_of_range", "seed is outside 0 to 9223372036854775807", "seed"),
-    Refusal(400, "quality_unused", "a PNG loses nothing: output_quality is of WebP", "output_quality"),
-    Refusal(400, "quality_out_of_range", "output_quality is 0, from 1 to 100", "output_quality"),
-    Refusal(404, "unknown_model", "no model is called 'dall-e-4'; known are pocket-emoji", "model"),
-    Refusal(404, "model_not_pinned", "sd-1.5 has no digest in the catalog, so nobody may serve it", "model"),
+    Refusal(400, "seed_out_of_range", "a seed is at least 0 and less than 2^63", "seed"),
+    Refusal(400, "quality_unused", "a PNG keeps every pixel: quality is for webp", "output_quality"),
+    Refusal(400, "quality_out_of_range", "quality is 1 to 100", "output_quality"),
+    Refusal(404, "unknown_model", "there is no model 'dall-e-4'; there are: pocket-emoji", "model"),
+    Refusal(404, "model_not_pinned", _NOT_PINNED, "model"),
 )
 _SOURCE: Final = (
     Refusal(400, "input_format", "image: not a still picture in PNG, JPEG or WebP", "image"),
     Refusal(400, "input_oversize", "image: 9000000 bytes, at most 8388608 are taken", "image"),
     Refusal(400, "input_pixels", "image: 5000x16 pixels, each edge must have 16 to 4096", "image"),
     Refusal(400, "input_mask", "the mask has 64x64 pixels, its source 128x128", "mask"),
-    Refusal(400, "source_missing", "a mask needs a source", "source"),
-    Refusal(400, "strength_out_of_range", "strength is 0, more than 0 and at most 1", "strength"),
-    Refusal(400, "strength_too_low", "no step is left of 15 at a strength of 0.01", "strength"),
-    Refusal(400, "strength_unused", "strength is of a source, and there is none", "strength"),
+    Refusal(400, "source_missing", "a mask needs the picture that it is for", "source"),
+    Refusal(400, "strength_out_of_range", "strength is more than 0 and at most 1, not 0", "strength"),
+    Refusal(400, "strength_too_low", "of 15 steps a strength of 0.01 takes none; at least 0.0667 does", "strength"),
+    Refusal(400, "strength_unused", "strength says how far a picture is left behind, and none is given", "strength"),
     Refusal(429, "busy", "too many pictures are being sent here now", None, 10),
 )
 _KEY: Final = (

@@ -3,18 +3,23 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from node.adapters.http.openapi_errors import REFUSALS, refusals_of
 from node.adapters.http.openapi_examples import ANSWERS, DIGEST, MEDIA_TYPES, REQUESTS, TASK
+from node.model_files.catalog import load_catalog
+from protocol.task.refusals import Impossible
+from protocol.units import Digest
 from tests.adapters.http.conftest import Serve, Served
 from tests.support.desk import Workbench
 from tests.support.patience import PATIENCE_S
 from tests.support.pictures import png
 
 ROOT = Path(__file__).parents[3]
+SOURCE = Digest(b"\x01" * 32)
 OTHER_PLACES = {
     "method_not_allowed",
     "numerics_not_offered",
@@ -68,6 +73,33 @@ async def test_openapi__our_tables__speak_of_operations_that_there_are(serve: Se
     for table in (ANSWERS, REQUESTS, REFUSALS, MEDIA_TYPES):
         assert set(table) <= there
     assert set(ANSWERS) == there
+
+
+@pytest.mark.parametrize(
+    ("code", "asked"),
+    [
+        ("prompt_empty", {"prompt": ""}),
+        ("prompt_too_long", {"prompt": "x" * 2001}),
+        ("size_not_offered", {"size": (512, 512)}),
+        ("steps_out_of_range", {"steps": 0}),
+        ("too_many_steps", {"steps": 51}),
+        ("guidance_out_of_range", {"guidance": -1}),
+        ("guidance_too_high", {"guidance": 16}),
+        ("scheduler_not_offered", {"scheduler": "x"}),
+        ("seed_out_of_range", {"seed": -1}),
+        ("quality_unused", {"quality": 50}),
+        ("quality_out_of_range", {"output": "webp", "quality": 0}),
+        ("unknown_model", {"model": "dall-e-4"}),
+        ("model_not_pinned", {"model": "sd-1.5"}),
+        ("strength_out_of_range", {"source": SOURCE, "strength": 0}),
+        ("strength_too_low", {"source": SOURCE, "strength": 0.01}),
+        ("strength_unused", {"strength": 0.5}),
+    ],
+)
+def test_refusals__example_of_a_code__is_what_the_packaged_catalog_says(code: str, asked: dict[str, Any]):
+    said = load_catalog().complete(**({"prompt": "x", "seed": 1} | asked))
+    (example,) = {one.message for one in refusals_of("post", "/v1/tasks") if one.code == code}
+    assert said == Impossible(code, example)
 
 
 def test_refusals__every_code_in_the_source__is_described():
