@@ -78,12 +78,17 @@ _BODY: Final = (
 _RATE: Final = (Refusal(429, "rate_limited", "at most 60 submissions a minute", None, 12),)
 _DESK: Final = (Refusal(503, "unavailable", "try again soon: the store does not answer", None, 5),)
 _INTERNAL: Final = (Refusal(500, "internal", "this node made a mistake; its log says which"),)
+_SPENT: Final = "this costs 0.02 CAI, and this API key may order for 0 CAI more of its 10 CAI of today (UTC)"
+_ESCROW: Final = (
+    "this coordinator's escrow covers 0.000000 CAI more, and this task costs 0.024576: its owner has to make a "
+    "deposit; try another coordinator"
+)
 _TAKEN: Final = (
-    Refusal(402, "spend_limit", "this costs 0.02 CAI, and this API key may order for 0 CAI more", None, 3600),
+    Refusal(402, "spend_limit", _SPENT, None, 3600),
     Refusal(429, "busy", "20000 tasks are waiting here; try another coordinator", None, 5),
     Refusal(503, "no_miner", "no connected miner serves sd-1.5; served now: pocket-emoji", None, 10),
     Refusal(503, "not_registered", "this coordinator is not in the stake table of the current epoch", None, 10),
-    Refusal(503, "escrow_short", "this coordinator's escrow covers 0.000000 CAI more", None, 60),
+    Refusal(503, "escrow_short", _ESCROW, None, 60),
     Refusal(503, "stopping", "this node is stopping", None, 5),
     Refusal(507, "disk_full", "the disk of this coordinator is full", None, 30),
     Refusal(400, "content_policy_violation", "content policy: the prompt asks for what is not drawn here", "prompt"),
@@ -91,10 +96,13 @@ _TAKEN: Final = (
 _TWICE: Final = (
     Refusal(409, "idempotency_conflict", "this Idempotency-Key was used with another request", "Idempotency-Key"),
 )
+_EVERY_MINER_REFUSES: Final = (
+    "content policy: every miner that serves this model refuses the prompt by its owner's rules"
+)
 _DRAWN: Final = (
-    Refusal(400, "content_policy", "the miners' owners do not let such a prompt be drawn", "prompt"),
+    Refusal(400, "content_policy", _EVERY_MINER_REFUSES, "prompt"),
     Refusal(410, "artifact_expired", "the picture of task 6ded95a1… is no longer kept"),
-    Refusal(502, "task_failed", "the task failed: too_many_attempts"),
+    Refusal(502, "task_failed", "the task failed: attempts_exhausted"),
     Refusal(504, "timeout", "no picture within 600 s"),
 )
 _TASK: Final = (Refusal(404, "not_found", "there is no such task"),)

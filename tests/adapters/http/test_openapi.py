@@ -10,9 +10,11 @@ import trio
 
 from node.adapters.http.openapi_errors import REFUSALS, refusals_of
 from node.adapters.http.openapi_examples import ANSWERS, DIGEST, MEDIA_TYPES, REQUESTS, TASK
+from node.adapters.http.orders import failure
 from node.model_files.catalog import load_catalog
+from protocol.effects import Stage, Update
 from protocol.task.refusals import Impossible
-from protocol.units import Digest
+from protocol.units import Digest, UnixMillis
 from tests.adapters.http.conftest import Serve, Served
 from tests.support.desk import Workbench
 from tests.support.patience import PATIENCE_S
@@ -100,6 +102,13 @@ def test_refusals__example_of_a_code__is_what_the_packaged_catalog_says(code: st
     said = load_catalog().complete(**({"prompt": "x", "seed": 1} | asked))
     (example,) = {one.message for one in refusals_of("post", "/v1/tasks") if one.code == code}
     assert said == Impossible(code, example)
+
+
+@pytest.mark.parametrize("reason", ["attempts_exhausted", "content_policy"])
+def test_refusals__example_of_a_failed_task__is_what_apps_are_told(reason: str):
+    told = failure(Update(Stage.FAILED, UnixMillis(0), 0, reason=reason))
+    (example,) = (one for one in refusals_of("post", "/v1/images/generations") if one.code == told.code)
+    assert example.error == told
 
 
 def test_refusals__every_code_in_the_source__is_described():
