@@ -49,7 +49,7 @@ class OpenOffer:
 
 @final
 class OpenOffers(dict[TaskId, OpenOffer]):
-    """Open offers by task, in the order in which they were heard last."""
+    """Open offers by task, in the order in which their tasks were heard first."""
 
     def __init__(self) -> None:
         """Start without any."""
