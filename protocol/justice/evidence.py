@@ -206,7 +206,7 @@ class Understated:
     @property
     def statements(self) -> tuple[Signed[Statement], ...]:
         """All of it, in the order in which the contract takes it."""
-        return (self.early, self.late, *(one for rise in self.rises for one in (rise.before, rise.after)))
+        return self._all
 
     def fault(self) -> str | None:
         """Say why it proves nothing, None when it does if all are signed."""

@@ -13,6 +13,7 @@ from node.adapters.chain.abi import call_data, is_revert, returned
 from node.adapters.chain.answers import COUNT_BITS, CallRefused, Json, octets, quantity, state_of
 from node.adapters.chain.asked_ahead import AskedAhead
 from node.adapters.chain.gas_view import Call, ask
+from node.adapters.chain.logs import block_at
 from node.adapters.chain.rpc import JsonRpc
 from node.ports import EventSink
 from protocol.errors import Unavailable
@@ -73,7 +74,7 @@ class DisputeReader:
         """
         if own is None or confirmed <= self._read_block or not await self._is_there():
             return
-        block = block or await self._block(confirmed)
+        block = block or await block_at(self._rpc, confirmed)
         place = {"blockHash": block["hash"]}
         count = await self._count_at(octets(block["hash"], 32))
         fresh = range(max(self._count, count - FIRST_LOOK) + 1, count + 1)
@@ -187,12 +188,6 @@ class DisputeReader:
                 return False
             self._address = address
         return True
-
-    async def _block(self, number: int) -> dict[str, Json]:
-        raw = await self._rpc.call("eth_getBlockByNumber", hex(number), False)
-        if not isinstance(raw, dict) or quantity(raw.get("number"), COUNT_BITS) != number:
-            raise Unavailable(f"the chain node does not know block {number} below its own head")
-        return raw
 
     async def _read(
         self, name: ContractName, calls: Sequence[tuple[str, tuple[int | bytes, ...]]], place: Json

@@ -1,8 +1,8 @@
-"""The events of contracts, read by ranges of blocks as long as the chain node takes."""
+"""The events of contracts, read by ranges of blocks as long as the chain node takes, and headers of blocks."""
 
 from collections.abc import AsyncGenerator, Sequence
 
-from node.adapters.chain.answers import CallRefused, Json
+from node.adapters.chain.answers import COUNT_BITS, CallRefused, Json, quantity
 from node.adapters.chain.rpc import JsonRpc
 from protocol.errors import Unavailable
 
@@ -37,6 +37,18 @@ async def read_logs(
             continue
         first = end + 1
         yield first, events_in(logs)
+
+
+async def block_at(rpc: JsonRpc, number: int) -> dict[str, Json]:
+    """Read the header of a block below the chain's head.
+
+    Raises:
+        Unavailable: The chain node does not answer, or does not know the block.
+    """
+    raw = await rpc.call("eth_getBlockByNumber", hex(number), False)
+    if not isinstance(raw, dict) or quantity(raw.get("number"), COUNT_BITS) != number:
+        raise Unavailable(f"the chain node does not know block {number} below its own head")
+    return raw
 
 
 def events_in(logs: Json) -> list[Json]:

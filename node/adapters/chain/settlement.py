@@ -14,7 +14,7 @@ from node.adapters.chain.answers import COUNT_BITS, ID_BITS, WORD, CallRefused, 
 from node.adapters.chain.asked_ahead import AskedAhead
 from node.adapters.chain.follower import FIRST_CHUNK_BLOCKS
 from node.adapters.chain.gas_view import Call, ask
-from node.adapters.chain.logs import events_in, read_logs
+from node.adapters.chain.logs import block_at, events_in, read_logs
 from node.adapters.chain.rpc import JsonRpc
 from node.ports import ChainStore, EventSink
 from protocol.chain_records import Escrow, Payment, SettlementRead
@@ -99,7 +99,7 @@ class SettlementReader:
         if self._read is not None and confirmed < self._read[0]:
             return  # a node that is behind what another one has shown us
         if block is None:
-            block = await self._block(confirmed)
+            block = await block_at(self._rpc, confirmed)
         number, hash_ = quantity(block.get("number"), COUNT_BITS), octets(block.get("hash"), 32)
         anew = await self._is_lost(block)
         last = self._start - 1 if anew or self._read is None else self._read[0]
@@ -117,7 +117,7 @@ class SettlementReader:
         named = wanted if is_due else {one for one in wanted if one not in self._known} | _coordinators_in(logs)
         escrows = await self._escrows(sorted(named & wanted), hash_)
         # What was asked of one block by its hash is of that block, whatever the chain does meanwhile.
-        if gap > 1 and octets((await self._block(number)).get("hash"), 32) != hash_:
+        if gap > 1 and octets((await block_at(self._rpc, number)).get("hash"), 32) != hash_:
             raise Unavailable("the chain was re-organised while the Settlement contract was read")
         price = block.get("baseFeePerGas")
         gas_price = quantity(price) if price is not None else quantity(await self._rpc.call("eth_gasPrice"))
@@ -133,7 +133,7 @@ class SettlementReader:
         So a way that takes long is gone once, whatever fails on it.
         """
         end = last + STRIDE_BLOCKS
-        hash_ = octets((await self._block(end)).get("hash"), 32)
+        hash_ = octets((await block_at(self._rpc, end)).get("hash"), 32)
         payments = await self._payments(await self._events(last + 1, end, everything=False), own)
         read = SettlementRead(self._contract, BlockNumber(end), Digest(hash_), payments, (), anew)
         self._read = (end, hash_)
@@ -173,12 +173,6 @@ class SettlementReader:
             return octets(block.get("parentHash"), 32) != hash_
         raw = await self._rpc.call("eth_getBlockByNumber", hex(number), False)
         return not isinstance(raw, dict) or octets(raw.get("hash"), 32) != hash_
-
-    async def _block(self, number: int) -> dict[str, Json]:
-        raw = await self._rpc.call("eth_getBlockByNumber", hex(number), False)
-        if not isinstance(raw, dict) or quantity(raw.get("number"), COUNT_BITS) != number:
-            raise Unavailable(f"the chain node does not know block {number} below its own head")
-        return raw
 
     def _wanted(self, own: StakeRow, table: StakeTable) -> set[StakingId]:
         """Say whose escrows matter: a coordinator's own, and to a miner those of all coordinators."""
