@@ -9,7 +9,6 @@ from node.adapters.memory.store import MemoryStore
 from node.desk import TaskDesk
 from node.desk_ports import OfferedModel, Waiting
 from protocol.effects import Accepted, Refused, Stage, Update
-from protocol.errors import Unavailable
 from protocol.events import (
     AppLeft,
     AppReturned,
@@ -47,7 +46,7 @@ class Workbench:
         self.refusal: Refused | None = None
         self.takes: int | None = None
         """How many tasks are taken before ``refusal`` holds; None: it holds from the start."""
-        self.broken: Unavailable | None = None
+        self.broken: Exception | None = None
         self.not_ready = ""
         self.why: Waiting | None = None
         self.specifications: dict[TaskId, TaskSpecification] = {}

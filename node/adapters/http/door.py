@@ -139,8 +139,8 @@ class Door:
             await _drain(receive)
             raise problem
         if may_hold_pictures:
-            return _replay(await self._read_pictures(receive, stated, scope), receive)
-        return _replay(await self._read(receive, limit, self._settings.body_timeout_s), receive)
+            return replay(await self._read_pictures(receive, stated, scope), receive)
+        return replay(await self._read(receive, limit, self._settings.body_timeout_s), receive)
 
     async def _read_pictures(self, receive: Receive, stated: int, scope: Message) -> bytes:
         """Read a body that may hold pictures, for which there must be room until the request says that it is done.
@@ -190,8 +190,8 @@ class _ClientGone(Exception):
     """The client closed the connection while it was sending."""
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Give the body once, then whatever comes after it: the news that the client left."""
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Give a channel with the body once, then whatever comes after it: the news that the client left."""
     pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replayed() -> Message:

@@ -129,16 +129,26 @@ def unavailable(error: Unavailable) -> ApiError:
     return ApiError(503, "unavailable", f"try again soon: {error}", retry_after_s=RETRY_AFTER_S)
 
 
+INTERNAL: Final = ApiError(500, "internal", "this node made a mistake; its log says which")
+"""The answer to a request over which a handler failed."""
+
+
+def answered(error: Exception) -> ApiError:
+    """Give the answer to a request whose handler raised this; ``INTERNAL`` where it says nothing to an app."""
+    if isinstance(error, ApiError):
+        return error
+    return unavailable(error) if isinstance(error, Unavailable) else INTERNAL
+
+
 def install(app: FastAPI) -> None:
     """Make every failure of ``app`` an answer in the one shape."""
 
     @app.exception_handler(ApiError)
-    async def _(request: Request, error: ApiError) -> Response:
-        return error.response(request.url.path)
-
     @app.exception_handler(Unavailable)
-    async def _(request: Request, error: Unavailable) -> Response:
-        return unavailable(error).response(request.url.path)
+    @app.exception_handler(Exception)
+    async def _(request: Request, error: Exception) -> Response:
+        # What is no answer Starlette raises again after this one, so that the server logs the traceback.
+        return answered(error).response(request.url.path)
 
     @app.exception_handler(RequestValidationError)
     async def _(request: Request, error: RequestValidationError) -> Response:
@@ -155,11 +165,6 @@ def install(app: FastAPI) -> None:
             answer.headers.update(error.headers or {})
             return answer
         return ApiError(error.status_code, "invalid_request", str(error.detail)).response(request.url.path)
-
-    @app.exception_handler(Exception)
-    async def _(request: Request, _error: Exception) -> Response:
-        # Starlette raises it again after this answer, so that the server logs the traceback.
-        return ApiError(500, "internal", "this node made a mistake; its log says which").response(request.url.path)
 
 
 def _first_fault(error: RequestValidationError) -> ApiError:

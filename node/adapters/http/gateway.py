@@ -22,13 +22,15 @@ from node.adapters.http.docs import docs_routes
 from node.adapters.http.door import Application, Door
 from node.adapters.http.errors import install
 from node.adapters.http.health import health_routes
-from node.adapters.http.images import image_routes
+from node.adapters.http.images import GENERATIONS, image_routes
 from node.adapters.http.keys import KeyRing
 from node.adapters.http.openapi import describe_fully
 from node.adapters.http.orders import Orders
 from node.adapters.http.places import Places
 from node.adapters.http.portal import Portal, portal_routes
 from node.adapters.http.portal_files import file_routes
+from node.adapters.http.quick_route import QuickRoute
+from node.adapters.http.requests import ImagesRequest
 from node.adapters.http.settings import HttpSettings
 from node.adapters.http.shelf import shelf_routes
 from node.adapters.http.spending import Spending
@@ -79,7 +81,8 @@ class Gateway:
             title="Cuckoo", description="Pictures from other people's GPUs.", version="1", docs_url=None, redoc_url=None
         )
         install(app)
-        app.include_router(image_routes(orders, desk, settings, self._stopping))
+        images, generate = image_routes(orders, desk, settings, self._stopping)
+        app.include_router(images)
         app.include_router(shelf_routes(desk, catalog))
         app.include_router(a1111_routes(orders, desk, catalog))
         app.include_router(a1111_lists(desk, catalog))
@@ -91,7 +94,8 @@ class Gateway:
             app.include_router(file_routes())
         describe_fully(app)
         # The libraries type an ASGI application each in other words.
-        self._door = Door(cast("Application", app), settings, accounts, registry)
+        inner = QuickRoute(GENERATIONS, ImagesRequest, generate, cast("Application", app))
+        self._door = Door(inner, settings, accounts, registry)
         self._application: Application = self._door
         if settings.cors_origins:
             self._application = cast("Application", _with_cors(cast("ASGIApp", self._door), settings.cors_origins))

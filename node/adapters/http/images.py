@@ -2,6 +2,7 @@
 
 import base64
 import time
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
 import trio
@@ -13,21 +14,24 @@ from node.adapters.http.errors import ApiError
 from node.adapters.http.forms import read_form
 from node.adapters.http.image_stream import ImageStream
 from node.adapters.http.orders import Order, Orders, Picture
-from node.adapters.http.quick_route import quick_route
 from node.adapters.http.requests import FORM, ImagesRequest, check_stream, read_fields
 from node.adapters.http.settings import HttpSettings
 from node.adapters.http.views import Json, answer, picture_view
 from node.adapters.http.waits import ClientGone
 from node.desk_ports import Desk
 
+GENERATIONS: Final = "/v1/images/generations"
 CLIENT_CLOSED_REQUEST: Final = 499
 """Status, for our own count, of an answer that nobody reads."""
 
 
-def image_routes(orders: Orders, desk: Desk, settings: HttpSettings, stopping: trio.Event) -> APIRouter:
-    """Give the routes that make pictures."""
+def image_routes(
+    orders: Orders, desk: Desk, settings: HttpSettings, stopping: trio.Event
+) -> tuple[APIRouter, Callable[[ImagesRequest, Request, str | None], Awaitable[Response]]]:
+    """Give the routes that make pictures, and the handler of ``GENERATIONS`` by itself."""
     router = APIRouter()
 
+    @router.post(GENERATIONS, tags=["openai"], summary="Make pictures and wait for them")
     async def generate(
         body: ImagesRequest, request: Request, idempotency_key: Annotated[str | None, Header()] = None
     ) -> Response:
@@ -35,15 +39,6 @@ def image_routes(orders: Orders, desk: Desk, settings: HttpSettings, stopping: t
         check_stream(body)
         order = await orders.place(body, account, count=body.n or 1, key=idempotency_key, detached=False)
         return await deliver(order, body, request, "image_generation")
-
-    router.add_api_route(
-        "/v1/images/generations",
-        generate,
-        methods=["POST"],
-        tags=["openai"],
-        summary="Make pictures and wait for them",
-        route_class_override=quick_route(ImagesRequest, generate),
-    )
 
     @router.post(
         "/v1/images/edits",
@@ -88,7 +83,7 @@ def image_routes(orders: Orders, desk: Desk, settings: HttpSettings, stopping: t
             found = [{"b64_json": await base64_of(desk, picture)} for picture in pictures]
         return answer({"created": int(time.time()), "data": _described(found, pictures, order)})
 
-    return router
+    return router, generate
 
 
 async def base64_of(desk: Desk, picture: Picture) -> str:

@@ -187,8 +187,9 @@ class Orders:
                 raise ApiError(504, "timeout", f"no picture within {limit_s:g} s")
             return tuple(ended[task] for task in order.tasks)
         finally:
-            if not order.detached:
-                await self.cancel([task for task in order.tasks if task not in ended])
+            left = () if order.detached else [task for task in order.tasks if task not in ended]
+            if left:
+                await self.cancel(left)
 
     @contextmanager
     def _ended_by_stop(self, wait: Wait) -> Generator[None]:

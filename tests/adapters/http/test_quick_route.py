@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.http.conftest import Serve, code_of
+from tests.support.desk import Workbench
 
 PATH = "/v1/images/generations"
 
@@ -54,3 +55,17 @@ async def test_generate__no_json_by_its_name__is_not_read_as_json(serve: Serve) 
     served = await serve()
     answer = await served.http.post(PATH, content=b'{"prompt": "a"}', headers={"Content-Type": "text/plain"})
     assert code_of(answer)[0] == 400
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/x+json"])
+async def test_generate__handler_fails__is_answered_by_name_and_logged(
+    serve: Serve, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    bench = Workbench()
+    bench.broken = RuntimeError("a mistake of ours")
+    served = await serve(bench)
+    answer = await served.http.post(PATH, content=b'{"prompt": "a"}', headers={"Content-Type": kind})
+    assert code_of(answer) == (500, "internal", None)
+    assert "a mistake of ours" in caplog.text
+    labels = {"method": "POST", "route": PATH, "status": "500"}
+    assert served.registry.get_sample_value("cuckoo_http_requests_total", labels) == 1
