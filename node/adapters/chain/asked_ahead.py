@@ -19,43 +19,42 @@ ALONE: Final = 256
 
 @final
 class AskedAhead:
-    """Asks a first reader's question together with those that others will have."""
+    """Asks a first reader's questions together with those that others will have."""
 
     def __init__(self, rpc: JsonRpc) -> None:
         """Ask by ``rpc``. Nothing is foreseen before ``foreseen`` is set."""
         self._rpc = rpc
-        self.foreseen: Callable[[Header], Sequence[Call]] = lambda _: ()
-        """Says what will be asked once a block is the head: of blocks by their hash alone."""
+        self.foreseen: Callable[[Sequence[Header]], Sequence[Call]] = lambda _: ()
+        """Says what will be asked once new blocks are known: of blocks by their hash alone."""
         self._answers: dict[str, Json] = {}
         self._alone = 0
         """Questions that are still to be asked alone."""
 
-    async def of_head(self, head: Header, method: str, *params: Json) -> Json:
-        """Ask the first question about a new head, and along with it what is foreseen.
+    async def of_blocks(self, blocks: Sequence[Header], calls: Sequence[Call]) -> list[Json]:
+        """Ask the first questions about new blocks, and along with them what is foreseen.
 
         Raises:
-            CallRefused: The node answered this question with an error.
+            CallRefused: The node answered one of these questions with an error.
             Unavailable: No URL gave a usable answer.
         """
         self._answers.clear()
-        others = [] if self._alone else list(self.foreseen(head))
+        asked = list(calls) if self._alone else [*calls, *self.foreseen(blocks)]
+        is_one_by_one = self._alone > 0 or len(asked) == 1
         self._alone = max(self._alone - 1, 0)
-        if others:
+        if not is_one_by_one:
             try:
-                first, *rest = await self._rpc.batch_each([(method, params), *others])
+                answers = await self._rpc.batch_each(asked)
             except CallRefused:
                 self._alone = ALONE
             else:
                 # What is refused is asked again by whoever wants it, and may be refused by name.
                 self._answers = {
                     _name(*call): answer
-                    for call, answer in zip(others, rest, strict=True)
+                    for call, answer in zip(asked[len(calls) :], answers[len(calls) :], strict=True)
                     if not isinstance(answer, CallRefused)
                 }
-                if isinstance(first, CallRefused):
-                    raise first
-                return first
-        return await self._rpc.call(method, *params)
+                return [_given(answer) for answer in answers[: len(calls)]]
+        return [await self._rpc.call(method, *params) for method, params in calls]
 
     async def call(self, method: str, *params: Json) -> Json:
         """Give what was asked ahead, once; else ask now.
@@ -66,6 +65,12 @@ class AskedAhead:
         """
         name = _name(method, params)
         return self._answers.pop(name) if name in self._answers else await self._rpc.call(method, *params)
+
+
+def _given(answer: Json | CallRefused) -> Json:
+    if isinstance(answer, CallRefused):
+        raise answer
+    return answer
 
 
 def _name(method: str, params: Sequence[Json]) -> str:

@@ -130,7 +130,7 @@ class StakingChain:
             watch = Watch(rpc, settings.staking)
             self._settlement = SettlementReader(rpc, *place, settings.chain_id, self._store, ahead)
             self._disputes = DisputeReader(rpc, settings.staking, ahead)
-            ahead.foreseen = lambda head: self._foreseen(follower, head)
+            ahead.foreseen = lambda blocks: self._foreseen(follower, blocks)
             pause = settings.poll_s
             pause = await self._try_step(rpc, follower, watch, sink, registered, pause)
             while not self._next_epoch:
@@ -251,14 +251,15 @@ class StakingChain:
             return
         table = follower.history.table_at(head.number)
         own = table.by_address.get(self._own)
-        await self._settlement.step(own, table, confirmed, sink, follower.block(confirmed))
+        await self._settlement.step(own, table, confirmed, sink, follower.blocks(self._settlement.next, confirmed))
 
-    def _foreseen(self, follower: Follower, head: Header) -> Sequence[Call]:
-        """Say what is asked of the block that a new head confirms."""
-        confirmed = follower.hash_below(head, self._settings.confirmations - 1)
-        if self._own is None or self._settlement is None or self._disputes is None or confirmed is None:
+    def _foreseen(self, follower: Follower, blocks: Sequence[Header]) -> Sequence[Call]:
+        """Say what is asked of the blocks that new ones confirm: events of each, disputes of the last."""
+        confirmed = follower.hashes_below(blocks, self._settings.confirmations - 1)
+        if self._own is None or self._settlement is None or self._disputes is None or not confirmed:
             return ()
-        return (*self._settlement.foreseen(confirmed), *self._disputes.foreseen(confirmed))
+        of_all = [call for block in confirmed for call in self._settlement.foreseen(block)]
+        return (*of_all, *self._disputes.foreseen(confirmed[-1]))
 
     async def _post_disputes(self, follower: Follower, head: Header, sink: EventSink) -> None:
         """Post the disputes of the newest confirmed block in which this node has a part."""

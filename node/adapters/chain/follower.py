@@ -8,6 +8,7 @@ the place is in the store, anchors and rows together, and the next run goes on f
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final, final
 
 from node.adapters.chain.answers import COUNT_BITS, ID_BITS, WORD, CallRefused, Json, octets, quantity
@@ -30,6 +31,8 @@ MAX_CHUNK_BLOCKS: Final = 10_000
 """What the chunk may grow to while the node keeps answering."""
 PATIENCE: Final = 16
 """Chunks that must be answered after a refusal before a larger one is tried again."""
+FEW_BLOCKS: Final = 8
+"""New blocks that are read by their hashes, all in one request; of more, ranges are read and looked at twice."""
 KEPT_FIELDS: Final = ("number", "hash", "parentHash", "timestamp", "baseFeePerGas")
 """What of a head is kept until it is confirmed: a full block names hundreds of transactions."""
 SEARCH_WIDTH: Final = 16
@@ -56,6 +59,7 @@ class Follower:
         self._rpc = rpc
         self._ahead = ahead or AskedAhead(rpc)
         self._address = "0x" + staking.hex()
+        self._events: dict[str, Json] = {"address": self._address, "topics": ["0x" + NODE_CHANGED.hex()]}
         self._chunk = FIRST_CHUNK_BLOCKS
         self._answered = PATIENCE
         self._place = Place(BlockNumber(start_block), f"{chain_id}/{self._address}/{start_block}", store)
@@ -90,7 +94,9 @@ class Follower:
             await self._place.save()
             return 0
         dropped = 0
-        if anchors and head.parent != anchors[-1].hash:
+        if blocks := await self._children(head):
+            await self._read_blocks(blocks)
+        elif anchors:
             dropped = await self._roll_back()
         while self._place.next <= head.number:
             await self._read_chunk(head)
@@ -104,12 +110,21 @@ class Follower:
         anchor = self._place.anchor(number)
         return None if anchor is None else self._blocks.get(anchor.hash)
 
-    def hash_below(self, head: Header, depth: int) -> bytes | None:
-        """Give the hash of the block so many below a head that comes next, if it was the head a while ago."""
-        if depth == 0:
-            return head.hash
-        anchor = self._place.anchor(head.number - depth)
-        return None if anchor is None else anchor.hash
+    def blocks(self, first: int, last: int) -> list[dict[str, Json]]:
+        """Give ``KEPT_FIELDS`` of the last few canonical blocks up to ``last``, as far back to ``first`` as known."""
+        found: list[dict[str, Json]] = []
+        for number in range(last, max(first, last - FEW_BLOCKS + 1) - 1, -1):
+            if (block := self.block(number)) is None:
+                break
+            found.append(block)
+        return found[::-1]
+
+    def hashes_below(self, blocks: Sequence[Header], depth: int) -> list[bytes]:
+        """Give the hashes of the blocks so many below each of those that come next, as far as they are known."""
+        coming = {block.number: block for block in blocks}
+        wanted = [block.number - depth for block in blocks]
+        known = [coming.get(BlockNumber(number)) or self._place.anchor(number) for number in wanted]
+        return [block.hash for block in known if block is not None]
 
     async def rebuild(self) -> None:
         """Forget everything and read it again from the start block."""
@@ -122,14 +137,19 @@ class Follower:
             raw = await self._rpc.call("eth_getBlockByNumber", "latest", False)
             if not isinstance(raw, dict):
                 raise Unavailable("the chain node does not know its latest block")
-            head = _header(raw)
-            self._blocks[head.hash] = {name: raw[name] for name in KEPT_FIELDS if name in raw}
-            if len(self._blocks) > DENSE_ANCHORS:
-                self._blocks.popitem(last=False)
+            head = self._remembered(raw)
             known = self._place.anchors[-1] if self._place.anchors else None
             # When nobody else is there to ask, or all say the same, the chain itself has become shorter.
             if known is None or head.number >= known.number or not self._rpc.leave("behind"):
                 return head
+
+    def _remembered(self, raw: dict[str, Json]) -> Header:
+        """Read a block that is new, and remember it for those who read more of it."""
+        block = _header(raw)
+        self._blocks[block.hash] = {name: raw[name] for name in KEPT_FIELDS if name in raw}
+        if len(self._blocks) > DENSE_ANCHORS:
+            self._blocks.popitem(last=False)
+        return block
 
     async def last_before(self, cutoff: UnixMillis) -> Header | None:
         """Find the last canonical block with a timestamp before the cutoff; None when even the first is later.
@@ -175,6 +195,10 @@ class Follower:
 
     async def _known(self, numbers: Sequence[int]) -> list[Header]:
         """Read the headers of blocks that must exist, in one request where the node takes batches."""
+        return [_header(raw) for raw in await self._sent(numbers)]
+
+    async def _sent(self, numbers: Sequence[int]) -> list[dict[str, Json]]:
+        """Give blocks that must exist as the node sends them."""
         calls = [("eth_getBlockByNumber", (hex(number), False)) for number in numbers]
         try:
             raws = await self._rpc.batch(calls)
@@ -182,10 +206,10 @@ class Follower:
             raws = [await self._rpc.call(method, *params) for method, params in calls]
         if None in raws:
             raise Unavailable(f"the chain node does not know block {numbers[raws.index(None)]} below its own head")
-        headers = [_header(raw) for raw in raws]
-        if [header.number for header in headers] != list(numbers):
+        blocks = [raw for raw in raws if isinstance(raw, dict)]
+        if [quantity(block.get("number"), COUNT_BITS) for block in blocks] != list(numbers):
             raise Unavailable("the chain node sent other blocks than we asked for")  # a search would never end
-        return headers
+        return blocks
 
     async def _roll_back(self) -> int:
         """Drop anchors until one is canonical; read on after it, or from the start when none is."""
@@ -201,22 +225,29 @@ class Follower:
         self.rebuilt = "deep_reorganisation"
         return before - self._place.next
 
+    async def _children(self, head: Header) -> list[Header]:
+        """Give the blocks after the last anchor up to a head; none where they are many, or of another fork."""
+        last = self._place.anchors[-1] if self._place.anchors else None
+        if last is None or not 0 < head.number - last.number <= FEW_BLOCKS:
+            return []
+        between = range(last.number + 1, head.number)
+        blocks = [*map(self._remembered, await self._sent(between) if between else ()), head]
+        are_linked = all(block.parent == before.hash for before, block in pairwise([last, *blocks]))
+        return blocks if are_linked else []
+
+    async def _read_blocks(self, blocks: Sequence[Header]) -> None:
+        """Read the events of the next blocks by their hashes, which no re-organisation changes."""
+        calls = [("eth_getLogs", ({**self._events, "blockHash": "0x" + block.hash.hex()},)) for block in blocks]
+        for block, logs in zip(blocks, await self._ahead.of_blocks(blocks, calls), strict=True):
+            self._place.advance(block, _rows(logs, block.number, block.number))
+
     async def _read_chunk(self, head: Header) -> None:
         """Read the events of the next blocks, all from the fork that ``head`` belongs to."""
         first = self._place.next
         last = BlockNumber(min(head.number, first + self._chunk - 1))
-        where: dict[str, Json] = {"address": self._address, "topics": ["0x" + NODE_CHANGED.hex()]}
-        single = last == first == head.number
-        if single:
-            where["blockHash"] = "0x" + head.hash.hex()
-        else:
-            where |= {"fromBlock": hex(first), "toBlock": hex(last)}
         anchor = head if last == head.number else (await self._known([last]))[0]
         try:
-            if single:
-                logs = await self._ahead.of_head(head, "eth_getLogs", where)
-            else:
-                logs = await self._rpc.call("eth_getLogs", where)
+            logs = await self._rpc.call("eth_getLogs", {**self._events, "fromBlock": hex(first), "toBlock": hex(last)})
         except CallRefused:
             if last == first:
                 raise
@@ -227,14 +258,9 @@ class Follower:
             self._ask_for_less(self._chunk // 2)  # perhaps it was too much to be answered in time
             raise
         # The same hash before and after the request means that the events are those of one fork.
-        if not single and (await self._known([last]))[0].hash != anchor.hash:
+        if (await self._known([last]))[0].hash != anchor.hash:
             raise Unavailable("the chain was re-organised while its events were read")
-        if not isinstance(logs, list):
-            raise Unavailable("the chain node sent no list of events")
-        rows = sorted((_row(log) for log in logs), key=lambda entry: entry[0])
-        if rows and not (first <= rows[0][0][0] and rows[-1][0][0] <= last):
-            raise Unavailable("the chain node sent events of blocks that we did not ask for")
-        self._place.advance(anchor, [(block, row) for (block, _index), row in rows])
+        self._place.advance(anchor, _rows(logs, first, last))
         self._answered += 1
         if self._answered >= PATIENCE:
             self._chunk = min(MAX_CHUNK_BLOCKS, self._chunk * 2)
@@ -254,6 +280,16 @@ def _header(raw: Json) -> Header:
         octets(raw.get("parentHash"), 32),
         UnixMillis(quantity(raw.get("timestamp"), COUNT_BITS) * 1000),
     )
+
+
+def _rows(logs: Json, first: int, last: int) -> list[tuple[BlockNumber, StakeRow]]:
+    """Read the events of these blocks, in their order."""
+    if not isinstance(logs, list):
+        raise Unavailable("the chain node sent no list of events")
+    rows = sorted((_row(log) for log in logs), key=lambda entry: entry[0])
+    if rows and not (first <= rows[0][0][0] and rows[-1][0][0] <= last):
+        raise Unavailable("the chain node sent events of blocks that we did not ask for")
+    return [(block, row) for (block, _index), row in rows]
 
 
 def _row(log: Json) -> tuple[tuple[BlockNumber, int], StakeRow]:

@@ -75,7 +75,7 @@ class SettlementReader:
         table: StakeTable,
         confirmed: BlockNumber,
         sink: EventSink,
-        block: dict[str, Json] | None = None,
+        blocks: Sequence[dict[str, Json]] = (),
     ) -> None:
         """Read on to a confirmed block and post what is new there; nothing for whoever is not registered.
 
@@ -84,7 +84,8 @@ class SettlementReader:
             table: Who is registered.
             confirmed: Up to which block.
             sink: Whom to tell.
-            block: That block as the chain node has sent it a moment ago, if it has; else it is asked for.
+            blocks: That block and those before it from ``next`` on, as the chain node has sent them a moment ago and
+                as far back as they are known; where there is none it is asked for.
 
         Raises:
             Unavailable: The chain node does not answer, or the chain was re-organised while it was read: nothing is
@@ -98,17 +99,17 @@ class SettlementReader:
             self._own = own
         if self._read is not None and confirmed < self._read[0]:
             return  # a node that is behind what another one has shown us
-        if block is None:
-            block = await block_at(self._rpc, confirmed)
+        block = blocks[-1] if blocks else await block_at(self._rpc, confirmed)
         number, hash_ = quantity(block.get("number"), COUNT_BITS), octets(block.get("hash"), 32)
-        anew = await self._is_lost(block)
+        children = self._children(blocks or (block,))
+        anew = not children and await self._is_lost(block)
         last = self._start - 1 if anew or self._read is None else self._read[0]
         while number - last > STRIDE_BLOCKS:
             last = await self._stride(last, own, sink, anew=anew)
             anew = False
         gap = number - last
-        if gap == 1:
-            logs = await self._events_of(hash_)
+        if children:
+            logs = [log for child in children for log in await self._events_of(octets(child.get("hash"), 32))]
         else:
             logs = await self._events(last + 1, number, everything=gap <= SMALL_GAP)
         payments = await self._payments(logs, own)
@@ -117,7 +118,7 @@ class SettlementReader:
         named = wanted if is_due else {one for one in wanted if one not in self._known} | _coordinators_in(logs)
         escrows = await self._escrows(sorted(named & wanted), hash_)
         # What was asked of one block by its hash is of that block, whatever the chain does meanwhile.
-        if gap > 1 and octets((await block_at(self._rpc, number)).get("hash"), 32) != hash_:
+        if not children and octets((await block_at(self._rpc, number)).get("hash"), 32) != hash_:
             raise Unavailable("the chain was re-organised while the Settlement contract was read")
         price = block.get("baseFeePerGas")
         gas_price = quantity(price) if price is not None else quantity(await self._rpc.call("eth_gasPrice"))
@@ -140,6 +141,11 @@ class SettlementReader:
         await sink.post(SettlementSeen(read, None))
         return end
 
+    @property
+    def next(self) -> int:
+        """The first block that is not read."""
+        return self._start if self._read is None else self._read[0] + 1
+
     def is_done(self, confirmed: BlockNumber) -> bool:
         """Say whether everything up to this block was posted in this run."""
         return self._told is not None and self._read is not None and self._read[0] >= confirmed
@@ -159,6 +165,15 @@ class SettlementReader:
         self._read = (kept.block, kept.hash) if kept is not None else None
         self._told, self._known, self._looked_at = None, frozenset(), -LOOK_AGAIN_BLOCKS
         return True
+
+    def _children(self, blocks: Sequence[dict[str, Json]]) -> Sequence[dict[str, Json]]:
+        """Give these blocks if the first comes after the last that is read, and each next one after it; else none."""
+        parent = None if self._read is None else self._read[1]
+        for block in blocks:
+            if octets(block.get("parentHash"), 32) != parent:
+                return ()
+            parent = octets(block.get("hash"), 32)
+        return blocks
 
     async def _is_lost(self, block: dict[str, Json]) -> bool:
         """Say whether there is nothing to go on from to a block: nothing was read, or what is not before it any more.

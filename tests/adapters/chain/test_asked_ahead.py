@@ -50,12 +50,12 @@ def requests(cable: Cable) -> list[list[str]]:
     return [[call["method"] for call in (body if isinstance(body, list) else [body])] for body in bodies]
 
 
-async def test_of_head__others_are_foreseen__all_are_asked_in_one_request_and_each_is_given_once(
+async def test_of_blocks__others_are_foreseen__all_are_asked_in_one_request_and_each_is_given_once(
     tmp_path: Path, head: Header
 ) -> None:
     async with asking(tmp_path) as (ahead, cable):
-        ahead.foreseen = lambda seen: (CHAIN_ID,) if seen == head else ()
-        assert quantity(await ahead.of_head(head, "eth_blockNumber")) == 0
+        ahead.foreseen = lambda seen: (CHAIN_ID,) if seen == [head] else ()
+        assert [quantity(one) for one in await ahead.of_blocks([head], [HEIGHT])] == [0]
         assert requests(cable) == [["eth_blockNumber", "eth_chainId"]]
         assert quantity(await ahead.call("eth_chainId")) == DEV_CHAIN_ID
         assert requests(cable) == []
@@ -64,35 +64,35 @@ async def test_of_head__others_are_foreseen__all_are_asked_in_one_request_and_ea
         assert requests(cable) == [["eth_chainId"], ["eth_gasPrice"]]
 
 
-async def test_of_head__next_head__what_nobody_asked_for_is_forgotten(tmp_path: Path, head: Header) -> None:
+async def test_of_blocks__next_head__what_nobody_asked_for_is_forgotten(tmp_path: Path, head: Header) -> None:
     async with asking(tmp_path) as (ahead, cable):
         ahead.foreseen = lambda _: (CHAIN_ID,)
-        await ahead.of_head(head, "eth_blockNumber")
+        await ahead.of_blocks([head], [HEIGHT])
         ahead.foreseen = lambda _: ()
-        await ahead.of_head(head, "eth_blockNumber")
+        await ahead.of_blocks([head], [HEIGHT])
         requests(cable)
         await ahead.call("eth_chainId")
         assert requests(cable) == [["eth_chainId"]]
 
 
-async def test_of_head__one_is_refused__only_who_asked_for_it_hears_of_that(tmp_path: Path, head: Header) -> None:
+async def test_of_blocks__one_is_refused__only_who_asked_for_it_hears_of_that(tmp_path: Path, head: Header) -> None:
     async with asking(tmp_path) as (ahead, _):
         ahead.foreseen = lambda _: (("eth_getLogs", ({"blockHash": "0x" + "ab" * 32},)), CHAIN_ID)
-        await ahead.of_head(head, "eth_blockNumber")
+        await ahead.of_blocks([head], [HEIGHT])
         assert quantity(await ahead.call("eth_chainId")) == DEV_CHAIN_ID
         with pytest.raises(CallRefused):
             await ahead.call("eth_getLogs", {"blockHash": "0x" + "ab" * 32})
         with pytest.raises(CallRefused):
-            await ahead.of_head(head, "eth_getLogs", {"blockHash": "0x" + "ab" * 32})
+            await ahead.of_blocks([head], [("eth_getLogs", ({"blockHash": "0x" + "ab" * 32},))])
 
 
-async def test_of_head__node_takes_no_batches__each_is_asked_alone(tmp_path: Path, head: Header) -> None:
+async def test_of_blocks__node_takes_no_batches__each_is_asked_alone(tmp_path: Path, head: Header) -> None:
     async with asking(tmp_path) as (ahead, cable):
         ahead.foreseen = lambda _: (CHAIN_ID,)
         refusal = json.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "no batches"}})
         cable.edit = lambda answer: refusal.encode() if answer.startswith(b"[") else answer
         for expected in ([["eth_blockNumber", "eth_chainId"], ["eth_blockNumber"]], [["eth_blockNumber"]]):
-            assert quantity(await ahead.of_head(head, "eth_blockNumber")) == 0
+            assert [quantity(one) for one in await ahead.of_blocks([head], [HEIGHT])] == [0]
             assert requests(cable) == expected
             assert quantity(await ahead.call("eth_chainId")) == DEV_CHAIN_ID
             assert requests(cable) == [["eth_chainId"]]

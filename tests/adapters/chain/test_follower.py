@@ -1,5 +1,6 @@
 """The follower on a real chain: history, re-orgs, restarts, blocks by time."""
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,10 +9,11 @@ from eth_utils.abi import event_abi_to_log_topic
 from contracts.bindings import load
 from node.adapters.chain import follower as module
 from node.adapters.chain.answers import CallRefused
-from node.adapters.chain.follower import KEPT_FIELDS, NODE_CHANGED, Follower
+from node.adapters.chain.follower import FEW_BLOCKS, KEPT_FIELDS, NODE_CHANGED, Follower
 from node.adapters.chain.rpc import JsonRpc
 from protocol.units import BlockNumber, Role, UnixMillis
 from tests.adapters.chain.conftest import MINER_STAKE, StakingOnAnvil
+from tests.support.chain import Cable
 
 
 @pytest.fixture
@@ -63,6 +65,60 @@ async def test_block__heads_that_were_seen__are_given_as_the_node_sent_them_and_
         assert follower.block(height) == {name: sent[name] for name in KEPT_FIELDS}
     assert follower.block(first - 1) is None
     assert follower.block(first + 2) is None
+
+
+async def test_step__few_blocks_at_once__are_read_in_three_requests_and_all_are_known(staking: StakingOnAnvil):
+    cable = Cable()
+    async with JsonRpc([staking.anvil.url], transport=cable) as rpc:
+        follower = Follower(rpc, staking.address, staking.start_block)
+        await follower.step()
+        first = staking.height() + 1
+        for number in (1, 2, 3):
+            staking.register(number)
+        cable.bodies.clear()
+        assert await follower.step() == 0
+        bodies = [json.loads(body) for body in cable.bodies]
+    last = staking.height()
+    assert [body["method"] if isinstance(body, dict) else [one["method"] for one in body] for body in bodies] == [
+        "eth_getBlockByNumber",
+        2 * ["eth_getBlockByNumber"],
+        3 * ["eth_getLogs"],
+    ]
+    assert [len(follower.history.table_at(BlockNumber(height)).rows) for height in range(first, last + 1)] == [1, 2, 3]
+    sent = [staking.anvil.rpc("eth_getBlockByNumber", hex(height), False) for height in range(first, last + 1)]
+    assert follower.blocks(first, last) == [{name: block[name] for name in KEPT_FIELDS} for block in sent]
+    assert follower.blocks(first + 1, last) == follower.blocks(first, last)[1:]
+    assert follower.blocks(0, last)[-3:] == follower.blocks(first, last)
+
+
+async def test_step__few_blocks_of_two_branches__are_read_as_a_range(staking: StakingOnAnvil):
+    def mixed(answer: bytes) -> bytes:
+        """Send one of two blocks as a chain node on another branch would."""
+        parts = json.loads(answer)
+        if not isinstance(parts, list) or len(parts) != 2:
+            return answer
+        parts[1]["result"]["parentHash"] = "0x" + "ab" * 32
+        return json.dumps(parts).encode()
+
+    cable = Cable()
+    async with JsonRpc([staking.anvil.url], transport=cable) as rpc:
+        follower = Follower(rpc, staking.address, staking.start_block)
+        await follower.step()
+        for number in (1, 2, 3):
+            staking.register(number)
+        cable.edit = mixed
+        assert await follower.step() == 0
+        assert ids(follower) == [1, 2, 3]
+        assert any(b'"toBlock"' in body for body in cable.bodies[-3:])
+
+
+async def test_step__many_blocks_at_once__are_read_as_a_range(follower: Follower, staking: StakingOnAnvil):
+    await follower.step()
+    staking.register(1)
+    staking.anvil.rpc("anvil_mine", hex(FEW_BLOCKS))
+    await follower.step()
+    assert ids(follower) == [1]
+    assert len(follower.blocks(0, staking.height())) == 1, "of the others nothing was asked but events"
 
 
 async def test_block__chain_went_back_behind_it__is_that_of_the_other_branch(

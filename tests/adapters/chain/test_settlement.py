@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -238,11 +239,44 @@ async def test_step__next_block_is_at_hand__costs_one_request(tmp_path: Path):
         one.cable.bodies.clear()
         sink = Sink()
         number = BlockNumber(quantity(block["number"]))
-        await reader.step(one.table.by_id.get(MINER), one.table, number, sink, block)
+        await reader.step(one.table.by_id.get(MINER), one.table, number, sink, [block])
         assert _asked(one) == ["eth_getLogs"]
         (seen,) = sink.events
         assert isinstance(seen, SettlementSeen)
         assert (seen.read.block, "0x" + seen.read.hash.hex()) == (number, block["hash"])
+
+
+async def _blocks_from(one: Scene, first: int) -> list[dict[str, Any]]:
+    """Give the blocks from this one up to the head."""
+    last = quantity(await one.rpc.call("eth_blockNumber"))
+    sent = [await one.rpc.call("eth_getBlockByNumber", hex(number), False) for number in range(first, last + 1)]
+    return [block for block in sent if isinstance(block, dict)]
+
+
+@pytest.mark.parametrize("are_linked", [True, False])
+async def test_step__few_blocks_are_at_hand__events_of_each_are_read_if_they_are_of_one_branch(
+    tmp_path: Path, *, are_linked: bool
+):
+    async with scene(tmp_path) as one:
+        reader = one.reader()
+        await one.seen(reader)
+        await one.redeem(MINER, 7)
+        await one.rpc.call("anvil_mine", "0x2")
+        blocks = await _blocks_from(one, reader.next)
+        if not are_linked:
+            blocks[-2] = {**blocks[-2], "hash": "0x" + "ab" * 32}
+        one.cable.bodies.clear()
+        sink = Sink()
+        number = BlockNumber(quantity(blocks[-1]["number"]))
+        await reader.step(one.table.by_id.get(MINER), one.table, number, sink, blocks)
+        (seen,) = sink.events
+        assert isinstance(seen, SettlementSeen)
+        assert amounts(seen.read) == [(MINER, 7 * CAI, 7 * CAI)]
+        assert reader.next == number + 1
+        asked = [method for method in _asked(one) if method != "eth_call"]
+        by_hash = [*len(blocks) * ["eth_getLogs"], "eth_getBlockByNumber"]  # the time of the payment
+        by_range = ["eth_getBlockByNumber", "eth_getLogs", "eth_getBlockByNumber", "eth_getBlockByNumber"]
+        assert asked == (by_hash if are_linked else by_range)
 
 
 async def test_step__next_block_is_of_another_branch__everything_is_read_anew(tmp_path: Path):
