@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from protocol.roles.miner.open_offers import CHOICE, Choice, OpenOffer
-from protocol.roles.miner.wheel import WheelSeat, seat_of
+from protocol.roles.miner.wheel import TURN_MS, TURNS, WheelSeat, seat_of
 from protocol.units import UnixMillis
 from protocol.wire.messages import Claim
 from tests.protocol.roles.frames import NOW, award_of, bulletin
 from tests.protocol.roles.seats import MinerSeat, of_kind
-from tests.support.networks import CAROL
+from tests.support.networks import ALICE, CAROL
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,18 @@ def test_choice__wheel_turns__lets_what_fell_to_a_miner_that_is_gone_fall_to_oth
     assert all(len(one) == 1 for one in falls_to)
     assert len(set.union(*falls_to)) > 4
     assert sum(one == {3} for one in falls_to) < len(falls_to) / 4
+
+
+def test_seat_of__miner__is_its_place_among_active_ones_and_turns_with_time() -> None:
+    seat = MinerSeat()
+    before = seat_of(seat.core)
+    view = seat.core.book.current(seat.core.now)
+    assert view is not None
+    assert view.table.miners[before.index].address == ALICE.address
+    assert before.miners == len(view.table.miners) > 1
+    seat.wait(TURN_MS)
+    seat.offer()  # which tells it the time
+    assert seat_of(seat.core) == replace(before, turn=(before.turn + 1) % TURNS)
 
 
 def looking_ahead(one: OpenOffer, seat: WheelSeat, *, open_offers: int) -> int:
