@@ -1,11 +1,17 @@
 """What surprises people at the commands of stakers: names that look like markup, notes, races, half-done plans."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 import trio
 
 from node import keystore
+from node.adapters.chain import sender
+from node.adapters.chain.answers import CallRefused, Json
+from node.adapters.chain.gas_view import Call as GasCall
+from node.adapters.chain.gas_view import ask
+from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.sender import TransactionRefused
 from node.network_file import read_network
 from node.owner.wallet import Plan, Step, open_wallet
@@ -61,28 +67,34 @@ def test_key_prove__owner_is_the_key_itself__is_refused(cuckoo: Cuckoo, town: To
     assert err == "error: --owner: this is the node's own key, and a node never owns itself: give your account\n"
 
 
-def test_carry_out__another_command_took_its_place__says_so(as_: Cuckoo, town: Town):
+def test_carry_out__another_command_takes_its_place__says_so(as_: Cuckoo, town: Town, monkeypatch: pytest.MonkeyPatch):
     assert as_("bob", "faucet")[0] == 0
     network = read_network(town.folder / "network.toml")
     secret = keystore.load(town.keystore("bob"), PASSWORD)
 
     async def race() -> None:
-        async with open_wallet(network, secret=secret) as one, open_wallet(network, secret=secret) as other:
-            first, second = (
-                Plan("", (Step("let it", one.call("CAI", "approve", one.address, count)),)) for count in (1, 2)
-            )
-            await one.carry_out(first, lambda _: None)  # from here it counts on its own
-            town.anvil.rpc("evm_setAutomine", False)
-            with trio.move_on_after(1):
-                await other.carry_out(first, lambda _: None)
-            await one.carry_out(second, lambda _: None)
+        async with open_wallet(network, secret=secret) as wallet:
+            town.anvil.impersonate(wallet.address)
 
+            async def overtaken(rpc: JsonRpc, calls: Sequence[GasCall]) -> list[Json | CallRefused]:
+                """The other's transaction comes after ours was given its place, and pays more."""
+                answers = await ask(rpc, calls)
+                if not other:
+                    fields = {"from": wallet.address, "to": wallet.address, "maxFeePerGas": hex(10**12)}
+                    other.append(town.anvil.rpc("eth_sendTransaction", fields))
+                return answers
+
+            monkeypatch.setattr(sender, "ask", overtaken)
+            town.anvil.rpc("evm_setAutomine", False)
+            plan = Plan("", (Step("let it", wallet.call("CAI", "approve", wallet.address, 1)),))
+            await wallet.carry_out(plan, lambda _: None)
+
+    other: list[str] = []
     try:
         with pytest.raises(Unavailable, match="another transaction of this account is under way: wait for it"):
             trio.run(race)
     finally:
         town.anvil.rpc("evm_setAutomine", True)
-        town.anvil.rpc("anvil_dropAllTransactions")
 
 
 def test_carry_out__second_step_refused__says_what_was_done_before(as_: Cuckoo, town: Town):

@@ -14,6 +14,9 @@ from protocol.units import BlockNumber, Digest
 
 BATCH: Final = 100
 """Calls in one request: what small providers still take."""
+CERTAIN_BLOCKS: Final = 2
+"""Blocks at least for which a nonce must be used, and ours have no receipt, before another transaction took it: of two
+chain nodes behind one URL, one may be a block behind."""
 
 Call = tuple[str, Sequence[Json]]
 

@@ -3,7 +3,9 @@
 Nothing is kept on disk: whoever sends waits for the end. A node's own transactions outlive it: see ``transactor``.
 
 A nonce that was given out and never mined would hold up everything behind it, so after any doubt (an error while
-sending, a receipt that does not come) the count is read from the chain again.
+sending, a receipt that does not come) the count is read from the chain again. Others may send from the account too, a
+person's wallet for example: a nonce that the chain node knows to be used is skipped, else ours would replace what waits
+there.
 """
 
 import time
@@ -18,10 +20,10 @@ from eth_utils.address import to_checksum_address
 from contracts.bindings import Artifact
 from contracts.deploy import Argument, Deployment
 from node.adapters.chain.abi import TransactionRefused, call_data, creation_data, is_revert, reason_of
-from node.adapters.chain.answers import CallRefused, Json, is_known, octets, quantity
+from node.adapters.chain.answers import COUNT_BITS, CallRefused, Json, is_known, octets, quantity
 from node.adapters.chain.fees import allowed_gas, first_fees
 from node.adapters.chain.gas_account import Fees, GasAccount
-from node.adapters.chain.gas_view import ask
+from node.adapters.chain.gas_view import CERTAIN_BLOCKS, ask
 from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.simulation import Call, read
 from protocol.chain_records import SignedTransaction
@@ -29,7 +31,7 @@ from protocol.errors import Unavailable
 from protocol.units import Address, UnixMillis, Wei
 
 RECEIPT_LIMIT_S: Final = 120.0
-"""How long (s) a receipt is waited for: ten blocks of a slow chain."""
+"""How long (s) a receipt is waited for where nobody says otherwise: ten blocks of a slow chain."""
 FIRST_POLL_S: Final = 0.005
 """First pause (s) between two looks for a receipt; it doubles up to MAX_POLL_S."""
 MAX_POLL_S: Final = 1.0
@@ -41,11 +43,11 @@ _NO_LIMIT: Final = 2**256 - 1
 class Sender:
     """Sends from one account. Satisfies ``contracts.deploy.Deployer``."""
 
-    def __init__(self, rpc: JsonRpc, secret: bytes, chain_id: int, *, receipt_limit_s: float = RECEIPT_LIMIT_S) -> None:
+    def __init__(self, rpc: JsonRpc, secret: bytes, chain_id: int) -> None:
         """Sign with this secret (32 bytes) for this chain, and send through a client that the caller closes."""
         self.rpc: Final = rpc
+        self.receipt_limit_s = RECEIPT_LIMIT_S
         self._account: Final = GasAccount(secret, chain_id)
-        self._receipt_limit_s = receipt_limit_s
         self._lock = trio.Lock()
         self._nonce: int | None = None
 
@@ -59,11 +61,11 @@ class Sender:
 
         Raises:
             TransactionRefused: The constructor refused.
-            Unavailable: The chain does not answer, or no receipt came in time.
+            Unavailable: The chain does not answer, no receipt came in time, or another transaction took the nonce.
         """
         receipt = await self._transact(None, creation_data(artifact, arguments))
         address = to_checksum_address(octets(receipt.get("contractAddress"), 20))
-        return Deployment(address, quantity(receipt.get("blockNumber"), 48))
+        return Deployment(address, quantity(receipt.get("blockNumber"), COUNT_BITS))
 
     async def call(self, artifact: Artifact, address: str, function: str, *arguments: Argument) -> None:
         """Call a function in a transaction and wait until it is mined; errors as in ``deploy``."""
@@ -82,18 +84,18 @@ class Sender:
         call = {"from": self.address, "data": "0x" + data.hex()}
         call |= {} if to is None else {"to": "0x" + to.hex()}
         try:
-            gas = allowed_gas(quantity(await self.rpc.call("eth_estimateGas", call), 48))
+            gas = allowed_gas(quantity(await self.rpc.call("eth_estimateGas", call), COUNT_BITS))
             async with self._lock:
-                sent = await self._send(to, data, gas)
+                sent, nonce = await self._send(to, data, gas)
         except CallRefused as refusal:
             raise _told(refusal) from refusal
-        receipt = await self._receipt("0x" + sent.hash.hex())
+        receipt = await self._receipt("0x" + sent.hash.hex(), nonce)
         if quantity(receipt.get("status")) != 1:
             raise TransactionRefused("the transaction was reverted: the contract's state changed before it was mined")
         return receipt
 
-    async def _send(self, to: Address | None, data: bytes, gas: int) -> SignedTransaction:
-        """Give the transaction its nonce, sign and send it. Runs under the lock."""
+    async def _send(self, to: Address | None, data: bytes, gas: int) -> tuple[SignedTransaction, int]:
+        """Give the transaction its nonce, sign and send it; gives both. Runs under the lock."""
         for again in (True, False):
             signed = await self._signed(to, data, gas)
             try:
@@ -113,7 +115,7 @@ class Sender:
                 break
         assert self._nonce is not None, "counted when it was signed"
         self._nonce += 1
-        return signed
+        return signed, self._nonce - 1
 
     async def _signed(self, to: Address | None, data: bytes, gas: int) -> SignedTransaction:
         """Sign with the next nonce and the present fees."""
@@ -130,8 +132,7 @@ class Sender:
                 raise answer
         if not isinstance(block, dict):
             raise Unavailable("the chain node sent no latest block")
-        if self._nonce is None:
-            self._nonce = quantity(count, 48)
+        self._nonce = max(self._nonce or 0, quantity(count, COUNT_BITS))
         if "baseFeePerGas" in block:
             fees = Fees(*first_fees(quantity(block["baseFeePerGas"]), None, _NO_LIMIT))
         else:
@@ -143,18 +144,32 @@ class Sender:
         """Say whether a transaction is in a block."""
         return await self.rpc.call("eth_getTransactionReceipt", "0x" + sent.hash.hex()) is not None
 
-    async def _receipt(self, sent: str) -> dict[str, Json]:
-        """Poll for the receipt of a transaction, given by its hash."""
-        pause = FIRST_POLL_S
-        with trio.move_on_after(self._receipt_limit_s):
+    async def _receipt(self, sent: str, nonce: int) -> dict[str, Json]:
+        """Poll for the receipt of a transaction, given by its hash, until its nonce is certainly another one's."""
+        pause, taken_at = FIRST_POLL_S, None
+        with trio.move_on_after(self.receipt_limit_s):
             while True:
-                receipt = await self.rpc.call("eth_getTransactionReceipt", sent)
+                calls = [("eth_getTransactionReceipt", (sent,)), ("eth_getTransactionCount", (self.address, "latest"))]
+                receipt, count, head = await ask(self.rpc, [*calls, ("eth_blockNumber", ())])
+                for answer in (receipt, count, head):
+                    if isinstance(answer, CallRefused):
+                        raise answer
                 if isinstance(receipt, dict):
                     return receipt
+                block = quantity(head, COUNT_BITS)
+                if quantity(count, COUNT_BITS) <= nonce:
+                    taken_at = None
+                elif taken_at is None:
+                    taken_at = block  # perhaps only this node does not know the receipt yet
+                elif block >= taken_at + CERTAIN_BLOCKS:
+                    self._nonce = None
+                    raise Unavailable(
+                        f"transaction {sent} will never be mined: another one of this account took its nonce"
+                    )
                 await trio.sleep(pause)
                 pause = min(MAX_POLL_S, pause * 2)
         self._nonce = None
-        raise Unavailable(f"no receipt of transaction {sent} in {self._receipt_limit_s:.0f} s: it may still be mined")
+        raise Unavailable(f"no receipt of transaction {sent} in {self.receipt_limit_s:.0f} s: it may still be mined")
 
 
 def _told(refusal: CallRefused) -> TransactionRefused | Unavailable:

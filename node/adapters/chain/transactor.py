@@ -22,7 +22,7 @@ from node.adapters.chain.contract_calls import ContractCalls
 from node.adapters.chain.fees import allowed_gas, bumped, first_fees
 from node.adapters.chain.gas_account import Fees, GasAccount
 from node.adapters.chain.gas_level import GasLevel
-from node.adapters.chain.gas_view import GasView, Mined, ask, is_canonical, look
+from node.adapters.chain.gas_view import CERTAIN_BLOCKS, GasView, Mined, ask, is_canonical, look
 from node.adapters.chain.outcomes import Outcomes
 from node.adapters.chain.rpc import JsonRpc
 from node.ports import ChainStore, Clock, EventSink, Journal
@@ -37,8 +37,6 @@ LOOK_EVERY_S: Final = 600.0
 """Pause (s) between two looks at the balance while there is nothing to send."""
 MAX_PAUSE_S: Final = 30.0
 """Longest pause (s) between two tries while no chain node answers."""
-CERTAIN_BLOCKS: Final = 2
-"""Blocks at least for which a nonce must be used by another transaction before ours gets a new one."""
 FILLER_GAS: Final = 21_000
 """Gas of the empty transaction that fills a gap."""
 

@@ -1,5 +1,6 @@
 """Transactions of a person's account on anvil."""
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -18,6 +19,7 @@ from protocol.errors import ConfigError, Unavailable
 from protocol.units import CAI, Role
 from tests.support.anvil import Anvil
 from tests.support.chain import Cable
+from tests.support.patience import PATIENCE_S
 
 TERMS = Terms(
     miner_minimum_cai=20_000,
@@ -61,23 +63,144 @@ async def test_deploy__constructor_refuses__gives_its_reason(sender: Sender):
 
 
 async def test_call__nonce_lost_in_a_reorganisation__recovers_after_one_failure(sender: Sender, anvil_process: Anvil):
-    sender = Sender(sender.rpc, DEV_TREASURY_SECRET, DEV_CHAIN_ID, receipt_limit_s=1)
     cai = await sender.deploy(load("CAI"), sender.address)
     snapshot = anvil_process.rpc("evm_snapshot")
     for _ in range(3):
         await sender.call(load("CAI"), cai.address, "transfer", sender.address, 1)
     anvil_process.rpc("evm_revert", snapshot)
+    patient, sender.receipt_limit_s = sender.receipt_limit_s, 0.1
     with pytest.raises(Unavailable, match="no receipt"):
         await sender.call(load("CAI"), cai.address, "transfer", sender.address, 1)
+    sender.receipt_limit_s = patient
     await sender.call(load("CAI"), cai.address, "transfer", sender.address, 1)
 
 
-async def test_call__somebody_else_used_the_account__takes_the_next_nonce(sender: Sender, anvil_process: Anvil):
-    cai = await sender.deploy(load("CAI"), sender.address)
-    anvil_process.rpc("eth_sendTransaction", {"from": sender.address, "to": sender.address, "value": "0x1"})
+@pytest.fixture
+async def by_hand(anvil_process: Anvil) -> AsyncIterator[tuple[Sender, Cable, str]]:
+    """Give a sender, the cable it is on, and its CAI contract; blocks are made when the test says so."""
+    cable = Cable()
+    with anvil_process.unchanged():
+        async with JsonRpc([anvil_process.url], transport=cable) as rpc:
+            sender = Sender(rpc, DEV_TREASURY_SECRET, DEV_CHAIN_ID)
+            cai = await sender.deploy(load("CAI"), sender.address)
+            anvil_process.rpc("evm_setAutomine", False)
+            try:
+                yield sender, cable, cai.address
+            finally:
+                anvil_process.rpc("evm_setAutomine", True)
+
+
+def others(anvil: Anvil, sender: Sender, **fields: str) -> str:
+    """Send from a sender's account behind its back; gives the hash."""
+    return str(
+        anvil.rpc("eth_sendTransaction", {"from": sender.address, "to": sender.address, "value": "0x1", **fields})
+    )
+
+
+def waiting(anvil: Anvil) -> int:
+    """Say how many transactions wait to be mined."""
+    return int(anvil.rpc("txpool_status")["pending"], 16)
+
+
+async def polled(cable: Cable, times: int) -> None:
+    """Wait until so many more looks for a receipt have begun."""
+    end = len(cable.bodies) + times
+    with trio.fail_after(PATIENCE_S):
+        while len(cable.bodies) < end:
+            await trio.sleep(0.005)
+
+
+async def test_call__transaction_of_somebody_else_waits_in_the_pool__takes_the_next_nonce(
+    by_hand: tuple[Sender, Cable, str], anvil_process: Anvil
+):
+    sender, _, cai = by_hand
     receiver = Account.from_key(b"\x06" * 32).address
-    await sender.call(load("CAI"), cai.address, "transfer", receiver, CAI)
-    assert await sender.read(load("CAI"), cai.address, "balanceOf", receiver) == CAI
+    other = others(anvil_process, sender)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sender.call, load("CAI"), cai, "transfer", receiver, CAI)
+        with trio.fail_after(PATIENCE_S):
+            while waiting(anvil_process) < 2:
+                await trio.sleep(0.005)
+        anvil_process.rpc("evm_mine")
+    assert anvil_process.rpc("eth_getTransactionReceipt", other) is not None, "ours did not replace it"
+    assert await sender.read(load("CAI"), cai, "balanceOf", receiver) == CAI
+
+
+async def test_call__transaction_of_somebody_else_is_mined_between_count_and_send__takes_the_next_nonce(
+    by_hand: tuple[Sender, Cable, str], anvil_process: Anvil
+):
+    sender, cable, cai = by_hand
+    receiver = Account.from_key(b"\x06" * 32).address
+    sent: list[str] = []
+
+    def overtake(answer: bytes) -> bytes:
+        if b"pending" in cable.bodies[-1] and not sent:
+            sent.append(others(anvil_process, sender))
+            anvil_process.rpc("evm_mine")
+            anvil_process.rpc("evm_setAutomine", True)
+        return answer
+
+    cable.edit = overtake
+    await sender.call(load("CAI"), cai, "transfer", receiver, CAI)
+    assert sent
+    assert anvil_process.rpc("eth_getTransactionReceipt", sent[0]) is not None
+    assert await sender.read(load("CAI"), cai, "balanceOf", receiver) == CAI
+
+
+async def test_call__another_transaction_replaced_it__says_so_once_that_is_certain(
+    by_hand: tuple[Sender, Cable, str], anvil_process: Anvil
+):
+    sender, cable, cai = by_hand
+    told: list[Unavailable] = []
+
+    async def call() -> None:
+        with pytest.raises(
+            Unavailable, match="will never be mined: another one of this account took its nonce"
+        ) as error:
+            await sender.call(load("CAI"), cai, "transfer", sender.address, CAI)
+        told.append(error.value)
+
+    with trio.fail_after(PATIENCE_S):  # half of the time that a receipt is waited for
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call)
+            while not waiting(anvil_process):
+                await trio.sleep(0.005)
+            nonce = anvil_process.rpc("eth_getTransactionCount", sender.address, "latest")
+            dear = hex(10**12)
+            other = others(anvil_process, sender, nonce=nonce, maxFeePerGas=dear, maxPriorityFeePerGas=dear)
+            for _ in range(2):
+                anvil_process.rpc("evm_mine")
+                await polled(cable, 2)
+                assert not told, "perhaps only this node lacks its receipt"
+            anvil_process.rpc("evm_mine")
+    assert anvil_process.rpc("eth_getTransactionReceipt", other) is not None
+    anvil_process.rpc("evm_setAutomine", True)
+    await sender.call(load("CAI"), cai, "transfer", sender.address, CAI)
+
+
+async def test_call__chain_node_has_the_receipt_a_block_later__waits_for_it(
+    by_hand: tuple[Sender, Cable, str], anvil_process: Anvil
+):
+    sender, cable, cai = by_hand
+
+    def without_receipt(answer: bytes) -> bytes:
+        if b"eth_getTransactionReceipt" not in cable.bodies[-1]:
+            return answer
+        parts = json.loads(answer)
+        return json.dumps(
+            [part | {"result": None} if isinstance(part["result"], dict) else part for part in parts]
+        ).encode()
+
+    cable.edit = without_receipt
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sender.call, load("CAI"), cai, "transfer", sender.address, CAI)
+        with trio.fail_after(PATIENCE_S):
+            while not waiting(anvil_process):
+                await trio.sleep(0.005)
+        for _ in range(2):
+            anvil_process.rpc("evm_mine")
+            await polled(cable, 2)
+        cable.edit = lambda answer: answer
 
 
 async def test_register_node__good__gives_its_id_and_refusals_their_reason(sender: Sender):
