@@ -204,6 +204,8 @@ def write_config(
         port: TCP port of its overlay, 0 for a free one.
         supervised: A devnet starts it: it stops when the devnet is gone, and logs for programs.
     """
+    from node.adapters.chain.devchain import free_port  # imported here: only who starts a devnet needs it
+
     number = int(member.name.rpartition("-")[2]) - 1 if member.stake_cai else 0
     settings: dict[str, object] = {
         "role": member.role.value,
@@ -218,7 +220,8 @@ def write_config(
     if options.trace is not None:
         settings["tracing"] = {"endpoint": options.trace}
     if member.role is NodeRole.COORDINATOR:
-        http: dict[str, object] = {"port": options.port + number if options.port else 0}
+        # Not 0, with which a coordinator that is started again would be elsewhere.
+        http: dict[str, object] = {"port": options.port + number if options.port else free_port(0)}
         if options.require_key:
             http |= {"require_key": True, "keys_file": str(member.folder.parent / API_KEYS)}
         settings["http"] = http

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from node import keystore
+from node.adapters.chain.devchain import FREE_PORTS
 from node.apps.api_keys import read_api_keys
 from node.config.configuration import load_settings
 from node.devnet_plan import NETWORK_FILE, DevnetOptions, make_folder, make_members, write_api_key, write_config
@@ -59,6 +60,16 @@ def test_write_config__every_member__is_accepted_and_its_key_opens(tmp_path):
     assert miner.engine.engines_on_machine == 2
     assert (miner.engine.kind, miner.engine.delay_ms, miner.engine.places) == ("instant", 30, 5)
     assert miner.engine.threads == 3
+
+
+def test_write_config__any_port__is_one_under_which_a_coordinator_is_found_again(tmp_path):
+    options = DevnetOptions(coordinators=2, port=0)
+    members = make_members(options, tmp_path)
+    coordinators = [member for member in members if member.role is NodeRole.COORDINATOR]
+    files = [write_config(member, options, CHAIN, ENTRY) for member in coordinators]
+    first, second = [load_settings(file, {}, {}).http.port for file in files]
+    assert {first, second} <= set(FREE_PORTS)
+    assert first != second
 
 
 def test_write_config__registered_nodes__have_a_gas_key_of_their_own_and_redeem_soon(tmp_path):

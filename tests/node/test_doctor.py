@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from node import keystore
-from node.adapters.chain.devchain import DevnetNode, deploy_devnet
+from node.adapters.chain.devchain import DevnetNode, deploy_devnet, free_port
 from node.adapters.control import UnixControl
 from node.config.configuration import load_params, load_settings
 from node.control import Control
@@ -131,7 +131,7 @@ def listener():
 )
 def test_doctor__each_role__looks_at_what_it_needs(cuckoo, place, role, section, beside):
     server, entry = listener()
-    port = 0 if role == "miner" else free_port()
+    port = 0 if role == "miner" else free_port(0)
     overlay = f"[overlay]|listen = ['/ip4/127.0.0.1/tcp/{port}']|bootstrap = ['{entry}']"
     with server:
         file = place.file(role, "stranger" if role == "bootstrap" else role, overlay, section)
@@ -142,13 +142,8 @@ def test_doctor__each_role__looks_at_what_it_needs(cuckoo, place, role, section,
     assert set(found) == names | beside
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
 def test_doctor__much_is_wrong__each_red_line_has_a_fix_and_the_exit_code_is_one(cuckoo, place):
-    overlay = f"[overlay]|bootstrap = ['/ip4/127.0.0.1/tcp/{free_port()}/p2p/{PEER}']"
+    overlay = f"[overlay]|bootstrap = ['/ip4/127.0.0.1/tcp/{free_port(0)}/p2p/{PEER}']"
     file = place.file("miner", "stranger", overlay, "[engine]|kind = 'instant'")
     code, out, _ = cuckoo("doctor", "--config", str(file))
     assert code == 1
@@ -275,7 +270,7 @@ def test_host_and_port__multiaddress__are_read(address, expected):
 
 async def test_look_at_bootstraps__one_of_two_alive__is_good(place):
     server, entry = listener()
-    dead = f"/ip4/127.0.0.1/tcp/{free_port()}/p2p/{PEER}"
+    dead = f"/ip4/127.0.0.1/tcp/{free_port(0)}/p2p/{PEER}"
     with server:
         found = one(await look_at_bootstraps(place.settings("miner", "miner", **{"overlay.bootstrap": [dead, entry]})))
         assert (found.is_good, found.detail) == (True, "1 of 2 answer")
@@ -363,7 +358,7 @@ async def test_look_at_chain__wrong_chain_or_nobody__nothing_else_is_asked(place
     assert list(wrong) == ["chain"]
     assert not wrong["chain"].is_good
     assert "serves chain 31337, chain.chain_id says 5" in wrong["chain"].detail
-    nobody = await looked(place, **{"chain.rpc_urls": [f"http://127.0.0.1:{free_port()}"]})
+    nobody = await looked(place, **{"chain.rpc_urls": [f"http://127.0.0.1:{free_port(0)}"]})
     assert [finding.is_good for finding in nobody.values()] == [False]
 
 

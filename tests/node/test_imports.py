@@ -154,6 +154,7 @@ MAY_ALSO_IMPORT = {
     "node/doctor/machine.py": {"node.adapters.control"},
     "node/adapters/engine/describing.py": {"torch"},
     "node/devnet.py": {"node.adapters.chain", "httpx"},
+    "node/devnet_plan.py": {"node.adapters.chain.devchain"},
     "node/chain_views.py": {"node.adapters.chain"},
     "node/apps/award_check.py": {"node.adapters.chain", "node.adapters.system"},
     "node/receipts.py": {"node.adapters.chain"},

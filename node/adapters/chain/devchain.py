@@ -5,7 +5,9 @@ now: a stake table takes two epochs to count, and a person who starts a devnet s
 """
 
 import hashlib
+import itertools
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -53,6 +55,13 @@ STOP_LIMIT_S: Final = 5.0
 """How long (s) the guard may take to stop anvil."""
 KEPT_STATES: Final = 256
 """Past states that anvil keeps: tables are built from events, so a devnet that runs for days need not grow by them."""
+FREE_PORTS: Final = range(20_000, 32_000)
+"""Where a free port is looked for: below those that systems give to whoever asks for any, of which another process may
+be given the one found before it is used."""
+PORT_TRIES: Final = 100
+"""Ports of them that are tried."""
+_candidates: Final = itertools.cycle(secrets.SystemRandom().sample(FREE_PORTS, 1000))
+"""Tried in this order, so that a process does not find one again that it has not used yet."""
 _OWNER_ETHER: Final = 1000
 _GAS_ETHER: Final = 10
 _REGISTRATION_LIFE_S: Final = 3600
@@ -218,15 +227,18 @@ def _check_nodes(params: Params, nodes: Sequence[DevnetNode]) -> None:
 
 
 def free_port(port: int) -> int:
-    """Make sure that a loopback port is free; 0 finds one."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ConfigError(f"the dev chain cannot use port {port}: {error.strerror}; choose another") from error
-        number: int = probe.getsockname()[1]
-        return number
+    """Make sure that a loopback port is free; 0 finds one that stays so until it is used, or used again."""
+    reason = None
+    for candidate in [port] if port else itertools.islice(_candidates, PORT_TRIES):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", candidate))
+            except OSError as error:
+                reason = error.strerror
+            else:
+                return candidate
+    raise ConfigError(f"the dev chain cannot use port {port}: {reason}; choose another")
 
 
 async def _wait_until_up(url: str, process: trio.Process, log: Path) -> None:

@@ -16,7 +16,16 @@ from contracts.bindings import load
 from node.adapters.chain import devchain as module
 from node.adapters.chain.answers import quantity
 from node.adapters.chain.chain import ChainSettings, StakingChain
-from node.adapters.chain.devchain import DEV_CHAIN_ID, DevnetNode, deploy_devnet, devchain, find_anvil, owner_secret
+from node.adapters.chain.devchain import (
+    DEV_CHAIN_ID,
+    FREE_PORTS,
+    DevnetNode,
+    deploy_devnet,
+    devchain,
+    find_anvil,
+    free_port,
+    owner_secret,
+)
 from node.adapters.chain.follower import Follower
 from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.sender import Sender
@@ -115,6 +124,13 @@ async def test_devchain__port_in_use__is_named(tmp_path: Path):
         with pytest.raises(ConfigError, match=f"cannot use port {port}"):
             async with devchain(port=port, log=tmp_path / "chain.log"):
                 pytest.fail("it started")
+
+
+def test_free_port__any__is_none_that_others_are_given_before_it_is_used():
+    found = {free_port(0) for _ in range(20)}
+    assert found <= set(FREE_PORTS)
+    assert len(found) == 20, "none twice before it is used"
+    assert FREE_PORTS[-1] < 32_768, "from there on Linux gives them to whoever asks for any"
 
 
 async def test_devchain__binary_that_fails__tells_the_last_line_of_its_log(

@@ -8,6 +8,7 @@ import trio
 from libp2p.host.basic_host import BasicHost
 from multiaddr.multiaddr import Multiaddr
 
+from node.adapters.chain.devchain import free_port
 from node.adapters.libp2p import OverlaySettings, OverlayTransport
 from node.adapters.libp2p.handshakes import Handshakes, site_of
 from node.adapters.libp2p.host import ADDRESSES_S
@@ -97,9 +98,7 @@ async def _announcing(place: Overlay, nursery: trio.Nursery, port: int, *announc
 
 async def test_announce__another_address_of_a_port_mapping__others_dial_that_one() -> None:
     """127.0.0.9 is this machine, too, as the outside of a router is: only whoever was told of it dials it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port(0)
     async with overlay() as place, trio.open_nursery() as nursery:
         accepted: list[str] = []
         outside = await trio.open_tcp_listeners(0, host="127.0.0.9")

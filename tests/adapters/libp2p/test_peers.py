@@ -2,13 +2,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 
 import pytest
 import trio
 
+from node.adapters.chain.devchain import free_port
 from protocol.effects import Offence
 from protocol.errors import ConfigError
 from protocol.events import PeerDown, PeerUp
@@ -16,12 +16,6 @@ from protocol.notes import NoteName
 from protocol.stake.standing import Standing
 from tests.support.overlay import Running, overlay, peer_of, until
 from tests.support.patience import stopwatch
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _up(node: Running) -> list[str]:
@@ -33,7 +27,7 @@ def _down(node: Running) -> list[str]:
 
 
 async def test_run__bootstrap_restarts__connected_again_and_told_in_order() -> None:
-    port = _free_port()
+    port = free_port(0)
     async with overlay() as place:
         boot = await place.start(1, Standing.BOOTSTRAP, listen=f"/ip4/127.0.0.1/tcp/{port}")
         node = await place.start(2, Standing.MINER, [boot])
@@ -47,7 +41,7 @@ async def test_run__bootstrap_restarts__connected_again_and_told_in_order() -> N
 
 
 async def test_run__bootstrap_not_there_yet__noted_and_joined_later() -> None:
-    port = _free_port()
+    port = free_port(0)
     async with overlay() as place:
         node = await place.start(2, Standing.MINER, [f"/ip4/127.0.0.1/tcp/{port}/p2p/{_boot_id()}"])
         await until(lambda: node.journal.of(NoteName.PEER_UNREACHABLE), "the note")
@@ -64,7 +58,7 @@ def _boot_id() -> str:
 async def test_run__bootstraps_dead__joins_by_the_address_book() -> None:
     async with overlay() as place:
         other = await place.start(3, Standing.MINER)
-        dead = f"/ip4/127.0.0.1/tcp/{_free_port()}/p2p/{_boot_id()}"
+        dead = f"/ip4/127.0.0.1/tcp/{free_port(0)}/p2p/{_boot_id()}"
         node = await place.start(2, Standing.MINER, [dead], book=["garbage", other.address])
         await until(lambda: _up(node) == [other.id], "the connection")
 
