@@ -14,6 +14,7 @@ from protocol.stake.standing import Standing
 from protocol.wire.messages import WORK_PROTOCOL
 from tests.support.adversary import adversary, serves
 from tests.support.overlay import overlay, until
+from tests.support.patience import PATIENCE_S
 
 TOPIC = "/cuckoo/1/devnet/offers/pocket-emoji"
 
@@ -67,7 +68,7 @@ async def test_yamux__data_beyond_every_window__connection_cut_before_memory_is_
             muxed.send_window = 1 << 40
             frame = (60_000).to_bytes(4, "big") + bytes(60_000)
             sent = 0
-            with trio.move_on_after(10):
+            with trio.move_on_after(PATIENCE_S):
                 while enemy.is_connected() and sent < 4 * MAX_BUFFERED_BYTES:
                     try:
                         await stream.write(frame)
@@ -116,7 +117,7 @@ async def test_work__opened_again_and_again__reaches_the_core_at_a_pace_and_is_j
             began = trio.current_time()
 
             async def open_until(enough: Callable[[], bool]) -> None:
-                with trio.fail_after(20):
+                with trio.fail_after(PATIENCE_S):
                     while not enough():
                         await (await enemy.open(WORK_PROTOCOL)).reset()
 

@@ -121,7 +121,7 @@ async def test_hop__wrong_in_every_view__judged_banned_and_others_served(data: b
     async with relayed() as place:
         async with place.enemy() as enemy:
             enemy.cannot_come_back()
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE_S):
                 while enemy.is_connected():
                     try:
                         await (await enemy.say(HOP, data)).read(1)
@@ -169,7 +169,7 @@ async def test_reserve__again_and_again__refused_and_then_judged() -> None:
     async with relayed() as place:
         async with place.enemy(7, Standing.MINER) as enemy:
             enemy.cannot_come_back()
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE_S):
                 while "relay.flood" not in place.relay.rules_against(enemy.id):
                     assert await asks(enemy, Reserve()) in (Status.OK, Status.RESOURCE_LIMIT_EXCEEDED)
             assert reasons(place.relay, enemy.id) == {"flood"}

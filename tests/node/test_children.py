@@ -10,6 +10,7 @@ import trio
 
 from node.children import Child, outcome
 from protocol.errors import Unavailable
+from tests.support.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ async def test_child__bad_settings__ready_says_how_it_ended_with_its_log(tmp_pat
     config = tmp_path / "node.toml"
     config.write_text("role = 3\n", encoding="utf-8")
     child = await Child.start("miner-1", "miner", config, log)
-    with trio.fail_after(30), pytest.raises(Unavailable) as caught:
+    with trio.fail_after(PATIENCE_S), pytest.raises(Unavailable) as caught:
         await child.ready()
     text = str(caught.value)
     assert text.startswith("miner-1 ended before it was ready, with exit code 2; the end of its log, ")
@@ -54,7 +55,7 @@ async def test_resident_bytes__child_that_another_thread_started__is_counted(tmp
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_S):
             assert await process.stdout.receive_some(3) == b"up\n"
             child, held = Child("miner-1", tmp_path / "node.toml", log, process), {"engine": 0}
             while min(held.values()) <= 1_000_000:  # it has just begun

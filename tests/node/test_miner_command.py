@@ -124,13 +124,13 @@ async def test_miner__drained_in_the_middle_of_a_picture__delivers_it_and_stops(
     async with trio.open_nursery() as alice:
         await network.start(alice, "alice", NodeRole.MINER, delay_ms=1500)
         info = await network.start(nursery, "carol", NodeRole.COORDINATOR)
-        async with httpx.AsyncClient(base_url=info.http_url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=info.http_url, timeout=PATIENCE_S) as client:
             await serving(client)
             task = (await client.post("/v1/tasks", json={"prompt": "a red heart"})).json()["url"]
             with trio.fail_after(PATIENCE_S):
                 while not network.stores["carol"]._awards:
                     await trio.sleep(0.01)
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE_S):
                 code, out, _ = await miner("drain")
             assert (code, out) == (0, "the miner has delivered everything and stopped\n")
             assert (await client.get(task)).json()["status"] == "done"

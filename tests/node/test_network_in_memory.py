@@ -139,7 +139,7 @@ async def test_generation__miner_leaves_mid_job__another_makes_it(tmp_path: Path
             await network.start(leaving, "alice", NodeRole.MINER, delay_ms=60_000)
             info = await network.start(nursery, "carol", NodeRole.COORDINATOR)
             assert info.http_url is not None
-            async with httpx.AsyncClient(base_url=info.http_url, timeout=30) as client:
+            async with httpx.AsyncClient(base_url=info.http_url, timeout=PATIENCE_S) as client:
                 await serving(client)
                 answer = await client.post("/v1/tasks", json={"prompt": "a red heart"})
                 assert answer.status_code == 202, answer.text
@@ -156,7 +156,7 @@ async def test_generation__miner_leaves_mid_job__another_makes_it(tmp_path: Path
                     shown = (await client.get(answer.json()["url"])).json()
         assert shown["waiting"]["reasons"] == {"lease_expired": 1}
         await network.start(nursery, "bob", NodeRole.MINER)
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             while not any(stored.done for stored in network.stores["carol"]._tasks.values()):
                 await trio.sleep(0.05)
         nursery.cancel_scope.cancel()
@@ -271,7 +271,7 @@ async def test_edit__memory_network__the_winner_gets_the_pictures_and_they_are_g
             await network.start(nursery, name, NodeRole.MINER)
         info = await network.start(nursery, "carol", NodeRole.COORDINATOR)
         assert info.http_url is not None
-        async with httpx.AsyncClient(base_url=info.http_url, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=info.http_url, timeout=PATIENCE_S) as client:
             await serving(client)
             form = {"image": ("cat.png", source), "mask": ("mask.png", mask), "prompt": (None, "a red heart")}
             answer = await client.post(
@@ -308,7 +308,7 @@ async def test_edit__pictures_lost_on_their_way__are_asked_for_again(tmp_path: P
         await network.start(nursery, "alice", NodeRole.MINER)
         info = await network.start(nursery, "carol", NodeRole.COORDINATOR)
         assert info.http_url is not None
-        async with httpx.AsyncClient(base_url=info.http_url, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=info.http_url, timeout=PATIENCE_S) as client:
             await serving(client)
             form = {"image": ("cat.png", source), "prompt": (None, "a red heart")}
             answer = await client.post("/v1/images/edits", files=form)

@@ -72,7 +72,7 @@ def test_wheel__content__holds_data_and_no_tests(wheel):
 
 def test_wheel__installed_elsewhere__command_shows_help(installed, tmp_path):
     command = [str(installed / "bin" / "cuckoo"), "--help"]
-    shown = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, timeout=30)
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert "cuckoo demo" in shown.stdout
 
 

@@ -28,6 +28,7 @@ from protocol.units import Epoch
 from tests.node.test_network_in_memory import Network, serving
 from tests.support import networks
 from tests.support.networks import ALICE, BOB, CAROL, DAVE
+from tests.support.patience import PATIENCE_S
 from tests.support.pictures import png
 from tests.support.wrapped_engine import WrappedEngine
 
@@ -86,9 +87,9 @@ async def test_rechecks__miner_that_draws_something_else__is_found_out_and_shown
         info = await start(network, nursery, "carol", NodeRole.COORDINATOR)
         assert info.http_url is not None
         store = network.stores["carol"]
-        async with httpx.AsyncClient(base_url=info.http_url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=info.http_url, timeout=PATIENCE_S) as client:
             await serving(client)
-            with trio.fail_after(60):
+            with trio.fail_after(5 * PATIENCE_S):  # four nodes in one process, until the lot has it
                 # While others are busy it may be one half of those who serve, who are not left out: so until it is.
                 while not (said := await status(tmp_path / "carol"))["miners"] or (
                     said["miners"][0]["left_out_hours"] < 167
@@ -116,9 +117,9 @@ async def test_rechecks__of_an_edit__go_from_its_source_and_leave_nothing_behind
         assert info.http_url is not None
         store = network.stores["carol"]
         order = {"prompt": "a blue heart", "source": source, "strength": 0.6}
-        async with httpx.AsyncClient(base_url=info.http_url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=info.http_url, timeout=PATIENCE_S) as client:
             await serving(client)
-            with trio.fail_after(60):
+            with trio.fail_after(5 * PATIENCE_S):  # four nodes in one process, until the lot has it
                 while not {"agreed", "odd_one_out"} <= {record.outcome for record in store._rechecks.values()}:
                     answer = await client.post("/v1/tasks", json=order | {"seed": len(store._tasks)})
                     assert answer.status_code == 202, answer.text

@@ -10,6 +10,7 @@ from protocol.units import PeerId
 from protocol.wire.app_messages import AppMessage, CoordinatorMessage, OrderDone
 from protocol.wire.codec import COORDINATOR_PLACE, decode, encode
 from protocol.wire.sealed_messages import OrderSealed
+from tests.support.patience import PATIENCE_S
 
 
 class MemoryLink:
@@ -65,7 +66,7 @@ class MemoryLink:
             self._said.send_nowait(body)
 
     async def hear(self) -> CoordinatorMessage:
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             return decode(await self._heard.receive(), COORDINATOR_PLACE)
 
     async def hear_until(self, kind: str) -> CoordinatorMessage:

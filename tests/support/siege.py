@@ -13,6 +13,7 @@ from protocol.stake.standing import Standing
 from protocol.units import PeerId
 from tests.support.adversary import Adversary, adversary, serves
 from tests.support.overlay import Overlay, Running, overlay, until
+from tests.support.patience import PATIENCE_S
 
 TOPIC = "/cuckoo/1/devnet/offers/pocket-emoji"
 MESH = "/meshsub/1.1.0"
@@ -30,7 +31,7 @@ async def latency(victim: Running, honest: Running) -> float:
     for number in range(SAMPLES):
         known, began = len(victim.gate.judged), trio.current_time()
         honest.transport.publish(TOPIC, b"how long? %d %d" % (known, number))
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             while not any(signer == honest.id for _, _, signer in victim.gate.judged[known:]):
                 await trio.sleep(0.0005)
         times.append(trio.current_time() - began)

@@ -11,6 +11,7 @@ import trio
 from node.adapters.control import UnixControl, ask
 from node.adapters.control.place import FOLDER, MAX_FRAME_BYTES, SOCKET, short_name
 from protocol.errors import ConfigError, Unavailable
+from tests.support.patience import PATIENCE_S
 
 
 async def echo(request):
@@ -116,6 +117,6 @@ async def test_run__client_that_says_nothing__is_let_go(listening, tmp_path, mon
     monkeypatch.setattr("node.adapters.control.server.REQUEST_LIMIT_S", 0.05)
     await listening(tmp_path)
     stream = await trio.open_unix_socket(str(Path(tmp_path / FOLDER / SOCKET)))
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         assert await stream.receive_some() == b""
     await stream.aclose()

@@ -302,6 +302,8 @@ def test_private_pipes__library_that_prints__does_not_reach_the_frames():
         "print('progress: 50 %', flush=True); os.system('echo from a subprocess')\n"
         "os.write(reports, os.read(commands, 100)); assert os.read(0, 1) == b''"
     )
-    ran = subprocess.run([sys.executable, "-c", code], input=b"frame", capture_output=True, timeout=30, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], input=b"frame", capture_output=True, timeout=PATIENCE_S, check=True
+    )
     assert ran.stdout == b"frame"
     assert ran.stderr == b"progress: 50 %\nfrom a subprocess\n"

@@ -197,7 +197,7 @@ async def test_tasks__largest_source_and_mask__fit_into_a_body(serve: Serve):
     large = [png(64, 64, seed)[:-12] + b"x" * (MAX_INPUT_BYTES - len(png(64, 64, seed)) + 12) for seed in (1, 2)]
     source, mask = (base64.b64encode(data).decode() for data in large)
     body = {"prompt": "a cat" * 300, "model": "tiny", "source": source, "mask": mask}
-    response = await served.http.post("/v1/tasks", json=body, timeout=30)
+    response = await served.http.post("/v1/tasks", json=body, timeout=PATIENCE_S)
     assert response.status_code == 202, response.text
     assert served.desk.inputs[0] == {digest(data): data for data in large}
 

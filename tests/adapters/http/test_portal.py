@@ -308,6 +308,13 @@ async def test_chain__does_not_answer__keeps_the_chain_node_to_itself(serve: Ser
         assert "example" not in answer.text
 
 
+@pytest.fixture
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What visitors may ask does not come back, however long this machine takes for their questions."""
+    monkeypatch.setattr("node.adapters.http.portal.Visitors", lambda proxies, _: Visitors(proxies, lambda: 0.0))
+
+
+@pytest.mark.usefixtures("no_time_passes")
 async def test_visitor__asks_too_much__waits_while_others_are_served(serve: Serve, town: Town):
     served = await serve(portal=town.portal)
     one, other = served.caller("203.0.113.7"), served.caller("203.0.113.8")
@@ -320,6 +327,7 @@ async def test_visitor__asks_too_much__waits_while_others_are_served(serve: Serv
         assert (await other.post("/portal/plans", json=WISH)).status_code == 200
 
 
+@pytest.mark.usefixtures("no_time_passes")
 async def test_visitors__all_together_ask_the_chain_too_much__are_told_to_wait(serve: Serve, town: Town):
     served = await serve(portal=town.portal)
     answers = []
@@ -329,4 +337,4 @@ async def test_visitors__all_together_ask_the_chain_too_much__are_told_to_wait(s
             assert (await visitor.get("/portal/network")).status_code == 200
     assert code_of(answers[-1])[:2] == (503, "busy")
     assert int(answers[-1].headers["retry-after"]) >= 1
-    assert len([answer for answer in answers if answer.status_code == 200]) >= CHAIN_POINTS // PLAN_POINTS
+    assert len([answer for answer in answers if answer.status_code == 200]) == CHAIN_POINTS // PLAN_POINTS

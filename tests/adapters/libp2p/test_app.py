@@ -57,7 +57,7 @@ async def test_find__coordinators_that_announce_themselves__are_found_by_an_entr
     async with overlay() as place:
         entry, ann, ben = await network(place)
         app = await app_of(nursery, entry)
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             while set(await app.find(KEY)) != {ann.id, ben.id}:
                 pass
         nursery.cancel_scope.cancel()
@@ -67,7 +67,7 @@ async def test_find__nobody_is_there__is_empty_after_some_seconds(nursery) -> No
     async with overlay() as place:
         entry = await place.start(1, Standing.BOOTSTRAP)
         app = await app_of(nursery, entry)
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             assert await app.find(KEY) == ()
         nursery.cancel_scope.cancel()
 
@@ -79,7 +79,7 @@ async def test_open__coordinator_that_was_found__frames_and_bodies_come_whole(nu
         face = Echo(body)
         ann.transport.serve_apps(face)
         app = await app_of(nursery, entry)
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             while ann.id not in await app.find(KEY):
                 pass
             stream = await app.open(ann.id)
@@ -176,7 +176,7 @@ async def test_open__coordinator_behind_a_relay__is_reached_through_it(nursery) 
         hidden.transport.serve_apps(face)
         hidden.transport.provide(KEY)
         app = await app_of(nursery, relay)
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             while hidden.id not in await app.find(KEY):
                 pass
             stream = await app.open(hidden.id)

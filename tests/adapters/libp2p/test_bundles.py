@@ -89,7 +89,7 @@ async def test_fetch__reporter_shows_something_else__is_refused_and_held_against
 async def test_fetch__reporter_that_nobody_can_reach__says_so() -> None:
     async with overlay() as place:
         _, juror = await pair(place)
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             assert await reason_of(juror, peer_of(9)) == "not_reached"
 
 

@@ -10,6 +10,7 @@ from node.adapters.libp2p.identity import to_libp2p
 from protocol.events import ProvidersFound
 from protocol.stake.standing import Standing
 from tests.support.overlay import Running, overlay, until
+from tests.support.patience import PATIENCE_S
 
 KEY = "/cuckoo/1/devnet/model/pocket-emoji"
 NODES = 12
@@ -93,7 +94,7 @@ async def test_join__a_dozen_at_once__all_are_found_without_everybody_dialling_e
                     found.add(number)
                 await trio.sleep(0.2)
 
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_S):
             async with trio.open_nursery() as nursery:
                 for number in range(2, NODES + 2):
                     nursery.start_soon(join, number)

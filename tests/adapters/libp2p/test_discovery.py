@@ -5,6 +5,7 @@ import trio
 from protocol.events import ProvidersFound
 from protocol.stake.standing import Standing
 from tests.support.overlay import Overlay, Running, overlay, until
+from tests.support.patience import PATIENCE_S
 
 KEY = "/cuckoo/1/devnet/model/pocket-emoji"
 
@@ -44,7 +45,7 @@ async def test_find_providers__eight_nodes_and_one_bootstrap__found_whenever_it_
         late = others[0]
         late.transport.provide(KEY)
         await _knows(others[1], 2)
-        with trio.fail_after(25):
+        with trio.fail_after(PATIENCE_S):
             while set(await _find(others[1])) != {early.id, late.id}:
                 await trio.sleep(0.1)
         for node in others[2:]:

@@ -11,6 +11,7 @@ from dns.resolver import BaseResolver
 from multiaddr.multiaddr import Multiaddr
 
 from node.adapters.libp2p.lean import LateResolver
+from tests.support.patience import PATIENCE_S
 
 UNUSED = ("aioquic", "dns", "miniupnpc", "requests", "websockets", "zeroconf", "libp2p.security.tls", "libp2p.bitswap")
 
@@ -55,7 +56,7 @@ async def test_resolve__name_in_an_address__is_asked_for_and_put_in(monkeypatch:
             answer.answer.append(dns.rrset.from_text(asked.question[0].name, 60, "IN", "A", "203.0.113.7"))
             await server.sendto(answer.to_wire(), client)
 
-    with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as server, trio.fail_after(30):
+    with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as server, trio.fail_after(PATIENCE_S):
         await server.bind(("127.0.0.1", 0))
 
         def here(resolver: BaseResolver, _file: str) -> None:

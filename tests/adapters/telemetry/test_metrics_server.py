@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from node.adapters.telemetry import metrics_server
 from node.adapters.telemetry.metrics_server import MAX_CONNECTIONS, MetricsServer
 from protocol.errors import ConfigError
+from tests.support.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ HEAD = b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 
 async def test_answers__body_still_comes_after_the_answer__is_read_to_its_end(url: str):
     body = b"x" * 1000
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         async with await trio.open_tcp_stream("127.0.0.1", port_of(url)) as stream:
             await stream.send_all(HEAD % (100 * len(body)) + 10 * body)
             answer = b"".join([data async for data in stream])
@@ -62,7 +63,7 @@ async def test_answers__body_still_comes_after_the_answer__is_read_to_its_end(ur
 
 async def test_answers__body_without_end__is_cut_off(url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(metrics_server, "_MAX_UNWANTED_BYTES", 50_000)
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         async with await trio.open_tcp_stream("127.0.0.1", port_of(url)) as stream:
             await stream.send_all(HEAD % 10**12)
             with pytest.raises(trio.BrokenResourceError):
@@ -72,7 +73,7 @@ async def test_answers__body_without_end__is_cut_off(url: str, monkeypatch: pyte
 
 @pytest.mark.parametrize("sent", [b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n", b"GET /" + b"a" * 20_000])
 async def test_serve__no_http__closes_that_connection_alone(url: str, http: httpx.AsyncClient, sent: bytes):
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         async with await trio.open_tcp_stream("127.0.0.1", port_of(url)) as stream:
             try:
                 await stream.send_all(sent)
@@ -90,7 +91,7 @@ async def test_serve__silent_connections__make_room_in_time(
     async with AsyncExitStack() as silent:
         for _ in range(MAX_CONNECTIONS):
             await silent.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port_of(url)))
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             refused = 0
             while True:
                 try:

@@ -13,6 +13,7 @@ from protocol.units import PeerId, TaskId
 from protocol.wire.app_messages import AppMessage, CoordinatorMessage, Order, OrderAccepted, OrderNews, OrderRefused
 from protocol.wire.codec import APP_PLACE, decode, encode
 from tests.support.clock import HandClock
+from tests.support.patience import PATIENCE_S
 
 APP = NodeKey(b"\x77" * 32)
 FIRST, SECOND = PeerId("first"), PeerId("second")
@@ -54,7 +55,7 @@ class Coordinator:
 
     async def hears(self, kind: str) -> None:
         """Wait for a message of the app."""
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             while (await self._said.receive()).kind != kind:
                 pass
 
