@@ -143,7 +143,7 @@ class _World:
         ]
 
     async def begin(self, devnet: Devnet, network: DevnetOptions) -> None:
-        """Start every node, wait until all serve, and start the apps."""
+        """Start every node, wait until all serve, start the apps, and wait until both have ordered."""
         self._chain_pid = pid_of_chain()
         catalog = self._folder / "models.toml"
         catalog.write_text(f'[models."{PLAIN}"]\ndigest = "{"11" * 32}"\n', encoding="utf-8")
@@ -160,6 +160,7 @@ class _World:
         for name, flags in (("app-http", ["--urls", *self._urls]), ("app-overlay", ["--entries", *entries])):
             command = ["tests.chaos.app", "--name", name, "--diary", str(self._diary(name))]
             await self.fleet.start(name, [*command, *flags, *common], self._folder / f"{name}.log")
+        await self._until(self._all_order, "both apps order", SERVE_S)
 
     async def _start(
         self, member: DevnetMember, devnet: Devnet, network: DevnetOptions, entries: tuple[str, ...], port: int
@@ -197,6 +198,10 @@ class _World:
                 if missing:
                     return f"{url} has {serving}"
         return ""
+
+    async def _all_order(self) -> str:
+        """Say which apps have begun no order yet; empty when both have."""
+        return ", ".join(app for app in APPS if not self._diary(app).exists())
 
     async def _until(self, missing: Callable[[], Awaitable[str]], what: str, limit_s: float) -> bool:
         """Wait until nothing is missing; says whether that came, and keeps what was missing as a problem."""

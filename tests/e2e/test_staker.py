@@ -74,7 +74,8 @@ def test_newcomer__registers_joins_works_and_earns(tmp_path: Path) -> None:
 
             def works() -> bool:
                 with network.client as client:
-                    client.post("/v1/images/generations", json={"prompt": "a red heart"}).raise_for_status()
+                    for _ in range(5):  # a third of all is its: a look in vain is one of eight, and there are many
+                        client.post("/v1/tasks", json={"prompt": "a red heart"}).raise_for_status()
                 return NoteName.RECEIPT_RECEIVED in log.read_text(encoding="utf-8")
 
             wait_until(works, "the new miner is drawn, draws, and gets a receipt")
