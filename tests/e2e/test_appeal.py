@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from eth_utils import to_checksum_address
 
@@ -24,33 +23,20 @@ from tests.e2e.test_disputes import (
     ended,
     ordered,
     rechecks,
+    rpc,
     said,
+    seed_is_known,
 )
 from tests.e2e.test_justice import registered
 from tests.e2e.test_payments import cuckoo
-from tests.support.devnet import PATIENCE_S as ANSWER_S
 from tests.support.devnet import Running, devnet, wait_until
 from tests.support.tampered_node import ERRING
 
 pytestmark = pytest.mark.e2e
 APPEAL_SEATS = 2 * SEATS + 1
 APPEAL_BOND = 5_000 * CAI
-SEED_BLOCKS = 20
-"""After these the seed of a round is known."""
 TRANSFER = "0x" + keccak256(b"Transfer(address,address,uint256)").hex()
 NOBODY = to_checksum_address("0x" + 40 * "0")
-
-
-def rpc(network: Running, method: str, *params: Any) -> Any:
-    """Ask the devnet's chain."""
-    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    with httpx.Client(timeout=ANSWER_S, trust_env=False) as client:
-        return client.post(network.description["chain"]["rpc_url"], json=body).json()["result"]
-
-
-def seed_is_known(network: Running) -> None:
-    """Have the chain make the blocks of a seed at once; its time stays that of the wall."""
-    rpc(network, "anvil_mine", hex(SEED_BLOCKS))
 
 
 def moved(network: Running, *, out: bool) -> dict[str, int]:

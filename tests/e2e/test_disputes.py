@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from node import keystore
@@ -19,8 +20,9 @@ from node.disputes.files import keep_bundle
 from protocol.justice.bundle import make_bundle
 from protocol.notes import NoteName
 from protocol.units import CAI
-from tests.e2e.test_justice import VOTE, registered, rewards, voter
+from tests.e2e.test_justice import VOTE, listed_slashes, registered, rewards, voter
 from tests.e2e.test_payments import cuckoo, folder_of, noted
+from tests.support.devnet import PATIENCE_S as ANSWER_S
 from tests.support.devnet import Running, devnet, wait_until
 from tests.support.processes import again, ask, done, kill
 
@@ -28,6 +30,8 @@ pytestmark = pytest.mark.e2e
 PROMPT = "a red heart"
 BOND = 1_000 * CAI
 SEATS, SLASH_BPS = 3, 200
+SEED_BLOCKS = 20
+"""After these the seed of a round is known."""
 PATIENCE_S = 180.0
 """Four engines draw on one machine."""
 
@@ -66,6 +70,18 @@ def an_honest_picture(coordinator: dict[str, Any]) -> tuple[Path, int]:
             "WHERE d.odd = 0 LIMIT 1"
         ).fetchone()
     return keep_bundle(folder, make_bundle(award, result, said, picture)), int.from_bytes(miner, "big")
+
+
+def rpc(network: Running, method: str, *params: Any) -> Any:
+    """Ask the devnet's chain."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    with httpx.Client(timeout=ANSWER_S, trust_env=False) as client:
+        return client.post(network.description["chain"]["rpc_url"], json=body).json()["result"]
+
+
+def seed_is_known(network: Running) -> None:
+    """Have the chain make the blocks of a seed at once; its time stays that of the wall."""
+    rpc(network, "anvil_mine", hex(SEED_BLOCKS))
 
 
 def dispute(network: Running, number: int) -> dict[str, Any]:
@@ -119,6 +135,7 @@ def test_disputes__false_accusation_and_wrong_picture__each_cost_whom_they_shoul
         false_evidence, accused = an_honest_picture(coordinator)
         before = balance(network, coordinator)
         cuckoo(network, "dispute", "report", str(false_evidence), *account)
+        seed_is_known(network)
         told = ended(network, 1, "dismissed")
         assert (told["accused"], told["right"]) == (accused, SEATS)
         jurors = {juror["juror"] for juror in told["jurors"]}
@@ -143,6 +160,7 @@ def test_disputes__false_accusation_and_wrong_picture__each_cost_whom_they_shoul
             before, cheats = balance(network, coordinator), registered(network, cheat)
             weight = int(cheats["effective_wei"])
             cuckoo(network, "dispute", "report", written["file"], *account)
+            seed_is_known(network)
             told = ended(network, 2, "executed")
             jurors = {juror["juror"] for juror in told["jurors"]}
             assert said(network, 2) == dict.fromkeys(jurors, "wrong")
@@ -161,10 +179,7 @@ def test_disputes__false_accusation_and_wrong_picture__each_cost_whom_they_shoul
             (position,) = seen["positions"]
             assert VOTE - int(position["stake_wei"]) == pytest.approx(VOTE * SLASH_BPS // 10_000, abs=2)
             assert "jurors of dispute 2 found its picture wrong" in cuckoo(network, "rewards", "--account", voters)
-            with network.client as client:
-                page = client.get("/portal/nodes").json()
-            listed = next(node for node in page["nodes"] if node["id"] == cheat["staking_id"])
-            assert [one["transaction"] for one in listed["slashes"]] == [slash["transaction"]]
+            wait_until(lambda: listed_slashes(network, cheat) == [slash["transaction"]], "the portal lists the slash")
         shown = noted(network, coordinator, NoteName.BUNDLE_SHOWN)
         assert {note["juror"] for note in shown} <= {node["staking_id"] for node in network.nodes("miner")}
         for node in network.description["nodes"]:

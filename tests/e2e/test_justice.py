@@ -23,6 +23,14 @@ def registered(network: Running, node: dict[str, Any]) -> dict[str, Any]:
     return next(row for row in told["nodes"] if row["id"] == node["staking_id"])
 
 
+def listed_slashes(network: Running, node: dict[str, Any]) -> list[str]:
+    """Transactions of slashes of a node on the portal, which lists none while it reads them for over two seconds."""
+    with network.client as client:
+        page = client.get("/portal/nodes").json()
+    listed = next(row for row in page["nodes"] if row["id"] == node["staking_id"])
+    return [one["transaction"] for one in listed["slashes"]]
+
+
 def rewards(network: Running, account: str) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(cuckoo(network, "rewards", "--account", account, "--json"))
     return told
@@ -68,10 +76,7 @@ def check_slash(
     assert slash["transaction"] == proven["transaction"]
     (case,) = json.loads(cuckoo(network, "evidence", "list", "--data", folder_of(prover), "--json"))["evidence"]
     assert (case["state"], case["kind"], case["transaction"]) == ("proven", reason, proven["transaction"])
-    with network.client as client:
-        page = client.get("/portal/nodes").json()
-    listed = next(node for node in page["nodes"] if node["id"] == cheat["staking_id"])
-    assert [one["transaction"] for one in listed["slashes"]] == [proven["transaction"]]
+    wait_until(lambda: listed_slashes(network, cheat) == [proven["transaction"]], "the portal lists the slash")
 
 
 def standing(network: Running, prover: dict[str, Any], cheat: dict[str, Any]) -> dict[str, Any]:
