@@ -18,7 +18,7 @@ from protocol.roles.miner.coverage import UNCOVERED
 from protocol.roles.miner.credit import worth
 from protocol.roles.miner.news import News, Offered, fault_of_terms, news_of
 from protocol.roles.miner.objecting import Objecting
-from protocol.roles.miner.open_offers import Choice, OpenOffer, OpenOffers, OutstandingClaim
+from protocol.roles.miner.open_offers import Choice, OpenOffer, OpenOffers, OutstandingClaim, taken_of
 from protocol.roles.miner.service import Service
 from protocol.roles.miner.urgency import MAX_HEARD_PER_COORDINATOR, LeastUrgent
 from protocol.roles.miner.wheel import seat_of
@@ -275,7 +275,7 @@ class Claiming:
         self._fresh_from = self._ahead_from = 0
 
     def _next(self, *, is_free: bool) -> OpenOffer | None:
-        """Pick a coordinator by stake-weighted fair queueing, then one of its most urgent offers by the wheel.
+        """Pick a coordinator by stake-weighted fair queueing, then one of its most urgent offers.
 
         Where none is due, we are woken for the first that will be.
         """
@@ -294,11 +294,10 @@ class Claiming:
                 self._wake_by(first_to_come)
             return None
         least = self._service.least_served(due)
-        seat, mine = seat_of(self._core), [due[one] for one in due if one in least]
-        return min(mine, key=lambda one: seat.distance(one.offer.task))
+        return taken_of([due[one] for one in due if one in least], self._core.identity.entropy)
 
-    def _look(self, *, is_free: bool) -> tuple[dict[StakingId, OpenOffer], int]:
-        """Find the best that is due of each coordinator, and when (unix ms) more are; forget what is over."""
+    def _look(self, *, is_free: bool) -> tuple[dict[StakingId, Choice], int]:
+        """Find what is due of each coordinator, and when (unix ms) more is; forget what is over."""
         now, streams, claims = self._core.now, self.streams, self._claims
         choices: dict[StakingId, Choice] = {}
         rooms: dict[StakingId, int | None] = {}
@@ -319,13 +318,13 @@ class Claiming:
                 if room is not None and offer.price > room:
                     first_to_come = min(first_to_come, now + ROOM_PAUSE_MS)
                 elif room is not None and not choice.is_made:
-                    choice.weigh(open_offer, seat.distance(offer.task))
+                    choice.weigh(open_offer, is_ours=seat.has(offer.task))
                     made += choice.is_made
                     if made == len(self._heard):
                         break
         for task in over:
             self._forget(task)
-        return {of: choice.best for of, choice in choices.items() if choice.best is not None}, first_to_come
+        return {of: choice for of, choice in choices.items() if choice.ours or choice.others}, first_to_come
 
     def _claim(self, chosen: OpenOffer) -> None:
         """Sign and send one claim; the nonce is on disk first."""

@@ -1,7 +1,7 @@
 """What a miner may claim, and what it has claimed and waits for. Spec: SPEC.md §7.4."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final, final
 
 from protocol.roles.miner.news import Slots
@@ -39,7 +39,7 @@ class OpenOffer:
         open than miners were free for this offer, as all of them have work then. Else it is our slot of a second round,
         after every slot has passed and an answer was due: an idle miner is better placed than our queue.
         """
-        if is_free or (self.slots.ranked < open_offers and not seat.distance(self.offer.task)):
+        if is_free or (self.slots.ranked < open_offers and seat.has(self.offer.task)):
             return self.slot_at
         if not self.second_slot_at:
             answered_at = self.heard_at + self.slots.answered_ms + self.slots.behind_ms(self.clock)
@@ -88,20 +88,37 @@ class OutstandingClaim:
 
 @dataclass(slots=True)
 class Choice:
-    """Takes one of a coordinator's due offers, which it is shown in the order of their deadlines.
+    """A coordinator's due offers of which we take one; shown in the order of their deadlines, until it is made."""
 
-    Of the first ``CHOICE`` that is what falls to us, else to whoever is the least far before us, the most urgent of it.
+    ours: OpenOffer | None = None
+    """The most urgent that falls to us, if there is one among the first ``CHOICE``."""
+    others: list[OpenOffer] = field(default_factory=list)
+    """What falls to others and is more urgent."""
+
+    @property
+    def is_made(self) -> bool:
+        """Whether nothing that comes matters."""
+        return self.ours is not None or len(self.others) == CHOICE
+
+    def weigh(self, one: OpenOffer, *, is_ours: bool) -> None:
+        """Look at the next."""
+        if is_ours:
+            self.ours = one
+        else:
+            self.others.append(one)
+
+
+def taken_of(choices: Sequence[Choice], entropy: Callable[[int], bytes]) -> OpenOffer:
+    """Take what falls to us of some coordinators' due offers, at least one, else one of the others.
+
+    Of these the better one for us of two by lot. By the best of all, what is good for nobody would stay until nothing
+    else is left; by one lot, miners of a large network would claim the same ones a fifth more often.
+
+    Args:
+        choices: What each coordinator has for us.
+        entropy: Gives n unpredictable bytes.
     """
-
-    best: OpenOffer | None = None
-    is_made: bool = False
-    """Whether nothing that comes can be better."""
-    _distance: int = 0
-    _weighed: int = 0
-
-    def weigh(self, one: OpenOffer, distance: int) -> None:
-        """Look at the next, so far from what falls to us (``WheelSeat.distance``)."""
-        if self.best is None or distance < self._distance:
-            self.best, self._distance = one, distance
-        self._weighed += 1
-        self.is_made = distance == 0 or self._weighed == CHOICE
+    ours = [choice.ours for choice in choices if choice.ours is not None]
+    among = ours or [one for choice in choices for one in choice.others]
+    drawn = [among[int.from_bytes(entropy(8), "big") % len(among)] for _ in range(2)]
+    return min(drawn, key=lambda one: one.clock)

@@ -2,7 +2,8 @@
 
 If each took the most urgent offer, or one by lot, many would claim what others have had already: that news is slower
 than they are. So each offer falls to one of all active miners, by its name, which nobody can choose; and the wheel
-turns, so that none waits for long for a miner that is slow or gone.
+turns, so that none waits for long for a miner that is slow or gone. With more miners than offers there is little that
+falls to one: then ``open_offers.taken_of`` draws.
 """
 
 from dataclasses import dataclass
@@ -28,9 +29,9 @@ class WheelSeat:
     turn: int
     """How often the wheel has turned."""
 
-    def distance(self, task: TaskId) -> int:
-        """Give how many miners behind the one to which a task falls we sit: 0 when it falls to us."""
-        return (self.index - (int.from_bytes(task[:8], "big") >> self.turn)) % self.miners
+    def has(self, task: TaskId) -> bool:
+        """Say whether a task falls to us now."""
+        return (int.from_bytes(task[:8], "big") >> self.turn) % self.miners == self.index
 
 
 def seat_of(core: Core) -> WheelSeat:

@@ -94,6 +94,7 @@ def test_next__more_due_than_are_weighed__takes_of_those_with_the_nearest_deadli
     seat.offer(1)
     mine = next(iter(claiming._offers.values()))
     claiming._offers = OpenOffers()
+    claiming._heard[CAROL_ID] = 2 * CHOICE
     for number in range(2 * CHOICE):
         # What came last is the most urgent.
         offer = bulletin(NOW, number, deadline=UnixMillis(NOW + 600_000 - number)).offers[0]
