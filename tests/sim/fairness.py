@@ -18,7 +18,7 @@ from protocol.roles.miner.miner import MinerCore
 from protocol.stake.field import MEMBER, WARM, Field
 from protocol.stake.lottery import ignores_warmth, order, ticket
 from protocol.units import StakingId, TaskId
-from protocol.wire.messages import Offer
+from protocol.wire.messages import Bulletin, Offer
 from protocol.wire.statements import NO_RANK
 from tests.sim.machine import Machine
 from tests.sim.world import World
@@ -51,7 +51,9 @@ class Fairness:
 
     def _on_publish(self, _machine: Machine, effect: Publish) -> None:
         message = effect.message
-        for offer in message.offers:
+        for offer in (
+            message.offers if isinstance(message, Bulletin) else ()
+        ):  # nor an objection, which honest ones make
             if offer.attempt == 0:
                 self._count(message.coordinator, message.epoch, message.field, offer)
 

@@ -345,7 +345,7 @@ class Claiming:
         message = Claim(statement=statement, signature=signature)
         time_to_live = 2 * offer.allowance_ms + offer.slot_step_ms + core.params.claim_allowance_ms
         expires_at = UnixMillis(core.now + max(time_to_live, 1000))
-        in_slot = core.now <= chosen.slot_at + offer.slot_step_ms
+        in_slot = self._wants_fresh and core.now <= chosen.slot_at + offer.slot_step_ms
         self._claims[offer.task] = OutstandingClaim(
             message, claimed, chosen.peer, offer, chosen.model, expires_at, chosen.rank, in_slot
         )

@@ -33,7 +33,8 @@ class Objecting:
             claim: Ours.
             rank: Ours in the draw; None when we were not in it.
             message: What the coordinator answered; its signature is checked.
-            in_slot: Whether the claim left when our slot came, and not later from the backlog.
+            in_slot: Whether the claim left when our slot came and a place was free, not later or to look ahead: whoever
+                has no place is not waited for.
         """
         core, decline = self._core, message.statement
         if rank is None or not in_slot or decline.reason != BEATEN or decline.rank <= rank:

@@ -83,7 +83,7 @@ class OutstandingClaim:
     rank: int | None
     """Ours in its draw."""
     in_slot: bool
-    """It left when our slot came: who is beaten by a worse rank then may object."""
+    """It left when our slot came and a place was free: who is beaten by a worse rank then may object."""
 
 
 @dataclass(slots=True)

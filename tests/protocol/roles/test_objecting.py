@@ -7,10 +7,11 @@ from protocol.effects import Effect, Publish, Subscribe
 from protocol.events import GossipReceived, Restored
 from protocol.roles.bootstrap import BootstrapCore
 from protocol.roles.miner.objecting import OWN_PACE_MS
+from protocol.roles.miner.wheel import seat_of
 from protocol.units import StakingId
 from protocol.wire.messages import Claim, Decline, Objection
 from protocol.wire.statements import DeclineStatement
-from tests.protocol.roles.frames import ALICE_ID, BOB_ID, CAROL_ID, DOMAIN, PARAMS, signed
+from tests.protocol.roles.frames import ALICE_ID, BOB_ID, CAROL_ID, DOMAIN, NOW, PARAMS, award_of, bulletin, signed
 from tests.protocol.roles.seats import MinerSeat, judged, of_kind
 from tests.support.networks import CAROL
 
@@ -60,6 +61,19 @@ def test_decline__of_a_claim_from_the_backlog__is_kept_to_oneself() -> None:
     late = of_kind(seat.wait(1200), Claim)
     assert len(late) == 1, "claimed long after its slot, when the place was free"
     assert objections(seat.say(CAROL, decline_of(late[0]))) == []
+
+
+def test_decline__of_a_claim_to_look_ahead__is_kept_to_oneself() -> None:
+    seat = MinerSeat()
+    seat.paid_before()
+    seat.say(CAROL, award_of(seat.claimed()))
+    wheel = seat_of(seat.core)
+    ours, others = (
+        [n for n in range(1, 20) if wheel.has(bulletin(NOW, n).offers[0].task) == mine] for mine in (True, False)
+    )
+    assert of_kind(seat.offer(others[0]), Claim) == []
+    (ahead,) = of_kind(seat.offer(ours[0]), Claim)
+    assert objections(seat.say(CAROL, decline_of(ahead))) == [], "whoever has no place is not waited for"
 
 
 def test_declines__many__are_published_at_a_pace() -> None:
