@@ -14,7 +14,7 @@ from node.network_file import read_network
 from node.owner.registration_proof import RegistrationProof
 from protocol.crypto.keys import NodeKey
 from protocol.units import CAI, Role
-from tests.support.browser import LIMIT_MS, running_chromium, visitor_of
+from tests.support.browser import LIMIT_MS, visitor_of
 from tests.support.devnet import Running, devnet
 from tests.support.portal_visit import PHONE, VIEWS, connected, sign, wallet_on
 
@@ -25,12 +25,6 @@ PROMPT = "a red heart that nobody but the miner sees"
 LATER = 2**32
 
 expect.set_options(timeout=LIMIT_MS)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with running_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

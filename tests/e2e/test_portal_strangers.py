@@ -7,7 +7,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
-from tests.support.browser import LIMIT_MS, running_chromium, visitor_of
+from tests.support.browser import LIMIT_MS, visitor_of
 from tests.support.devnet import Running, devnet
 from tests.support.portal_visit import PHONE, connected, sign, wallet_on
 
@@ -16,12 +16,6 @@ PROMPT = "a red heart"
 DRAWING_MS = 3000
 
 expect.set_options(timeout=LIMIT_MS)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with running_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
