@@ -67,6 +67,21 @@ async def ask(rpc: JsonRpc, calls: Sequence[Call]) -> list[Json | CallRefused]:
     return answers
 
 
+async def ask_all(rpc: JsonRpc, calls: Sequence[Call]) -> list[Json]:
+    """Ask like ``ask``, where no answer may be missing.
+
+    Raises:
+        CallRefused: The node answered any of them with an error.
+        Unavailable: No URL gave a usable answer.
+    """
+    answers: list[Json] = []
+    for answer in await ask(rpc, calls):
+        if isinstance(answer, CallRefused):
+            raise answer
+        answers.append(answer)
+    return answers
+
+
 async def look(rpc: JsonRpc, address: str, hashes: Sequence[Digest]) -> GasView:
     """Look at an account, and for the receipts of these transactions.
 

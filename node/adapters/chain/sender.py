@@ -23,7 +23,7 @@ from node.adapters.chain.abi import TransactionRefused, call_data, creation_data
 from node.adapters.chain.answers import COUNT_BITS, CallRefused, Json, is_known, octets, quantity
 from node.adapters.chain.fees import allowed_gas, first_fees
 from node.adapters.chain.gas_account import Fees, GasAccount
-from node.adapters.chain.gas_view import CERTAIN_BLOCKS, ask
+from node.adapters.chain.gas_view import CERTAIN_BLOCKS, ask_all
 from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.simulation import Call, read
 from protocol.chain_records import SignedTransaction
@@ -119,7 +119,7 @@ class Sender:
 
     async def _signed(self, to: Address | None, data: bytes, gas: int) -> SignedTransaction:
         """Sign with the next nonce and the present fees."""
-        block, price, count = await ask(
+        block, price, count = await ask_all(
             self.rpc,
             [
                 ("eth_getBlockByNumber", ("latest", False)),
@@ -127,9 +127,6 @@ class Sender:
                 ("eth_getTransactionCount", (self.address, "pending")),
             ],
         )
-        for answer in (block, price, count):
-            if isinstance(answer, CallRefused):
-                raise answer
         if not isinstance(block, dict):
             raise Unavailable("the chain node sent no latest block")
         self._nonce = max(self._nonce or 0, quantity(count, COUNT_BITS))
@@ -150,10 +147,7 @@ class Sender:
         with trio.move_on_after(self.receipt_limit_s):
             while True:
                 calls = [("eth_getTransactionReceipt", (sent,)), ("eth_getTransactionCount", (self.address, "latest"))]
-                receipt, count, head = await ask(self.rpc, [*calls, ("eth_blockNumber", ())])
-                for answer in (receipt, count, head):
-                    if isinstance(answer, CallRefused):
-                        raise answer
+                receipt, count, head = await ask_all(self.rpc, [*calls, ("eth_blockNumber", ())])
                 if isinstance(receipt, dict):
                     return receipt
                 block = quantity(head, COUNT_BITS)

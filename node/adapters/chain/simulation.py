@@ -12,7 +12,7 @@ from contracts.bindings import Artifact
 from contracts.deploy import Argument
 from node.adapters.chain.abi import call_data, reason_in, returned
 from node.adapters.chain.answers import CallRefused, Json, octets, quantity
-from node.adapters.chain.gas_view import ask
+from node.adapters.chain.gas_view import ask_all
 from node.adapters.chain.rpc import JsonRpc
 from protocol.errors import Unavailable
 
@@ -86,10 +86,7 @@ async def read(rpc: JsonRpc, calls: Sequence[Call], *, sender: str | None = None
     """
     extra = {"from": sender} if sender else {}
     requests = [("eth_call", ({"to": call.address, "data": call.data(), **extra}, "latest")) for call in calls]
-    answers = await ask(rpc, requests)
-    for answer in answers:
-        if isinstance(answer, CallRefused):
-            raise answer
+    answers = await ask_all(rpc, requests)
     return [call.values(octets(answer)) for call, answer in zip(calls, answers, strict=True)]
 
 
