@@ -1,16 +1,12 @@
 """What surprises people at the commands of stakers: names that look like markup, notes, races, half-done plans."""
 
 import json
-from collections.abc import Sequence
 
 import pytest
 import trio
 
 from node import keystore
-from node.adapters.chain import sender
-from node.adapters.chain.answers import CallRefused, Json
-from node.adapters.chain.gas_view import Call as GasCall
-from node.adapters.chain.gas_view import ask
+from node.adapters.chain.answers import Json
 from node.adapters.chain.rpc import JsonRpc
 from node.adapters.chain.sender import TransactionRefused
 from node.network_file import read_network
@@ -76,15 +72,15 @@ def test_carry_out__another_command_takes_its_place__says_so(as_: Cuckoo, town: 
         async with open_wallet(network, secret=secret) as wallet:
             town.anvil.impersonate(wallet.address)
 
-            async def overtaken(rpc: JsonRpc, calls: Sequence[GasCall]) -> list[Json | CallRefused]:
+            async def overtaken(rpc: JsonRpc, method: str, *params: Json) -> Json:
                 """The other's transaction comes after ours was given its place, and pays more."""
-                answers = await ask(rpc, calls)
-                if not other:
+                if method == "eth_sendRawTransaction" and not other:
                     fields = {"from": wallet.address, "to": wallet.address, "maxFeePerGas": hex(10**12)}
                     other.append(town.anvil.rpc("eth_sendTransaction", fields))
-                return answers
+                return await call(rpc, method, *params)
 
-            monkeypatch.setattr(sender, "ask", overtaken)
+            call = JsonRpc.call
+            monkeypatch.setattr(JsonRpc, "call", overtaken)
             town.anvil.rpc("evm_setAutomine", False)
             plan = Plan("", (Step("let it", wallet.call("CAI", "approve", wallet.address, 1)),))
             await wallet.carry_out(plan, lambda _: None)
