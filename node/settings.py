@@ -278,9 +278,9 @@ class CoordinatorSection(Section):
     recheck_with_inputs: bool = True
     """Whether tasks that begin from pictures are drawn again, too: these are kept for that, half a day at most, and go
     to one more miner."""
-    recheck_must_open: bool = False
+    recheck_must_open: bool = True
     """Whether it counts as a picture that is slightly off when a miner of a recheck shows nothing of the steps that it
-    committed to while another one does. Miners of older releases show nothing; without it they are looked at more."""
+    committed to while another one does. Without it, such a miner is looked at more, and nothing else follows."""
 
 
 @final

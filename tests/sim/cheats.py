@@ -54,7 +54,7 @@ class Cheat:
     steps: tuple[float, float] = field(default=(1.0, 1.0), repr=False)  # not in what seeds are made of
     """Shares of its pictures whose steps lie beyond the limits of SPEC.md §12.7, same numerics and others, likewise."""
     shows_steps: bool = field(default=True, repr=False)
-    """Whether it shows steps when it is asked to; else it says that it kept none."""
+    """Whether it shows steps when it is asked to; else it says that it kept none, which counts as slightly off."""
     friends: float = 0.0
     """Share of stake of friends who deliver the same."""
     one_in: int = 1
@@ -77,7 +77,7 @@ class Cheat:
         Of who shows steps, what a picture is slightly off by counts no more: steps tell whether arithmetic did it.
         """
         if not self.shows_steps:
-            return self.by_picture(kind)
+            return 1.0
         return max(self.beyond[3], self.steps[0 if kind.startswith("same") else 1])
 
     def apart(self, kind: str, drawn: random.Random) -> int:

@@ -30,6 +30,7 @@ from protocol.roles.look_ahead import LOOK_AHEAD
 from protocol.roles.miner.claiming import MAX_OPEN_OFFERS
 from protocol.roles.miner.miner import MinerCore
 from protocol.roles.miner.urgency import MAX_HEARD_PER_COORDINATOR
+from protocol.task.steps import DECLINED
 from protocol.units import Digest, Role, StakingId, TaskId
 from protocol.wire.codec import WORK_PLACE, decode
 from protocol.wire.messages import Award, Claim, Decline, Receipt
@@ -148,12 +149,14 @@ class Invariants:
             case ResultCommitted(award=award, result=result):
                 known = self._results.setdefault((machine.name, award), result)
                 require(known == result, "two results are signed for one award", award)
-            case RecheckKept(subject=subject, odd=odd):
+            case RecheckKept(subject=subject, odd=odd, drawings=drawings):
                 is_paid = any(isinstance(one, TaskDone | LeftPaid) and one.task == subject for one in together)
                 is_paid = is_paid or bool(self.accounts[subject].paid)
                 require(is_paid, "a task is drawn again of which there is no picture", subject)
-                honest = [miner for miner in odd if self._names[miner].paints is None]
-                require(not honest, "an honest miner is the odd one", subject, *honest)
+                honest = {miner for miner in odd if self._names[miner].paints is None}
+                declined = {one.miner for one in drawings if one.steps == DECLINED}
+                honest -= {miner for miner in declined if self._names[miner].set_back}
+                require(not honest, "an honest miner is the odd one", subject, *sorted(honest))
             case _:
                 pass
 

@@ -68,6 +68,8 @@ class Machine:
     """How far its arithmetic moves an honest picture (parts per million)."""
     at_fault: bool = False
     """Once did what others may hold against it, though its core is honest."""
+    set_back: bool = False
+    """Its disk was once replaced by an older copy: it has no steps to show of what it drew in between."""
     places: int = 1
     step_ms: int = 20
     loading_ms: int = 0

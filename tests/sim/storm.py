@@ -70,7 +70,7 @@ class Storm:
         def die() -> None:
             if machine.core is not None:
                 self._world.crash(step.who)
-                machine.store = copy
+                machine.store, machine.set_back = copy, True
                 self._world.at(100, self._world.start, step.who)
 
         self._world.at(step.for_ms, die)

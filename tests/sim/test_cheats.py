@@ -39,15 +39,13 @@ def test_cheating__that_is_not_detected__pays_what_it_saves() -> None:
     assert formula(cheat, "16 bits", POLICY, 200) == (float("inf"), 0.1, 0.0)
 
 
-def test_cheating__seen_by_steps_where_pictures_say_nothing__does_not_pay_but_for_who_shows_none() -> None:
-    named = {one.name: one for one in CHEATS}
-    scaled, silent = named["3/4 of the edge, scaled up"], named["3/4 of the edge, shows no steps"]
+@pytest.mark.parametrize("name", ["3/4 of the edge, scaled up", "3/4 of the edge, shows no steps"])
+def test_cheating__seen_by_steps_or_their_absence_where_pictures_say_nothing__does_not_pay(name: str) -> None:
+    cheat = next(one for one in CHEATS if one.name == name)
     for pace in PACES:
-        _, gain, lost, honest = simulated(scaled, "16 bits, lossy", POLICY, pace, trials=20, seed=5)
+        _, gain, lost, honest = simulated(cheat, "16 bits, lossy", POLICY, pace, trials=20, seed=5)
         assert gain < lost
         assert honest == 0
-        _, gain, lost, _ = simulated(silent, "16 bits, lossy", POLICY, pace, trials=20, seed=5)
-        assert gain > lost
 
 
 def test_steady_chance__of_a_miner_with_few_tasks__is_higher_so_that_it_is_looked_at_every_few_days() -> None:

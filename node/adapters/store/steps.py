@@ -8,8 +8,8 @@ from protocol.records import StepsKept
 from protocol.roles.miner.kept_steps import MOST_BYTES
 from protocol.units import Digest, StakingId, TaskId, UnixMillis
 
-MOST_PICTURES: Final = 8192
-"""Pictures whose steps stay on disk: some 20 MB of 20 steps each, and 210 MB of the most that a task may have."""
+MOST_PICTURES: Final = 32_768
+"""Pictures whose steps stay on disk: some 85 MB of 20 steps each, and 840 MB of the most that a task may have."""
 TABLES: Final = """
 CREATE TABLE steps (
     place INTEGER PRIMARY KEY AUTOINCREMENT,

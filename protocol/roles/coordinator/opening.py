@@ -291,6 +291,14 @@ class Opening:
         if not self._awaited[asked.drawing.miner]:
             del self._awaited[asked.drawing.miner]
 
+    def _is_heard(self, miner: StakingId) -> bool:
+        """Say whether a miner and we hear each other by the table of this epoch; by an older one nobody can tell."""
+        core = self._core
+        current = core.book.current(core.now)
+        if current is None or current.epoch != epoch_at(core.now, core.params) or core.own_id() is None:
+            return False
+        return miner in current.table.miner_index
+
     def _end(self, question: Question) -> None:
         """Tell what was shown, and by whom nothing."""
         del self._open[question.subject]
@@ -299,7 +307,8 @@ class Opening:
             del self._by_commitment[name]
             if asked.shown is None:
                 self._answered(asked)
-            missing = UNASKED if not question.steps else SILENT if asked.was_there else AWAY
+            was_there = asked.was_there and self._is_heard(asked.drawing.miner)
+            missing = UNASKED if not question.steps else SILENT if was_there else AWAY
             shown[asked.place] = asked.shown or StepsShown(missing)
         later = self._later.pop(question.subject, None)
         if later is not None:

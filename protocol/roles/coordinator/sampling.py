@@ -50,8 +50,8 @@ class RecheckPolicy:
     """How long (ms) a miner is left out that was the odd one again and again."""
     with_inputs: bool = True
     """Whether tasks that begin from pictures are drawn again, too: these go to one more miner then."""
-    must_open: bool = False
-    """Whether it speaks against a miner that it opens no steps where another one does; older releases cannot."""
+    must_open: bool = True
+    """Whether it speaks against a miner that it opens no steps where another one does; else it is looked at more."""
     all_may_be_disputed: bool = False
     """Whether all apps have agreed that jurors may see what they ordered (SPEC.md §12.10)."""
 

@@ -19,12 +19,12 @@ from protocol.roles.coordinator import opening
 from protocol.roles.coordinator.opening import MOST_QUESTIONS, MOST_UNASKED, UNASKED_MS
 from protocol.roles.coordinator.reputation import GRAVE, SLIGHT
 from protocol.roles.coordinator.sampling import RecheckPolicy
-from protocol.stake.epoch import beacon_cutoff, epoch_at
+from protocol.stake.epoch import beacon_cutoff, epoch_at, epoch_start
 from protocol.task.fingerprint import fingerprint_root, packed, steps_to_open
 from protocol.task.steps import OTHER_STEPS, SAME_STEPS, show_steps
 from protocol.units import Digest, Epoch, StakingId, UnixMillis
 from protocol.wire.messages import OpenedSteps, OpenSteps
-from tests.protocol.roles.frames import BOB_ID, EPOCH, NOW, PARAMS, SPECIFICATION, capability
+from tests.protocol.roles.frames import BOB_ID, CAROL_ID, EPOCH, NOW, PARAMS, SPECIFICATION, capability
 from tests.protocol.roles.seats import AMPLE, ignored, judged, noted
 from tests.protocol.roles.test_rechecking import ALL, HEART, IDS, NOISE, ROWS, RecheckSeat, asked
 from tests.support import networks
@@ -307,8 +307,11 @@ def test_on_opened__word_on_the_question_of_an_earlier_run_before_this_one_asks_
     assert (again.last().outcome, again.names()) == ("agreed", ["agreed", "agreed"])
 
 
-def test_on_opened__miner_kept_none__passes_by_half_and_is_not_blamed() -> None:
-    seat = OpeningSeat()
+LENIENT = replace(ALL, must_open=False)
+
+
+def test_on_opened__miner_kept_none_and_need_not_show__passes_by_half_and_is_not_blamed() -> None:
+    seat = OpeningSeat(policy=LENIENT)
     drawn(seat, ALICE, BOB)
     seat.until_asked()
     seat.answer(ALICE)
@@ -318,8 +321,8 @@ def test_on_opened__miner_kept_none__passes_by_half_and_is_not_blamed() -> None:
     assert seat.standing(BOB) == (0.5, 0.0)
 
 
-def test_on_timer__miner_of_an_older_release_says_nothing__is_asked_some_times_and_passes_by_half() -> None:
-    seat = OpeningSeat()
+def test_on_timer__miner_says_nothing_and_need_not__is_asked_some_times_and_passes_by_half() -> None:
+    seat = OpeningSeat(policy=LENIENT)
     drawn(seat, ALICE, BOB)
     seat.until_asked()
     seat.answer(ALICE)
@@ -342,6 +345,23 @@ def test_on_timer__miner_is_gone__is_not_said_to_be_silent() -> None:
     assert seat.standing(BOB) == (0.5, 0.0)
 
 
+@pytest.mark.parametrize("missing", ["bob", "carol", "the table", "nobody"])
+def test_end__no_new_table_lists_us_both__miner_that_says_nothing_is_not_said_to_be_silent(missing: str) -> None:
+    seat = OpeningSeat()
+    drawn(seat, ALICE, BOB)
+    seat.until_asked()
+    seat.answer(ALICE)
+    epoch = Epoch(max(seat.core.book.tables.views) + 1)
+    seat.now = epoch_start(epoch, PARAMS)
+    if missing != "the table":
+        left = {"bob": BOB_ID, "carol": CAROL_ID}.get(missing)
+        rows = tuple(replace(row, active=row.id != left) for row in ROWS)
+        seat.hear(StakeChanged(networks.view(epoch, rows)))
+    seat.wait(10_000)
+    assert seat.names() == ["opened", "silent" if missing == "nobody" else "away"]
+    assert seat.standing(BOB) == ((0.0, SLIGHT) if missing == "nobody" else (0.5, 0.0))
+
+
 def test_on_timer__miner_comes_back_in_time__is_asked_again_and_passes() -> None:
     seat = OpeningSeat()
     drawn(seat, ALICE, BOB)
@@ -355,8 +375,8 @@ def test_on_timer__miner_comes_back_in_time__is_asked_again_and_passes() -> None
 
 
 @pytest.mark.parametrize("numerics", ["bfloat16-cuda", "any"])
-def test_begin__no_root_beside_one__passes_by_half_whatever_numbers_it_names(numerics: str) -> None:
-    seat = OpeningSeat(numerics=numerics)
+def test_begin__no_root_beside_one_and_need_not__passes_by_half_whatever_numbers_it_names(numerics: str) -> None:
+    seat = OpeningSeat(policy=LENIENT, numerics=numerics)
     seat.steps[BOB] = []
     drawn(seat, ALICE, BOB)
     seat.until_asked()
@@ -371,7 +391,7 @@ def test_begin__no_root_beside_one__passes_by_half_whatever_numbers_it_names(num
     [(kind, "bfloat16-cuda") for kind in ("declined", "silent", "rootless", "away")] + [("rootless", "any")],
 )
 def test_settle__where_steps_must_be_opened__speaks_against_who_could_and_did_not(kind: str, numerics: str) -> None:
-    seat = OpeningSeat(policy=replace(ALL, must_open=True), numerics=numerics)
+    seat = OpeningSeat(numerics=numerics)
     if kind == "rootless":
         seat.steps[BOB] = []
     drawn(seat, ALICE, BOB)
@@ -388,7 +408,7 @@ def test_settle__where_steps_must_be_opened__speaks_against_who_could_and_did_no
 
 
 def test_settle__where_steps_must_be_opened_and_nobody_does__speaks_against_nobody() -> None:
-    seat = OpeningSeat(policy=replace(ALL, must_open=True))
+    seat = OpeningSeat()
     drawn(seat, ALICE, BOB)
     seat.until_asked()
     seat.decline(ALICE)
