@@ -13,7 +13,6 @@ STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 PURELIB = $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 PROMPT ?= a red heart
-OUT ?= demo.png
 
 .PHONY: help setup demo pictures devnet test sim sim-claims sim-cheats sim-sweep sim-long soak chaos fuzz bench bench-submit bench-overlay ratio soak-engine contracts-long contracts-coverage gas portal-picture terminal-picture check clean
 
@@ -46,8 +45,8 @@ $(STAMP): pyproject.toml constraints.txt package.json package-lock.json
 	  { echo 'error: npm could not install the test chain (anvil), for the reason above. Run make again once it can.' >&2; exit 1; }
 	@touch $@
 
-demo: $(STAMP) ## Run the whole network here, draw PROMPT, save it as OUT
-	$(BIN)/cuckoo demo --out "$(OUT)" -- "$(PROMPT)"
+demo: $(STAMP) ## Run the whole network here, draw PROMPT, save it as OUT (demo.png)
+	$(BIN)/cuckoo demo $(if $(OUT),--out "$(OUT)") -- "$(PROMPT)"
 
 pictures: $(STAMP) ## Draw the README's strip of all kinds of work through a network here
 	$(BIN)/python -m tests.support.work_kinds_strip .github/pictures/kinds-of-work.png

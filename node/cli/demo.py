@@ -17,7 +17,10 @@ MIN_BENCH_TASKS: Final = 2
 
 def demo(
     prompt: Annotated[str, typer.Argument(help="What the picture shows.")] = "a red heart",
-    out: Annotated[Path, typer.Option(help="Where to save the picture (PNG).")] = Path("demo.png"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Save the PNG here, over what is there.  \\[demo.png, or demo-2.png, … if that is taken]"),
+    ] = None,
     miners: Annotated[int, typer.Option(help="Miners, with different stakes.")] = 3,
     engine: Annotated[str, typer.Option(help="diffusion, or instant: tiny pictures without work.")] = "diffusion",
     seed: Annotated[int | None, typer.Option(help="Same seed, same picture.")] = None,
@@ -38,7 +41,7 @@ def demo(
     from node.devnet_plan import DevnetOptions
     from protocol.errors import ConfigError
 
-    if out.suffix.lower() == ".webp":
+    if out is not None and out.suffix.lower() == ".webp":
         raise ConfigError(f"--out: {out}: a demo saves a PNG: let the name end in .png")
     check_output(out)
     if not prompt.strip():
@@ -58,9 +61,9 @@ def demo(
                 reporter.say("submitting")
                 last, picture = await draw(client, order, reporter)
                 delivered = trio.current_time()
-                save(out, picture)
+                path = save(out, picture, otherwise=Path("demo.png"))
                 reporter.stop()
-                print(f"network ready in {ready - begun:.1f} s, picture in {delivered - ready:.2f} s: {out}")
+                print(f"network ready in {ready - begun:.1f} s, picture in {delivered - ready:.2f} s: {path}")
                 print(await made_by(network, last))
                 print(await step_times(client, network, last["task"]))
                 print(await receipt_line(client, network, last["task"], picture))

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 OTHER_PICTURES: Final = frozenset({".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".tif", ".tiff"})
 """Ends of names that promise a kind of file which nobody draws here."""
 
+MAX_NUMBERED: Final = 10_000
+"""Most pictures beside each other that are told apart by a number: a look at each name costs some microseconds."""
+
 LOOK_UP: Final = "name the network's file (--network, CUCKOO_NETWORK), or give --chain-rpc and --staking"
 """What it takes to look up who signed a receipt."""
 
@@ -32,8 +35,8 @@ class DrawnPicture:
     """Of a sealed one: which miners could read it, and what is known of them."""
 
 
-def check_output(out: Path) -> None:
-    """Refuse a place where no file can be written, before any work is paid for.
+def check_output(out: Path | None) -> None:
+    """Refuse a place where no file can be written, before any work is paid for; None is a free name in this folder.
 
     Raises:
         ConfigError: Naming --out.
@@ -43,35 +46,56 @@ def check_output(out: Path) -> None:
 
     from protocol.errors import ConfigError
 
-    if out.suffix.lower() in OTHER_PICTURES:
-        raise ConfigError(f"--out: {out}: pictures come as PNG or WebP: let the name end in .png or .webp")
-    if out.is_dir():
-        raise ConfigError(f"--out: {out} is a folder: name a file, as {out / 'picture.png'}")
-    if not out.absolute().parent.is_dir():
-        raise ConfigError(f"--out: the folder {out.absolute().parent} does not exist")
-    if out.exists():
-        if not os.access(out, os.W_OK):
-            raise ConfigError(f"--out: {out} exists and cannot be written")
-        return
+    if out is not None:
+        if out.suffix.lower() in OTHER_PICTURES:
+            raise ConfigError(f"--out: {out}: pictures come as PNG or WebP: let the name end in .png or .webp")
+        if out.is_dir():
+            raise ConfigError(f"--out: {out} is a folder: name a file, as {out / 'picture.png'}")
+        if not out.absolute().parent.is_dir():
+            raise ConfigError(f"--out: the folder {out.absolute().parent} does not exist")
+        if out.exists():
+            if not os.access(out, os.W_OK):
+                raise ConfigError(f"--out: {out} exists and cannot be written")
+            return
+    folder = Path.cwd() if out is None else out.absolute().parent
     try:
-        with TemporaryFile(dir=out.absolute().parent):
+        with TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ConfigError(f"--out: the folder {out.absolute().parent} takes no file: {error.strerror}") from None
+        raise ConfigError(f"--out: the folder {folder} takes no file: {error.strerror}") from None
 
 
-def save(out: Path, picture: bytes) -> None:
-    """Save a picture.
+def save(out: Path | None, picture: bytes, *, otherwise: Path) -> Path:
+    """Save a picture, and give where.
+
+    Args:
+        out: The file that a person named, whose content is replaced; None where they named none.
+        picture: Its bytes.
+        otherwise: Where it goes then, or under the first such name that is free (``picture-2.png``): a picture that was
+            paid for is never lost to one of which nobody said where it goes.
 
     Raises:
         ConfigError: Naming --out.
     """
     from protocol.errors import ConfigError
 
-    try:
-        out.write_bytes(picture)
-    except OSError as error:
-        raise ConfigError(f"--out: {out} cannot be written: {error.strerror}") from None
+    if out is not None:
+        try:
+            out.write_bytes(picture)
+        except OSError as error:
+            raise ConfigError(f"--out: {out} cannot be written: {error.strerror}") from None
+        return out
+    for number in range(1, MAX_NUMBERED + 1):
+        path = otherwise if number == 1 else otherwise.with_stem(f"{otherwise.stem}-{number}")
+        try:
+            with path.open("xb") as file:
+                file.write(picture)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ConfigError(f"--out: {path} cannot be written: {error.strerror}") from None
+        return path
+    raise ConfigError(f"--out: {otherwise} and {MAX_NUMBERED - 1:,} names like it are taken: name a file")
 
 
 def tell(drawn: DrawnPicture, out: Path, findings: "ReceiptFindings", *, as_json: bool, show: bool) -> None:

@@ -19,7 +19,12 @@ DEFAULT_API = "http://127.0.0.1:8000"
 
 def submit(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the picture shows.")],
-    out: Annotated[Path, typer.Option(help="Where to save the picture.")] = Path("picture.png"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Save it here, over what is there.  \\[picture.png, or picture-2.png, … where that is taken]"
+        ),
+    ] = None,
     api: Annotated[str, typer.Option(help="A coordinator's API.", envvar="CUCKOO_API")] = DEFAULT_API,
     api_key: Annotated[str | None, typer.Option(help="API key.", envvar="CUCKOO_API_KEY")] = None,
     model: Annotated[str | None, typer.Option(help="Model; the network's default when left out.")] = None,
@@ -99,6 +104,8 @@ def submit(
     from protocol.errors import ConfigError
 
     check_output(out)
+    if out is not None and output_format is not None and ends_otherwise(out, output_format):
+        raise ConfigError(f"--format: {output_format} is not what --out {out} ends in: leave one of them out")
     check_sealed(
         sealed,
         over_overlay=overlay or bool(bootstrap),
@@ -124,12 +131,13 @@ def submit(
         "source": picture_to_send(image, "--image"),
         "mask": picture_to_send(mask, "--mask"),
         "strength": strength,
-        "output_format": output_format or ("webp" if out.suffix.lower() == ".webp" else None),
+        "output_format": output_format or ("webp" if out is not None and out.suffix.lower() == ".webp" else None),
         "output_quality": quality,
         "embed_prompt": embed_prompt or None,
         "may_be_disputed": may_be_disputed or None,
     }
 
+    otherwise = Path("picture.webp" if output_format == "webp" else "picture.png")
     wishes: dict[str, Any] = {name: value for name, value in order.items() if value is not None}
 
     async def run() -> None:
@@ -140,17 +148,17 @@ def submit(
             entries = Entries.given(bootstrap, network, params)
             with reporter.shown():
                 drawn = await draw_over_overlay(wishes, entries, api_key, patience, reporter, sealed=sealed)
-            save(out, drawn.picture)
+            path = save(out, drawn.picture, otherwise=otherwise)
             findings = await findings_of(drawn, chain)
         else:
             async with ApiClient(api, api_key) as client:
                 with reporter.shown():
                     reporter.say("submitting")
                     last, picture = await draw(client, in_base64(wishes), reporter)
-                save(out, picture)
+                path = save(out, picture, otherwise=otherwise)
                 findings = await receipt_findings(client, last["task"], picture, chain)
             drawn = DrawnPicture(last["task"], str(last["miner"]), picture)
-        tell(drawn, out, findings, as_json=as_json, show=show)
+        tell(drawn, path, findings, as_json=as_json, show=show)
 
     raise typer.Exit(run_until_stopped(run))
 
@@ -217,6 +225,11 @@ def picture_to_send(path: Path | None, flag: str) -> bytes | None:
         what = f"more than {MAX_INPUT_BYTES:,} bytes" if problem.rule == "input.oversize" else problem.detail
         raise ConfigError(f"{flag}: {path}: {what}") from None
     return data
+
+
+def ends_otherwise(out: Path, output_format: str) -> bool:
+    """Say whether a file's name promises another kind of picture than will be in it."""
+    return out.suffix.lower() in {".png", ".webp"} - {f".{output_format}"}
 
 
 def check_sealed(sealed: bool, *, over_overlay: bool, shown: Mapping[str, bool]) -> None:

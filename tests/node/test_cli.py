@@ -150,6 +150,10 @@ def test_version__shows_it(cuckoo):
         ),
         (["demo", "x", "--bench", "1"], "error: --bench: 1 is not at least 2, of which a spread can be told"),
         (["submit", "x", "--out", "x.JPG"], "error: --out: x.JPG: pictures come as PNG or WebP: let the name end in"),
+        (
+            ["submit", "x", "--out", "x.png", "--format", "webp"],
+            "error: --format: webp is not what --out x.png ends in: leave one of them out",
+        ),
         (["submit", "x", "--out", "/proc/x.png"], "error: --out: the folder /proc "),
         (["verify", "none.json"], "error: none.json: no such file"),
         (

@@ -177,6 +177,15 @@ def test_submit__json_in_a_terminal__prints_one_line_and_no_picture(url: str, tm
     assert json.loads(seen.text.replace("\n", ""))["miner"] == "2"
 
 
+def test_submit__twice_without_a_name_for_the_file__keeps_both_pictures(url, cuckoo, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("picture.png", "picture-2.png"):
+        code, said, errors = cuckoo("submit", "x", "--api", url)
+        assert code == 0, errors
+        assert said.startswith(f"saved {name} (")
+        assert (tmp_path / name).read_bytes() == Coordinator.picture
+
+
 SAID = {
     "role": "miner",
     "peer_id": "16Uiu2HAm",
