@@ -59,8 +59,11 @@ class Child:
 
     @classmethod
     async def start(cls, name: str, role: str, config: Path, log: Path) -> "Child":
-        """Start a node; its role and settings stand in its command line, and so in ``ps``."""
-        command = [*own_command(), "node", "--role", role, "--config", str(config), "--json"]
+        """Start a node; its role and settings stand in its command line, and so in ``ps``.
+
+        That it ends with this process stands there, too, and not in its settings: by these a person starts it again.
+        """
+        command = [*own_command(), "node", "--role", role, "--config", str(config), "--json", "--exit-with-stdin"]
         with log.open("ab") as output:
             process = await trio.lowlevel.open_process(
                 command,

@@ -164,8 +164,8 @@ async def by_hand(options: DevnetOptions, report: Report) -> AsyncIterator[tuple
         entry = f"/ip4/127.0.0.1/tcp/{port}/p2p/{NodeKey(bootstrap.secret).peer_id}"
         network.write_network_file((entry,))
         chain = network.chain_section()
-        configs = [write_config(bootstrap, options, chain, (), port=port, supervised=False)]
-        configs += [write_config(member, options, chain, (entry,), supervised=False) for member in others]
+        configs = [write_config(bootstrap, options, chain, (), port=port)]
+        configs += [write_config(member, options, chain, (entry,)) for member in others]
         yield network, tuple(configs)
 
 

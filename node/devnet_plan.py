@@ -192,7 +192,6 @@ def write_config(
     entry: Sequence[str],
     *,
     port: int = 0,
-    supervised: bool = True,
 ) -> Path:
     """Write the settings of one node, as a person would.
 
@@ -202,7 +201,6 @@ def write_config(
         chain: Its ``[chain]`` section.
         entry: Addresses of the bootstrap, all that it is told of the others.
         port: TCP port of its overlay, 0 for a free one.
-        supervised: A devnet starts it: it stops when the devnet is gone, and logs for programs.
     """
     from node.adapters.chain.devchain import free_port  # imported here: only who starts a devnet needs it
 
@@ -211,11 +209,10 @@ def write_config(
         "role": member.role.value,
         "data": str(member.folder),
         "params": "minimal",
-        "exit_with_stdin": supervised,
         "chain": dict(chain),
         "overlay": {"listen": [f"/ip4/127.0.0.1/tcp/{port}"], "bootstrap": list(entry)},
         "key": {"keystore": str(member.folder / "key.json"), "password_file": str(member.folder / "password")},
-        "logs": {"format": "json" if supervised else "auto"},
+        "logs": {"format": "auto"},
     }
     if options.trace is not None:
         settings["tracing"] = {"endpoint": options.trace}

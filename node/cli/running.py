@@ -151,6 +151,8 @@ class _Stopping:
                     pass
             except OSError:
                 pass  # a closed standard input has ended as well
+            with suppress(OSError):  # of a terminal that is gone
+                print("standard input has ended: stopping, as exit_with_stdin asks", file=sys.stderr, flush=True)
             try:
                 token.run_sync_soon(self.begin, 0, "input_closed")
             except trio.RunFinishedError:

@@ -173,7 +173,7 @@ class _World:
             said = config.read_text(encoding="utf-8")
             more = self._coordinator_section() if member.role is NodeRole.COORDINATOR else ""
             config.write_text(f'catalog = "{self._folder / "models.toml"}"\n{said}{more}', encoding="utf-8")
-        command = ["node", "node", "--role", member.role.value, "--config", str(config), "--json"]
+        command = ["node", "node", "--role", member.role.value, "--config", str(config), "--json", "--exit-with-stdin"]
         if member.role is NodeRole.COORDINATOR:
             http = free_port(0)
             self._urls.append(f"http://127.0.0.1:{http}")

@@ -81,6 +81,7 @@ def started_again(node: dict[str, Any]) -> Iterator[None]:
     """A node that was killed is back, under its address."""
     address = node["addresses"][0].partition("/p2p/")[0]
     command = [sys.executable, "-m", "node", "node", "--role", "coordinator", "--config", node["config"]]
+    command.append("--exit-with-stdin")
     port = node["http_url"].rsplit(":", 1)[1]
     with Path(node["log"]).open("ab") as log:
         again = subprocess.Popen(

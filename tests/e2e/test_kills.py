@@ -78,7 +78,8 @@ def test_coordinator__killed_after_acknowledging__restarts_and_finishes(tmp_path
         os.kill(coordinator["pid"], signal.SIGKILL)
         command = [sys.executable, "-m", "node", "node", "--role", "coordinator", "--config", coordinator["config"]]
         with Path(coordinator["log"]).open("ab") as log:
-            again = subprocess.Popen([*command, "--http-port", port], stdin=subprocess.PIPE, stdout=log, stderr=log)
+            command += ["--http-port", port, "--exit-with-stdin"]
+            again = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
         try:
             wait_until(lambda: all(task_of(network, task).get("status") == "done" for task in tasks), "the pictures")
             for task in tasks:

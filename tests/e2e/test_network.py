@@ -211,7 +211,7 @@ def test_stranger__runs_a_miner__never_gets_work(network: Running, tmp_path: Pat
         [*key, "--password-file", str(tmp_path / "password")], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert made.returncode == 0, made.stderr
-    flags = ["--data", str(tmp_path / "data"), "--keystore", str(tmp_path / "key.json"), "--json"]
+    flags = ["--data", str(tmp_path / "data"), "--keystore", str(tmp_path / "key.json"), "--json", "--exit-with-stdin"]
     flags += ["--password-file", str(tmp_path / "password"), "--listen", "/ip4/127.0.0.1/tcp/0"]
     log = (tmp_path / "log").open("wb")
     stranger = subprocess.Popen(

@@ -43,7 +43,7 @@ def test_write_config__every_member__is_accepted_and_its_key_opens(tmp_path):
         path = write_config(member, options, CHAIN, () if member.role is NodeRole.BOOTSTRAP else ENTRY)
         settings = load_settings(path, {}, {})
         assert settings.role is member.role
-        assert settings.exit_with_stdin
+        assert not settings.exit_with_stdin, "started again by hand, it runs whatever its input is"
         assert keystore.unlock(settings.keystore, settings.key.password_file) == member.secret
         assert path.stat().st_mode & 0o077 == 0
     ports = [load_settings(m.folder / "node.toml", {}, {}).http.port for m in members if m.role == "coordinator"]

@@ -131,7 +131,9 @@ def test_run_until_stopped__standard_input_closes__stops(main):
     assert process.stdin is not None
     process.stdin.close()
     process.stdin = None
-    assert finish(process)[0] == 0
+    code, errors = finish(process)
+    assert code == 0
+    assert errors.startswith("standard input has ended: stopping, as exit_with_stdin asks\n")
 
 
 def test_run_until_stopped__expected_error_in_a_nursery__comes_out_alone():

@@ -32,6 +32,7 @@ def again(node: dict[str, Any], *flags: str, tamper: tuple[str, ...] = ()) -> It
     """
     module = ["tests.support.tampered_node", *tamper, "--"] if tamper else ["node"]
     command = [sys.executable, "-m", *module, "node", "--role", node["role"], "--config", node["config"]]
+    command.append("--exit-with-stdin")
     if node["http_url"]:
         command += ["--http-port", node["http_url"].rsplit(":", 1)[1]]
     with Path(node["log"]).open("ab") as log:
