@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,10 @@ from protocol.units import CAI, Address
 from protocol.wire.statements import Registration
 from tests.contracts.specification import said_of
 from tests.support.anvil import Anvil, Contract, anvil_process  # noqa: F401 a fixture
+
+if TYPE_CHECKING:
+    from tests.contracts.court import Court
+    from tests.contracts.market import Market
 
 MINER_MINIMUM = 20_000 * CAI
 COORDINATOR_MINIMUM = 2_000_000 * CAI
@@ -152,6 +156,36 @@ def steady_clock(anvil_process: Anvil) -> Iterator[None]:  # noqa: F811 the fixt
 def world(deployed: World) -> Iterator[World]:
     with deployed.anvil.unchanged():
         yield deployed
+
+
+@pytest.fixture(scope="module")
+def opened_market(deployed: World) -> Iterator["Market"]:
+    """A market of a module, which may put one of its own in this place."""
+    from tests.contracts.market import Market  # which builds on this file
+
+    with deployed.anvil.unchanged():
+        yield Market.open(deployed)
+
+
+@pytest.fixture
+def market(opened_market: "Market") -> Iterator["Market"]:
+    with opened_market.world.anvil.unchanged():
+        yield opened_market
+
+
+@pytest.fixture(scope="module")
+def opened_court(deployed: World) -> Iterator["Court"]:
+    """A court of a module, which may put one of its own in this place."""
+    from tests.contracts.court import Court  # which builds on this file
+
+    with deployed.anvil.unchanged():
+        yield Court.open(deployed)
+
+
+@pytest.fixture
+def court(opened_court: "Court") -> Iterator["Court"]:
+    with opened_court.put_back() as court:
+        yield court
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,10 @@
 """Ways to turn a dispute into a gain, or to keep it from anybody: what each of them brings, and what it costs."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from protocol.crypto.typed_data import sign
 from protocol.units import CAI
-from tests.contracts.conftest import EPOCH_S, MINER_MINIMUM, UNBONDING_DELAY_S, World
+from tests.contracts.conftest import EPOCH_S, MINER_MINIMUM, UNBONDING_DELAY_S
 from tests.contracts.court import (
     ACCUSED,
     ACCUSED_STAKE,
@@ -34,18 +32,6 @@ from tests.support.anvil import Reverted
 VOTES = 1_000_000 * CAI
 FEES = SEATS * FEE
 """Of a first round in which every juror judged."""
-
-
-@pytest.fixture(scope="module")
-def opened(deployed: World) -> Iterator[Court]:
-    with deployed.anvil.unchanged():
-        yield Court.open(deployed)
-
-
-@pytest.fixture
-def court(opened: Court) -> Iterator[Court]:
-    with opened.put_back() as court:
-        yield court
 
 
 def executed(court: Court, accused: int = ACCUSED, reporter: int = REPORTER) -> int:

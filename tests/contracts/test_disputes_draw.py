@@ -1,7 +1,6 @@
 """Reports, and how jurors are drawn: by stake, from a later block, each of an operator of its own."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from contracts.bindings import load
 from protocol.crypto.keys import keccak256
 from protocol.units import CAI
-from tests.contracts.conftest import UNBONDING_DELAY_S, World
+from tests.contracts.conftest import UNBONDING_DELAY_S
 from tests.contracts.court import (
     ACCUSED,
     APPEAL_SEATS,
@@ -37,19 +36,6 @@ from tests.contracts.court import (
     drawn,
 )
 from tests.support.anvil import Reverted
-
-
-@pytest.fixture(scope="module")
-def opened(deployed: World) -> Iterator[Court]:
-    with deployed.anvil.unchanged():
-        yield Court.open(deployed)
-
-
-@pytest.fixture
-def court(opened: Court) -> Iterator[Court]:
-    with opened.put_back() as court:
-        yield court
-
 
 # Reports
 

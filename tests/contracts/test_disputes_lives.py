@@ -1,10 +1,8 @@
 """Whole lives of disputes: appeals, slashes, the day's cap, and an end that anybody can bring about."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.contracts.conftest import PARAMETER_DELAY_S, UNBONDING_DELAY_S, World
+from tests.contracts.conftest import PARAMETER_DELAY_S, UNBONDING_DELAY_S
 from tests.contracts.court import (
     ACCUSED,
     ACCUSED_STAKE,
@@ -40,18 +38,6 @@ FEES, APPEAL_FEES = SEATS * FEE, APPEAL_SEATS * FEE
 SLASHED = ACCUSED_STAKE * SLASH_BPS // 10_000
 JAIL_S = 125 // 4
 DAY = 86_400
-
-
-@pytest.fixture(scope="module")
-def opened(deployed: World) -> Iterator[Court]:
-    with deployed.anvil.unchanged():
-        yield Court.open(deployed)
-
-
-@pytest.fixture
-def court(opened: Court) -> Iterator[Court]:
-    with opened.put_back() as court:
-        yield court
 
 
 def supply(court: Court) -> int:

@@ -5,7 +5,6 @@ The model knows verdicts and bonds alone, and says who gets what by who was righ
 
 import os
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 
 from protocol.crypto.typed_data import sign
 from protocol.units import CAI
-from tests.contracts.conftest import FAR, PARAMETER_DELAY_S, UNBONDING_DELAY_S, World
+from tests.contracts.conftest import FAR, PARAMETER_DELAY_S, UNBONDING_DELAY_S
 from tests.contracts.court import (
     ACCUSED,
     CANNOT_JUDGE,
@@ -216,16 +215,12 @@ class Lives:
                 assert until <= self.world.anvil.now()
 
 
-@pytest.fixture(scope="module")
-def opened(deployed: World) -> Iterator[Court]:
-    with deployed.anvil.unchanged():
-        yield Court.open(deployed)
-
-
 @settings(max_examples=5 * RUNS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=st.lists(OPERATIONS, min_size=8, max_size=24))
-def test_dispute__any_life_and_parameters__pays_whom_the_model_says_to_the_wei(opened: Court, operations: list[tuple]):
-    with opened.put_back() as court:
+def test_dispute__any_life_and_parameters__pays_whom_the_model_says_to_the_wei(
+    opened_court: Court, operations: list[tuple]
+):
+    with opened_court.put_back() as court:
         lives = Lives(court)
         for name, *arguments in [("report", ACCUSED, REPORTER), *operations]:
             with suppress(Reverted):

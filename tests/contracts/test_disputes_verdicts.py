@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from protocol.wire.statements import VerdictStatement
-from tests.contracts.conftest import FAR, World
+from tests.contracts.conftest import FAR
 from tests.contracts.court import (
     ACCUSED,
     BOND,
@@ -28,16 +28,10 @@ from tests.contracts.test_statements import other_forms
 from tests.support.anvil import Reverted
 
 
-@pytest.fixture(scope="module")
-def opened(deployed: World) -> Iterator[Court]:
-    with deployed.anvil.unchanged():
-        yield Court.open(deployed)
-
-
 @pytest.fixture
-def court(opened: Court) -> Iterator[Court]:
+def court(opened_court: Court) -> Iterator[Court]:
     """Dispute 1 against the accused has its jury."""
-    with opened.put_back() as court:
+    with opened_court.put_back() as court:
         court.report()
         court.seat_all(1)
         yield court

@@ -143,7 +143,7 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def opened(deployed: World) -> Iterator[Court]:
+def opened_court(deployed: World) -> Iterator[Court]:
     with deployed.anvil.unchanged():
         court = Court.open(deployed, jurors=8)
         treasury = deployed.treasury
@@ -157,8 +157,10 @@ def opened(deployed: World) -> Iterator[Court]:
 
 @settings(max_examples=10 * RUNS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=st.lists(OPERATIONS, min_size=8, max_size=24))
-def test_settlement_slashing_and_disputes__any_sequence__account_for_every_wei(opened: Court, operations: list[tuple]):
-    with opened.put_back() as court:
+def test_settlement_slashing_and_disputes__any_sequence__account_for_every_wei(
+    opened_court: Court, operations: list[tuple]
+):
+    with opened_court.put_back() as court:
         story = Story(court)
         for name, *arguments in operations:
             with suppress(Reverted):

@@ -14,18 +14,12 @@ VOTE = 10_000 * CAI
 
 
 @pytest.fixture(scope="module")
-def opened(deployed: World) -> Iterator[Market]:
+def opened_market(deployed: World) -> Iterator[Market]:
     """The treasury has voted for the coordinator."""
     with deployed.anvil.unchanged():
         market = Market.open(deployed)
         deployed.vote(deployed.treasury, COORDINATOR, VOTE)
         yield market
-
-
-@pytest.fixture
-def market(opened: Market) -> Iterator[Market]:
-    with opened.world.anvil.unchanged():
-        yield opened
 
 
 @pytest.fixture

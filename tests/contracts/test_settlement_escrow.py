@@ -1,26 +1,12 @@
 """Escrow: depositing, and taking it back with notice."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from contracts.bindings import load
 from protocol.units import CAI
-from tests.contracts.conftest import ESCROW_NOTICE_S, World
+from tests.contracts.conftest import ESCROW_NOTICE_S
 from tests.contracts.market import BOBS, COORDINATOR, ESCROW, Market
 from tests.support.anvil import Reverted
-
-
-@pytest.fixture(scope="module")
-def opened(deployed: World) -> Iterator[Market]:
-    with deployed.anvil.unchanged():
-        yield Market.open(deployed)
-
-
-@pytest.fixture
-def market(opened: Market) -> Iterator[Market]:
-    with opened.world.anvil.unchanged():
-        yield opened
 
 
 def test_deposit__by_anybody__is_the_coordinators(market: Market):

@@ -1,26 +1,12 @@
 """Redeeming vouchers: who is paid what, once, and never above the escrow."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from protocol.units import CAI
-from tests.contracts.conftest import COORDINATOR_MINIMUM, UNBONDING_DELAY_S, World
+from tests.contracts.conftest import COORDINATOR_MINIMUM, UNBONDING_DELAY_S
 from tests.contracts.market import BOBS, CAROLS, COORDINATOR, ESCROW, Market, fields
 from tests.contracts.test_statements import other_forms
 from tests.support.anvil import Reverted
-
-
-@pytest.fixture(scope="module")
-def opened(deployed: World) -> Iterator[Market]:
-    with deployed.anvil.unchanged():
-        yield Market.open(deployed)
-
-
-@pytest.fixture
-def market(opened: Market) -> Iterator[Market]:
-    with opened.world.anvil.unchanged():
-        yield opened
 
 
 def test_redeem__voucher_within_the_escrow__streams_it_to_the_miner(market: Market):

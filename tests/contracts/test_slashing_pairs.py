@@ -22,19 +22,13 @@ PAIRS = dict(zip((kind.name for kind in KINDS), KINDS, strict=True))
 
 
 @pytest.fixture(scope="module")
-def opened(deployed: World) -> Iterator[Market]:
+def opened_market(deployed: World) -> Iterator[Market]:
     """The treasury has voted for coordinator and miner."""
     with deployed.anvil.unchanged():
         market = Market.open(deployed)
         for node in (COORDINATOR, BOBS):
             deployed.vote(deployed.treasury, node, VOTE)
         yield market
-
-
-@pytest.fixture
-def market(opened: Market) -> Iterator[Market]:
-    with opened.world.anvil.unchanged():
-        yield opened
 
 
 def stake(market: Market, kind: Kind) -> int:

@@ -1,6 +1,5 @@
 """Slashing for a total that rose by less than the promises it is the sum of."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,25 +9,12 @@ from hypothesis import strategies as st
 from protocol.crypto.keys import NodeKey
 from protocol.justice.evidence import Signed, Understated, of_vouchers
 from protocol.wire.statements import VoucherStatement
-from tests.contracts.conftest import World
 from tests.contracts.market import BOBS, CAROLS, COORDINATOR, Market, fields
 from tests.contracts.proofs import SLASH_BPS, voucher
 from tests.support.anvil import Reverted
 from tests.support.evidence import understated
 
 Rise = tuple[VoucherStatement, VoucherStatement]
-
-
-@pytest.fixture(scope="module")
-def opened(deployed: World) -> Iterator[Market]:
-    with deployed.anvil.unchanged():
-        yield Market.open(deployed)
-
-
-@pytest.fixture
-def market(opened: Market) -> Iterator[Market]:
-    with opened.world.anvil.unchanged():
-        yield opened
 
 
 def promise(sequence: int, cumulative: int, total: int, miner: int = BOBS, **changed: Any) -> VoucherStatement:
@@ -45,7 +31,7 @@ def arguments(
     return signed(early), signed(late), named, market.world.carol
 
 
-def prove(
+def prove_understated(
     market: Market, early: VoucherStatement, late: VoucherStatement, *rises: Rise, key: NodeKey | None = None
 ) -> list[dict[str, Any]]:
     world = market.world
@@ -61,25 +47,25 @@ LAST = promise(5, 150, 1049)
 
 def test_prove_understated__one_promise_rose_by_more_than_the_total__slashes_once_for_the_boot(market: Market):
     before = market.world.node(COORDINATOR)["effective_stake"]
-    (event,) = prove(market, FIRST, LAST, (FIRST, LAST))
+    (event,) = prove_understated(market, FIRST, LAST, (FIRST, LAST))
     assert (event["id"], event["kind"], event["slashed"]) == (COORDINATOR, 6, before * SLASH_BPS // 10_000)
     assert event["subject"] == (7).to_bytes(32, "big")
     assert market.world.node(COORDINATOR)["active"] is False
     with pytest.raises(Reverted, match="Slashing: this was proven and slashed already"):
-        prove(market, promise(10, 0, 9), promise(11, 0, 8))
-    assert prove(market, promise(10, 0, 9, boot=8), promise(11, 0, 8, boot=8))
+        prove_understated(market, promise(10, 0, 9), promise(11, 0, 8))
+    assert prove_understated(market, promise(10, 0, 9, boot=8), promise(11, 0, 8, boot=8))
 
 
 def test_prove_understated__total_rose_by_as_much__is_refused(market: Market):
     late = promise(5, 150, 1050)
     with pytest.raises(Reverted, match="Slashing: the total rose by as much as the promises"):
-        prove(market, FIRST, late, (FIRST, late))
+        prove_understated(market, FIRST, late, (FIRST, late))
 
 
 def test_prove_understated__total_fell__needs_no_rise_and_equal_is_honest(market: Market):
     with pytest.raises(Reverted, match="Slashing: the total rose by as much as the promises"):
-        prove(market, FIRST, promise(2, 1, 1000, CAROLS))
-    assert prove(market, FIRST, promise(2, 1, 999, CAROLS))
+        prove_understated(market, FIRST, promise(2, 1, 1000, CAROLS))
+    assert prove_understated(market, FIRST, promise(2, 1, 999, CAROLS))
 
 
 def test_prove_understated__two_miners_together__is_a_proof_and_each_alone_is_not(market: Market):
@@ -87,18 +73,18 @@ def test_prove_understated__two_miners_together__is_a_proof_and_each_alone_is_no
     carols = (promise(2, 0, 1000, CAROLS), promise(4, 30, 1059, CAROLS))
     for alone in (bobs, carols):
         with pytest.raises(Reverted, match="Slashing: the total rose by as much as the promises"):
-            prove(market, bobs[0], carols[1], alone)
-    assert prove(market, bobs[0], carols[1], bobs, carols)
+            prove_understated(market, bobs[0], carols[1], alone)
+    assert prove_understated(market, bobs[0], carols[1], bobs, carols)
 
 
 def test_prove_understated__eight_miners__is_a_proof_and_a_ninth_does_not_fit(market: Market):
     rises = [(promise(n, 0, 1000, n), promise(20 + n, 10, 1079, n)) for n in range(1, 10)]
     early, late = promise(0, 0, 1000), promise(40, 0, 1079)
     with pytest.raises(Reverted):
-        prove(market, early, late, *rises)
+        prove_understated(market, early, late, *rises)
     with pytest.raises(Reverted, match="Slashing: the total rose by as much as the promises"):
-        prove(market, early, late, *rises[:7])
-    assert prove(market, early, late, *rises[:8])
+        prove_understated(market, early, late, *rises[:7])
+    assert prove_understated(market, early, late, *rises[:8])
 
 
 BAD = {
@@ -129,15 +115,15 @@ BAD = {
 def test_prove_understated__evidence_that_proves_nothing__is_refused(market: Market, case: str):
     early, late, rises, reason = BAD[case]
     with pytest.raises(Reverted, match=f"Slashing: {reason}"):
-        prove(market, early, late, *rises)
+        prove_understated(market, early, late, *rises)
 
 
 def test_prove_understated__signed_by_a_stranger_or_by_no_coordinator__is_refused(market: Market):
     with pytest.raises(Reverted, match="Slashing: a statement is not signed by a key of the node"):
-        prove(market, FIRST, LAST, (FIRST, LAST), key=market.world.key())
+        prove_understated(market, FIRST, LAST, (FIRST, LAST), key=market.world.key())
     pair = (promise(1, 0, 9, coordinator=BOBS), promise(2, 0, 8, coordinator=BOBS))
     with pytest.raises(Reverted, match="Slashing: the named node is not of the role that signs this"):
-        prove(market, *pair, key=market.bobs_key)
+        prove_understated(market, *pair, key=market.bobs_key)
 
 
 @st.composite
