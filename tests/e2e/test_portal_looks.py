@@ -1,7 +1,9 @@
 """The portal where little room meets long words, and where there is more than it shows."""
 
 import json
+import re
 from collections.abc import Iterator
+from typing import Literal
 
 import httpx
 import pytest
@@ -104,3 +106,20 @@ def test_stake__link_that_somebody_made_up__puts_none_of_its_words_into_the_comm
     expect(visitor.page.locator(".welcome code")).to_contain_text("cuckoo vote NODE 1000")
     visitor.visit("stake?node=3")
     expect(visitor.page.locator(".welcome code")).to_contain_text("cuckoo vote 3 1000")
+
+
+@pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])
+def test_docs_and_missing_page__system_of_the_reader__is_as_dark(
+    chromium: Browser, network: Running, scheme: Literal["light", "dark"], is_dark: bool
+):
+    page = chromium.new_page(color_scheme=scheme)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    for path, what, drawn in (("/docs", "html", ".swagger-ui .info"), ("/no/such/page", "body", "h1")):
+        page.goto(f"{network.url}{path}")
+        expect(page.locator(drawn).first).to_be_visible()
+        color = page.locator(what).evaluate("found => getComputedStyle(found).backgroundColor")
+        red, green, blue, *alpha = (float(part) for part in re.findall(r"[\d.]+", color))
+        assert ((red + green + blue) / 3 < 60 and alpha != [0]) is is_dark, (path, color)
+    assert not faults
+    page.close()

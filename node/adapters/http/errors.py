@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from node.adapters.http.missing_page import is_for_a_person, missing_page
 from protocol.effects import Refused
 from protocol.errors import Unavailable
 from protocol.task.catalog import Impossible
@@ -140,8 +141,8 @@ def answered(error: Exception) -> ApiError:
     return unavailable(error) if isinstance(error, Unavailable) else INTERNAL
 
 
-def install(app: FastAPI) -> None:
-    """Make every failure of ``app`` an answer in the one shape."""
+def install(app: FastAPI, *, has_portal: bool = False) -> None:
+    """Make every failure of ``app`` an answer in the one shape; a browser at no page gets one that says where to go."""
 
     @app.exception_handler(ApiError)
     @app.exception_handler(Unavailable)
@@ -157,6 +158,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _(request: Request, error: HTTPException) -> Response:
         if error.status_code == 404:
+            if is_for_a_person(request):
+                return missing_page(request.url.path, _hint(request.url.path), has_portal=has_portal)
             return not_found(f"page; {_instead_of(request.url.path)}").response(request.url.path)
         if error.status_code == 405:
             answer = ApiError(405, "method_not_allowed", f"{request.method} is not offered here").response(
@@ -185,7 +188,12 @@ def _first_fault(error: RequestValidationError) -> ApiError:
 
 def _instead_of(path: str) -> str:
     """Say where to look instead of a page that there is not."""
-    return next((hint for starts, hint in _INSTEAD if path.startswith(starts)), "/docs lists all")
+    return _hint(path) or "/docs lists all"
+
+
+def _hint(path: str) -> str:
+    """Say what was perhaps meant by a path at which nothing is; empty where nobody knows."""
+    return next((hint for starts, hint in _INSTEAD if path.startswith(starts)), "")
 
 
 def _kind(status: int) -> str:

@@ -80,7 +80,7 @@ class Gateway:
         app = FastAPI(
             title="Cuckoo", description="Pictures from other people's GPUs.", version="1", docs_url=None, redoc_url=None
         )
-        install(app)
+        install(app, has_portal=portal is not None)
         images, generate = image_routes(orders, desk, settings, self._stopping)
         app.include_router(images)
         app.include_router(shelf_routes(desk, catalog))
