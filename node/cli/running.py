@@ -3,7 +3,7 @@
 A first SIGINT or SIGTERM, a terminal that closes (SIGHUP), or the end of standard input where asked for, cancels
 everything; a second signal, or a stop that takes too long, ends the process at once. Where something is to end by
 itself before, the first signal waits for that and the second does not. State on disk is safe at any instant, so this
-loses nothing.
+loses nothing. SIGUSR1 stops nothing: it has all stacks written to standard error (``node.stacks``).
 """
 
 import os
@@ -16,6 +16,7 @@ from typing import Final, final
 
 import trio
 
+from node.stacks import told_when_asked
 from protocol.errors import OverlayError
 
 STOP_SECONDS: Final = 3.0
@@ -51,7 +52,8 @@ def run_until_stopped(
     """
     stopping = _Stopping(stop_seconds)
     try:
-        trio.run(_run, main, stopping, exit_with_stdin, drain, drain_seconds)
+        with told_when_asked():
+            trio.run(_run, main, stopping, exit_with_stdin, drain, drain_seconds)
     except BaseExceptionGroup as group:
         expected, rest = group.split(OverlayError)
         if expected is None or rest is not None:

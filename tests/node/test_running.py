@@ -10,7 +10,7 @@ import pytest
 from tests.support.patience import PATIENCE_S
 
 RUNNER = """
-import signal, sys, trio
+import signal, sys, time, trio
 from node.cli.running import run_until_stopped
 from protocol.errors import ConfigError
 
@@ -25,6 +25,10 @@ async def stubborn():
 async def draining():
     print("draining", file=sys.stderr, flush=True)
     await trio.sleep({draining})
+
+async def held_up():
+    print("ready", flush=True)
+    time.sleep({limit})
 
 async def mistaken():
     async with trio.open_nursery() as nursery:
@@ -134,6 +138,32 @@ def test_run_until_stopped__standard_input_closes__stops(main):
     code, errors = finish(process)
     assert code == 0
     assert errors.startswith("standard input has ended: stopping, as exit_with_stdin asks\n")
+
+
+def test_run_until_stopped__asked_for_stacks__tells_them_and_goes_on():
+    process = start_runner("forever")
+    process.send_signal(signal.SIGUSR1)
+    assert process.stderr is not None
+    told = []
+    while not told or "in forever\n" not in told[-1]:
+        told.append(process.stderr.readline().decode())
+        assert told[-1], told
+    assert told[0] == f"stacks of process {process.pid}, as SIGUSR1 asks:\n"
+    assert "thread MainThread:\n" in told
+    process.send_signal(signal.SIGTERM)
+    code, errors = finish(process)
+    assert code == 0
+    assert errors.endswith("stopping…\n")
+
+
+def test_run_until_stopped__asked_for_stacks_while_trio_is_held_up__tells_where():
+    process = start_runner("held_up")
+    process.send_signal(signal.SIGUSR1)
+    assert process.stderr is not None
+    while "in held_up\n" not in (line := process.stderr.readline().decode()):
+        assert line
+    process.kill()
+    finish(process)
 
 
 def test_run_until_stopped__expected_error_in_a_nursery__comes_out_alone():

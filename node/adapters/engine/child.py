@@ -8,6 +8,7 @@ that died; and no exception of a job ends the process, each has a stable name.
 
 import argparse
 import contextlib
+import faulthandler
 import gc
 import logging
 import os
@@ -154,6 +155,7 @@ def main() -> None:
     # Ctrl-C reaches the whole terminal group; the parent decides what it means and closes our input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     commands, reports = _private_pipes()
+    faulthandler.register(signal.SIGUSR1)  # as ``node.stacks`` does it for the node, which has tasks as well
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="engine child: %(levelname)s %(message)s")
     child = Child(commands, reports)
     threading.Thread(target=child.read_commands, name="commands", daemon=True).start()
