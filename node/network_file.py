@@ -107,6 +107,8 @@ def read_network(path: Path, named_by: str = "--network") -> NetworkFile:
     if not path.exists():
         raise ConfigError(f"{named_by}: {path}: no such file: name the network's file, as a devnet prints it")
     tree = read_toml(path)
+    if "role" in tree:
+        raise ConfigError(f"{named_by}: {path}: has the settings of one node: name the file of its network")
     tree.pop("terms", None)  # what to deploy with; only ``cuckoo contracts deploy`` reads it
     if "contracts" not in tree:
         beside = addresses_file(path)

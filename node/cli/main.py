@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 something outside failed; 2 what was typed or configured i
 
 import errno
 import io
+import re
 import sys
 from contextlib import suppress
 from inspect import getdoc
@@ -160,7 +161,10 @@ def _run() -> int:
         context: typer.Context | None = getattr(error, "ctx", None)  # typer does not export the class that has one
         path = context.command_path.split(" ")[1:] if context else []
         shown = " ".join([shown_command(), *path, "--help"])
-        print(f"error: {error.format_message()} ({shown} shows what there is)", file=sys.stderr)
+        said = error.format_message()
+        if re.fullmatch(r"No such option: -[\d.]+", said):
+            said += ": a number here is 0 or more, and what begins with a dash goes behind --"
+        print(f"error: {said} ({shown} shows what there is)", file=sys.stderr)
         return error.exit_code
     except ConfigError as error:
         print(f"error: {with_shown_command(str(error))}", file=sys.stderr)

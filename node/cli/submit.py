@@ -106,6 +106,7 @@ def submit(
     check_output(out)
     if out is not None and output_format is not None and ends_otherwise(out, output_format):
         raise ConfigError(f"--format: {output_format} is not what --out {out} ends in: leave one of them out")
+    check_numbers({"--guidance": guidance, "--strength": strength, "--patience": patience})
     check_sealed(
         sealed,
         over_overlay=overlay or bool(bootstrap),
@@ -230,6 +231,19 @@ def picture_to_send(path: Path | None, flag: str) -> bytes | None:
 def ends_otherwise(out: Path, output_format: str) -> bool:
     """Say whether a file's name promises another kind of picture than will be in it."""
     return out.suffix.lower() in {".png", ".webp"} - {f".{output_format}"}
+
+
+def check_numbers(given: Mapping[str, float | None]) -> None:
+    """Refuse what is no number or below zero, before anything tries to write it down; None was left out.
+
+    Raises:
+        ConfigError: Naming the flag.
+    """
+    from protocol.errors import ConfigError
+
+    for flag, number in given.items():
+        if number is not None and not 0 <= number < float("inf"):
+            raise ConfigError(f"{flag}: {number:g} is no number from 0 on")
 
 
 def check_sealed(sealed: bool, *, over_overlay: bool, shown: Mapping[str, bool]) -> None:

@@ -95,6 +95,10 @@ def load_with_origins(
     """Make the settings of one node as ``load_settings`` does, and say whence each came."""
     environ = os.environ if environ is None else environ
     tree = read_toml(config) if config else {}
+    if config and "contracts" in tree and "role" not in tree:
+        raise ConfigError(
+            f"{config}: describes a network, and no node: name it with --network, or as network in a node's settings"
+        )
     if config:
         _anchor_paths(tree, config.absolute().parent)
     origins = dict.fromkeys(_leaves(tree), str(config))

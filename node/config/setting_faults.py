@@ -59,6 +59,12 @@ WANTED: Final[Mapping[str, str]] = {
 }
 """What each kind of pydantic's type faults asks for, in the words of TOML."""
 
+FORMS: Final[Mapping[str, str]] = {
+    "engine.device": "auto, cpu, cuda or one of several cards, as cuda:1",
+    "portal.chain_coin": "made of letters and digits alone",
+}
+"""What texts that have to match a pattern look like, for people."""
+
 
 class Source:
     """Where values came from, so that a fault names the flag that was typed or the file and key."""
@@ -107,7 +113,7 @@ class Source:
             case "too_short" | "string_too_short":
                 return self.missing(key)
             case "string_pattern_mismatch":
-                return f"{self.name(key)}: {value!r} does not have the form {context['pattern']}"
+                return f"{self.name(key)}: {value!r} is not {FORMS.get(key, 'of the form ' + context['pattern'])}"
             case kind if kind in WANTED:
                 return f"{self.name(key)}: must be {WANTED[kind]}, not {value!r}"
             case _:

@@ -150,6 +150,13 @@ def test_version__shows_it(cuckoo):
         ),
         (["demo", "x", "--bench", "1"], "error: --bench: 1 is not at least 2, of which a spread can be told"),
         (["submit", "x", "--out", "x.JPG"], "error: --out: x.JPG: pictures come as PNG or WebP: let the name end in"),
+        (["submit", "x", "--guidance", "nan"], "error: --guidance: nan is no number from 0 on"),
+        (["submit", "x", "--strength", "-inf"], "error: --strength: -inf is no number from 0 on"),
+        (["submit", "x", "--patience", "-5"], "error: --patience: -5 is no number from 0 on"),
+        (
+            ["vote", "3", "-5"],
+            "error: No such option: -5: a number here is 0 or more, and what begins with a",
+        ),
         (
             ["submit", "x", "--out", "x.png", "--format", "webp"],
             "error: --format: webp is not what --out x.png ends in: leave one of them out",

@@ -102,3 +102,12 @@ def test_load_settings__network_in_a_file_missing__names_the_key(tmp_path):
     config.write_text('role = "bootstrap"\nnetwork = "none.toml"\n', encoding="utf-8")
     with pytest.raises(ConfigError, match=r"node.toml: network: .*none.toml: no such file"):
         load_settings(config, {}, {})
+
+
+def test_read__settings_of_a_node_as_a_network_and_the_reverse__say_which_file_is_meant(path):
+    config = path.with_name("node.toml")
+    config.write_text('role = "bootstrap"\nnetwork = "network.toml"\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^--network: .*node.toml: has the settings of one node: name the file"):
+        read_network(config)
+    with pytest.raises(ConfigError, match=r"network.toml: describes a network, and no node: name it with --network"):
+        load_settings(path, {}, {})

@@ -158,7 +158,7 @@ REPLACEMENTS = [
         "overlay.relay: a miner carries nobody's connections: leave it out",
     ),
     ("[overlay]", '[engine]\nkind = "fast"\n[overlay]', "engine.kind: 'fast' is not one of 'diffusion', 'instant'"),
-    ("[overlay]", '[engine]\ndevice = "gpu"\n[overlay]', "engine.device: 'gpu' does not have the form ^(auto|cpu|cuda"),
+    ("[overlay]", '[engine]\ndevice = "gpu"\n[overlay]', "engine.device: 'gpu' is not auto, cpu, cuda or one of"),
     ("[overlay]", "[engine]\nthreads = 1.5\n[overlay]", "engine.threads: must be a whole number, not 1.5"),
     ("[overlay]", "[engine]\nthreads = true\n[overlay]", "engine.threads: must be a whole number, not True"),
     (

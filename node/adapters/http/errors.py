@@ -162,10 +162,11 @@ def install(app: FastAPI, *, has_portal: bool = False) -> None:
                 return missing_page(request.url.path, _hint(request.url.path), has_portal=has_portal)
             return not_found(f"page; {_instead_of(request.url.path)}").response(request.url.path)
         if error.status_code == 405:
-            answer = ApiError(405, "method_not_allowed", f"{request.method} is not offered here").response(
-                request.url.path
-            )
-            answer.headers.update(error.headers or {})
+            headers = error.headers or {}
+            offered = f": send {headers['Allow'].replace(', ', ' or ')}" if "Allow" in headers else ""
+            problem = ApiError(405, "method_not_allowed", f"{request.method} is not offered here{offered}")
+            answer = problem.response(request.url.path)
+            answer.headers.update(headers)
             return answer
         return ApiError(error.status_code, "invalid_request", str(error.detail)).response(request.url.path)
 

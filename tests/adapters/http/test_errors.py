@@ -162,6 +162,7 @@ async def test_any__unknown_page_or_method__has_the_same_shape(serve: Serve):
     response = await served.http.delete(GENERATIONS)
     assert code_of(response) == (405, "method_not_allowed", None)
     assert response.headers["Allow"] == "POST"
+    assert response.json()["error"]["message"] == "DELETE is not offered here: send POST"
 
 
 @pytest.mark.parametrize("name", ["x", "00", "zz" * 32, "00" * 33, "0 " * 32, "%00", "..%2f..%2fetc"])
