@@ -38,6 +38,8 @@ class ApiClient:
         """Take the address of the API, as ``http://127.0.0.1:8000``, or with the ``/v1`` that OpenAI clients want."""
         if not url.startswith(("http://", "https://")):
             raise ConfigError(f"--api: {url!r} is no HTTP address: write it as http://127.0.0.1:8000")
+        if key and not (key.isascii() and key.isprintable() and " " not in key):
+            raise ConfigError("--api-key: has characters that no API key has: copy it again, without blanks around it")
         self.url: Final = url.rstrip("/").removesuffix("/v1")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         local = httpx.URL(self.url).host in {"127.0.0.1", "localhost", "::1"}

@@ -1,6 +1,7 @@
 """``cuckoo submit``: one prompt to a coordinator, one picture back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,14 +151,16 @@ def submit(
             with reporter.shown():
                 drawn = await draw_over_overlay(wishes, entries, api_key, patience, reporter, sealed=sealed)
             path = save(out, drawn.picture, otherwise=otherwise)
-            findings = await findings_of(drawn, chain)
+            with saved_already(path):
+                findings = await findings_of(drawn, chain)
         else:
             async with ApiClient(api, api_key) as client:
                 with reporter.shown():
                     reporter.say("submitting")
                     last, picture = await draw(client, in_base64(wishes), reporter)
                 path = save(out, picture, otherwise=otherwise)
-                findings = await receipt_findings(client, last["task"], picture, chain)
+                with saved_already(path):
+                    findings = await receipt_findings(client, last["task"], picture, chain)
             drawn = DrawnPicture(last["task"], str(last["miner"]), picture)
         tell(drawn, path, findings, as_json=as_json, show=show)
 
@@ -195,6 +198,18 @@ async def receipt_findings(
     if chain is not None:
         domain, key = await look_up_domain(chain, receipt.statement.coordinator)
     return check_receipt(receipt, task=bytes.fromhex(task), picture=picture, domain=domain, registered_key=key)
+
+
+@contextmanager
+def saved_already(path: Path) -> Iterator[None]:
+    """Say in what goes wrong with a receipt that the picture is there: whoever reads only that orders it again."""
+    from protocol.errors import ConfigError, Unavailable
+
+    try:
+        yield
+    except (ConfigError, Unavailable) as error:
+        said = f"{path} is saved, but its receipt is not checked: {error}"
+        raise (ConfigError(said) if isinstance(error, ConfigError) else Unavailable(said)) from None
 
 
 def in_base64(wishes: "Json") -> "Json":

@@ -150,6 +150,8 @@ def test_version__shows_it(cuckoo):
         ),
         (["demo", "x", "--bench", "1"], "error: --bench: 1 is not at least 2, of which a spread can be told"),
         (["submit", "x", "--out", "x.JPG"], "error: --out: x.JPG: pictures come as PNG or WebP: let the name end in"),
+        (["submit", "x", "--api-key", "ключ"], "error: --api-key: has characters that no API key has: copy it again"),
+        (["submit", "x", "--api-key", "key\n"], "error: --api-key: has characters that no API key has: copy it again"),
         (["submit", "x", "--guidance", "nan"], "error: --guidance: nan is no number from 0 on"),
         (["submit", "x", "--strength", "-inf"], "error: --strength: -inf is no number from 0 on"),
         (["submit", "x", "--patience", "-5"], "error: --patience: -5 is no number from 0 on"),

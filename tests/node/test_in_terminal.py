@@ -177,6 +177,14 @@ def test_submit__json_in_a_terminal__prints_one_line_and_no_picture(url: str, tm
     assert json.loads(seen.text.replace("\n", ""))["miner"] == "2"
 
 
+def test_submit__chain_does_not_answer__says_that_the_picture_is_saved(url, cuckoo, tmp_path) -> None:
+    chain = ("--chain-rpc", "http://127.0.0.1:9", "--staking", f"0x{'11' * 20}")
+    code, _, errors = cuckoo("submit", "x", "--api", url, "--out", str(tmp_path / "x.png"), *chain)
+    assert code == 1
+    assert f"error: {tmp_path / 'x.png'} is saved, but its receipt is not checked: " in errors
+    assert (tmp_path / "x.png").read_bytes() == Coordinator.picture
+
+
 def test_submit__twice_without_a_name_for_the_file__keeps_both_pictures(url, cuckoo, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("picture.png", "picture-2.png"):

@@ -203,4 +203,10 @@ def check_ports_free(listen: Sequence[Multiaddr]) -> None:
                     raise ConfigError(
                         f"listen: {address} is in use by another program; choose another port, or 0 for a free one"
                     ) from error
+                if error.errno == errno.EADDRNOTAVAIL:
+                    raise ConfigError(
+                        f"listen: {address} is no address of this machine: listen on 0.0.0.0 or ::, and announce it"
+                    ) from error
+                if error.errno == errno.EACCES:
+                    raise ConfigError(f"listen: {address} needs privileges: choose a port from 1024 on") from error
                 raise ConfigError(f"listen: cannot listen on {address}: {error.strerror}") from error

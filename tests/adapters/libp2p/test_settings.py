@@ -52,7 +52,9 @@ def test_check__good_settings__parsed() -> None:
 
 
 def test_check_ports_free__not_our_address__config_error() -> None:
-    with pytest.raises(ConfigError, match=r"listen: cannot listen on /ip4/192\.0\.2\.1/tcp/4001"):
+    with pytest.raises(
+        ConfigError, match=r"listen: /ip4/192\.0\.2\.1/tcp/4001 is no address of this machine: listen on"
+    ):
         check_ports_free(check(_settings(listen=("/ip4/192.0.2.1/tcp/4001",))).listen)
 
 
