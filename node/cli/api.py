@@ -133,6 +133,10 @@ class ApiClient:
             raise _refusal(response)
         return response.content
 
+    def address_of(self, path: str) -> str:
+        """Give the whole address of what ``url`` of an update names."""
+        return path if "://" in path else self.url + path
+
     async def _json(self, method: str, path: str, **arguments: Any) -> Json:  # noqa: ANN401 handed on to httpx as they are
         """Make one request that answers JSON."""
         try:

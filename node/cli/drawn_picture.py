@@ -65,7 +65,7 @@ def check_output(out: Path | None) -> None:
         raise ConfigError(f"--out: the folder {folder} takes no file: {error.strerror}") from None
 
 
-def save(out: Path | None, picture: bytes, *, otherwise: Path) -> Path:
+def save(out: Path | None, picture: bytes, *, otherwise: Path, still_at: str | None = None) -> Path:
     """Save a picture, and give where.
 
     Args:
@@ -73,17 +73,19 @@ def save(out: Path | None, picture: bytes, *, otherwise: Path) -> Path:
         picture: Its bytes.
         otherwise: Where it goes then, or under the first such name that is free (``picture-2.png``): a picture that was
             paid for is never lost to one of which nobody said where it goes.
+        still_at: Where else it is, for whoever has no room for it here.
 
     Raises:
         ConfigError: Naming --out.
     """
     from protocol.errors import ConfigError
 
+    elsewhere = f"; the picture is still at {still_at}" if still_at else ""
     if out is not None:
         try:
             out.write_bytes(picture)
         except OSError as error:
-            raise ConfigError(f"--out: {out} cannot be written: {error.strerror}") from None
+            raise ConfigError(f"--out: {out} cannot be written: {error.strerror}{elsewhere}") from None
         return out
     for number in range(1, MAX_NUMBERED + 1):
         path = otherwise if number == 1 else otherwise.with_stem(f"{otherwise.stem}-{number}")
@@ -93,7 +95,7 @@ def save(out: Path | None, picture: bytes, *, otherwise: Path) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise ConfigError(f"--out: {path} cannot be written: {error.strerror}") from None
+            raise ConfigError(f"--out: {path} cannot be written: {error.strerror}{elsewhere}") from None
         return path
     raise ConfigError(f"--out: {otherwise} and {MAX_NUMBERED - 1:,} names like it are taken: name a file")
 

@@ -158,7 +158,7 @@ def submit(
                 with reporter.shown():
                     reporter.say("submitting")
                     last, picture = await draw(client, in_base64(wishes), reporter)
-                path = save(out, picture, otherwise=otherwise)
+                path = save(out, picture, otherwise=otherwise, still_at=client.address_of(last["url"]))
                 with saved_already(path):
                     findings = await receipt_findings(client, last["task"], picture, chain)
             drawn = DrawnPicture(last["task"], str(last["miner"]), picture)

@@ -185,6 +185,15 @@ def test_submit__chain_does_not_answer__says_that_the_picture_is_saved(url, cuck
     assert (tmp_path / "x.png").read_bytes() == Coordinator.picture
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is Linux's /dev/full")
+def test_submit__disk_is_full__says_where_the_picture_still_is(url, cuckoo) -> None:
+    code, _, errors = cuckoo("submit", "x", "--api", url, "--out", "/dev/full")
+    assert code == 2
+    line = errors.splitlines()[-1]
+    assert line.startswith("error: --out: /dev/full cannot be written: No space left on device; ")
+    assert line.endswith(f"; the picture is still at {url}/v1/artifacts/a")
+
+
 def test_submit__twice_without_a_name_for_the_file__keeps_both_pictures(url, cuckoo, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("picture.png", "picture-2.png"):
