@@ -1,7 +1,10 @@
 """What all tests share: Hypothesis profiles, how they are spread over processes, what a run says at its end."""
 
+import contextlib
+import importlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -73,6 +76,23 @@ class OneGroupAtATime(LoadScopeScheduling):
         longest = max(self.workqueue, key=lambda group: _seconds(group, len(self.workqueue[group])))
         self.workqueue.move_to_end(longest, last=False)
         super()._assign_work_unit(node)
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Have each process import another part of the tests first, which all of them import for their collection.
+
+    What one has compiled, with its assertions rewritten, the others find on the disk: in a fresh clone that takes as
+    long as all else of a collection, and processes that go through the same files side by side would all do all of it.
+    """
+    told = getattr(session.config, "workerinput", None)
+    if told is None:
+        return
+    number, count = int(told["workerid"].removeprefix("gw")), int(told["workercount"])
+    files = sorted(file for path in session.config.args for file in Path(path).rglob("test_*.py"))
+    for file in files[number::count]:
+        name = ".".join(file.resolve().relative_to(session.config.rootpath).with_suffix("").parts)
+        with contextlib.suppress(Exception, pytest.skip.Exception):  # it is told when the file is collected
+            importlib.import_module(name)
 
 
 def pytest_collection_finish() -> None:
