@@ -139,7 +139,7 @@ class Claiming:
         """Find our rank in the draw of each offer and wait for our slot, or skip the offer for a named reason."""
         now, own, coordinator, offers = self._core.now, self._core.own_id(), news.coordinator, self._offers
         fault, room = self._fault_of_coordinator(coordinator), self._coverage.room(coordinator)
-        trust, seat = self._working.delivering.trust(coordinator), seat_of(self._core)
+        trust, seat = self._working.delivering.trust(coordinator), None
         for offered in news.offers:
             task = offered.task
             reason = self._fault_of_offer(offered, news, served) or fault
@@ -164,6 +164,7 @@ class Claiming:
             if slot_at < self._fresh_from:
                 self._fresh_from = slot_at
             if slot_at < self._ahead_from:
+                seat = seat or seat_of(self._core)  # most offers change nothing here
                 self._ahead_from = min(self._ahead_from, heard.due_at(seat, len(offers), is_free=False))
             if peer not in self.streams and peer not in self.connected:
                 self._core.emit(Connect(peer))

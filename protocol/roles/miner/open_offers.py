@@ -42,8 +42,9 @@ class OpenOffer:
         if is_free or (self.slots.ranked < open_offers and seat.has(self.offer.task)):
             return self.slot_at
         if not self.second_slot_at:
-            answered_at = self.heard_at + self.slots.answered_ms + self.slots.behind_ms(self.clock)
-            self.second_slot_at = max(self.slot_at, answered_at)
+            # Outside the order, the slot of the first round is one behind it already.
+            behind_ms = self.slot_at - self.heard_at if self.rank is None else self.slots.behind_ms(self.clock)
+            self.second_slot_at = max(self.slot_at, self.heard_at + self.slots.answered_ms + behind_ms)
         return self.second_slot_at
 
 
