@@ -179,6 +179,7 @@ def shared_work() -> Iterator[None]:
 
     readers = (
         "gossip.admission",
+        "roles.coordinator.capability_check",
         "roles.coordinator.coordinator",
         "roles.miner.miner",
         "roles.miner.working",
