@@ -3,7 +3,8 @@
 py-libp2p costs 1-4 ms of CPU per message and hop whatever its size up to about 16 KiB, so a coordinator sends at
 once when it has been quiet for B, and else packs what comes within B. B doubles as long as a message of twice the
 time would still hold what comes, and halves when more waits than a message holds, or little. While more tasks wait
-than miners are free, nobody waits for an offer, and B is as long as it may be. It is one pace for all models
+than miners are free, nobody waits for an offer, and B is as long as it may be; but half of that where most of these
+tasks are not public yet, since miners take them faster than they hear of new ones. It is one pace for all models
 together, as the quota that others hold it to is one for all topics.
 """
 
@@ -57,11 +58,17 @@ class Boards:
         """The one that was published last stands last, so that each gets its turn."""
         self.due_at = UnixMillis(0)
         """From when on the next message may be published, on whatever topic."""
+        self.due_early_at = UnixMillis(0)
+        """The same where most of the tasks without a miner wait to be published."""
 
     @property
     def interval_ms(self) -> int:
         """B as it is now (ms)."""
         return self._interval_ms
+
+    def offers(self) -> int:
+        """Count the tasks that are to be offered and are not public yet."""
+        return sum(len(board.offers) for board in self._boards.values())
 
     def board(self, model: str) -> Board:
         """Give the board of a model."""
@@ -125,5 +132,8 @@ class Boards:
             self._interval_ms = max(self._interval_ms // 2, params.publish_interval_ms)
         elif full < HALF:
             self._interval_ms = min(self._interval_ms * 2, params.publish_interval_max_ms)
-        self.due_at = UnixMillis(now + max(messages * params.publish_interval_ms, self._interval_ms))
+        least_ms = messages * params.publish_interval_ms
+        self.due_at = UnixMillis(now + max(least_ms, self._interval_ms))
+        early_ms = self._interval_ms // 2 if in_backlog else self._interval_ms
+        self.due_early_at = UnixMillis(now + max(least_ms, early_ms))
         self._boards[board.model] = self._boards.pop(board.model)

@@ -58,7 +58,8 @@ class Offering:
         self._addresses = addresses
         self._boards = Boards(core.params)
         self.slot_pace = SlotPace(core.params)
-        self._timer_set = False
+        self._wake_at: UnixMillis | None = None
+        """When the timer for the next publication fires."""
         self._done_timer_set = False
         self._last_pass = UnixMillis(0)
 
@@ -117,8 +118,8 @@ class Offering:
         self._publish_or_wait()
 
     def on_publish_timer(self) -> None:
-        """The pause is over."""
-        self._timer_set = False
+        """The pause is over, or half of it."""
+        self._wake_at = None
         self._publish_or_wait()
 
     def on_done_timer(self) -> None:
@@ -134,11 +135,24 @@ class Offering:
         if own is None or current is None or board is None:
             # While no table lists us, offers stay on the board; ``offer_waiting`` comes with the table that does.
             return
-        if self._boards.due_at <= core.now:
+        due_at = self._due_at()
+        if due_at <= core.now:
             self._publish(board, own, current)
-        if self._boards.next() is not None and not self._timer_set:
-            self._timer_set = True
-            core.set_timer(("publish", EMPTY, 0), self._boards.due_at)
+            due_at = self._due_at()
+        if self._boards.next() is not None and (self._wake_at is None or due_at < self._wake_at):
+            self._wake_at = due_at
+            core.set_timer(("publish", EMPTY, 0), due_at)
+
+    def _due_at(self) -> UnixMillis:
+        """Say when to publish, or to look again whether it is time."""
+        boards = self._boards
+        if self._core.now < boards.due_early_at or boards.due_early_at == boards.due_at:
+            return boards.due_early_at
+        return boards.due_early_at if 2 * boards.offers() > self._waiting() else boards.due_at
+
+    def _waiting(self) -> int:
+        """Count the tasks that no miner has, public or not."""
+        return len(self._tasks) - self._roster.held()
 
     def _publish(self, board: Board, own: StakingId, current: EpochView) -> None:
         """Send one message for each (epoch, excluded miners) among the offers; usually that is one."""
@@ -157,7 +171,7 @@ class Offering:
         is_quiet = not (board.awards or board.closures)
         awards, closures = self._boards.take_notices(board)
         notices = max(len(awards), len(closures))
-        waiting = len(self._tasks) - self._roster.held()
+        waiting = self._waiting()
         fields = {frozenset[StakingId](): self._roster.field_of(board.model, frozenset(), core.now)}
         free = len(fields[frozenset()][0])
         # Nor where there is other work: the next message comes soon then, and who becomes free is to know what waits.

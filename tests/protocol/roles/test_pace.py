@@ -1,12 +1,13 @@
 """How often a coordinator speaks, however much it has to say."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from protocol.crypto.envelope import seal
-from protocol.effects import Publish
+from protocol.effects import Effect, Publish
 from protocol.events import StreamOpened, TaskSubmitted
 from protocol.gossip.admission import ACCEPTED, BURST_S
 from protocol.gossip.quota import Quota
@@ -35,6 +36,7 @@ CATALOG = Catalog(models={name: MODEL.model_copy(update={"name": name}) for name
 LOAD_MS = 2500
 """So long does a message per topic and interval use up the burst that a quota allows."""
 STEP_MS = PARAMS.publish_interval_ms // 2
+LONGEST_MS = PARAMS.publish_interval_max_ms
 
 
 class ThreeModels(CoordinatorSeat):
@@ -108,7 +110,7 @@ def test_offers__many_exclusions_in_one_flush__put_the_next_one_off() -> None:
 def test_published__many_messages_at_once__next_one_comes_no_sooner_than_the_quota_allows(in_backlog: bool) -> None:
     boards = Boards(PARAMS)
     boards.published(boards.board("first"), 20, 20, 0, NOW, in_backlog=in_backlog)
-    assert boards.due_at == NOW + 20 * PARAMS.publish_interval_ms
+    assert boards.due_at == boards.due_early_at == NOW + 20 * PARAMS.publish_interval_ms
 
 
 def test_published__more_wait_than_are_free__next_one_comes_as_late_as_may_be() -> None:
@@ -116,7 +118,46 @@ def test_published__more_wait_than_are_free__next_one_comes_as_late_as_may_be() 
     boards.published(boards.board("first"), 1, 1, 0, NOW, in_backlog=True)
     assert boards.due_at == NOW + PARAMS.publish_interval_max_ms
     boards.published(boards.board("first"), 1, 1, 0, NOW, in_backlog=False)
-    assert boards.due_at == NOW + PARAMS.publish_interval_max_ms // 2
+    assert boards.due_at == boards.due_early_at == NOW + PARAMS.publish_interval_max_ms // 2
+
+
+def offered_at(effects: Iterable[Effect]) -> list[tuple[int, int]]:
+    """When offers are published, and how many."""
+    sent = [effect.message for effect in effects if isinstance(effect, Publish)]
+    return [(message.sent_at, len(message.offers)) for message in sent if message.offers]
+
+
+def backlog(seat: CoordinatorSeat, unpublished: int) -> bytes:
+    """Make two tasks public for one free miner, the second now, and have so many more wait; gives the first."""
+    first = seat.submit()
+    assert offered_at(seat.hear(TaskSubmitted(1, SPECIFICATION, True, None))) == [(seat.now, 1)]
+    for _ in range(unpublished):
+        assert offered_at(seat.hear(TaskSubmitted(1, SPECIFICATION, True, None))) == []
+    return first
+
+
+@pytest.mark.parametrize(("unpublished", "after_ms"), [(2, LONGEST_MS), (3, LONGEST_MS // 2)])
+def test_offers__more_wait_unpublished_than_are_public__come_in_half_the_longest_time(
+    unpublished: int, after_ms: int
+) -> None:
+    seat = CoordinatorSeat()
+    backlog(seat, unpublished)
+    due = seat.now + after_ms
+    assert offered_at(seat.wait(LONGEST_MS)) == [(due, unpublished)]
+
+
+def test_offers__public_ones_are_taken_until_more_wait_unpublished__come_then() -> None:
+    seat = CoordinatorSeat()
+    first = backlog(seat, unpublished=2)
+    assert offered_at(seat.wait(LONGEST_MS // 2 + 10)) == []
+    assert offered_at(seat.say(ALICE, seat.claim(ALICE, first))) == [(seat.now, 2)]
+
+
+def test_offers__public_ones_are_taken_before_half_the_longest_time_is_over__come_no_sooner() -> None:
+    seat = CoordinatorSeat()
+    first = backlog(seat, unpublished=2)
+    due = seat.now + LONGEST_MS // 2
+    assert offered_at(seat.say(ALICE, seat.claim(ALICE, first)) + seat.wait(LONGEST_MS)) == [(due, 2)]
 
 
 def test_offers__of_a_long_queue__go_out_by_thousands_a_second_in_small_messages_and_none_meets_the_quota() -> None:
