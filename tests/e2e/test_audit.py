@@ -1,6 +1,8 @@
 """A network of real processes, recorded by a stranger that only listens; then somebody edits the record."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from node.record_file import RecordFiles
 from protocol.audit.record import Heard, ViewSeen
+from tests.support.commands import command_here
 from tests.support.devnet import PATIENCE_S, Running, devnet, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -35,10 +39,9 @@ def make_pictures(network: Running) -> None:
 
 
 def audited(*arguments: object) -> tuple[int, dict[str, Any]]:
-    command = [*AUDIT, *map(str, arguments), "--json"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert answer.stdout, answer.stderr
-    return answer.returncode, json.loads(answer.stdout)
+    code, said, errors = command_here("audit", *map(str, arguments), "--json", network=None)
+    assert said, errors
+    return code, json.loads(said)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +124,7 @@ def test_audit__node_that_records__writes_what_it_hears(network: Running, tmp_pa
     password.chmod(0o600)
     keystore = tmp_path / "key.json"
     new = ["key", "new", "--light", "--keystore", str(keystore), "--password-file", str(password)]
-    subprocess.run([sys.executable, "-m", "node", *new], check=True, capture_output=True, timeout=60)
+    assert command_here(*new, network=None)[0] == 0
     command = [sys.executable, "-m", "node", "node", "--role", "bootstrap", "--data", str(tmp_path / "data")]
     command += ["--network", network.description["network"], "--keystore", str(keystore)]
     command += ["--password-file", str(password), "--record", str(kept)]
@@ -135,3 +138,12 @@ def test_audit__node_that_records__writes_what_it_hears(network: Running, tmp_pa
         running.terminate()
         assert running.wait(PATIENCE_S) == 0
     assert audited(kept)[0] == 0
+
+
+def test_devnet__killed__leaves_no_process(network: Running) -> None:
+    """The last one: nothing is left of the network."""
+    pids = network.pids()
+    assert len(pids) >= 7, "six nodes and the chain"
+    os.kill(network.process.pid, signal.SIGKILL)
+    network.process.wait()
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "all children gone")

@@ -1,7 +1,9 @@
 """A real disk without space: nothing is acknowledged that is not on it, and work goes on once there is room."""
 
 import os
+import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,12 @@ from tests.support.processes import again, ask, done, kill, status_of, submitted
 from tests.support.small_disk import small_disk
 
 pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with devnet(tmp_path_factory.mktemp("devnet"), "--engine", "instant", "--miners", "2") as running:
+        yield running
 
 
 def submit_until_refused(network: Running, prefix: str) -> tuple[list[str], str, httpx.Response]:
@@ -46,10 +54,38 @@ def check_refusal(network: Running, answer: httpx.Response) -> None:
     assert "is full" in told.json()["reason"]
 
 
-def test_coordinator__disk_full__refuses_by_name_keeps_what_it_acknowledged_and_recovers(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "small") as disk, devnet(tmp_path, "--engine", "instant", "--miners", "2") as network:
+def test_miner__disk_full__leaves_the_work_to_others_and_is_back_once_there_is_room(
+    network: Running, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "small") as disk:
+        full, other = network.nodes("miner")
+        kill(full)
+
+        def works(task: str) -> str:
+            done(network, task)
+            return str(network.holder(task)["name"])
+
+        with again(full, "--data", str(disk.folder)) as process:
+            wait_until(lambda: works(submitted(network)) == full["name"], "it works on its small disk")
+            disk.fill()
+            wait_until(
+                lambda: works(submitted(network)) and count(network, full, NoteName.STORE_FULL), "its disk is full"
+            )
+            assert {works(submitted(network)) for _ in range(6)} == {other["name"]}
+            disk.empty()
+            wait_until(lambda: works(submitted(network)) == full["name"], "it works again")
+            assert process.poll() is None
+        assert "Traceback" not in Path(full["log"]).read_text(encoding="utf-8")
+
+
+def test_coordinator__disk_full__refuses_by_name_keeps_what_it_acknowledged_and_recovers(
+    network: Running, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "small") as disk:
         (coordinator,) = network.nodes("coordinator")
         kill(coordinator)
+        for path in Path(coordinator["config"]).parent.glob("store.sqlite*"):  # it knows what it has promised
+            shutil.copy(path, disk.folder)
         with again(coordinator, "--data", str(disk.folder)) as process:
             first = submitted(network)
             done(network, first)
@@ -80,28 +116,6 @@ def test_coordinator__disk_full__refuses_by_name_keeps_what_it_acknowledged_and_
             for task in [*accepted, first]:
                 done(network, task)
         assert count(network, coordinator, NoteName.STORE_WRITABLE) >= 1
-
-
-def test_miner__disk_full__leaves_the_work_to_others_and_is_back_once_there_is_room(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "small") as disk, devnet(tmp_path, "--engine", "instant", "--miners", "2") as network:
-        full, other = network.nodes("miner")
-        kill(full)
-
-        def works(task: str) -> str:
-            done(network, task)
-            return str(network.holder(task)["name"])
-
-        with again(full, "--data", str(disk.folder)) as process:
-            wait_until(lambda: works(submitted(network)) == full["name"], "it works on its small disk")
-            disk.fill()
-            wait_until(
-                lambda: works(submitted(network)) and count(network, full, NoteName.STORE_FULL), "its disk is full"
-            )
-            assert {works(submitted(network)) for _ in range(6)} == {other["name"]}
-            disk.empty()
-            wait_until(lambda: works(submitted(network)) == full["name"], "it works again")
-            assert process.poll() is None
-        assert "Traceback" not in Path(full["log"]).read_text(encoding="utf-8")
 
 
 def count(network: Running, node: dict[str, Any], name: NoteName) -> int:

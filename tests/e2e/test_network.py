@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import openai
+import psutil
 import pytest
 from PIL import Image
 
@@ -17,6 +19,7 @@ from protocol.notes import NoteName
 from protocol.task.artifact import check_png
 from protocol.task.webp import check_webp
 from tests.support.collector import Collector, collector
+from tests.support.commands import command_here
 from tests.support.devnet import PATIENCE_S, Running, devnet, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -237,6 +240,16 @@ def test_stranger__runs_a_miner__never_gets_work(network: Running, tmp_path: Pat
     assert not any(note["event"] == NoteName.CAPABILITY_RECEIVED for note in accused)
 
 
+NOTICED_WHILE_IT_RUNS = {
+    "overlay port in use",
+    "http port in use",
+    "chain unreachable",
+    "another chain",
+    "folder in use",
+}
+"""These take a process each; what is wrong in flags and files is told before a node begins to run."""
+
+
 def bad_starts(network: Running, folder: Path) -> dict[str, tuple[list[str], str]]:
     """What people get wrong when they start a node: (flags, the words that must stand in the one line)."""
     miner, coordinator = network.nodes("miner")[0]["config"], network.nodes("coordinator")[0]["config"]
@@ -264,19 +277,24 @@ def bad_starts(network: Running, folder: Path) -> dict[str, tuple[list[str], str
 
 def test_start__with_what_people_get_wrong__is_one_clear_line(network: Running, tmp_path: Path) -> None:
     cases = bad_starts(network, tmp_path)
-    running = {}
+    running, told = {}, {}
     for number, (name, (flags, _)) in enumerate(cases.items()):
         own = [] if name == "folder in use" else ["--data", str(tmp_path / str(number))]
-        command = [sys.executable, "-m", "node", "node", *flags, *own]
-        running[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if name in NOTICED_WHILE_IT_RUNS:
+            command = [sys.executable, "-m", "node", "node", *flags, *own]
+            running[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        else:
+            code, _, said = command_here("node", *flags, *own, network=None)
+            told[name] = (code, said)
     for name, process in running.items():
-        process.wait(60)
+        process.wait(PATIENCE_S)
         assert process.stdin is not None
         assert process.stderr is not None
         with process.stdin, process.stderr as stderr:
-            said = stderr.read()
+            told[name] = (process.returncode, stderr.read())
+    for name, (code, said) in told.items():
         errors = [line for line in said.splitlines() if not line.startswith("{")]
-        assert process.returncode == 2, (name, said)
+        assert code == 2, (name, said)
         assert len(errors) == 1, (name, said)
         assert errors[0].startswith("error: "), (name, said)
         assert cases[name][1] in errors[0], (name, said)
@@ -298,3 +316,11 @@ def test_order__nobody_can_do__is_refused_by_code(
     with network.client as client:
         answer = client.post("/v1/images/generations", json=order)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_devnet__interrupted__stops_within_five_seconds(network: Running) -> None:
+    """The last one: nothing is left of the network."""
+    pids = network.pids()
+    network.process.send_signal(signal.SIGINT)
+    assert network.process.wait(5 * network.slowness) == 130
+    assert not any(psutil.pid_exists(pid) for pid in pids)

@@ -7,7 +7,6 @@ exit code, output that is flushed) is what tests/node/test_cli.py and tests/e2e/
 import contextlib
 import io
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,12 +30,12 @@ def logging_kept() -> Iterator[None]:
         structlog.reset_defaults()
 
 
-def command_here(*arguments: str, network: Path, folder: Path | None = None) -> tuple[int, str, str]:
+def command_here(*arguments: str, network: Path | None, folder: Path | None = None) -> tuple[int, str, str]:
     """Run ``cuckoo`` with these arguments.
 
     Args:
         arguments: What follows ``cuckoo``.
-        network: The network's file.
+        network: The network's file; None where the command is told of none.
         folder: Where it runs; where the tests do without one.
 
     Returns:
@@ -50,7 +49,10 @@ def command_here(*arguments: str, network: Path, folder: Path | None = None) -> 
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(errors),
     ):
-        patch.setitem(os.environ, "CUCKOO_NETWORK", str(network))
+        if network is None:
+            patch.delenv("CUCKOO_NETWORK", raising=False)
+        else:
+            patch.setenv("CUCKOO_NETWORK", str(network))
         patch.setattr(sys, "argv", ["cuckoo", *arguments])
         with pytest.raises(SystemExit) as left:
             main()
