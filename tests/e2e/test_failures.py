@@ -178,25 +178,6 @@ def test_stake__unbonded_below_the_minimum__gets_no_more_work(network: Running, 
     assert not [n for n in awards if n["miner"] == miner["staking_id"] and n["timestamp"] > noticed()[0]]
 
 
-def test_engine__frozen_in_the_middle__another_delivers_within_the_lease(tmp_path: Path) -> None:
-    with devnet(tmp_path, "--miners", "2") as network:
-        answer = ask(network, "POST", "/v1/tasks", json={"prompt": "a red heart", "steps": 50})
-        assert answer is not None
-        task = answer.json()["task"]
-        wait_until(lambda: bool(noted(network, task, NoteName.JOB_STARTED)), "the job")
-        first = network.holder(task)
-        (engine,) = psutil.Process(first["pid"]).children()
-        with frozen(engine.pid):
-            wait_until(
-                lambda: len(noted(network, task, NoteName.TASK_AWARDED)) == 2, "the second award", 10 * network.slowness
-            )
-            assert network.holder(task)["name"] != first["name"]
-            done(network, task)
-        assert len(noted(network, task, NoteName.TASK_DONE)) == 1
-        lost = noted(network, task, NoteName.TASK_LEASE_EXPIRED) + noted(network, task, NoteName.TASK_ABANDONED)
-        assert [note["reason"] for note in lost] in (["engine_frozen"], ["silent"]), "given back by name, or taken back"
-
-
 def test_coordinator__restored_from_an_old_copy__promises_on_top(network: Running) -> None:
     (coordinator, *_) = network.nodes("coordinator")
     kill(coordinator)

@@ -1,4 +1,4 @@
-"""Sealed orders between real processes: no coordinator reads them, whoever dies, and each is paid once."""
+"""Two miners with engines of their own. One stands still; sealed orders are read by no coordinator, whoever dies."""
 
 import os
 import signal
@@ -8,6 +8,7 @@ from contextlib import ExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import trio
 
@@ -15,12 +16,15 @@ from node.apps.app_client import AppClient, Picture, open_client, order_of
 from node.apps.award_check import awards_of_chain
 from node.cli.submit_overlay import Entries
 from node.receipts import ChainToAsk, check_receipt, look_up_domain
+from protocol.notes import NoteName
 from protocol.roles.app.app_events import KeySealed, Moved, Tell
 from protocol.task.artifact import check_png
 from protocol.wire.codec import RECEIPT_PLACE, decode
 from tests.e2e.test_app_orders import coordinator_of, promised, started_again
-from tests.support.devnet import PATIENCE_S, Running, devnet
+from tests.e2e.test_failures import frozen, noted
+from tests.support.devnet import PATIENCE_S, Running, devnet, wait_until
 from tests.support.process_memory import memory_holds
+from tests.support.processes import ask, done
 
 pytestmark = pytest.mark.e2e
 PROMPT = "a red heart of xyzzyplugh"
@@ -90,6 +94,24 @@ def knows(node: dict[str, Any], secret: str) -> list[str]:
     files = [Path(node["log"]), *(path for path in Path(node["config"]).parent.rglob("*") if path.is_file())]
     found = [str(path) for path in files if words in path.read_bytes()]
     return [*found, *(["its memory"] if memory_holds(node["pid"], words) else [])]
+
+
+def test_engine__frozen_in_the_middle__another_delivers_within_the_lease(network: Running) -> None:
+    answer = ask(network, "POST", "/v1/tasks", json={"prompt": "a red heart", "steps": 50})
+    assert answer is not None
+    task = answer.json()["task"]
+    wait_until(lambda: bool(noted(network, task, NoteName.JOB_STARTED)), "the job")
+    first = network.holder(task)
+    (engine,) = psutil.Process(first["pid"]).children()
+    with frozen(engine.pid):
+        wait_until(
+            lambda: len(noted(network, task, NoteName.TASK_AWARDED)) == 2, "the second award", 10 * network.slowness
+        )
+        assert network.holder(task)["name"] != first["name"]
+        done(network, task)
+    assert len(noted(network, task, NoteName.TASK_DONE)) == 1
+    lost = noted(network, task, NoteName.TASK_LEASE_EXPIRED) + noted(network, task, NoteName.TASK_ABANDONED)
+    assert [note["reason"] for note in lost] in (["engine_frozen"], ["silent"]), "given back by name, or taken back"
 
 
 async def test_sealed_order__its_words__are_nowhere_at_the_coordinator_and_the_picture_is_the_same(
