@@ -1,7 +1,8 @@
 """Nodes that contradict themselves are slashed by the nodes that they deal with: real processes, sockets and chain."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,27 @@ from tests.support.processes import again, kill, submitted
 
 pytestmark = pytest.mark.e2e
 VOTE = 10_000 * CAI
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One miner, and a coordinator for each story: those that cheat are out of the network then."""
+    flags = ("--engine", "instant", "--miners", "1", "--coordinators", "3", "--escrow", "100")
+    with devnet(tmp_path_factory.mktemp("devnet"), *flags) as running:
+        yield running
+
+
+def at(network: Running, coordinator: dict[str, Any]) -> Running:
+    """The network as apps of this coordinator see it."""
+    return replace(network, description={**network.description, "api_urls": [coordinator["http_url"]]})
+
+
+def redeemed_of(network: Running, miner: dict[str, Any], coordinator: dict[str, Any]) -> int:
+    """What a miner has redeemed of one coordinator (wei), by its own accounts, with which the chain agrees."""
+    told = accounts(network, "earnings", miner)
+    assert told["chain"]["agrees"]
+    (of_it,) = [one for one in told["coordinators"] if one["coordinator"] == coordinator["staking_id"]]
+    return int(of_it["redeemed_wei"])
 
 
 def registered(network: Running, node: dict[str, Any]) -> dict[str, Any]:
@@ -85,51 +107,50 @@ def standing(network: Running, prover: dict[str, Any], cheat: dict[str, Any]) ->
     return {"cheat": registered(network, cheat), "owner_wei": int(rewards(network, owner)["balance_wei"])}
 
 
-def test_miner__that_signs_two_results_for_one_award__is_slashed_by_its_coordinator(tmp_path: Path) -> None:
-    with devnet(tmp_path, "--engine", "instant", "--miners", "1") as network:
-        (miner,), (coordinator,) = network.nodes("miner"), network.nodes("coordinator")
-        account = voter(network, tmp_path, miner)
-        before = standing(network, coordinator, miner)
-        kill(miner)
-        with again(miner, tamper=("--cheat", "commit-twice")):
-            submitted(network)
-            found = note_of(network, coordinator, NoteName.EVIDENCE_FOUND)
-            assert (found["signer"], found["reason"]) == (miner["staking_id"], "two_commitments")
-            check_slash(network, coordinator, miner, "two_commitments", before, account)
-        kill(coordinator)
-        with again(coordinator):
-            wait_until(
-                lambda: len(noted(network, coordinator, NoteName.NODE_READY)) == 2,
-                "it is back on its store",
-            )
-            assert len(noted(network, coordinator, NoteName.EVIDENCE_ASKED)) == 1, "it is proven once"
+def test_debt__uncovered_voucher_is_redeemed__coordinator_is_inactive_and_its_miner_names_it(network: Running) -> None:
+    (miner,), coordinator = network.nodes("miner"), network.nodes("coordinator")[2]
+    kill(coordinator)
+    with again(coordinator, tamper=("--cheat", "promise-too-much")):
+        submitted(at(network, coordinator))
+        wait_until(lambda: registered(network, coordinator)["state"] == "in debt", "the debt stands on the chain")
+        owed = escrow_of(network, coordinator)
+        assert (int(owed["escrow_wei"]), int(owed["owed_wei"])) == (0, (10**6 - 100) * CAI)
+        refused(network, miner, coordinator, "in_debt")
+        assert redeemed_of(network, miner, coordinator) == 100 * CAI
+        assert not noted(network, miner, NoteName.EVIDENCE_FOUND), "to promise too much contradicts nothing"
 
 
-def test_coordinator__that_understates_its_total__is_slashed_by_a_miner(tmp_path: Path) -> None:
-    with devnet(tmp_path, "--engine", "instant", "--miners", "1") as network:
-        (miner,), (coordinator,) = network.nodes("miner"), network.nodes("coordinator")
-        account = voter(network, tmp_path, coordinator)
-        before = standing(network, miner, coordinator)
-        kill(coordinator)
-        with again(coordinator, tamper=("--cheat", "understate")):
-            for _ in range(2):
-                submitted(network)
-            check_slash(network, miner, coordinator, "understated", before, account)
-            refused(network, miner, coordinator, "contradicted")
+def test_coordinator__that_understates_its_total__is_slashed_by_a_miner(network: Running, tmp_path: Path) -> None:
+    (miner,), coordinator = network.nodes("miner"), network.nodes("coordinator")[1]
+    account = voter(network, tmp_path, coordinator)
+    before = standing(network, miner, coordinator)
+    kill(coordinator)
+    with again(coordinator, tamper=("--cheat", "understate")):
+        for _ in range(2):
+            submitted(at(network, coordinator))
+        check_slash(network, miner, coordinator, "understated", before, account)
+        refused(network, miner, coordinator, "contradicted")
 
 
-def test_debt__uncovered_voucher_is_redeemed__coordinator_is_inactive_and_its_miner_names_it(tmp_path: Path) -> None:
-    with devnet(tmp_path, "--engine", "instant", "--miners", "1", "--escrow", "100") as network:
-        (miner,), (coordinator,) = network.nodes("miner"), network.nodes("coordinator")
-        kill(coordinator)
-        with again(coordinator, tamper=("--cheat", "promise-too-much")):
-            submitted(network)
-            wait_until(lambda: registered(network, coordinator)["state"] == "in debt", "the debt stands on the chain")
-            owed = escrow_of(network, coordinator)
-            assert (int(owed["escrow_wei"]), int(owed["owed_wei"])) == (0, (10**6 - 100) * CAI)
-            refused(network, miner, coordinator, "in_debt")
-            assert accounts(network, "earnings", miner)["redeemed_wei"] == str(100 * CAI)
-            assert not noted(network, miner, NoteName.EVIDENCE_FOUND), "to promise too much contradicts nothing"
+def test_miner__that_signs_two_results_for_one_award__is_slashed_by_its_coordinator(
+    network: Running, tmp_path: Path
+) -> None:
+    (miner,), coordinator = network.nodes("miner"), network.nodes("coordinator")[0]
+    account = voter(network, tmp_path, miner)
+    before = standing(network, coordinator, miner)
+    kill(miner)
+    with again(miner, tamper=("--cheat", "commit-twice")):
+        submitted(network)
+        found = note_of(network, coordinator, NoteName.EVIDENCE_FOUND)
+        assert (found["signer"], found["reason"]) == (miner["staking_id"], "two_commitments")
+        check_slash(network, coordinator, miner, "two_commitments", before, account)
+    kill(coordinator)
+    with again(coordinator):
+        wait_until(
+            lambda: len(noted(network, coordinator, NoteName.NODE_READY)) == 2,
+            "it is back on its store",
+        )
+        assert len(noted(network, coordinator, NoteName.EVIDENCE_ASKED)) == 1, "it is proven once"
 
 
 def refused(network: Running, miner: dict[str, Any], coordinator: dict[str, Any], why: str) -> None:
