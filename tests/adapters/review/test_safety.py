@@ -19,17 +19,17 @@ MAKE = """
 import sys, torch
 from transformers import CLIPConfig, CLIPImageProcessor
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-folder, limit = sys.argv[1], float(sys.argv[2])
 vision = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
           "image_size": 32, "patch_size": 8, "projection_dim": 8}
-checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=8))
-torch.nn.init.normal_(checker.concept_embeds)
-torch.nn.init.normal_(checker.special_care_embeds)
-checker.concept_embeds_weights.fill_(limit)
-checker.special_care_embeds_weights.fill_(limit)
-checker.save_pretrained(folder + "/safety_checker")
-CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
-    folder + "/feature_extractor")
+for folder, limit in zip(sys.argv[1::2], map(float, sys.argv[2::2])):
+    checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=8))
+    torch.nn.init.normal_(checker.concept_embeds)
+    torch.nn.init.normal_(checker.special_care_embeds)
+    checker.concept_embeds_weights.fill_(limit)
+    checker.special_care_embeds_weights.fill_(limit)
+    checker.save_pretrained(folder + "/safety_checker")
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
+        folder + "/feature_extractor")
 """
 LIKES_NOTHING, LIKES_ALL = -2.0, 2.0
 """Likeness of a picture to what must not be shown, from -1 to 1, beyond which it is refused."""
@@ -51,38 +51,44 @@ def see_through() -> bytes:
 
 @pytest.fixture(scope="module")
 def checkers(tmp_path_factory: pytest.TempPathFactory) -> dict[float, Path]:
-    made = {}
-    for limit in (LIKES_NOTHING, LIKES_ALL):
-        made[limit] = tmp_path_factory.mktemp("checker")
-        subprocess.run([sys.executable, "-W", "ignore", "-c", MAKE, str(made[limit]), str(limit)], check=True)
+    made = {limit: tmp_path_factory.mktemp("checker") for limit in (LIKES_NOTHING, LIKES_ALL)}
+    named = [text for limit, folder in made.items() for text in (str(folder), str(limit))]
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MAKE, *named], check=True
+    )  # at once: its imports take seconds
     return made
 
 
-async def test_refuse_picture__by_what_the_checker_says__and_what_is_no_picture_is_refused(
-    checkers: dict[float, Path],
-) -> None:
-    picture = png(64, 48)
-    for limit, said in ((LIKES_NOTHING, "the safety checker does not let it be shown"), (LIKES_ALL, None)):
-        checker = SafetyChecker(checkers[limit])
-        async with checker.opened():
-            assert [await checker.refuse_picture(picture) for _ in range(2)] == [said, said]
-            assert await checker.refuse_picture(picture[:60]) == "it cannot be decoded"
-            assert await checker.refuse_picture(b"") == "it cannot be decoded"
-            assert await checker.refuse_picture(jpeg_file()) == "it cannot be decoded"
-            assert await checker.refuse_picture(see_through()) == "it cannot be decoded"
-            pid = checker.pid
-        assert checker.pid is None
-        assert pid is not None
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+async def refuses_what_is_no_picture(checker: SafetyChecker) -> None:
+    for file in (png(64, 48)[:60], b"", jpeg_file(), see_through()):
+        assert await checker.refuse_picture(file) == "it cannot be decoded"
 
 
-async def test_refuse_picture__process_dies_or_hangs__is_unavailable_and_the_next_has_another(
+async def test_refuse_picture__checker_says_no_or_it_is_no_picture__is_refused(checkers: dict[float, Path]) -> None:
+    said = "the safety checker does not let it be shown"
+    checker = SafetyChecker(checkers[LIKES_NOTHING])
+    async with checker.opened():
+        assert [await checker.refuse_picture(png(64, 48)) for _ in range(2)] == [said, said]
+        await refuses_what_is_no_picture(checker)
+        pid = checker.pid
+    assert checker.pid is None
+    assert pid is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_refuse_picture__checker_says_yes__passes_whatever_was_asked_or_happened_before(
     checkers: dict[float, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """One story, since each start of the process costs seconds: no picture, nobody waits, it dies, it hangs."""
     checker = SafetyChecker(checkers[LIKES_ALL])
     async with checker.opened():
-        assert await checker.refuse_picture(png(64, 48)) is None
+        assert [await checker.refuse_picture(png(64, 48)) for _ in range(2)] == [None, None]
+        await refuses_what_is_no_picture(checker)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await checker.refuse_picture(b"no picture")
+        assert await checker.refuse_picture(png(64, 48)) is None, "not the answer for which nobody waited"
         first = checker.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
@@ -96,18 +102,6 @@ async def test_refuse_picture__process_dies_or_hangs__is_unavailable_and_the_nex
         with pytest.raises(Unavailable, match="TooSlowError"):
             await checker.refuse_picture(png(64, 48))
         assert checker.pid is None
-
-
-async def test_refuse_picture__nobody_waits_any_more__the_answer_is_not_taken_for_the_next(
-    checkers: dict[float, Path],
-) -> None:
-    checker = SafetyChecker(checkers[LIKES_ALL])
-    async with checker.opened():
-        assert await checker.refuse_picture(png(64, 48)) is None
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await checker.refuse_picture(b"no picture")
-        assert await checker.refuse_picture(png(64, 48)) is None
 
 
 async def test_refuse_picture__weights_that_cannot_be_read__is_unavailable(
