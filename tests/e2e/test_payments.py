@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -45,33 +47,48 @@ def escrow_of(network: Running, coordinator: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
-def test_pay__over_kills_of_the_miner_and_the_coordinator__agrees_on_both_sides_to_the_wei(tmp_path: Path) -> None:
-    with devnet(tmp_path, "--engine", "instant", "--miners", "1") as network:
-        (miner,), (coordinator,) = network.nodes("miner"), network.nodes("coordinator")
-        tasks = [submitted(network) for _ in range(3)]
-        for task in tasks:
-            done(network, task)
-        wait_until(lambda: len(noted(network, miner, NoteName.RECEIPT_RECEIVED)) == 3, "the receipts")
-        kill(miner)
-        assert not noted(network, miner, NoteName.PAYMENT_SEEN), "it had no time to redeem"
-        with again(miner) as second:
-            wait_until(lambda: bool(noted(network, miner, NoteName.REDEEM_ASKED)), "vouchers of before are redeemed")
-            os.kill(second.pid, signal.SIGKILL)
-            second.wait()
-        with again(miner):
-            wait_until(lambda: bool(noted(network, miner, NoteName.PAYMENT_SEEN)), "the payment, after the kill")
-            kill(coordinator)
-            with again(coordinator):
-                tasks += [submitted(network) for _ in range(2)]
-                for task in tasks[3:]:
-                    done(network, task)
-                wait_until(lambda: accounts(network, "earnings", miner)["pending_wei"] == "0", "all is redeemed")
-                wait_until(lambda: accounts(network, "spend", coordinator)["pending_wei"] == "0", "so it says too")
-                earned = accounts(network, "earnings", miner)
-                spent = accounts(network, "spend", coordinator)
-                escrow = escrow_of(network, coordinator)
-                with network.client as client:
-                    receipts = [client.get(f"/v1/receipts/{task}").json() for task in tasks]
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with devnet(tmp_path_factory.mktemp("devnet"), "--engine", "instant", "--miners", "1") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def restarts(network: Running) -> Iterator[ExitStack]:
+    """Nodes that are back; they stop with the network."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def test_pay__over_kills_of_the_miner_and_the_coordinator__agrees_on_both_sides_to_the_wei(
+    network: Running, restarts: ExitStack
+) -> None:
+    """The first one: what it counts begins at nothing."""
+    (miner,), (coordinator,) = network.nodes("miner"), network.nodes("coordinator")
+    tasks = [submitted(network) for _ in range(3)]
+    for task in tasks:
+        done(network, task)
+    wait_until(lambda: len(noted(network, miner, NoteName.RECEIPT_RECEIVED)) == 3, "the receipts")
+    kill(miner)
+    assert accounts(network, "earnings", miner)["pending_wei"] != "0", "it had no time to redeem all"
+    with again(miner) as second:
+        wait_until(lambda: bool(noted(network, miner, NoteName.REDEEM_ASKED)), "vouchers of before are redeemed")
+        os.kill(second.pid, signal.SIGKILL)
+        second.wait()
+    restarts.enter_context(again(miner))
+    wait_until(lambda: bool(noted(network, miner, NoteName.PAYMENT_SEEN)), "the payment, after the kill")
+    kill(coordinator)
+    restarts.enter_context(again(coordinator))
+    tasks += [submitted(network) for _ in range(2)]
+    for task in tasks[3:]:
+        done(network, task)
+    wait_until(lambda: accounts(network, "earnings", miner)["pending_wei"] == "0", "all is redeemed")
+    wait_until(lambda: accounts(network, "spend", coordinator)["pending_wei"] == "0", "so it says too")
+    earned = accounts(network, "earnings", miner)
+    spent = accounts(network, "spend", coordinator)
+    escrow = escrow_of(network, coordinator)
+    with network.client as client:
+        receipts = [client.get(f"/v1/receipts/{task}").json() for task in tasks]
     prices = sum(int(receipt["statement"]["price"]) for receipt in receipts)
     assert len({receipt["statement"]["task"] for receipt in receipts}) == 5
     assert int(earned["promised_wei"]) == int(spent["promised_wei"]) == prices
@@ -84,44 +101,39 @@ def test_pay__over_kills_of_the_miner_and_the_coordinator__agrees_on_both_sides_
     assert paid >= prices, "a payment may be told again after a kill, and is counted once"
 
 
-def test_submit__escrow_too_small__is_refused_with_the_reason_until_somebody_deposits(tmp_path: Path) -> None:
-    with devnet(tmp_path, "--engine", "instant", "--miners", "1", "--escrow", "0.06") as network:
+def test_pay__gas_account_is_empty__says_so_works_on_and_is_paid_once_somebody_sends_gas(network: Running) -> None:
+    (miner,) = network.nodes("miner")
+    gas = "0x" + json.loads(Path(folder_of(miner), "gas.json").read_text(encoding="utf-8"))["address"]
+    before = accounts(network, "earnings", miner)["redeemed_wei"]
+
+    def set_balance(wei: int) -> None:
+        order = {"jsonrpc": "2.0", "id": 1, "method": "anvil_setBalance", "params": [gas, hex(wei)]}
+        answer = httpx.post(network.description["chain"]["rpc_url"], json=order, trust_env=False).json()
+        assert "error" not in answer, answer
+
+    set_balance(0)
+    task = submitted(network)
+    done(network, task)
+    wait_until(lambda: bool(noted(network, miner, NoteName.TX_STUCK)), "it cannot pay for its transaction")
+    (low,) = noted(network, miner, NoteName.GAS_LOW)
+    assert (low["transactions"], low["account"].lower()) == (0, gas.lower())
+    assert "insufficient funds" in noted(network, miner, NoteName.TX_STUCK)[0]["detail"].lower()
+    done(network, submitted(network))
+    assert accounts(network, "earnings", miner)["redeemed_wei"] == before, "it works on, and keeps its vouchers"
+    set_balance(10**18)
+    wait_until(lambda: accounts(network, "earnings", miner)["pending_wei"] == "0", "all is paid")
+    assert int(accounts(network, "earnings", miner)["redeemed_wei"]) > int(before)
+    assert accounts(network, "earnings", miner)["chain"]["agrees"]
+
+
+def test_escrow__none_then_too_small__is_refused_by_both_sides_with_the_reason_until_somebody_deposits(
+    tmp_path: Path,
+) -> None:
+    with devnet(tmp_path, "--engine", "instant", "--miners", "1", "--escrow", "0") as network:
         (miner,), (coordinator,) = network.nodes("miner"), network.nodes("coordinator")
         order = {"prompt": "a red heart"}
         with network.client as client:
-            answers = [client.post("/v1/images/generations", json=order) for _ in range(4)]
-        made = sum(answer.status_code == 200 for answer in answers)
-        refused = answers[-1]
-        assert 0 < made < 4, "a picture costs more than a hundredth of a CAI"
-        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "escrow_short")
-        assert "its owner has to make a deposit" in refused.json()["error"]["message"]
-        assert refused.headers["retry-after"] == "60"
-        assert noted(network, coordinator, NoteName.ESCROW_LOW), "it warned"
-        wait_until(lambda: accounts(network, "earnings", miner)["pending_wei"] == "0", "what was promised is paid")
-        spent = accounts(network, "spend", coordinator)
-        assert spent["chain"]["agrees"]
-        assert int(spent["escrow"]["deposited_wei"]) == int(0.06 * CAI) - int(spent["redeemed_wei"])
-
-        password = tmp_path / "password"
-        password.write_text("a password for tests\n", encoding="utf-8")
-        password.chmod(0o600)
-        account = ("--keystore", str(tmp_path / "giver.json"), "--password-file", str(password))
-        cuckoo(network, "key", "new", "--light", *account)
-        cuckoo(network, "faucet", *account)
-        cuckoo(network, "escrow", "deposit", str(coordinator["staking_id"]), "1", *account)
-
-        def served() -> bool:
-            with network.client as client:
-                return client.post("/v1/images/generations", json=order).status_code == 200
-
-        wait_until(served, "it serves again once the deposit is confirmed")
-
-
-def test_work__for_a_coordinator_without_escrow__is_refused_by_the_miner_that_says_why(tmp_path: Path) -> None:
-    with devnet(tmp_path, "--engine", "instant", "--miners", "1", "--escrow", "0") as network:
-        (miner,), (coordinator,) = network.nodes("miner"), network.nodes("coordinator")
-        with network.client as client:
-            answer = client.post("/v1/images/generations", json={"prompt": "a red heart"})
+            answer = client.post("/v1/images/generations", json=order)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "escrow_short")
         wait_until(lambda: bool(noted(network, miner, NoteName.COORDINATOR_REFUSED)), "the miner says so")
         (note,) = noted(network, miner, NoteName.COORDINATOR_REFUSED)
@@ -132,29 +144,34 @@ def test_work__for_a_coordinator_without_escrow__is_refused_by_the_miner_that_sa
         )
         assert not noted(network, coordinator, NoteName.TASK_OFFERED)
 
+        password = tmp_path / "password"
+        password.write_text("a password for tests\n", encoding="utf-8")
+        password.chmod(0o600)
+        account = ("--keystore", str(tmp_path / "giver.json"), "--password-file", str(password))
+        cuckoo(network, "key", "new", "--light", *account)
+        cuckoo(network, "faucet", *account)
 
-def test_pay__gas_account_is_empty__says_so_works_on_and_is_paid_once_somebody_sends_gas(tmp_path: Path) -> None:
-    with devnet(tmp_path, "--engine", "instant", "--miners", "1") as network:
-        (miner,) = network.nodes("miner")
-        gas = "0x" + json.loads(Path(folder_of(miner), "gas.json").read_text(encoding="utf-8"))["address"]
+        def served() -> bool:
+            with network.client as client:
+                return client.post("/v1/images/generations", json=order).status_code == 200
 
-        def set_balance(wei: int) -> None:
-            order = {"jsonrpc": "2.0", "id": 1, "method": "anvil_setBalance", "params": [gas, hex(wei)]}
-            answer = httpx.post(network.description["chain"]["rpc_url"], json=order, trust_env=False).json()
-            assert "error" not in answer, answer
+        cuckoo(network, "escrow", "deposit", str(coordinator["staking_id"]), "0.06", *account)
+        wait_until(served, "it serves once the deposit is confirmed")
+        with network.client as client:
+            answers = [client.post("/v1/images/generations", json=order) for _ in range(3)]
+        refused = answers[-1]
+        assert refused.status_code == 503, "a picture costs more than a hundredth of a CAI"
+        assert refused.json()["error"]["code"] == "escrow_short"
+        assert "its owner has to make a deposit" in refused.json()["error"]["message"]
+        assert refused.headers["retry-after"] == "60"
+        assert noted(network, coordinator, NoteName.ESCROW_LOW), "it warned"
+        wait_until(lambda: accounts(network, "earnings", miner)["pending_wei"] == "0", "what was promised is paid")
+        spent = accounts(network, "spend", coordinator)
+        assert spent["chain"]["agrees"]
+        assert int(spent["escrow"]["deposited_wei"]) == int(0.06 * CAI) - int(spent["redeemed_wei"])
 
-        set_balance(0)
-        task = submitted(network)
-        done(network, task)
-        wait_until(lambda: bool(noted(network, miner, NoteName.TX_STUCK)), "it cannot pay for its transaction")
-        (low,) = noted(network, miner, NoteName.GAS_LOW)
-        assert (low["transactions"], low["account"].lower()) == (0, gas.lower())
-        assert "insufficient funds" in noted(network, miner, NoteName.TX_STUCK)[0]["detail"].lower()
-        done(network, submitted(network))
-        assert accounts(network, "earnings", miner)["redeemed_wei"] == "0", "it works on, and keeps its vouchers"
-        set_balance(10**18)
-        wait_until(lambda: accounts(network, "earnings", miner)["pending_wei"] == "0", "all is paid")
-        assert accounts(network, "earnings", miner)["chain"]["agrees"]
+        cuckoo(network, "escrow", "deposit", str(coordinator["staking_id"]), "1", *account)
+        wait_until(served, "it serves again once the deposit is confirmed")
 
 
 def test_pay__two_coordinators__are_redeemed_in_one_transaction(tmp_path: Path) -> None:
