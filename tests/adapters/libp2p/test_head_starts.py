@@ -19,10 +19,8 @@ def sent() -> list[tuple[bytes, set[ID]]]:
 
 
 @pytest.fixture
-async def starts(
-    sent: list[tuple[bytes, set[ID]]], nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
-) -> HeadStarts:
-    """Head starts that run."""
+async def starts(sent: list[tuple[bytes, set[ID]]], nursery: trio.Nursery) -> HeadStarts:
+    """Head starts that run; a test with them names ``autojump_clock`` itself, or else its time is real."""
 
     def send(data: bytes, peers: Collection[ID]) -> None:
         sent.append((data, set(peers)))
@@ -34,7 +32,7 @@ async def starts(
 
 
 async def test_hold__nothing_comes__is_sent_in_its_time_and_once(
-    starts: HeadStarts, sent: list[tuple[bytes, set[ID]]]
+    starts: HeadStarts, sent: list[tuple[bytes, set[ID]]], autojump_clock: trio.testing.MockClock
 ) -> None:
     for number in range(2):
         starts.hold(b"%d" % number, [BOB, CAROL], 1.0)
@@ -45,7 +43,7 @@ async def test_hold__nothing_comes__is_sent_in_its_time_and_once(
 
 
 async def test_hold__next_one_comes__does_not_overtake_and_has_its_own_time(
-    starts: HeadStarts, sent: list[tuple[bytes, set[ID]]]
+    starts: HeadStarts, sent: list[tuple[bytes, set[ID]]], autojump_clock: trio.testing.MockClock
 ) -> None:
     starts.hold(b"one", [BOB], 1.0)
     await trio.sleep(0.5)
@@ -58,7 +56,7 @@ async def test_hold__next_one_comes__does_not_overtake_and_has_its_own_time(
 
 
 async def test_end__something_is_held__is_sent_at_once_and_not_again(
-    starts: HeadStarts, sent: list[tuple[bytes, set[ID]]]
+    starts: HeadStarts, sent: list[tuple[bytes, set[ID]]], autojump_clock: trio.testing.MockClock
 ) -> None:
     starts.hold(b"one", [BOB], 1.0)
     starts.end()
