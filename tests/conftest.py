@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,13 +43,21 @@ ONE_AT_A_TIME = {
 path belongs to the first group that names it. In real life people and jurors act, within minutes and not in fractions
 of a lease: such networks can run beside those that are killed and timed."""
 SECONDS = {
-    "real processes": 490,
-    "real life": 350,
-    "real network": 245,
+    "real processes": 370,
+    "real life": 340,
+    "real network": 210,
     "real engine": 265,
-    "real chain": 130,
+    "real chain": 165,
+    "tests/adapters/review/test_safety.py": 25,
+    "tests/nat/test_behind_a_router.py": 20,
+    "tests/node/test_rechecks_in_memory.py": 16,
+    "tests/node/test_bench_command.py": 12,
+    "tests/protocol/task/test_distance.py": 9,
+    "tests/node/test_training_scripts.py": 8,
+    "tests/node/test_doctor_device.py": 7,
 }
-"""Roughly what a group takes on two cores. The longest is begun first, so that nothing long is left at the end."""
+"""Roughly what a group takes on two cores, or a file of few tests that take long. The longest is begun first, so that
+nothing long is left at the end."""
 SECONDS_OF_A_TEST = {"tests/sim/": 2.0, "tests/fuzz/": 0.3, "tests/protocol/": 0.03, "tests/": 0.1}
 """The same for each test of a file in no such group: that of the first folder that it is in."""
 FRESH_SEED = "fresh seed"
@@ -93,6 +102,15 @@ def pytest_collection(session: pytest.Session) -> None:
         name = ".".join(file.resolve().relative_to(session.config.rootpath).with_suffix("").parts)
         with contextlib.suppress(Exception, pytest.skip.Exception):  # it is told when the file is collected
             importlib.import_module(name)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse tests that would run in real time, though a fixture of theirs asks for a clock that jumps."""
+    for item in items:
+        asked = getattr(item, "fixturenames", ())
+        for clock in {"autojump_clock", "mock_clock"}.intersection(asked):
+            if clock not in inspect.signature(inspect.unwrap(item.function)).parameters:  # type: ignore[attr-defined]
+                raise pytest.UsageError(f"{item.nodeid} must name {clock} itself: pytest-trio looks nowhere else")
 
 
 def pytest_collection_finish() -> None:
