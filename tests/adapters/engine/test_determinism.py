@@ -5,6 +5,7 @@ An audit compares what two machines drew. A processor without AVX-512 is imitate
 
 import contextlib
 import io
+from typing import NamedTuple
 
 import pytest
 from PIL import Image
@@ -33,20 +34,35 @@ def engine(make_child, model_folder, *, precisions=PRECISIONS, threads=1, **envi
         yield child
 
 
+class Drawn(NamedTuple):
+    """What is the same wherever a picture is drawn in the same way."""
+
+    data: bytes
+    root: bytes
+    """Over the fingerprints of its steps."""
+    steps: tuple[bytes, ...]
+    """Those fingerprints."""
+
+
 def drawn(child, model, wishes, **changes):
-    """(file, root over its steps' fingerprints) of these wishes, drawn together."""
+    """These wishes, drawn together."""
     _, ends = child.until_all_end(child.begin_batch(wishes, model=model, **{"steps": 6} | changes))
     assert all(isinstance(end, Done) for end in ends), ends
-    return [(end.data, end.fingerprint) for end in ends]
+    found = []
+    for end in ends:
+        steps = tuple(end.fingerprints[at : at + 128] for at in range(0, len(end.fingerprints), 128))
+        assert fingerprint_root(steps) == end.fingerprint
+        found.append(Drawn(end.data, end.fingerprint, steps))
+    return found
 
 
 def each(child, precisions=PRECISIONS):
-    """File and root of every wish, drawn alone."""
+    """Every wish, drawn alone."""
     return {(model, wish): drawn(child, model, [wish])[0] for model in precisions for wish in WISHES}
 
 
 def sketch(end):
-    picture = Image.open(io.BytesIO(end[0])).convert("RGB")
+    picture = Image.open(io.BytesIO(end.data)).convert("RGB")
     return sketch_of(Raster(picture.width, picture.height, picture.tobytes()))
 
 
@@ -102,11 +118,17 @@ def test_run__16_bit_numbers__are_within_their_distance_and_beyond_that_of_32_bi
         assert SAME_NUMERICS < apart(alone["float32", wish], alone["bfloat16", wish]) <= OTHER_NUMERICS
 
 
-def test_run__one_step_less__is_beyond_the_distance_of_the_same_numerics(first):
-    child, alone = first
+@pytest.fixture(scope="module")
+def fewer(first):
+    """Every wish with a step less."""
+    child, _ = first
+    return {wish: drawn(child, "float32", [wish], steps=5)[0] for wish in WISHES}
+
+
+def test_run__one_step_less__is_beyond_the_distance_of_the_same_numerics(first, fewer):
+    _, alone = first
     for wish in WISHES:
-        (end,) = drawn(child, "float32", [wish], steps=5)
-        assert apart(end, alone["float32", wish]) > SAME_NUMERICS
+        assert apart(fewer[wish], alone["float32", wish]) > SAME_NUMERICS
 
 
 def test_beside__order_whose_picture_hangs_on_the_last_digit__shows_both_pictures_or_changes_much(first):
@@ -158,33 +180,22 @@ def test_beside__negative_prompt_that_is_the_prompt__changes_steadily_where_guid
 
 
 def test_run__any_picture__comes_with_the_root_of_its_own_steps(first):
-    roots = [root for _, root in first[1].values()]
+    roots = [one.root for one in first[1].values()]
     assert len(set(roots)) == len(PRECISIONS) * len(WISHES)
     assert NO_FINGERPRINT not in roots
 
 
-def steps_of(child, model, wishes, **changes):
-    """Fingerprints of the steps of these wishes, drawn together; each picture's lead to its root."""
-    _, ends = child.until_all_end(child.begin_batch(wishes, model=model, **{"steps": 6} | changes))
-    found = [[end.fingerprints[at : at + 128] for at in range(0, len(end.fingerprints), 128)] for end in ends]
-    assert [fingerprint_root(steps) for steps in found] == [end.fingerprint for end in ends]
-    return found
-
-
 @pytest.mark.parametrize("model", PRECISIONS)
 def test_run__any_picture__gives_the_steps_that_its_root_binds_and_in_company_those_of_the_same_numerics(first, model):
-    child, _ = first
-    together = steps_of(child, model, WISHES)
-    for wish, steps in zip(WISHES, together, strict=True):
-        (alone,) = steps_of(child, model, [wish])
-        assert len(steps) == len(alone) == 6
-        assert steps_apart(alone, steps) <= SAME_STEPS
+    child, alone = first
+    for wish, one in zip(WISHES, drawn(child, model, WISHES), strict=True):
+        assert len(one.steps) == len(alone[model, wish].steps) == 6
+        assert steps_apart(alone[model, wish].steps, one.steps) <= SAME_STEPS
 
 
-def test_run__16_bit_numbers_or_a_step_less__lie_beyond_the_steps_of_the_same_numerics(first):
-    child, _ = first
+def test_run__16_bit_numbers_or_a_step_less__lie_beyond_the_steps_of_the_same_numerics(first, fewer):
+    _, alone = first
     for wish in WISHES:
-        (steps,), (coarse,) = (steps_of(child, model, [wish]) for model in PRECISIONS)
-        (fewer,) = steps_of(child, "float32", [wish], steps=5)
+        steps, coarse = (alone[model, wish].steps for model in PRECISIONS)
         assert SAME_STEPS < steps_apart(steps, coarse) <= OTHER_STEPS
-        assert steps_apart(steps, [*fewer, fewer[-1]]) > SAME_STEPS
+        assert steps_apart(steps, (*fewer[wish].steps, fewer[wish].steps[-1])) > SAME_STEPS
