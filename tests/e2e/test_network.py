@@ -230,7 +230,7 @@ def test_stranger__runs_a_miner__never_gets_work(network: Running, tmp_path: Pat
             submit(network)
     finally:
         stranger.terminate()
-        assert stranger.wait(8) == 0
+        assert stranger.wait(PATIENCE_S) == 0
         for pipe in (stranger.stdin, stranger.stdout, log):
             pipe.close()  # type: ignore[union-attr]
     said = (tmp_path / "log").read_text()

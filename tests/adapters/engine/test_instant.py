@@ -28,14 +28,14 @@ async def test_rest__with_jobs__ends_them_withdraws_and_comes_back_after_wake(st
         engine.start(job)
     await recorder.until(lambda event: isinstance(event, JobProgress))
     engine.rest()
-    assert [(await recorder.until_end(job, 2)).reason for job in jobs] == ["cancelled", "cancelled"]
+    assert [(await recorder.until_end(job)).reason for job in jobs] == ["cancelled", "cancelled"]
     await recorder.until(lambda event: event == EngineChanged((), 0))
     assert engine.report().state == "resting"
     recorder.events.clear()
     engine.rest()
     engine.wake()
     engine.wake()
-    await recorder.until_up(2)
+    await recorder.until_up()
     assert engine.report().state == "up"
     assert len(recorder.events) == 1
 
@@ -52,7 +52,7 @@ async def test_start__no_delay__finishes_with_a_picture_of_the_asked_size(start_
     engine = await start_engine()
     job = make_job()
     engine.start(job)
-    end = await recorder.until_end(job, 2)
+    end = await recorder.until_end(job)
     assert isinstance(end, JobFinished)
     assert Image.open(io.BytesIO(end.data)).size == (128, 128)
     assert end.digest == hashlib.sha256(end.data).digest()
@@ -64,14 +64,14 @@ async def test_start__other_seed__gives_another_picture(start_engine, recorder, 
     jobs = [make_job(seed=1), make_job(seed=1), make_job(seed=2)]
     for job in jobs:
         engine.start(job)
-    first, again, other = [(await recorder.until_end(job, 2)).data for job in jobs]
+    first, again, other = [(await recorder.until_end(job)).data for job in jobs]
     assert first == again
     assert first != other
 
 
 async def test_run__started__posts_what_it_serves(start_engine, recorder, catalog):
     await start_engine(places=3)
-    changed = await recorder.until_up(2)
+    changed = await recorder.until_up()
     assert changed.places == 3
     (state,) = changed.models
     assert (state.model, state.warm, state.max_batch) == ("pocket-emoji", True, 1)
@@ -80,7 +80,7 @@ async def test_run__started__posts_what_it_serves(start_engine, recorder, catalo
 
 async def test_run__delay__capability_is_as_fast_as_the_delay(start_engine, recorder):
     await start_engine(delay_ms=1000)
-    (state,) = (await recorder.until_up(2)).models
+    (state,) = (await recorder.until_up()).models
     assert state.pixel_steps_per_s == 128 * 128 * 15
 
 
@@ -98,7 +98,7 @@ async def test_start__outside_the_limits__fails_with_the_catalogs_code(
     engine = await start_engine()
     job = make_job(**changes)
     engine.start(job)
-    end = await recorder.until_end(job, 2)
+    end = await recorder.until_end(job)
     assert end == JobFailed(job.task, 0, reason)
 
 
@@ -107,7 +107,7 @@ async def test_start__before_run__fails_engine_down(catalog, clock, journal, rec
     job = make_job()
     engine.start(job)
     await nursery.start(engine.run, recorder)
-    assert await recorder.until_end(job, 2) == JobFailed(job.task, 0, "engine_down")
+    assert await recorder.until_end(job) == JobFailed(job.task, 0, "engine_down")
 
 
 async def test_start__delay__reports_every_step_and_takes_that_long(
