@@ -1,5 +1,6 @@
 """A built wheel works outside the checkout: the command, the network's numbers, the examples, the contracts."""
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -72,7 +73,9 @@ def test_wheel__content__holds_data_and_no_tests(wheel):
 
 def test_wheel__installed_elsewhere__command_shows_help(installed, tmp_path):
     command = [str(installed / "bin" / "cuckoo"), "--help"]
-    shown = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    # Lines so long that a long path of this environment, which stands before the command, is not broken behind it.
+    wide = {**os.environ, "COLUMNS": "1000"}
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, timeout=60, env=wide)
     assert "cuckoo demo" in shown.stdout
 
 
