@@ -29,6 +29,9 @@ LAST_ROUND_PAUSE_MS: Final = 4000
 BUSY_ROUND_PAUSE_MS: Final = 2000
 """The same where more tasks wait than miners are free: who becomes free remembers the offer, and a new one makes its
 claim stale."""
+UNWANTED_ROUNDS: Final = 4
+"""Attempts in a row that nobody claimed after which miners that are free are taken not to want a task: one offer may be
+lost, and a claim, but hardly four."""
 DONE_PAUSE_MS: Final = 2000
 """How long (ms) the news that an awarded task is done may wait for a bulletin that is needed anyway: nobody claims it
 any more, and each bulletin costs every node a millisecond or more."""
@@ -83,15 +86,26 @@ class Offering:
             self._settlement.fail(task, "attempts_exhausted")
             self.announce_end(task, "failed")
             return
-        if task.excluded:
-            specification, now = task.specification, self._core.now
-            serving = {miner.id for miner in self._roster.serving(specification.model, now)}
-            serving -= self._unable(specification.model, specification.work, is_sealed=specification.sealed is not None)
-            if serving and serving <= task.excluded:
-                # Everybody who is left failed once: a second chance beats no chance.
-                task.excluded = frozenset()
+        if task.excluded and not self._may_find_another(task):
+            task.excluded = frozenset()  # a second chance beats no chance
         board = self._boards.board(task.specification.model)
         board.offers[task.id] = task.deadline
+
+    def _may_find_another(self, task: Task) -> bool:
+        """Say whether a task should wait for a miner that has not failed it.
+
+        Not where all who are left have, nor where others are free and let it lie time and again, as they may have
+        reasons of their own. What two miners say of its pictures or seal is worth the wait for a second one.
+        """
+        specification, now = task.specification, self._core.now
+        unable = self._unable(specification.model, specification.work, is_sealed=specification.sealed is not None)
+        serving = {miner.id for miner in self._roster.serving(specification.model, now)} - unable
+        if not serving or serving <= task.excluded:
+            return not serving
+        if task.rounds < UNWANTED_ROUNDS or task.input_faults:
+            return True
+        free, _ = self._roster.field_of(specification.model, task.excluded | unable, now)
+        return not free
 
     def _comes_too_soon(self, task: Task) -> bool:
         """Say whether a task is of an epoch that our chain has not come to yet, as after a restart.

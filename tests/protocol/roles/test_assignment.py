@@ -9,6 +9,7 @@ from protocol.events import JobProgress, StreamClosed, StreamOpened, TaskCancell
 from protocol.notes import NoteName
 from protocol.records import TaskAccepted, TaskAwarded, TaskDone, TaskFailed
 from protocol.roles.coordinator.assignment import SLOWEST_BYTES_PER_S
+from protocol.roles.coordinator.offering import UNWANTED_ROUNDS
 from protocol.roles.miner.working import ALIVE_PACE_MS
 from protocol.task.artifact import largest_picture
 from protocol.task.preview import PREVIEW_PACE_MS
@@ -23,6 +24,7 @@ from tests.protocol.roles.frames import (
     SPECIFICATION,
     artifact_of,
     award_of,
+    capability,
     result_of,
 )
 from tests.protocol.roles.seats import CoordinatorSeat, MinerSeat, judged, noted, of_kind, persisted
@@ -134,6 +136,25 @@ def test_take_back__last_other_miner_leaves__the_one_that_failed_gets_a_second_c
     assert task is not None
     seat.wait(5000)
     assert task.excluded == frozenset()
+
+
+@pytest.mark.parametrize(("free", "is_forgiven"), [(1, True), (0, False)], ids=["does not want it", "is busy"])
+def test_offer__the_only_other_miner_lets_it_lie__the_one_that_failed_gets_a_second_chance(
+    free: int, is_forgiven: bool
+) -> None:
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    award = seat.award()
+    seat.say(BOB, capability(BOB, BOB_ID, sequence=seat.now + 1, expires_at=seat.now + 60_000, free=free))
+    seat.say(ALICE, abandon(award, "out_of_memory"))
+    task = seat.core.task(award.statement.task)
+    assert task is not None
+    seat.wait(2000)
+    assert 1 <= task.rounds < UNWANTED_ROUNDS
+    assert task.excluded == {ALICE_ID}
+    seat.wait(30_000)
+    assert task.rounds > UNWANTED_ROUNDS
+    assert task.excluded == (frozenset() if is_forgiven else {ALICE_ID})
+    assert bool(of_kind(seat.say(ALICE, seat.claim(ALICE, task.id)) + seat.wait(300), Award)) == is_forgiven
 
 
 def test_miner_gone__its_claim_waits_no_longer() -> None:

@@ -9,6 +9,7 @@ from protocol.roles.look_ahead import LOOK_AHEAD
 from protocol.roles.miner.claiming import Claiming
 from protocol.roles.miner.news import Slots
 from protocol.roles.miner.open_offers import OpenOffer
+from protocol.roles.miner.service import FIRST_QUIET_MS
 from protocol.stake.lottery import last_slot_ms
 from protocol.units import CAI, Digest, PeerId, StakingId, UnixMillis
 from protocol.wire.messages import Claim
@@ -161,3 +162,15 @@ def test_fill__place_that_frees_in_a_backlog__is_claimed_for_in_the_same_event()
     assert seat.core._claiming.outstanding() == 0, "one at work, one ahead"
     effects = seat.finish(award)
     assert len(of_kind(effects, Claim)) == 1
+
+
+def test_hear_later__several_claims_of_one_silence__are_one() -> None:
+    seat = MinerSeat()
+    service, begun = seat.core._claiming._service, seat.core.now
+    for claims, pause_ms in ((8, FIRST_QUIET_MS), (1, 2 * FIRST_QUIET_MS)):
+        for _ in range(claims):
+            service.hear_later(CAROL_ID, "unanswered")
+        seat.core.now = UnixMillis(begun + pause_ms - 1)
+        assert service.why_quiet(CAROL_ID) == "unanswered"
+        begun = seat.core.now = UnixMillis(begun + pause_ms)
+        assert service.why_quiet(CAROL_ID) is None
