@@ -5,11 +5,9 @@ from typing import Final
 
 from node.adapters.store.integers import integer, unsigned
 from protocol.records import StepsKept
-from protocol.roles.miner.kept_steps import MOST_BYTES
+from protocol.roles.miner.kept_steps import MOST_BYTES, MOST_PICTURES
 from protocol.units import Digest, StakingId, TaskId, UnixMillis
 
-MOST_PICTURES: Final = 32_768
-"""Pictures whose steps stay on disk: some 85 MB of 20 steps each, and 840 MB of the most that a task may have."""
 TABLES: Final = """
 CREATE TABLE steps (
     place INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from node.adapters.store import SqliteStore
+import pytest
+
+from node.adapters.store import SqliteStore, steps
 from protocol.roles.miner.kept_steps import MOST_BYTES
 from protocol.task.fingerprint import FINGERPRINT_BYTES, MAX_STEPS
 from tests.support.clock import HandClock
@@ -20,3 +22,15 @@ async def test_load__steps_of_more_pictures_than_a_miner_has_in_memory__gives_th
     async with store.opened():
         await store.persist(written)
         assert await store.load() == written[-room:]
+
+
+async def test_persist__steps_of_more_pictures_than_are_kept__the_oldest_go_from_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "MOST_PICTURES", 3)
+    written = tuple(steps_kept(number) for number in range(5))
+    store = SqliteStore(tmp_path, HandClock())
+    async with store.opened():
+        for record in written:
+            await store.persist((record,))
+        assert await store.load() == written[-3:]

@@ -133,10 +133,13 @@ def test_restore__after_a_restart__shows_what_was_kept() -> None:
     assert answer(again.say(CAROL, question(kept, 2))).opened[0].fingerprint == STEPS[2]
 
 
-def test_keep__more_than_there_is_room_for__forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("bound", "most"), [("MOST_BYTES", 3 * 128 * len(STEPS)), ("MOST_PICTURES", 3)])
+def test_keep__more_than_there_is_room_for__forgets_the_oldest(
+    monkeypatch: pytest.MonkeyPatch, bound: str, most: int
+) -> None:
     seat = KeepingSeat()
     kept = seat.kept()
-    monkeypatch.setattr(kept_steps, "MOST_BYTES", 3 * len(kept.fingerprints))
+    monkeypatch.setattr(kept_steps, bound, most)
     store, later = seat.core._working.steps, [replace(kept, commitment=Digest(bytes([n]) * 32)) for n in range(3)]
     for record in later:
         store.restore(record)
