@@ -217,6 +217,10 @@ def test_load_settings__missing_key__says_where_to_set_it(write, key):
             "use https, or 127.0.0.1",
         ),
         ({"role": "coordinator", "content.hook_limit_s": 0.0}, "content.hook_limit_s: 0.0 is too small: at least 0.1"),
+        (
+            {"role": "coordinator", "portal.chain_coin": "E-TH"},
+            "portal.chain_coin: 'E-TH' is not made of letters and digits alone",
+        ),
         ({"engine.threads": -1}, "--threads: -1 is too small: at least 0"),
         ({"logs.level": "loud"}, "--log-level: 'loud' is not one of 'debug', 'info', 'warning', 'error'"),
         (

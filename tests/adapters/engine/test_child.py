@@ -19,6 +19,7 @@ from node.adapters.engine.ipc import Cancel, Done, Failed, Loaded, Ping, Pong
 from node.adapters.engine.weights import model_digest
 from protocol.params import MAX_PREVIEW_BYTES
 from protocol.task.preview import check_preview
+from tests.support.devnet import wait_until
 from tests.support.patience import PATIENCE_S, stopwatch
 
 COMPANIONS_CHANGE = 2
@@ -274,6 +275,13 @@ def test_run__memory_is_refused__is_out_of_memory_and_the_next_job_works(child):
         resource.prlimit(child.process.pid, resource.RLIMIT_AS, before)
     assert end == Failed(job=job, reason="out_of_memory")
     assert drawn(child, steps=2)
+
+
+def test_main__asked_for_stacks_by_a_signal__writes_them_into_its_log_and_goes_on(child, log_of_child):
+    told = log_of_child.stat().st_size
+    child.process.send_signal(signal.SIGUSR1)
+    wait_until(lambda: b" in read_commands\n" in log_of_child.read_bytes()[told:], "what its threads are at")
+    assert drawn(child, steps=1)
 
 
 def test_run__every_fault_above__left_the_same_process_alive(child):

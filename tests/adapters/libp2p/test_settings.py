@@ -1,5 +1,7 @@
 """Bad settings: one clear line each, naming the field."""
 
+import errno
+import os
 import socket
 
 import pytest
@@ -56,6 +58,25 @@ def test_check_ports_free__not_our_address__config_error() -> None:
         ConfigError, match=r"listen: /ip4/192\.0\.2\.1/tcp/4001 is no address of this machine: listen on"
     ):
         check_ports_free(check(_settings(listen=("/ip4/192.0.2.1/tcp/4001",))).listen)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EACCES, r"^listen: /ip4/127\.0\.0\.1/tcp/80 needs privileges: choose a port from 1024 on$"),
+        (errno.ENOBUFS, r"^listen: cannot listen on /ip4/127\.0\.0\.1/tcp/80: "),
+    ],
+    ids=["privileges", "anything else"],
+)
+def test_check_ports_free__system_refuses__config_error_says_why(
+    monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    def refuse(_: socket.socket, address: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(ConfigError, match=words):
+        check_ports_free(check(_settings(listen=("/ip4/127.0.0.1/tcp/80",))).listen)
 
 
 def test_check__bounds_of_max_connections__are_those_of_the_nodes_settings() -> None:
