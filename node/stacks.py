@@ -44,7 +44,7 @@ def stacks() -> str:
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     parts = [f"stacks of process {os.getpid()}, as {ASKED_BY.name} asks:"]
     for ident, frame in sys._current_frames().items():
-        lines = traceback.format_list(traceback.extract_stack(frame, limit=None))
+        lines = traceback.format_list(traceback.extract_stack(frame))
         parts.append(f"thread {names.get(ident, ident)}:\n{''.join(lines)}".rstrip())
     equal = Counter(_tasks())
     parts += [
