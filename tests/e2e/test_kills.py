@@ -1,4 +1,4 @@
-"""Processes die with kill -9, and nothing that was accepted is lost; how a devnet ends see test_audit, test_network."""
+"""Processes die with kill -9, and nothing that was accepted is lost. How a devnet ends: test_audit and test_network."""
 
 import os
 import signal
@@ -60,9 +60,14 @@ def test_coordinator__told_to_stop__the_call_that_waits_gets_its_picture_first(
             answers.append(client.post("/v1/images/generations", json={"prompt": "a red heart"}))
 
     (coordinator,) = network.nodes("coordinator")
+
+    def awarded() -> int:
+        return sum(note["event"] == NoteName.TASK_AWARDED for note in network.notes(coordinator))
+
+    before = awarded()
     waiting = threading.Thread(target=draw)
     waiting.start()
-    wait_until(lambda: any(n["event"] == NoteName.TASK_AWARDED for n in network.notes(coordinator)), "the award")
+    wait_until(lambda: awarded() > before, "the award")
     os.kill(coordinator["pid"], signal.SIGTERM)
     with network.client as client:
         wait_until(lambda: client.get("/readyz").json().get("reason") == "this node is stopping", "the drain")

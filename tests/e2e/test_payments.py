@@ -42,6 +42,11 @@ def noted(network: Running, node: dict[str, Any], name: NoteName) -> list[dict[s
     return [note for note in network.notes(node) if note["event"] == name]
 
 
+def redeemed_so_far(network: Running, miner: dict[str, Any]) -> tuple[int, int]:
+    """How often a miner has asked for a redemption, and has seen a payment."""
+    return len(noted(network, miner, NoteName.REDEEM_ASKED)), len(noted(network, miner, NoteName.PAYMENT_SEEN))
+
+
 def escrow_of(network: Running, coordinator: dict[str, Any]) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(cuckoo(network, "escrow", "show", str(coordinator["staking_id"]), "--json"))
     return told
@@ -71,12 +76,13 @@ def test_pay__over_kills_of_the_miner_and_the_coordinator__agrees_on_both_sides_
     wait_until(lambda: len(noted(network, miner, NoteName.RECEIPT_RECEIVED)) == 3, "the receipts")
     kill(miner)
     assert accounts(network, "earnings", miner)["pending_wei"] != "0", "it had no time to redeem all"
+    before = redeemed_so_far(network, miner)
     with again(miner) as second:
-        wait_until(lambda: bool(noted(network, miner, NoteName.REDEEM_ASKED)), "vouchers of before are redeemed")
+        wait_until(lambda: redeemed_so_far(network, miner) > before, "vouchers of before are redeemed")
         os.kill(second.pid, signal.SIGKILL)
         second.wait()
     restarts.enter_context(again(miner))
-    wait_until(lambda: bool(noted(network, miner, NoteName.PAYMENT_SEEN)), "the payment, after the kill")
+    wait_until(lambda: redeemed_so_far(network, miner)[1] > before[1], "the payment, after the kill")
     kill(coordinator)
     restarts.enter_context(again(coordinator))
     tasks += [submitted(network) for _ in range(2)]
