@@ -25,6 +25,16 @@ ALTER TABLE drawings ADD COLUMN opened BLOB NOT NULL DEFAULT x''
 """
 """Of version 12 of the schema; a released one never changes."""
 
+_BY_ROOM: Final = """
+SELECT place, bytes FROM (
+    SELECT place, length(fingerprints) AS bytes, sum(length(fingerprints)) OVER (
+        PARTITION BY coordinator, length(fingerprints) ORDER BY place DESC
+    ) AS taken
+    FROM steps WHERE kept_at >= ?
+) ORDER BY taken, place DESC
+"""
+"""By how much room they and the later ones of their coordinator and number of steps take: first those that are kept."""
+
 
 def create(connection: sqlite3.Connection) -> None:
     """Version 12: steps of pictures, and what was opened of those that were drawn again; of before none were."""
@@ -51,14 +61,18 @@ def write(connection: sqlite3.Connection, record: StepsKept) -> None:
 
 
 def read(connection: sqlite3.Connection, since: UnixMillis) -> tuple[StepsKept, ...]:
-    """Give the latest of those kept since then, as many as a miner has in memory, the oldest first."""
-    latest, size = [], 0
-    for row in connection.execute("SELECT * FROM steps WHERE kept_at >= ? ORDER BY place DESC", (since,)):
-        size += len(row["fingerprints"])
+    """Give of those kept since then as many as a miner has in memory, the oldest first.
+
+    As it forgets: of each coordinator and number of steps the latest, so that none of these takes the others' room.
+    """
+    places, size = [], 0
+    for row in connection.execute(_BY_ROOM, (since,)):
+        size += row["bytes"]
         if size > MOST_BYTES:
             break
-        latest.append(_record(row))
-    return tuple(reversed(latest))
+        places.append(row["place"])
+    found = (connection.execute("SELECT * FROM steps WHERE place = ?", (place,)).fetchone() for place in sorted(places))
+    return tuple(_record(row) for row in found)
 
 
 def _record(row: sqlite3.Row) -> StepsKept:
