@@ -100,8 +100,10 @@ class Offering:
         specification, now = task.specification, self._core.now
         unable = self._unable(specification.model, specification.work, is_sealed=specification.sealed is not None)
         serving = {miner.id for miner in self._roster.serving(specification.model, now)} - unable
-        if not serving or serving <= task.excluded:
-            return not serving
+        if not serving:
+            return True
+        if serving <= task.excluded:
+            return False
         if task.rounds < UNWANTED_ROUNDS or task.input_faults:
             return True
         free, _ = self._roster.field_of(specification.model, task.excluded | unable, now)
