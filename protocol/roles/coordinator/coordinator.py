@@ -253,6 +253,7 @@ class CoordinatorCore(Core):
         self.roster.add(peer, row.id)
         self._assignment.on_miner_back(row.id, peer)
         self.send_hello(peer, own, self._settlement.voucher_for(row.id))
+        self._rechecking.opening.on_miner_back(row.id)
 
     def _on_stream_closed(self, peer: PeerId) -> None:
         """A miner's work stream is gone."""

@@ -52,7 +52,8 @@ class Asked:
     drawing: Drawing
     root: Digest
     shown: StepsShown | None = None
-    was_there: bool = False
+    asked_in: int = 0
+    """The last try of the question in which it was there to be asked; 0 as long as there was none."""
 
 
 @dataclass(slots=True)
@@ -197,15 +198,29 @@ class Opening:
         if question.tries > MOST_QUESTIONS:
             self._end(question)
             return
+        self._ask(question)
+        core.set_timer((TIMER, subject, 0), core.now + question.pause_ms)
+
+    def on_miner_back(self, miner: StakingId) -> None:
+        """Ask a miner whose stream is open again what it was not there to be asked.
+
+        When questions go out everybody can tell: else whoever ends its stream for these moments would always be away.
+        """
+        if self._awaited[miner]:
+            for question in self._open.values():
+                if question.steps:
+                    self._ask(question)
+
+    def _ask(self, question: Question) -> None:
+        """Ask whoever is here and has neither answered nor been asked in this try."""
         for name, asked in question.asked.items():
             known = self._roster.id(asked.drawing.miner)
-            if asked.shown is None and known is not None:
-                asked.was_there = True
+            if asked.shown is None and known is not None and asked.asked_in < question.tries:
+                asked.asked_in = question.tries
                 message = OpenSteps(
                     task=asked.drawing.task, attempt=asked.drawing.attempt, commitment=name, steps=question.steps
                 )
-                core.emit(Send(known.peer, message, Lane.NORMAL))
-        core.set_timer((TIMER, subject, 0), core.now + question.pause_ms)
+                self._core.emit(Send(known.peer, message, Lane.NORMAL))
 
     def _ask_next(self, subject: TaskId) -> None:
         """Begin the next question about a task that nobody draws again."""
@@ -307,7 +322,7 @@ class Opening:
             del self._by_commitment[name]
             if asked.shown is None:
                 self._answered(asked)
-            was_there = asked.was_there and self._is_heard(asked.drawing.miner)
+            was_there = asked.asked_in > 0 and self._is_heard(asked.drawing.miner)
             missing = UNASKED if not question.steps else SILENT if was_there else AWAY
             shown[asked.place] = asked.shown or StepsShown(missing)
         later = self._later.pop(question.subject, None)

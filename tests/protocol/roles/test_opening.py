@@ -374,6 +374,36 @@ def test_on_timer__miner_comes_back_in_time__is_asked_again_and_passes() -> None
     assert seat.names() == ["agreed", "agreed"]
 
 
+def test_on_miner_back__goes_whenever_questions_go_out__is_asked_all_the_same_and_never_away() -> None:
+    seat = OpeningSeat()
+    drawn(seat, ALICE, BOB)
+    seat.hear(StreamClosed(BOB.peer_id))
+    seat.until_asked()
+    seat.answer(ALICE)
+    for number in range(MOST_QUESTIONS):
+        for _ in range(3):
+            seat.greet(BOB)
+            seat.hear(StreamClosed(BOB.peer_id))
+        asked_of_bob = sum(key is BOB for key, _ in seat.questions)
+        assert asked_of_bob == number + 1, "once for each time that others are asked, or he could make us ask for ever"
+        seat.wait(1000)
+    assert seat.names() == ["opened", "silent"]
+    assert seat.standing(BOB) == (0.0, SLIGHT)
+
+
+def test_on_miner_back__with_the_steps_it_was_not_there_to_show__answers_at_once_and_passes() -> None:
+    seat = OpeningSeat()
+    drawn(seat, ALICE, BOB)
+    seat.hear(StreamClosed(BOB.peer_id))
+    seat.until_asked()
+    seat.answer(ALICE)
+    effects = seat.greet(BOB)
+    kinds = [effect.message.kind for effect in effects if isinstance(effect, Send)]
+    assert kinds[:2] == ["hello", "open_steps"], "nobody hears a question before he is greeted"
+    seat.answer(BOB)
+    assert seat.names() == ["agreed", "agreed"]
+
+
 @pytest.mark.parametrize("numerics", ["bfloat16-cuda", "any"])
 def test_begin__no_root_beside_one_and_need_not__passes_by_half_whatever_numbers_it_names(numerics: str) -> None:
     seat = OpeningSeat(policy=LENIENT, numerics=numerics)
