@@ -29,8 +29,12 @@ def told_when_asked() -> Iterator[None]:
     """
 
     def tell(_number: int, _frame: FrameType | None) -> None:
+        try:
+            told = stacks()
+        except Exception as error:  # noqa: BLE001  # as where recursion has no end: to be asked ends nothing that would go on
+            told = f"stacks of process {os.getpid()} cannot be told: {type(error).__name__}: {error}\n"
         with suppress(OSError):  # of a terminal that is gone
-            _write(stacks().encode(errors="replace"))
+            _write(told.encode(errors="replace"))
 
     before = signal.signal(ASKED_BY, tell)
     try:

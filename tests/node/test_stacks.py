@@ -2,6 +2,7 @@
 
 import signal
 
+import pytest
 import trio
 
 from node.stacks import stacks, told_when_asked
@@ -31,6 +32,18 @@ def test_stacks__no_trio_in_this_thread__are_those_of_threads() -> None:
     told = stacks()
     assert "thread MainThread:\n" in told
     assert "\ntask " not in told
+
+
+def test_told_when_asked__something_goes_wrong__is_told_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def deepest() -> str:
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr("node.stacks.stacks", deepest)
+    with told_when_asked():
+        signal.raise_signal(signal.SIGUSR1)
+    assert "cannot be told: RecursionError" in capfd.readouterr().err
 
 
 def test_told_when_asked__afterwards__the_signal_means_what_it_did() -> None:
