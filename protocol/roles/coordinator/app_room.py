@@ -49,6 +49,10 @@ class AppRoom:
         """Count the accounts that are remembered."""
         return len(self._room)
 
+    def waiting(self) -> int:
+        """Count the tasks that wait for their account's room: however many miners are free, none may have them."""
+        return len(self._waits_for)
+
     def room(self, holder: str) -> int:
         """Give how many tasks of an account may be out at once."""
         return self._room.get(holder, FIRST)

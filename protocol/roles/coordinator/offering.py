@@ -167,8 +167,8 @@ class Offering:
         return boards.due_early_at if 2 * boards.offers() > self._waiting() else boards.due_at
 
     def _waiting(self) -> int:
-        """Count the tasks that no miner has, public or not."""
-        return len(self._tasks) - self._roster.held()
+        """Count the tasks that miners may have and no miner has, public or not."""
+        return len(self._tasks) - self._roster.held() - self._settlement.app_room.waiting()
 
     def _publish(self, board: Board, own: StakingId, current: EpochView) -> None:
         """Send one message for each (epoch, excluded miners) among the offers; usually that is one."""

@@ -12,7 +12,7 @@ from protocol.units import TaskId
 from protocol.wire.messages import Award, Bulletin
 from tests.protocol.roles.frames import SPECIFICATION, artifact_of, result_of
 from tests.protocol.roles.seats import CoordinatorSeat, of_kind, persisted
-from tests.support.networks import ALICE
+from tests.support.networks import ALICE, BOB
 
 
 def ordered(
@@ -46,6 +46,16 @@ def drawn(seat: CoordinatorSeat, task: TaskId) -> tuple[Effect, ...]:
 def public(effects: tuple[Effect, ...]) -> set[bytes]:
     bulletins = [one.message for one in effects if isinstance(one, Publish) and isinstance(one.message, Bulletin)]
     return {offer.task for bulletin in bulletins for offer in bulletin.offers}
+
+
+def test_offer__many_wait_for_their_accounts_room__others_are_offered_again_as_soon_as_without_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(app_room, "FIRST", 1)
+    seat = CoordinatorSeat(miners=(ALICE, BOB))
+    ordered(seat, 20)
+    (task,) = ordered(seat, 1, "by HTTP", collected=False)
+    assert task in public(seat.wait(1000)), "two miners are free for two tasks: it is no backlog"
 
 
 def test_offer__burst_of_an_account_that_took_nothing_yet__few_are_out_and_those_of_others_go_on() -> None:
