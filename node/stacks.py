@@ -31,7 +31,7 @@ def told_when_asked() -> Iterator[None]:
     def tell(_number: int, _frame: FrameType | None) -> None:
         try:
             told = stacks()
-        except Exception as error:  # noqa: BLE001  # as where recursion has no end: to be asked ends nothing that would go on
+        except Exception as error:  # noqa: BLE001  # to be asked ends nothing, also where recursion has no end
             told = f"stacks of process {os.getpid()} cannot be told: {type(error).__name__}: {error}\n"
         with suppress(OSError):  # of a terminal that is gone
             _write(told.encode(errors="replace"))
