@@ -212,7 +212,6 @@ def write_config(
         "chain": dict(chain),
         "overlay": {"listen": [f"/ip4/127.0.0.1/tcp/{port}"], "bootstrap": list(entry)},
         "key": {"keystore": str(member.folder / "key.json"), "password_file": str(member.folder / "password")},
-        "logs": {"format": "auto"},
     }
     if options.trace is not None:
         settings["tracing"] = {"endpoint": options.trace}

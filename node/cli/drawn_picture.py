@@ -78,19 +78,15 @@ def save(out: Path | None, picture: bytes, *, otherwise: Path, still_at: str | N
     Raises:
         ConfigError: Naming --out.
     """
+    from itertools import chain
+
     from protocol.errors import ConfigError
 
     elsewhere = f"; the picture is still at {still_at}" if still_at else ""
-    if out is not None:
+    numbered = (otherwise.with_stem(f"{otherwise.stem}-{number}") for number in range(2, MAX_NUMBERED + 1))
+    for path in chain((otherwise,), numbered) if out is None else (out,):
         try:
-            out.write_bytes(picture)
-        except OSError as error:
-            raise ConfigError(f"--out: {out} cannot be written: {error.strerror}{elsewhere}") from None
-        return out
-    for number in range(1, MAX_NUMBERED + 1):
-        path = otherwise if number == 1 else otherwise.with_stem(f"{otherwise.stem}-{number}")
-        try:
-            with path.open("xb") as file:
+            with path.open("xb" if out is None else "wb") as file:
                 file.write(picture)
         except FileExistsError:
             continue

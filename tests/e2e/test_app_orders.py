@@ -40,13 +40,6 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def restarts(network: Running) -> Iterator[ExitStack]:
-    """Coordinators that were killed and are back; they stop with the network."""
-    with ExitStack() as stack:
-        yield stack
-
-
 def entries(network: Running) -> tuple[str, ...]:
     return tuple(network.nodes("bootstrap")[0]["addresses"])
 

@@ -28,13 +28,6 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def restarts(network: Running) -> Iterator[ExitStack]:
-    """Nodes that are back; they stop with the network."""
-    with ExitStack() as stack:
-        yield stack
-
-
 def back(node: dict[str, Any], restarts: ExitStack) -> None:
     """Start a node again that has ended."""
     node["pid"] = restarts.enter_context(again(node)).pid

@@ -58,13 +58,6 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def restarts(network: Running) -> Iterator[ExitStack]:
-    """Nodes that are back; they stop with the network."""
-    with ExitStack() as stack:
-        yield stack
-
-
 def test_pay__over_kills_of_the_miner_and_the_coordinator__agrees_on_both_sides_to_the_wei(
     network: Running, restarts: ExitStack
 ) -> None:

@@ -37,13 +37,6 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def restarts(network: Running) -> Iterator[ExitStack]:
-    """Nodes that were killed and are back; they stop with the network."""
-    with ExitStack() as stack:
-        yield stack
-
-
 @asynccontextmanager
 async def an_app(network: Running) -> AsyncIterator[AppClient]:
     """An app that looks awards up in the chain."""

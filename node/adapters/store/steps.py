@@ -25,15 +25,20 @@ ALTER TABLE drawings ADD COLUMN opened BLOB NOT NULL DEFAULT x''
 """
 """Of version 12 of the schema; a released one never changes."""
 
-_BY_ROOM: Final = """
-SELECT place, bytes FROM (
-    SELECT place, length(fingerprints) AS bytes, sum(length(fingerprints)) OVER (
-        PARTITION BY coordinator, length(fingerprints) ORDER BY place DESC
-    ) AS taken
-    FROM steps WHERE kept_at >= ?
-) ORDER BY taken, place DESC
+_KEPT: Final = """
+SELECT * FROM steps WHERE place IN (
+    SELECT place FROM (
+        SELECT place, sum(bytes) OVER (ORDER BY taken, place DESC) AS together FROM (
+            SELECT place, length(fingerprints) AS bytes, sum(length(fingerprints)) OVER (
+                PARTITION BY coordinator, length(fingerprints) ORDER BY place DESC
+            ) AS taken
+            FROM steps WHERE kept_at >= ?
+        )
+    ) WHERE together <= ?
+) ORDER BY place
 """
-"""By how much room they and the later ones of their coordinator and number of steps take: first those that are kept."""
+"""As many as there is room for, ``taken`` being what they and the later ones of their coordinator and number of steps
+take: who takes least of it comes first."""
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -65,14 +70,7 @@ def read(connection: sqlite3.Connection, since: UnixMillis) -> tuple[StepsKept, 
 
     As it forgets: of each coordinator and number of steps the latest, so that none of these takes the others' room.
     """
-    places, size = [], 0
-    for row in connection.execute(_BY_ROOM, (since,)):
-        size += row["bytes"]
-        if size > MOST_BYTES:
-            break
-        places.append(row["place"])
-    found = (connection.execute("SELECT * FROM steps WHERE place = ?", (place,)).fetchone() for place in sorted(places))
-    return tuple(_record(row) for row in found)
+    return tuple(_record(row) for row in connection.execute(_KEPT, (since, MOST_BYTES)))
 
 
 def _record(row: sqlite3.Row) -> StepsKept:

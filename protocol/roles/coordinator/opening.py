@@ -309,10 +309,8 @@ class Opening:
     def _is_heard(self, miner: StakingId) -> bool:
         """Say whether a miner and we hear each other by the table of this epoch; by an older one nobody can tell."""
         core = self._core
-        current = core.book.current(core.now)
-        if current is None or current.epoch != epoch_at(core.now, core.params) or core.own_id() is None:
-            return False
-        return miner in current.table.miner_index
+        view = core.book.view(epoch_at(core.now, core.params))
+        return view is not None and core.own_id() is not None and miner in view.table.miner_index
 
     def _end(self, question: Question) -> None:
         """Tell what was shown, and by whom nothing."""

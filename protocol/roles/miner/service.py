@@ -82,10 +82,9 @@ class Service:
 
     def hear_later(self, coordinator: StakingId, why: str) -> None:
         """Do not hear a coordinator for twice as long as the last time; while it is not heard, that is one silence."""
-        until, last, _ = self._quiet_until.get(coordinator, HEARD)
-        if until > self._core.now:
+        if self.why_quiet(coordinator) is not None:
             return
-        self._quiet_until.pop(coordinator, None)
+        _, last, _ = self._quiet_until.pop(coordinator, HEARD)
         pause = min(max(2 * last, FIRST_QUIET_MS), LAST_QUIET_MS)
         self._quiet_until[coordinator] = (UnixMillis(self._core.now + pause), pause, why)
         if len(self._quiet_until) > MAX_SERVED:

@@ -45,8 +45,8 @@ async def test_find_providers__eight_nodes_and_one_bootstrap__found_whenever_it_
         late = others[0]
         late.transport.provide(KEY)
         with trio.fail_after(PATIENCE_S):  # whoever has just joined knows few, and their records are on their way
-            for node, others_than_it in [*((one, {early.id, late.id}) for one in others[1:]), (early, {late.id})]:
-                while set(await _find(node)) != others_than_it:
+            for node in (*others[1:], early):
+                while set(await _find(node)) != {early.id, late.id} - {node.id}:
                     await trio.sleep(0.1)
 
 
